@@ -1,0 +1,44 @@
+"""Bytes of tokens to text, incrementally: a character that spans tokens comes out whole, once.
+
+Invariant: what ``push`` and the final ``flush`` return, concatenated, is ``b"".join(pushed).decode("utf-8", "replace")``
+for any split of the bytes; the cost of a push does not depend on what came before.
+"""
+
+import codecs
+from typing import Protocol
+
+_new_decoder = codecs.getincrementaldecoder("utf-8")
+
+
+class Vocabulary(Protocol):
+    """What the assembly needs to know of a tokenizer."""
+
+    def token_bytes(self, token_id: int, /) -> bytes:
+        """Return the bytes that the token stands for: none for a control token."""
+
+    def token_text(self, token_id: int, /) -> str:
+        """Return a printable form of any token: a control token as ``<|im_end|>``."""
+
+
+class Detokenizer:
+    """The text of one run of bytes; malformed UTF-8 becomes U+FFFD as in ``bytes.decode("utf-8", "replace")``."""
+
+    __slots__ = ("_decoder",)
+
+    def __init__(self) -> None:
+        self._decoder = _new_decoder("replace")
+
+    def push(self, data: bytes) -> str:
+        """Return the characters that ``data`` completes."""
+        return self._decoder.decode(data)
+
+    def flush(self) -> str:
+        """End the run: an incomplete character comes out as U+FFFD. The next push starts a new run."""
+        text = self._decoder.decode(b"", final=True)
+        self._decoder.reset()
+        return text
+
+    @property
+    def pending(self) -> int:
+        """Bytes pushed that are not in any text yet: the start of a character, at most 3."""
+        return len(self._decoder.getstate()[0])

@@ -1,0 +1,50 @@
+"""What every backend offers: an answer as a stream of chunks, so that nobody above knows where it came from."""
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from msgspec import Struct
+
+from antiphon.engine.interface import EngineStats, ModelInfo
+from antiphon.protocol.requests import CreateChatCompletion
+from antiphon.protocol.responses import ChatCompletionChunk
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """One request as the service hands it down: ids and clock are arguments."""
+
+    completion_id: str
+    created: int
+    """Unix seconds; the same in every chunk."""
+    request: CreateChatCompletion
+    cache_salt: str = ""
+    """Whose cached prefixes may be shared: the project."""
+
+
+class Backend(Protocol):
+    """Who answers for one model."""
+
+    @property
+    def info(self) -> ModelInfo | None:
+        """What runs, or None while it is starting."""
+
+    @property
+    def stats(self) -> EngineStats | None:
+        """The newest counters, or None when none came yet."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether a request sent now would be taken."""
+
+    def stream(self, call: Call) -> AsyncGenerator[ChatCompletionChunk, None]:
+        """Answer in chunks, the last one with empty ``choices`` and the usage.
+
+        The generator raises an ``APIError`` before its first chunk when the request cannot be taken, later when the
+        engine fails; closing it (``aclose``) aborts the request within one step.
+        """
+
+    async def start(self) -> None:
+        """Make it ready. Raises ``ServiceUnavailableError`` when it cannot be."""
+
+    async def close(self) -> None:
+        """Release everything; nothing runs afterwards."""

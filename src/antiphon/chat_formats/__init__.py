@@ -1,0 +1,1 @@
+"""How a model family writes tools and reasoning, as data."""

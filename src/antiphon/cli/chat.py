@@ -1,0 +1,162 @@
+"""``antiphon chat``: a conversation in the terminal, or over a pipe, one line for each turn."""
+
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import aclosing, asynccontextmanager
+from typing import Annotated
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from cyclopts import Parameter
+from rich.console import Console
+
+from antiphon import telemetry
+from antiphon.cli import display
+from antiphon.cli.conversation import ChatMessage, LocalModel, Model, RemoteModel, open_client, served_models
+from antiphon.cli.errors import CommandError
+from antiphon.cli.hub import Hub
+from antiphon.cli.model_files import find_models
+from antiphon.cli.options import EngineFlags
+from antiphon.cli.wiring import hub_folder, open_service
+
+HELP = "/reset forgets the conversation, /system TEXT says how to answer, /exit ends; Ctrl-C stops an answer, Ctrl-D ends."
+PROMPT = "> "
+
+
+def chat(
+    *,
+    url: str | None = None,
+    model: str | None = None,
+    system: str | None = None,
+    engine: Annotated[EngineFlags | None, Parameter(name="*")] = None,
+) -> None:
+    """Talk with a model, on a server or in this process.
+
+    Each line is one turn; the whole conversation goes with it. Works over pipes: answers alone go to stdout.
+
+    Parameters
+    ----------
+    url
+        A running server, such as http://127.0.0.1:8000. Without it the model is loaded here.
+    model
+        With --url: the name of a served model, by default the first. Without: what serve --model takes.
+    system
+        How the model is to answer.
+    """
+    telemetry.configure_logging("warning")
+    opened = _remote(url, model) if url else _local(model, engine or EngineFlags())
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(opened) as answering:
+        Session(portal, answering, system).run(_lines())
+
+
+class Session:
+    """The turns of one conversation. The event loop runs in a thread of its own, so that this one can wait for a person."""
+
+    def __init__(self, portal: BlockingPortal, model: Model, system: str | None) -> None:
+        self._portal = portal
+        self._model = model
+        self._out = display.out()
+        self._system = system
+        self._turns: list[ChatMessage] = []
+
+    def run(self, lines: Iterable[str]) -> None:
+        """Take turns until the lines end or ``/exit`` comes."""
+        if self._out.is_terminal:
+            display.err().print(f"[bold]{self._model.name}[/]  [dim]{HELP}[/]", highlight=False)
+        for line in lines:
+            if line.startswith("/"):
+                if not self._command(line):
+                    return
+            elif line.strip():
+                self._turn(line)
+
+    def _command(self, line: str) -> bool:
+        """Obey a slash command; False ends the conversation."""
+        command, _, rest = line.partition(" ")
+        match command:
+            case "/exit":
+                return False
+            case "/reset":
+                self._turns = []
+            case "/system":
+                self._system = rest.strip() or None
+            case _:
+                display.err().print(HELP, markup=False, highlight=False)
+        return True
+
+    def _turn(self, line: str) -> None:
+        """Ask, show the answer as it comes, and keep both; an answer that Ctrl-C stopped is kept as far as it came."""
+        self._turns.append(ChatMessage("user", line))
+        said: list[str] = []
+        task = self._portal.start_task_soon(self._show_answer, said)
+        try:
+            task.result()
+        except KeyboardInterrupt:
+            task.cancel()
+            _wait(task.result)
+        except CommandError as error:
+            display.print_error(error.message, error.advice)
+        finally:
+            self._out.print()
+        if said:
+            self._turns.append(ChatMessage("assistant", "".join(said)))
+        else:
+            self._turns.pop()
+
+    async def _show_answer(self, said: list[str]) -> None:
+        start = [ChatMessage("system", self._system)] if self._system else []
+        async with aclosing(self._model.answer([*start, *self._turns])) as pieces:
+            async for piece in pieces:
+                if piece.reasoning and self._out.is_terminal:
+                    _write(self._out, piece.reasoning, style="dim italic")
+                if piece.content:
+                    said.append(piece.content)
+                    _write(self._out, piece.content)
+
+
+def _write(console: Console, text: str, style: str = "") -> None:
+    console.print(text, style=style, end="", markup=False, highlight=False, soft_wrap=True)
+    console.file.flush()
+
+
+def _wait(result: Callable[[], None]) -> None:
+    """Let a cancelled answer end before the next turn."""
+    try:
+        result()
+    except (CancelledError, CommandError):
+        return
+
+
+def _lines() -> Iterator[str]:
+    """Read what is typed, with a prompt and line editing on a terminal; Ctrl-C drops the line, the end of input ends."""
+    if not sys.stdin.isatty():
+        yield from (line.rstrip("\r\n") for line in sys.stdin)
+        return
+    while True:
+        try:
+            yield input(PROMPT)
+        except KeyboardInterrupt:
+            display.err().print()
+        except EOFError:
+            display.err().print()
+            return
+
+
+@asynccontextmanager
+async def _remote(url: str, name: str | None) -> AsyncGenerator[Model, None]:
+    async with open_client(url) as client:
+        names = await served_models(client)
+        if not names or (name is not None and name not in names):
+            raise CommandError(f"{url} does not serve {name or 'any model'}.", f"It serves: {_listed(names)}")
+        yield RemoteModel(client, name or names[0])
+
+
+@asynccontextmanager
+async def _local(spec: str | None, flags: EngineFlags) -> AsyncGenerator[Model, None]:
+    models = find_models([spec] if spec else [], Hub(hub_folder()))
+    async with open_service(models, flags) as service:
+        yield LocalModel(service, models[0].name)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"

@@ -1,0 +1,115 @@
+"""What commands show: panels and tables for people on stderr or a terminal, and the lines that others may read on stdout."""
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+
+from antiphon.engine.interface import ModelInfo
+
+_UNSPECIFIED = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 (compared with, never bound)
+_EXAMPLE = "What is the capital of France?"
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_STEP = 1024
+_COUNTS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
+
+
+def out() -> Console:
+    """Give the console of what a command was asked for."""
+    return Console()
+
+
+def err() -> Console:
+    """Give the console of everything else: progress, panels, errors."""
+    return Console(stderr=True)
+
+
+def print_line(text: str) -> None:
+    """Write one line to stdout exactly as it is: no wrapping, no colours, at once."""
+    console = out()
+    console.print(text, soft_wrap=True, markup=False, highlight=False)
+    console.file.flush()
+
+
+@contextmanager
+def progress(console: Console, doing: str) -> Iterator[None]:
+    """Say what takes its time: a spinner on a terminal, one line elsewhere."""
+    if not console.is_terminal:
+        console.print(doing, soft_wrap=True, markup=False, highlight=False)
+        yield
+        return
+    with console.status(doing):
+        yield
+
+
+def print_error(message: str, advice: str = "") -> None:
+    """Tell what went wrong, and what would help."""
+    console = err()
+    console.print("Error: ", style="bold red", end="")
+    console.print(message, markup=False, highlight=False, soft_wrap=True)
+    if advice:
+        console.print(advice, markup=False, highlight=False, soft_wrap=True)
+
+
+def base_url(host: str, port: int) -> str:
+    """Give an address that reaches the server from its own machine."""
+    host = _UNSPECIFIED.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{host}:{port}"
+
+
+def curl_line(url: str, model: str) -> str:
+    """Give one shell line that asks the model something."""
+    body = {"model": model, "messages": [{"role": "user", "content": _EXAMPLE}], "max_completion_tokens": 64}
+    data = shlex.quote(json.dumps(body, separators=(",", ":")))
+    return f"curl -s {shlex.quote(url + '/v1/chat/completions')} -H 'Content-Type: application/json' -d {data}"
+
+
+def model_panel(name: str, path: Path, info: ModelInfo) -> RenderableType:
+    """Say what was loaded and how it runs."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    for label, value in _rows(path, info).items():
+        table.add_row(label, value)
+    return Panel(table, title=name, title_align="left", expand=False)
+
+
+def size(n_bytes: int) -> str:
+    """Write a number of bytes: ``91.7 MiB``."""
+    value = float(n_bytes)
+    unit = 0
+    while value >= _STEP and unit < len(_UNITS) - 1:
+        value /= _STEP
+        unit += 1
+    return f"{value:.1f} {_UNITS[unit]}" if unit else f"{n_bytes} B"
+
+
+def count(number: int) -> str:
+    """Write a number of parameters: ``134.5M``."""
+    for step, suffix in _COUNTS:
+        if number >= step:
+            return f"{number / step:.1f}{suffix}"
+    return str(number)
+
+
+def _rows(path: Path, info: ModelInfo) -> Mapping[str, str]:
+    return {
+        "file": str(path),
+        "model": f"{info.description}, {count(info.n_params)} parameters, {size(info.model_size)}",
+        "context": f"{info.ctx_size} tokens in the cache, {info.max_model_len} for one request (trained on {info.n_ctx_train})",
+        "batch": (
+            f"{info.max_num_seqs} sequences, {info.max_num_batched_tokens} tokens in a step, "
+            f"{info.prefill_chunk_size} of a prompt beside others"
+        ),
+        "threads": f"{info.threads} decoding, {info.threads_batch} for prompts",
+        "GPU layers": str(info.n_gpu_layers),
+        "flash attention": "on" if info.flash_attn else "off",
+        "engine": info.engine_version,
+        "instruction sets": info.system_info.strip(" |"),
+        "fingerprint": info.fingerprint,
+    }

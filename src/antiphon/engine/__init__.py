@@ -1,0 +1,1 @@
+"""Token ids in, token ids out: continuous batching over llama.cpp, in a process of its own."""

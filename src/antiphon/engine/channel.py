@@ -1,0 +1,231 @@
+"""Message channels between the client and the worker: msgpack over a ZeroMQ pair, or queues inside one process.
+
+Every channel has two ends. The worker's end (:class:`WorkerChannel`) is polled from the decode loop and never blocks it
+longer than it asks for; the client's end (:class:`ClientChannel`) lives on an event loop and hands over what arrives.
+
+Flow control: the client reads whenever its event loop runs. While it does not, ZeroMQ holds up to ``HIGH_WATER_MARK``
+messages and then the worker's end holds the rest, as one message that is sent when there is room: no event is lost, the
+decode loop never waits, and memory is bounded by the tokens that the requests in flight may still generate. Towards the
+worker, the client bounds what is unanswered (``EngineOptions.max_waiting`` requests, one abort per choice).
+"""
+
+import asyncio
+import os
+import queue
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import zmq
+
+from antiphon.engine.interface import EngineStats, FromWorker, ToWorker
+
+HIGH_WATER_MARK = 1000
+"""Messages that ZeroMQ holds on each side of the connection from the worker to the client."""
+LINGER_SECONDS = 1.0
+"""How long a worker that ends waits for its last messages to leave."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_commands = msgspec.msgpack.Decoder(ToWorker).decode
+_decode_events = msgspec.msgpack.Decoder(list[FromWorker]).decode
+
+Deliver = Callable[[list[FromWorker]], None]
+"""Takes the messages of one step on the client's event loop."""
+
+
+class WorkerChannel(Protocol):
+    """The worker's end."""
+
+    def receive(self, timeout: float) -> list[ToWorker]:
+        """All commands that have arrived, in order; waits up to ``timeout`` seconds for the first."""
+
+    def send(self, messages: list[FromWorker]) -> None:
+        """Send as one message. Never blocks: what does not fit is kept and sent later, in order."""
+
+    def flush(self, timeout: float) -> bool:
+        """Whether all that was sent has left within ``timeout`` seconds."""
+
+
+class ClientChannel(Protocol):
+    """The client's end."""
+
+    def send(self, message: ToWorker) -> None:
+        """Send one command; without effect when the worker has gone."""
+
+    def receive(self) -> None:
+        """Hand over what has arrived now, without waiting for the event loop to find it."""
+
+    def close(self) -> None:
+        """Release the channel; nothing is handed over afterwards."""
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where the worker finds the client."""
+
+    endpoint: str
+    server_key: str | None = None
+    """CurveZMQ public key (Z85) of the client, for transports that other users of the machine can reach."""
+
+
+class PairServer:
+    """The client's end of a ZeroMQ pair: a socket file in a directory that only this user can enter.
+
+    Where there are no such sockets, or the path is too long for one, a loopback port takes its place, and CurveZMQ
+    admits only who knows the public key, which the worker alone is told.
+    """
+
+    def __init__(self, deliver: Deliver, broken: Callable[[str], None], *, directory: Path | None = None) -> None:
+        """Bind below ``directory`` (default: the system's temporary one); ``broken`` hears of undecodable messages."""
+        self._deliver = deliver
+        self._broken = broken
+        self._loop = asyncio.get_running_loop()
+        self._directory = tempfile.mkdtemp(prefix="antiphon-", dir=directory)
+        self._context = zmq.Context(io_threads=1)
+        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
+        self._socket.set(zmq.LINGER, 0)
+        self._socket.set(zmq.RCVHWM, HIGH_WATER_MARK)
+        self._socket.set(zmq.SNDHWM, 0)
+        self.address = _bind(self._socket, os.path.join(self._directory, "worker"))  # noqa: PTH118 - bytes count
+        self._descriptor: int = self._socket.get(zmq.FD)
+        self._loop.add_reader(self._descriptor, self.receive)
+
+    def send(self, message: ToWorker) -> None:
+        """Send one command; without effect when the worker has gone, which its exit tells."""
+        frame = _encode(message)
+        with suppress(zmq.Again):
+            self._socket.send(frame, zmq.NOBLOCK)
+        # The descriptor is edge-triggered and sending may consume the edge of a message that has just arrived.
+        self._loop.call_soon(self.receive)
+
+    def receive(self) -> None:
+        """Hand over all that has arrived."""
+        while not self._socket.closed:
+            try:
+                messages = _decode_events(self._socket.recv(zmq.NOBLOCK))
+            except zmq.Again:
+                return
+            except msgspec.MsgspecError as error:
+                self._broken(f"The worker sent a message that cannot be read: {error}")
+                return
+            self._deliver(messages)
+
+    def close(self) -> None:
+        """Close the socket and remove its file."""
+        if self._socket.closed:
+            return
+        self._loop.remove_reader(self._descriptor)
+        self._socket.close()
+        self._context.term()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def _bind(socket: "zmq.Socket[bytes]", path: str) -> Address:
+    if zmq.has("ipc") and len(os.fsencode(path)) <= zmq.IPC_PATH_MAX_LEN:
+        endpoint = f"ipc://{path}"
+        socket.bind(endpoint)
+        return Address(endpoint)
+    public, secret = zmq.curve_keypair()
+    socket.set(zmq.CURVE_SERVER, 1)
+    socket.set(zmq.CURVE_SECRETKEY, secret)
+    port = socket.bind_to_random_port("tcp://127.0.0.1")
+    return Address(f"tcp://127.0.0.1:{port}", public.decode())
+
+
+class PairChannel:
+    """The worker's end of a ZeroMQ pair."""
+
+    def __init__(self, address: Address) -> None:
+        self._unsent: list[FromWorker] = []
+        self._context = zmq.Context(io_threads=1)
+        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
+        self._socket.set(zmq.SNDHWM, HIGH_WATER_MARK)
+        self._socket.set(zmq.RCVHWM, 0)
+        if address.server_key is not None:
+            public, secret = zmq.curve_keypair()
+            self._socket.set(zmq.CURVE_SERVERKEY, address.server_key.encode())
+            self._socket.set(zmq.CURVE_PUBLICKEY, public)
+            self._socket.set(zmq.CURVE_SECRETKEY, secret)
+        self._socket.connect(address.endpoint)
+
+    def receive(self, timeout: float) -> list[ToWorker]:
+        """All commands that have arrived; returns early when kept messages can be sent."""
+        if timeout > 0:
+            self._socket.poll(round(timeout * 1000), zmq.POLLIN | (zmq.POLLOUT if self._unsent else 0))
+        self._send_kept()
+        commands: list[ToWorker] = []
+        while True:
+            try:
+                commands.append(_decode_commands(self._socket.recv(zmq.NOBLOCK)))
+            except zmq.Again:
+                return commands
+
+    def send(self, messages: list[FromWorker]) -> None:
+        """Send as one message, together with what was kept before."""
+        self._unsent += messages
+        self._send_kept()
+
+    def flush(self, timeout: float) -> bool:
+        """Wait for room for what was kept."""
+        deadline = time.monotonic() + timeout
+        self._send_kept()
+        while self._unsent and (left := deadline - time.monotonic()) > 0:
+            self._socket.poll(max(1, round(left * 1000)), zmq.POLLOUT)
+            self._send_kept()
+        return not self._unsent
+
+    def close(self) -> None:
+        """Close the socket once the last messages have left, or after ``LINGER_SECONDS``."""
+        self.flush(LINGER_SECONDS)
+        self._socket.close(linger=round(LINGER_SECONDS * 1000))
+        self._context.term()
+
+    def _send_kept(self) -> None:
+        if not self._unsent:
+            return
+        try:
+            self._socket.send(_encode(self._unsent), zmq.NOBLOCK)
+        except zmq.Again:
+            self._unsent = _without_old_stats(self._unsent)
+        else:
+            self._unsent = []
+
+
+def _without_old_stats(messages: list[FromWorker]) -> list[FromWorker]:
+    stats = [message for message in messages if isinstance(message, EngineStats)][-1:]
+    return [message for message in messages if not isinstance(message, EngineStats)] + list[FromWorker](stats)
+
+
+class QueueChannel:
+    """The worker's end of a channel inside one process: the worker is a thread, the client an event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, deliver: Deliver) -> None:
+        self._loop = loop
+        self._deliver = deliver
+        self._commands: queue.SimpleQueue[ToWorker] = queue.SimpleQueue()
+
+    def put(self, message: ToWorker) -> None:
+        """Send one command to the worker."""
+        self._commands.put(message)
+
+    def receive(self, timeout: float) -> list[ToWorker]:
+        """All commands that have arrived."""
+        commands: list[ToWorker] = []
+        with suppress(queue.Empty):
+            commands.append(self._commands.get(timeout=timeout) if timeout > 0 else self._commands.get_nowait())
+            while True:
+                commands.append(self._commands.get_nowait())
+        return commands
+
+    def send(self, messages: list[FromWorker]) -> None:
+        """Hand over on the client's event loop; without effect when that has ended."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._deliver, messages)
+
+    def flush(self, timeout: float) -> bool:  # noqa: ARG002 - the channel's shape
+        """Nothing is ever kept."""
+        return True

@@ -1,0 +1,188 @@
+"""The whole vocabulary of the engine's process boundary, as tagged frozen Structs. Knows nothing else.
+
+Client to worker: :class:`GenerateRequest`, :class:`Abort`, :class:`Shutdown`.
+Worker to client: :class:`Ready` or :class:`LoadFailed` once, then lists of :class:`Started`, :class:`TokenEvent`,
+:class:`Finished` and :class:`EngineStats`, one list (one message) per step.
+Invariant: every choice of every accepted request ends in exactly one :class:`Finished`.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+FinishReason = Literal["stop", "length", "abort", "error"]
+ServiceTier = Literal["priority", "default", "flex"]
+
+
+class EngineOptions(Struct, frozen=True, kw_only=True):
+    """How one engine loads and runs one model. Every number is a count unless its unit is named."""
+
+    model_path: str
+    ctx_size: int = 0
+    """KV cells shared by all sequences; 0 takes the model's training context, at most 8192."""
+    max_num_seqs: int = 32
+    """Sequences that decode at the same time."""
+    max_num_batched_tokens: int = 512
+    """Tokens that one step may carry."""
+    prefill_chunk_size: int = 128
+    """Prompt tokens that one step may carry while other sequences decode, so that their streams go on."""
+    max_waiting: int = 256
+    """Requests that may wait for their first step; one more is refused with 429."""
+    threads: int = 0
+    """Threads of a decode step; 0 takes the physical cores."""
+    threads_batch: int = 0
+    """Threads of a step that carries prompt tokens; 0 means the same as ``threads``."""
+    n_gpu_layers: int = -1
+    """Layers on the accelerator; -1 means all where the build has one."""
+    flash_attn: bool = True
+    use_mmap: bool = True
+    use_mlock: bool = False
+
+
+class ModelInfo(Struct, frozen=True, kw_only=True):
+    """What the worker says of the model that it loaded and of how it runs it."""
+
+    description: str
+    n_params: int
+    model_size: int
+    """Bytes of weights."""
+    n_vocab: int
+    n_ctx_train: int
+    max_model_len: int
+    """Tokens that prompt and answer of one sequence may have together."""
+    ctx_size: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    prefill_chunk_size: int
+    threads: int
+    threads_batch: int
+    n_gpu_layers: int
+    flash_attn: bool
+    engine_version: str
+    """Package and version of the decoding library."""
+    system_info: str
+    """Instruction sets and back ends compiled in."""
+    fingerprint: str
+    """Hash over model file, engine version and the options that change the logits."""
+
+
+class SamplingParams(Struct, frozen=True, kw_only=True):
+    """How the next token is chosen. All values final: defaults are the renderer's business."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    """0: off."""
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: dict[int, float] = {}
+    seed: int | None = None
+    """Any 64-bit integer; None draws one. Choice ``i`` uses its own stream derived from (seed, i)."""
+    logprobs: int | None = None
+    """None: no logprobs; otherwise the number of alternatives (0-20) that each token reports."""
+    max_tokens: int
+    """Tokens that a choice may generate at most, at least 1; the renderer has capped it to the context."""
+
+
+class GenerateRequest(Struct, frozen=True, kw_only=True, tag="generate"):
+    """One request: ``n`` choices that share ``prompt_ids`` and differ in their random stream only."""
+
+    request_id: str
+    prompt_ids: list[int]
+    sampling: SamplingParams
+    n: int = 1
+    cache_salt: str = ""
+    """Requests share cached prefixes only within one salt (project and ``prompt_cache_key``)."""
+    service_tier: ServiceTier = "default"
+
+
+class Abort(Struct, frozen=True, kw_only=True, tag="abort"):
+    """Ends one choice of a request (or all, when ``index`` is None) within one step; unknown ids are no error."""
+
+    request_id: str
+    index: int | None = None
+
+
+class Shutdown(Struct, frozen=True, tag="shutdown"):
+    """Ends the worker: everything in flight finishes with reason ``abort``."""
+
+
+ToWorker = GenerateRequest | Abort | Shutdown
+
+
+class Ready(Struct, frozen=True, kw_only=True, tag="ready"):
+    """The model is loaded; requests are taken from now on."""
+
+    info: ModelInfo
+
+
+class LoadFailed(Struct, frozen=True, kw_only=True, tag="load_failed"):
+    """The model cannot be loaded; the worker ends."""
+
+    message: str
+
+
+class TokenLogprobs(Struct, frozen=True, array_like=True):
+    """Natural-log probabilities at one position: softmax of the logits after bias and penalties, before temperature."""
+
+    logprob: float
+    """Of the chosen token; -9999.0 when it is not among the 20 most likely."""
+    top_ids: list[int]
+    """Most likely first; as many as were asked for."""
+    top_logprobs: list[float]
+
+
+class Started(Struct, frozen=True, kw_only=True, tag="started"):
+    """The request has left the waiting queue for the first time."""
+
+    request_id: str
+    cached_tokens: int
+    """Prompt tokens whose KV cells were reused."""
+
+
+class TokenEvent(Struct, frozen=True, kw_only=True, tag="tokens"):
+    """Tokens that one choice gained in one step. An end-of-generation token is never among them."""
+
+    request_id: str
+    index: int
+    token_ids: list[int]
+    logprobs: list[TokenLogprobs] = []
+    """As long as ``token_ids`` when logprobs were asked for, else empty."""
+
+
+class Finished(Struct, frozen=True, kw_only=True, tag="finished"):
+    """The one terminal event of a choice."""
+
+    request_id: str
+    index: int
+    reason: FinishReason
+    """``stop``: the model ended its turn; ``length``: max_tokens or the context; ``abort``: asked for; ``error``."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    """Tokens sampled, the end-of-generation token included."""
+    cached_tokens: int = 0
+    message: str = ""
+    """Why, when ``reason`` is ``error``."""
+
+
+class EngineStats(Struct, frozen=True, kw_only=True, tag="stats"):
+    """What the worker holds now, for /metrics and for tests that nothing leaks."""
+
+    running: int
+    waiting: int
+    kv_cells_used: int
+    """Cells held by running sequences and by cached prefixes."""
+    kv_cells_cached: int
+    """Cells held by cached prefixes that nothing runs on (evictable)."""
+    kv_cells_total: int
+    steps: int
+    prompt_tokens: int
+    cached_tokens: int
+    generated_tokens: int
+    preemptions: int
+
+
+FromWorker = Ready | LoadFailed | Started | TokenEvent | Finished | EngineStats
+StreamEvent = Started | TokenEvent | Finished

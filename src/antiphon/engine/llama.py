@@ -1,0 +1,223 @@
+"""One loaded model and its KV memory, over llama-cpp-python's low-level bindings: the only module that decodes.
+
+Positions, sequence ids and cells follow llama.cpp's ``llama_memory``: a cell holds the keys and values of one token at
+one position and belongs to a set of sequences; a sequence attends to its own cells only. The memory is unified: all
+sequences share ``ctx_size`` cells, so that a prefix is shared by adding a sequence to its cells (``seq_cp`` moves no data).
+"""
+
+import ctypes
+import hashlib
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import llama_cpp
+import numpy as np
+import numpy.typing as npt
+
+from antiphon.engine.interface import EngineOptions, ModelInfo
+
+MAX_SEQ_IDS: Final = 256
+"""LLAMA_MAX_SEQ: sequence ids that one context knows."""
+DEFAULT_CTX_SIZE: Final = 8192
+
+Floats = npt.NDArray[np.float32]
+
+if TYPE_CHECKING:
+    LogCallback = Any
+else:
+    LogCallback = llama_cpp.llama_log_callback
+
+
+class EngineLoadError(Exception):
+    """The file is no model that can be loaded here, or the memory does not suffice."""
+
+
+class DecodeError(Exception):
+    """``llama_decode`` refused a batch; the code is llama.cpp's."""
+
+
+@LogCallback  # type: ignore[untyped-decorator]  # ctypes' factory is untyped
+def _discard(_level: int, _text: bytes, _user_data: ctypes.c_void_p) -> None:
+    """Take a log line and drop it."""
+
+
+def silence_logs() -> None:
+    """Turn llama.cpp's own log lines off, for the whole process."""
+    llama_cpp.llama_log_set(_discard, ctypes.c_void_p(0))
+
+
+def physical_cores() -> int:
+    """Cores that this process may use; sibling threads of one core count once where the kernel tells them apart."""
+    usable = os.sched_getaffinity(0)
+    siblings: set[str] = set()
+    for cpu in usable:
+        path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        siblings.add(path.read_text() if path.exists() else str(cpu))
+    return max(1, len(siblings))
+
+
+def model_handle(path: str, *, vocab_only: bool, options: EngineOptions | None = None) -> Any:  # noqa: ANN401 (ctypes)
+    """Load a GGUF file and return llama.cpp's handle. Raises :class:`EngineLoadError`."""
+    if not Path(path).is_file():
+        raise EngineLoadError(f"There is no model file at {path}.")
+    silence_logs()
+    llama_cpp.llama_backend_init()
+    params = llama_cpp.llama_model_default_params()
+    params.vocab_only = vocab_only
+    if options is not None:
+        params.n_gpu_layers = options.n_gpu_layers
+        params.load_mode = load_mode(options)
+    handle = llama_cpp.llama_model_load_from_file(path.encode(), params)
+    if not handle:
+        raise EngineLoadError(f"{path} could not be loaded: it is no GGUF file, is damaged, or does not fit in memory.")
+    return handle
+
+
+def load_mode(options: EngineOptions) -> int:
+    """Name llama.cpp's way of bringing the weights into memory."""
+    if not options.use_mmap:
+        return int(llama_cpp.LLAMA_LOAD_MODE_NONE)
+    return int(llama_cpp.LLAMA_LOAD_MODE_MLOCK if options.use_mlock else llama_cpp.LLAMA_LOAD_MODE_MMAP)
+
+
+def fingerprint(options: EngineOptions, engine_version: str) -> str:
+    """Hash what may change the logits: the weights, the library and the options that choose kernels (hex, 64 digits).
+
+    The weights count by size, and by first and last MiB, so that start-up does not read the whole file.
+    """
+    digest = hashlib.sha256()
+    path = Path(options.model_path)
+    size = path.stat().st_size
+    window = 1 << 20
+    with path.open("rb") as file:
+        digest.update(file.read(window))
+        file.seek(max(0, size - window))
+        digest.update(file.read(window))
+    chosen = (size, engine_version, options.flash_attn, options.n_gpu_layers, options.threads, options.threads_batch)
+    digest.update(repr((chosen, options.max_num_batched_tokens, options.prefill_chunk_size)).encode())
+    return digest.hexdigest()
+
+
+class LlamaModel:
+    """Weights, context and one reusable batch. Not thread-safe: the worker's loop owns it."""
+
+    def __init__(self, model: Any, context: Any, info: ModelInfo) -> None:  # noqa: ANN401 (ctypes handles)
+        self._model = model
+        self._context = context
+        self._memory = llama_cpp.llama_get_memory(context)
+        self._vocab = llama_cpp.llama_model_get_vocab(model)
+        self.info = info
+        self.n_vocab = info.n_vocab
+        self.eog_ids = frozenset(i for i in range(info.n_vocab) if llama_cpp.llama_vocab_is_eog(self._vocab, i))
+        n = info.max_num_batched_tokens
+        self._tokens = np.zeros(n, dtype=np.int32)
+        self._positions = np.zeros(n, dtype=np.int32)
+        self._seq_counts = np.ones(n, dtype=np.int32)
+        self._seq_ids = np.zeros(n, dtype=np.int32)
+        self._seq_rows = self._seq_ids.ctypes.data + 4 * np.arange(n, dtype=np.uintp)
+        self._outputs = np.zeros(n, dtype=np.int8)
+        self._batch = self._make_batch()
+
+    def _make_batch(self) -> Any:  # noqa: ANN401 (a ctypes struct)
+        """Point llama.cpp's batch at this object's own arrays, so that filling it is five array copies."""
+        int32s = ctypes.POINTER(ctypes.c_int32)
+        return llama_cpp.llama_batch(
+            token=self._tokens.ctypes.data_as(int32s),
+            pos=self._positions.ctypes.data_as(int32s),
+            n_seq_id=self._seq_counts.ctypes.data_as(int32s),
+            seq_id=self._seq_rows.ctypes.data_as(ctypes.POINTER(int32s)),
+            logits=self._outputs.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
+        )
+
+    @classmethod
+    def open(cls, options: EngineOptions) -> Self:
+        """Load the model and make its context. Raises :class:`EngineLoadError`."""
+        model = model_handle(options.model_path, vocab_only=False, options=options)
+        trained = llama_cpp.llama_model_n_ctx_train(model)
+        params = _context_params(options, trained)
+        context = llama_cpp.llama_init_from_model(model, params)
+        if not context:
+            llama_cpp.llama_model_free(model)
+            raise EngineLoadError(f"No memory for a context of {params.n_ctx} KV cells.")
+        return cls(model, context, _describe(options, model, context, params))
+
+    def decode(self, tokens: list[int], positions: list[int], seq_ids: list[int], outputs: list[int]) -> Floats:
+        """Run one batch and return the logits of the rows in ``outputs``.
+
+        ``tokens``, ``positions`` and ``seq_ids`` have one entry per row; ``outputs`` lists rows, ascending. The result has
+        shape (len(outputs), n_vocab), may be written to, and is valid until the next call. Raises :class:`DecodeError`.
+        """
+        n = len(tokens)
+        batch = self._batch
+        batch.n_tokens = n
+        self._tokens[:n] = tokens
+        self._positions[:n] = positions
+        self._seq_ids[:n] = seq_ids
+        self._outputs[:n] = 0
+        self._outputs[outputs] = 1
+        code = llama_cpp.llama_decode(self._context, batch)
+        if code != 0:
+            raise DecodeError(f"llama_decode gave {code} for {n} tokens")
+        if not outputs:
+            return np.empty((0, self.n_vocab), dtype=np.float32)
+        return np.ctypeslib.as_array(llama_cpp.llama_get_logits(self._context), (len(outputs), self.n_vocab))
+
+    def seq_cp(self, source: int, target: int, start: int, end: int) -> None:
+        """Let ``target`` share the cells of ``source`` at positions [start, end)."""
+        llama_cpp.llama_memory_seq_cp(self._memory, source, target, start, end)
+
+    def seq_rm(self, seq_id: int, start: int, end: int) -> None:
+        """Take ``seq_id`` off its cells at positions [start, end); cells that nobody holds are free."""
+        llama_cpp.llama_memory_seq_rm(self._memory, seq_id, start, end)
+
+    def clear(self) -> None:
+        """Free every cell."""
+        llama_cpp.llama_memory_clear(self._memory, data=False)
+
+    def close(self) -> None:
+        """Free context and weights; the object is unusable afterwards."""
+        llama_cpp.llama_free(self._context)
+        llama_cpp.llama_model_free(self._model)
+
+
+def _context_params(options: EngineOptions, trained: int) -> Any:  # noqa: ANN401 (a ctypes struct)
+    params = llama_cpp.llama_context_default_params()
+    params.n_ctx = options.ctx_size or min(trained, DEFAULT_CTX_SIZE)
+    params.n_batch = params.n_ubatch = options.max_num_batched_tokens
+    params.n_seq_max = MAX_SEQ_IDS
+    params.kv_unified = True
+    params.n_threads = options.threads or physical_cores()
+    params.n_threads_batch = options.threads_batch or params.n_threads
+    flash = llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED if options.flash_attn else llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    params.flash_attn_type = flash
+    params.no_perf = True
+    return params
+
+
+def _describe(options: EngineOptions, model: Any, context: Any, params: Any) -> ModelInfo:  # noqa: ANN401 (ctypes)
+    text = ctypes.create_string_buffer(256)
+    llama_cpp.llama_model_desc(model, text, 256)
+    trained = llama_cpp.llama_model_n_ctx_train(model)
+    ctx_size = llama_cpp.llama_n_ctx(context)
+    engine_version = f"llama-cpp-python {version('llama-cpp-python')}"
+    return ModelInfo(
+        description=text.value.decode(errors="replace"),
+        n_params=llama_cpp.llama_model_n_params(model),
+        model_size=llama_cpp.llama_model_size(model),
+        n_vocab=llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model)),
+        n_ctx_train=trained,
+        max_model_len=min(ctx_size, trained),
+        ctx_size=ctx_size,
+        max_num_seqs=options.max_num_seqs,
+        max_num_batched_tokens=options.max_num_batched_tokens,
+        prefill_chunk_size=options.prefill_chunk_size,
+        threads=params.n_threads,
+        threads_batch=params.n_threads_batch,
+        n_gpu_layers=options.n_gpu_layers if llama_cpp.llama_supports_gpu_offload() else 0,
+        flash_attn=options.flash_attn,
+        engine_version=engine_version,
+        system_info=(llama_cpp.llama_print_system_info() or b"").decode(errors="replace"),
+        fingerprint=fingerprint(options, engine_version),
+    )

@@ -1,0 +1,209 @@
+"""From a row of logits to the next token: bias, penalties, temperature, truncation, a draw, log probabilities.
+
+Order, as in vLLM: repetition, frequency and presence penalty, logit bias | temperature | min_p | top_k | top_p | draw.
+Log probabilities are of the logits at the bar: what was asked for by bias and penalties counts, the draw's shape does not.
+"""
+
+import math
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from antiphon.engine.interface import SamplingParams, TokenLogprobs
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.intp]
+
+BLOCK: Final = 256
+"""Width of the blocks that a row is cut into: a search over blocks first reads a row once instead of sorting it."""
+VISIBLE_LOGPROBS: Final = 20
+"""Ranks within which the reference reports the chosen token's log probability."""
+UNLIKELY: Final = -9999.0
+BIAS_LIMIT: Final = 100.0
+"""Reference, logit_bias: -100 bans a token, 100 selects it exclusively."""
+
+
+class SamplingState:
+    """What sampling one choice remembers: its random stream and how often each token occurred."""
+
+    __slots__ = (
+        "_counts",
+        "_ids",
+        "_n",
+        "_prompt_ids",
+        "_slots",
+        "bias_ids",
+        "bias_values",
+        "forced",
+        "params",
+        "plain",
+        "rng",
+    )
+
+    def __init__(self, params: SamplingParams, prompt_ids: list[int], stream: tuple[int, int]) -> None:
+        self.params: Final = params
+        seed, index = stream
+        self.rng: Final = np.random.Generator(np.random.Philox(key=[seed & (2**64 - 1), index]))
+        self._slots: dict[int, int] = {}
+        self._n = 0
+        self._ids = np.zeros(64, dtype=np.intp)
+        self._counts = np.zeros(64, dtype=np.float32)
+        bias = params.logit_bias
+        self.bias_ids: Final = np.fromiter(bias.keys(), dtype=np.intp, count=len(bias))
+        self.bias_values: Final = np.fromiter(bias.values(), dtype=np.float32, count=len(bias))
+        self.forced: Final = self.bias_ids[self.bias_values >= BIAS_LIMIT]
+        penalised = params.presence_penalty or params.frequency_penalty or params.repetition_penalty != 1.0
+        repeats = params.repetition_penalty != 1.0
+        self._prompt_ids: Final = np.unique(np.asarray(prompt_ids if repeats else [], dtype=np.intp))
+        self.plain: Final = not bias and not penalised
+        """Whether the model's logits are sampled from as they are."""
+
+    def observe(self, token_id: int) -> None:
+        """Count a generated token. The cost does not depend on how many there are."""
+        if self.plain:
+            return
+        slot = self._slots.get(token_id)
+        if slot is None:
+            slot = self._slots[token_id] = self._n
+            self._n += 1
+            if slot == len(self._ids):
+                self._ids = np.concatenate([self._ids, np.zeros_like(self._ids)])
+                self._counts = np.concatenate([self._counts, np.zeros_like(self._counts)])
+            self._ids[slot] = token_id
+        self._counts[slot] += 1
+
+    def adjust(self, row: Floats) -> None:
+        """Apply penalties and bias to a row of logits, in place."""
+        params = self.params
+        ids, counts = self._ids[: self._n], self._counts[: self._n]
+        if params.repetition_penalty != 1.0:
+            _divide(row, np.union1d(self._prompt_ids, ids), params.repetition_penalty)
+        if self._n and (params.frequency_penalty or params.presence_penalty):
+            row[ids] -= params.frequency_penalty * counts + np.float32(params.presence_penalty)
+        if self.bias_ids.size:
+            row[self.bias_ids] += self.bias_values
+            row[self.bias_ids[self.bias_values <= -BIAS_LIMIT]] = -np.inf
+        if self.forced.size:
+            chosen = row[self.forced]
+            row[:] = -np.inf
+            row[self.forced] = chosen
+
+
+def _divide(row: Floats, ids: Ints, penalty: float) -> None:
+    """Penalise tokens that occurred, prompt included (Keskar et al. 2019, CTRL, section 4.1)."""
+    values = row[ids]
+    row[ids] = np.where(values > 0, values / penalty, values * penalty)
+
+
+class Sampler:
+    """Draws tokens from rows of logits of width ``n_vocab``. Owns the scratch rows, so that a step allocates little."""
+
+    def __init__(self, n_vocab: int) -> None:
+        self._n_vocab: Final = n_vocab
+        width = -(-n_vocab // BLOCK) * BLOCK
+        self._row = np.full(width, -np.inf, dtype=np.float32)
+        self._weights = np.zeros(width, dtype=np.float32)
+
+    def sample(self, logits: Floats, state: SamplingState) -> tuple[int, TokenLogprobs | None]:
+        """Choose the next token of one choice from its row, shape (n_vocab,). Does not change ``logits``."""
+        params = state.params
+        greedy = params.temperature == 0.0
+        if greedy and state.plain and params.logprobs is None:
+            return int(logits.argmax()), None
+        row = self._row[: self._n_vocab]
+        row[:] = logits
+        if not state.plain:
+            state.adjust(row)
+        token_id = int(row.argmax()) if greedy else self._draw(state)
+        if params.logprobs is None:
+            return token_id, None
+        return token_id, self._logprobs(token_id, params.logprobs)
+
+    def _draw(self, state: SamplingState) -> int:
+        params = state.params
+        weights = self._weights
+        np.subtract(self._row, self._row.max(), out=weights)
+        if params.temperature != 1.0:
+            weights *= np.float32(1.0 / params.temperature)
+        np.exp(weights, out=weights)
+        truncated = params.top_p < 1.0 or params.min_p > 0.0 or params.top_k > 0
+        if truncated:
+            ids = self._candidates(params)
+            return int(ids[_pick(weights[ids], state.rng.random())])
+        sums = weights.reshape(-1, BLOCK).sum(axis=1)
+        target = state.rng.random() * float(sums.sum(dtype=np.float64))
+        ends = np.cumsum(sums, dtype=np.float64)
+        block = min(int(np.searchsorted(ends, target, side="right")), len(sums) - 1)
+        within = weights[block * BLOCK : (block + 1) * BLOCK]
+        before = float(ends[block]) - float(sums[block])
+        return block * BLOCK + _pick_at(within, target - before)
+
+    def _candidates(self, params: SamplingParams) -> Ints:
+        """Ids that truncation leaves, most likely first. ``_weights`` holds exp(logit - max), so its maximum is 1."""
+        weights = self._weights
+        if params.top_k > 0:
+            ids = self._most_likely(params.top_k)
+            ids = ids[weights[ids] >= params.min_p]
+            mass = float(weights[ids].sum(dtype=np.float64))
+        elif params.min_p > 0.0:
+            ids = self._sorted(np.flatnonzero(weights >= params.min_p))
+            mass = float(weights[ids].sum(dtype=np.float64))
+        else:
+            # Tokens lighter than this weigh at most 1 - top_p of the whole together, so the nucleus is among the others.
+            mass = float(weights.sum(dtype=np.float64))
+            floor = (1.0 - params.top_p) * mass / self._n_vocab
+            ids = self._sorted(np.flatnonzero(weights > floor))
+        if params.top_p < 1.0:
+            nucleus = int(np.searchsorted(np.cumsum(weights[ids], dtype=np.float64), params.top_p * mass)) + 1
+            ids = ids[:nucleus]
+        return ids
+
+    def _sorted(self, ids: Ints) -> Ints:
+        order: Ints = np.argsort(-self._weights[ids], kind="stable")
+        return ids[order]
+
+    def _logprobs(self, token_id: int, n: int) -> TokenLogprobs:
+        row = self._row
+        top = float(row.max())
+        normaliser = top + math.log(float(np.exp(row - np.float32(top)).sum(dtype=np.float64)))
+        ids = self._most_likely(VISIBLE_LOGPROBS)
+        visible = token_id in ids
+        logprob = float(row[token_id]) - normaliser if visible else UNLIKELY
+        ids = ids[:n]
+        return TokenLogprobs(
+            logprob=max(logprob, UNLIKELY),
+            top_ids=ids.tolist(),
+            top_logprobs=[max(float(value) - normaliser, UNLIKELY) for value in row[ids]],
+        )
+
+    def _most_likely(self, n: int) -> Ints:
+        """Ids of the ``n`` largest logits, largest first: they all lie in the ``n`` blocks with the largest maxima."""
+        blocks = self._row.reshape(-1, BLOCK)
+        maxima = blocks.max(axis=1)
+        if n < len(maxima):
+            chosen = np.argpartition(-maxima, n - 1)[:n]
+        else:
+            chosen = np.arange(len(maxima))
+        ids = (chosen[:, None] * BLOCK + np.arange(BLOCK)).ravel()
+        ids = ids[ids < self._n_vocab]
+        values = self._row[ids]
+        if n < ids.size:
+            best = np.argpartition(-values, n - 1)[:n]
+            ids, values = ids[best], values[best]
+        order = np.lexsort((ids, -values))
+        kept: Ints = ids[order][np.isfinite(values[order])]
+        return kept
+
+
+def _pick(weights: Floats, uniform: float) -> int:
+    return _pick_at(weights, uniform * float(weights.sum(dtype=np.float64)))
+
+
+def _pick_at(weights: Floats, target: float) -> int:
+    """Index of the weight in which ``target`` falls when the weights are laid end to end; never one that weighs nothing."""
+    ends = np.cumsum(weights, dtype=np.float64)
+    index = min(int(np.searchsorted(ends, target, side="right")), len(weights) - 1)
+    while weights[index] == 0.0:
+        index -= 1
+    return index

@@ -1,0 +1,183 @@
+"""Who runs in the next step, and with how many tokens. Pure: the clock is an argument, nothing here decodes.
+
+A step carries one token of every generating sequence and, within a bound, chunks of prompts (chunked prefill), so that a
+long prompt never stalls the streams of others. When cells run out the sequence served last is preempted: its cells become
+cached prefixes and it waits again, to be recomputed from what is still cached (vLLM calls this recomputation).
+"""
+
+from bisect import insort
+from typing import Final
+
+from msgspec import Struct
+
+from antiphon.engine.interface import EngineOptions, GenerateRequest, ServiceTier
+from antiphon.engine.kv_cache import KVCache
+from antiphon.engine.radix_tree import common_length
+from antiphon.engine.sequence import Sequence
+
+TIER_OFFSET: Final[dict[ServiceTier, float]] = {"priority": -30.0, "default": 0.0, "flex": 30.0}
+"""Seconds by which a tier is served as if it had come earlier or later: a flex request overtakes newer default ones."""
+SHARED_PREFIX_MIN: Final = 16
+"""Tokens: a request waits for another's prefill when that saves at least so many."""
+GROWTH_HEADROOM: Final = 16
+"""Cells per running sequence that admission leaves free, so that a newcomer is not preempted at once."""
+LOOKAHEAD: Final = 64
+"""Waiting sequences that one step looks at, so that a long queue costs no more than a short one."""
+
+
+class Work(Struct, frozen=True):
+    """``n`` tokens of one sequence, from position ``start`` on."""
+
+    sequence: Sequence
+    start: int
+    n: int
+
+    @property
+    def samples(self) -> bool:
+        """Whether these tokens reach the sequence's last one, whose logits give the next token."""
+        return self.start + self.n == len(self.sequence.tokens)
+
+
+class Scheduler:
+    """The waiting queue, in order of service, and the running sequences."""
+
+    def __init__(self, cache: KVCache, options: EngineOptions) -> None:
+        assert options.max_num_seqs <= options.max_num_batched_tokens
+        self.cache: Final = cache
+        self._max_num_seqs: Final = options.max_num_seqs
+        self._max_num_batched_tokens: Final = options.max_num_batched_tokens
+        self._prefill_chunk_size: Final = options.prefill_chunk_size
+        self.waiting: list[Sequence] = []
+        self.running: list[Sequence] = []
+        self._arrivals = 0
+        self.preemptions = 0
+
+    def add(self, request: GenerateRequest, now: float) -> list[Sequence]:
+        """Queue the choices of a request; ``now`` is in seconds of a clock that never goes back."""
+        priority = now + TIER_OFFSET[request.service_tier]
+        self._arrivals += 1
+        sequences = [Sequence(request, index, self._arrivals, priority) for index in range(request.n)]
+        for sequence in sequences:
+            self._enqueue(sequence)
+        return sequences
+
+    def finish(self, sequence: Sequence) -> None:
+        """Take a sequence out, waiting or running; what it computed stays cached until the cells are needed."""
+        if sequence.lease is None:
+            self.waiting.remove(sequence)
+        else:
+            self._stop(sequence)
+
+    def schedule(self) -> list[Work]:
+        """Choose the next step's work and fill its cells: generating sequences first, then prompts in order."""
+        decodes = self._decodes()
+        budget = self._max_num_batched_tokens - len(decodes)
+        if decodes:
+            budget = min(budget, self._prefill_chunk_size)
+        return decodes + self._prefills(budget)
+
+    def commit(self, work: Work) -> None:
+        """After the step: what a prefill computed can be shared from now on."""
+        sequence = work.sequence
+        if sequence.lease is not None and work.start < sequence.prompt_len:
+            self.cache.commit(sequence.lease, sequence.tokens[: sequence.lease.length])
+
+    def _decodes(self) -> list[Work]:
+        works = []
+        for sequence in list(self.running):
+            lease = sequence.lease
+            if lease is not None and sequence.uncomputed == 1 and self._reserve_or_preempt(sequence):
+                works.append(self._fill(sequence, 1))
+        return works
+
+    def _reserve_or_preempt(self, sequence: Sequence) -> bool:
+        """Get one cell, from whoever is served last if need be; False when that is the sequence itself.
+
+        ``running`` is in order of service, so a victim comes after the sequences whose cells this step has filled.
+        """
+        assert sequence.lease is not None
+        if sequence.lease.reserved:
+            return True
+        while not self.cache.reserve(sequence.lease, 1):
+            victim = self.running[-1]
+            self._stop(victim)
+            self._enqueue(victim)
+            self.preemptions += 1
+            if victim is sequence:
+                return False
+        return True
+
+    def _prefills(self, budget: int) -> list[Work]:
+        works = []
+        for sequence in self.running:
+            if sequence.uncomputed > 1 and budget > 0:
+                works.append(self._fill(sequence, min(budget, sequence.uncomputed)))
+                budget -= works[-1].n
+        for sequence in self.waiting[:LOOKAHEAD]:
+            if budget == 0 or len(self.running) == self._max_num_seqs:
+                break
+            if self._must_wait(sequence):
+                continue
+            if not self._admit(sequence):
+                break
+            works.append(self._fill(sequence, min(budget, sequence.uncomputed)))
+            budget -= works[-1].n
+        return works
+
+    def _admit(self, sequence: Sequence) -> bool:
+        """Give a waiting sequence a lease and cells for all its tokens; False when they cannot be had now."""
+        cached = self.cache.match_length(sequence.request.cache_salt, sequence.tokens)
+        headroom = GROWTH_HEADROOM * len(self.running)
+        if not self.cache.fits(len(sequence.tokens) - cached + headroom):
+            return False
+        lease = self.cache.acquire(sequence.request.cache_salt, sequence.tokens)
+        if lease is None:
+            return False
+        if not self.cache.reserve(lease, len(sequence.tokens) - lease.length):
+            self.cache.release(lease, sequence.tokens[: lease.length])
+            return False
+        sequence.lease = lease
+        if sequence.cached_tokens is None:
+            sequence.cached_tokens = lease.length
+        self.waiting.remove(sequence)
+        insort(self.running, sequence, key=lambda s: s.order)
+        return True
+
+    def _must_wait(self, sequence: Sequence) -> bool:
+        """Whether a running prefill computes a prefix that this sequence can share: then computing it twice is waste."""
+        if sequence.waits_for is not None:
+            other, common = sequence.waits_for
+            if other.lease is not None and other.computed < common:
+                return True
+            sequence.waits_for = None
+        for other in self.running:
+            common = self._prefix_being_computed(other, sequence)
+            worth = 1 if other.request is sequence.request else SHARED_PREFIX_MIN
+            if common < worth:
+                continue
+            if common - self.cache.match_length(sequence.request.cache_salt, sequence.tokens) >= worth:
+                sequence.waits_for = (other, common)
+                return True
+        return False
+
+    @staticmethod
+    def _prefix_being_computed(other: Sequence, sequence: Sequence) -> int:
+        """Tokens that ``other`` is prefilling and that ``sequence`` begins with, its last token left out."""
+        if other.uncomputed <= 1 or other.request.cache_salt != sequence.request.cache_salt:
+            return 0
+        return common_length(other.tokens, sequence.tokens, 0, len(sequence.tokens) - 1)
+
+    def _fill(self, sequence: Sequence, n: int) -> Work:
+        assert sequence.lease is not None
+        start = sequence.lease.length
+        self.cache.fill(sequence.lease, n)
+        return Work(sequence, start, n)
+
+    def _stop(self, sequence: Sequence) -> None:
+        assert sequence.lease is not None
+        self.running.remove(sequence)
+        self.cache.release(sequence.lease, sequence.tokens[: sequence.lease.length])
+        sequence.lease = None
+
+    def _enqueue(self, sequence: Sequence) -> None:
+        insort(self.waiting, sequence, key=lambda s: s.order)

@@ -1,0 +1,58 @@
+"""One choice of one request while the engine works on it. Pure: no text, no numpy, no C."""
+
+from typing import Final
+
+from antiphon.engine.interface import GenerateRequest
+from antiphon.engine.kv_cache import Lease
+
+
+class Sequence:
+    """Prompt and answer as one list of token ids, and how many of them the KV memory holds."""
+
+    __slots__ = (
+        "arrival",
+        "cached_tokens",
+        "index",
+        "lease",
+        "priority",
+        "prompt_len",
+        "request",
+        "tokens",
+        "waits_for",
+    )
+
+    def __init__(self, request: GenerateRequest, index: int, arrival: int, priority: float) -> None:
+        self.request: Final = request
+        self.index: Final = index
+        self.arrival: Final = arrival
+        """Order of arrival over the engine's life, a tie-breaker."""
+        self.priority: Final = priority
+        """Seconds; the smaller goes first (arrival time plus the tier's offset)."""
+        self.prompt_len: Final = len(request.prompt_ids)
+        self.tokens = list(request.prompt_ids)
+        self.lease: Lease | None = None
+        self.cached_tokens: int | None = None
+        """Prompt tokens found in the cache when the sequence first ran; None before."""
+
+        self.waits_for: tuple[Sequence, int] | None = None
+        """A prefilling sequence, and the length of the prefix that this one will share with it once it is computed."""
+
+    @property
+    def order(self) -> tuple[float, int, int]:
+        """Total order of service: priority, then arrival, then choice."""
+        return (self.priority, self.arrival, self.index)
+
+    @property
+    def computed(self) -> int:
+        """Tokens whose keys and values the memory holds."""
+        return 0 if self.lease is None else self.lease.length
+
+    @property
+    def uncomputed(self) -> int:
+        """Tokens still to decode: 1 while the sequence generates, more while it prefills."""
+        return len(self.tokens) - self.computed
+
+    @property
+    def generated(self) -> int:
+        """Tokens of the answer so far."""
+        return len(self.tokens) - self.prompt_len

@@ -1,0 +1,105 @@
+"""Text to token ids and back, from a GGUF file's vocabulary alone (no weights), for any process."""
+
+import ctypes
+from typing import Any, Final, Self
+
+import llama_cpp
+
+from antiphon.engine.llama import model_handle
+
+_SPECIAL: Final = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
+_CHAT_TEMPLATE: Final = "tokenizer.chat_template"
+
+
+class Tokenizer:
+    """The vocabulary of one model. Safe to call from several threads: llama.cpp's vocabulary is immutable."""
+
+    def __init__(self, model: Any, path: str) -> None:  # noqa: ANN401 (a ctypes handle)
+        self.path = path
+        self._model = model
+        vocab = llama_cpp.llama_model_get_vocab(model)
+        assert vocab is not None
+        self._vocab = vocab
+        self.n_vocab: int = llama_cpp.llama_vocab_n_tokens(vocab)
+        self.add_bos: bool = llama_cpp.llama_vocab_get_add_bos(vocab)
+        self.bos_id = _known(llama_cpp.llama_vocab_bos(vocab))
+        self.eos_id = _known(llama_cpp.llama_vocab_eos(vocab))
+        self.metadata = _metadata(model)
+        self.chat_template: str | None = self.metadata.get(_CHAT_TEMPLATE) or None
+        attributes = [int(llama_cpp.llama_vocab_get_attr(vocab, i)) for i in range(self.n_vocab)]
+        self._control = frozenset(i for i, attribute in enumerate(attributes) if attribute & _SPECIAL)
+        self.eog_ids = frozenset(i for i in range(self.n_vocab) if llama_cpp.llama_vocab_is_eog(vocab, i))
+        self._bytes: dict[int, bytes] = {}
+        self.special_tokens = {self.token_text(i): i for i in sorted(self._control) if self.token_text(i)}
+        """Text of every control token, and its id; such text in a user's message is not that token."""
+        self.bos_token = "" if self.bos_id is None else self.token_text(self.bos_id)
+        self.eos_token = "" if self.eos_id is None else self.token_text(self.eos_id)
+
+    @classmethod
+    def open(cls, path: str) -> Self:
+        """Read the vocabulary of a GGUF file. Raises :class:`antiphon.engine.llama.EngineLoadError`."""
+        return cls(model_handle(path, vocab_only=True), path)
+
+    def encode(self, text: str, *, parse_special: bool = False, add_special: bool = False) -> list[int]:
+        """Token ids of ``text``.
+
+        With ``parse_special`` the text of a control token becomes that token: only for text of our own. With
+        ``add_special`` the vocabulary's own begin and end tokens are added.
+        """
+        raw = text.encode()
+        capacity = len(raw) + 8
+        ids = (llama_cpp.llama_token * capacity)()
+        n = llama_cpp.llama_tokenize(self._vocab, raw, len(raw), ids, capacity, add_special, parse_special)
+        if n < 0:
+            ids = (llama_cpp.llama_token * -n)()
+            n = llama_cpp.llama_tokenize(self._vocab, raw, len(raw), ids, -n, add_special, parse_special)
+        assert n >= 0, f"llama_tokenize gave {n} for {len(raw)} bytes"
+        return ids[:n]
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """What the token adds to the text; nothing for control tokens."""
+        known = self._bytes.get(token_id)
+        if known is None:
+            known = b"" if token_id in self._control else self._piece(token_id, special=False)
+            self._bytes[token_id] = known
+        return known
+
+    def token_text(self, token_id: int) -> str:
+        """A printable name, control tokens as they are written in templates (``<|im_end|>``)."""
+        return self._piece(token_id, special=True).decode(errors="replace")
+
+    def close(self) -> None:
+        """Free the vocabulary; the object is unusable afterwards."""
+        llama_cpp.llama_model_free(self._model)
+
+    def _piece(self, token_id: int, *, special: bool) -> bytes:
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            n = llama_cpp.llama_token_to_piece(self._vocab, token_id, buffer, size, 0, special)
+            if n >= 0:
+                return buffer.raw[:n]
+            size = -n
+
+
+def _known(token_id: int) -> int | None:
+    return token_id if token_id >= 0 else None
+
+
+def _metadata(model: Any) -> dict[str, str]:  # noqa: ANN401 (a ctypes handle)
+    values = {}
+    for i in range(llama_cpp.llama_model_meta_count(model)):
+        key = _grown(llama_cpp.llama_model_meta_key_by_index, model, i)
+        values[key] = _grown(llama_cpp.llama_model_meta_val_str_by_index, model, i)
+    return values
+
+
+def _grown(read: Any, model: Any, index: int) -> str:  # noqa: ANN401 (ctypes functions)
+    """Read a string of unknown length: the functions return the length that the whole needs."""
+    size = 1 << 10
+    while True:
+        buffer = ctypes.create_string_buffer(size)
+        length = read(model, index, buffer, size)
+        if length < size:
+            return buffer.raw[: max(0, length)].decode(errors="replace")
+        size = length + 1

@@ -1,0 +1,280 @@
+"""The worker: a loop over one core and one channel, and the entry point of the process that it runs in.
+
+``python -m antiphon.engine.worker`` reads its settings as one JSON document from standard input. It ends when it is told
+to (:class:`Shutdown`), when a step fails (everything in flight finishes with ``error`` first), when the model cannot be
+loaded, and when its parent dies. SIGINT and SIGTERM reach the whole process group or service, while the API process
+drains; they are the API process's business and ignored here.
+"""
+
+import ctypes
+import importlib
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import msgspec
+
+from antiphon.engine.channel import Address, PairChannel, WorkerChannel
+from antiphon.engine.interface import (
+    Abort,
+    EngineOptions,
+    EngineStats,
+    Finished,
+    FinishReason,
+    FromWorker,
+    GenerateRequest,
+    LoadFailed,
+    ModelInfo,
+    Ready,
+    Shutdown,
+    StreamEvent,
+    ToWorker,
+)
+
+THREAD_ENVIRONMENT: Final[dict[str, str]] = {"GOMP_SPINCOUNT": "300000"}
+"""How the threads of a decode step wait for each other, unless the environment says so already. Read when llama.cpp's
+thread library is loaded, so it is set before. The value is that library's own default on machines that are not
+oversubscribed."""
+
+EXIT_SHUTDOWN: Final = 0
+EXIT_STEP_FAILED: Final = 70
+EXIT_LOAD_FAILED: Final = 71
+EXIT_ORPHANED: Final = 72
+
+STATS_INTERVAL: Final = 0.25
+"""Seconds between two statistics at least, while there is work."""
+FLUSH_SECONDS: Final = 1.0
+_PR_SET_PDEATHSIG: Final = 1
+
+
+class EngineCore(Protocol):
+    """What the loop needs of a core; see :class:`antiphon.engine.core.Core`."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """What was loaded and how it runs."""
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a step would do anything."""
+
+    def add(self, request: GenerateRequest) -> None:
+        """Take a request, or raise for this request alone."""
+
+    def abort(self, request_id: str, index: int | None) -> None:
+        """End one choice or all; unknown ids are no error."""
+
+    def step(self) -> list[StreamEvent]:
+        """Advance everything once. An exception concerns everything in flight."""
+
+    def stats(self) -> EngineStats:
+        """Count what is held now."""
+
+    def close(self) -> None:
+        """Release the model."""
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker process is told at its start."""
+
+    address: Address
+    options: EngineOptions
+    core_factory: str
+    """``module:callable`` that makes a core of the options."""
+    heartbeat_interval: float
+    """Seconds between two statistics at most, while no step runs."""
+    parent_pid: int
+    import_path: list[str]
+    """Where the parent finds modules; what is missing here is appended."""
+
+
+def open_core(factory: str, options: EngineOptions) -> EngineCore:
+    """Make a core by the dotted path ``module:callable``; nothing of it is imported before."""
+    module_name, _, path = factory.partition(":")
+    found: object = importlib.import_module(module_name)
+    for name in path.split("."):
+        found = getattr(found, name)
+    assert callable(found), f"{factory} is not callable"
+    core: EngineCore = found(options)
+    return core
+
+
+def serve(
+    channel: WorkerChannel,
+    open_: Callable[[], EngineCore],
+    heartbeat_interval: float,
+    orphaned: Callable[[], bool] = lambda: False,
+) -> int:
+    """Load the model, say so, and work until the end; returns the exit status."""
+    try:
+        core = open_()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the operator must read it
+        traceback.print_exc()
+        channel.send([LoadFailed(message=_describe(error))])
+        channel.flush(FLUSH_SECONDS)
+        return EXIT_LOAD_FAILED
+    channel.send([Ready(info=core.info), core.stats()])
+    return Worker(core, channel, heartbeat_interval=heartbeat_interval, orphaned=orphaned).run()
+
+
+class Worker:
+    """The loop. Between two steps it takes what has arrived; after each it sends one message."""
+
+    def __init__(
+        self,
+        core: EngineCore,
+        channel: WorkerChannel,
+        *,
+        heartbeat_interval: float = 1.0,
+        orphaned: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Hold what the loop works on; ``orphaned`` is asked whenever statistics are due."""
+        self._core = core
+        self._channel = channel
+        self._heartbeat_interval = heartbeat_interval
+        self._stats_interval = min(STATS_INTERVAL, heartbeat_interval)
+        self._orphaned = orphaned
+        self._clock = clock
+        self._stats_sent = clock()
+        self._unfinished: dict[str, set[int]] = {}
+        """Choices in flight, by request: each gets exactly one Finished, whatever happens."""
+
+    def run(self) -> int:
+        """Work until the end; returns the exit status. The core is closed unless a step failed."""
+        while True:
+            busy = self._core.has_work
+            commands = self._channel.receive(0.0 if busy else self._heartbeat_interval)
+            shutdown = any(isinstance(command, Shutdown) for command in commands)
+            messages: list[FromWorker] = self._take(commands)
+            if shutdown:
+                self._shut_down(messages)
+                return EXIT_SHUTDOWN
+            try:
+                messages += self._step()
+            except Exception as error:  # noqa: BLE001 - it concerns everything, and everything must end
+                traceback.print_exc()
+                self._send_last(messages + self._finish_all("error", f"The engine failed: {_describe(error)}"))
+                return EXIT_STEP_FAILED
+            if self._stats_due(went_idle=bool(messages) and not self._core.has_work):
+                messages.append(self._core.stats())
+                if self._orphaned():
+                    return EXIT_ORPHANED
+            if messages:
+                self._channel.send(messages)
+
+    def _take(self, commands: list[ToWorker]) -> list[FromWorker]:
+        refused: list[FromWorker] = []
+        for command in commands:
+            if isinstance(command, GenerateRequest):
+                refused += self._add(command)
+            elif isinstance(command, Abort):
+                self._core.abort(command.request_id, command.index)
+        return refused
+
+    def _add(self, request: GenerateRequest) -> list[Finished]:
+        try:
+            self._core.add(request)
+        except Exception as error:  # noqa: BLE001 - it concerns this request alone, which must end
+            print(f"request {request.request_id} refused: {_describe(error)}", file=sys.stderr)  # noqa: T201
+            return [_finished(request.request_id, index, "error", _describe(error)) for index in range(request.n)]
+        self._unfinished[request.request_id] = set(range(request.n))
+        return []
+
+    def _step(self) -> list[StreamEvent]:
+        if not self._core.has_work:
+            return []
+        events = self._core.step()
+        for event in events:
+            if isinstance(event, Finished):
+                self._forget(event)
+        return events
+
+    def _forget(self, event: Finished) -> None:
+        unfinished = self._unfinished[event.request_id]
+        unfinished.remove(event.index)
+        if not unfinished:
+            del self._unfinished[event.request_id]
+
+    def _shut_down(self, messages: list[FromWorker]) -> None:
+        for request_id in list(self._unfinished):
+            self._core.abort(request_id, None)
+        try:
+            messages += self._step()
+        except Exception:  # noqa: BLE001 - it ends in any case; what is in flight finishes below
+            traceback.print_exc()
+        self._send_last(messages + self._finish_all("abort", ""))
+        self._core.close()
+
+    def _finish_all(self, reason: FinishReason, message: str) -> list[Finished]:
+        unfinished, self._unfinished = self._unfinished, {}
+        return [
+            _finished(request_id, index, reason, message)
+            for request_id, indices in unfinished.items()
+            for index in sorted(indices)
+        ]
+
+    def _send_last(self, messages: list[FromWorker]) -> None:
+        self._channel.send(messages)
+        self._channel.flush(FLUSH_SECONDS)
+
+    def _stats_due(self, *, went_idle: bool) -> bool:
+        now = self._clock()
+        if not went_idle and now - self._stats_sent < self._stats_interval:
+            return False
+        self._stats_sent = now
+        return True
+
+
+def _finished(request_id: str, index: int, reason: FinishReason, message: str) -> Finished:
+    return Finished(request_id=request_id, index=index, reason=reason, message=message)
+
+
+def _describe(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _prepare_process(parent_pid: int) -> Callable[[], bool]:
+    """Settle signals and the bond to the parent; returns whether the parent has gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    return lambda: os.getppid() != parent_pid
+
+
+def _read_settings() -> WorkerSettings:
+    settings = msgspec.json.decode(sys.stdin.buffer.read(), type=WorkerSettings)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, sys.stdin.fileno())
+    os.close(nothing)
+    return settings
+
+
+def main() -> int:
+    """Run one worker process; returns its exit status."""
+    settings = _read_settings()
+    orphaned = _prepare_process(settings.parent_pid)
+    if orphaned():
+        return EXIT_ORPHANED
+    sys.path += [entry for entry in settings.import_path if entry not in sys.path]
+    for name, value in THREAD_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    channel = PairChannel(settings.address)
+    try:
+        return serve(
+            channel,
+            lambda: open_core(settings.core_factory, settings.options),
+            settings.heartbeat_interval,
+            orphaned,
+        )
+    finally:
+        channel.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

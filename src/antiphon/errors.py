@@ -1,0 +1,121 @@
+"""The exception tree, which is the API's error table: HTTP maps it and invents nothing.
+
+Shape and codes follow the reference's error object ``{"error": {"message", "type", "param", "code"}}``.
+Client mistakes are exceptions of this tree; programmer mistakes are asserts.
+"""
+
+from typing import ClassVar
+
+
+class APIError(Exception):
+    """An error that a client may see. ``param`` is a path such as ``messages[0].role``; ``code`` is a string or None."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    code: str | None = "server_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        if code is not None:
+            self.code = code
+        self.retry_after = retry_after
+        """Seconds after which a repeat may succeed; sent as the Retry-After header."""
+
+
+class InvalidRequestError(APIError):
+    """The request is malformed or asks for what this server or model cannot do (400)."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = None
+
+
+class AuthenticationError(APIError):
+    """No API key, or one that is unknown, expired or revoked (401)."""
+
+    status = 401
+    type = "invalid_request_error"
+    code = "invalid_api_key"
+
+
+class PermissionDeniedError(APIError):
+    """The key is known but lacks the scope that the route needs (403)."""
+
+    status = 403
+    type = "invalid_request_error"
+    code = "insufficient_permissions"
+
+
+class NotFoundError(APIError):
+    """No such route, model or object, or one that another project owns (404)."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "not_found"
+
+
+class ModelNotFoundError(NotFoundError):
+    """``model`` names no model that this server serves (404)."""
+
+    code = "model_not_found"
+
+
+class MethodNotAllowedError(APIError):
+    """The path exists, the method does not (405)."""
+
+    status = 405
+    type = "invalid_request_error"
+    code = "method_not_allowed"
+
+
+class ConflictError(APIError):
+    """The request contradicts an earlier one (409)."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "conflict"
+
+
+class PayloadTooLargeError(APIError):
+    """The body is larger than the server accepts (413)."""
+
+    status = 413
+    type = "invalid_request_error"
+    code = "request_too_large"
+
+
+class UnsupportedMediaTypeError(APIError):
+    """The body is not ``application/json`` (415)."""
+
+    status = 415
+    type = "invalid_request_error"
+    code = "unsupported_content_type"
+
+
+class RateLimitError(APIError):
+    """The waiting queue is full or a limit is reached (429, with Retry-After)."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+
+class InternalServerError(APIError):
+    """A fault of the server itself (500)."""
+
+
+class ServiceUnavailableError(APIError):
+    """The engine is starting, restarting or died while it answered (503, with Retry-After)."""
+
+    status = 503
+    type = "server_error"
+    code = "service_unavailable"

@@ -1,0 +1,79 @@
+"""From the bytes of a body to a Struct, or to the one error that says what is wrong with it."""
+
+import json
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec.json import Decoder
+
+from antiphon.errors import InvalidRequestError
+from antiphon.protocol import validation
+from antiphon.protocol.diagnosis import diagnose
+
+_T = TypeVar("_T")
+
+_MAX_DIGITS = 400
+"""Longer integers are beyond every bound; cutting them keeps the sign and stays within int()'s own limit."""
+
+
+def decode(decoder: Decoder[_T], body: bytes) -> _T:
+    """Decode ``body``; raise InvalidRequestError for anything that is not a ``_T`` in JSON text without doubles keys."""
+    try:
+        value = decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _explain(decoder, body, error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise validation.invalid_json(_reason(error)) from None
+    _parse(body)
+    return value
+
+
+def _explain(decoder: Decoder[_T], body: bytes, error: msgspec.ValidationError) -> InvalidRequestError:
+    try:
+        found = diagnose(decoder.type, _parse(body))
+    except InvalidRequestError as malformed:
+        return malformed
+    return found or _translate(error)
+
+
+def _translate(error: msgspec.ValidationError) -> InvalidRequestError:
+    """Report what only msgspec sees: a number inside free-form JSON that no float or int64 can hold."""
+    reason, _, place = str(error).rpartition(" - at `$")
+    path = place.rstrip("`").lstrip(".").partition("[...]")[0]
+    return validation.invalid_value(path, f"{validation.shorten(reason)}.")
+
+
+def _parse(body: bytes) -> Any:  # noqa: ANN401 (JSON)
+    """Parse JSON once more, with Python's own parser, which can see that an object has a key twice.
+
+    The last one would win unseen: a proxy in front of this server may have judged the first.
+    """
+    try:
+        return json.loads(body, object_pairs_hook=_object, parse_int=_integer)
+    except (ValueError, RecursionError) as error:
+        raise validation.invalid_json(_reason(error)) from None
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        keys = [key for key, _ in pairs]
+        double = next(key for key in members if keys.count(key) > 1)
+        raise validation.invalid_json(f"the key '{validation.shorten(double)}' occurs twice in one object")
+    return members
+
+
+def _integer(digits: str) -> int:
+    return int(digits[:_MAX_DIGITS])
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case RecursionError():
+            return "it is nested too deeply"
+        case UnicodeDecodeError():
+            return "it is not UTF-8 text"
+        case msgspec.DecodeError():
+            return validation.shorten(str(error).removeprefix("JSON is malformed: "))
+        case _:
+            return "it is not valid JSON"

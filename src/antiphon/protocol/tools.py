@@ -1,0 +1,140 @@
+"""Tools, the choice among them, and the shapes that an answer can be held to.
+
+Reference: ``tools``, ``tool_choice``, ``functions``, ``function_call`` and ``response_format``. Optional attributes
+are ``None`` when the field is absent or null.
+"""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+FunctionName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}$(?!\n)")]
+"""The reference's rule. ``$`` alone would let a final newline pass."""
+
+JSONObject = dict[str, Any]
+
+
+class FunctionDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``parameters`` is a JSON Schema; none means no arguments."""
+
+    name: FunctionName
+    description: str | None = None
+    parameters: JSONObject | None = None
+    strict: bool | None = None
+
+
+class LegacyFunction(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An entry of ``functions`` (deprecated in favour of ``tools``)."""
+
+    name: FunctionName
+    description: str | None = None
+    parameters: JSONObject | None = None
+
+
+class FunctionTool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="function"):
+    """A function that the model may call with JSON arguments."""
+
+    function: FunctionDefinition
+
+
+class TextFormat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="text"):
+    """Free text."""
+
+
+class Grammar(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A grammar that a custom tool's input keeps to."""
+
+    definition: str
+    syntax: Literal["lark", "regex"]
+
+
+class GrammarFormat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="grammar"):
+    """Text of a grammar."""
+
+    grammar: Grammar
+
+
+class CustomToolDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``format`` none means free text."""
+
+    name: FunctionName
+    description: str | None = None
+    format: TextFormat | GrammarFormat | None = None
+
+
+class CustomTool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="custom"):
+    """A tool whose input is text."""
+
+    custom: CustomToolDefinition
+
+
+Tool = FunctionTool | CustomTool
+
+
+class NamedTool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A tool by name."""
+
+    name: FunctionName
+
+
+class AllowedTools(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The subset of ``tools`` that the model may use; each entry names a tool in the shape of a definition."""
+
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[JSONObject], Meta(min_length=1, max_length=128)]
+
+
+class AllowedToolChoice(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="allowed_tools"
+):
+    """Holds the model to some of the tools."""
+
+    allowed_tools: AllowedTools
+
+
+class FunctionToolChoice(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="function"
+):
+    """Makes the model call one function."""
+
+    function: NamedTool
+
+
+class CustomToolChoice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="custom"):
+    """Makes the model call one custom tool."""
+
+    custom: NamedTool
+
+
+ToolChoice = Literal["none", "auto", "required"] | AllowedToolChoice | FunctionToolChoice | CustomToolChoice
+FunctionCallOption = Literal["none", "auto"] | NamedTool
+
+
+class ResponseFormatText(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="text"):
+    """Any text: the default."""
+
+
+class ResponseFormatJSONObject(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="json_object"
+):
+    """Any JSON object."""
+
+
+class JSONSchemaFormat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A named JSON Schema."""
+
+    name: FunctionName
+    description: str | None = None
+    schema: JSONObject | None = None
+    strict: bool | None = None
+
+
+class ResponseFormatJSONSchema(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="json_schema"
+):
+    """JSON that keeps to a schema."""
+
+    json_schema: JSONSchemaFormat
+
+
+ResponseFormat = ResponseFormatText | ResponseFormatJSONObject | ResponseFormatJSONSchema

@@ -1,0 +1,67 @@
+"""The ASGI application: routes inside plain ASGI middleware.
+
+Outermost first: ids and timing (every answer has them), CORS where it is configured, the answer to every error, bounds.
+The framework's own middleware lies around all of it and has nothing left to do.
+"""
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from antiphon.config import ServerOptions
+from antiphon.server.middleware import ErrorBoundary, RequestBounds, RequestContext
+from antiphon.server.routes import Handlers, method_not_allowed, not_found
+from antiphon.service import Service
+
+BODY_TIMEOUT: Final = 120.0
+"""Seconds that a request body may take to arrive."""
+
+EXPOSED_HEADERS: Final = ("x-request-id", "openai-processing-ms", "openai-version", "retry-after", "retry-after-ms")
+
+
+def new_request_id() -> str:
+    """Return ``req_`` and 32 hexadecimal digits."""
+    return f"req_{uuid.uuid4().hex}"
+
+
+def create_app(
+    service: Service,
+    options: ServerOptions,
+    *,
+    body_timeout: float = BODY_TIMEOUT,
+    new_request_id: Callable[[], str] = new_request_id,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Starlette:
+    """Return the application over ``service``, which the caller starts and closes. ``clock`` is in seconds."""
+    bounds = Middleware(RequestBounds, max_body_size=options.max_body_size, body_timeout=body_timeout)
+    app = Starlette(
+        routes=Handlers(service).routes(),
+        middleware=[
+            Middleware(RequestContext, new_request_id=new_request_id, clock=clock),
+            *_cors(options.cors_origins),
+            Middleware(ErrorBoundary),
+            bounds,
+        ],
+        exception_handlers={404: not_found, 405: method_not_allowed},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _cors(origins: tuple[str, ...]) -> list[Middleware]:
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=("GET", "HEAD", "POST", "OPTIONS"),
+            allow_headers=("*",),
+            expose_headers=EXPOSED_HEADERS,
+        )
+    ]

@@ -1,0 +1,228 @@
+"""What every request passes, as plain ASGI: its id and timing, its bounds, and the one place that answers errors."""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+import structlog
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from antiphon.errors import APIError, InternalServerError, InvalidRequestError, PayloadTooLargeError
+from antiphon.protocol.sse import error_response
+
+API_VERSION: Final = b"2020-10-01"
+"""The version of the reference, which never changed its date."""
+MAX_HEADER_BYTES: Final = 64 * 1024
+"""Names and values of one request's headers together."""
+MAX_CLIENT_REQUEST_ID: Final = 512
+"""ASCII characters in X-Client-Request-Id. Reference: debugging requests."""
+LINGER: Final = 1.0
+"""Seconds for which a refused upload is still read and dropped."""
+DEFAULT_RETRY_AFTER: Final = 1.0
+"""Seconds, where a 429 or 503 names none."""
+RETRYABLE: Final = frozenset({429, 503})
+
+logger = structlog.get_logger(__name__)
+
+
+def json_answer(value: msgspec.Struct, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return ``value`` as a JSON response."""
+    return Response(msgspec.json.encode(value), status, headers, "application/json")
+
+
+def error_answer(error: APIError, headers: Mapping[str, str] | None = None) -> Response:
+    """Return ``error`` in the reference's shape, with Retry-After where a repeat may succeed.
+
+    A body that was refused before its end leaves the connection unusable, which the answer says and does.
+    """
+    answer = json_answer(error_response(error), error.status, {**_retry_headers(error), **(headers or {})})
+    if isinstance(error, PayloadTooLargeError) or error.code == "request_timeout":
+        return ClosingResponse(answer.body, answer.status_code, answer.headers)
+    return answer
+
+
+def _retry_headers(error: APIError) -> dict[str, str]:
+    if error.retry_after is None and error.status not in RETRYABLE:
+        return {}
+    seconds = DEFAULT_RETRY_AFTER if error.retry_after is None else error.retry_after
+    return {"retry-after": str(math.ceil(seconds)), "retry-after-ms": str(math.ceil(seconds * 1000))}
+
+
+class ClosingResponse(Response):
+    """Answers, drops what still arrives for ``LINGER`` seconds, then closes the connection.
+
+    A socket closed over unread bytes is reset, and the reset can destroy the answer before the client has read it
+    (RFC 9112, section 9.6).
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; returns when the client has closed, has sent all, or the time is up."""
+        assert scope["type"] == "http"
+        headers = [*self.raw_headers, (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                while (await receive()).get("more_body", False):
+                    pass
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class RequestContext:
+    """Gives every answer its id, its timing and the API's version, and every request one log line.
+
+    ``new_request_id`` returns ``req_`` and 32 hexadecimal digits; ``clock`` returns monotonic seconds.
+    """
+
+    def __init__(self, app: ASGIApp, *, new_request_id: Callable[[], str], clock: Callable[[], float]) -> None:
+        self._app = app
+        self._new_request_id = new_request_id
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on; other scopes pass unchanged."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        names = {"request_id": self._new_request_id()}
+        if client_request_id := Headers(scope=scope).get("x-client-request-id"):
+            names["client_request_id"] = client_request_id[:MAX_CLIENT_REQUEST_ID]
+        with structlog.contextvars.bound_contextvars(**names):
+            await self._timed(scope, receive, send, names["request_id"])
+
+    async def _timed(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        start = self._clock()
+        status: int | None = None
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *_context_headers(request_id, self._clock() - start)]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            milliseconds = round((self._clock() - start) * 1000, 3)
+            logger.info(
+                "http_request",
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                milliseconds=milliseconds,
+            )
+
+
+def _context_headers(request_id: str, seconds: float) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"x-request-id", request_id.encode("ascii")),
+        (b"openai-processing-ms", str(round(seconds * 1000)).encode("ascii")),
+        (b"openai-version", API_VERSION),
+    ]
+
+
+class ErrorBoundary:
+    """Answers every exception once: an ``APIError`` as itself, anything else as 500 with its trace in the log only."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on. Raises only when the answer has begun: the server then closes the connection."""
+        started = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_note)
+        except ClientDisconnect:
+            logger.info("client_disconnected")
+        except Exception as error:
+            if started or scope["type"] != "http":
+                raise
+            answer = error_answer(error if isinstance(error, APIError) else _logged(error))
+            await answer(scope, receive, send)
+
+
+def _logged(error: Exception) -> InternalServerError:
+    logger.error("unhandled_exception", exc_info=error)
+    return InternalServerError("The server had an error while processing your request.")
+
+
+class RequestBounds:
+    """Bounds the headers, and the body in bytes and in seconds. Headers are refused at once, a body when it is read."""
+
+    def __init__(self, app: ASGIApp, *, max_body_size: int, body_timeout: float) -> None:
+        self._app = app
+        self._max_body_size = max_body_size
+        self._body_timeout = body_timeout
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on. Raises ``InvalidRequestError`` when its headers are too large or not valid."""
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            _check_headers(headers)
+            declared = int(headers.get("content-length", "0"))
+            receive = BoundedBody(receive, declared, self._max_body_size, self._body_timeout)
+        await self._app(scope, receive, send)
+
+
+def _check_headers(headers: Headers) -> None:
+    size = sum(len(name) + len(value) for name, value in headers.raw)
+    if size > MAX_HEADER_BYTES:
+        raise InvalidRequestError(f"The request's headers are {size} bytes long; at most {MAX_HEADER_BYTES} are taken.")
+    client_request_id = headers.get("x-client-request-id", "")
+    if len(client_request_id) > MAX_CLIENT_REQUEST_ID or not client_request_id.isascii():
+        raise InvalidRequestError(f"X-Client-Request-Id must be at most {MAX_CLIENT_REQUEST_ID} ASCII characters.")
+
+
+class BoundedBody:
+    """A ``receive`` whose body has at most ``limit`` bytes and arrives within ``timeout`` seconds of the first read.
+
+    ``declared`` is the Content-Length, 0 where there is none. What follows the body passes unchanged.
+    """
+
+    def __init__(self, receive: Receive, declared: int, limit: int, timeout: float) -> None:  # noqa: ASYNC109 - a deadline over several calls
+        self._receive = receive
+        self._size = declared
+        self._read = 0
+        self._limit = limit
+        self._timeout = timeout
+        self._deadline: float | None = None
+        self._complete = False
+
+    async def __call__(self) -> Message:
+        """Return the next message. Raises ``PayloadTooLargeError``, and ``InvalidRequestError`` when time is up."""
+        if self._complete:
+            return await self._receive()
+        self._check_size()
+        message = await self._receive_in_time()
+        self._read += len(message.get("body", b""))
+        self._size = max(self._size, self._read)
+        self._check_size()
+        self._complete = not message.get("more_body", False)
+        return message
+
+    async def _receive_in_time(self) -> Message:
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().time() + self._timeout
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                return await self._receive()
+        except TimeoutError:
+            message = f"The request body did not arrive within {self._timeout:g} seconds."
+            raise InvalidRequestError(message, code="request_timeout") from None
+
+    def _check_size(self) -> None:
+        if self._size > self._limit:
+            raise PayloadTooLargeError(f"The request body is too large: at most {self._limit} bytes are taken.")

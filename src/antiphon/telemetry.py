@@ -1,0 +1,83 @@
+"""Logs: one structlog pipeline for our own events and for those of the libraries, uvicorn's included.
+
+Lines go to stderr; stdout belongs to what a command was asked for. Events name what happened and carry ids, counts and
+durations; keys of clients and what users and models say are never logged.
+"""
+
+import logging
+import sys
+from typing import IO, Literal
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+
+SECRET = frozenset({"api_key", "authorization", "body", "content", "cookie", "headers", "messages", "prompt", "token"})
+"""Keys whose values never reach a log, whoever passes them."""
+
+
+def configure_logging(level: LogLevel = "info", *, json: bool | None = None, stream: IO[str] | None = None) -> None:
+    """Send structlog's and the standard library's events through one pipeline; a second call replaces the first.
+
+    ``json`` chooses JSON lines or text for people; None means text on a terminal and JSON elsewhere.
+    """
+    stream = sys.stderr if stream is None else stream
+    json = not stream.isatty() if json is None else json
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=_shared(),
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, *_rendering(json=json)],
+        )
+    )
+    structlog.configure(
+        processors=[*_shared(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    _route(handler, level)
+
+
+def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Replace what must not be logged, so that a careless call leaks nothing."""
+    for key in SECRET.intersection(event):
+        event[key] = "[not logged]"
+    return event
+
+
+def _shared() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        # uvicorn repeats its message with colour codes under this key.
+        _drop_color_message,
+    ]
+
+
+def _drop_color_message(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    event.pop("color_message", None)
+    return event
+
+
+def _rendering(*, json: bool) -> list[Processor]:
+    if json:
+        return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    return [structlog.dev.ConsoleRenderer(pad_event_to=0)]
+
+
+def _route(handler: logging.Handler, level: LogLevel) -> None:
+    """Make the root logger's handler the only one; the libraries' chatter starts at warning, requests are our own line."""
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "httpx2", "httpcore2"):
+        logger = logging.getLogger(name)
+        logger.handlers = []
+        logger.propagate = True
+        logger.setLevel(max(logging.WARNING, root.level) if level != "debug" else logging.DEBUG)
