@@ -4,12 +4,13 @@
     backend = scripted_backend(engine)
 
 A script is a list of events, :class:`Pause`, :class:`Hang` and exceptions, played in order for one request. The events'
-``request_id`` is filled in. As a real engine does, an aborted choice gives no more tokens and one ``Finished`` with reason
-``abort``; ``engine.aborts`` records what was aborted, a stream closed before its end as ``(request_id, None)``.
+``request_id`` is filled in. As a real engine does, an aborted choice gives no more tokens and one ``Finished`` with
+reason ``abort``; ``engine.aborts`` records what was aborted, a stream closed before its end as ``(request_id, None)``.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 
 import msgspec
 from msgspec import Struct
@@ -18,8 +19,8 @@ from antiphon.backends.local import LocalBackend
 from antiphon.chat_formats.base import ReasoningMarkers
 from antiphon.engine.interface import (
     EngineStats,
-    FinishReason,
     Finished,
+    FinishReason,
     GenerateRequest,
     ModelInfo,
     SamplingParams,
@@ -140,6 +141,8 @@ class ScriptedEngine:
         self.ready = info is not None
         self.requests: list[GenerateRequest] = []
         self.aborts: list[tuple[str, int | None]] = []
+        self.ended: list[str] = []
+        """Requests that finished or failed on their own: none of them is in ``aborts`` with index None."""
         self.closed = 0
 
     @property
@@ -174,16 +177,19 @@ class ScriptedEngine:
         self._wake[request.request_id] = asyncio.Event()
         open_choices = set(range(request.n))
         try:
-            async for event in self._play(request):
-                if isinstance(event, Finished):
-                    open_choices.discard(event.index)
-                yield event
+            async with aclosing(self._play(request)) as events:
+                async for event in events:
+                    if isinstance(event, Finished):
+                        open_choices.discard(event.index)
+                    yield event
         except Exception:
             open_choices.clear()
             raise
         finally:
             if open_choices:
                 self.aborts.append((request.request_id, None))
+            else:
+                self.ended.append(request.request_id)
             del self._aborted[request.request_id], self._wake[request.request_id]
 
     def _next_script(self, request: GenerateRequest) -> Script:
@@ -200,13 +206,16 @@ class ScriptedEngine:
                 case Pause(seconds):
                     await asyncio.sleep(seconds)
                 case Hang():
-                    async for event in self._until_aborted(request, counts):
-                        yield event
+                    async with aclosing(self._until_aborted(request, counts)) as events:
+                        async for event in events:
+                            yield event
                 case Started() | TokenEvent() | Finished():
                     for event in self._as_engine(item, request, counts):
                         yield event
 
-    async def _until_aborted(self, request: GenerateRequest, counts: dict[int, int]) -> AsyncGenerator[StreamEvent, None]:
+    async def _until_aborted(
+        self, request: GenerateRequest, counts: dict[int, int]
+    ) -> AsyncGenerator[StreamEvent, None]:
         request_id = request.request_id
         while counts and None not in self._aborted[request_id]:
             for event in self._end_aborted(request_id, counts):

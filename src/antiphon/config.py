@@ -1,7 +1,7 @@
 """What the server is told from outside: its options, and the only place that reads the environment.
 
-Every option of the command line has a variable ``ANTIPHON_<OPTION>`` (``--ctx-size`` is ``ANTIPHON_CTX_SIZE``); an option
-given on the command line wins. The variables of the Hugging Face hub (``HF_*``) are read by ``huggingface_hub`` itself.
+Every option of the command line has a variable ``ANTIPHON_<OPTION>`` (``--ctx-size`` is ``ANTIPHON_CTX_SIZE``); an
+option given on the command line wins. The variables of the Hugging Face hub (``HF_*``) are read by ``huggingface_hub``.
 """
 
 import os

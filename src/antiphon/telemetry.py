@@ -66,13 +66,15 @@ def _drop_color_message(_logger: WrappedLogger, _method: str, event: EventDict) 
 
 
 def _rendering(*, json: bool) -> list[Processor]:
+    # Local variables hold what users said: no traceback shows them.
     if json:
-        return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer(pad_event_to=0)]
+        tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        return [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()]
+    return [structlog.dev.ConsoleRenderer(pad_event_to=0, exception_formatter=structlog.dev.plain_traceback)]
 
 
 def _route(handler: logging.Handler, level: LogLevel) -> None:
-    """Make the root logger's handler the only one; the libraries' chatter starts at warning, requests are our own line."""
+    """Make the root logger's handler the only one; the libraries' chatter starts at warning: requests are our line."""
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())

@@ -1,7 +1,7 @@
 """Bytes of tokens to text, incrementally: a character that spans tokens comes out whole, once.
 
-Invariant: what ``push`` and the final ``flush`` return, concatenated, is ``b"".join(pushed).decode("utf-8", "replace")``
-for any split of the bytes; the cost of a push does not depend on what came before.
+Invariant: what ``push`` and the final ``flush`` return, concatenated, is ``bytes.decode("utf-8", "replace")`` of all
+that was pushed, for any split of the bytes; the cost of a push does not depend on what came before.
 """
 
 import codecs

@@ -1,8 +1,8 @@
 """Which bytes of an answer are reasoning: those between the model's markers, when the answer begins with them.
 
-Only the beginning counts (whitespace may come first): a marker that the answer quotes later is content, as in vLLM's and
-llama.cpp's parsers. Newlines right behind either marker belong to neither side. Stop strings do not apply to reasoning.
-So the content is always one run of bytes at the end of the answer, and its first byte is :attr:`ReasoningParser.content_start`.
+Only the beginning counts (whitespace may come first): a marker that the answer quotes later is content, as in vLLM's
+and llama.cpp's parsers. Newlines right behind either marker belong to neither side. Stop strings do not apply to
+reasoning. So the content is always one run of bytes at the end of the answer; ``content_start`` tells where it begins.
 """
 
 from typing import Literal
@@ -36,6 +36,11 @@ class ReasoningParser:
     def reasoning_tokens(self) -> int:
         """Tokens up to and including the one that completes the end marker; 0 when the answer does not reason."""
         return self._tokens if self._open else 0
+
+    @property
+    def reasoning(self) -> bool:
+        """Whether the answer has been found to reason: what was pushed so far is not content, then."""
+        return self._phase != "before"
 
     def push(self, data: bytes) -> tuple[bytes, bytes]:
         """Take the bytes of the next token; return the reasoning and the content that are decided.

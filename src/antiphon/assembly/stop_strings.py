@@ -1,8 +1,9 @@
 """Where a run of bytes ends: at the first byte that completes a stop string. Reference: ``stop``.
 
-All stop strings are followed at once by Knuth, Morris and Pratt's automaton (SIAM J. Comput. 6(2), 1977), byte by byte:
-amortised constant time per byte, whatever the strings. UTF-8 is self-synchronising, so a match of bytes is a match of
-characters; U+FFFD in a stop string matches one that the model wrote, not one that stands for malformed bytes.
+Each stop string is followed by Knuth, Morris and Pratt's automaton (SIAM J. Comput. 6(2), 1977), its table built no
+further than the run has come: the cost is linear in the bytes of the run, however long the strings and whatever is in
+them. UTF-8 is self-synchronising, so a match of bytes is a match of characters; U+FFFD in a stop string matches one
+that the model wrote, not one that stands for malformed bytes.
 
 The match that is complete first wins, because generation ends there; of several that end at the same byte, the longest.
 So the text before the match holds no stop string, and any chunking of the same bytes gives the same text.
@@ -24,72 +25,76 @@ class StopStrings:
         self._held = b""
 
     def push(self, data: bytes) -> tuple[bytes, bytes | None]:
-        """Take the next bytes; return those that are decided and, on a match, the bytes of ``data`` behind it, else None.
+        """Take the next bytes; return those that are decided and, on a match, what ``data`` has behind it, else None.
 
         After a match the decided bytes end before the stop string, nothing is held and a new run begins.
         """
         if not self._held and self._first_bytes.isdisjoint(data):
             return data, None
-        for position, byte in enumerate(data, 1):
-            matched = 0
-            for automaton in self._automata:
-                matched = max(matched, automaton.step(byte))
-            if matched:
-                return self._cut(data, position, matched)
-        return self._release(data), None
+        matches, held = [], 0
+        for automaton in self._automata:
+            if end := automaton.scan(data):
+                matches.append((end, -len(automaton.pattern)))
+            elif automaton.length > held:
+                held = automaton.length
+        if matches:
+            return self._cut(data, *min(matches))
+        run = self._held + data
+        decided = len(run) - held
+        self._held = run[decided:]
+        return run[:decided], None
+
+    def _cut(self, data: bytes, end: int, size: int) -> tuple[bytes, bytes]:
+        """Return what comes before the match, whose length is ``-size``, and what comes behind it."""
+        decided = (self._held + data[:end])[:size]
+        self.flush()
+        return decided, data[end:]
 
     def flush(self) -> bytes:
         """End the run: what is held did not become a stop string."""
         held, self._held = self._held, b""
-        self._restart()
-        return held
-
-    def _release(self, data: bytes) -> bytes:
-        run = self._held + data
-        decided = len(run) - max(automaton.length for automaton in self._automata)
-        self._held = run[decided:]
-        return run[:decided]
-
-    def _cut(self, data: bytes, position: int, matched: int) -> tuple[bytes, bytes]:
-        run = self._held + data[:position]
-        self._held = b""
-        self._restart()
-        return run[: len(run) - matched], data[position:]
-
-    def _restart(self) -> None:
         for automaton in self._automata:
             automaton.length = 0
+        return held
 
 
 class _Automaton:
-    """The longest prefix of one pattern that the run ends with."""
+    """How much of one pattern the run ends with."""
 
-    __slots__ = ("_fallback", "length", "pattern")
+    __slots__ = ("_borders", "_first", "length", "pattern")
 
     def __init__(self, pattern: bytes) -> None:
         self.pattern = pattern
         self.length = 0
-        self._fallback = _borders(pattern)
+        """Bytes of the longest prefix of the pattern that is a suffix of the run."""
+        self._first = pattern[:1]
+        self._borders = [0, 0]
 
-    def step(self, byte: int) -> int:
-        """Follow one byte; return the pattern's length when it is complete, else 0."""
-        pattern, length = self.pattern, self.length
-        while length and pattern[length] != byte:
-            length = self._fallback[length]
-        if pattern[length] == byte:
-            length += 1
+    def scan(self, data: bytes) -> int:
+        """Go on with ``data``; return the end in it of the first match, or 0."""
+        pattern, length, position = self.pattern, self.length, 0
+        while position < len(data):
+            if not length:
+                position = data.find(self._first, position)
+                if position < 0:
+                    break
+            byte = data[position]
+            position += 1
+            while length and pattern[length] != byte:
+                length = self._border(length)
+            if pattern[length] == byte:
+                length += 1
+            if length == len(pattern):
+                return position
         self.length = length
-        return length if length == len(pattern) else 0
+        return 0
 
-
-def _borders(pattern: bytes) -> list[int]:
-    """Return, for every prefix length, the length of its longest proper prefix that is also its suffix."""
-    borders = [0] * (len(pattern) + 1)
-    border = 0
-    for length in range(2, len(pattern) + 1):
-        while border and pattern[border] != pattern[length - 1]:
-            border = borders[border]
-        if pattern[border] == pattern[length - 1]:
-            border += 1
-        borders[length] = border
-    return borders
+    def _border(self, length: int) -> int:
+        """Return how long a proper prefix of the pattern's first ``length`` bytes is also their suffix, at most."""
+        pattern, borders = self.pattern, self._borders
+        while len(borders) <= length:
+            border, byte = borders[-1], pattern[len(borders) - 1]
+            while border and pattern[border] != byte:
+                border = borders[border]
+            borders.append(border + (pattern[border] == byte))
+        return borders[length]

@@ -1,8 +1,9 @@
+# ruff: noqa: RUF001 (full-width bars are what the markers are written with)
 """The families that are known, and how to recognise them from the text of a chat template.
 
-A family's name says how it writes tool calls, and many templates of one family exist with and without reasoning: the two
-are recognised apart. Order matters: the first family whose texts all occur is taken, so special notations stand before
-the general ones that they borrow from.
+A family's name says how it writes tool calls, and many templates of one family exist with and without reasoning: the
+two are recognised apart. Order matters: the first family whose texts all occur is taken, so special notations stand
+before the general ones that they borrow from.
 """
 
 from typing import Final
@@ -20,7 +21,10 @@ FAMILIES: Final = (
     FamilyMark("minimax", ("]<]minimax[>[",)),
     FamilyMark("functionary-v3.2", (">>>all",)),
     FamilyMark("functionary-v3.1", ("<function=", "<|eom_id|>", "[tool call(s)]")),
-    FamilyMark("functionary-v3.1", ("<function=", "<|python_tag|>", "<|start_header_id|>", "You have access to the following functions")),
+    FamilyMark(
+        "functionary-v3.1",
+        ("<function=", "<|python_tag|>", "<|start_header_id|>", "You have access to the following functions"),
+    ),
     FamilyMark("firefunction", (" functools[",)),
     FamilyMark("granite", ("<|start_of_role|>",)),
     FamilyMark("gemma-4", ("<|tool_call>",)),
@@ -63,7 +67,6 @@ REASONING: Final = (
     ("assistant<|think|>", ReasoningMarkers("<|think|>", "<|end|>")),
     ("[BEGIN FINAL RESPONSE]", ReasoningMarkers("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]")),
     ("◁think▷", ReasoningMarkers("◁think▷", "◁/think▷")),
-    ("<thinking>", ReasoningMarkers("<thinking>", "</thinking>")),
     ("<think>", THINK),
     ("</think>", THINK),
 )

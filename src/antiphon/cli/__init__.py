@@ -22,9 +22,7 @@ ANTIPHON_CACHE_DIR, by default in the antiphon folder of the XDG cache folder.
 
 def create_cli() -> App:
     """Build the command line; the environment's options are read now."""
-    environment = Dict(
-        config.option_values(), source="the environment", use_commands_as_keys=False, allow_unknown=True
-    )
+    environment = Dict(config.option_values(), source="the environment", use_commands_as_keys=False, allow_unknown=True)
     cli = App(name="antiphon", help=HELP, version=__version__, config=environment, result_action="return_value")
     for command in (serve, chat, models):
         cli.command(command)

@@ -8,7 +8,6 @@ from typing import Annotated
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from cyclopts import Parameter
-from rich.console import Console
 
 from antiphon import telemetry
 from antiphon.cli import display
@@ -17,9 +16,12 @@ from antiphon.cli.errors import CommandError
 from antiphon.cli.hub import Hub
 from antiphon.cli.model_files import find_models
 from antiphon.cli.options import EngineFlags
-from antiphon.cli.wiring import hub_folder, open_service
+from antiphon.cli.wiring import open_service
+from antiphon.config import cache_dir
 
-HELP = "/reset forgets the conversation, /system TEXT says how to answer, /exit ends; Ctrl-C stops an answer, Ctrl-D ends."
+HELP = (
+    "/reset forgets the conversation, /system TEXT says how to answer, /exit ends; Ctrl-C stops an answer, Ctrl-D ends."
+)
 PROMPT = "> "
 
 
@@ -50,7 +52,7 @@ def chat(
 
 
 class Session:
-    """The turns of one conversation. The event loop runs in a thread of its own, so that this one can wait for a person."""
+    """The turns of one conversation. The event loop runs in a thread of its own, since this one waits for a person."""
 
     def __init__(self, portal: BlockingPortal, model: Model, system: str | None) -> None:
         self._portal = portal
@@ -108,15 +110,10 @@ class Session:
         async with aclosing(self._model.answer([*start, *self._turns])) as pieces:
             async for piece in pieces:
                 if piece.reasoning and self._out.is_terminal:
-                    _write(self._out, piece.reasoning, style="dim italic")
+                    display.write_piece(self._out, piece.reasoning, "dim italic")
                 if piece.content:
                     said.append(piece.content)
-                    _write(self._out, piece.content)
-
-
-def _write(console: Console, text: str, style: str = "") -> None:
-    console.print(text, style=style, end="", markup=False, highlight=False, soft_wrap=True)
-    console.file.flush()
+                    display.write_piece(self._out, piece.content)
 
 
 def _wait(result: Callable[[], None]) -> None:
@@ -128,7 +125,7 @@ def _wait(result: Callable[[], None]) -> None:
 
 
 def _lines() -> Iterator[str]:
-    """Read what is typed, with a prompt and line editing on a terminal; Ctrl-C drops the line, the end of input ends."""
+    """Read what is typed, with a prompt and line editing on a terminal, where Ctrl-C drops the line."""
     if not sys.stdin.isatty():
         yield from (line.rstrip("\r\n") for line in sys.stdin)
         return
@@ -153,7 +150,7 @@ async def _remote(url: str, name: str | None) -> AsyncGenerator[Model, None]:
 
 @asynccontextmanager
 async def _local(spec: str | None, flags: EngineFlags) -> AsyncGenerator[Model, None]:
-    models = find_models([spec] if spec else [], Hub(hub_folder()))
+    models = find_models([spec] if spec else [], Hub(cache_dir()))
     async with open_service(models, flags) as service:
         yield LocalModel(service, models[0].name)
 

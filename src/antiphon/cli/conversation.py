@@ -32,7 +32,9 @@ class Piece(Struct, frozen=True):
 class Model(Protocol):
     """Who answers."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What requests call it."""
 
     def answer(self, messages: list[ChatMessage]) -> AsyncGenerator[Piece, None]:
         """Stream the answer to the last message. Raises :class:`CommandError` when there is none; closing it aborts."""
@@ -135,6 +137,7 @@ async def _pieces(response: httpx2.Response) -> AsyncGenerator[Piece, None]:
                 raise CommandError(chunk.error.message)
             for choice in chunk.choices:
                 yield Piece(choice.delta.content or "", choice.delta.reasoning_content or "")
+    raise CommandError("The server ended the answer before it was complete.")
 
 
 def _error_message(body: bytes) -> str:

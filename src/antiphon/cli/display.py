@@ -1,7 +1,8 @@
-"""What commands show: panels and tables for people on stderr or a terminal, and the lines that others may read on stdout."""
+"""What commands show: panels, progress and errors on stderr, and on stdout what a command was asked for."""
 
 import json
 import shlex
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,11 +10,13 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from antiphon.engine.interface import ModelInfo
 
 _UNSPECIFIED = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 (compared with, never bound)
 _EXAMPLE = "What is the capital of France?"
+_CONTROL = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP = 1024
 _COUNTS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
@@ -31,29 +34,35 @@ def err() -> Console:
 
 def print_line(text: str) -> None:
     """Write one line to stdout exactly as it is: no wrapping, no colours, at once."""
-    console = out()
-    console.print(text, soft_wrap=True, markup=False, highlight=False)
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def write_piece(console: Console, text: str, style: str = "") -> None:
+    """Write a piece of an answer at once; a terminal gets no control characters that the model wrote."""
+    if console.is_terminal:
+        console.print(Text(text.translate(_CONTROL), style), end="", soft_wrap=True)
+    else:
+        console.file.write(text)
     console.file.flush()
 
 
 @contextmanager
-def progress(console: Console, doing: str) -> Iterator[None]:
+def progress(doing: str) -> Iterator[None]:
     """Say what takes its time: a spinner on a terminal, one line elsewhere."""
+    console = err()
     if not console.is_terminal:
-        console.print(doing, soft_wrap=True, markup=False, highlight=False)
+        console.print(Text(doing), soft_wrap=True)
         yield
         return
-    with console.status(doing):
+    with console.status(Text(doing)):
         yield
 
 
 def print_error(message: str, advice: str = "") -> None:
     """Tell what went wrong, and what would help."""
-    console = err()
-    console.print("Error: ", style="bold red", end="")
-    console.print(message, markup=False, highlight=False, soft_wrap=True)
-    if advice:
-        console.print(advice, markup=False, highlight=False, soft_wrap=True)
+    text = Text.assemble(("Error: ", "bold red"), message)
+    err().print(text.append(f"\n{advice}") if advice else text, soft_wrap=True)
 
 
 def base_url(host: str, port: int) -> str:
@@ -64,7 +73,7 @@ def base_url(host: str, port: int) -> str:
 
 def curl_line(url: str, model: str) -> str:
     """Give one shell line that asks the model something."""
-    body = {"model": model, "messages": [{"role": "user", "content": _EXAMPLE}], "max_completion_tokens": 64}
+    body = {"model": model, "messages": [{"role": "user", "content": _EXAMPLE}], "temperature": 0}
     data = shlex.quote(json.dumps(body, separators=(",", ":")))
     return f"curl -s {shlex.quote(url + '/v1/chat/completions')} -H 'Content-Type: application/json' -d {data}"
 
@@ -75,8 +84,8 @@ def model_panel(name: str, path: Path, info: ModelInfo) -> RenderableType:
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
     for label, value in _rows(path, info).items():
-        table.add_row(label, value)
-    return Panel(table, title=name, title_align="left", expand=False)
+        table.add_row(label, Text(value))
+    return Panel(table, title=Text(name), title_align="left", expand=False)
 
 
 def size(n_bytes: int) -> str:
@@ -101,7 +110,7 @@ def _rows(path: Path, info: ModelInfo) -> Mapping[str, str]:
     return {
         "file": str(path),
         "model": f"{info.description}, {count(info.n_params)} parameters, {size(info.model_size)}",
-        "context": f"{info.ctx_size} tokens in the cache, {info.max_model_len} for one request (trained on {info.n_ctx_train})",
+        "context": f"{info.ctx_size} tokens, {info.max_model_len} for one request (trained on {info.n_ctx_train})",
         "batch": (
             f"{info.max_num_seqs} sequences, {info.max_num_batched_tokens} tokens in a step, "
             f"{info.prefill_chunk_size} of a prompt beside others"

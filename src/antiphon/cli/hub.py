@@ -32,9 +32,11 @@ class Hub(Struct, frozen=True):
     """The hub as one folder of downloads sees it."""
 
     cache_dir: Path
+    endpoint: str | None = None
+    """Its address; None: what ``HF_ENDPOINT`` says, else the public one."""
 
     def download(self, spec: str) -> Path:
-        """Give the local path of ``owner/repo:file-or-quant``, the first part of a split file; downloads what is missing.
+        """Give the local path of ``owner/repo:file-or-quant``, of a split file the first part; fetches what is missing.
 
         Raises :class:`CommandError` when the repository, or exactly one file of it, cannot be found or fetched.
         """
@@ -43,7 +45,8 @@ class Hub(Struct, frozen=True):
             raise CommandError(f"hf:{spec} names no repository.", "Write --model hf:owner/repo:file-or-quant.")
         repo, wanted = match["repo"], match["wanted"] or ""
         file = wanted if wanted.lower().endswith(_SUFFIX) else choose_file(repo, self._files(repo), wanted)
-        return [self._fetch(repo, part) for part in all_parts(file)][0]
+        first, *_ = [self._fetch(repo, part) for part in all_parts(file)]
+        return first
 
     def cached(self) -> list[CachedModel]:
         """List what was downloaded, one entry for each model."""
@@ -58,7 +61,7 @@ class Hub(Struct, frozen=True):
     def _files(self, repo: str) -> list[str]:
         """List a repository's files, or the downloaded ones of them where the hub cannot be reached."""
         try:
-            return huggingface_hub.HfApi().list_repo_files(repo)
+            return huggingface_hub.HfApi(endpoint=self.endpoint).list_repo_files(repo)
         except _FAILURES as error:
             prefix = f"hf:{repo}:"
             here = [model.spec.removeprefix(prefix) for model in self.cached() if model.spec.startswith(prefix)]
@@ -68,7 +71,7 @@ class Hub(Struct, frozen=True):
 
     def _fetch(self, repo: str, file: str) -> Path:
         try:
-            return Path(huggingface_hub.hf_hub_download(repo, file, cache_dir=self.cache_dir))
+            return Path(huggingface_hub.hf_hub_download(repo, file, cache_dir=self.cache_dir, endpoint=self.endpoint))
         except RemoteEntryNotFoundError as error:
             listed = "\n".join(f"  {name}" for name in _models(self._files(repo)))
             raise CommandError(f"hf:{repo} has no file {file}.", f"Its models:\n{listed}") from error
@@ -103,8 +106,9 @@ def all_parts(file: str) -> list[str]:
 
 
 def _models(files: Iterable[str]) -> list[str]:
-    """Leave out what is no model of its own: later parts, and the projectors that go with a model of images or sound."""
-    return sorted(file for file in files if file.lower().endswith(_SUFFIX) and _is_first_part(file) and not _is_projector(file))
+    """Leave out what is no model of its own: later parts, and projectors that go with a model of images or sound."""
+    models = (file for file in files if file.lower().endswith(_SUFFIX))
+    return sorted(file for file in models if _is_first_part(file) and not _is_projector(file))
 
 
 def _is_first_part(file: str) -> bool:

@@ -51,9 +51,10 @@ def find_models(specs: Sequence[str], hub: Hub) -> list[ModelFile]:
 
 
 def find_model(spec: str, hub: Hub) -> ModelFile:
-    """Give the file that one ``--model`` option names: ``path``, ``hf:owner/repo:file-or-quant``, or either after ``name=``."""
+    """Give the file that one ``--model`` names: a path, ``hf:owner/repo:file-or-quant``, or either after ``name=``."""
     name, source = _split_name(spec)
-    path = hub.download(source.removeprefix(HUB_PREFIX)) if source.startswith(HUB_PREFIX) else Path(source).expanduser()
+    from_hub = source.startswith(HUB_PREFIX)
+    path = hub.download(source.removeprefix(HUB_PREFIX)) if from_hub else Path(source).expanduser()
     _check(path)
     return ModelFile(name=name or served_name(path), path=path)
 

@@ -1,13 +1,76 @@
-"""``antiphon models``: what a server serves, or what this machine has."""
+"""``antiphon models``: what a server serves, or what lies on this machine."""
 
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
 
 import anyio
+import httpx2
 from rich.table import Table
 
 from antiphon.cli import display
 from antiphon.cli.conversation import open_client, served_models
-from antiphon.cli.hub import Hub
-from antiphon.cli.model_files import bundled_model
-from antiphon.cli.wiring import hub_folder
+from antiphon.cli.hub import CachedModel, Hub, all_parts
+from antiphon.cli.model_files import BUNDLED_NAME, bundled_model
+from antiphon.config import cache_dir
 from antiphon.engine.tokenizer import Tokenizer
+
+_UNKNOWN = "-"
+
+
+def models(*, url: str | None = None) -> None:
+    """List the models that a server serves, or those on this machine.
+
+    Parameters
+    ----------
+    url
+        A running server, such as http://127.0.0.1:8000. Without it: the bundled model and the downloaded ones.
+    """
+    table = anyio.run(_served, url) if url else _local(Hub(cache_dir()))
+    display.out().print(table)
+
+
+async def _served(url: str) -> Table:
+    async with open_client(url) as client:
+        names = await served_models(client)
+        ready = await _is_ready(client)
+    table = Table("model", "ready", title=f"Served at {url}", title_justify="left")
+    for name in names:
+        table.add_row(name, ready)
+    return table
+
+
+async def _is_ready(client: httpx2.AsyncClient) -> str:
+    """Ask our own health route; a server of another make has none."""
+    response = await client.get("health")
+    known = {200: "yes", 503: "no"}
+    return known.get(response.status_code, _UNKNOWN)
+
+
+def _local(hub: Hub) -> Table:
+    table = Table("model", "parameters", "size", "context", "ready", title="On this machine", title_justify="left")
+    bundled = bundled_model()
+    if bundled is not None:
+        table.add_row(BUNDLED_NAME, *_facts(bundled.path), "bundled: antiphon serve")
+    for model in hub.cached():
+        table.add_row(*_cached_row(model))
+    if not table.row_count:
+        table.caption = "None. Download one: antiphon serve --model hf:owner/repo:quant"
+    return table
+
+
+def _cached_row(model: CachedModel) -> tuple[str, ...]:
+    return model.spec, *_facts(model.path), "downloaded"
+
+
+def _facts(path: Path) -> tuple[str, str, str]:
+    """Give parameters, size and training context as the file states them."""
+    tokenizer = Tokenizer.open(str(path))
+    metadata = tokenizer.metadata
+    tokenizer.close()
+    n_bytes = sum(part.stat().st_size for part in map(path.with_name, all_parts(path.name)) if part.exists())
+    return metadata.get("general.size_label", _UNKNOWN), display.size(n_bytes), _context(metadata)
+
+
+def _context(metadata: Mapping[str, str]) -> str:
+    architecture = metadata.get("general.architecture", "")
+    return metadata.get(f"{architecture}.context_length", _UNKNOWN)

@@ -1,4 +1,4 @@
-"""The options that commands share, as cyclopts reads them: each with its help; its default is the engine's or server's own."""
+"""The options that commands share, as cyclopts reads them: each with its help and the default of the layer below."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -26,15 +26,15 @@ class EngineFlags:
         int,
         Parameter(
             validator=_AT_LEAST_0,
-            help="Tokens that the KV cache of a model holds, all requests together. 0: the model's training context, at most 8192.",
+            help="Tokens that a model's KV cache holds, all requests together. 0: its training context, at most 8192.",
         ),
     ] = _ENGINE.ctx_size
-    max_num_seqs: Annotated[
-        int, Parameter(validator=_AT_LEAST_1, help="Sequences that decode at the same time.")
-    ] = _ENGINE.max_num_seqs
-    max_num_batched_tokens: Annotated[
-        int, Parameter(validator=_AT_LEAST_1, help="Tokens that one step may carry.")
-    ] = _ENGINE.max_num_batched_tokens
+    max_num_seqs: Annotated[int, Parameter(validator=_AT_LEAST_1, help="Sequences that decode at the same time.")] = (
+        _ENGINE.max_num_seqs
+    )
+    max_num_batched_tokens: Annotated[int, Parameter(validator=_AT_LEAST_1, help="Tokens that one step may carry.")] = (
+        _ENGINE.max_num_batched_tokens
+    )
     prefill_chunk_size: Annotated[
         int,
         Parameter(
@@ -60,9 +60,9 @@ class EngineFlags:
     use_mmap: Annotated[
         bool, Parameter(name="--mmap", help="Map the model file into memory instead of reading it.")
     ] = _ENGINE.use_mmap
-    use_mlock: Annotated[
-        bool, Parameter(name="--mlock", help="Keep the model in memory: it is never swapped out.")
-    ] = _ENGINE.use_mlock
+    use_mlock: Annotated[bool, Parameter(name="--mlock", help="Keep the model in memory: it is never swapped out.")] = (
+        _ENGINE.use_mlock
+    )
 
     def options(self, model_path: str) -> EngineOptions:
         """Give the engine's options for one model file."""
@@ -74,19 +74,23 @@ class EngineFlags:
 class ServerFlags:
     """Where the server listens and what it accepts."""
 
-    host: Annotated[
-        str, Parameter(help="Address to listen on. The server asks for no key: leave it on loopback.")
-    ] = _SERVER.host
-    port: Annotated[
-        int, Parameter(validator=Number(gte=0, lte=65535), help="Port to listen on. 0: a free one.")
-    ] = _SERVER.port
+    host: Annotated[str, Parameter(help="Address to listen on. The server asks for no key: leave it on loopback.")] = (
+        _SERVER.host
+    )
+    port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535), help="Port to listen on. 0: a free one.")] = (
+        _SERVER.port
+    )
     cors_origin: Annotated[
         tuple[str, ...],
-        Parameter(help="Origin whose pages may call the server, '*' for all; repeatable.", negative_iterable=""),
+        Parameter(
+            help="Origin whose pages may call the server, '*' for all; repeatable.",
+            negative_iterable="",
+            show_default=False,
+        ),
     ] = _SERVER.cors_origins
-    max_body_size: Annotated[
-        int, Parameter(validator=_AT_LEAST_1, help="Bytes that a request body may have.")
-    ] = _SERVER.max_body_size
+    max_body_size: Annotated[int, Parameter(validator=_AT_LEAST_1, help="Bytes that a request body may have.")] = (
+        _SERVER.max_body_size
+    )
 
     def options(self) -> ServerOptions:
         """Give the server's options."""

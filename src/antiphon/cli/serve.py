@@ -1,9 +1,9 @@
 """``antiphon serve``: finds the models, starts their engines, listens, and says how to ask."""
 
-import contextlib
 import signal
 import socket
 from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +12,7 @@ import structlog
 import uvicorn
 from cyclopts import Parameter
 from msgspec import Struct
+from starlette.types import ASGIApp
 
 from antiphon import telemetry
 from antiphon.cli import display
@@ -19,9 +20,10 @@ from antiphon.cli.errors import CommandError
 from antiphon.cli.hub import Hub
 from antiphon.cli.model_files import ModelFile, find_models
 from antiphon.cli.options import EngineFlags, ServerFlags
-from antiphon.cli.wiring import hub_folder, open_service
-from antiphon.config import ServerOptions
+from antiphon.cli.wiring import open_service
+from antiphon.config import ServerOptions, cache_dir
 from antiphon.server.app import create_app
+from antiphon.service import Service
 
 GRACE = 10
 """Seconds that answers in flight have to end after a signal; a second signal ends them at once."""
@@ -29,7 +31,7 @@ GRACE = 10
 
 def serve(
     *,
-    model: Annotated[tuple[str, ...], Parameter(negative_iterable="")] = (),
+    model: Annotated[tuple[str, ...], Parameter(negative_iterable="", show_default=False)] = (),
     chat_template: Path | None = None,
     engine: EngineFlags | None = None,
     server: ServerFlags | None = None,
@@ -43,8 +45,8 @@ def serve(
     Parameters
     ----------
     model
-        A GGUF file, name=file, or hf:owner/repo:file-or-quant from the Hugging Face hub; repeatable. Requests call it by
-        the name, or else by the file's name without .gguf. Default: the bundled SmolLM2-135M-Instruct.
+        A GGUF file, name=file, or hf:owner/repo:file-or-quant from the Hugging Face hub; repeatable. Requests call it
+        by the name, or else by the file's name without .gguf. Default: the bundled SmolLM2-135M-Instruct.
     chat_template
         A file with a Jinja chat template, instead of the one inside the model.
     log_level
@@ -56,7 +58,7 @@ def serve(
     flags = engine or EngineFlags()
     options = (server or ServerFlags()).options()
     with bind(options) as listener:
-        models = find_models(model, Hub(hub_folder()))
+        models = find_models(model, Hub(cache_dir()))
         server_run = Run(models=models, flags=flags, chat_template=chat_template, options=options, listener=listener)
         anyio.run(server_run, backend_options={"use_uvloop": True})
 
@@ -91,11 +93,19 @@ class Run(Struct, kw_only=True):
         """Load, listen, and serve until a signal comes."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._obey_signals, tasks.cancel_scope)
-            async with open_service(self.models, self.flags, self.chat_template) as service:
+            async with self._open() as service:
                 app = create_app(service, self.options)
-                self.http = HTTPServer(uvicorn_config(app), self._announce)  # type: ignore[arg-type]
+                self.http = HTTPServer(uvicorn_config(app), self._announce)
                 await self.http.serve(sockets=[self.listener])
             tasks.cancel_scope.cancel()
+
+    def _open(self) -> AbstractAsyncContextManager[Service]:
+        return open_service(
+            self.models,
+            self.flags,
+            chat_template=self.chat_template,
+            loaded=lambda model, info: display.err().print(display.model_panel(model.name, model.path, info)),
+        )
 
     async def _obey_signals(self, scope: anyio.CancelScope) -> None:
         """End gracefully at the first SIGINT or SIGTERM, at once at the second; while loading, the first ends it."""
@@ -122,7 +132,7 @@ class HTTPServer(uvicorn.Server):
         super().__init__(config)
         self._announce = announce
 
-    @contextlib.contextmanager
+    @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Leave the signals to :class:`Run`."""
         yield
@@ -134,7 +144,7 @@ class HTTPServer(uvicorn.Server):
             self._announce()
 
 
-def uvicorn_config(app: ASGIApplication) -> uvicorn.Config:
+def uvicorn_config(app: ASGIApp) -> uvicorn.Config:
     """Configure HTTP: our own middleware logs requests, our own pipeline writes logs."""
     return uvicorn.Config(
         app,

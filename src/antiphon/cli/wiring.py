@@ -1,1 +1,95 @@
-"""Puts the parts together"""
+"""Puts the parts together: from model files to a service, each engine started, each released at the end."""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from anyio import CancelScope, to_thread
+
+from antiphon.backends.base import Backend
+from antiphon.backends.local import LocalBackend
+from antiphon.backends.router import Router
+from antiphon.chat_formats.builtin import recognise
+from antiphon.cli import display
+from antiphon.cli.errors import CommandError
+from antiphon.cli.model_files import ModelFile
+from antiphon.cli.options import EngineFlags
+from antiphon.engine.client import EngineClient
+from antiphon.engine.interface import ModelInfo
+from antiphon.engine.tokenizer import Tokenizer
+from antiphon.errors import ServiceUnavailableError
+from antiphon.rendering.chat_template import CHATML, ChatTemplate, ChatTemplateError
+from antiphon.rendering.renderer import Renderer
+from antiphon.service import Service
+
+Loaded = Callable[[ModelFile, ModelInfo], None]
+"""Told of each model as soon as its engine runs."""
+
+
+@asynccontextmanager
+async def open_service(
+    models: Sequence[ModelFile], flags: EngineFlags, *, chat_template: Path | None = None, loaded: Loaded | None = None
+) -> AsyncGenerator[Service, None]:
+    """Start an engine for each model, one after the other, and give the service over them; all end with the block.
+
+    ``chat_template`` is a file that stands in for the models' own. Raises :class:`CommandError` when a model cannot be
+    loaded or has a template that cannot be used.
+    """
+    template = None if chat_template is None else read_template(chat_template)
+    async with AsyncExitStack() as stack:
+        backends: dict[str, Backend] = {}
+        for model in models:
+            client = await stack.enter_async_context(_open_engine(model, flags))
+            tokenizer = await stack.enter_async_context(_open_tokenizer(model))
+            assert client.info is not None, f"{model.name} is started"
+            renderer = _make_renderer(model, tokenizer, template, client.info.max_model_len)
+            backends[model.name] = LocalBackend(client, tokenizer, renderer)
+            if loaded is not None:
+                loaded(model, client.info)
+        yield Service(Router(backends))
+
+
+def read_template(path: Path) -> str:
+    """Read a chat template. Raises :class:`CommandError`."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"The chat template {path} cannot be read: {error}.") from error
+
+
+@asynccontextmanager
+async def _open_engine(model: ModelFile, flags: EngineFlags) -> AsyncGenerator[EngineClient, None]:
+    client = EngineClient(flags.options(str(model.path)))
+    try:
+        with display.progress(f"Loading {model.name}"):
+            await _start(client, model)
+        yield client
+    finally:
+        with CancelScope(shield=True):
+            await client.close()
+
+
+async def _start(client: EngineClient, model: ModelFile) -> None:
+    try:
+        await client.start()
+    except ServiceUnavailableError as error:
+        raise CommandError(f"The model {model.name} cannot be served: {error.message}") from error
+
+
+@asynccontextmanager
+async def _open_tokenizer(model: ModelFile) -> AsyncGenerator[Tokenizer, None]:
+    tokenizer = await to_thread.run_sync(Tokenizer.open, str(model.path))
+    try:
+        yield tokenizer
+    finally:
+        tokenizer.close()
+
+
+def _make_renderer(model: ModelFile, tokenizer: Tokenizer, template: str | None, max_model_len: int) -> Renderer:
+    source = template or tokenizer.chat_template or CHATML
+    try:
+        compiled = ChatTemplate(source, tokenizer.bos_token, tokenizer.eos_token)
+    except ChatTemplateError as error:
+        advice = "Give another with --chat-template."
+        raise CommandError(f"The model {model.name} cannot be talked to: {error}", advice) from error
+    return Renderer(tokenizer, compiled, recognise(source), max_model_len)

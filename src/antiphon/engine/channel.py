@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -80,19 +80,29 @@ class PairServer:
     """
 
     def __init__(self, deliver: Deliver, broken: Callable[[str], None], *, directory: Path | None = None) -> None:
-        """Bind below ``directory`` (default: the system's temporary one); ``broken`` hears of undecodable messages."""
+        """Bind below ``directory`` (default: the system's temporary one); ``broken`` hears of undecodable messages.
+
+        Raises OSError when directory, descriptors or socket cannot be had.
+        """
         self._deliver = deliver
         self._broken = broken
         self._loop = asyncio.get_running_loop()
+        self._connected = False
         self._directory = tempfile.mkdtemp(prefix="antiphon-", dir=directory)
-        self._context = zmq.Context(io_threads=1)
-        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
-        self._socket.set(zmq.LINGER, 0)
-        self._socket.set(zmq.RCVHWM, HIGH_WATER_MARK)
-        self._socket.set(zmq.SNDHWM, 0)
-        self.address = _bind(self._socket, os.path.join(self._directory, "worker"))  # noqa: PTH118 - bytes count
-        self._descriptor: int = self._socket.get(zmq.FD)
-        self._loop.add_reader(self._descriptor, self.receive)
+        with ExitStack() as undo:
+            undo.callback(shutil.rmtree, self._directory, ignore_errors=True)
+            try:
+                self._context = undo.enter_context(zmq.Context(io_threads=1))
+                self._socket: zmq.Socket[bytes] = undo.enter_context(self._context.socket(zmq.PAIR))
+                self._socket.set(zmq.LINGER, 0)
+                self._socket.set(zmq.RCVHWM, HIGH_WATER_MARK)
+                self._socket.set(zmq.SNDHWM, 0)
+                self.address = _bind(self._socket, os.path.join(self._directory, "worker"))  # noqa: PTH118 - bytes count
+            except zmq.ZMQError as error:
+                raise OSError(error.errno, str(error)) from error
+            self._descriptor = self._socket.fileno()
+            self._loop.add_reader(self._descriptor, self.receive)
+            self._release = undo.pop_all()
 
     def send(self, message: ToWorker) -> None:
         """Send one command; without effect when the worker has gone, which its exit tells."""
@@ -112,6 +122,9 @@ class PairServer:
             except msgspec.MsgspecError as error:
                 self._broken(f"The worker sent a message that cannot be read: {error}")
                 return
+            if not self._connected:
+                self._connected = True
+                shutil.rmtree(self._directory, ignore_errors=True)  # nobody else connects; a crash leaves no file
             self._deliver(messages)
 
     def close(self) -> None:
@@ -119,9 +132,7 @@ class PairServer:
         if self._socket.closed:
             return
         self._loop.remove_reader(self._descriptor)
-        self._socket.close()
-        self._context.term()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        self._release.close()
 
 
 def _bind(socket: "zmq.Socket[bytes]", path: str) -> Address:
@@ -141,6 +152,8 @@ class PairChannel:
 
     def __init__(self, address: Address) -> None:
         self._unsent: list[FromWorker] = []
+        self._unsent_stats: list[FromWorker] = []
+        """The newest only: older ones say nothing more."""
         self._context = zmq.Context(io_threads=1)
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
         self._socket.set(zmq.SNDHWM, HIGH_WATER_MARK)
@@ -165,9 +178,16 @@ class PairChannel:
                 return commands
 
     def send(self, messages: list[FromWorker]) -> None:
-        """Send as one message, together with what was kept before."""
-        self._unsent += messages
+        """Send as one message, after what was kept before."""
         self._send_kept()
+        if not self._unsent and self._has_room():
+            self._socket.send(_encode(messages), zmq.NOBLOCK)
+            return
+        for message in messages:
+            if isinstance(message, EngineStats):
+                self._unsent_stats = [message]
+            else:
+                self._unsent.append(message)
 
     def flush(self, timeout: float) -> bool:
         """Wait for room for what was kept."""
@@ -185,19 +205,12 @@ class PairChannel:
         self._context.term()
 
     def _send_kept(self) -> None:
-        if not self._unsent:
-            return
-        try:
-            self._socket.send(_encode(self._unsent), zmq.NOBLOCK)
-        except zmq.Again:
-            self._unsent = _without_old_stats(self._unsent)
-        else:
-            self._unsent = []
+        if self._unsent and self._has_room():
+            self._socket.send(_encode(self._unsent + self._unsent_stats), zmq.NOBLOCK)
+            self._unsent, self._unsent_stats = [], []
 
-
-def _without_old_stats(messages: list[FromWorker]) -> list[FromWorker]:
-    stats = [message for message in messages if isinstance(message, EngineStats)][-1:]
-    return [message for message in messages if not isinstance(message, EngineStats)] + list[FromWorker](stats)
+    def _has_room(self) -> bool:
+        return bool(self._socket.get(zmq.EVENTS) & zmq.POLLOUT)
 
 
 class QueueChannel:

@@ -74,15 +74,13 @@ class Core:
         return bool(self._requests or self._events)
 
     def add(self, request: GenerateRequest) -> None:
-        """Queue a request whose prompt leaves room for at least one token."""
-        assert request.request_id not in self._requests, request.request_id
-        n = len(request.prompt_ids)
-        assert 0 < n < self.info.max_model_len, f"0 < {n} < {self.info.max_model_len}"
+        """Queue a request whose prompt leaves room for at least one token. One that is refused leaves nothing behind."""
+        self._assert_possible(request)
         seed = self._entropy() if request.sampling.seed is None else request.sampling.seed
+        states = [SamplingState(request.sampling, request.prompt_ids, (seed, index)) for index in range(request.n)]
         sequences = self._scheduler.add(request, self._clock())
         self._requests[request.request_id] = sequences
-        for sequence in sequences:
-            self._states[sequence] = SamplingState(request.sampling, request.prompt_ids, (seed, sequence.index))
+        self._states.update(zip(sequences, states, strict=True))
 
     def abort(self, request_id: str, index: int | None = None) -> None:
         """End one choice, or all, of a request; its cells are free, or evictable, when this returns."""
@@ -130,6 +128,16 @@ class Core:
     def close(self) -> None:
         """Release the model."""
         self._model.close()
+
+    def _assert_possible(self, request: GenerateRequest) -> None:
+        """Stop at the door what would fail a step, and everybody in it."""
+        assert request.request_id not in self._requests, request.request_id
+        n, limit, n_vocab = len(request.prompt_ids), self.info.max_model_len, self._model.n_vocab
+        assert 0 < n < limit, f"0 < {n} < {limit}"
+        assert request.n > 0, f"{request.n} > 0"
+        ids = [*request.prompt_ids, *request.sampling.logit_bias]
+        assert min(ids) >= 0, f"{min(ids)} >= 0"
+        assert max(ids) < n_vocab, f"{max(ids)} < {n_vocab}"
 
     def _run(self, works: list[Work]) -> None:
         tokens: list[int] = []

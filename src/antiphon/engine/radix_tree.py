@@ -37,17 +37,22 @@ class RadixTree:
 
     def __init__(self) -> None:
         self._roots: dict[str, Node] = {}
+        self._salts: dict[Node, str] = {}
         self._clock = 0
 
     def root(self, salt: str) -> Node:
         """The root of a salt's tree, made when it is new."""
-        return self._roots.setdefault(salt, Node(None, 0, [], -1))
+        root = self._roots.get(salt)
+        if root is None:
+            root = self._roots[salt] = Node(None, 0, [], -1)
+            self._salts[root] = salt
+        return root
 
     def forget_empty_root(self, salt: str) -> None:
         """Drop the root of a salt that holds nothing and that nobody leases, so that salts cost nothing for ever."""
         root = self._roots.get(salt)
         if root is not None and not root.children and root.ref == 0:
-            del self._roots[salt]
+            del self._roots[salt], self._salts[root]
 
     def match(self, salt: str, tokens: Sequence[int], limit: int) -> tuple[list[Node], int]:
         """Find the longest held prefix of ``tokens[:limit]``: its nodes, root left out, and its length.
@@ -90,12 +95,15 @@ class RadixTree:
         return child
 
     def remove(self, leaf: Node) -> None:
-        """Take an unused leaf away."""
+        """Take an unused leaf away, and its salt's root when that holds nothing more and nobody leases it."""
         assert not leaf.children
         assert leaf.ref == 0
-        assert leaf.parent is not None
-        del leaf.parent.children[leaf.tokens[0]]
+        parent = leaf.parent
+        assert parent is not None
+        del parent.children[leaf.tokens[0]]
         leaf.parent = None
+        if parent.parent is None:
+            self.forget_empty_root(self._salts[parent])
 
     def lock(self, node: Node) -> None:
         """Count one more lease on the path from the root to ``node``."""

@@ -44,7 +44,7 @@ class SamplingState:
     def __init__(self, params: SamplingParams, prompt_ids: list[int], stream: tuple[int, int]) -> None:
         self.params: Final = params
         seed, index = stream
-        self.rng: Final = np.random.Generator(np.random.Philox(key=[seed & (2**64 - 1), index]))
+        self.rng: Final = np.random.Generator(np.random.Philox(key=np.array([seed & (2**64 - 1), index], dtype=np.uint64)))
         self._slots: dict[int, int] = {}
         self._n = 0
         self._ids = np.zeros(64, dtype=np.intp)

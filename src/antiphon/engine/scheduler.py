@@ -79,6 +79,7 @@ class Scheduler:
     def commit(self, work: Work) -> None:
         """After the step: what a prefill computed can be shared from now on."""
         sequence = work.sequence
+        sequence.in_flight = 0
         if sequence.lease is not None and work.start < sequence.prompt_len:
             self.cache.commit(sequence.lease, sequence.tokens[: sequence.lease.length])
 
@@ -171,6 +172,7 @@ class Scheduler:
         assert sequence.lease is not None
         start = sequence.lease.length
         self.cache.fill(sequence.lease, n)
+        sequence.in_flight = n
         return Work(sequence, start, n)
 
     def _stop(self, sequence: Sequence) -> None:
@@ -178,6 +180,7 @@ class Scheduler:
         self.running.remove(sequence)
         self.cache.release(sequence.lease, sequence.tokens[: sequence.lease.length])
         sequence.lease = None
+        sequence.in_flight = 0
 
     def _enqueue(self, sequence: Sequence) -> None:
         insort(self.waiting, sequence, key=lambda s: s.order)

@@ -12,6 +12,7 @@ class Sequence:
     __slots__ = (
         "arrival",
         "cached_tokens",
+        "in_flight",
         "index",
         "lease",
         "priority",
@@ -34,6 +35,8 @@ class Sequence:
         self.cached_tokens: int | None = None
         """Prompt tokens found in the cache when the sequence first ran; None before."""
 
+        self.in_flight = 0
+        """Tokens that the step at hand computes: their cells are filled, but nobody can share them yet."""
         self.waits_for: tuple[Sequence, int] | None = None
         """A prefilling sequence, and the length of the prefix that this one will share with it once it is computed."""
 
@@ -45,7 +48,7 @@ class Sequence:
     @property
     def computed(self) -> int:
         """Tokens whose keys and values the memory holds."""
-        return 0 if self.lease is None else self.lease.length
+        return 0 if self.lease is None else self.lease.length - self.in_flight
 
     @property
     def uncomputed(self) -> int:

@@ -1,19 +1,22 @@
 """The worker: a loop over one core and one channel, and the entry point of the process that it runs in.
 
-``python -m antiphon.engine.worker`` reads its settings as one JSON document from standard input. It ends when it is told
-to (:class:`Shutdown`), when a step fails (everything in flight finishes with ``error`` first), when the model cannot be
-loaded, and when its parent dies. SIGINT and SIGTERM reach the whole process group or service, while the API process
-drains; they are the API process's business and ignored here.
+``python -m antiphon.engine.worker`` reads its settings as one JSON document from standard input. It ends when it is
+told to (:class:`Shutdown`), when a step fails (everything in flight finishes with ``error`` first), when the model
+cannot be loaded, and when its parent dies. SIGINT and SIGTERM reach the whole process group or service; the API process drains
+then and still needs its worker, so they are ignored here.
 """
 
 import ctypes
 import importlib
+import operator
 import os
+import secrets
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
@@ -71,6 +74,9 @@ class EngineCore(Protocol):
     def step(self) -> list[StreamEvent]:
         """Advance everything once. An exception concerns everything in flight."""
 
+    def abort_all(self, reason: FinishReason, message: str) -> list[StreamEvent]:
+        """End everything in flight and return the events, those that no step has returned included."""
+
     def stats(self) -> EngineStats:
         """Count what is held now."""
 
@@ -93,13 +99,13 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def open_core(factory: str, options: EngineOptions) -> EngineCore:
-    """Make a core by the dotted path ``module:callable``; nothing of it is imported before."""
+    """Make a core by the dotted path ``module:callable``, called with the options, a clock and a source of seeds.
+
+    Nothing of it is imported before, so that the environment can be set first.
+    """
     module_name, _, path = factory.partition(":")
-    found: object = importlib.import_module(module_name)
-    for name in path.split("."):
-        found = getattr(found, name)
-    assert callable(found), f"{factory} is not callable"
-    core: EngineCore = found(options)
+    make = operator.attrgetter(path)(importlib.import_module(module_name))
+    core: EngineCore = make(options, clock=time.monotonic, entropy=partial(secrets.randbits, 64))
     return core
 
 
@@ -141,8 +147,6 @@ class Worker:
         self._orphaned = orphaned
         self._clock = clock
         self._stats_sent = clock()
-        self._unfinished: dict[str, set[int]] = {}
-        """Choices in flight, by request: each gets exactly one Finished, whatever happens."""
 
     def run(self) -> int:
         """Work until the end; returns the exit status. The core is closed unless a step failed."""
@@ -152,13 +156,14 @@ class Worker:
             shutdown = any(isinstance(command, Shutdown) for command in commands)
             messages: list[FromWorker] = self._take(commands)
             if shutdown:
-                self._shut_down(messages)
+                self._send_last([*messages, *self._core.abort_all("abort", "")])
+                self._core.close()
                 return EXIT_SHUTDOWN
             try:
-                messages += self._step()
+                messages += self._core.step() if self._core.has_work else ()
             except Exception as error:  # noqa: BLE001 - it concerns everything, and everything must end
                 traceback.print_exc()
-                self._send_last(messages + self._finish_all("error", f"The engine failed: {_describe(error)}"))
+                self._send_last([*messages, *self._core.abort_all("error", f"The engine failed: {_describe(error)}")])
                 return EXIT_STEP_FAILED
             if self._stats_due(went_idle=bool(messages) and not self._core.has_work):
                 messages.append(self._core.stats())
@@ -181,45 +186,15 @@ class Worker:
             self._core.add(request)
         except Exception as error:  # noqa: BLE001 - it concerns this request alone, which must end
             print(f"request {request.request_id} refused: {_describe(error)}", file=sys.stderr)  # noqa: T201
-            return [_finished(request.request_id, index, "error", _describe(error)) for index in range(request.n)]
-        self._unfinished[request.request_id] = set(range(request.n))
+            return [
+                Finished(request_id=request.request_id, index=index, reason="error", message=_describe(error))
+                for index in range(request.n)
+            ]
         return []
 
-    def _step(self) -> list[StreamEvent]:
-        if not self._core.has_work:
-            return []
-        events = self._core.step()
-        for event in events:
-            if isinstance(event, Finished):
-                self._forget(event)
-        return events
-
-    def _forget(self, event: Finished) -> None:
-        unfinished = self._unfinished[event.request_id]
-        unfinished.remove(event.index)
-        if not unfinished:
-            del self._unfinished[event.request_id]
-
-    def _shut_down(self, messages: list[FromWorker]) -> None:
-        for request_id in list(self._unfinished):
-            self._core.abort(request_id, None)
-        try:
-            messages += self._step()
-        except Exception:  # noqa: BLE001 - it ends in any case; what is in flight finishes below
-            traceback.print_exc()
-        self._send_last(messages + self._finish_all("abort", ""))
-        self._core.close()
-
-    def _finish_all(self, reason: FinishReason, message: str) -> list[Finished]:
-        unfinished, self._unfinished = self._unfinished, {}
-        return [
-            _finished(request_id, index, reason, message)
-            for request_id, indices in unfinished.items()
-            for index in sorted(indices)
-        ]
-
     def _send_last(self, messages: list[FromWorker]) -> None:
-        self._channel.send(messages)
+        if messages:
+            self._channel.send(messages)
         self._channel.flush(FLUSH_SECONDS)
 
     def _stats_due(self, *, went_idle: bool) -> bool:
@@ -228,10 +203,6 @@ class Worker:
             return False
         self._stats_sent = now
         return True
-
-
-def _finished(request_id: str, index: int, reason: FinishReason, message: str) -> Finished:
-    return Finished(request_id=request_id, index=index, reason=reason, message=message)
 
 
 def _describe(error: Exception) -> str:

@@ -37,7 +37,9 @@ def _answer(waiting: dict[str, None], call_id: str, index: int, messages: Sequen
     if not _follows_tool_calls(messages, index):
         reason = "messages with role 'tool' must be a response to a preceeding message with 'tool_calls'."
         raise InvalidRequestError(f"Invalid parameter: {reason}", param=f"{path}.role", code="invalid_value")
-    reason = f"'tool_call_id' of '{validation.shorten(call_id)}' not found in unanswered 'tool_calls' of previous message."
+    reason = (
+        f"'tool_call_id' of '{validation.shorten(call_id)}' not found in unanswered 'tool_calls' of previous message."
+    )
     raise InvalidRequestError(f"Invalid parameter: {reason}", param=f"{path}.tool_call_id", code="invalid_value")
 
 

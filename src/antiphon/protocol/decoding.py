@@ -1,6 +1,7 @@
 """From the bytes of a body to a Struct, or to the one error that says what is wrong with it."""
 
 import json
+from collections import Counter
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,7 +18,7 @@ _MAX_DIGITS = 400
 
 
 def decode(decoder: Decoder[_T], body: bytes) -> _T:
-    """Decode ``body``; raise InvalidRequestError for anything that is not a ``_T`` in JSON text without doubles keys."""
+    """Decode ``body``; raise InvalidRequestError for anything that is not a ``_T`` in JSON text without a key twice."""
     try:
         value = decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -57,10 +58,13 @@ def _parse(body: bytes) -> Any:  # noqa: ANN401 (JSON)
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        keys = [key for key, _ in pairs]
-        double = next(key for key in members if keys.count(key) > 1)
-        raise validation.invalid_json(f"the key '{validation.shorten(double)}' occurs twice in one object")
+        raise validation.invalid_json(f"the key '{validation.shorten(_double(pairs))}' occurs twice in one object")
     return members
+
+
+def _double(pairs: list[tuple[str, object]]) -> str:
+    counts = Counter(key for key, _ in pairs)
+    return counts.most_common(1)[0][0]
 
 
 def _integer(digits: str) -> int:

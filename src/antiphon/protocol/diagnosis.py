@@ -5,6 +5,7 @@ the client's text unescaped, so that they cannot be taken apart safely. Decoding
 when it has failed. Members are visited in the order of the document; what is missing comes last, as in msgspec.
 """
 
+import operator
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache, singledispatch
@@ -13,6 +14,8 @@ from msgspec import inspect
 
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
+
+_Error = InvalidRequestError | None
 
 _TYPE_NAMES = {
     type(None): "null",
@@ -23,6 +26,29 @@ _TYPE_NAMES = {
     list: "an array",
     dict: "an object",
 }
+_ADMITTED: dict[type[inspect.Type], tuple[type, ...]] = {
+    inspect.NoneType: (type(None),),
+    inspect.BoolType: (bool,),
+    inspect.IntType: (int,),
+    inspect.FloatType: (float, int),
+    inspect.StrType: (str,),
+    inspect.LiteralType: (str,),
+    inspect.ListType: (list,),
+    inspect.DictType: (dict,),
+    inspect.StructType: (dict,),
+}
+"""Types of JSON values as Python's parser gives them, exactly: a bool is no int. Every literal here is a string."""
+
+_NOUNS: dict[type[inspect.Type], str] = {
+    inspect.BoolType: "boolean",
+    inspect.IntType: "integer",
+    inspect.FloatType: "decimal",
+    inspect.StrType: "string",
+    inspect.LiteralType: "string",
+    inspect.DictType: "object",
+    inspect.StructType: "object",
+}
+_BOUNDS = (("le", "<=", operator.le), ("lt", "<", operator.lt), ("ge", ">=", operator.ge), ("gt", ">", operator.gt))
 
 
 @cache
@@ -35,62 +61,34 @@ def diagnose(model: type, value: object) -> InvalidRequestError | None:
     return _check(_type_of(model), value, "")
 
 
-def _first(errors: Iterable[InvalidRequestError | None]) -> InvalidRequestError | None:
-    return next((error for error in errors if error is not None), None)
-
-
-@singledispatch
-def _check(node: inspect.Type, value: object, path: str) -> InvalidRequestError | None:
-    """Any other type of the inspection (in this protocol: Any) takes every value."""
-    del node, value, path
-    return None
-
-
-def _wrong_type(node: inspect.Type, value: object, path: str) -> InvalidRequestError:
-    return validation.invalid_type(path, _describe(node), _TYPE_NAMES[type(value)])
+def _check(node: inspect.Type, value: object, path: str) -> _Error:
+    members = node.types if isinstance(node, inspect.UnionType) else (node,)
+    admitting = [member for member in members if _admits(member, value)]
+    if not admitting:
+        return validation.invalid_type(path, _describe(node), _TYPE_NAMES[type(value)])
+    structs = tuple(member for member in admitting if isinstance(member, inspect.StructType))
+    if structs and structs[0].tag_field is not None:
+        return _check_tagged(structs, structs[0].tag_field, value, path)
+    return _check_content(admitting[0], value, path)
 
 
 def _admits(node: inspect.Type, value: object) -> bool:
     """Whether ``value`` is of the JSON type of ``node``, whatever it holds."""
-    match node:
-        case inspect.NoneType():
-            return value is None
-        case inspect.BoolType():
-            return isinstance(value, bool)
-        case inspect.IntType():
-            return isinstance(value, int) and not isinstance(value, bool)
-        case inspect.FloatType():
-            return isinstance(value, int | float) and not isinstance(value, bool)
-        case inspect.StrType() | inspect.LiteralType():
-            return isinstance(value, str)
-        case inspect.ListType():
-            return isinstance(value, list)
-        case inspect.DictType() | inspect.StructType():
-            return isinstance(value, dict)
-        case _:
-            return True
+    return isinstance(node, inspect.AnyType) or type(value) in _ADMITTED[type(node)]
 
 
-def _noun(node: inspect.Type) -> str:
-    match node:
-        case inspect.BoolType():
-            return "boolean"
-        case inspect.IntType():
-            return "integer"
-        case inspect.FloatType():
-            return "decimal"
-        case inspect.StrType() | inspect.LiteralType():
-            return "string"
-        case inspect.ListType(item_type=item):
-            return f"array of {' or '.join(f'{noun}s' for noun in _nouns(item))}"
-        case _:
-            return "object"
+def _first(errors: Iterable[_Error]) -> _Error:
+    return next((error for error in errors if error is not None), None)
 
 
 def _nouns(node: inspect.Type) -> list[str]:
     """Name what ``node`` takes, each once; null goes without saying."""
-    members = node.types if isinstance(node, inspect.UnionType) else (node,)
-    return list(dict.fromkeys(_noun(member) for member in members if not isinstance(member, inspect.NoneType)))
+    if isinstance(node, inspect.UnionType):
+        members = [noun for member in node.types for noun in _nouns(member)]
+        return list(dict.fromkeys(members))
+    if isinstance(node, inspect.ListType):
+        return [f"array of {' or '.join(f'{noun}s' for noun in _nouns(node.item_type))}"]
+    return [] if isinstance(node, inspect.NoneType) else [_NOUNS[type(node)]]
 
 
 def _describe(node: inspect.Type) -> str:
@@ -100,22 +98,8 @@ def _describe(node: inspect.Type) -> str:
     return f"one of {described}" if others else described
 
 
-@_check.register
-def _(node: inspect.UnionType, value: object, path: str) -> InvalidRequestError | None:
-    members = [member for member in node.types if _admits(member, value)]
-    structs = [member for member in members if isinstance(member, inspect.StructType)]
-    if len(structs) > 1 and isinstance(value, dict):
-        return _check_tagged(structs, value, path)
-    if not members:
-        return _wrong_type(node, value, path)
-    return _check(members[0], value, path)
-
-
-def _check_tagged(
-    structs: list[inspect.StructType], value: dict[str, object], path: str
-) -> InvalidRequestError | None:
-    tag_field = structs[0].tag_field
-    assert tag_field is not None, f"{path}: a union of Structs without a tag field"
+def _check_tagged(structs: tuple[inspect.StructType, ...], tag_field: str, value: object, path: str) -> _Error:
+    assert isinstance(value, dict), f"{path}: {type(value)} is no object"
     by_tag = {str(struct.tag): struct for struct in structs}
     tag_path = validation.join(path, tag_field)
     if tag_field not in value:
@@ -125,13 +109,18 @@ def _check_tagged(
         return validation.invalid_type(tag_path, "a string", _TYPE_NAMES[type(tag)])
     if tag not in by_tag:
         return validation.unsupported_value(tag_path, tag, list(by_tag))
-    return _check(by_tag[tag], value, path)
+    return _check_content(by_tag[tag], value, path)
 
 
-@_check.register
-def _(node: inspect.StructType, value: object, path: str) -> InvalidRequestError | None:
-    if not isinstance(value, dict):
-        return _wrong_type(node, value, path)
+@singledispatch
+def _check_content(node: inspect.Type, value: object, path: str) -> _Error:
+    """Check what lies within a value of the right JSON type. Booleans, null and Any have nothing more to check."""
+    del node, value, path
+    return None
+
+
+@_check_content.register
+def _(node: inspect.StructType, value: dict[str, object], path: str) -> _Error:
     return _first(_check_members(node, value, path)) or _first(
         validation.missing_required_parameter(validation.join(path, field.encode_name))
         for field in node.fields
@@ -139,30 +128,17 @@ def _(node: inspect.StructType, value: object, path: str) -> InvalidRequestError
     )
 
 
-def _check_members(
-    node: inspect.StructType, value: dict[str, object], path: str
-) -> Iterator[InvalidRequestError | None]:
+def _check_members(node: inspect.StructType, value: dict[str, object], path: str) -> Iterator[_Error]:
     fields = {field.encode_name: field.type for field in node.fields}
     for key, member in value.items():
-        member_path = validation.join(path, key)
         if key in fields:
-            yield _check(fields[key], member, member_path)
-        elif key == node.tag_field:
-            yield _check_tag(node, member, member_path)
-        elif node.forbid_unknown_fields:
-            yield validation.unknown_parameter(member_path)
+            yield _check(fields[key], member, validation.join(path, key))
+        elif key != node.tag_field and node.forbid_unknown_fields:
+            yield validation.unknown_parameter(validation.join(path, key))
 
 
-def _check_tag(node: inspect.StructType, tag: object, path: str) -> InvalidRequestError | None:
-    if not isinstance(tag, str):
-        return validation.invalid_type(path, "a string", _TYPE_NAMES[type(tag)])
-    return None if tag == node.tag else validation.unsupported_value(path, tag, [str(node.tag)])
-
-
-@_check.register
-def _(node: inspect.ListType, value: object, path: str) -> InvalidRequestError | None:
-    if not isinstance(value, list):
-        return _wrong_type(node, value, path)
+@_check_content.register
+def _(node: inspect.ListType, value: list[object], path: str) -> _Error:
     if node.min_length and not value:
         return validation.empty(path, "array")
     if node.max_length is not None and len(value) > node.max_length:
@@ -170,10 +146,8 @@ def _(node: inspect.ListType, value: object, path: str) -> InvalidRequestError |
     return _first(_check(node.item_type, item, f"{path}[{index}]") for index, item in enumerate(value))
 
 
-@_check.register
-def _(node: inspect.DictType, value: object, path: str) -> InvalidRequestError | None:
-    if not isinstance(value, dict):
-        return _wrong_type(node, value, path)
+@_check_content.register
+def _(node: inspect.DictType, value: dict[str, object], path: str) -> _Error:
     if node.max_length is not None and len(value) > node.max_length:
         return validation.too_many_properties(path, node.max_length, len(value))
     return _first(
@@ -182,18 +156,17 @@ def _(node: inspect.DictType, value: object, path: str) -> InvalidRequestError |
     )
 
 
-def _check_key(node: inspect.Type, key: str, path: str) -> InvalidRequestError | None:
-    error = _check(node, key, path)
-    if error is None or not isinstance(node, inspect.StrType):
-        return error
-    limit = f"at most {node.max_length} characters" if node.max_length else f"a match of '{node.pattern}'"
-    return validation.invalid_key(path, key, f"Expected {limit}.")
+def _check_key(node: inspect.Type, key: str, path: str) -> _Error:
+    if not isinstance(node, inspect.StrType) or _check(node, key, path) is None:
+        return None
+    if node.max_length is not None and len(key) > node.max_length:
+        return validation.invalid_key(path, key, f"at most {node.max_length} characters", "string_above_max_length")
+    pattern = validation.spell_pattern(node.pattern or "")
+    return validation.invalid_key(path, key, f"a string that matches the pattern '{pattern}'", "invalid_value")
 
 
-@_check.register
-def _(node: inspect.StrType, value: object, path: str) -> InvalidRequestError | None:
-    if not isinstance(value, str):
-        return _wrong_type(node, value, path)
+@_check_content.register
+def _(node: inspect.StrType, value: str, path: str) -> _Error:
     if node.min_length and not value:
         return validation.empty(path, "string")
     if node.max_length is not None and len(value) > node.max_length:
@@ -203,38 +176,18 @@ def _(node: inspect.StrType, value: object, path: str) -> InvalidRequestError | 
     return None
 
 
-@_check.register
-def _(node: inspect.LiteralType, value: object, path: str) -> InvalidRequestError | None:
-    if not isinstance(value, str):
-        return _wrong_type(node, value, path)
+@_check_content.register
+def _(node: inspect.LiteralType, value: str, path: str) -> _Error:
     values = [str(allowed) for allowed in node.values]
     return None if value in values else validation.unsupported_value(path, value, values)
 
 
-@_check.register
-def _(node: inspect.BoolType, value: object, path: str) -> InvalidRequestError | None:
-    return None if isinstance(value, bool) else _wrong_type(node, value, path)
-
-
-@_check.register
-def _(node: inspect.NoneType, value: object, path: str) -> InvalidRequestError | None:
-    return None if value is None else validation.invalid_type(path, "null", _TYPE_NAMES[type(value)])
-
-
-@_check.register(inspect.IntType)
-@_check.register(inspect.FloatType)
-def _(node: inspect.IntType | inspect.FloatType, value: object, path: str) -> InvalidRequestError | None:
-    if not _admits(node, value) or not isinstance(value, int | float):
-        return _wrong_type(node, value, path)
+@_check_content.register(inspect.IntType)
+@_check_content.register(inspect.FloatType)
+def _(node: inspect.IntType | inspect.FloatType, value: float, path: str) -> _Error:
     kind = "integer" if isinstance(node, inspect.IntType) else "decimal"
-    bounds = (
-        (node.le, "<=", lambda bound: value > bound),
-        (node.lt, "<", lambda bound: value >= bound),
-        (node.ge, ">=", lambda bound: value < bound),
-        (node.gt, ">", lambda bound: value <= bound),
-    )
     return _first(
         validation.out_of_range(path, kind, relation, bound, value)
-        for bound, relation, broken in bounds
-        if bound is not None and broken(bound)
+        for name, relation, holds in _BOUNDS
+        if (bound := getattr(node, name)) is not None and not holds(value, bound)
     )

@@ -162,8 +162,8 @@ class Delta(Struct, frozen=True, kw_only=True):
     """What a choice gained. ``role`` is in its first delta only."""
 
     role: Literal["assistant"] | UnsetType = UNSET
-    content: str | None | UnsetType = UNSET
-    refusal: str | None | UnsetType = UNSET
+    content: str | UnsetType | None = UNSET
+    refusal: str | UnsetType | None = UNSET
     reasoning_content: str | UnsetType = UNSET
     tool_calls: list[ToolCallDelta] | UnsetType = UNSET
     function_call: FunctionCallDelta | UnsetType = UNSET
@@ -192,7 +192,7 @@ class ChatCompletionChunk(Struct, frozen=True, kw_only=True):
     service_tier: ServiceTier
     system_fingerprint: str
     choices: list[ChunkChoice]
-    usage: CompletionUsage | None | UnsetType = UNSET
+    usage: CompletionUsage | UnsetType | None = UNSET
     obfuscation: str | UnsetType = UNSET
 
 

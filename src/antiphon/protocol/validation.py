@@ -13,8 +13,9 @@ MAX_ECHO = 64
 
 
 def shorten(text: str) -> str:
-    """At most :data:`MAX_ECHO` characters of ``text``; an ellipsis marks what was cut."""
-    return text if len(text) <= MAX_ECHO else text[: MAX_ECHO - 3] + "..."
+    """At most :data:`MAX_ECHO` characters of ``text``, with ``?`` for lone surrogates; an ellipsis marks a cut."""
+    cut = text if len(text) <= MAX_ECHO else text[: MAX_ECHO - 3] + "..."
+    return cut.encode(errors="replace").decode()
 
 
 def join(path: str, key: str) -> str:
@@ -82,16 +83,24 @@ def unsupported_value(path: str, value: str, values: Sequence[str]) -> InvalidRe
     return InvalidRequestError(message, param=path, code="invalid_value")
 
 
+def spell_pattern(pattern: str) -> str:
+    """Show a pattern as the reference does, without the guard against a final newline that Python's ``$`` needs."""
+    return pattern.removesuffix(r"(?!\n)")
+
+
 def pattern_mismatch(path: str, pattern: str) -> InvalidRequestError:
     """Make the error of a string that does not match ``pattern``."""
-    shown = pattern.removesuffix(r"(?!\n)")
-    message = f"Invalid '{path}': string does not match pattern. Expected a string that matches the pattern '{shown}'."
+    message = (
+        f"Invalid '{path}': string does not match pattern. "
+        f"Expected a string that matches the pattern '{spell_pattern(pattern)}'."
+    )
     return InvalidRequestError(message, param=path, code="invalid_value")
 
 
-def invalid_key(path: str, key: str, reason: str) -> InvalidRequestError:
-    """Make the error of a key of the map at ``path`` that breaks the rule ``reason``, a full sentence."""
-    return InvalidRequestError(f"Invalid key in '{path}': '{shorten(key)}'. {reason}", param=path, code="invalid_value")
+def invalid_key(path: str, key: str, expected: str, code: str) -> InvalidRequestError:
+    """Make the error of a key of the map at ``path``."""
+    message = f"Invalid key in '{path}': '{shorten(key)}'. Expected {expected}."
+    return InvalidRequestError(message, param=path, code=code)
 
 
 def out_of_range(path: str, kind: str, relation: str, bound: float, value: float) -> InvalidRequestError:
@@ -100,12 +109,12 @@ def out_of_range(path: str, kind: str, relation: str, bound: float, value: float
     ``kind`` is ``integer`` or ``decimal``; ``relation`` (``<=``, ``<``, ``>=`` or ``>``) is what should hold between
     the value and ``bound``.
     """
-    side = "above maximum" if relation in {"<=", "<"} else "below minimum"
+    side, extreme = ("above", "max") if relation in {"<=", "<"} else ("below", "min")
     message = (
-        f"Invalid '{path}': {kind} {side} value. "
+        f"Invalid '{path}': {kind} {side} {extreme}imum value. "
         f"Expected a value {relation} {number(bound)}, but got {number(value)} instead."
     )
-    return InvalidRequestError(message, param=path, code=f"{kind}_{side.replace(' ', '_')}_value")
+    return InvalidRequestError(message, param=path, code=f"{kind}_{side}_{extreme}_value")
 
 
 def empty(path: str, kind: str) -> InvalidRequestError:

@@ -22,6 +22,8 @@ MAX_HEADER_BYTES: Final = 64 * 1024
 """Names and values of one request's headers together."""
 MAX_CLIENT_REQUEST_ID: Final = 512
 """ASCII characters in X-Client-Request-Id. Reference: debugging requests."""
+MAX_LENGTH_DIGITS: Final = 18
+"""Of a Content-Length, so that no number is too long to parse."""
 LINGER: Final = 1.0
 """Seconds for which a refused upload is still read and dropped."""
 DEFAULT_RETRY_AFTER: Final = 1.0
@@ -172,8 +174,7 @@ class RequestBounds:
         if scope["type"] == "http":
             headers = Headers(scope=scope)
             _check_headers(headers)
-            declared = int(headers.get("content-length", "0"))
-            receive = BoundedBody(receive, declared, self._max_body_size, self._body_timeout)
+            receive = BoundedBody(receive, _declared_length(headers), self._max_body_size, self._body_timeout)
         await self._app(scope, receive, send)
 
 
@@ -186,13 +187,20 @@ def _check_headers(headers: Headers) -> None:
         raise InvalidRequestError(f"X-Client-Request-Id must be at most {MAX_CLIENT_REQUEST_ID} ASCII characters.")
 
 
+def _declared_length(headers: Headers) -> int:
+    text = headers.get("content-length", "0")
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_LENGTH_DIGITS):
+        raise InvalidRequestError("Content-Length must be a number of bytes.")
+    return int(text)
+
+
 class BoundedBody:
     """A ``receive`` whose body has at most ``limit`` bytes and arrives within ``timeout`` seconds of the first read.
 
     ``declared`` is the Content-Length, 0 where there is none. What follows the body passes unchanged.
     """
 
-    def __init__(self, receive: Receive, declared: int, limit: int, timeout: float) -> None:  # noqa: ASYNC109 - a deadline over several calls
+    def __init__(self, receive: Receive, declared: int, limit: int, timeout: float) -> None:
         self._receive = receive
         self._size = declared
         self._read = 0

@@ -1,29 +1,29 @@
 """The OpenAPI 3.1 document, built from the Structs that the server decodes and encodes. Docs and tests read it.
 
 What a schema cannot say (how messages may follow each other, which fields need which) is in the descriptions and in the
-error that breaks the rule. Fields that this server refuses are left out of the request: the document promises what it keeps.
+error of the request that breaks the rule.
 """
 
-import inspect
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import Struct
 
-from antiphon.protocol import responses
-from antiphon.protocol.fields import FIELDS
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import (
     ChatCompletion,
     ChatCompletionChunk,
+    ChatCompletionMessage,
+    Choice,
+    CompletionUsage,
     ErrorResponse,
     Model,
     ModelList,
 )
+from antiphon.server.schemas import build_schemas, reference
 
 JSON: Final = "application/json"
-SCHEMAS: Final = "#/components/schemas/"
 EXAMPLE_MODEL: Final = "smollm2-135m-instruct"
 
 INTRODUCTION: Final = """\
@@ -34,7 +34,7 @@ Errors have one shape, `{"error": {"message", "type", "param", "code"}}`; `param
 Every answer carries `x-request-id`. A request's own `X-Client-Request-Id` (at most 512 ASCII characters) is logged."""
 
 ERRORS: Final[Mapping[int, tuple[str, str]]] = {
-    400: ("BadRequest", "The request is malformed, or asks for what this server or model cannot do; `param` says where."),
+    400: ("BadRequest", "The request is malformed, or asks for what this server or model cannot do; see `param`."),
     404: ("NotFound", "No such model."),
     413: ("PayloadTooLarge", "The body is larger than the server accepts; the connection is closed."),
     415: ("UnsupportedMediaType", "The body is not declared as `application/json`."),
@@ -55,6 +55,9 @@ class Health(Struct, frozen=True, kw_only=True):
     """Of the server."""
 
 
+ROOTS: Final = (CreateChatCompletion, ChatCompletion, ChatCompletionChunk, ModelList, Model, ErrorResponse, Health)
+
+
 def build_document(version: str) -> dict[str, Any]:
     """Return the document as JSON-ready values; ``version`` is the server's."""
     return {
@@ -72,7 +75,7 @@ def build_document(version: str) -> dict[str, Any]:
             {"name": "Server", "description": "The server itself."},
         ],
         "paths": _paths(),
-        "components": {"schemas": _schemas(), "responses": _error_responses(), "headers": _headers()},
+        "components": {"schemas": build_schemas(ROOTS), "responses": _error_responses(), "headers": _headers()},
     }
 
 
@@ -96,14 +99,14 @@ def _create_chat_completion() -> dict[str, Any]:
         ),
         "requestBody": {
             "required": True,
-            "content": {JSON: {"schema": _reference(CreateChatCompletion), "examples": _request_examples()}},
+            "content": {JSON: {"schema": reference(CreateChatCompletion), "examples": _request_examples()}},
         },
         "responses": {
             "200": {
                 "description": "The completion, or its chunks when `stream` is true.",
                 "headers": _header_references(),
                 "content": {
-                    JSON: {"schema": _reference(ChatCompletion), "example": _completion_example()},
+                    JSON: {"schema": reference(ChatCompletion), "example": _completion_example()},
                     "text/event-stream": {"schema": _event_schema()},
                 },
             },
@@ -169,11 +172,11 @@ def _event_schema() -> dict[str, Any]:
 
 
 def _embedded(struct: type[Struct]) -> dict[str, Any]:
-    return {"type": "string", "contentMediaType": JSON, "contentSchema": _reference(struct)}
+    return {"type": "string", "contentMediaType": JSON, "contentSchema": reference(struct)}
 
 
 def _json_response(description: str, struct: type[Struct]) -> dict[str, Any]:
-    content = {JSON: {"schema": _reference(struct)}}
+    content = {JSON: {"schema": reference(struct)}}
     return {"description": description, "headers": _header_references(), "content": content}
 
 
@@ -188,7 +191,7 @@ def _error_responses() -> dict[str, Any]:
         answers[name] = {
             "description": description,
             "headers": _header_references(*names),
-            "content": {JSON: {"schema": _reference(ErrorResponse)}},
+            "content": {JSON: {"schema": reference(ErrorResponse)}},
         }
     return answers
 
@@ -212,24 +215,33 @@ def _header_references(*more: str) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _reference(struct: type[Struct]) -> dict[str, Any]:
-    return {"$ref": SCHEMAS + struct.__name__}
+def _request_examples() -> dict[str, Any]:
+    question = [{"role": "user", "content": "Name three primary colours."}]
+    base = {"model": EXAMPLE_MODEL, "messages": question, "max_completion_tokens": 64}
+    return {
+        "whole": {"summary": "A whole answer", "value": base},
+        "stream": {
+            "summary": "A stream with the usage at its end",
+            "value": {**base, "stream": True, "stream_options": {"include_usage": True}},
+        },
+        "logprobs": {
+            "summary": "Two answers with log probabilities",
+            "value": {**base, "n": 2, "seed": 7, "logprobs": True, "top_logprobs": 2},
+        },
+    }
 
 
-def _schemas() -> dict[str, Any]:
-    roots = [CreateChatCompletion, ChatCompletion, ChatCompletionChunk, ModelList, Model, ErrorResponse, Health]
-    _, schemas = msgspec.json.schema_components(roots, ref_template=SCHEMAS + "{name}")
-    answers = {"Health": Health, **dict(inspect.getmembers(responses, inspect.isclass))}
-    for name, schema in schemas.items():
-        if "description" in schema:
-            schema["description"] = schema["description"].replace("``", "`")
-        if name in answers and "properties" in schema:
-            schema["required"] = _always_present(answers[name], schema)
-    _promise_what_is_kept(schemas[CreateChatCompletion.__name__])
-    return schemas
-
-
-def _always_present(struct: type[Struct], schema: dict[str, Any]) -> list[str]:
-    """Name the fields of an answer that are always written: a default is written too, unless it is ``UNSET``."""
-    tag = [name for name in schema.get("required", []) if name == struct.__struct_config__.tag_field]
-    return tag + [field.encode_name for field in msgspec.structs.fields(struct) if field.default is not UNSET]
+def _completion_example() -> dict[str, Any]:
+    message = ChatCompletionMessage(content="Red, yellow and blue.")
+    completion = ChatCompletion(
+        id="chatcmpl-0123456789abcdef",
+        created=1_780_000_000,
+        model=EXAMPLE_MODEL,
+        choices=[Choice(index=0, message=message, logprobs=None, finish_reason="stop")],
+        usage=CompletionUsage(prompt_tokens=14, completion_tokens=7, total_tokens=21),
+        service_tier="default",
+        system_fingerprint="fp_0123456789ab",
+    )
+    example = msgspec.to_builtins(completion)
+    assert isinstance(example, dict)
+    return example

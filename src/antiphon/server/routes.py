@@ -84,7 +84,7 @@ def _require_json(request: Request) -> None:
         raise UnsupportedMediaTypeError(f"Unsupported content type: {got}. The body must be 'application/json'.")
     encoding = request.headers.get("content-encoding", "identity")
     if encoding.strip().lower() != "identity":
-        raise UnsupportedMediaTypeError(f"Unsupported content encoding: '{encoding[:MAX_ECHO]}'. Send the body as it is.")
+        raise UnsupportedMediaTypeError(f"Unsupported content encoding: '{encoding[:MAX_ECHO]}'. Send plain JSON.")
 
 
 async def not_found(request: Request, _error: Exception) -> Response:

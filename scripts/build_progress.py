@@ -1,0 +1,49 @@
+"""Read pip's verbose output and show how far a compilation is: a bar on a terminal, a line for each tenth elsewhere."""
+
+import re
+import sys
+import time
+from collections.abc import Iterable
+from typing import TextIO
+
+STEP = re.compile(r"\s*\[\s*(\d+)(?:/(\d+)|%)\]")
+"""What ninja (``[12/345]``) and make (``[  3%]``) put before each of their lines."""
+WIDTH = 40
+
+
+def fraction(line: str) -> float | None:
+    """Give the share of the compilation that is done when this line appears; None when the line says nothing of it."""
+    match = STEP.match(line)
+    if match is None:
+        return None
+    return min(1.0, int(match[1]) / max(1, int(match[2] or 100)))
+
+
+def show(lines: Iterable[str], out: TextIO, started: float) -> None:
+    """Write the progress of a build whose output is ``lines``; nothing when no build is needed."""
+    tenth = -1
+    for line in lines:
+        if "Building wheel for llama" in line and "started" in line:
+            out.write("  Compiling llama.cpp for this machine, once: about 5 minutes on 2 cores.\n")
+        done = fraction(line)
+        if done is None:
+            continue
+        if out.isatty():
+            out.write("\r" + bar(done, time.monotonic() - started))
+        elif int(done * 10) > tenth:
+            tenth = int(done * 10)
+            out.write(bar(done, time.monotonic() - started) + "\n")
+        out.flush()
+    if out.isatty():
+        out.write("\r\033[K")
+
+
+def bar(done: float, seconds: float) -> str:
+    """Draw one line: ``  [####----]  50%  1:23``."""
+    filled = round(done * WIDTH)
+    minutes, rest = divmod(int(seconds), 60)
+    return f"  [{'#' * filled}{'-' * (WIDTH - filled)}] {done:4.0%}  {minutes}:{rest:02}"
+
+
+if __name__ == "__main__":
+    show(sys.stdin, sys.stdout, time.monotonic())

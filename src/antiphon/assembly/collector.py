@@ -1,0 +1,147 @@
+"""Chunks to the whole answer: a completion equal to what the stream said, wherever the chunks came from."""
+
+from msgspec import UNSET, UnsetType
+
+from antiphon.protocol.responses import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    ChatCompletionMessage,
+    Choice,
+    ChoiceLogprobs,
+    ChunkChoice,
+    CompletionUsage,
+    Delta,
+    FinishReason,
+    FunctionCall,
+    FunctionCallDelta,
+    FunctionToolCall,
+    TokenLogprob,
+    ToolCall,
+    ToolCallDelta,
+)
+
+
+class Collector:
+    """Adds up the chunks of one answer."""
+
+    def __init__(self) -> None:
+        self._first: ChatCompletionChunk | None = None
+        self._choices: dict[int, _Choice] = {}
+        self._usage: CompletionUsage | None = None
+
+    def add(self, chunk: ChatCompletionChunk) -> None:
+        """Take the next chunk."""
+        if self._first is None:
+            self._first = chunk
+        if isinstance(chunk.usage, CompletionUsage):
+            self._usage = chunk.usage
+        for choice in chunk.choices:
+            self._choices.setdefault(choice.index, _Choice()).add(choice)
+
+    def completion(self) -> ChatCompletion:
+        """Return the answer; every choice must have ended and the usage come."""
+        first, usage = self._first, self._usage
+        assert first is not None, "no chunk came"
+        assert usage is not None, "no usage came"
+        return ChatCompletion(
+            id=first.id,
+            created=first.created,
+            model=first.model,
+            choices=[choice.whole(index) for index, choice in sorted(self._choices.items())],
+            usage=usage,
+            service_tier=first.service_tier,
+            system_fingerprint=first.system_fingerprint,
+        )
+
+
+class _Choice:
+    """What one choice has gained so far. A text that never came is None, one that came empty is empty."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, list[str]] = {}
+        self._logprobs: dict[str, list[TokenLogprob]] = {}
+        self._tool_calls: dict[int, _Call] = {}
+        self._function_call: _Call | None = None
+        self._finish_reason: FinishReason | None = None
+
+    def add(self, choice: ChunkChoice) -> None:
+        """Take what it gained."""
+        self._add_texts(choice.delta)
+        self._add_calls(choice.delta)
+        if choice.logprobs is not None:
+            self._add_logprobs(choice.logprobs)
+        self._finish_reason = choice.finish_reason or self._finish_reason
+
+    def _add_texts(self, delta: Delta) -> None:
+        texts = {"content": delta.content, "refusal": delta.refusal, "reasoning_content": delta.reasoning_content}
+        for name, text in texts.items():
+            if isinstance(text, str):
+                self._texts.setdefault(name, []).append(text)
+
+    def _add_calls(self, delta: Delta) -> None:
+        if not isinstance(delta.tool_calls, UnsetType):
+            for call in delta.tool_calls:
+                self._tool_calls.setdefault(call.index, _Call()).add(call)
+        if not isinstance(delta.function_call, UnsetType):
+            self._function_call = self._function_call or _Call()
+            self._function_call.add_function(delta.function_call)
+
+    def _add_logprobs(self, logprobs: ChoiceLogprobs) -> None:
+        for name, entries in (("content", logprobs.content), ("refusal", logprobs.refusal)):
+            if entries is not None:
+                self._logprobs.setdefault(name, []).extend(entries)
+
+    def whole(self, index: int) -> Choice:
+        """Return the choice; it must have ended."""
+        assert self._finish_reason is not None, f"choice {index} has not ended"
+        logprobs = ChoiceLogprobs(self._logprobs.get("content"), self._logprobs.get("refusal"))
+        return Choice(index, self._message(), logprobs if self._logprobs else None, self._finish_reason)
+
+    def _message(self) -> ChatCompletionMessage:
+        reasoning = self._text("reasoning_content")
+        calls: list[ToolCall] = [call.tool_call() for _, call in sorted(self._tool_calls.items())]
+        # The stream opens with empty content; a message that only calls says null.
+        content = (self._text("content") or None) if calls or self._function_call else self._text("content")
+        return ChatCompletionMessage(
+            content=content,
+            refusal=self._text("refusal"),
+            reasoning_content=UNSET if reasoning is None else reasoning,
+            tool_calls=calls or UNSET,
+            function_call=self._function_call.function() if self._function_call else UNSET,
+        )
+
+    def _text(self, name: str) -> str | None:
+        return "".join(self._texts[name]) if name in self._texts else None
+
+
+class _Call:
+    """A tool call in pieces: id and name come once, the arguments concatenate."""
+
+    def __init__(self) -> None:
+        self._id: str | UnsetType = UNSET
+        self._name: str | UnsetType = UNSET
+        self._arguments: list[str] = []
+
+    def add(self, delta: ToolCallDelta) -> None:
+        """Take the next piece."""
+        if delta.id is not UNSET:
+            self._id = delta.id
+        if not isinstance(delta.function, UnsetType):
+            self.add_function(delta.function)
+
+    def add_function(self, delta: FunctionCallDelta) -> None:
+        """Take a piece of the function's part."""
+        if delta.name is not UNSET:
+            self._name = delta.name
+        if not isinstance(delta.arguments, UnsetType):
+            self._arguments.append(delta.arguments)
+
+    def function(self) -> FunctionCall:
+        """Return the call; its name must have come."""
+        assert self._name is not UNSET, "a call without a name"
+        return FunctionCall(self._name, "".join(self._arguments))
+
+    def tool_call(self) -> FunctionToolCall:
+        """Return the call with its id, which must have come."""
+        assert self._id is not UNSET, "a call without an id"
+        return FunctionToolCall(self._id, self.function())

@@ -1,0 +1,139 @@
+"""Answers from an engine on this machine: render, generate, assemble.
+
+A request ends in exactly one way: the chunk with the usage, an exception, or the generator's close. In each of them the
+engine's stream has been closed, which aborts whatever still ran.
+"""
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+
+from antiphon.assembly.assembler import Assembler, AssemblyOptions, ChunkHeader
+from antiphon.assembly.detokenizer import Vocabulary
+from antiphon.backends.base import Call
+from antiphon.engine.client import Engine
+from antiphon.engine.interface import EngineStats, ModelInfo, StreamEvent
+from antiphon.errors import InternalServerError, RateLimitError, ServiceUnavailableError
+from antiphon.protocol.requests import CreateChatCompletion
+from antiphon.protocol.responses import ChatCompletionChunk
+from antiphon.rendering.renderer import Rendering
+
+INLINE_CHARACTERS = 4096
+"""A longer conversation is rendered in a thread: it would stall the streams of others for more than about 2 ms."""
+RENDER_THREADS = 2
+MAX_WAITING_RENDERS = 256
+"""Long conversations that may wait for a thread; one more is refused with 429."""
+CLOSE_TIMEOUT = 5.0
+"""Seconds that closing the engine's stream may take when the request was cancelled."""
+RETRY_AFTER = 1.0
+"""Seconds."""
+
+
+class RequestRenderer(Protocol):
+    """What turns a request into the engine's."""
+
+    def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
+        """Raise ``InvalidRequestError`` for what this model cannot do. Called from threads."""
+
+
+class LocalBackend:
+    """One engine and what is needed to speak with it in messages instead of tokens."""
+
+    def __init__(self, engine: Engine, vocabulary: Vocabulary, renderer: RequestRenderer) -> None:
+        self._engine = engine
+        self._vocabulary = vocabulary
+        self._renderer = renderer
+        self._threads = CapacityLimiter(RENDER_THREADS)
+
+    @property
+    def info(self) -> ModelInfo | None:
+        """What runs, or None while it is starting."""
+        return self._engine.info
+
+    @property
+    def stats(self) -> EngineStats | None:
+        """The engine's newest counters, or None when none came yet."""
+        return self._engine.stats
+
+    @property
+    def ready(self) -> bool:
+        """Whether a request sent now would be taken."""
+        return self._engine.ready
+
+    async def start(self) -> None:
+        """Load the model unless it is loaded. Raises ``ServiceUnavailableError`` when it cannot be."""
+        if self._engine.info is None:
+            await self._engine.start()
+
+    async def close(self) -> None:
+        """End the engine."""
+        await self._engine.close()
+
+    async def stream(self, call: Call) -> AsyncGenerator[ChatCompletionChunk, None]:
+        """Answer in chunks; see :class:`antiphon.backends.base.Backend`."""
+        info = self._engine.info
+        if info is None:
+            raise ServiceUnavailableError("The model is not loaded yet.", retry_after=RETRY_AFTER)
+        rendering = await self._render(call)
+        assembler = Assembler(_header(call, rendering, info), _options(rendering), self._vocabulary)
+        # Nothing may be awaited between these lines: a generator that never began is not closed either.
+        events = self._engine.generate(rendering.generate)
+        try:
+            async for event in events:
+                step = assembler.push(event)
+                for index in step.aborts:
+                    self._engine.abort(rendering.generate.request_id, index)
+                for chunk in step.chunks:
+                    yield chunk
+                if step.done:
+                    return
+            raise InternalServerError("The engine ended before the answer did.")
+        finally:
+            await _close(events)
+
+    async def _render(self, call: Call) -> Rendering:
+        arguments = (call.request, call.completion_id, call.cache_salt)
+        if _is_short(call.request):
+            return self._renderer.render(*arguments)
+        if self._threads.statistics().tasks_waiting >= MAX_WAITING_RENDERS:
+            raise RateLimitError("Too many long conversations are waiting.", retry_after=RETRY_AFTER)
+        return await to_thread.run_sync(self._renderer.render, *arguments, limiter=self._threads)
+
+
+async def _close(events: AsyncGenerator[StreamEvent, None]) -> None:
+    with anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
+        await events.aclose()
+
+
+def _header(call: Call, rendering: Rendering, info: ModelInfo) -> ChunkHeader:
+    return ChunkHeader(
+        id=call.completion_id,
+        created=call.created,
+        model=call.request.model,
+        service_tier=rendering.service_tier,
+        system_fingerprint=f"fp_{info.fingerprint[:10]}",
+    )
+
+
+def _options(rendering: Rendering) -> AssemblyOptions:
+    return AssemblyOptions(
+        n=rendering.generate.n,
+        stop=rendering.stop,
+        reasoning=rendering.reasoning,
+        reasoning_open=rendering.reasoning_open,
+        logprobs=rendering.top_logprobs is not None,
+    )
+
+
+def _is_short(request: CreateChatCompletion) -> bool:
+    """Say whether the messages' text is short; stops counting once it is not."""
+    left = INLINE_CHARACTERS
+    for message in request.messages:
+        content = getattr(message, "content", None)
+        texts = [content] if isinstance(content, str) else [getattr(part, "text", "") for part in content or ()]
+        left -= sum(map(len, texts)) + 1
+        if left < 0:
+            return False
+    return True

@@ -1,0 +1,59 @@
+"""The table of fields: what this server does with every field of the reference and with its extensions.
+
+One source for the refusals, the documentation and the test that compares it with the official SDK's types.
+"""
+
+from typing import Final
+
+import msgspec
+
+from antiphon.protocol.field import Field, Side, expand
+from antiphon.protocol.request_fields import REQUEST_ROWS
+from antiphon.protocol.response_fields import RESPONSE_ROWS
+
+FIELDS: Final[tuple[Field, ...]] = expand(REQUEST_ROWS + RESPONSE_ROWS)
+
+_INTRODUCTION = """\
+# Fields of `POST /v1/chat/completions`
+
+Generated from `antiphon.protocol.fields`; a test compares the table with the types of the official SDK. `[]` stands
+for every element of an array. Optional fields may be null, which means absent. A refused request field is answered
+with 400, `code` `unsupported_parameter` and the field as `param`, unless its value asks for nothing.
+"""
+
+_REQUEST_STATUS = {"honoured": "honoured", "refused": "**refused**"}
+_RESPONSE_STATUS = {"honoured": "sent", "refused": "**not sent**"}
+
+
+def fields_of(side: Side) -> tuple[Field, ...]:
+    """Give one half of the table, in its own order."""
+    return tuple(field for field in FIELDS if field.side == side)
+
+
+def fields_markdown() -> str:
+    """Give the whole text of the page about fields, in Markdown."""
+    request = "\n".join(_row(field, _REQUEST_STATUS[field.status]) for field in fields_of("request"))
+    response = "\n".join(_row(field, _RESPONSE_STATUS[field.status]) for field in fields_of("response"))
+    return f"{_INTRODUCTION}\n{_section('Request', request)}\n{_section('Response and chunk', response)}"
+
+
+def _section(title: str, rows: str) -> str:
+    return f"## {title}\n\n| Field | Status | Note | Module | Test |\n| --- | --- | --- | --- | --- |\n{rows}\n"
+
+
+def _row(field: Field, status: str) -> str:
+    cells = (f"`{field.path}`", status, _note(field), f"`{field.module}`", f"`{field.test}`")
+    return f"| {' | '.join(cells)} |"
+
+
+def _note(field: Field) -> str:
+    note = field.note
+    if field.side == "request" and field.status == "refused" and note:
+        note = f"Asks for {note}."
+    if field.idle:
+        note += f" Passes: {', '.join(f'`{_json(value)}`' for value in field.idle)}."
+    return f"Extension. {note}".strip() if field.extension else note
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,204 @@
+"""The request's half of the table of fields. To honour a refused field, change its row here."""
+
+from typing import Any
+
+from antiphon.protocol.field import Field, Owner, Row
+
+REQUESTS = ("antiphon.protocol.requests", "tests/protocol/test_requests.py")
+CONVERSATION = ("antiphon.protocol.conversation", "tests/protocol/test_conversation.py")
+REFUSALS = ("antiphon.protocol.refusals", "tests/protocol/test_refusals.py")
+RENDERER = ("antiphon.rendering.renderer", "tests/rendering/test_renderer.py")
+SAMPLER = ("antiphon.engine.sampler", "tests/engine/test_sampler.py")
+SCHEDULER = ("antiphon.engine.scheduler", "tests/engine/test_scheduler.py")
+ASSEMBLER = ("antiphon.assembly.assembler", "tests/assembly/test_assembler.py")
+SERVICE = ("antiphon.service", "tests/test_service.py")
+SERVER = ("antiphon.server.routes", "tests/server/test_chat_completions.py")
+
+_BREAKPOINT = (".mode", ".ttl")
+
+
+def honoured(path: str, owner: Owner, note: str = "", *, nested: tuple[str, ...] = (), extension: bool = False) -> Row:
+    """Make the row of a field that does what the reference says."""
+    module, test = owner
+    field = Field(
+        path=path, side="request", status="honoured", module=module, test=test, note=note, extension=extension
+    )
+    return Row(field=field, nested=nested)
+
+
+def refused(path: str, capability: str, *, nested: tuple[str, ...] = (), idle: tuple[Any, ...] = ()) -> Row:
+    """Make the row of a field that is answered with 400."""
+    module, test = REFUSALS
+    field = Field(path=path, side="request", status="refused", module=module, test=test, note=capability, idle=idle)
+    return Row(field=field, nested=nested)
+
+
+MESSAGE_ROWS = (
+    honoured("messages", CONVERSATION, "At least one."),
+    honoured("messages[].role", RENDERER, "developer and system become what the template supports."),
+    honoured("messages[].content", RENDERER, "A string, or at least one part."),
+    honoured("messages[].content[].type", REQUESTS, "Which types a role may have follows the reference."),
+    honoured("messages[].content[].text", RENDERER),
+    honoured("messages[].content[].refusal", RENDERER, "The only part of its message."),
+    refused("messages[].content[].image_url", "image input", nested=(".url", ".detail")),
+    refused("messages[].content[].input_audio", "audio input", nested=(".data", ".format")),
+    refused("messages[].content[].file", "file input", nested=(".file_data", ".file_id", ".filename")),
+    refused("messages[].content[].prompt_cache_breakpoint", "explicit prompt cache breakpoints", nested=_BREAKPOINT),
+    honoured("messages[].name", RENDERER, "1 to 64 characters."),
+    honoured("messages[].refusal", RENDERER),
+    honoured("messages[].tool_call_id", CONVERSATION, "Answers a call that nothing has answered."),
+    honoured(
+        "messages[].tool_calls",
+        RENDERER,
+        "In the history. Every call is answered before the next message of another role.",
+        nested=(
+            "[].id",
+            "[].type",
+            "[].function",
+            "[].function.name",
+            "[].function.arguments",
+            "[].custom",
+            "[].custom.name",
+            "[].custom.input",
+        ),
+    ),
+    honoured("messages[].function_call", RENDERER, "In the history.", nested=(".name", ".arguments")),
+    refused("messages[].audio", "audio answers", nested=(".id",)),
+    honoured("messages[].reasoning_content", RENDERER, "As our answers carry it.", extension=True),
+    honoured(
+        "messages[].annotations",
+        REQUESTS,
+        "As our answers carry them. Checked; they describe content and change nothing.",
+        nested=(
+            "[].type",
+            "[].url_citation",
+            "[].url_citation.start_index",
+            "[].url_citation.end_index",
+            "[].url_citation.url",
+            "[].url_citation.title",
+        ),
+        extension=True,
+    ),
+)
+
+HONOURED_ROWS = (
+    honoured("model", SERVICE, "A served model's name."),
+    honoured("temperature", SAMPLER, "0 to 2."),
+    honoured("top_p", SAMPLER, "0 to 1."),
+    honoured("presence_penalty", SAMPLER, "-2 to 2."),
+    honoured("frequency_penalty", SAMPLER, "-2 to 2."),
+    honoured("logit_bias", SAMPLER, "Token ids to -100 ... 100."),
+    honoured("seed", SAMPLER, "A 64-bit integer."),
+    honoured("logprobs", ASSEMBLER),
+    honoured("top_logprobs", ASSEMBLER, "0 to 20, with logprobs."),
+    honoured("n", SCHEDULER, "1 to 128."),
+    honoured("stop", ASSEMBLER, "A string or 1 to 4 of them, none empty."),
+    honoured("max_tokens", RENDERER, "At least 1. Equal to max_completion_tokens where both are given."),
+    honoured("max_completion_tokens", RENDERER, "At least 1."),
+    honoured("metadata", REQUESTS, "At most 16 pairs, keys to 64 and values to 512 characters. Checked; not kept."),
+    honoured("stream", SERVER),
+    honoured("stream_options", SERVER, "Only with stream.", nested=(".include_usage", ".include_obfuscation")),
+    honoured("user", SERVICE),
+    honoured("safety_identifier", SERVICE, "At most 128 characters."),
+    honoured("prompt_cache_key", RENDERER, "At most 1024 characters. Requests share cached prefixes within one key."),
+    honoured("service_tier", SCHEDULER, "fast is priority."),
+    honoured("reasoning_effort", RENDERER, "Through the template, else as an instruction."),
+    honoured("verbosity", RENDERER, "Through the template, else as an instruction."),
+    honoured("top_k", SAMPLER, "0 and -1: off.", extension=True),
+    honoured("min_p", SAMPLER, "0 to 1.", extension=True),
+    honoured("repetition_penalty", SAMPLER, "Above 0, to 2; 1: off.", extension=True),
+    honoured("chat_template_kwargs", RENDERER, "Variables of the template, nested at most 32 deep.", extension=True),
+)
+
+REFUSED_ROWS = (
+    refused(
+        "tools",
+        "tool calls",
+        nested=(
+            "[].type",
+            "[].function",
+            "[].function.name",
+            "[].function.description",
+            "[].function.parameters",
+            "[].function.strict",
+            "[].custom",
+            "[].custom.name",
+            "[].custom.description",
+            "[].custom.format",
+            "[].custom.format.type",
+            "[].custom.format.grammar",
+            "[].custom.format.grammar.definition",
+            "[].custom.format.grammar.syntax",
+        ),
+    ),
+    refused(
+        "tool_choice",
+        "tool calls",
+        nested=(
+            ".type",
+            ".function",
+            ".function.name",
+            ".custom",
+            ".custom.name",
+            ".allowed_tools",
+            ".allowed_tools.mode",
+            ".allowed_tools.tools",
+        ),
+        idle=("none",),
+    ),
+    refused("parallel_tool_calls", "tool calls"),
+    refused("functions", "function calls", nested=("[].name", "[].description", "[].parameters")),
+    refused("function_call", "function calls", nested=(".name",), idle=("none",)),
+    refused(
+        "response_format",
+        "answers held to JSON",
+        nested=(
+            ".type",
+            ".json_schema",
+            ".json_schema.name",
+            ".json_schema.description",
+            ".json_schema.schema",
+            ".json_schema.strict",
+        ),
+        idle=({"type": "text"},),
+    ),
+    refused("store", "stored completions", idle=(False,)),
+    refused(
+        "prediction",
+        "predicted outputs",
+        nested=(
+            ".type",
+            ".content",
+            ".content[].type",
+            ".content[].text",
+            ".content[].prompt_cache_breakpoint",
+            ".content[].prompt_cache_breakpoint.mode",
+            ".content[].prompt_cache_breakpoint.ttl",
+        ),
+    ),
+    refused("modalities", "audio answers", idle=(["text"],)),
+    refused("audio", "audio answers", nested=(".format", ".voice", ".voice.id")),
+    refused(
+        "web_search_options",
+        "web search",
+        nested=(
+            ".search_context_size",
+            ".user_location",
+            ".user_location.type",
+            ".user_location.approximate",
+            ".user_location.approximate.city",
+            ".user_location.approximate.country",
+            ".user_location.approximate.region",
+            ".user_location.approximate.timezone",
+        ),
+    ),
+    refused(
+        "moderation",
+        "moderation",
+        nested=(".model", ".policy", ".policy.input", ".policy.input.mode", ".policy.output", ".policy.output.mode"),
+    ),
+    refused("prompt_cache_options", "explicit prompt cache breakpoints", nested=_BREAKPOINT),
+    refused("prompt_cache_retention", "a prompt cache retention policy"),
+)
+
+REQUEST_ROWS = MESSAGE_ROWS + HONOURED_ROWS + REFUSED_ROWS

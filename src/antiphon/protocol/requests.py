@@ -1,0 +1,211 @@
+"""The request of ``POST /v1/chat/completions``: decoded and checked once, immutable from then on.
+
+Reference: create chat completion. An optional attribute is None when its field is absent or null; defaults that depend
+on a model are the renderer's business.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from antiphon.errors import InvalidRequestError
+from antiphon.protocol import validation
+from antiphon.protocol.conversation import check_conversation
+from antiphon.protocol.decoding import decode
+from antiphon.protocol.messages import Message, NonEmptyStr, TextContent
+from antiphon.protocol.refusals import refuse_unsupported
+from antiphon.protocol.tools import FunctionCallOption, JSONObject, LegacyFunction, ResponseFormat, Tool, ToolChoice
+
+MAX_NESTING = 32
+"""Levels of arrays and objects that ``chat_template_kwargs`` may have, so that whatever walks it can recurse."""
+
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+Probability = Annotated[float, Meta(ge=0, le=1)]
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+TokenCount = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+TokenId = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,9})$(?!\n)")]
+"""No leading zeros: two keys never name one token."""
+LogitBias = dict[TokenId, Annotated[float, Meta(ge=-100, le=100)]]
+MetadataKey = Annotated[str, Meta(max_length=64)]
+MetadataValue = Annotated[str, Meta(max_length=512)]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=16)]
+Stop = NonEmptyStr | Annotated[list[NonEmptyStr], Meta(min_length=1, max_length=4)]
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+RequestServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast"]
+
+
+class StreamOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """None stands for the reference's defaults: no usage chunk, obfuscation on."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class VoiceID(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A custom voice."""
+
+    id: str
+
+
+class AudioOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an audio answer sounds."""
+
+    format: Literal["wav", "aac", "mp3", "flac", "opus", "pcm16"]
+    voice: str | VoiceID
+
+
+class ModerationMode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What moderation does with what it finds."""
+
+    mode: Literal["score", "block"]
+
+
+class ModerationPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One mode for each direction."""
+
+    input: ModerationMode | None = None
+    output: ModerationMode | None = None
+
+
+class ModerationOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Moderation of prompt and answer."""
+
+    model: str
+    policy: ModerationPolicy | None = None
+
+
+class Prediction(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Text that the answer is expected to resemble."""
+
+    type: Literal["content"]
+    content: TextContent
+
+
+class PromptCacheOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where cached prefixes end and how long they are kept."""
+
+    mode: Literal["implicit", "explicit"] | None = None
+    ttl: Literal["30m"] | None = None
+
+
+class ApproximateLocation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``country`` is an ISO 3166-1 code, ``timezone`` an IANA name."""
+
+    city: str | None = None
+    country: str | None = None
+    region: str | None = None
+    timezone: str | None = None
+
+
+class UserLocation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the user is."""
+
+    type: Literal["approximate"]
+    approximate: ApproximateLocation
+
+
+class WebSearchOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A web search before the answer."""
+
+    search_context_size: Literal["low", "medium", "high"] | None = None
+    user_location: UserLocation | None = None
+
+
+class CreateChatCompletion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every field of the reference by its own name, and the extensions of local servers below them."""
+
+    messages: Annotated[list[Message], Meta(min_length=1)]
+    model: NonEmptyStr
+    audio: AudioOptions | None = None
+    frequency_penalty: Penalty | None = None
+    function_call: FunctionCallOption | None = None
+    functions: Annotated[list[LegacyFunction], Meta(min_length=1, max_length=128)] | None = None
+    logit_bias: LogitBias | None = None
+    logprobs: bool | None = None
+    max_completion_tokens: TokenCount | None = None
+    max_tokens: TokenCount | None = None
+    metadata: Metadata | None = None
+    modalities: Annotated[list[Literal["text", "audio"]], Meta(min_length=1, max_length=2)] | None = None
+    moderation: ModerationOptions | None = None
+    n: Annotated[int, Meta(ge=1, le=128)] | None = None
+    parallel_tool_calls: bool | None = None
+    prediction: Prediction | None = None
+    presence_penalty: Penalty | None = None
+    prompt_cache_key: Annotated[str, Meta(max_length=1024)] | None = None
+    prompt_cache_options: PromptCacheOptions | None = None
+    prompt_cache_retention: Literal["in_memory", "24h"] | None = None
+    reasoning_effort: ReasoningEffort | None = None
+    response_format: ResponseFormat | None = None
+    safety_identifier: Annotated[str, Meta(max_length=128)] | None = None
+    seed: Int64 | None = None
+    service_tier: RequestServiceTier | None = None
+    stop: Stop | None = None
+    store: bool | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    tool_choice: ToolChoice | None = None
+    tools: Annotated[list[Tool], Meta(min_length=1, max_length=128)] | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    top_p: Probability | None = None
+    user: str | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+    web_search_options: WebSearchOptions | None = None
+
+    chat_template_kwargs: JSONObject | None = None
+    """Extension: variables of the model's chat template."""
+    min_p: Probability | None = None
+    """Extension: the least probability, relative to the most likely token's, that a token needs."""
+    repetition_penalty: Annotated[float, Meta(gt=0, le=2)] | None = None
+    """Extension: divides the positive logits of tokens seen before, multiplies the negative ones."""
+    top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
+    """Extension: the number of most likely tokens to draw from; 0 and -1 turn it off."""
+
+    @property
+    def includes_usage(self) -> bool:
+        """Whether a stream ends in a chunk with the usage."""
+        return self.stream_options is not None and self.stream_options.include_usage is True
+
+    @property
+    def includes_obfuscation(self) -> bool:
+        """Whether chunks are padded to hide their length: on unless the request turns it off."""
+        return self.stream_options is None or self.stream_options.include_obfuscation is not False
+
+
+_DECODER = msgspec.json.Decoder(CreateChatCompletion)
+
+
+def decode_request(body: bytes) -> CreateChatCompletion:
+    """Decode and check a body. Raises InvalidRequestError with message, param and code for its first error."""
+    request = decode(_DECODER, body)
+    check_conversation(request.messages)
+    _check_combinations(request)
+    refuse_unsupported(request)
+    return request
+
+
+def _check_combinations(request: CreateChatCompletion) -> None:
+    if request.stream_options is not None and not request.stream:
+        raise _needs("stream_options", "'stream' is enabled")
+    if request.top_logprobs is not None and not request.logprobs:
+        raise _needs("top_logprobs", "'logprobs' is enabled")
+    if request.parallel_tool_calls is not None and request.tools is None:
+        raise _needs("parallel_tool_calls", "'tools' are specified")
+    if request.max_tokens is not None and request.max_completion_tokens not in {None, request.max_tokens}:
+        reason = "it differs from 'max_completion_tokens', which replaces it."
+        raise validation.invalid_value("max_tokens", reason)
+    if _nests_deeper(request.chat_template_kwargs, MAX_NESTING):
+        reason = f"it is nested more than {MAX_NESTING} levels deep."
+        raise validation.invalid_value("chat_template_kwargs", reason)
+
+
+def _needs(path: str, condition: str) -> InvalidRequestError:
+    return validation.invalid_value(path, f"'{path}' is only allowed when {condition}.")
+
+
+def _nests_deeper(value: Any, levels: int) -> bool:  # noqa: ANN401 (JSON)
+    if not isinstance(value, dict | list):
+        return False
+    members = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_nests_deeper(member, levels - 1) for member in members)

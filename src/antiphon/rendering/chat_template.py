@@ -1,0 +1,201 @@
+"""A model's chat template: Jinja in a sandbox, as Hugging Face's ``apply_chat_template`` runs it, with bounds.
+
+Environment of the reference implementation (transformers, ``render_jinja_template``): ``trim_blocks``,
+``lstrip_blocks``, loop controls, ``raise_exception``, ``strftime_now``, ``tojson`` without HTML escaping, and the
+``generation`` block, whose body is rendered. Templates come with model files, so they are foreign code: no attribute
+that reaches Python's internals, a range of at most 100,000 and a product of strings of at most the output's bound.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, NoReturn
+
+from jinja2 import TemplateError, meta, nodes
+from jinja2.exceptions import SecurityError
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from antiphon.errors import InvalidRequestError
+from antiphon.rendering.capabilities import Capabilities, probe
+
+MAX_SOURCE: Final = 1 << 20
+"""Characters of a template's source; the longest known have 20,000."""
+MAX_OUTPUT: Final = 1 << 26
+"""Characters of a rendered conversation, unless the caller sets a lower bound."""
+MAX_MESSAGE: Final = 500
+"""Characters of an error's message: templates quote what they refuse."""
+_BEYOND_ASCII: Final = re.compile("[^\x00-\x7f\ud800-\udfff]")
+RESERVED: Final = frozenset(
+    {"messages", "tools", "add_generation_prompt", "continue_final_message", "bos_token", "eos_token", "max_output"}
+)
+"""Variables that are ours to set: a request cannot."""
+
+CHATML: Final = (
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+"""The template of models whose file has none: ChatML, the notation that most models have seen."""
+
+
+class ChatTemplateError(ValueError):
+    """The model's template cannot be used at all: too long, not Jinja, or it renders no user message."""
+
+
+class ChatTemplate:
+    """A compiled template and what it was found to support.
+
+    ``clock`` gives Unix seconds; ``strftime_now`` shows them in the machine's time zone.
+    """
+
+    def __init__(self, source: str, bos_token: str, eos_token: str, *, clock: Callable[[], float] = time.time) -> None:
+        """Compile and probe ``source``. Raises :class:`ChatTemplateError`."""
+        if len(source) > MAX_SOURCE:
+            raise ChatTemplateError(f"The chat template has {len(source)} characters; at most {MAX_SOURCE} are taken.")
+        self.source = source
+        environment = _Environment(clock)
+        try:
+            tree = environment.parse(source)
+            self._template = environment.from_string(source)
+        except (TemplateError, RecursionError) as error:
+            raise ChatTemplateError(f"The chat template is not valid: {error}") from error
+        self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
+        self.variables = frozenset(meta.find_undeclared_variables(tree)) - RESERVED - frozenset(environment.globals)
+        """Names that the template may look up: what ``chat_template_kwargs`` can set."""
+        self._no_tools: tuple[()] | None = None
+        self.capabilities = self._probe()
+
+    def _probe(self) -> Capabilities:
+        """Templates written for tools alone loop over them unasked: they get an empty list."""
+        for self._no_tools in (None, ()):
+            capabilities = probe(self.render, self.variables, self.source)
+            if capabilities is not None:
+                return capabilities
+        raise ChatTemplateError(f"The chat template does not render a user message. {self._failure()}".strip())
+
+    def _failure(self) -> str:
+        try:
+            self.render([{"role": "user", "content": "Maple"}])
+        except InvalidRequestError as error:
+            return error.message
+        return ""
+
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool = True,
+        max_output: int = MAX_OUTPUT,
+        **variables: Any,  # noqa: ANN401 (template variables may be anything JSON can say)
+    ) -> str:
+        """Return the prompt's text.
+
+        Raises ``InvalidRequestError`` with param ``messages`` when the template refuses the conversation or fails on
+        it, and when the text has more than ``max_output`` characters.
+        """
+        variables = {"tools": self._no_tools, "documents": None, **variables, **self._tokens}
+        stream = self._template.generate(variables, messages=messages, add_generation_prompt=add_generation_prompt)
+        try:
+            pieces = list(_bounded(stream, max_output))
+        except _TooLongError as error:
+            raise InvalidRequestError(
+                f"The messages give a prompt of more than {max_output} characters, too long for this model. "
+                "Please reduce the length of the messages.",
+                param="messages",
+                code="context_length_exceeded",
+            ) from error
+        except Exception as error:  # a template is foreign code: any error of its own is about the conversation
+            raise _refusal(error) from error
+        return "".join(pieces)
+
+
+def _bounded(stream: Iterator[str], left: int) -> Iterator[str]:
+    for piece in stream:
+        left -= len(piece)
+        if left < 0:
+            raise _TooLongError
+        yield piece
+
+
+def to_json(
+    value: Any,  # noqa: ANN401 (anything JSON can say)
+    ensure_ascii: bool = False,  # noqa: FBT001, FBT002 (templates pass it by position as Hugging Face allows)
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,  # noqa: FBT001, FBT002
+) -> str:
+    """Write JSON as Hugging Face's ``tojson`` filter does: Jinja's own escapes HTML, which no model was trained on.
+
+    Lone surrogates stay as they are even with ``ensure_ascii``: they are masks (:mod:`antiphon.rendering.prompt`).
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators, sort_keys=sort_keys)
+    return _BEYOND_ASCII.sub(lambda match: json.dumps(match[0])[1:-1], text) if ensure_ascii else text
+
+
+def _refusal(error: Exception) -> InvalidRequestError:
+    if isinstance(error, _RaisedError):
+        message = f"The model's chat template refuses the messages: {error}"
+    else:
+        message = f"The model's chat template fails on the messages: {type(error).__name__}: {error}"
+    return InvalidRequestError(message[:MAX_MESSAGE], param="messages")
+
+
+class _TooLongError(Exception):
+    """The output has more characters than asked for."""
+
+
+class _RaisedError(TemplateError):
+    """Raised by the template itself, by ``raise_exception``."""
+
+
+def _raise_exception(message: object) -> NoReturn:
+    raise _RaisedError(str(message))
+
+
+class _Generation(Extension):
+    """``{% generation %}`` marks what the assistant wrote, for training masks; here its body is just rendered."""
+
+    tags = {"generation"}  # noqa: RUF012 (declared so by Jinja)
+
+    def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
+        """Return the statements up to ``endgeneration``."""
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """The sandbox, with the products that could fill the memory intercepted."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation])
+
+        def strftime_now(form: str) -> str:
+            return datetime.fromtimestamp(clock(), UTC).astimezone().strftime(form)
+
+        self.filters["tojson"] = to_json
+        self.globals["raise_exception"] = _raise_exception
+        self.globals["strftime_now"] = strftime_now
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401 (template values)
+        """Refuse repeated sequences and powers beyond any use."""
+        if operator == "*" and _product(left, right) > MAX_OUTPUT:
+            raise SecurityError("a repeated sequence is too long")
+        if operator == "**" and not (abs(left) <= MAX_SOURCE and abs(right) <= 64):  # noqa: PLR2004
+            raise SecurityError("a power is too large")
+        return super().call_binop(context, operator, left, right)
+
+
+def _product(left: Any, right: Any) -> int:  # noqa: ANN401 (template values)
+    """Return how long ``left * right`` is; 0 when it is a number."""
+    if isinstance(left, int) and isinstance(right, str | list | tuple):
+        return left * len(right)
+    if isinstance(right, int) and isinstance(left, str | list | tuple):
+        return right * len(left)
+    return 0

@@ -1,0 +1,87 @@
+"""How ``reasoning_effort`` and ``verbosity`` reach a model: by its template's variables, else in plain words.
+
+- A template with a variable for the effort gets the value; a value that it refuses is refused by name.
+- A template that only switches reasoning on and off gets ``none`` as off, every other value as on and a sentence.
+- A model that reasons without a switch gets a sentence; for ``none`` its prompt ends in an empty reasoning block.
+- A model that does not reason gets a sentence.
+
+Sentences join the system message. So every value has an effect, and chat_template_kwargs win over both fields.
+"""
+
+from typing import Any, Final
+
+from msgspec import Struct
+
+from antiphon.chat_formats.base import ReasoningMarkers
+from antiphon.errors import InvalidRequestError
+from antiphon.protocol.requests import CreateChatCompletion
+from antiphon.rendering.capabilities import Capabilities
+
+EFFORT_SENTENCES: Final = {
+    "none": "Answer directly, without reasoning first.",
+    "minimal": "Reason as little as possible before you answer.",
+    "low": "Reason briefly before you answer.",
+    "medium": "Reason as much as the task needs before you answer.",
+    "high": "Reason thoroughly, step by step, before you answer.",
+    "xhigh": "Reason very thoroughly, step by step, and check the result before you answer.",
+    "max": "Reason as thoroughly as you can, step by step, and check every step before you answer.",
+}
+VERBOSITY_SENTENCES: Final = {
+    "low": "Keep the answer short.",
+    "medium": "Give an answer of medium length.",
+    "high": "Give a long and detailed answer.",
+}
+
+
+class Instructions(Struct, frozen=True, kw_only=True):
+    """What a request adds to the conversation."""
+
+    variables: dict[str, Any] = {}
+    """For the template."""
+    text: str = ""
+    """For the system message."""
+    closes_reasoning: bool = False
+    """The prompt is to end behind a reasoning block, empty if need be."""
+
+
+def instructions(
+    request: CreateChatCompletion, capabilities: Capabilities, reasoning: ReasoningMarkers | None
+) -> Instructions:
+    """Return how the request's effort and verbosity are told to the model.
+
+    Raises ``InvalidRequestError`` with param ``reasoning_effort`` for a value that the template refuses.
+    """
+    effort = _effort(request.reasoning_effort, capabilities, reasoning)
+    if request.verbosity is None:
+        return effort
+    if capabilities.verbosity:
+        variables = {**effort.variables, "verbosity": request.verbosity}
+        return Instructions(variables=variables, text=effort.text, closes_reasoning=effort.closes_reasoning)
+    text = " ".join(filter(None, [effort.text, VERBOSITY_SENTENCES[request.verbosity]]))
+    return Instructions(variables=effort.variables, text=text, closes_reasoning=effort.closes_reasoning)
+
+
+def _effort(effort: str | None, capabilities: Capabilities, reasoning: ReasoningMarkers | None) -> Instructions:
+    if effort is None:
+        return Instructions()
+    switch = capabilities.switch
+    if effort == "none" and switch is not None:
+        return Instructions(variables={switch.variable: switch.off})
+    variables: dict[str, Any] = {} if switch is None else {switch.variable: switch.on}
+    if capabilities.effort_variable is not None:
+        return Instructions(variables={**variables, capabilities.effort_variable: _taken(effort, capabilities)})
+    if effort == "none" and reasoning is not None:
+        return Instructions(closes_reasoning=True)
+    return Instructions(variables=variables, text=EFFORT_SENTENCES[effort])
+
+
+def _taken(effort: str, capabilities: Capabilities) -> str:
+    if effort in capabilities.efforts:
+        return capabilities.efforts[effort]
+    taken = ", ".join(f"'{value}'" for value in capabilities.efforts)
+    raise InvalidRequestError(
+        f"Unsupported value: 'reasoning_effort' does not support '{effort}' with this model. "
+        f"Supported values are: {taken}.",
+        param="reasoning_effort",
+        code="unsupported_value",
+    )

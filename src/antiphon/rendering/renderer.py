@@ -1,0 +1,181 @@
+"""From a checked request to what the engine is asked to do: prompt ids, sampling, token budget."""
+
+from typing import Any, Final
+
+from msgspec import Struct
+
+from antiphon.chat_formats.base import ChatFormat, ReasoningMarkers
+from antiphon.engine.interface import GenerateRequest, SamplingParams, ServiceTier
+from antiphon.errors import InvalidRequestError
+from antiphon.protocol.requests import CreateChatCompletion
+from antiphon.rendering.chat_template import RESERVED, ChatTemplate
+from antiphon.rendering.conversation import Mask, fold, masked, template_messages
+from antiphon.rendering.instructions import instructions
+from antiphon.rendering.prompt import Prompt, PromptEncoder, Vocabulary
+
+MAX_CHARACTERS_PER_TOKEN: Final = 256
+"""No text has fewer tokens than its characters by this; longer ones are refused before they are tokenized."""
+SERVICE_TIERS: Final[dict[str | None, ServiceTier]] = {
+    None: "default",
+    "auto": "default",
+    "default": "default",
+    "scale": "default",
+    "flex": "flex",
+    "priority": "priority",
+    "fast": "priority",
+}
+"""Asked for, and used. There is no scale tier here, so that the answer says ``default``, as the reference does then."""
+
+
+class Rendering(Struct, frozen=True, kw_only=True):
+    """A request as the engine and the assembly need it."""
+
+    generate: GenerateRequest
+    stop: tuple[str, ...]
+    reasoning: ReasoningMarkers | None
+    reasoning_open: bool
+    """The prompt ends inside an open reasoning block."""
+    top_logprobs: int | None
+    """Alternatives per token; None when no logprobs are asked for."""
+    service_tier: ServiceTier
+    """The one that is used, for the answer."""
+
+
+class Renderer:
+    """Renders requests for one model. Holds no state of requests; may be called from several threads."""
+
+    def __init__(
+        self, tokenizer: Vocabulary, template: ChatTemplate, chat_format: ChatFormat, max_model_len: int
+    ) -> None:
+        self._n_vocab = tokenizer.n_vocab
+        self._encoder = PromptEncoder(tokenizer)
+        self._template = template
+        self._reasoning = chat_format.reasoning
+        self._max_model_len = max_model_len
+        self._max_output = max_model_len * MAX_CHARACTERS_PER_TOKEN
+
+    def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
+        """Return the work for the engine. Raises ``InvalidRequestError``.
+
+        The prompt must leave room for one token; ``max_completion_tokens`` may ask for more than is left and is capped,
+        as in the reference.
+        """
+        prompt = self._prompt(request)
+        self._check_length(len(prompt.ids))
+        tier = SERVICE_TIERS[request.service_tier]
+        top_logprobs = (request.top_logprobs or 0) if request.logprobs else None
+        return Rendering(
+            generate=GenerateRequest(
+                request_id=request_id,
+                prompt_ids=prompt.ids,
+                sampling=self._sampling(request, len(prompt.ids), top_logprobs),
+                n=request.n or 1,
+                cache_salt=_cache_salt(cache_salt, request.prompt_cache_key),
+                service_tier=tier,
+            ),
+            stop=_stop(request.stop),
+            reasoning=self._reasoning,
+            reasoning_open=self._opens_reasoning(prompt.ending),
+            top_logprobs=top_logprobs,
+            service_tier=tier,
+        )
+
+    def _prompt(self, request: CreateChatCompletion) -> Prompt:
+        capabilities = self._template.capabilities
+        asked = instructions(request, capabilities, self._reasoning)
+        turns = fold(request.messages, capabilities, asked.text)
+        self._check_size(sum(len(turn.text) for turn in turns))
+        variables = {**asked.variables, **self._template_kwargs(request.chat_template_kwargs or {})}
+
+        def render(mask: Mask) -> str:
+            messages = template_messages(turns, capabilities, mask)
+            return self._template.render(messages, max_output=self._max_output, **variables)
+
+        def suffix(ending: str) -> str:
+            return self._closing(ending) if asked.closes_reasoning else ""
+
+        return self._encoder.encode(render, suffix)
+
+    def _template_kwargs(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        for name in kwargs:
+            if name in self._template.variables:
+                continue
+            reason = "is set by the server" if name in RESERVED else "is not a variable of this model's chat template"
+            raise InvalidRequestError(
+                f"Invalid value: '{name[:64]}' {reason}.",
+                param=f"chat_template_kwargs.{name[:64]}",
+                code="invalid_value",
+            )
+        return {name: masked(value, self._encoder.mask) for name, value in kwargs.items()}
+
+    def _check_size(self, characters: int) -> None:
+        if characters > self._max_output:
+            raise InvalidRequestError(
+                f"This model's maximum context length is {self._max_model_len} tokens. However, your messages have "
+                f"{characters} characters. Please reduce the length of the messages.",
+                param="messages",
+                code="context_length_exceeded",
+            )
+
+    def _check_length(self, length: int) -> None:
+        if length == 0:
+            raise InvalidRequestError("The messages give an empty prompt with this model.", param="messages")
+        if length > self._max_model_len - 1:
+            raise InvalidRequestError(
+                f"This model's maximum context length is {self._max_model_len} tokens. However, your messages resulted "
+                f"in {length} tokens. Please reduce the length of the messages.",
+                param="messages",
+                code="context_length_exceeded",
+            )
+
+    def _sampling(self, request: CreateChatCompletion, length: int, top_logprobs: int | None) -> SamplingParams:
+        left = self._max_model_len - length
+        asked = request.max_completion_tokens or request.max_tokens or left
+        return SamplingParams(
+            temperature=_default(request.temperature, 1.0),
+            top_p=_default(request.top_p, 1.0),
+            top_k=max(0, request.top_k or 0),
+            min_p=_default(request.min_p, 0.0),
+            presence_penalty=_default(request.presence_penalty, 0.0),
+            frequency_penalty=_default(request.frequency_penalty, 0.0),
+            repetition_penalty=_default(request.repetition_penalty, 1.0),
+            logit_bias=self._logit_bias(request.logit_bias or {}),
+            seed=request.seed,
+            logprobs=top_logprobs,
+            max_tokens=min(asked, left),
+        )
+
+    def _logit_bias(self, biases: dict[str, float]) -> dict[int, float]:
+        for token in biases:
+            if int(token) >= self._n_vocab:
+                raise InvalidRequestError(
+                    f"Invalid key in 'logit_bias': {token}. This model's token ids are less than {self._n_vocab}.",
+                    param="logit_bias",
+                    code="invalid_value",
+                )
+        return {int(token): bias for token, bias in biases.items()}
+
+    def _opens_reasoning(self, ending: str) -> bool:
+        return self._reasoning is not None and ending.endswith(self._reasoning.start)
+
+    def _closing(self, ending: str) -> str:
+        """Return what makes the prompt end behind a reasoning block."""
+        assert self._reasoning is not None
+        if self._opens_reasoning(ending):
+            return f"\n{self._reasoning.end}\n\n"
+        return f"{self._reasoning.start}\n\n{self._reasoning.end}\n\n"
+
+
+def _default(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
+    if stop is None:
+        return ()
+    return (stop,) if isinstance(stop, str) else tuple(stop)
+
+
+def _cache_salt(project: str, prompt_cache_key: str | None) -> str:
+    """Return a salt of both; no project holds the separator."""
+    return project if not prompt_cache_key else f"{project}\0{prompt_cache_key}"

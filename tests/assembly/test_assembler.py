@@ -1,0 +1,284 @@
+import itertools
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.assembly.assembler import Assembler, AssemblyOptions, ChunkHeader, Step
+from antiphon.assembly.collector import Collector
+from antiphon.chat_formats.base import ReasoningMarkers
+from antiphon.engine.interface import Finished, FinishReason, Started, StreamEvent, TokenEvent, TokenLogprobs
+from antiphon.errors import InternalServerError, ServiceUnavailableError
+from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk, CompletionUsage
+
+HEADER = ChunkHeader(id="chatcmpl-1", created=5, model="m", service_tier="default", system_fingerprint="fp_1")
+THINK = ReasoningMarkers("<think>", "</think>")
+CONTROL = "<|end|>"
+
+
+class Pieces:
+    """A vocabulary made of the pieces that a test names."""
+
+    def __init__(self, pieces: list[bytes | str]) -> None:
+        self.pieces = pieces
+
+    def token_bytes(self, token_id: int) -> bytes:
+        piece = self.pieces[token_id]
+        return piece if isinstance(piece, bytes) else b""
+
+    def token_text(self, token_id: int) -> str:
+        piece = self.pieces[token_id]
+        return piece.decode("utf-8", "replace") if isinstance(piece, bytes) else piece
+
+
+def assembler(pieces: list[bytes | str], options: AssemblyOptions | None = None) -> Assembler:
+    return Assembler(HEADER, options or AssemblyOptions(), Pieces(pieces))
+
+
+def tokens(*ids: int, index: int = 0, top: tuple[int, ...] = ()) -> TokenEvent:
+    entry = TokenLogprobs(logprob=-0.25, top_ids=list(top), top_logprobs=[-0.25] * len(top))
+    return TokenEvent(request_id="r", index=index, token_ids=list(ids), logprobs=[entry] * len(ids))
+
+
+def finished(reason: FinishReason = "stop", *, index: int = 0, completion: int = 0, message: str = "") -> Finished:
+    return Finished(
+        request_id="r", index=index, reason=reason, prompt_tokens=7, completion_tokens=completion, message=message
+    )
+
+
+def push_all(target: Assembler, events: list[StreamEvent]) -> tuple[list[ChatCompletionChunk], list[int]]:
+    steps = [target.push(event) for event in events]
+    assert [False] * (len(steps) - 1) + [True] == [step.done for step in steps]
+    return [chunk for step in steps for chunk in step.chunks], [index for step in steps for index in step.aborts]
+
+
+def collect(chunks: list[ChatCompletionChunk]) -> ChatCompletion:
+    collector = Collector()
+    for chunk in chunks:
+        collector.add(chunk)
+    return collector.completion()
+
+
+def answer(pieces: list[bytes | str], options: AssemblyOptions, *events: StreamEvent) -> ChatCompletion:
+    return collect(push_all(assembler(pieces, options), [*events])[0])
+
+
+def shapes(step: Step) -> list[str]:
+    return [msgspec.json.encode(chunk.choices).decode() for chunk in step.chunks]
+
+
+def test_a_choice_opens_with_its_role_then_says_only_what_it_gained() -> None:
+    target = assembler([b"Hel", b"lo"])
+    first = (
+        '[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}]'
+    )
+    gained = '[{"index":0,"delta":{"content":"%s"},"logprobs":null,"finish_reason":null}]'
+    assert [first, gained % "Hel"] == shapes(target.push(tokens(0)))
+    assert [gained % "lo"] == shapes(target.push(tokens(1)))
+
+
+def test_a_choice_ends_with_an_empty_delta_and_the_answer_with_its_usage() -> None:
+    target = assembler([b"Hi"])
+    target.push(Started(request_id="r", cached_tokens=4))
+    target.push(tokens(0))
+    step = target.push(finished("length", completion=1))
+    assert '[{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}]' == shapes(step)[0]
+    assert [] == step.chunks[-1].choices
+    usage = step.chunks[-1].usage
+    assert isinstance(usage, CompletionUsage)
+    assert (7, 1, 8, 4) == (
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.total_tokens,
+        usage.prompt_tokens_details.cached_tokens,
+    )
+
+
+def test_every_chunk_carries_the_header() -> None:
+    chunks, _ = push_all(assembler([b"Hi"]), [tokens(0), finished()])
+    assert {("chatcmpl-1", 5, "m", "default", "fp_1")} == {
+        (chunk.id, chunk.created, chunk.model, chunk.service_tier, chunk.system_fingerprint) for chunk in chunks
+    }
+
+
+def test_an_answer_without_tokens_is_empty_content() -> None:
+    completion = answer([], AssemblyOptions(), finished())
+    assert "" == completion.choices[0].message.content
+
+
+def test_a_stop_string_ends_the_choice_once_and_later_tokens_count_for_nothing() -> None:
+    pieces: list[bytes | str] = [b"Hi", b"\nUs", b"er: more", b"lost"]
+    events: list[StreamEvent] = [tokens(0), tokens(1, 2, 3), tokens(3), finished("abort", completion=9)]
+    chunks, aborts = push_all(assembler(pieces, AssemblyOptions(stop=("\nUser:",))), events)
+    completion = collect(chunks)
+    assert [0] == aborts
+    assert ("Hi", "stop", 3) == (
+        completion.choices[0].message.content,
+        completion.choices[0].finish_reason,
+        completion.usage.completion_tokens,
+    )
+
+
+def test_text_held_for_a_stop_string_comes_out_at_the_end() -> None:
+    assert "a EN" == answer([b"a EN"], AssemblyOptions(stop=("END",)), tokens(0), finished()).choices[0].message.content
+
+
+def test_a_choice_that_the_engine_ends_while_its_stop_string_is_found_asks_no_abort() -> None:
+    options = AssemblyOptions(stop=("\n",), reasoning=THINK)
+    chunks, aborts = push_all(assembler([b"\n"], options), [tokens(0), finished("length", completion=1)])
+    assert ([], "stop") == (aborts, collect(chunks).choices[0].finish_reason)
+
+
+def test_reasoning_is_kept_out_of_the_content_and_counted() -> None:
+    pieces: list[bytes | str] = [b"<think>\n", b"so", b"</think>\n\nHi", b"!"]
+    completion = answer(pieces, AssemblyOptions(reasoning=THINK), tokens(0, 1, 2, 3), finished(completion=5))
+    message = completion.choices[0].message
+    assert ("so", "Hi!") == (message.reasoning_content, message.content)
+    assert 3 == completion.usage.completion_tokens_details.reasoning_tokens
+
+
+def test_markers_that_are_control_tokens_are_seen() -> None:
+    pieces: list[bytes | str] = ["<think>", b"so", "</think>", b"Hi", "<|end|>"]
+    options = AssemblyOptions(reasoning=THINK, logprobs=True)
+    completion = answer(pieces, options, tokens(0, 1, 2, 3), finished())
+    message = completion.choices[0].message
+    assert ("so", "Hi") == (message.reasoning_content, message.content)
+    assert completion.choices[0].logprobs is not None
+    assert ["Hi"] == [entry.token for entry in completion.choices[0].logprobs.content or []]
+
+
+def test_stop_strings_do_not_apply_to_reasoning() -> None:
+    options = AssemblyOptions(reasoning=THINK, reasoning_open=True, stop=("so",))
+    message = answer([b"so</think>", b"Hi so"], options, tokens(0, 1), finished("abort")).choices[0].message
+    assert ("so", "Hi ") == (message.reasoning_content, message.content)
+
+
+def test_unfinished_reasoning_leaves_the_content_empty() -> None:
+    options = AssemblyOptions(reasoning=THINK, reasoning_open=True)
+    completion = answer([b"so</th"], options, tokens(0), finished("length", completion=1))
+    message = completion.choices[0].message
+    assert ("so</th", "") == (message.reasoning_content, message.content)
+    assert 1 == completion.usage.completion_tokens_details.reasoning_tokens
+
+
+def test_logprobs_travel_with_the_last_of_their_text() -> None:
+    target = assembler([b"a\xe2\x82", b"\xac", b" EN", b"D"], AssemblyOptions(logprobs=True, stop=("END",)))
+
+    def gained(step: Step) -> list[tuple[object, list[bytes]]]:
+        found: list[tuple[object, list[bytes]]] = []
+        for chunk in step.chunks:
+            choice = chunk.choices[0]
+            entries = choice.logprobs.content or [] if choice.logprobs else []
+            found.append((choice.delta.content, [bytes(entry.bytes or ()) for entry in entries]))
+        return found
+
+    assert [("", []), ("a", [])] == gained(target.push(tokens(0)))
+    assert [("€", [b"a\xe2\x82", b"\xac"])] == gained(target.push(tokens(1)))
+    assert [(" ", [])] == gained(target.push(tokens(2)))
+    assert [("", [b" "]), (msgspec.UNSET, [])] == gained(target.push(tokens(3)))
+
+
+def test_the_token_across_a_stop_string_is_trimmed_and_those_inside_are_dropped() -> None:
+    options = AssemblyOptions(logprobs=True, stop=("END",))
+    logprobs = answer([b"abE", b"N", b"Dx"], options, tokens(0, 1, 2), finished("abort")).choices[0].logprobs
+    assert logprobs is not None
+    assert [("ab", list(b"ab"))] == [(entry.token, entry.bytes) for entry in logprobs.content or []]
+
+
+def test_alternatives_name_control_tokens_and_replace_what_is_no_text() -> None:
+    pieces: list[bytes | str] = [b"a", CONTROL, b"\xe2\x82"]
+    logprobs = answer(pieces, AssemblyOptions(logprobs=True), tokens(0, top=(0, 1, 2)), finished()).choices[0].logprobs
+    assert logprobs is not None
+    assert logprobs.content is not None
+    alternatives = [(top.token, top.bytes) for top in logprobs.content[0].top_logprobs]
+    assert [("a", [97]), (CONTROL, None), ("\ufffd", [0xE2, 0x82])] == alternatives
+
+
+def test_a_chosen_control_token_has_an_entry_without_bytes() -> None:
+    completion = answer([b"a", CONTROL], AssemblyOptions(logprobs=True), tokens(0, 1), finished())
+    logprobs = completion.choices[0].logprobs
+    assert logprobs is not None
+    assert [("a", [97]), (CONTROL, None)] == [(entry.token, entry.bytes) for entry in logprobs.content or []]
+
+
+def test_an_error_of_the_engine_is_a_server_error_with_its_reason() -> None:
+    with pytest.raises(InternalServerError, match="out of memory"):
+        assembler([]).push(finished("error", message="out of memory"))
+
+
+def test_an_abort_that_nobody_asked_for_is_reported() -> None:
+    with pytest.raises(ServiceUnavailableError):
+        assembler([]).push(finished("abort"))
+
+
+def test_the_usage_sums_all_choices_and_comes_when_all_have_ended() -> None:
+    target = assembler([b"a"], AssemblyOptions(n=2))
+    target.push(finished(index=1, completion=3))
+    step = target.push(finished(index=0, completion=4))
+    assert step.done
+    usage = step.chunks[-1].usage
+    assert isinstance(usage, CompletionUsage)
+    assert (7, 7, 14) == (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
+
+
+PIECES: list[bytes | str] = [
+    b"a", b" b", "é".encode(), b"\xf0\x9f", b"\x98\x80", b"\xe2", b"\xff", b"<think>", b"</thi", b"nk>", b"\n", b"<",
+    CONTROL,
+]  # fmt: skip
+answers = st.lists(st.integers(0, len(PIECES) - 1), max_size=12)
+options = st.builds(
+    AssemblyOptions,
+    n=st.just(2),
+    stop=st.lists(st.sampled_from(["b", "é", "a b", "\n", "é😀", "nk", "😀<"]), max_size=3).map(tuple),
+    reasoning=st.sampled_from([None, THINK]),
+    reasoning_open=st.booleans(),
+    logprobs=st.just(value=True),
+)
+
+
+def visible(completion: ChatCompletion) -> list[bytes]:
+    """Check the invariants of each choice and return the bytes of its entries."""
+    found = []
+    for choice in completion.choices:
+        entries = (choice.logprobs.content or []) if choice.logprobs else []
+        data = b"".join(bytes(entry.bytes or ()) for entry in entries)
+        assert data.decode("utf-8", "replace") == choice.message.content
+        found.append(data)
+    return found
+
+
+@given(options, answers, answers, st.data())
+def test_any_grouping_and_interleaving_gives_the_same_message(
+    options: AssemblyOptions, one: list[int], two: list[int], data: st.DataObject
+) -> None:
+    ends = [finished("length", index=0, completion=len(one)), finished(index=1, completion=len(two))]
+    whole, aborts = push_all(assembler(PIECES, options), [tokens(*one, index=0), tokens(*two, index=1), *ends])
+    queues = [[*split(data, ids, index), ends[index]] for index, ids in enumerate((one, two))]
+    order = data.draw(st.permutations([index for index, queue in enumerate(queues) for _ in queue]))
+    events = [queues[index].pop(0) for index in order]
+    other, other_aborts = push_all(assembler(PIECES, options), events)
+    assert collect(whole) == collect(other)
+    assert sorted(aborts) == sorted(other_aborts)
+    visible(collect(whole))
+
+
+def split(data: st.DataObject, ids: list[int], index: int) -> list[StreamEvent]:
+    at = sorted(data.draw(st.lists(st.integers(0, len(ids)))))
+    return [tokens(*ids[start:end], index=index) for start, end in itertools.pairwise([0, *at, len(ids)])]
+
+
+@given(options, answers)
+def test_the_visible_text_does_not_depend_on_logprobs(options: AssemblyOptions, ids: list[int]) -> None:
+    events: list[StreamEvent] = [tokens(*ids), finished(completion=1), finished(index=1)]
+    plain = msgspec.structs.replace(options, logprobs=False)
+    with_logprobs = answer(PIECES, options, *events)
+    assert with_logprobs.choices[0].message == answer(PIECES, plain, *events).choices[0].message
+
+
+@given(options, answers)
+def test_the_role_comes_once_and_each_choice_ends_once(options: AssemblyOptions, ids: list[int]) -> None:
+    chunks, _ = push_all(assembler(PIECES, options), [tokens(*ids), finished(), finished(index=1)])
+    choices = [choice for chunk in chunks for choice in chunk.choices]
+    assert [0, 1] == [choice.index for choice in choices if choice.delta.role == "assistant"]
+    assert [0, 1] == [choice.index for choice in choices if choice.finish_reason]

@@ -1,0 +1,112 @@
+import pytest
+from msgspec import UNSET
+
+from antiphon.assembly.collector import Collector
+from antiphon.protocol.responses import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    ChatCompletionMessage,
+    ChoiceLogprobs,
+    ChunkChoice,
+    CompletionUsage,
+    Delta,
+    FinishReason,
+    FunctionCall,
+    FunctionCallDelta,
+    FunctionToolCall,
+    TokenLogprob,
+    ToolCallDelta,
+)
+
+USAGE = CompletionUsage(prompt_tokens=1, completion_tokens=2, total_tokens=3)
+
+
+def chunk(*choices: ChunkChoice, usage: CompletionUsage | None = None) -> ChatCompletionChunk:
+    return ChatCompletionChunk(
+        id="c", created=1, model="m", service_tier="flex", system_fingerprint="fp", choices=[*choices], usage=usage
+    )
+
+
+def gained(delta: Delta, index: int = 0, logprobs: ChoiceLogprobs | None = None) -> ChatCompletionChunk:
+    return chunk(ChunkChoice(index=index, delta=delta, logprobs=logprobs))
+
+
+def end(reason: FinishReason, index: int = 0) -> ChatCompletionChunk:
+    return chunk(ChunkChoice(index=index, delta=Delta(), finish_reason=reason))
+
+
+def collect(*chunks: ChatCompletionChunk) -> ChatCompletion:
+    collector = Collector()
+    for each in (*chunks, chunk(usage=USAGE)):
+        collector.add(each)
+    return collector.completion()
+
+
+def message(*chunks: ChatCompletionChunk) -> ChatCompletionMessage:
+    return collect(*chunks, end("stop")).choices[0].message
+
+
+def test_deltas_concatenate() -> None:
+    said = message(
+        gained(Delta(role="assistant", content="", refusal=None)),
+        gained(Delta(content="Hel")),
+        gained(Delta(content="lo")),
+    )
+    assert ChatCompletionMessage(content="Hello") == said
+
+
+def test_header_and_usage_are_those_of_the_stream() -> None:
+    completion = collect(gained(Delta(content="")), end("length"))
+    assert ("c", 1, "m", "flex", "fp", USAGE) == (
+        completion.id,
+        completion.created,
+        completion.model,
+        completion.service_tier,
+        completion.system_fingerprint,
+        completion.usage,
+    )
+    assert "length" == completion.choices[0].finish_reason
+
+
+def test_interleaved_choices_come_in_the_order_of_their_index() -> None:
+    completion = collect(gained(Delta(content="b"), 1), gained(Delta(content="a"), 0), end("stop", 1), end("stop", 0))
+    assert [(0, "a"), (1, "b")] == [(choice.index, choice.message.content) for choice in completion.choices]
+
+
+def test_reasoning_is_absent_unless_it_came() -> None:
+    assert message(gained(Delta(content="a"))).reasoning_content is UNSET
+    assert "so" == message(gained(Delta(reasoning_content="s")), gained(Delta(reasoning_content="o"))).reasoning_content
+
+
+def test_a_refusal_stands_in_for_content() -> None:
+    said = message(gained(Delta(refusal="no")))
+    assert (None, "no") == (said.content, said.refusal)
+
+
+def test_logprobs_are_null_unless_some_came() -> None:
+    entry = TokenLogprob("a", -1.0, [97], [])
+    first = gained(Delta(content="a"), logprobs=ChoiceLogprobs([entry]))
+    assert ChoiceLogprobs([entry, entry]) == collect(first, first, end("stop")).choices[0].logprobs
+    assert collect(gained(Delta(content="a")), end("stop")).choices[0].logprobs is None
+
+
+def test_tool_calls_are_put_together_by_index() -> None:
+    opening = gained(Delta(role="assistant", content=""))
+    head = ToolCallDelta(index=0, id="call_1", type="function", function=FunctionCallDelta(name="f", arguments=""))
+    tail = ToolCallDelta(index=0, function=FunctionCallDelta(arguments='{"a":1}'))
+    said = message(opening, gained(Delta(tool_calls=[head])), gained(Delta(tool_calls=[tail])))
+    assert (
+        ChatCompletionMessage(content=None, tool_calls=[FunctionToolCall("call_1", FunctionCall("f", '{"a":1}'))])
+        == said
+    )
+
+
+def test_a_function_call_concatenates() -> None:
+    first = gained(Delta(function_call=FunctionCallDelta(name="f", arguments="{")))
+    said = message(first, gained(Delta(function_call=FunctionCallDelta(arguments="}"))))
+    assert FunctionCall("f", "{}") == said.function_call
+
+
+def test_a_stream_that_did_not_end_has_no_completion() -> None:
+    with pytest.raises(AssertionError, match="choice 0 has not ended"):
+        collect(gained(Delta(content="a")))

@@ -1,0 +1,90 @@
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.assembly.reasoning_parser import LEADING_SPACE, ReasoningParser
+from antiphon.chat_formats.base import ReasoningMarkers
+
+THINK = ReasoningMarkers("<think>", "</think>")
+
+
+def run(tokens: list[bytes], *, opened: bool = False) -> tuple[bytes, bytes, int]:
+    """Return reasoning, content and the count of reasoning tokens."""
+    parser = ReasoningParser(THINK, opened=opened)
+    reasoning = content = b""
+    for token in tokens:
+        if parser.content_start is not None:
+            content += token
+            continue
+        thought, text = parser.push(token)
+        reasoning += thought
+        content += text
+    if parser.content_start is None:
+        thought, text = parser.flush()
+        reasoning += thought
+        content += text
+    if parser.content_start is not None:
+        assert content == b"".join(tokens)[parser.content_start :]
+    else:
+        assert content == b""
+    return reasoning, content, parser.reasoning_tokens
+
+
+def naive(answer: bytes, *, opened: bool) -> tuple[bytes, bytes]:
+    stripped = answer.lstrip()
+    if stripped.startswith(b"<think>"):
+        inner = stripped.removeprefix(b"<think>")
+    elif opened:
+        inner = answer
+    else:
+        return b"", answer
+    reasoning, _, content = inner.lstrip(b"\n").partition(b"</think>")
+    return reasoning, content.lstrip(b"\n")
+
+
+fragments = st.sampled_from([b"<think>", b"</think>", b"\n", b" ", b"<", b"</th", b"ink>", b"a", "é".encode()])
+
+
+@given(st.lists(fragments, max_size=10).map(b"".join), st.lists(st.integers(0, 60)), st.booleans())
+def test_any_chunking_splits_as_the_whole_text_does(answer: bytes, at: list[int], opened: bool) -> None:  # noqa: FBT001
+    bounds = [0, *sorted(min(position, len(answer)) for position in at), len(answer)]
+    tokens = [answer[start:end] for start, end in itertools.pairwise(bounds)]
+    assert naive(answer, opened=opened) == run(tokens, opened=opened)[:2]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "opened", "expected"),
+    [
+        ([b"<think>", b"\n", b"so", b"</think>", b"\n\n", b"Hi"], False, (b"so", b"Hi", 4)),
+        ([b"<thi", b"nk>so</th", b"ink>\nHi"], False, (b"so", b"Hi", 3)),
+        ([b"so", b"</think>", b"Hi"], True, (b"so", b"Hi", 2)),
+        ([b"<think>", b"so", b"</think>", b"Hi"], True, (b"so", b"Hi", 3)),
+        ([b"<think>", b"\n\n", b"</think>", b"\n\n", b"Hi"], False, (b"", b"Hi", 3)),
+        ([b"\n", b"<think>", b"so"], False, (b"so", b"", 3)),
+        ([b"\n", b"Hi"], False, (b"", b"\nHi", 0)),
+        ([b"Use ", b"<think>", b"x", b"</think>"], False, (b"", b"Use <think>x</think>", 0)),
+        ([b"<think>", b"a", b"</think>", b"b", b"<think>", b"c"], False, (b"a", b"b<think>c", 3)),
+        ([b"<thin"], False, (b"", b"<thin", 0)),
+        ([b"\n<thin"], True, (b"<thin", b"", 1)),
+        ([b"so</thi"], True, (b"so</thi", b"", 1)),
+        ([], True, (b"", b"", 0)),
+    ],
+)
+def test_reasoning_content_and_count(tokens: list[bytes], opened: bool, expected: tuple[bytes, bytes, int]) -> None:  # noqa: FBT001
+    assert expected == run(tokens, opened=opened)
+
+
+def test_endless_whitespace_is_content_after_a_bound() -> None:
+    parser = ReasoningParser(THINK)
+    assert [(b"", b"")] * LEADING_SPACE == [parser.push(b" ") for _ in range(LEADING_SPACE)]
+    assert (b"", b" " * (LEADING_SPACE + 1)) == parser.push(b" ")
+
+
+def test_it_says_once_the_answer_is_known_to_reason() -> None:
+    parser = ReasoningParser(THINK)
+    parser.push(b"<think")
+    assert not parser.reasoning
+    parser.push(b">")
+    assert parser.reasoning

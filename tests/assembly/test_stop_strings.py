@@ -1,0 +1,110 @@
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.assembly.stop_strings import StopStrings
+
+letters = st.text("abé€", min_size=1, max_size=4)
+stops = st.lists(letters, min_size=1, max_size=4)
+
+
+def cut(stop: list[str], text: str) -> tuple[str, bool]:
+    """Try every end: the first that a stop string reaches wins, the longest of several."""
+    for end in range(len(text) + 1):
+        matches = [len(pattern) for pattern in stop if text[:end].endswith(pattern)]
+        if matches:
+            return text[: end - max(matches)], True
+    return text, False
+
+
+def split(data: bytes, at: list[int]) -> list[bytes]:
+    bounds = [0, *sorted(min(position, len(data)) for position in at), len(data)]
+    return [data[start:end] for start, end in itertools.pairwise(bounds)]
+
+
+def run(stop: list[str], pieces: list[bytes]) -> tuple[bytes, bool]:
+    strings = StopStrings(stop)
+    released = b""
+    for piece in pieces:
+        decided, rest = strings.push(piece)
+        released += decided
+        if rest is not None:
+            return released, True
+    return released + strings.flush(), False
+
+
+@given(stops, st.text("abé€", max_size=20), st.lists(st.integers(0, 50)))
+def test_any_chunking_ends_where_trying_every_end_does(stop: list[str], text: str, at: list[int]) -> None:
+    expected, matched = cut(stop, text)
+    assert (expected.encode(), matched) == run(stop, split(text.encode(), at))
+
+
+@given(stops, st.text("abé€", max_size=20))
+def test_no_stop_string_is_ever_let_through(stop: list[str], text: str) -> None:
+    released, _ = run(stop, [text.encode()])
+    assert not [pattern for pattern in stop if pattern in released.decode()]
+
+
+@given(stops, st.text("abé€", max_size=12), st.lists(st.integers(0, 30)))
+def test_only_what_could_become_a_stop_string_is_held(stop: list[str], text: str, at: list[int]) -> None:
+    strings = StopStrings(stop)
+    seen = released = b""
+    for piece in split(text.encode(), at):
+        decided, rest = strings.push(piece)
+        if rest is not None:
+            return
+        seen += piece
+        released += decided
+        prefixes = [pattern.encode()[:size] for pattern in stop for size in range(len(pattern.encode()))]
+        longest = max(len(prefix) for prefix in prefixes if seen.endswith(prefix))
+        assert len(seen) - longest == len(released)
+
+
+@given(st.binary(max_size=30), st.lists(st.integers(0, 30)))
+def test_malformed_bytes_pass_unchanged(data: bytes, at: list[int]) -> None:
+    pieces = split(data, at)
+    expected = data[: data.find("é".encode())] if "é".encode() in data else data
+    assert expected == run(["é"], pieces)[0]
+
+
+def test_the_rest_behind_a_match_is_returned() -> None:
+    assert (b"a", b"bc") == StopStrings(["--"]).push(b"a--bc")
+
+
+def test_the_match_that_is_complete_first_wins() -> None:
+    assert (b"ab", b"d") == StopStrings(["bcd", "c"]).push(b"abcd")
+
+
+def test_of_two_that_end_together_the_longest_wins() -> None:
+    assert (b"a", b"") == StopStrings(["c", "bc"]).push(b"abc")
+
+
+def test_a_held_start_comes_out_once_it_cannot_match() -> None:
+    strings = StopStrings(["\n\nUser:"])
+    assert [b"Hi", b"", b"", b"\n\nUs!"] == [strings.push(piece)[0] for piece in (b"Hi", b"\n", b"\nUs", b"!")]
+
+
+def test_what_is_held_at_the_end_is_text() -> None:
+    strings = StopStrings(["END"])
+    assert (b"a", None) == strings.push(b"aEN")
+    assert b"EN" == strings.flush()
+
+
+def test_a_new_run_begins_after_a_match_and_after_a_flush() -> None:
+    strings = StopStrings(["ab"])
+    strings.push(b"xa")
+    strings.flush()
+    assert (b"b", None) == strings.push(b"b")
+    strings.push(b"ab")
+    assert (b"b", None) == strings.push(b"b")
+
+
+@pytest.mark.parametrize("stop", [[], [""]])
+def test_nothing_to_stop_at_lets_everything_through(stop: list[str]) -> None:
+    assert (b"abc", None) == StopStrings(stop).push(b"abc")
+
+
+def test_a_lone_surrogate_matches_nothing() -> None:
+    assert (b"a?", None) == StopStrings(["\ud800"]).push(b"a?")

@@ -1,0 +1,218 @@
+import asyncio
+import threading
+from contextlib import aclosing
+
+import pytest
+
+from antiphon.assembly.collector import Collector
+from antiphon.backends import local
+from antiphon.backends.base import Call
+from antiphon.backends.local import LocalBackend
+from antiphon.chat_formats.base import ReasoningMarkers
+from antiphon.engine.interface import Started
+from antiphon.errors import InternalServerError, InvalidRequestError, RateLimitError, ServiceUnavailableError
+from antiphon.protocol.messages import TextPart, UserMessage
+from antiphon.protocol.requests import CreateChatCompletion
+from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk
+from antiphon.rendering.renderer import Rendering
+from tests.scripted_engine import (
+    MODEL_INFO,
+    STATS,
+    ByteVocabulary,
+    Hang,
+    Item,
+    Pause,
+    ScriptedEngine,
+    ScriptedRenderer,
+    ends,
+    says,
+    scripted_backend,
+)
+
+pytestmark = pytest.mark.anyio
+
+LONG = "x" * (local.INLINE_CHARACTERS + 1)
+
+
+def call(text: str = "Hi", *, n: int = 1, stop: str | None = None, logprobs: bool = False, name: str = "c1") -> Call:
+    message = UserMessage(content=text)
+    request = CreateChatCompletion(messages=[message], model="m", n=n, stop=stop, logprobs=logprobs)
+    return Call(completion_id=name, created=5, request=request)
+
+
+async def collect(backend: LocalBackend, request: Call) -> ChatCompletion:
+    collector = Collector()
+    async for chunk in backend.stream(request):
+        collector.add(chunk)
+    return collector.completion()
+
+
+async def first(backend: LocalBackend, request: Call) -> ChatCompletionChunk:
+    async with aclosing(backend.stream(request)) as chunks:
+        return await anext(chunks)
+
+
+async def test_it_answers_with_what_the_engine_says() -> None:
+    script = [Started(request_id="", cached_tokens=3), *says("Hello"), *ends("length", prompt_tokens=4)]
+    completion = await collect(scripted_backend(ScriptedEngine(script)), call())
+    assert "Hello" == completion.choices[0].message.content
+    assert ("c1", 5, "m", "default", "fp_0123456789") == (
+        completion.id,
+        completion.created,
+        completion.model,
+        completion.service_tier,
+        completion.system_fingerprint,
+    )
+    usage = completion.usage
+    assert (4, 5, 3) == (usage.prompt_tokens, usage.completion_tokens, usage.prompt_tokens_details.cached_tokens)
+
+
+async def test_the_engine_gets_what_was_rendered_under_the_completions_id() -> None:
+    engine = ScriptedEngine()
+    await collect(scripted_backend(engine), call("ab", n=2))
+    assert [("c1", [97, 98], 2)] == [(each.request_id, each.prompt_ids, each.n) for each in engine.requests]
+
+
+async def test_a_choice_that_reaches_its_stop_string_is_aborted_alone_and_once() -> None:
+    script: list[Item] = [*says("a.b"), *says("xyz", index=1), Pause(), *says("lost"), *ends(index=1), *ends()]
+    engine = ScriptedEngine(script)
+    completion = await collect(scripted_backend(engine), call(n=2, stop="."))
+    assert [("c1", 0)] == engine.aborts
+    assert ["a", "xyz"] == [choice.message.content for choice in completion.choices]
+    assert 2 + 3 == completion.usage.completion_tokens
+    assert 0 == engine.running
+
+
+async def test_reasoning_and_logprobs_follow_the_rendering() -> None:
+    engine = ScriptedEngine([*says("so</t>\nHi"), *ends()])
+    renderer = ScriptedRenderer(reasoning=ReasoningMarkers("<t>", "</t>"), reasoning_open=True)
+    completion = await collect(scripted_backend(engine, renderer), call(logprobs=True))
+    choice = completion.choices[0]
+    assert ("so", "Hi") == (choice.message.reasoning_content, choice.message.content)
+    assert choice.logprobs is not None
+    assert ["H", "i"] == [entry.token for entry in choice.logprobs.content or []]
+
+
+async def test_what_cannot_be_rendered_raises_before_the_first_chunk_and_reaches_no_engine() -> None:
+    engine = ScriptedEngine()
+    backend = scripted_backend(engine, ScriptedRenderer(refusal=InvalidRequestError("too long", param="messages")))
+    with pytest.raises(InvalidRequestError):
+        await first(backend, call())
+    assert [] == engine.requests
+
+
+async def test_a_full_queue_raises_before_the_first_chunk() -> None:
+    backend = scripted_backend(ScriptedEngine(refusal=RateLimitError("full")))
+    with pytest.raises(RateLimitError):
+        await first(backend, call())
+
+
+async def test_a_model_that_is_not_loaded_is_unavailable_until_it_is_started() -> None:
+    backend = scripted_backend(ScriptedEngine(info=None))
+    assert (None, False) == (backend.info, backend.ready)
+    with pytest.raises(ServiceUnavailableError):
+        await first(backend, call())
+    await backend.start()
+    assert (MODEL_INFO, STATS, True) == (backend.info, backend.stats, backend.ready)
+    await backend.close()
+    assert not backend.ready
+
+
+@pytest.mark.parametrize(
+    ("last", "error"),
+    [
+        ([ServiceUnavailableError("died")], ServiceUnavailableError),
+        (ends("error", message="bad"), InternalServerError),
+        ([], InternalServerError),
+    ],
+)
+async def test_a_failure_at_any_point_is_raised_after_what_came_before(
+    last: list[Item], error: type[Exception]
+) -> None:
+    for length in range(3):
+        engine = ScriptedEngine([*says("abc"[:length]), *last])
+        chunks: list[ChatCompletionChunk] = []
+
+        async def read(engine: ScriptedEngine, chunks: list[ChatCompletionChunk]) -> None:
+            async for chunk in scripted_backend(engine).stream(call()):
+                chunks.append(chunk)  # noqa: PERF401 (what came before the error is kept)
+
+        with pytest.raises(error):
+            await read(engine, chunks)
+        assert "abc"[:length] == "".join(str(chunk.choices[0].delta.content) for chunk in chunks)
+        assert 0 == engine.running
+
+
+async def test_closing_the_stream_aborts_once() -> None:
+    engine = ScriptedEngine([*says("a"), Hang()])
+    await first(scripted_backend(engine), call())
+    assert [("c1", None)] == engine.aborts
+    assert 0 == engine.running
+
+
+async def test_a_stream_that_was_never_read_reaches_no_engine() -> None:
+    engine = ScriptedEngine()
+    await scripted_backend(engine).stream(call()).aclose()
+    assert [] == engine.requests
+
+
+class SlowRenderer(ScriptedRenderer):
+    """Blocks its thread until it is told to go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+        self.threads: set[int] = set()
+
+    def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
+        if len(str(request.messages[0].content)) > local.INLINE_CHARACTERS:
+            self.threads.add(threading.get_ident())
+            assert self.go.wait(10)
+        return super().render(request, request_id, cache_salt)
+
+
+async def test_a_long_conversation_is_rendered_in_a_thread_and_stalls_nobody() -> None:
+    renderer = SlowRenderer()
+    backend = scripted_backend(ScriptedEngine(), renderer)
+    long = asyncio.create_task(collect(backend, call(LONG)))
+    assert "Hi" == (await collect(backend, call("Hi", name="c2"))).choices[0].message.content
+    renderer.go.set()
+    assert LONG == (await long).choices[0].message.content
+    assert threading.get_ident() not in renderer.threads
+
+
+async def test_the_length_of_text_parts_counts() -> None:
+    renderer = SlowRenderer()
+    renderer.go.set()
+    message = UserMessage(content=[TextPart(text=LONG)])
+    request = CreateChatCompletion(messages=[message], model="m")
+    await collect(scripted_backend(renderer=renderer), Call(completion_id="c", created=5, request=request))
+    assert 1 == len(renderer.threads)
+
+
+async def test_threads_are_few_and_those_who_wait_for_one_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "MAX_WAITING_RENDERS", 1)
+    renderer = SlowRenderer()
+    backend = scripted_backend(ScriptedEngine(), renderer)
+    tasks = [asyncio.create_task(collect(backend, call(LONG, name=str(number)))) for number in range(3)]
+    await asyncio.sleep(0.01)
+    with pytest.raises(RateLimitError):
+        await collect(backend, call(LONG, name="4"))
+    renderer.go.set()
+    await asyncio.gather(*tasks)
+    assert len(renderer.threads) <= local.RENDER_THREADS
+
+
+async def test_cancelling_while_a_thread_renders_reaches_no_engine() -> None:
+    renderer, engine = SlowRenderer(), ScriptedEngine()
+    task = asyncio.create_task(collect(scripted_backend(engine, renderer), call(LONG)))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    renderer.go.set()
+    assert [] == engine.requests
+
+
+def test_the_scripted_vocabulary_is_bytes() -> None:
+    assert b"a" == ByteVocabulary().token_bytes(97)

@@ -1,0 +1,171 @@
+"""Drives a core over the fake model and checks, around every step, what must hold in every step."""
+
+from collections import defaultdict
+
+from antiphon.engine.core import Core
+from antiphon.engine.interface import (
+    EngineOptions,
+    Finished,
+    GenerateRequest,
+    SamplingParams,
+    ServiceTier,
+    Started,
+    StreamEvent,
+    TokenEvent,
+)
+from antiphon.engine.sequence import Sequence
+from tests.engine.fake_model import EOG_IDS, FakeModel, answer_alone, assert_agrees
+
+ENTROPY = 77
+STEP_SECONDS = 0.01
+Choice = tuple[str, int]
+
+
+def request(  # noqa: PLR0913 (one argument per field that a test varies)
+    request_id: str,
+    prompt_ids: list[int],
+    *,
+    max_tokens: int = 8,
+    temperature: float = 0.0,
+    seed: int | None = None,
+    n: int = 1,
+    salt: str = "",
+    tier: ServiceTier = "default",
+) -> GenerateRequest:
+    """A request with the fields that scheduling depends on."""
+    return GenerateRequest(
+        request_id=request_id,
+        prompt_ids=prompt_ids,
+        sampling=SamplingParams(temperature=temperature, seed=seed, max_tokens=max_tokens),
+        n=n,
+        cache_salt=salt,
+        service_tier=tier,
+    )
+
+
+def text(start: int, n: int) -> list[int]:
+    """``n`` token ids, others for another ``start``; none is an end-of-generation token."""
+    return [3 + (start * 31 + i * 7) % 297 for i in range(n)]
+
+
+class Trial:
+    """One core, its clock, and everything that it reported."""
+
+    def __init__(  # noqa: PLR0913 (one argument per option that a test varies)
+        self,
+        ctx_size: int = 256,
+        *,
+        max_model_len: int | None = None,
+        max_num_seqs: int = 8,
+        max_num_batched_tokens: int = 64,
+        prefill_chunk_size: int = 16,
+        eog_ids: frozenset[int] = EOG_IDS,
+    ) -> None:
+        self.options = EngineOptions(
+            model_path="",
+            max_num_seqs=max_num_seqs,
+            max_num_batched_tokens=max_num_batched_tokens,
+            prefill_chunk_size=prefill_chunk_size,
+        )
+        self.model = FakeModel(ctx_size, max_model_len=max_model_len, eog_ids=eog_ids)
+        self.now = 0.0
+        self.core = Core(self.model, self.options, clock=lambda: self.now, entropy=lambda: ENTROPY)
+        self.scheduler = self.core._scheduler
+        self.cache = self.core._cache
+        self.requests: dict[str, GenerateRequest] = {}
+        self.tokens: dict[Choice, list[int]] = defaultdict(list)
+        self.started: dict[str, Started] = {}
+        self.start_order: list[str] = []
+        self.finished: dict[Choice, Finished] = {}
+
+    def add(self, *requests: GenerateRequest) -> None:
+        for each in requests:
+            self.requests[each.request_id] = each
+            self.core.add(each)
+
+    def run(self, limit: int | None = None) -> None:
+        """Step until there is no work; ``limit`` bounds the steps."""
+        total = sum(each.n * (len(each.prompt_ids) + each.sampling.max_tokens) for each in self.requests.values())
+        for _ in range(limit or 3 * total + 50):
+            if not self.core.has_work:
+                return
+            self.step()
+        raise AssertionError(f"still at work after {limit or 3 * total + 50} steps")
+
+    def step(self) -> list[StreamEvent]:
+        """One step, with everything checked that every step must keep."""
+        unfinished = self.scheduler.running + self.scheduler.waiting
+        decoding = {each: len(each.tokens) for each in self.scheduler.running if each.uncomputed == 1}
+        running, n_batches = set(self.scheduler.running), len(self.model.batches)
+        self.now += STEP_SECONDS
+        events = self.core.step()
+        if unfinished:
+            assert len(self.model.batches) == n_batches + 1, "a step with work to do decoded nothing"
+            self._check_batch(decoding)
+        self._check_order(running)
+        self.check()
+        for event in events:
+            self._take(event)
+        return events
+
+    def check(self) -> None:
+        self.core.check()
+        held = {s.lease: s.tokens[: s.computed] for s in self.scheduler.running if s.lease is not None}
+        assert_agrees(self.cache, self.model, held)
+
+    def check_end(self) -> None:
+        """Nothing is held but cached prefixes, and every choice is what it would have been alone."""
+        stats = self.core.stats()
+        assert (0, 0) == (stats.running, stats.waiting)
+        assert 0 == self.cache.owned_cells
+        assert stats.kv_cells_used == stats.kv_cells_cached == len(self.model.cells) <= stats.kv_cells_total
+        choices = {(each.request_id, index) for each in self.requests.values() for index in range(each.n)}
+        assert choices == set(self.finished)
+        for request_id, index in choices:
+            self._check_choice(self.requests[request_id], index)
+
+    def _check_choice(self, asked: GenerateRequest, index: int) -> None:
+        end = self.finished[asked.request_id, index]
+        tokens = self.tokens[asked.request_id, index]
+        alone, reason = answer_alone(
+            asked, index, self.core.info.max_model_len, entropy=ENTROPY, eog_ids=self.model.eog_ids
+        )
+        if end.reason == "abort":
+            assert alone[: len(tokens)] == tokens
+        else:
+            assert (alone, reason) == (tokens, end.reason)
+        assert len(asked.prompt_ids) == end.prompt_tokens
+        assert len(tokens) + (end.reason == "stop") == end.completion_tokens
+        started = self.started.get(asked.request_id)
+        assert end.cached_tokens == (started.cached_tokens if started else 0) < len(asked.prompt_ids)
+
+    def _check_batch(self, decoding: dict[Sequence, int]) -> None:
+        """A step is bounded, prompts more so beside streams, and no stream is passed over unless it is preempted."""
+        batch = self.model.batches[-1]
+        assert len(batch) <= self.options.max_num_batched_tokens
+        stepped = {each for each, length in decoding.items() if len(each.tokens) == length + 1}
+        assert all(each in stepped or each.lease is None for each in decoding)
+        if stepped:
+            assert len(batch) - len(stepped) <= self.options.prefill_chunk_size
+        assert len({seq_id for seq_id, _ in batch}) <= self.options.max_num_seqs
+
+    def _check_order(self, running: set[Sequence]) -> None:
+        """Whoever has joined left nobody behind who comes first, but for those who wait for a prefix being computed."""
+        for newcomer in set(self.scheduler.running) - running:
+            for other in self.scheduler.waiting:
+                assert other.order > newcomer.order or other.waits_for is not None
+
+    def _take(self, event: StreamEvent) -> None:
+        assert event.request_id in self.requests
+        if isinstance(event, Started):
+            assert event.request_id not in self.started
+            self.started[event.request_id] = event
+            self.start_order.append(event.request_id)
+            return
+        choice = (event.request_id, event.index)
+        assert choice not in self.finished, "an event after the last one"
+        if isinstance(event, TokenEvent):
+            assert event.request_id in self.started
+            self.tokens[choice] += event.token_ids
+        else:
+            self.finished[choice] = event

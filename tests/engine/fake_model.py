@@ -1,0 +1,182 @@
+"""A deterministic model for the tests of scheduling, over a faithful copy of llama.cpp's unified KV memory.
+
+The logits at a position hash the token ids that the sequence holds at positions 0 to that one: any slip in sharing, forking,
+eviction, preemption or chunking changes them, so equal answers prove equal contexts.
+"""
+
+import hashlib
+from array import array
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from antiphon.engine.interface import GenerateRequest, ModelInfo
+from antiphon.engine.kv_cache import KVCache, Lease
+from antiphon.engine.radix_tree import Node
+from antiphon.engine.sampler import Sampler, SamplingState
+
+N_VOCAB = 300
+EOG_IDS = frozenset({0, 1, 2})
+
+Floats = npt.NDArray[np.float32]
+
+
+class Cell:
+    """One token at one position, and the sequences that attend to it."""
+
+    __slots__ = ("position", "seq_ids", "token")
+
+    def __init__(self, token: int, position: int, seq_id: int) -> None:
+        self.token = token
+        self.position = position
+        self.seq_ids = {seq_id}
+
+
+class FakeMemory:
+    """``n_cells`` cells. Raises where llama.cpp would refuse a batch, fail an assertion or corrupt its counts."""
+
+    def __init__(self, n_cells: int, n_seq_ids: int = 256) -> None:
+        self.n_cells = n_cells
+        self.n_seq_ids = n_seq_ids
+        self.sequences: dict[int, dict[int, Cell]] = {}
+        """Cells by sequence id and position."""
+
+    @property
+    def cells(self) -> set[Cell]:
+        return {cell for held in self.sequences.values() for cell in held.values()}
+
+    def held(self, seq_id: int) -> dict[int, Cell]:
+        assert 0 <= seq_id < self.n_seq_ids, seq_id
+        return self.sequences.setdefault(seq_id, {})
+
+    def tokens(self, seq_id: int) -> dict[int, int]:
+        return {position: cell.token for position, cell in self.held(seq_id).items()}
+
+    def seq_cp(self, source: int, target: int, start: int, end: int) -> None:
+        for position, cell in list(self.held(source).items()):
+            if start <= position < end:
+                assert position not in self.held(target), f"{target} holds {position} already"
+                self.held(target)[position] = cell
+                cell.seq_ids.add(target)
+
+    def seq_rm(self, seq_id: int, start: int, end: int) -> None:
+        for position in [position for position in self.held(seq_id) if start <= position < end]:
+            self.held(seq_id).pop(position).seq_ids.remove(seq_id)
+
+    def write(self, seq_id: int, position: int, token: int) -> None:
+        held = self.held(seq_id)
+        assert len(held) == position, f"sequence {seq_id} holds {len(held)} tokens; the next position is not {position}"
+        held[position] = Cell(token, position, seq_id)
+
+
+class FakeModel(FakeMemory):
+    """Implements ``antiphon.engine.core.Model``; ``batches`` records what was decoded."""
+
+    def __init__(self, ctx_size: int, *, max_model_len: int | None = None, eog_ids: frozenset[int] = EOG_IDS) -> None:
+        super().__init__(ctx_size)
+        self.info = model_info(ctx_size, max_model_len or ctx_size)
+        self.n_vocab = N_VOCAB
+        self.eog_ids = eog_ids
+        self.batches: list[list[tuple[int, int]]] = []
+        """Per step, the (sequence id, position) of every token."""
+        self.closed = False
+
+    def decode(self, tokens: list[int], positions: list[int], seq_ids: list[int], outputs: list[int]) -> Floats:
+        assert 0 < len(tokens) == len(positions) == len(seq_ids)
+        assert outputs == sorted(set(outputs))
+        assert len(self.cells) + len(tokens) <= self.n_cells, f"no slot for {len(tokens)} tokens"
+        assert all(0 <= token < self.n_vocab for token in tokens)
+        for token, position, seq_id in zip(tokens, positions, seq_ids, strict=True):
+            self.write(seq_id, position, token)
+        self.batches.append(list(zip(seq_ids, positions, strict=True)))
+        rows = [logits_after(self._context(seq_ids[row], positions[row])) for row in outputs]
+        return np.stack(rows) if rows else np.empty((0, self.n_vocab), dtype=np.float32)
+
+    def _context(self, seq_id: int, position: int) -> list[int]:
+        held = self.held(seq_id)
+        return [held[at].token for at in range(position + 1)]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def logits_after(context: Iterable[int]) -> Floats:
+    """The fake model itself: a row of logits from all the tokens so far."""
+    digest = hashlib.blake2b(array("i", context).tobytes(), digest_size=8).digest()
+    rng = np.random.Generator(np.random.Philox(key=int.from_bytes(digest)))
+    return rng.standard_normal(N_VOCAB, dtype=np.float32) * np.float32(2.5)
+
+
+def answer_alone(
+    request: GenerateRequest, index: int, max_model_len: int, *, entropy: int, eog_ids: frozenset[int] = EOG_IDS
+) -> tuple[list[int], str]:
+    """What choice ``index`` must be, and why it ends, computed without engine, cache or batch."""
+    seed = entropy if request.sampling.seed is None else request.sampling.seed
+    state = SamplingState(request.sampling, request.prompt_ids, (seed, index))
+    sampler = Sampler(N_VOCAB)
+    tokens = list(request.prompt_ids)
+    while len(tokens) - len(request.prompt_ids) < request.sampling.max_tokens and len(tokens) < max_model_len:
+        token_id, _ = sampler.sample(logits_after(tokens), state)
+        if token_id in eog_ids:
+            return tokens[len(request.prompt_ids) :], "stop"
+        state.observe(token_id)
+        tokens.append(token_id)
+    return tokens[len(request.prompt_ids) :], "length"
+
+
+def assert_agrees(cache: KVCache, memory: FakeMemory, held: dict[Lease, list[int]]) -> None:
+    """Assert that the bookkeeping and the memory tell the same: ``held`` are the tokens of each lease's cells."""
+    cache.check()
+    owned = sum(lease.owned for lease in cache._leases)
+    assert cache.cached_cells + owned == len(memory.cells)
+    assert set(held) == cache._leases
+    for lease, tokens in held.items():
+        assert lease.length == len(tokens)
+        assert lease.shared == lease.node.end
+        assert dict(enumerate(tokens)) == memory.tokens(lease.seq_id)
+    for node in cache._tree.nodes():
+        assert dict(enumerate(node.tokens, node.start)) == memory.tokens(node.seq_id)
+    for seq_id in cache._free_ids:
+        assert not memory.tokens(seq_id)
+    assert_salts_are_apart(cache, memory)
+
+
+def assert_salts_are_apart(cache: KVCache, memory: FakeMemory) -> None:
+    """Assert that the holders of each cell are of one salt, and that no salt's empty tree is kept."""
+    salts = {lease.seq_id: lease.salt for lease in cache._leases}
+    for salt, root in cache._tree._roots.items():
+        assert root.children or root.ref, f"{salt!r} is kept for nothing"
+        salts.update({node.seq_id: salt for node in below(root)})
+    for cell in memory.cells:
+        assert len({salts[seq_id] for seq_id in cell.seq_ids}) == 1
+
+
+def below(node: Node) -> Iterable[Node]:
+    """Every node under ``node``."""
+    for child in node.children.values():
+        yield child
+        yield from below(child)
+
+
+def model_info(ctx_size: int, max_model_len: int) -> ModelInfo:
+    """What the fake model says of itself."""
+    return ModelInfo(
+        description="fake",
+        n_params=0,
+        model_size=0,
+        n_vocab=N_VOCAB,
+        n_ctx_train=max_model_len,
+        max_model_len=max_model_len,
+        ctx_size=ctx_size,
+        max_num_seqs=0,
+        max_num_batched_tokens=0,
+        prefill_chunk_size=0,
+        threads=1,
+        threads_batch=1,
+        n_gpu_layers=0,
+        flash_attn=False,
+        engine_version="fake 1",
+        system_info="",
+        fingerprint="0" * 64,
+    )

@@ -1,0 +1,263 @@
+"""The whole decode loop over a fake model: no batching, caching, chunking, preemption or abort may change an answer."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import Struct
+
+from antiphon.engine.core import Core
+from antiphon.engine.interface import EngineOptions, Finished, GenerateRequest, SamplingParams, ServiceTier
+from tests.engine.engine_trial import Trial, request, text
+from tests.engine.fake_model import FakeModel
+
+
+class Arrival(Struct, frozen=True, kw_only=True):
+    """A request of a random workload: when it comes, what it asks for, when it is aborted."""
+
+    step: int
+    prefix: int
+    prefix_length: int
+    suffix: int
+    suffix_length: int
+    max_tokens: int
+    temperature: float
+    seed: int | None
+    n: int
+    salt: str
+    tier: ServiceTier
+    abort_after: int | None
+    abort_index: int | None
+
+    def request(self, request_id: str, max_model_len: int) -> GenerateRequest:
+        prompt = text(self.prefix, self.prefix_length) + text(5 + self.suffix, self.suffix_length)
+        return request(
+            request_id,
+            prompt[: max_model_len - 1],
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            seed=self.seed,
+            n=self.n,
+            salt=self.salt,
+            tier=self.tier,
+        )
+
+
+ARRIVALS = st.lists(
+    st.builds(
+        Arrival,
+        step=st.integers(0, 12),
+        prefix=st.integers(0, 1),
+        prefix_length=st.integers(0, 40),
+        suffix=st.integers(0, 2),
+        suffix_length=st.integers(1, 8),
+        max_tokens=st.integers(1, 24),
+        temperature=st.sampled_from([0.0, 0.7, 1.0]),
+        seed=st.none() | st.integers(-(2**63), 2**64 - 1),
+        n=st.sampled_from([1, 1, 1, 2, 4]),
+        salt=st.sampled_from(["", "", "a"]),
+        tier=st.sampled_from(["default", "default", "flex", "priority"]),
+        abort_after=st.none() | st.integers(0, 12),
+        abort_index=st.none() | st.integers(0, 3),
+    ),
+    min_size=1,
+    max_size=7,
+)
+TRIALS = st.builds(
+    lambda ctx_size, batched, seqs, chunk, model_len: Trial(
+        ctx_size,
+        max_model_len=max(2, ctx_size - model_len),
+        max_num_seqs=min(seqs, batched),
+        max_num_batched_tokens=batched,
+        prefill_chunk_size=chunk,
+    ),
+    st.integers(24, 100),
+    st.integers(1, 40),
+    st.integers(1, 8),
+    st.integers(1, 16),
+    st.integers(0, 20),
+)
+
+
+@given(TRIALS, ARRIVALS)
+@settings(max_examples=120, deadline=None)
+def test_every_choice_of_any_workload_ends_once_as_if_it_had_run_alone(trial: Trial, arrivals: list[Arrival]) -> None:
+    aborts: dict[int, list[tuple[str, int | None]]] = {}
+    for at in range(30):
+        for i, arrival in enumerate(arrivals):
+            if arrival.step == at:
+                trial.add(arrival.request(f"r{i}", trial.core.info.max_model_len))
+                if arrival.abort_after is not None:
+                    aborts.setdefault(at + arrival.abort_after, []).append((f"r{i}", arrival.abort_index))
+        for request_id, index in aborts.get(at, ()):
+            trial.core.abort(request_id, index)
+            trial.check()
+        trial.step()
+    trial.run()
+    trial.check_end()
+
+
+def test_memory_too_small_for_all_preempts_and_recomputes_the_same_answers() -> None:
+    trial = Trial(96, max_num_seqs=8, prefill_chunk_size=8)
+    trial.add(*[request(f"r{i}", text(i, 16), max_tokens=40, temperature=1.0, seed=i) for i in range(6)])
+    trial.run()
+    trial.check_end()
+    assert trial.core.stats().preemptions > 0
+
+
+def test_one_request_may_fill_the_whole_memory() -> None:
+    trial = Trial(64, eog_ids=frozenset())
+    trial.add(request("a", text(1, 40), max_tokens=1000), request("b", text(2, 40), max_tokens=1000))
+    trial.run()
+    trial.check_end()
+    assert [("length", 24), ("length", 24)] == [(end.reason, end.completion_tokens) for end in trial.finished.values()]
+
+
+def test_max_tokens_ends_with_length() -> None:
+    trial = Trial(eog_ids=frozenset())
+    trial.add(request("a", text(1, 5), max_tokens=3))
+    trial.run()
+    assert Finished(request_id="a", index=0, reason="length", prompt_tokens=5, completion_tokens=3) == trial.finished["a", 0]
+
+
+def test_an_end_of_generation_token_counts_but_is_not_among_the_tokens() -> None:
+    trial = Trial(eog_ids=frozenset(range(300)))
+    trial.add(request("a", text(1, 5)))
+    trial.run()
+    assert Finished(request_id="a", index=0, reason="stop", prompt_tokens=5, completion_tokens=1) == trial.finished["a", 0]
+    assert [] == trial.tokens["a", 0]
+
+
+@pytest.mark.parametrize("askers", [2, 16])
+def test_askers_of_one_prefix_compute_it_once(askers: int) -> None:
+    trial = Trial(1024, max_num_seqs=askers, max_num_batched_tokens=512, prefill_chunk_size=64)
+    trial.add(*[request(f"r{i}", text(1, 200) + text(i + 2, 4), max_tokens=1) for i in range(askers)])
+    trial.run()
+    trial.check_end()
+    computed = sum(len(batch) for batch in trial.model.batches)
+    assert 200 + 4 * askers == computed
+    assert [0] + [200] * (askers - 1) == [trial.started[f"r{i}"].cached_tokens for i in range(askers)]
+
+
+@pytest.mark.parametrize("batched", [16, 64, 512])
+def test_choices_prefill_once(batched: int) -> None:
+    trial = Trial(1024, max_num_batched_tokens=batched, eog_ids=frozenset())
+    trial.add(request("a", text(1, 40), n=4, temperature=1.0, max_tokens=2))
+    trial.run()
+    trial.check_end()
+    assert 40 + 3 * 1 + 4 * 1 == sum(len(batch) for batch in trial.model.batches)
+    assert 4 == len({tuple(trial.tokens["a", index]) for index in range(4)})
+    assert 0 == trial.finished["a", 3].cached_tokens
+
+
+def test_a_second_turn_finds_the_first_turn_and_its_answer() -> None:
+    trial = Trial(eog_ids=frozenset())
+    trial.add(request("a", text(1, 20), max_tokens=5))
+    trial.run()
+    answer = trial.tokens["a", 0]
+    trial.add(request("b", text(1, 20) + answer + text(2, 3), max_tokens=5), request("c", text(1, 20), max_tokens=5))
+    trial.run()
+    trial.check_end()
+    assert [0, 24, 19] == [trial.started[name].cached_tokens for name in "abc"]
+    stats = trial.core.stats()
+    assert (20 + 28 + 20, 24 + 19, 15) == (stats.prompt_tokens, stats.cached_tokens, stats.generated_tokens)
+
+
+def test_a_salt_reuses_nothing_of_another() -> None:
+    trial = Trial()
+    for name, salt in (("a", "x"), ("b", "y"), ("c", "x")):
+        trial.add(request(name, text(1, 20), salt=salt))
+        trial.run()
+    trial.check_end()
+    assert [0, 0, 19] == [trial.started[name].cached_tokens for name in "abc"]
+
+
+def test_an_abort_while_waiting_ends_what_never_started() -> None:
+    trial = Trial(max_num_seqs=1)
+    trial.add(request("a", text(1, 20)), request("b", text(2, 20)))
+    trial.step()
+    trial.core.abort("b")
+    assert ["b"] == [event.request_id for event in trial.step() if isinstance(event, Finished)]
+    trial.run()
+    trial.check_end()
+    assert Finished(request_id="b", index=0, reason="abort", prompt_tokens=20) == trial.finished["b", 0]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 8])
+def test_an_abort_in_prefill_or_decode_gives_the_cells_back_at_once(steps: int) -> None:
+    trial = Trial(128, max_num_batched_tokens=8, eog_ids=frozenset())
+    trial.add(request("a", text(1, 40), max_tokens=50))
+    for _ in range(steps):
+        trial.step()
+    trial.core.abort("a")
+    stats = trial.core.stats()
+    assert (0, 0) == (stats.running, stats.kv_cells_used - stats.kv_cells_cached)
+    trial.run()
+    trial.check_end()
+
+
+def test_aborting_one_choice_leaves_its_siblings() -> None:
+    trial = Trial(eog_ids=frozenset())
+    trial.add(request("a", text(1, 10), n=3, temperature=1.0, max_tokens=10))
+    for _ in range(4):
+        trial.step()
+    trial.core.abort("a", 1)
+    trial.run()
+    trial.check_end()
+    assert ["length", "abort", "length"] == [trial.finished["a", index].reason for index in range(3)]
+
+
+def test_aborting_what_is_unknown_or_over_does_nothing() -> None:
+    trial = Trial()
+    trial.add(request("a", text(1, 10)))
+    trial.run()
+    trial.core.abort("a")
+    trial.core.abort("never", 3)
+    assert not trial.core.has_work
+    assert [] == trial.step()
+
+
+def test_abort_all_reports_an_end_for_every_choice() -> None:
+    trial = Trial(max_num_seqs=2)
+    trial.add(request("a", text(1, 10), n=2), request("b", text(2, 10)))
+    trial.step()
+    ends = trial.core.abort_all("error", "the engine ends")
+    assert {("a", 0), ("a", 1), ("b", 0)} == {(e.request_id, e.index) for e in ends if isinstance(e, Finished)}
+    assert {"the engine ends"} == {e.message for e in ends if isinstance(e, Finished)}
+    assert not trial.core.has_work
+    trial.check()
+
+
+def test_a_request_that_cannot_run_is_refused_and_leaves_nothing() -> None:
+    trial = Trial(64)
+    for prompt, bias in (([], {}), (text(1, 64), {}), ([300], {}), ([-1], {}), ([5], {300: 1.0}), ([5], {-1: 1.0})):
+        sampling = SamplingParams(max_tokens=1, logit_bias=bias)
+        with pytest.raises(AssertionError):
+            trial.core.add(GenerateRequest(request_id="a", prompt_ids=prompt, sampling=sampling))
+        assert not trial.core.has_work
+        trial.check()
+
+
+def test_logprobs_come_with_every_token_when_asked_for() -> None:
+    trial = Trial(eog_ids=frozenset())
+    sampling = SamplingParams(temperature=0.0, max_tokens=3, logprobs=2)
+    trial.add(GenerateRequest(request_id="a", prompt_ids=[5, 6], sampling=sampling))
+    events = [event for _ in range(3) for event in trial.step()]
+    reported = [each for event in events for each in getattr(event, "logprobs", [])]
+    assert trial.tokens["a", 0] == [each.top_ids[0] for each in reported]
+    assert all(each.logprob == each.top_logprobs[0] and len(each.top_ids) == 2 for each in reported)
+
+
+def test_requests_without_a_seed_draw_one_each() -> None:
+    seeds = iter(range(100))
+    model = FakeModel(256, eog_ids=frozenset())
+    options = EngineOptions(model_path="", max_num_seqs=4, max_num_batched_tokens=64)
+    core = Core(model, options, clock=lambda: 0.0, entropy=lambda: next(seeds))
+    for name in "ab":
+        core.add(request(name, text(1, 5), temperature=1.0, max_tokens=8))
+    answers: dict[str, list[int]] = {"a": [], "b": []}
+    while core.has_work:
+        for event in core.step():
+            answers[event.request_id] += getattr(event, "token_ids", [])
+    assert answers["a"] != answers["b"]
+    core.close()
+    assert model.closed

@@ -1,0 +1,98 @@
+"""The whole engine as it is served: the bundled model in a process of its own."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from antiphon.engine.client import EngineClient
+from antiphon.engine.interface import (
+    EngineOptions,
+    Finished,
+    GenerateRequest,
+    SamplingParams,
+    Started,
+    StreamEvent,
+    TokenEvent,
+)
+from antiphon.engine.launcher import ProcessWorker
+from antiphon.errors import ServiceUnavailableError
+
+pytestmark = pytest.mark.anyio
+
+PROMPT = list(range(100, 140))
+
+
+@asynccontextmanager
+async def running(path: Path) -> AsyncIterator[EngineClient]:
+    client = EngineClient(EngineOptions(model_path=str(path), ctx_size=1024, max_num_seqs=4))
+    await client.start()
+    try:
+        async with asyncio.timeout(120):
+            yield client
+    finally:
+        await client.close()
+
+
+def request(request_id: str, *, max_tokens: int, n: int = 1) -> GenerateRequest:
+    sampling = SamplingParams(temperature=0.0, max_tokens=max_tokens, ignore_eos=True)
+    return GenerateRequest(request_id=request_id, prompt_ids=PROMPT, sampling=sampling, n=n)
+
+
+async def collect(client: EngineClient, generate: GenerateRequest) -> list[StreamEvent]:
+    return [event async for event in client.generate(generate)]
+
+
+def token_ids(events: list[StreamEvent]) -> list[int]:
+    return [token_id for event in events if isinstance(event, TokenEvent) for token_id in event.token_ids]
+
+
+async def test_it_generates_and_remembers_the_prefix(smollm2_path: Path) -> None:
+    async with running(smollm2_path) as client:
+        assert client.info is not None
+        assert 1024 == client.info.ctx_size
+        first = await collect(client, request("a", max_tokens=8))
+        again = await collect(client, request("b", max_tokens=8))
+        assert 8 == len(token_ids(first))
+        assert token_ids(first) == token_ids(again)
+        assert [Finished(request_id="a", index=0, reason="length", prompt_tokens=40, completion_tokens=8)] == [
+            event for event in first if isinstance(event, Finished)
+        ]
+        assert isinstance(again[0], Started)
+        assert 0 < again[0].cached_tokens < len(PROMPT)
+
+
+async def test_killing_it_during_a_stream_fails_the_stream_and_the_next_request_succeeds(smollm2_path: Path) -> None:
+    async with running(smollm2_path) as client:
+        before = token_ids(await collect(client, request("before", max_tokens=4)))
+        with pytest.raises(ServiceUnavailableError, match="killed by SIGKILL"):
+            async for event in client.generate(request("a", max_tokens=900)):
+                worker = client._supervisor._worker
+                if isinstance(event, TokenEvent) and isinstance(worker, ProcessWorker):
+                    os.kill(worker._process.pid, signal.SIGKILL)
+        assert before == token_ids(await collect(client, request("after", max_tokens=4)))
+        assert 1 == client.restarts
+
+
+async def test_closing_a_stream_frees_its_cells(smollm2_path: Path) -> None:
+    async with running(smollm2_path) as client:
+        async with aclosing(client.generate(request("a", max_tokens=900, n=2))) as events:
+            async for event in events:
+                if isinstance(event, TokenEvent):
+                    break
+        while client.stats is None or client.stats.running or client.stats.steps == 0:
+            await asyncio.sleep(0.01)
+        assert 0 == client.stats.waiting
+        assert client.stats.kv_cells_used == client.stats.kv_cells_cached
+
+
+async def test_a_file_that_is_no_model_is_an_error_of_start(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"this is not a model")
+    client = EngineClient(EngineOptions(model_path=str(path)))
+    with pytest.raises(ServiceUnavailableError, match=r"model\.gguf"):
+        await client.start()

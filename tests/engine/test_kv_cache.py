@@ -1,0 +1,223 @@
+"""The cache's bookkeeping against a model of llama.cpp's memory, in every order of calls."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from antiphon.engine.kv_cache import KVCache, Lease
+from tests.engine.fake_model import FakeMemory, assert_agrees
+
+SALTS = st.sampled_from(["", "a"])
+PROMPTS = st.lists(st.integers(0, 1), min_size=1, max_size=12)
+
+
+def compute(memory: FakeMemory, lease: Lease, tokens: list[int]) -> None:
+    """Write the lease's cells from where they end to the length of ``tokens``, as a step does."""
+    for position in range(len(memory.held(lease.seq_id)), len(tokens)):
+        memory.write(lease.seq_id, position, tokens[position])
+
+
+class CacheMachine(RuleBasedStateMachine):
+    """Requests over a two-letter alphabet, so that prefixes meet, with few cells and few sequence ids."""
+
+    @initialize(cells=st.integers(4, 30), seq_ids=st.integers(1, 8))
+    def start(self, cells: int, seq_ids: int) -> None:
+        self.memory = FakeMemory(cells, seq_ids)
+        self.cache = KVCache(self.memory, cells, seq_ids)
+        self.tokens: dict[Lease, list[int]] = {}
+
+    def pick(self, which: int) -> Lease:
+        return list(self.tokens)[which % len(self.tokens)]
+
+    def computed(self, lease: Lease) -> list[int]:
+        return self.tokens[lease][: lease.length]
+
+    @rule(salt=SALTS, prompt=PROMPTS)
+    def acquire(self, salt: str, prompt: list[int]) -> None:
+        matched = self.cache.match_length(salt, prompt)
+        in_use = self.cache._n_seq_ids - len(self.tokens)
+        lease = self.cache.acquire(salt, prompt)
+        if lease is None:
+            assert self.tokens, "with no lease held there is always an id to be had"
+            return
+        assert in_use > 0
+        assert lease.length <= matched < len(prompt)
+        self.tokens[lease] = list(prompt)
+
+    @rule(salt=SALTS, prompt=PROMPTS, keep=st.booleans())
+    def run_a_whole_prompt(self, salt: str, prompt: list[int], *, keep: bool) -> None:
+        held = set(self.tokens)
+        self.acquire(salt, prompt)
+        for lease in set(self.tokens) - held:
+            if self.cache.reserve(lease, len(prompt) - lease.length):
+                self.cache.fill(lease, lease.reserved)
+                compute(self.memory, lease, prompt)
+                self.cache.commit(lease, prompt)
+            if not keep:
+                self.cache.release(lease, self.computed(lease))
+                del self.tokens[lease]
+
+    @precondition(lambda self: self.tokens)
+    @rule(which=st.integers(0, 7), n=st.integers(0, 12))
+    def reserve(self, which: int, n: int) -> None:
+        lease = self.pick(which)
+        others = sum(each.owned + each.reserved for each in self.tokens)
+        locked = sum(len(node.tokens) for node in self.cache._tree.nodes() if node.ref)
+        reserved = lease.reserved
+        got = self.cache.reserve(lease, n)
+        assert got == (n <= self.cache.n_cells - others - locked)
+        assert lease.reserved == reserved + n * got
+
+    @precondition(lambda self: self.tokens)
+    @rule(which=st.integers(0, 7), n=st.integers(1, 12), grown=PROMPTS)
+    def fill_and_compute(self, which: int, n: int, grown: list[int]) -> None:
+        lease = self.pick(which)
+        tokens = self.tokens[lease]
+        tokens += grown[: max(0, lease.length + min(n, lease.reserved) - len(tokens))]
+        self.cache.fill(lease, min(n, lease.reserved, len(tokens) - lease.length))
+        compute(self.memory, lease, self.computed(lease))
+
+    @precondition(lambda self: self.tokens)
+    @rule(which=st.integers(0, 7))
+    def commit(self, which: int) -> None:
+        lease = self.pick(which)
+        self.cache.commit(lease, self.computed(lease))
+
+    @precondition(lambda self: self.tokens)
+    @rule(which=st.integers(0, 7))
+    def release(self, which: int) -> None:
+        lease = self.pick(which)
+        self.cache.release(lease, self.computed(lease))
+        del self.tokens[lease]
+
+    @invariant()
+    def agrees(self) -> None:
+        if hasattr(self, "cache"):
+            assert_agrees(self.cache, self.memory, {lease: self.computed(lease) for lease in self.tokens})
+
+    def teardown(self) -> None:
+        if not hasattr(self, "cache"):
+            return
+        for lease in list(self.tokens):
+            self.cache.release(lease, self.computed(lease))
+        assert self.cache.owned_cells == 0
+        assert self.cache.evictable_cells == self.cache.cached_cells == len(self.memory.cells)
+
+
+TestCacheMachine = CacheMachine.TestCase
+TestCacheMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def new_cache(n_cells: int = 64, n_seq_ids: int = 8) -> tuple[KVCache, FakeMemory]:
+    memory = FakeMemory(n_cells, n_seq_ids)
+    return KVCache(memory, n_cells, n_seq_ids), memory
+
+
+def run(cache: KVCache, memory: FakeMemory, tokens: list[int], salt: str = "") -> Lease:
+    """Acquire, reserve, fill, compute and commit all of ``tokens``."""
+    lease = cache.acquire(salt, tokens)
+    assert lease is not None
+    n = len(tokens) - lease.length
+    assert cache.reserve(lease, n)
+    cache.fill(lease, n)
+    compute(memory, lease, tokens)
+    cache.commit(lease, tokens)
+    return lease
+
+
+def test_a_released_prefix_is_found_by_the_next_request_but_for_its_last_token() -> None:
+    cache, memory = new_cache()
+    cache.release(run(cache, memory, [1, 2, 3]), [1, 2, 3])
+    assert [2, 3, 3, 1, 0] == [
+        cache.match_length("", tokens) for tokens in ([1, 2, 3], [1, 2, 3, 4], [1, 2, 3, 4, 5], [1, 3], [2, 1])
+    ]
+
+
+def test_a_committed_prefix_is_shared_while_its_sequence_still_runs() -> None:
+    cache, memory = new_cache()
+    first = run(cache, memory, [1, 2, 3, 4])
+    second = run(cache, memory, [1, 2, 3, 5])
+    assert 5 == len(memory.cells)
+    assert_agrees(cache, memory, {first: [1, 2, 3, 4], second: [1, 2, 3, 5]})
+
+
+def test_the_same_tokens_computed_twice_are_kept_once() -> None:
+    cache, memory = new_cache()
+    leases = [cache.acquire("", [1, 2, 3]) for _ in range(2)]
+    for lease in leases:
+        assert lease is not None
+        assert cache.reserve(lease, 3)
+        cache.fill(lease, 3)
+        compute(memory, lease, [1, 2, 3])
+    assert 6 == len(memory.cells)
+    for lease in leases:
+        assert lease is not None
+        cache.commit(lease, [1, 2, 3])
+    assert 3 == len(memory.cells) == cache.cached_cells
+
+
+def test_a_salt_does_not_see_the_prefixes_of_another() -> None:
+    cache, memory = new_cache()
+    cache.release(run(cache, memory, [1, 2, 3], "a"), [1, 2, 3])
+    assert (2, 0) == (cache.match_length("a", [1, 2, 3]), cache.match_length("b", [1, 2, 3]))
+
+
+def test_eviction_takes_the_prefix_that_was_idle_for_longest() -> None:
+    cache, memory = new_cache(n_cells=9)
+    for tokens in ([1, 1, 1], [2, 2, 2], [3, 3, 3]):
+        cache.release(run(cache, memory, tokens), tokens)
+    cache.release(run(cache, memory, [1, 1, 1]), [1, 1, 1])
+    cache.release(run(cache, memory, [4, 4, 4]), [4, 4, 4])
+    assert [2, 0, 2, 2] == [cache.match_length("", [i, i, i]) for i in (1, 2, 3, 4)]
+
+
+def test_cells_that_a_running_sequence_goes_through_are_not_evicted() -> None:
+    cache, memory = new_cache(n_cells=6)
+    lease = run(cache, memory, [1, 2, 3])
+    assert not cache.fits(4)
+    assert not cache.reserve(lease, 4)
+    assert cache.reserve(lease, 3)
+    assert 0 == cache.free_cells
+
+
+def test_reserved_cells_are_not_given_to_others_and_come_back_on_release() -> None:
+    cache, _ = new_cache(n_cells=6)
+    lease = cache.acquire("", [1, 2])
+    assert lease is not None
+    assert cache.reserve(lease, 5)
+    assert (1, 5) == (cache.free_cells, cache.owned_cells)
+    cache.release(lease, [])
+    assert (6, 0) == (cache.free_cells, cache.owned_cells)
+
+
+def test_filling_more_than_was_reserved_is_a_programmer_mistake() -> None:
+    cache, _ = new_cache()
+    lease = cache.acquire("", [1, 2])
+    assert lease is not None
+    with pytest.raises(AssertionError):
+        cache.fill(lease, 1)
+
+
+def test_without_a_sequence_id_nothing_is_acquired_and_nothing_is_kept() -> None:
+    cache, memory = new_cache(n_seq_ids=1)
+    lease = cache.acquire("", [1, 2])
+    assert lease is not None
+    assert cache.acquire("other", [1, 2]) is None
+    assert_agrees(cache, memory, {lease: []})
+
+
+def test_without_an_id_for_the_cut_the_prefix_ends_where_a_node_ends() -> None:
+    cache, memory = new_cache(n_seq_ids=2)
+    cache.release(run(cache, memory, [1, 1, 1, 1]), [1, 1, 1, 1])
+    lease = cache.acquire("", [1, 1, 2, 2])
+    assert lease is not None
+    assert 0 == lease.length
+    assert_agrees(cache, memory, {lease: []})
+
+
+def test_an_evicted_salt_leaves_nothing_behind() -> None:
+    cache, memory = new_cache(n_cells=4)
+    for salt in "abcdef":
+        cache.release(run(cache, memory, [1, 2, 3], salt), [1, 2, 3])
+    assert ["f"] == list(cache._tree._roots)

@@ -1,0 +1,211 @@
+"""The worker's loop over a scripted core, and the process around it."""
+
+import subprocess
+import sys
+from collections import deque
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from antiphon.engine.channel import Address
+from antiphon.engine.interface import (
+    Abort,
+    EngineOptions,
+    EngineStats,
+    Finished,
+    FromWorker,
+    LoadFailed,
+    Ready,
+    Shutdown,
+    Started,
+    StreamEvent,
+    TokenEvent,
+    ToWorker,
+)
+from antiphon.engine.worker import (
+    EXIT_LOAD_FAILED,
+    EXIT_ORPHANED,
+    EXIT_SHUTDOWN,
+    EXIT_STEP_FAILED,
+    Worker,
+    WorkerSettings,
+    open_core,
+    serve,
+)
+from tests.engine.scripted_core import RAISE_IN_STEP, REFUSE, Script, ScriptedCore, request
+
+FACTORY = "tests.engine.scripted_core:open_core"
+
+
+class Inbox:
+    """A channel whose commands were written down: one list for each time that the worker looks."""
+
+    def __init__(self, *commands: list[ToWorker]) -> None:
+        self.commands = deque(commands)
+        self.timeouts: list[float] = []
+        self.sent: list[list[FromWorker]] = []
+        self.flushed = False
+
+    def receive(self, timeout: float) -> list[ToWorker]:
+        self.timeouts.append(timeout)
+        return self.commands.popleft() if self.commands else []
+
+    def send(self, messages: list[FromWorker]) -> None:
+        self.sent.append(messages)
+
+    def flush(self, timeout: float) -> bool:
+        self.flushed = timeout > 0
+        return True
+
+    def events(self) -> list[StreamEvent]:
+        return [m for messages in self.sent for m in messages if isinstance(m, Started | TokenEvent | Finished)]
+
+
+class Clock:
+    """Seconds that pass with every look."""
+
+    def __init__(self, tick: float) -> None:
+        self.now = 0.0
+        self.tick = tick
+
+    def __call__(self) -> float:
+        self.now += self.tick
+        return self.now
+
+
+def core() -> ScriptedCore:
+    return ScriptedCore(Script().options())
+
+
+def work(*commands: list[ToWorker], tick: float = 0.001) -> Inbox:
+    """What a worker does with these commands, until it has nothing to do and then is told to end."""
+    inbox = Inbox(*commands, [], [], [], [], [], [Shutdown()])
+    assert Worker(core(), inbox, clock=Clock(tick)).run() == EXIT_SHUTDOWN
+    return inbox
+
+
+def test_one_message_holds_the_events_of_one_step() -> None:
+    inbox = work([request("a", 7, 8, max_tokens=2), request("b", 9, max_tokens=1)])
+    first, second = inbox.sent[:2]
+    assert [
+        Started(request_id="a", cached_tokens=0),
+        Started(request_id="b", cached_tokens=0),
+        TokenEvent(request_id="a", index=0, token_ids=[7]),
+        TokenEvent(request_id="b", index=0, token_ids=[9]),
+        Finished(request_id="b", index=0, reason="length", prompt_tokens=1, completion_tokens=1),
+    ] == first
+    assert [
+        TokenEvent(request_id="a", index=0, token_ids=[8]),
+        Finished(request_id="a", index=0, reason="length", prompt_tokens=2, completion_tokens=2),
+    ] == second[:2]
+
+
+def test_it_waits_only_when_there_is_nothing_to_do() -> None:
+    inbox = work([request("a", max_tokens=2)])
+    assert [1.0, 0.0, 1.0] == inbox.timeouts[:3]
+
+
+def test_an_abort_ends_the_request_before_the_next_step() -> None:
+    inbox = work([request("a", max_tokens=100)], [], [Abort(request_id="a")])
+    tokens = [event for event in inbox.events() if isinstance(event, TokenEvent)]
+    assert 2 == len(tokens)
+    assert Finished(request_id="a", index=0, reason="abort", prompt_tokens=2, completion_tokens=2) in inbox.events()
+
+
+def test_an_abort_that_arrives_with_its_request_is_applied_after_it() -> None:
+    inbox = work([request("a", max_tokens=100), Abort(request_id="a")])
+    assert [Finished(request_id="a", index=0, reason="abort", prompt_tokens=2)] == inbox.events()
+
+
+def test_a_request_that_the_core_refuses_ends_alone() -> None:
+    inbox = work([request("bad", REFUSE, n=2), request("good", max_tokens=1)])
+    finished = [event for event in inbox.events() if isinstance(event, Finished)]
+    assert [("bad", 0, "error"), ("bad", 1, "error"), ("good", 0, "length")] == [
+        (event.request_id, event.index, event.reason) for event in finished
+    ]
+    assert "this request is refused" == finished[0].message
+
+
+def test_a_step_that_fails_ends_everything_and_the_worker() -> None:
+    inbox = Inbox([request("a", max_tokens=100, n=2)], [], [request("b", RAISE_IN_STEP)])
+    assert EXIT_STEP_FAILED == Worker(core(), inbox).run()
+    finished = [event for event in inbox.events() if isinstance(event, Finished)]
+    assert [("a", 0), ("a", 1), ("b", 0)] == sorted((event.request_id, event.index) for event in finished)
+    assert {("error", "The engine failed: the step failed")} == {(event.reason, event.message) for event in finished}
+    assert inbox.flushed
+
+
+def test_shutdown_aborts_what_is_in_flight_and_closes_the_core() -> None:
+    scripted = core()
+    inbox = Inbox([request("a", max_tokens=100, n=2)], [], [Shutdown()])
+    assert EXIT_SHUTDOWN == Worker(scripted, inbox).run()
+    last = inbox.sent[-1]
+    assert [("a", 0, "abort"), ("a", 1, "abort")] == [
+        (event.request_id, event.index, event.reason) for event in last if isinstance(event, Finished)
+    ]
+    assert scripted.closed
+
+
+def test_statistics_come_when_it_goes_idle() -> None:
+    inbox = work([request("a", max_tokens=2)])
+    assert isinstance(inbox.sent[1][-1], EngineStats)
+    assert 2 == len(inbox.sent)
+
+
+def test_statistics_come_while_it_works_and_while_it_idles() -> None:
+    inbox = work([request("a", max_tokens=100)], tick=0.3)
+    assert all(isinstance(messages[-1], EngineStats) for messages in inbox.sent[:-1])
+
+
+def test_a_worker_whose_parent_has_gone_ends() -> None:
+    worker = Worker(core(), Inbox(), heartbeat_interval=0.01, orphaned=lambda: True, clock=Clock(0.1))
+    assert EXIT_ORPHANED == worker.run()
+
+
+def test_loading_is_told_first() -> None:
+    options = Script().options()
+    inbox = Inbox([Shutdown()])
+    assert EXIT_SHUTDOWN == serve(inbox, lambda: open_core(FACTORY, options), 1.0)
+    assert isinstance(inbox.sent[0][0], Ready)
+
+
+def test_a_failed_load_is_told_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    options = Script(load="raise").options()
+    inbox = Inbox()
+    assert EXIT_LOAD_FAILED == serve(inbox, lambda: open_core(FACTORY, options), 1.0)
+    assert [[LoadFailed(message="no such model")]] == inbox.sent
+    assert "ValueError: no such model" in capsys.readouterr().err
+
+
+def test_the_process_ends_when_its_parent_is_another(tmp_path: Path) -> None:
+    settings = WorkerSettings(
+        address=Address(f"ipc://{tmp_path}/nobody"),
+        options=Script().options(),
+        core_factory=FACTORY,
+        heartbeat_interval=1.0,
+        parent_pid=0,
+        import_path=sys.path,
+    )
+    ended = subprocess.run(  # noqa: S603 - our own module
+        [sys.executable, "-m", "antiphon.engine.worker"], input=msgspec.json.encode(settings), check=False, timeout=60
+    )
+    assert EXIT_ORPHANED == ended.returncode
+
+
+def test_the_worker_imports_neither_server_nor_model_library() -> None:
+    code = "import antiphon.engine.worker, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=60)  # noqa: S603
+    assert not {"llama_cpp", "numpy", "starlette", "structlog"} & set(loaded.stdout.split())
+
+
+def test_settings_survive_the_journey() -> None:
+    settings = WorkerSettings(
+        address=Address("ipc://somewhere"),
+        options=EngineOptions(model_path="model.gguf"),
+        core_factory=FACTORY,
+        heartbeat_interval=1.0,
+        parent_pid=1,
+        import_path=[],
+    )
+    assert settings == msgspec.json.decode(msgspec.json.encode(settings), type=WorkerSettings)

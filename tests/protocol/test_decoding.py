@@ -1,0 +1,111 @@
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from antiphon.errors import APIError, InvalidRequestError
+from antiphon.protocol import decoding
+from antiphon.protocol.decoding import decode
+
+
+class Box(msgspec.Struct, forbid_unknown_fields=True):
+    size: int | None = None
+    weight: float | None = None
+    label: str | None = None
+    free: Any = None
+
+
+DECODER = msgspec.json.Decoder(Box)
+
+
+def refusal(body: bytes) -> APIError:
+    with pytest.raises(InvalidRequestError) as caught:
+        decode(DECODER, body)
+    return caught.value
+
+
+def test_a_good_body() -> None:
+    assert Box(size=1, label="a\u0000é😀") == decode(DECODER, b'{"size": 1, "label": "a\\u0000\xc3\xa9\\ud83d\\ude00"}')
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "Input data was truncated"),
+        (b"   ", "Input data was truncated"),
+        (b'{"size": 1', "Input data was truncated"),
+        (b"{} x", "trailing characters (byte 4)"),
+        (b'{"weight": NaN}', "invalid character (byte 11)"),
+        (b'{"weight": Infinity}', "invalid character (byte 11)"),
+        (b'{"label": "\xff"}', "it is not UTF-8 text"),
+        (b'{"label": "\xed\xa0\x80"}', "it is not UTF-8 text"),
+        (b'{"\xff": 1}', "it is not UTF-8 text"),
+        (b'\xef\xbb\xbf{"size": 1}', "invalid character (byte 0)"),
+        (b'{"label": "\\udc00 alone"}', "invalid utf-16 surrogate pair (byte 17)"),
+        (b'{"free": ' + b"[" * 100_000, "it is nested too deeply"),
+        (b'{"size": 1, "size": 2}', "the key 'size' occurs twice in one object"),
+        (b'{"free": [{"a": 1, "b": 2, "a": 3}]}', "the key 'a' occurs twice in one object"),
+        (b'{"size": "one", NaN}', "it is not valid JSON"),
+        (b'{"size": "one", "label": "\xff"}', "it is not UTF-8 text"),
+        (b'{"size": "one", "free": ' + b"[" * 100_000, "it is nested too deeply"),
+    ],
+)
+def test_what_is_not_json_text(body: bytes, reason: str) -> None:
+    error = refusal(body)
+    assert (error.code, error.param) == ("invalid_json", None)
+    assert f"We could not parse the JSON body of your request: {reason}." == error.message
+
+
+def test_a_lone_surrogate_is_refused() -> None:
+    assert refusal(b'{"label": "\\ud800"}').code == "invalid_json"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"null", "Invalid type for the request body: expected an object, but got null instead."),
+        (b'{"size": 1.0}', "Invalid type for 'size': expected an integer, but got a decimal number instead."),
+        (b'{"q - at `$.size`": 1}', "Unknown parameter: 'q - at `$.size`'."),
+    ],
+)
+def test_what_is_not_a_box(body: bytes, message: str) -> None:
+    assert message == refusal(body).message
+
+
+@pytest.mark.parametrize("number", [b"1" * 5000, b"-" + b"1" * 5000, b"1e999"])
+@pytest.mark.parametrize("field", ["weight", "free"])
+def test_a_number_beyond_every_float_is_refused_where_it_stands(number: bytes, field: str) -> None:
+    error = refusal(b'{"%s": %s}' % (field.encode(), number))
+    assert (field, "invalid_value") == (error.param, error.code)
+
+
+def test_a_number_out_of_range_inside_free_form_json_names_the_field() -> None:
+    error = refusal(b'{"free": {"deep": [1e999]}}')
+    assert (error.param, error.message) == ("free", "Invalid value for 'free': Number out of range.")
+
+
+def test_a_key_that_occurs_twice_among_many_is_found_in_linear_time() -> None:
+    pairs: list[tuple[str, object]] = [(str(number), None) for number in range(100_000)]
+    assert decoding._double([*pairs, ("99999", None)]) == "99999"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(categories=None), max_size=6),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["size", "label", "free", "a"]), inner),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40))
+@example(b'{"size":\xff')
+def test_any_body_is_a_box_or_one_error(body: bytes) -> None:
+    try:
+        box = decode(DECODER, body)
+    except InvalidRequestError as error:
+        msgspec.json.encode([error.message, error.param])
+    else:
+        msgspec.json.encode(box)

@@ -1,0 +1,129 @@
+from typing import Any
+
+import pytest
+
+from antiphon.protocol.messages import (
+    AssistantMessage,
+    CalledCustomTool,
+    CalledFunction,
+    DeveloperMessage,
+    FunctionMessage,
+    MessageCustomToolCall,
+    MessageFunctionToolCall,
+    RefusalPart,
+    SystemMessage,
+    TextOnlyPart,
+    TextPart,
+    ToolMessage,
+    UserMessage,
+)
+from tests.protocol.bodies import CALLER, RESULT, USER, broken_talk, error, talk
+
+TEXT = {"type": "text", "text": "Hello"}
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+
+
+def test_each_role_has_its_own_struct() -> None:
+    function = {"role": "function", "name": "weather", "content": None}
+    developer = {"role": "developer", "content": "Be brief.", "name": "boss"}
+    system = {"role": "system", "content": "Be kind."}
+    request = talk(developer, system, USER, CALLER, RESULT, function)
+    assert [
+        DeveloperMessage(content="Be brief.", name="boss"),
+        SystemMessage(content="Be kind."),
+        UserMessage(content="Hello"),
+        AssistantMessage(
+            tool_calls=[MessageFunctionToolCall(id="call_1", function=CalledFunction(name="weather", arguments="{}"))]
+        ),
+        ToolMessage(content="rain", tool_call_id="call_1"),
+        FunctionMessage(content=None, name="weather"),
+    ] == request.messages
+
+
+def test_a_message_tells_its_role() -> None:
+    request = talk({"role": "developer", "content": "x"}, USER, CALLER, RESULT)
+    assert [message.role for message in request.messages] == ["developer", "user", "assistant", "tool"]
+
+
+def test_content_is_a_string_or_parts() -> None:
+    assert talk({"role": "user", "content": [TEXT]}).messages == [UserMessage(content=[TextPart(text="Hello")])]
+
+
+def test_text_only_parts_are_text_parts() -> None:
+    (message,) = talk({"role": "system", "content": [TEXT]}).messages
+    assert SystemMessage(content=[TextOnlyPart(type="text", text="Hello")]) == message
+    assert isinstance(message.content, list)
+    assert isinstance(message.content[0], TextPart)
+
+
+def test_an_assistant_may_have_refused() -> None:
+    request = talk(USER, {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]})
+    assert AssistantMessage(content=[RefusalPart(refusal="No.")]) == request.messages[1]
+
+
+def test_a_custom_tool_call_is_history_too() -> None:
+    call = {"id": "call_1", "type": "custom", "custom": {"name": "shell", "input": "ls"}}
+    assistant = talk(USER, {"role": "assistant", "tool_calls": [call]}, RESULT).messages[1]
+    assert isinstance(assistant, AssistantMessage)
+    custom = MessageCustomToolCall(id="call_1", custom=CalledCustomTool(name="shell", input="ls"))
+    assert [custom] == assistant.tool_calls
+
+
+def test_an_answer_of_ours_can_be_sent_back_as_it_is() -> None:
+    answer: dict[str, Any] = {
+        "role": "assistant",
+        "content": "Hi",
+        "refusal": None,
+        "annotations": [],
+        "reasoning_content": "They greet me.",
+    }
+    request = talk(USER, answer, USER)
+    expected = AssistantMessage(content="Hi", annotations=[], reasoning_content="They greet me.")
+    assert expected == request.messages[1]
+
+
+@pytest.mark.parametrize("role", ["developer", "system", "tool", "assistant"])
+def test_only_users_send_images(role: str) -> None:
+    answers = {"tool_call_id": "call_1"} if role == "tool" else {}
+    message = {"role": role, "content": [IMAGE]} | answers
+    assert broken_talk(message) == ("messages[0].content[0].type", "invalid_value")
+
+
+@pytest.mark.parametrize(
+    ("message", "param", "code"),
+    [
+        ({}, "messages[0].role", "missing_required_parameter"),
+        ({"role": 3}, "messages[0].role", "invalid_type"),
+        ({"role": "judge", "content": "x"}, "messages[0].role", "invalid_value"),
+        ({"role": "user"}, "messages[0].content", "missing_required_parameter"),
+        ({"role": "user", "content": None}, "messages[0].content", "invalid_type"),
+        ({"role": "user", "content": []}, "messages[0].content", "empty_array"),
+        ({"role": "user", "content": ["x"]}, "messages[0].content[0]", "invalid_type"),
+        ({"role": "user", "content": [{"text": "x"}]}, "messages[0].content[0].type", "missing_required_parameter"),
+        ({"role": "system", "content": [{"text": "x"}]}, "messages[0].content[0].type", "missing_required_parameter"),
+        ({"role": "user", "content": [{"type": "text"}]}, "messages[0].content[0].text", "missing_required_parameter"),
+        ({"role": "user", "content": [TEXT | {"font": 1}]}, "messages[0].content[0].font", "unknown_parameter"),
+        ({"role": "user", "content": "x", "tool_call_id": "y"}, "messages[0].tool_call_id", "unknown_parameter"),
+        ({"role": "user", "content": "x", "name": ""}, "messages[0].name", "empty_string"),
+        ({"role": "user", "content": "x", "name": "x" * 65}, "messages[0].name", "string_above_max_length"),
+        ({"role": "tool", "content": "x"}, "messages[0].tool_call_id", "missing_required_parameter"),
+        ({"role": "function", "content": "x"}, "messages[0].name", "missing_required_parameter"),
+        ({"role": "function", "name": "x"}, "messages[0].content", "missing_required_parameter"),
+        ({"role": "assistant", "tool_calls": []}, "messages[0].tool_calls", "empty_array"),
+        (
+            {"role": "assistant", "tool_calls": [{"type": "function", "id": "x"}]},
+            "messages[0].tool_calls[0].function",
+            "missing_required_parameter",
+        ),
+    ],
+)
+def test_a_malformed_message_is_refused(message: dict[str, Any], param: str, code: str) -> None:
+    assert (param, code) == broken_talk(message)
+
+
+def test_the_error_of_a_role_lists_the_roles() -> None:
+    expected = (
+        "Invalid value: 'judge'. Supported values are: "
+        "'developer', 'system', 'user', 'assistant', 'tool', and 'function'."
+    )
+    assert expected == error(messages=[{"role": "judge"}])[0]

@@ -1,0 +1,89 @@
+from typing import Any
+
+import pytest
+
+from antiphon.protocol.refusals import outermost_refused
+from tests.protocol.bodies import USER, accepted, error, place, talk
+
+TOOL = {"type": "function", "function": {"name": "weather"}}
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+AUDIO = {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}
+FILE = {"type": "file", "file": {"file_id": "file-1"}}
+MARKED = {"type": "text", "text": "x", "prompt_cache_breakpoint": {"mode": "explicit"}}
+SPOKEN = {"role": "assistant", "audio": {"id": "audio_1"}}
+
+REFUSED: list[tuple[str, dict[str, Any]]] = [
+    ("tools", {"tools": [TOOL]}),
+    ("tools", {"tools": [TOOL], "tool_choice": "none", "parallel_tool_calls": True}),
+    ("tool_choice", {"tool_choice": "auto"}),
+    ("tool_choice", {"tool_choice": "required"}),
+    ("tool_choice", {"tool_choice": TOOL}),
+    ("functions", {"functions": [{"name": "weather"}]}),
+    ("function_call", {"function_call": "auto"}),
+    ("function_call", {"function_call": {"name": "weather"}}),
+    ("response_format", {"response_format": {"type": "json_object"}}),
+    ("response_format", {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}),
+    ("store", {"store": True}),
+    ("prediction", {"prediction": {"type": "content", "content": "x"}}),
+    ("modalities", {"modalities": ["text", "audio"]}),
+    ("audio", {"audio": {"voice": "alloy", "format": "wav"}}),
+    ("web_search_options", {"web_search_options": {}}),
+    ("moderation", {"moderation": {"model": "omni"}}),
+    ("prompt_cache_options", {"prompt_cache_options": {"mode": "implicit"}}),
+    ("prompt_cache_retention", {"prompt_cache_retention": "24h"}),
+    ("messages[1].content[1].image_url", {"messages": [USER, {"role": "user", "content": [MARKED | {}, IMAGE]}]}),
+    ("messages[0].content[0].input_audio", {"messages": [{"role": "user", "content": [AUDIO]}]}),
+    ("messages[0].content[0].file", {"messages": [{"role": "user", "content": [FILE]}]}),
+    ("messages[0].content[0].prompt_cache_breakpoint", {"messages": [{"role": "system", "content": [MARKED]}]}),
+    ("messages[0].audio", {"messages": [SPOKEN]}),
+]
+
+
+@pytest.mark.parametrize(("param", "fields"), REFUSED)
+def test_what_is_not_supported_yet_is_refused_by_name(param: str, fields: dict[str, Any]) -> None:
+    assert place(**fields) == (param, "unsupported_parameter")
+
+
+def test_every_refused_field_is_tried_above() -> None:
+    tried = {"".join("[]" if part.isdigit() else part for part in _split(param)) for param, _ in REFUSED}
+    by_rule = {"parallel_tool_calls"}
+    assert tried | by_rule == {field.path for field in outermost_refused()}
+
+
+def _split(param: str) -> list[str]:
+    return param.replace("[", "\0").replace("]", "\0").split("\0")
+
+
+def test_the_message_says_what_is_missing() -> None:
+    assert error(store=True) == (
+        "Unsupported parameter: 'store'. This server does not support stored completions yet.",
+        "store",
+        "unsupported_parameter",
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tool_choice": "none"},
+        {"function_call": "none"},
+        {"response_format": {"type": "text"}},
+        {"store": False},
+        {"modalities": ["text"]},
+        {field.path: None for field in outermost_refused() if "." not in field.path},
+    ],
+)
+def test_what_asks_for_nothing_passes(fields: dict[str, Any]) -> None:
+    assert accepted(**fields).model == "tiny"
+
+
+def test_null_in_a_message_asks_for_nothing() -> None:
+    part = {"type": "text", "text": "x", "prompt_cache_breakpoint": None}
+    request = talk({"role": "user", "content": [part]}, {"role": "assistant", "content": "x", "audio": None})
+    assert len(request.messages) == 2
+
+
+def test_a_field_within_a_refused_one_needs_no_look() -> None:
+    paths = {field.path for field in outermost_refused()}
+    assert "tools" in paths
+    assert not any(path.startswith("tools[]") for path in paths)

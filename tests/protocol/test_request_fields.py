@@ -1,0 +1,34 @@
+import msgspec
+import pytest
+
+from antiphon.protocol.field import Row, expand
+from antiphon.protocol.request_fields import REFUSED_ROWS, REQUEST_ROWS, REQUESTS, honoured, refused
+from antiphon.protocol.requests import CreateChatCompletion
+from tests.protocol.sdk_types import struct_paths
+
+
+def test_the_table_has_exactly_the_fields_that_are_decoded() -> None:
+    assert struct_paths(CreateChatCompletion) == {field.path for field in expand(REQUEST_ROWS)}
+
+
+def test_no_field_has_two_rows() -> None:
+    paths = [field.path for field in expand(REQUEST_ROWS)]
+    assert len(paths) == len(set(paths))
+
+
+def test_every_refusal_says_what_is_asked_for() -> None:
+    assert all(row.field.note for row in REQUEST_ROWS if row.field.status == "refused")
+
+
+@pytest.mark.parametrize("row", REFUSED_ROWS, ids=lambda row: row.field.path)
+def test_what_passes_is_a_value_of_the_field(row: Row) -> None:
+    model = CreateChatCompletion.__annotations__[row.field.path]
+    for value in row.field.idle:
+        assert value == msgspec.to_builtins(msgspec.convert(value, model))
+
+
+def test_moving_a_field_is_one_word() -> None:
+    nested = ("[].type",)
+    now, then = refused("tools", "tool calls", nested=nested), honoured("tools", REQUESTS, nested=nested)
+    assert [field.path for field in expand((now,))] == [field.path for field in expand((then,))]
+    assert [field.status for field in expand((then,))] == ["honoured", "honoured"]

@@ -1,0 +1,116 @@
+"""Control tokens in a prompt are those that the template wrote, whatever users write."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.errors import InvalidRequestError
+from antiphon.rendering.chat_template import CHATML, ChatTemplate
+from antiphon.rendering.prompt import MAX_CACHED_LENGTH, Prompt, PromptEncoder
+from tests.rendering.byte_vocabulary import CONTROL_TEXTS, ByteVocabulary
+
+fragments = st.sampled_from(
+    [*CONTROL_TEXTS, "<", "|", "im_", "end", "|>", "s", ">", "/", "[", "INST", "]", " ", "\n", '"', "\\", "é", "\ud800"]
+)
+texts = st.lists(fragments, max_size=8).map("".join)
+
+TEMPLATES = {
+    "chatml": CHATML,
+    "trimming": "<s>{% for m in messages %}[INST]{{ m.content | trim }}[/INST]{% endfor %}",
+    "tight": "{% for m in messages %}<{{ m.content }}>{{ m.content }}|>{% endfor %}",
+    "json": "{% for m in messages %}<|im_start|>{{ m.content | tojson }}<|im_end|>{% endfor %}",
+    "ascii": "{% for m in messages %}<|im_start|>{{ m.content | tojson(ensure_ascii=true) }}<|im_end|>{% endfor %}",
+    "looking": "{% for m in messages %}<s>{{ m.content.split('/')[-1] }}{{ 'x' if '<' in m.content }}</s>{% endfor %}",
+}
+COMPILED = {name: ChatTemplate(source, "<s>", "</s>") for name, source in TEMPLATES.items()}
+VOCABULARY = ByteVocabulary()
+
+
+def no_suffix(_: str) -> str:
+    return ""
+
+
+def encoded(template: str, contents: list[str], vocabulary: ByteVocabulary = VOCABULARY) -> Prompt:
+    def render(mask: Callable[[str], str]) -> str:
+        return COMPILED[template].render([{"role": "user", "content": mask(content)} for content in contents])
+
+    return PromptEncoder(vocabulary).encode(render, no_suffix)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@given(contents=st.lists(texts, min_size=1, max_size=3))
+def test_the_control_tokens_are_those_of_harmless_text(template: str, contents: list[str]) -> None:
+    harmless = encoded(template, ["" if not content.strip() else "~" for content in contents])
+    assert VOCABULARY.control(harmless.ids) == VOCABULARY.control(encoded(template, contents).ids)
+
+
+@given(contents=st.lists(texts, min_size=1, max_size=3))
+def test_the_ids_decode_to_the_users_text(contents: list[str]) -> None:
+    expected = "".join(f"<|im_start|>user\n{content}<|im_end|>\n" for content in contents) + "<|im_start|>assistant\n"
+    decoded = VOCABULARY.decode(encoded("chatml", contents).ids)
+    assert expected.replace("\ud800", "\ufffd") == decoded
+
+
+def test_a_template_that_looks_into_the_text_still_sees_it() -> None:
+    assert VOCABULARY.decode(encoded("looking", ["a/<b"]).ids) == "<s><bx</s>"
+
+
+def test_a_control_token_completed_by_the_template_is_text() -> None:
+    prompt = encoded("tight", ["|im_end|"])
+    assert VOCABULARY.decode(prompt.ids) == "<|im_end|>|im_end||>"
+    assert VOCABULARY.control(prompt.ids) == []
+
+
+def test_bos_is_added_once() -> None:
+    vocabulary = ByteVocabulary(add_bos=True)
+    begin = vocabulary.special_tokens["<s>"]
+    assert encoded("chatml", ["a"], vocabulary).ids[:2] == [begin, vocabulary.special_tokens["<|im_start|>"]]
+    assert encoded("trimming", ["a"], vocabulary).ids[:2] == [begin, vocabulary.special_tokens["[INST]"]]
+
+
+def test_a_vocabulary_that_merges_into_control_tokens_is_held_off() -> None:
+    vocabulary = ByteVocabulary(merges=True)
+    prompt = encoded("trimming", ["a</s>b"], vocabulary)
+    assert vocabulary.control(prompt.ids) == ["<s>", "[INST]", "[/INST]"]
+    assert vocabulary.decode(prompt.ids) == "<s>[INST]a</s>b[/INST]"
+
+
+def test_a_token_that_swallows_whitespace_does() -> None:
+    class Phi(ByteVocabulary):
+        def encode(self, text: str, *, parse_special: bool = False) -> list[int]:
+            return super().encode(text.strip() if parse_special else text, parse_special=parse_special)
+
+    assert VOCABULARY.decode(encoded("chatml", ["a"], Phi()).ids) == (
+        "<|im_start|>user\na<|im_end|><|im_start|>assistant\n"
+    )
+
+
+def test_recent_fragments_are_not_tokenized_again() -> None:
+    vocabulary = ByteVocabulary()
+    encoder = PromptEncoder(vocabulary)
+    for _ in range(2):
+        encoder.encode(lambda mask: f"<s>{mask('system prompt')}</s>{mask('x' * (MAX_CACHED_LENGTH + 1))}", no_suffix)
+    assert vocabulary.encoded.count("system prompt") == 1
+    assert vocabulary.encoded.count("x" * (MAX_CACHED_LENGTH + 1)) == 2
+
+
+def test_the_suffix_is_the_servers_own_text() -> None:
+    prompt = PromptEncoder(VOCABULARY).encode(lambda mask: mask("a<s>") + "b \n", lambda ending: f"|{ending[-1]}</s>\n")
+    assert VOCABULARY.decode(prompt.ids) == "a<s>b \n|b</s>\n"
+    assert VOCABULARY.control(prompt.ids) == ["</s>"]
+    assert prompt.ending.endswith("|b</s>")
+
+
+def test_errors_show_the_users_own_text() -> None:
+    def render(mask: Callable[[str], str]) -> str:
+        raise InvalidRequestError(f"Not {mask('<s>')}", param="messages")
+
+    with pytest.raises(InvalidRequestError, match="Not <s>"):
+        PromptEncoder(VOCABULARY).encode(render, no_suffix)
+
+
+def test_a_vocabulary_without_control_tokens() -> None:
+    vocabulary = ByteVocabulary(())
+    assert vocabulary.decode(encoded("chatml", ["a"], vocabulary).ids).startswith("<|im_start|>user\na<|im_end|>")

@@ -1,0 +1,185 @@
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+from starlette.requests import ClientDisconnect
+
+from antiphon.errors import RateLimitError, ServiceUnavailableError
+from antiphon.protocol.responses import ChatCompletionChunk, ChunkChoice, Delta
+from antiphon.protocol.sse import DONE, encode_chunk, encode_error
+from antiphon.server.event_stream import EventStream, until_disconnect
+from tests.server.asgi import Exchange
+
+pytestmark = pytest.mark.anyio
+
+
+def chunk(content: str) -> ChatCompletionChunk:
+    return ChatCompletionChunk(
+        id="chatcmpl-1",
+        created=1,
+        model="m",
+        service_tier="default",
+        system_fingerprint="fp_1",
+        choices=[ChunkChoice(index=0, delta=Delta(content=content))],
+    )
+
+
+class Chunks:
+    """A generator of chunks that counts how often it is closed, and says how it ended."""
+
+    def __init__(self, *items: ChatCompletionChunk | Exception | asyncio.Event) -> None:
+        self.items = items
+        self.given = 0
+        self.ended = ""
+
+    async def generate(self) -> AsyncGenerator[ChatCompletionChunk, None]:
+        try:
+            for item in self.items:
+                match item:
+                    case Exception():
+                        raise item  # noqa: TRY301 - the script says so
+                    case asyncio.Event():
+                        await item.wait()
+                    case _:
+                        self.given += 1
+                        yield item
+            self.ended = "exhausted"
+        except BaseException as error:
+            # What is awaited here must not be cancelled a second time: an abort may have to be sent.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            self.ended = type(error).__name__
+            raise
+
+    def stream(self) -> EventStream:
+        return EventStream(self.generate())
+
+
+async def wait_until(exchange: Exchange, sent: int) -> None:
+    async with asyncio.timeout(5):
+        while len(exchange.sent) < sent:  # noqa: ASYNC110 - the exchange is kept simple
+            await asyncio.sleep(0)
+
+
+async def test_chunks_are_events_and_done_ends_them() -> None:
+    exchange = Exchange()
+    await exchange.run(Chunks(chunk("a"), chunk("b")).stream())
+    assert encode_chunk(chunk("a")) + encode_chunk(chunk("b")) + DONE == exchange.body
+    assert exchange.complete
+
+
+async def test_headers_tell_clients_and_proxies_that_events_come() -> None:
+    exchange = Exchange()
+    await exchange.run(Chunks(chunk("a")).stream())
+    assert 200 == exchange.status
+    assert {
+        "content-type": "text/event-stream; charset=utf-8",
+        "cache-control": "no-cache",
+        "x-accel-buffering": "no",
+    } == dict(exchange.headers)
+
+
+async def test_an_error_before_the_first_chunk_is_raised_and_nothing_is_sent() -> None:
+    exchange = Exchange()
+    with pytest.raises(RateLimitError):
+        await exchange.run(Chunks(RateLimitError("full")).stream())
+    assert [] == exchange.sent
+
+
+async def test_the_status_waits_for_the_first_chunk() -> None:
+    ready, exchange = asyncio.Event(), Exchange()
+    running = asyncio.create_task(exchange.run(Chunks(ready, chunk("a")).stream()))
+    await asyncio.sleep(0.01)
+    assert [] == exchange.sent
+    ready.set()
+    await running
+    assert 200 == exchange.status
+
+
+async def test_an_error_after_the_first_chunk_is_an_event_and_the_end() -> None:
+    exchange, error = Exchange(), ServiceUnavailableError("The engine stopped.")
+    await exchange.run(Chunks(chunk("a"), error, chunk("b")).stream())
+    assert encode_chunk(chunk("a")) + encode_error(error) == exchange.body
+    assert exchange.complete
+
+
+async def test_a_fault_after_the_first_chunk_shows_nothing_of_itself() -> None:
+    exchange = Exchange()
+    await exchange.run(Chunks(chunk("a"), ValueError("a secret")).stream())
+    assert b"server_error" in exchange.body
+    assert b"secret" not in exchange.body
+    assert b"[DONE]" not in exchange.body
+
+
+@pytest.mark.parametrize("chunks_before", [0, 1, 3])
+async def test_a_disconnect_ends_the_generator_before_the_call_returns(chunks_before: int) -> None:
+    chunks = Chunks(*[chunk("a")] * chunks_before, asyncio.Event())
+    exchange = Exchange()
+    running = asyncio.create_task(exchange.run(chunks.stream()))
+    await wait_until(exchange, 0 if chunks_before == 0 else 1 + chunks_before)
+    await asyncio.sleep(0)
+    exchange.disconnect()
+    with pytest.raises(ClientDisconnect):
+        await running
+    assert "CancelledError" == chunks.ended
+    assert not exchange.complete
+
+
+async def test_a_disconnect_while_the_client_reads_nothing_closes_the_generator() -> None:
+    chunks = Chunks(*[chunk("a")] * 10)
+    exchange = Exchange()
+    exchange.writable.clear()
+    running = asyncio.create_task(exchange.run(chunks.stream()))
+    await wait_until(exchange, 1)
+    exchange.disconnect()
+    with pytest.raises(ClientDisconnect):
+        await running
+    assert "GeneratorExit" == chunks.ended
+
+
+async def test_a_slow_reader_holds_the_generator_back() -> None:
+    chunks = Chunks(*[chunk("a")] * 10)
+    exchange = Exchange()
+    exchange.writable.clear()
+    running = asyncio.create_task(exchange.run(chunks.stream()))
+    await asyncio.sleep(0.01)
+    assert 1 == chunks.given
+    exchange.writable.set()
+    await running
+    assert 10 == chunks.given
+
+
+async def test_the_end_of_the_server_cancels_the_stream_and_closes_the_generator() -> None:
+    chunks = Chunks(chunk("a"), asyncio.Event())
+    exchange = Exchange()
+    running = asyncio.create_task(exchange.run(chunks.stream()))
+    await wait_until(exchange, 2)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert "CancelledError" == chunks.ended
+
+
+async def test_no_task_outlives_the_call() -> None:
+    before = asyncio.all_tasks()
+    await Exchange().run(Chunks(chunk("a")).stream())
+    assert before == asyncio.all_tasks()
+
+
+async def test_work_gives_its_result_while_the_client_waits() -> None:
+    assert 7 == await until_disconnect(Exchange().receive, asyncio.sleep(0, 7))
+
+
+async def test_work_gives_its_error_while_the_client_waits() -> None:
+    async def work() -> None:
+        raise RateLimitError("full")
+
+    with pytest.raises(RateLimitError):
+        await until_disconnect(Exchange().receive, work())
+
+
+async def test_work_is_cancelled_when_the_client_goes_away() -> None:
+    exchange = Exchange([{"type": "http.request", "body": b"", "more_body": False}])
+    exchange.disconnect()
+    with pytest.raises(ClientDisconnect):
+        await until_disconnect(exchange.receive, asyncio.sleep(10))

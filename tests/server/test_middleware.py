@@ -1,0 +1,225 @@
+import asyncio
+import itertools
+from collections.abc import Callable
+
+import msgspec
+import pytest
+import structlog
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from antiphon.errors import (
+    APIError,
+    ConflictError,
+    InvalidRequestError,
+    PayloadTooLargeError,
+    RateLimitError,
+    ServiceUnavailableError,
+)
+from antiphon.protocol.responses import ErrorBody, ErrorResponse
+from antiphon.server import middleware
+from antiphon.server.middleware import ErrorBoundary, RequestBounds, RequestContext, error_answer
+from tests.server.asgi import Exchange, body
+
+pytestmark = pytest.mark.anyio
+
+REQUEST_ID = "req_" + "0" * 32
+
+
+async def hello(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse("hello")(scope, receive, send)
+
+
+async def reads_body(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse(await Request(scope, receive).body())(scope, receive, send)
+
+
+def raising(error: BaseException, *, after_start: bool = False) -> ASGIApp:
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        if after_start:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise error
+
+    return app
+
+
+def ticking(seconds: float) -> Callable[[], float]:
+    return itertools.count(0, seconds).__next__
+
+
+def in_context(app: ASGIApp, seconds: float = 0.25) -> RequestContext:
+    return RequestContext(app, new_request_id=lambda: REQUEST_ID, clock=ticking(seconds))
+
+
+def bounded(app: ASGIApp, max_body_size: int = 10, body_timeout: float = 5) -> ASGIApp:
+    return ErrorBoundary(RequestBounds(app, max_body_size=max_body_size, body_timeout=body_timeout))
+
+
+def error_of(exchange: Exchange) -> ErrorBody:
+    return msgspec.json.decode(exchange.body, type=ErrorResponse).error
+
+
+async def test_every_answer_carries_its_id_its_timing_and_the_version() -> None:
+    exchange = Exchange()
+    await exchange.run(in_context(hello))
+    assert REQUEST_ID == exchange.headers["x-request-id"]
+    assert "250" == exchange.headers["openai-processing-ms"]
+    assert "2020-10-01" == exchange.headers["openai-version"]
+
+
+async def test_each_request_is_one_log_line_with_both_ids() -> None:
+    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+        await Exchange().run(in_context(hello), path="/x", headers={"X-Client-Request-Id": "mine"})
+    assert [
+        {
+            "event": "http_request",
+            "log_level": "info",
+            "request_id": REQUEST_ID,
+            "client_request_id": "mine",
+            "method": "GET",
+            "path": "/x",
+            "status": 200,
+            "milliseconds": 500.0,
+        }
+    ] == lines
+
+
+async def test_the_log_line_of_a_client_that_went_away_has_no_status() -> None:
+    with structlog.testing.capture_logs() as lines:
+        await Exchange().run(in_context(ErrorBoundary(raising(ClientDisconnect()))))
+    assert ["client_disconnected", "http_request"] == [line["event"] for line in lines]
+    assert lines[1]["status"] is None
+
+
+@pytest.mark.parametrize("wrap", [in_context, ErrorBoundary, bounded])
+async def test_other_scopes_pass_unchanged(wrap: Callable[[ASGIApp], ASGIApp]) -> None:
+    seen: list[Scope] = []
+
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        seen.append(scope)
+
+    lifespan = {"type": "lifespan"}
+    await wrap(app)(lifespan, Exchange().receive, Exchange().send)
+    assert [lifespan] == seen
+
+
+async def test_an_api_error_is_answered_in_the_shape_of_the_reference() -> None:
+    exchange = Exchange()
+    await exchange.run(
+        ErrorBoundary(raising(InvalidRequestError("No.", param="messages[0].role", code="invalid_value")))
+    )
+    assert 400 == exchange.status
+    assert "application/json" == exchange.headers["content-type"]
+    expected = ErrorBody(message="No.", type="invalid_request_error", param="messages[0].role", code="invalid_value")
+    assert expected == error_of(exchange)
+
+
+async def test_any_other_exception_is_500_and_its_text_goes_to_the_log_only() -> None:
+    exchange = Exchange()
+    with structlog.testing.capture_logs() as lines:
+        await exchange.run(ErrorBoundary(raising(ValueError("a secret"))))
+    assert 500 == exchange.status
+    assert ("server_error", "server_error") == (error_of(exchange).type, error_of(exchange).code)
+    assert b"secret" not in exchange.body
+    assert "a secret" == str(lines[0]["exc_info"])
+
+
+async def test_an_exception_after_the_start_of_the_answer_is_left_to_the_server() -> None:
+    with pytest.raises(ConflictError):
+        await Exchange().run(ErrorBoundary(raising(ConflictError("late"), after_start=True)))
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds", "milliseconds"),
+    [
+        (RateLimitError("full", retry_after=2.2), "3", "2200"),
+        (ServiceUnavailableError("starting", retry_after=0.05), "1", "50"),
+        (ServiceUnavailableError("starting"), "1", "1000"),
+        (ConflictError("again", retry_after=0), "0", "0"),
+    ],
+)
+def test_retry_after_is_in_whole_seconds_rounded_up(error: APIError, seconds: str, milliseconds: str) -> None:
+    headers = error_answer(error).headers
+    assert (seconds, milliseconds) == (headers["retry-after"], headers["retry-after-ms"])
+
+
+def test_an_error_that_a_repeat_does_not_mend_has_no_retry_after() -> None:
+    assert "retry-after" not in error_answer(InvalidRequestError("No.")).headers
+
+
+@pytest.mark.parametrize("pieces", [(b"",), (b"0123456789",), (b"01234", b"", b"56789")])
+async def test_a_body_up_to_the_limit_is_read(pieces: tuple[bytes, ...]) -> None:
+    exchange = Exchange(body(*pieces))
+    await exchange.run(bounded(reads_body))
+    assert (200, b"".join(pieces)) == (exchange.status, exchange.body)
+
+
+async def test_a_declared_length_over_the_limit_is_refused_unread() -> None:
+    exchange = Exchange(body(b"0"))
+    await exchange.run(bounded(reads_body), headers={"Content-Length": "11"})
+    assert (413, "request_too_large") == (exchange.status, error_of(exchange).code)
+    assert "close" == exchange.headers["connection"]
+
+
+async def test_a_body_that_grows_over_the_limit_is_refused() -> None:
+    exchange = Exchange(body(b"0123456789", b"0", complete=False))
+    exchange.disconnect()
+    await exchange.run(bounded(reads_body))
+    assert 413 == exchange.status
+
+
+async def test_a_refused_upload_is_read_to_its_end_before_the_connection_closes() -> None:
+    exchange = Exchange(body(b"0123456789", b"0", b"1", b"2"))
+    await exchange.run(bounded(reads_body))
+    assert exchange.complete
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(exchange.receive(), 0.01)
+
+
+async def test_a_refused_upload_without_end_is_not_read_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(middleware, "LINGER", 0.02)
+    exchange = Exchange(body(b"0123456789", b"0", complete=False))
+    await exchange.run(bounded(reads_body))
+    assert (413, True) == (exchange.status, exchange.complete)
+
+
+async def test_a_body_that_does_not_arrive_in_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(middleware, "LINGER", 0.02)
+    exchange = Exchange(body(b"0", complete=False))
+    await exchange.run(bounded(reads_body, body_timeout=0.02))
+    assert (400, "request_timeout") == (exchange.status, error_of(exchange).code)
+    assert "close" == exchange.headers["connection"]
+
+
+async def test_waiting_after_the_body_has_no_deadline() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        await request.body()
+        await receive()
+        await hello(scope, receive, send)
+
+    exchange = Exchange(body(b"0"))
+    running = asyncio.create_task(exchange.run(bounded(app, body_timeout=0.01)))
+    await asyncio.sleep(0.03)
+    exchange.disconnect()
+    await running
+    assert 200 == exchange.status
+
+
+async def test_headers_over_the_limit_are_refused() -> None:
+    exchange = Exchange()
+    await exchange.run(bounded(hello), headers={"X-Large": "a" * middleware.MAX_HEADER_BYTES})
+    assert (400, "invalid_request_error") == (exchange.status, error_of(exchange).type)
+
+
+@pytest.mark.parametrize(("value", "status"), [("a" * 512, 200), ("a" * 513, 400), ("café", 400), ("", 200)])
+async def test_a_client_request_id_is_ascii_and_bounded(value: str, status: int) -> None:
+    exchange = Exchange()
+    await exchange.run(bounded(hello), headers={"X-Client-Request-Id": value})
+    assert status == exchange.status
+
+
+def test_only_refused_bodies_close_the_connection() -> None:
+    assert "connection" not in error_answer(InvalidRequestError("No.")).headers
+    assert isinstance(error_answer(PayloadTooLargeError("No.")), middleware.ClosingResponse)

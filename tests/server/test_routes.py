@@ -1,0 +1,110 @@
+"""Every path but the one that creates completions, which has a file of its own."""
+
+import re
+
+import httpx2
+import pytest
+
+from antiphon import __version__
+from tests.scripted_engine import ScriptedEngine
+from tests.server.conftest import MODEL, WAIT, StartServer
+
+
+def test_the_models_are_listed(http: httpx2.Client) -> None:
+    listed = http.get("/v1/models").json()
+    assert ("list", [MODEL]) == (listed["object"], [model["id"] for model in listed["data"]])
+    assert {"id", "object", "created", "owned_by"} == set(listed["data"][0])
+
+
+@pytest.mark.parametrize("path", ["/v1/models/org/scripted", "/v1/models/org%2Fscripted"])
+def test_a_model_whose_id_has_a_slash_is_found(http: httpx2.Client, path: str) -> None:
+    assert MODEL == http.get(path).json()["id"]
+
+
+@pytest.mark.parametrize("path", ["/v1/models/org", "/v1/models/org/scripted/", "/v1/models/", "/v1/models/%00%ff"])
+def test_any_other_model_is_404(http: httpx2.Client, path: str) -> None:
+    answer = http.get(path)
+    assert (404, "model_not_found") == (answer.status_code, answer.json()["error"]["code"])
+
+
+def test_health_is_200_when_requests_are_taken(http: httpx2.Client) -> None:
+    answer = http.get("/health")
+    assert (200, {"status": "ok", "version": __version__}) == (answer.status_code, answer.json())
+
+
+def test_health_is_503_while_the_engine_starts(start_server: StartServer) -> None:
+    answer = httpx2.get(start_server(ScriptedEngine(info=None)).url + "/health", timeout=WAIT, trust_env=False)
+    assert (503, "service_unavailable", "1") == (
+        answer.status_code,
+        answer.json()["error"]["code"],
+        answer.headers["retry-after"],
+    )
+
+
+def test_the_document_is_json(http: httpx2.Client) -> None:
+    answer = http.get("/openapi.json")
+    assert ("application/json", "3.1.0") == (answer.headers["content-type"], answer.json()["openapi"])
+
+
+def test_the_page_may_load_and_run_nothing(http: httpx2.Client) -> None:
+    answer = http.get("/docs")
+    assert "text/html; charset=utf-8" == answer.headers["content-type"]
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_an_unknown_path_is_404_and_named(http: httpx2.Client) -> None:
+    answer = http.post("/v1/foo")
+    assert (404, "Invalid URL (POST /v1/foo)") == (answer.status_code, answer.json()["error"]["message"])
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/models2", "/v1/chat/completions/", "//v1/models", "/V1/models"])
+def test_paths_are_exact_and_never_redirected(http: httpx2.Client, path: str) -> None:
+    assert 404 == http.get(path).status_code
+
+
+def test_an_error_repeats_no_more_than_a_bounded_part_of_the_path(http: httpx2.Client) -> None:
+    assert len(http.get("/" + "a" * 5000).content) < 500
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("GET", "/v1/chat/completions", "OPTIONS, POST"),
+        ("DELETE", "/v1/models", "GET, HEAD, OPTIONS"),
+        ("POST", "/v1/models/org/scripted", "GET, HEAD, OPTIONS"),
+        ("TRACE", "/health", "GET, HEAD, OPTIONS"),
+    ],
+)
+def test_another_method_is_405_and_says_which_are_allowed(
+    http: httpx2.Client, method: str, path: str, allow: str
+) -> None:
+    answer = http.request(method, path)
+    assert (405, allow, "method_not_allowed") == (
+        answer.status_code,
+        answer.headers["allow"],
+        answer.json()["error"]["code"],
+    )
+
+
+def test_options_lists_the_methods(http: httpx2.Client) -> None:
+    answer = http.options("/v1/chat/completions")
+    assert (204, "OPTIONS, POST", b"") == (answer.status_code, answer.headers["allow"], answer.content)
+
+
+@pytest.mark.parametrize(("path", "status"), [("/v1/models", 200), ("/docs", 200), ("/v1/chat/completions", 405)])
+def test_head_has_the_headers_of_get_and_no_body(http: httpx2.Client, path: str, status: int) -> None:
+    answer = http.head(path)
+    assert (status, b"") == (answer.status_code, answer.content)
+    assert 0 < int(answer.headers["content-length"])
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/nothing", "/v1/chat/completions", "/docs", "/openapi.json"])
+def test_every_answer_carries_the_headers_of_the_api(http: httpx2.Client, path: str) -> None:
+    headers = http.get(path).headers
+    assert re.fullmatch("req_[0-9a-f]{32}", headers["x-request-id"])
+    assert 0 <= int(headers["openai-processing-ms"])
+    assert "2020-10-01" == headers["openai-version"]
+
+
+def test_no_two_answers_have_the_same_id(http: httpx2.Client) -> None:
+    assert 2 == len({http.get("/health").headers["x-request-id"] for _ in range(2)})

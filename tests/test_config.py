@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+
+from antiphon.config import ServerOptions, cache_dir, option_values, variable
+
+
+@pytest.mark.parametrize("option", ["ctx-size", "--ctx-size"])
+def test_every_option_has_a_variable(option: str) -> None:
+    assert variable(option) == "ANTIPHON_CTX_SIZE"
+
+
+def test_variables_become_option_values() -> None:
+    assert option_values({"ANTIPHON_CTX_SIZE": "2048", "CTX_SIZE": "1"}) == {"ctx-size": "2048"}
+
+
+def test_an_empty_variable_is_absent() -> None:
+    assert option_values({"ANTIPHON_PORT": ""}) == {}
+
+
+def test_repeatable_options_are_split_as_a_shell_would() -> None:
+    assert option_values({"ANTIPHON_MODEL": "a=x.gguf 'b=my file.gguf'"}) == {"model": ["a=x.gguf", "b=my file.gguf"]}
+
+
+def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTIPHON_HOST", "::1")
+    assert option_values()["host"] == "::1"
+
+
+def test_the_cache_lies_in_the_xdg_folder() -> None:
+    assert cache_dir({"XDG_CACHE_HOME": "/x"}) == Path("/x/antiphon")
+
+
+@pytest.mark.parametrize("relative", ["", "here"])
+def test_a_relative_xdg_folder_is_ignored(relative: str) -> None:
+    assert cache_dir({"XDG_CACHE_HOME": relative}) == Path.home() / ".cache" / "antiphon"
+
+
+def test_the_cache_folder_can_be_chosen() -> None:
+    assert cache_dir({"ANTIPHON_CACHE_DIR": "~/models", "XDG_CACHE_HOME": "/x"}) == Path.home() / "models"
+
+
+def test_the_server_listens_on_loopback_without_cors_unless_told() -> None:
+    options = ServerOptions()
+    assert (options.host, options.cors_origins) == ("127.0.0.1", ())

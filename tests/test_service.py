@@ -1,0 +1,252 @@
+import asyncio
+import itertools
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import aclosing
+
+import anyio
+import msgspec
+import pytest
+import structlog
+
+from antiphon.backends.router import Router
+from antiphon.engine.interface import Started
+from antiphon.errors import ModelNotFoundError, ServiceUnavailableError
+from antiphon.protocol.messages import UserMessage
+from antiphon.protocol.requests import CreateChatCompletion, StreamOptions
+from antiphon.protocol.responses import ChatCompletionChunk, CompletionUsage, Model, ModelList
+from antiphon.service import OBFUSCATION_BLOCK, RequestRecord, Service, log_request, new_completion_id
+from tests.scripted_engine import Hang, Item, Pause, ScriptedEngine, ends, says, scripted_backend
+
+pytestmark = pytest.mark.anyio
+
+SCRIPT: list[Item] = [Started(request_id="", cached_tokens=2), *says("Hello"), *ends(prompt_tokens=4)]
+
+
+class Harness:
+    """A service over a script, with clocks that tick one second per look and ids that count."""
+
+    def __init__(self, script: Sequence[Item] = SCRIPT) -> None:
+        self.engine = ScriptedEngine(script)
+        self.records: list[RequestRecord] = []
+        ids, ticks = itertools.count(1), itertools.count()
+        self.service = Service(
+            Router({"m": scripted_backend(self.engine)}),
+            clock=lambda: 1700000000.9,
+            timer=lambda: float(next(ticks)),
+            ids=lambda: f"c{next(ids)}",
+            random_bytes=bytes,
+            log=self.records.append,
+        )
+
+    async def read(self, request: CreateChatCompletion) -> list[ChatCompletionChunk]:
+        return [chunk async for chunk in self.service.stream(request)]
+
+
+def request(options: StreamOptions | None = None, *, model: str = "m", n: int = 1) -> CreateChatCompletion:
+    return CreateChatCompletion(messages=[UserMessage(content="Hi")], model=model, stream_options=options, n=n)
+
+
+async def test_create_collects_the_stream() -> None:
+    completion = await Harness().service.create(request())
+    assert ("c1", 1700000000, "Hello") == (completion.id, completion.created, completion.choices[0].message.content)
+    assert (4, 5) == (completion.usage.prompt_tokens, completion.usage.completion_tokens)
+
+
+async def test_without_include_usage_no_chunk_knows_of_usage() -> None:
+    chunks = await Harness().read(request())
+    assert {msgspec.UNSET} == {chunk.usage for chunk in chunks}
+    assert [1] * len(chunks) == [len(chunk.choices) for chunk in chunks]
+    assert b"usage" not in msgspec.json.encode(chunks)
+
+
+async def test_with_include_usage_it_is_null_until_the_last_chunk_which_has_no_choices() -> None:
+    *chunks, last = await Harness().read(request(StreamOptions(include_usage=True)))
+    assert {None} == {chunk.usage for chunk in chunks}
+    assert [] == last.choices
+    assert isinstance(last.usage, CompletionUsage)
+    assert 9 == last.usage.total_tokens
+
+
+async def test_obfuscation_brings_every_delta_to_a_multiple_of_the_block() -> None:
+    *chunks, usage = await Harness().read(request(StreamOptions(include_usage=True)))
+    assert usage.obfuscation is msgspec.UNSET
+    for chunk in chunks:
+        assert isinstance(chunk.obfuscation, str)
+        assert chunk.obfuscation
+        assert 0 == (len(msgspec.json.encode(chunk.choices)) + len(chunk.obfuscation)) % OBFUSCATION_BLOCK
+
+
+async def test_obfuscation_can_be_turned_off() -> None:
+    chunks = await Harness().read(request(StreamOptions(include_obfuscation=False)))
+    assert {msgspec.UNSET} == {chunk.obfuscation for chunk in chunks}
+
+
+async def test_all_chunks_have_the_same_id_and_time() -> None:
+    chunks = await Harness().read(request())
+    assert {("c1", 1700000000)} == {(chunk.id, chunk.created) for chunk in chunks}
+
+
+async def test_stream_and_create_say_the_same() -> None:
+    chunks = await Harness().read(request())
+    completion = await Harness().service.create(request())
+    said = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    assert completion.choices[0].message.content == said
+
+
+async def test_an_unknown_model_raises_before_the_first_chunk_and_is_logged() -> None:
+    harness = Harness()
+    with pytest.raises(ModelNotFoundError):
+        await harness.read(request(model="x"))
+    with pytest.raises(ModelNotFoundError):
+        await harness.service.create(request(model="x"))
+    assert ["model_not_found"] * 2 == [record.error for record in harness.records]
+
+
+async def test_a_finished_request_leaves_one_line_with_counts_and_durations() -> None:
+    harness = Harness()
+    await harness.service.create(request())
+    assert harness.records == [
+        RequestRecord(
+            completion_id="c1",
+            model="m",
+            stream=False,
+            outcome="completed",
+            error=None,
+            prompt_tokens=4,
+            completion_tokens=5,
+            cached_tokens=2,
+            reasoning_tokens=0,
+            finish_reasons=["stop"],
+            time_to_first_token=1.0,
+            duration=2.0,
+        )
+    ]
+
+
+async def test_a_failed_request_leaves_one_line_with_its_error() -> None:
+    harness = Harness([*says("a"), ServiceUnavailableError("died")])
+    with pytest.raises(ServiceUnavailableError):
+        await harness.read(request())
+    assert [("failed", "service_unavailable", None)] == [
+        (record.outcome, record.error, record.completion_tokens) for record in harness.records
+    ]
+
+
+async def test_a_fault_of_our_own_is_logged_by_its_class() -> None:
+    harness = Harness([*says("a"), ZeroDivisionError()])
+    with pytest.raises(ZeroDivisionError):
+        await harness.read(request())
+    assert ["ZeroDivisionError"] == [record.error for record in harness.records]
+
+
+async def test_the_line_is_structured_and_says_nothing_of_the_content() -> None:
+    harness = Harness([*says("a secret"), *ends()])
+    await harness.service.create(request())
+    with structlog.testing.capture_logs() as lines:
+        log_request(harness.records[0])
+    assert ["request"] == [line["event"] for line in lines]
+    assert "m" == lines[0]["model"]
+    assert "secret" not in str(lines)
+
+
+def expected_outcome(harness: Harness) -> None:
+    """Check that the request ended in exactly one way, for the log and for the engine, if it reached them at all."""
+    engine = harness.engine
+    assert 0 == engine.running
+    assert len(engine.requests) == len(engine.aborts) + len(engine.ended)
+    assert len(engine.requests) <= len(harness.records) <= 1
+    if engine.aborts:
+        assert ["cancelled"] == [record.outcome for record in harness.records]
+
+
+SLOW: list[Item] = [Pause(), *[item for letter in "abc" for item in (*says(letter), Pause())], *ends(), *ends(index=1)]
+
+
+async def create(harness: Harness) -> None:
+    await harness.service.create(request(n=2))
+
+
+async def stream(harness: Harness) -> None:
+    async with aclosing(harness.service.stream(request(n=2))) as chunks:
+        async for _ in chunks:
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("consume", [create, stream])
+async def test_a_task_cancelled_at_any_await_aborts_exactly_once(
+    consume: Callable[[Harness], Coroutine[None, None, None]],
+) -> None:
+    for turns in itertools.count():
+        harness = Harness(SLOW)
+        task = asyncio.create_task(consume(harness))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        cancelled = task.cancel()
+        await asyncio.wait([task])
+        expected_outcome(harness)
+        if not cancelled:
+            assert ["completed"] == [record.outcome for record in harness.records]
+            assert turns > 3
+            return
+
+
+@pytest.mark.parametrize("consume", [create, stream])
+async def test_a_scope_cancelled_at_any_await_aborts_exactly_once(
+    consume: Callable[[Harness], Coroutine[None, None, None]],
+) -> None:
+    for turns in range(20):
+        harness = Harness(SLOW)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(consume, harness)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            tasks.cancel_scope.cancel()
+        expected_outcome(harness)
+
+
+async def test_a_stream_closed_after_any_chunk_aborts_exactly_once() -> None:
+    total = len(await Harness(SLOW).read(request(n=2)))
+    for count in range(total):
+        harness = Harness(SLOW)
+        chunks = harness.service.stream(request(n=2))
+        for _ in range(count):
+            await anext(chunks)
+        await chunks.aclose()
+        expected_outcome(harness)
+        assert ["cancelled"] * (count > 0) == [record.outcome for record in harness.records]
+
+
+async def test_a_slow_close_of_the_engine_is_not_cut_off_by_a_cancelled_scope() -> None:
+    harness = Harness([*says("a"), Hang()])
+    chunks = harness.service.stream(request())
+    await anext(chunks)
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await chunks.aclose()
+    expected_outcome(harness)
+
+
+async def test_models_are_those_of_the_router_created_when_registered() -> None:
+    service = Harness().service
+    assert ModelList(data=[Model(id="m", created=1700000000)]) == service.models()
+    assert Model(id="m", created=1700000000) == service.model("m")
+    with pytest.raises(ModelNotFoundError):
+        service.model("x")
+
+
+async def test_start_and_close_are_the_backends() -> None:
+    harness = Harness()
+    await harness.service.start()
+    started = harness.service.ready
+    await harness.service.close()
+    assert (True, False) == (started, harness.service.ready)
+    assert ["m"] == list(harness.service.router)
+
+
+def test_completion_ids_are_long_random_and_alphanumeric() -> None:
+    ids = {new_completion_id() for _ in range(1000)}
+    assert 1000 == len(ids)
+    for each in ids:
+        head, tail = each.split("-")
+        assert ("chatcmpl", 29) == (head, len(tail))
+        assert tail.isalnum()

@@ -1,0 +1,100 @@
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from antiphon.telemetry import configure_logging, redact
+
+
+@pytest.fixture
+def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """What was logged as JSON so far; the logging of the test run comes back afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    stream = io.StringIO()
+    configure_logging("info", json=True, stream=stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.handlers = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+Lines = Callable[[], list[dict[str, Any]]]
+
+
+def test_our_events_are_json_lines(lines: Lines) -> None:
+    structlog.get_logger("antiphon.test").info("request", tokens=3)
+    (line,) = lines()
+    assert (line["event"], line["tokens"], line["level"], line["logger"]) == ("request", 3, "info", "antiphon.test")
+
+
+def test_context_variables_join_every_line(lines: Lines) -> None:
+    with structlog.contextvars.bound_contextvars(request_id="req_1"):
+        structlog.get_logger().info("x")
+    assert lines()[0]["request_id"] == "req_1"
+
+
+def test_the_libraries_logs_come_the_same_way(lines: Lines) -> None:
+    logging.getLogger("uvicorn.error").warning("port %d", 1, extra={"color_message": "red"})
+    (line,) = lines()
+    assert (line["event"], line["level"], "color_message" in line) == ("port 1", "warning", False)
+
+
+def test_the_libraries_chatter_is_left_out(lines: Lines) -> None:
+    logging.getLogger("uvicorn.error").info("Started server process")
+    assert lines() == []
+
+
+def test_what_is_less_severe_is_left_out(lines: Lines) -> None:
+    structlog.get_logger().debug("x")
+    assert lines() == []
+
+
+@pytest.mark.parametrize("key", ["messages", "content", "api_key", "authorization", "prompt"])
+def test_secrets_and_what_was_said_never_reach_a_log(lines: Lines, key: str) -> None:
+    structlog.get_logger().info("request", **{key: "hush"})
+    assert lines()[0][key] == "[not logged]"
+
+
+def test_a_traceback_shows_no_local_variables(lines: Lines) -> None:
+    said = "hush"
+    try:
+        raise ValueError(len(said))
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    (line,) = lines()
+    assert line["exception"][0]["exc_type"] == "ValueError"
+    assert "hush" not in json.dumps(line)
+
+
+def test_text_for_people_shows_no_local_variables_either() -> None:
+    stream = io.StringIO()
+    configure_logging("info", json=False, stream=stream)
+    said = "hush"
+    try:
+        raise ValueError(len(said))
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    text = stream.getvalue()
+    assert "ValueError" in text
+    assert "'hush'" not in text
+
+
+def test_the_form_follows_the_terminal() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    configure_logging("info", stream=stream)
+    structlog.get_logger().info("request")
+    assert "request" in stream.getvalue()
+    assert not stream.getvalue().startswith("{")
+
+
+def test_redact_leaves_the_rest() -> None:
+    assert redact(None, "info", {"prompt": "x", "prompt_tokens": 3}) == {"prompt": "[not logged]", "prompt_tokens": 3}
