@@ -67,12 +67,15 @@ class Installed(Struct, frozen=True):
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """Build the wheel and install it, without the network."""
     folder = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    quiet = {"check": True, "env": {**os.environ, "PIP_NO_INDEX": "1"}, "timeout": START}
-    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, ROOT], **quiet)  # type: ignore[call-overload]  # noqa: S603
+    _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(ROOT))
     (wheel,) = folder.glob("antiphon-*.whl")
-    subprocess.run([*pip, "install", "--no-deps", "--target", folder / "site", wheel], **quiet)  # type: ignore[call-overload]  # noqa: S603
+    _pip("install", "--no-deps", "--target", str(folder / "site"), str(wheel))
     return Installed(folder / "site")
+
+
+def _pip(*arguments: str) -> None:
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    subprocess.run(command, env={**os.environ, "PIP_NO_INDEX": "1"}, timeout=START, check=True)  # noqa: S603
 
 
 class LiveServer(Struct):

@@ -29,13 +29,13 @@ def test_the_message_is_what_str_gives() -> None:
     assert str(RateLimitError("Full.", retry_after=1.5)) == "Full."
 
 
-@pytest.mark.parametrize("error", all_errors())
+@pytest.mark.parametrize("error", list(all_errors()))
 def test_every_error_has_a_status_a_type_and_a_docstring(error: type[APIError]) -> None:
     assert 400 <= error.status < 600
     assert error.type.endswith("_error")
     assert error.__doc__
 
 
-@pytest.mark.parametrize("error", all_errors())
+@pytest.mark.parametrize("error", list(all_errors()))
 def test_the_client_s_mistakes_and_the_server_s_faults_are_told_apart(error: type[APIError]) -> None:
     assert (error.status >= 500) == (error.type == "server_error")

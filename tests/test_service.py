@@ -123,6 +123,15 @@ async def test_a_finished_request_leaves_one_line_with_counts_and_durations() ->
     ]
 
 
+async def test_an_answer_that_was_whole_when_its_reader_left_is_no_cancellation() -> None:
+    harness = Harness()
+    chunks = harness.service.stream(request(StreamOptions(include_usage=True)))
+    while (await anext(chunks)).choices:
+        pass
+    await chunks.aclose()
+    assert [("completed", 5)] == [(record.outcome, record.completion_tokens) for record in harness.records]
+
+
 async def test_a_failed_request_leaves_one_line_with_its_error() -> None:
     harness = Harness([*says("a"), ServiceUnavailableError("died")])
     with pytest.raises(ServiceUnavailableError):

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 
 class APIError(Exception):
-    """An error that a client may see. ``param`` is a path such as ``messages[0].role``; ``code`` is a string or None."""
+    """An error that a client may see. ``param`` is a path such as ``messages[0].role``."""
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"

@@ -2,7 +2,7 @@ import itertools
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.assembly.assembler import Assembler, AssemblyOptions, ChunkHeader, Step
@@ -248,6 +248,7 @@ def visible(completion: ChatCompletion) -> list[bytes]:
     return found
 
 
+@settings(deadline=None)
 @given(options, answers, answers, st.data())
 def test_any_grouping_and_interleaving_gives_the_same_message(
     options: AssemblyOptions, one: list[int], two: list[int], data: st.DataObject
@@ -268,6 +269,7 @@ def split(data: st.DataObject, ids: list[int], index: int) -> list[StreamEvent]:
     return [tokens(*ids[start:end], index=index) for start, end in itertools.pairwise([0, *at, len(ids)])]
 
 
+@settings(deadline=None)
 @given(options, answers)
 def test_the_visible_text_does_not_depend_on_logprobs(options: AssemblyOptions, ids: list[int]) -> None:
     events: list[StreamEvent] = [tokens(*ids), finished(completion=1), finished(index=1)]
@@ -276,6 +278,7 @@ def test_the_visible_text_does_not_depend_on_logprobs(options: AssemblyOptions, 
     assert with_logprobs.choices[0].message == answer(PIECES, plain, *events).choices[0].message
 
 
+@settings(deadline=None)
 @given(options, answers)
 def test_the_role_comes_once_and_each_choice_ends_once(options: AssemblyOptions, ids: list[int]) -> None:
     chunks, _ = push_all(assembler(PIECES, options), [tokens(*ids), finished(), finished(index=1)])

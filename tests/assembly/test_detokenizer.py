@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.assembly.detokenizer import Detokenizer
@@ -6,6 +6,7 @@ from antiphon.assembly.detokenizer import Detokenizer
 pieces = st.lists(st.binary(max_size=5) | st.text(max_size=3).map(str.encode))
 
 
+@settings(deadline=None)
 @given(pieces)
 def test_any_split_of_any_bytes_gives_the_text_of_the_whole(tokens: list[bytes]) -> None:
     detokenizer = Detokenizer()

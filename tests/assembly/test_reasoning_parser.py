@@ -1,7 +1,7 @@
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.assembly.reasoning_parser import LEADING_SPACE, ReasoningParser
@@ -47,6 +47,7 @@ def naive(answer: bytes, *, opened: bool) -> tuple[bytes, bytes]:
 fragments = st.sampled_from([b"<think>", b"</think>", b"\n", b" ", b"<", b"</th", b"ink>", b"a", "é".encode()])
 
 
+@settings(deadline=None)
 @given(st.lists(fragments, max_size=10).map(b"".join), st.lists(st.integers(0, 60)), st.booleans())
 def test_any_chunking_splits_as_the_whole_text_does(answer: bytes, at: list[int], opened: bool) -> None:  # noqa: FBT001
     bounds = [0, *sorted(min(position, len(answer)) for position in at), len(answer)]

@@ -1,7 +1,7 @@
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.assembly.stop_strings import StopStrings
@@ -35,18 +35,21 @@ def run(stop: list[str], pieces: list[bytes]) -> tuple[bytes, bool]:
     return released + strings.flush(), False
 
 
+@settings(deadline=None)
 @given(stops, st.text("abé€", max_size=20), st.lists(st.integers(0, 50)))
 def test_any_chunking_ends_where_trying_every_end_does(stop: list[str], text: str, at: list[int]) -> None:
     expected, matched = cut(stop, text)
     assert (expected.encode(), matched) == run(stop, split(text.encode(), at))
 
 
+@settings(deadline=None)
 @given(stops, st.text("abé€", max_size=20))
 def test_no_stop_string_is_ever_let_through(stop: list[str], text: str) -> None:
     released, _ = run(stop, [text.encode()])
     assert not [pattern for pattern in stop if pattern in released.decode()]
 
 
+@settings(deadline=None)
 @given(stops, st.text("abé€", max_size=12), st.lists(st.integers(0, 30)))
 def test_only_what_could_become_a_stop_string_is_held(stop: list[str], text: str, at: list[int]) -> None:
     strings = StopStrings(stop)
@@ -62,6 +65,7 @@ def test_only_what_could_become_a_stop_string_is_held(stop: list[str], text: str
         assert len(seen) - longest == len(released)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=30), st.lists(st.integers(0, 30)))
 def test_malformed_bytes_pass_unchanged(data: bytes, at: list[int]) -> None:
     pieces = split(data, at)

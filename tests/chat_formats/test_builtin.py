@@ -20,7 +20,10 @@ def test_every_marker_text_gives_its_markers(text: str, markers: ReasoningMarker
     ("expected", "template"),
     [
         (ChatFormat("hermes"), "<|im_start|>system … within <tool_call></tool_call> tags"),
-        (ChatFormat("hermes", ReasoningMarkers("<think>", "</think>")), "<|im_start|> <tool_call> {% if '</think>' in c"),
+        (
+            ChatFormat("hermes", ReasoningMarkers("<think>", "</think>")),
+            "<|im_start|> <tool_call> {% if '</think>' in c",
+        ),
         (ChatFormat("qwen3-coder"), "<|im_start|> <tool_call>\n<function=name>\n<parameter=p>"),
         (ChatFormat("mistral", ReasoningMarkers("[THINK]", "[/THINK]")), "[SYSTEM_PROMPT] [TOOL_CALLS] [THINK]"),
         (ChatFormat("llama"), "<|start_header_id|>ipython<|end_header_id|> <|python_tag|>"),

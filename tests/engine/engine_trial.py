@@ -136,8 +136,9 @@ class Trial:
             assert (alone, reason) == (tokens, end.reason)
         assert len(asked.prompt_ids) == end.prompt_tokens
         assert len(tokens) + (end.reason == "stop") == end.completion_tokens
-        started = self.started.get(asked.request_id)
-        assert end.cached_tokens == (started.cached_tokens if started else 0) < len(asked.prompt_ids)
+        cached = self.started[asked.request_id].cached_tokens if asked.request_id in self.started else 0
+        assert cached < len(asked.prompt_ids)
+        assert end.cached_tokens == cached or (end.reason == "abort" and end.cached_tokens == 0)
 
     def _check_batch(self, decoding: dict[Sequence, int]) -> None:
         """A step is bounded, prompts more so beside streams, and no stream is passed over unless it is preempted."""

@@ -41,10 +41,8 @@ class FakeMemory:
         self.n_seq_ids = n_seq_ids
         self.sequences: dict[int, dict[int, Cell]] = {}
         """Cells by sequence id and position."""
-
-    @property
-    def cells(self) -> set[Cell]:
-        return {cell for held in self.sequences.values() for cell in held.values()}
+        self.cells: set[Cell] = set()
+        """Every cell that is not free."""
 
     def held(self, seq_id: int) -> dict[int, Cell]:
         assert 0 <= seq_id < self.n_seq_ids, seq_id
@@ -62,12 +60,16 @@ class FakeMemory:
 
     def seq_rm(self, seq_id: int, start: int, end: int) -> None:
         for position in [position for position in self.held(seq_id) if start <= position < end]:
-            self.held(seq_id).pop(position).seq_ids.remove(seq_id)
+            cell = self.held(seq_id).pop(position)
+            cell.seq_ids.remove(seq_id)
+            if not cell.seq_ids:
+                self.cells.remove(cell)
 
     def write(self, seq_id: int, position: int, token: int) -> None:
         held = self.held(seq_id)
         assert len(held) == position, f"sequence {seq_id} holds {len(held)} tokens; the next position is not {position}"
         held[position] = Cell(token, position, seq_id)
+        self.cells.add(held[position])
 
 
 class FakeModel(FakeMemory):
@@ -137,8 +139,7 @@ def assert_agrees(cache: KVCache, memory: FakeMemory, held: dict[Lease, list[int
         assert dict(enumerate(tokens)) == memory.tokens(lease.seq_id)
     for node in cache._tree.nodes():
         assert dict(enumerate(node.tokens, node.start)) == memory.tokens(node.seq_id)
-    for seq_id in cache._free_ids:
-        assert not memory.tokens(seq_id)
+    assert not {seq_id for seq_id, cells in memory.sequences.items() if cells} & set(cache._free_ids)
     assert_salts_are_apart(cache, memory)
 
 

@@ -1,10 +1,11 @@
 """A core without a model: what each request does is written in it, so that the process boundary can be tested alone.
 
-A choice of a request gains one token per step, ``prompt_ids`` over and over, up to ``max_tokens``. The first prompt id may
-be one of the marks below instead. How loading goes and how long a step takes stands in ``options.model_path``, see
+A choice of a request gains one token per step, ``prompt_ids`` over and over, up to ``max_tokens``. The first prompt id
+may be one of the marks below instead. How loading goes and how long a step takes stands in ``options.model_path``, see
 :class:`Script`.
 """
 
+import asyncio
 import os
 import sys
 import time
@@ -209,3 +210,10 @@ def request(request_id: str, *prompt_ids: int, max_tokens: int = 3, n: int = 1) 
         sampling=SamplingParams(max_tokens=max_tokens),
         n=n,
     )
+
+
+async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+    """Wait until what other processes and threads bring about has come about."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - nothing signals it
+            await asyncio.sleep(0.005)

@@ -1,7 +1,6 @@
 """Both ends of the channels, in one process."""
 
 import asyncio
-import os
 import stat
 import threading
 from collections.abc import AsyncIterator
@@ -13,7 +12,7 @@ import zmq
 
 from antiphon.engine.channel import HIGH_WATER_MARK, Address, PairChannel, PairServer, QueueChannel
 from antiphon.engine.interface import Abort, EngineStats, FromWorker, Shutdown, Started, TokenEvent
-from tests.engine.scripted_core import Script, ScriptedCore, request
+from tests.engine.scripted_core import Script, ScriptedCore, request, until
 
 pytestmark = pytest.mark.anyio
 
@@ -28,9 +27,7 @@ class Pair:
         self.channel = PairChannel(self.server.address)
 
     async def until_heard(self, n: int) -> list[FromWorker]:
-        async with asyncio.timeout(10):
-            while sum(map(len, self.heard)) < n:
-                await asyncio.sleep(0.005)
+        await until(lambda: sum(map(len, self.heard)) >= n)
         return [message for messages in self.heard for message in messages]
 
 
@@ -50,6 +47,10 @@ def token(token_id: int) -> TokenEvent:
 
 def stats() -> EngineStats:
     return ScriptedCore(Script().options()).stats()
+
+
+def files(directory: Path) -> list[Path]:
+    return list(directory.iterdir())
 
 
 async def test_commands_and_events_arrive_as_they_were_sent(tmp_path: Path) -> None:
@@ -110,7 +111,7 @@ async def test_what_was_kept_leaves_while_the_worker_idles(tmp_path: Path) -> No
 
 async def test_only_this_user_can_reach_the_socket(tmp_path: Path) -> None:
     async with connected(tmp_path) as pair:
-        (directory,) = tmp_path.iterdir()
+        (directory,) = files(tmp_path)
         assert 0o700 == stat.S_IMODE(directory.stat().st_mode)
         assert pair.server.address.endpoint == f"ipc://{directory}/worker"
 
@@ -119,13 +120,13 @@ async def test_no_file_is_left_once_the_worker_has_spoken(tmp_path: Path) -> Non
     async with connected(tmp_path) as pair:
         pair.channel.send([stats()])
         await pair.until_heard(1)
-        assert [] == list(tmp_path.iterdir())
+        assert [] == files(tmp_path)
 
 
 async def test_no_file_is_left_when_the_worker_never_spoke(tmp_path: Path) -> None:
     async with connected(tmp_path):
         pass
-    assert [] == list(tmp_path.iterdir())
+    assert [] == files(tmp_path)
 
 
 async def test_a_long_path_becomes_a_loopback_port_with_a_key(tmp_path: Path) -> None:
@@ -153,9 +154,7 @@ async def test_who_does_not_know_the_key_is_not_heard(tmp_path: Path) -> None:
     try:
         for number, sender in enumerate([*strangers, channel]):
             sender.send([token(number)])
-        async with asyncio.timeout(10):
-            while not heard:
-                await asyncio.sleep(0.005)
+        await until(lambda: heard)
         assert [[token(2)]] == heard
     finally:
         for sender in strangers:
@@ -168,9 +167,7 @@ async def test_who_does_not_know_the_key_is_not_heard(tmp_path: Path) -> None:
 async def test_what_cannot_be_read_breaks_the_channel(tmp_path: Path) -> None:
     async with connected(tmp_path) as pair:
         pair.channel._socket.send(b"\xc1")
-        async with asyncio.timeout(10):
-            while not pair.broken:
-                await asyncio.sleep(0.005)
+        await until(lambda: pair.broken)
         assert "cannot be read" in pair.broken[0]
         assert [] == pair.heard
 
@@ -183,11 +180,11 @@ async def test_a_directory_that_is_missing_is_an_error_of_the_system(tmp_path: P
 async def test_closing_leaves_no_descriptor(tmp_path: Path) -> None:
     async with connected(tmp_path):
         pass
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the listing itself holds one in both
+    before = len(files(Path("/proc/self/fd")))
     for _ in range(5):
         async with connected(tmp_path):
             pass
-    assert before == len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    assert before == len(files(Path("/proc/self/fd")))
 
 
 async def test_a_queue_hands_over_on_the_loop_of_the_client() -> None:

@@ -20,7 +20,7 @@ from antiphon.engine.interface import Finished, GenerateRequest, Started, Stream
 from antiphon.engine.launcher import ProcessWorker
 from antiphon.engine.supervisor import Timeouts
 from antiphon.errors import APIError, RateLimitError, ServiceUnavailableError
-from tests.engine.scripted_core import ABORT_PROCESS, RAISE_IN_STEP, REFUSE, SLEEP, Script, request
+from tests.engine.scripted_core import ABORT_PROCESS, RAISE_IN_STEP, REFUSE, SLEEP, Script, request, until
 
 pytestmark = pytest.mark.anyio
 
@@ -67,17 +67,31 @@ async def collect(client: EngineClient, generate: GenerateRequest) -> list[Strea
 
 async def idle(client: EngineClient) -> None:
     """Wait until client and worker hold nothing."""
-    async with asyncio.timeout(30):
-        while client._streams or client._unstarted or client._arriving:
-            await asyncio.sleep(0.005)
-        while client.stats is None or client.stats.running or client.stats.waiting:
-            await asyncio.sleep(0.005)
+    await until(lambda: not (client._streams or client._unstarted or client._arriving))
+    await until(lambda: client.stats and not client.stats.running and not client.stats.waiting)
 
 
 def process_id(client: EngineClient) -> int:
     worker = client._supervisor._worker
     assert isinstance(worker, ProcessWorker)
     return worker._process.pid
+
+
+async def signal_while_streaming(client: EngineClient, number: signal.Signals) -> None:
+    """Send the worker a signal after the third event of a stream, and go on reading."""
+    n = 0
+    async for _ in client.generate(request("a", max_tokens=ENDLESS)):
+        n += 1
+        if n == 3:
+            os.kill(process_id(client), number)
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def exists(path: str) -> bool:
+    return Path(path).exists()
 
 
 def reasons(events: list[StreamEvent]) -> list[tuple[int, str]]:
@@ -135,9 +149,7 @@ async def test_closing_a_stream_aborts_its_request(transport: Transport, taken: 
 async def test_cancelling_a_consumer_that_waits_aborts_its_request(transport: Transport) -> None:
     async with running(transport, SLOW) as client:
         task = asyncio.create_task(collect(client, request("a", max_tokens=ENDLESS)))
-        async with asyncio.timeout(10):
-            while "a" in client._unstarted or not client._streams:
-                await asyncio.sleep(0.005)
+        await until(lambda: client._streams and not client._unstarted)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -157,9 +169,7 @@ async def test_cancelling_before_the_request_has_started_aborts_it(transport: Tr
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        async with asyncio.timeout(10):
-            while client._unstarted:
-                await asyncio.sleep(0.005)
+        await until(lambda: not client._unstarted)
 
 
 async def test_a_stream_that_was_never_begun_costs_nothing(transport: Transport) -> None:
@@ -201,8 +211,7 @@ async def test_a_failed_step_ends_all_and_the_next_request_succeeds(transport: T
         assert [(0, "error"), (1, "error")] == reasons(await bystander)
         assert isinstance(failed[-1], Finished)
         assert "The engine failed: the step failed" == failed[-1].message
-        while client.restarts == 0:
-            await asyncio.sleep(0.005)
+        await until(lambda: client.restarts)
         assert [(0, "length")] == reasons(await collect(client, request("next")))
         assert 1 == client.restarts
 
@@ -218,7 +227,7 @@ async def test_a_model_that_cannot_be_loaded_is_an_error_of_start(transport: Tra
 
 async def test_a_process_that_dies_while_it_loads_is_an_error_with_its_last_lines() -> None:
     client = EngineClient(Script(load="abort").options(), core_factory=FACTORY)
-    with pytest.raises(ServiceUnavailableError, match="(?s)SIGABRT.*out of memory, says the library"):
+    with pytest.raises(ServiceUnavailableError, match=r"(?s)SIGABRT.*out of memory, says the library"):
         await client.start()
 
 
@@ -243,18 +252,14 @@ async def test_closing_leaves_no_task_no_process_no_file(transport: Transport) -
     assert before == asyncio.all_tasks()
     if isinstance(worker, ProcessWorker):
         assert worker._process.returncode == 0
-        assert not Path(worker._channel._directory).exists()
+        assert not exists(worker._channel._directory)
         assert not worker._waiter.is_alive()
 
 
 async def test_killing_the_worker_fails_what_is_in_flight_and_nothing_else() -> None:
     async with running("process", SLOW) as client:
-        events: list[StreamEvent] = []
         with pytest.raises(ServiceUnavailableError, match="killed by SIGKILL") as failure:
-            async for event in client.generate(request("a", max_tokens=ENDLESS)):
-                events.append(event)
-                if len(events) == 3:
-                    os.kill(process_id(client), signal.SIGKILL)
+            await signal_while_streaming(client, signal.SIGKILL)
         assert 1 == failure.value.retry_after
         assert [(0, "length")] == reasons(await collect(client, request("next")))
         assert 1 == client.restarts
@@ -276,9 +281,7 @@ async def test_an_abort_inside_a_step_fails_what_is_in_flight() -> None:
 async def test_a_stopped_worker_is_found_by_its_silence() -> None:
     async with running("process", SLOW, timeouts=Timeouts(heartbeat=1.0)) as client:
         with pytest.raises(ServiceUnavailableError, match="nothing was heard"):
-            async for event in client.generate(request("a", max_tokens=ENDLESS)):
-                if isinstance(event, Started):
-                    os.kill(process_id(client), signal.SIGSTOP)
+            await signal_while_streaming(client, signal.SIGSTOP)
         assert [(0, "length")] == reasons(await collect(client, request("next")))
 
 
@@ -298,18 +301,20 @@ async def test_a_step_that_hangs_is_found_by_its_silence(transport: Transport) -
 async def test_requests_that_wait_for_a_restart_are_bounded() -> None:
     async with running("process", max_waiting=2, timeouts=Timeouts(restart_grace=0.2)) as client:
         held = asyncio.Event()
-        client._supervisor._sleep = lambda _: held.wait()
+
+        async def hold(_: float) -> None:
+            await held.wait()
+
+        client._supervisor._sleep = hold
         os.kill(process_id(client), signal.SIGKILL)
-        while client.ready:
-            await asyncio.sleep(0.005)
+        await until(lambda: not client.ready)
         outcomes = await asyncio.gather(*(collect(client, request(f"r{i}")) for i in range(3)), return_exceptions=True)
         assert [RateLimitError, ServiceUnavailableError, ServiceUnavailableError] == sorted(
             (type(outcome) for outcome in outcomes), key=lambda kind: kind.__name__
         )
         assert 0 == client._arriving
         held.set()
-        while not client.ready:
-            await asyncio.sleep(0.005)
+        await until(lambda: client.ready)
         assert [(0, "length")] == reasons(await collect(client, request("next")))
 
 
@@ -333,11 +338,10 @@ async def test_many_requests_with_random_cancels_leave_nothing(transport: Transp
 async def test_restarts_leak_no_descriptor() -> None:
     async with running("process", timeouts=Timeouts(stable=0.0)) as client:
         counts = []
-        for n in range(20):
+        for _ in range(20):
             os.kill(process_id(client), signal.SIGKILL)
-            while client.restarts <= n or not client.ready:
-                await asyncio.sleep(0.005)
-            counts.append(len(list(Path("/proc/self/fd").iterdir())))
+            await until(lambda: client.restarts > len(counts) and client.ready)
+            counts.append(descriptors())
         assert min(counts) == counts[-1]
 
 

@@ -141,10 +141,10 @@ def test_askers_of_one_prefix_compute_it_once(askers: int) -> None:
 @pytest.mark.parametrize("batched", [16, 64, 512])
 def test_choices_prefill_once(batched: int) -> None:
     trial = Trial(1024, max_num_batched_tokens=batched, eog_ids=frozenset())
-    trial.add(request("a", text(1, 40), n=4, temperature=1.0, max_tokens=2))
+    trial.add(request("a", text(1, 40), n=4, temperature=1.0, max_tokens=6))
     trial.run()
     trial.check_end()
-    assert 40 + 3 * 1 + 4 * 1 == sum(len(batch) for batch in trial.model.batches)
+    assert 40 + 3 * 1 + 4 * 5 == sum(len(batch) for batch in trial.model.batches)
     assert 4 == len({tuple(trial.tokens["a", index]) for index in range(4)})
     assert 0 == trial.finished["a", 3].cached_tokens
 

@@ -21,10 +21,13 @@ from antiphon.engine.interface import (
 )
 from antiphon.engine.launcher import ProcessWorker
 from antiphon.errors import ServiceUnavailableError
+from tests.engine.scripted_core import until
 
 pytestmark = pytest.mark.anyio
 
 PROMPT = list(range(100, 140))
+END_OF_TURN = 2
+"""The bundled model's <|im_end|>: banned, so that answers are as long as they may be."""
 
 
 @asynccontextmanager
@@ -39,7 +42,7 @@ async def running(path: Path) -> AsyncIterator[EngineClient]:
 
 
 def request(request_id: str, *, max_tokens: int, n: int = 1) -> GenerateRequest:
-    sampling = SamplingParams(temperature=0.0, max_tokens=max_tokens, ignore_eos=True)
+    sampling = SamplingParams(temperature=0.0, max_tokens=max_tokens, logit_bias={END_OF_TURN: -100.0})
     return GenerateRequest(request_id=request_id, prompt_ids=PROMPT, sampling=sampling, n=n)
 
 
@@ -66,14 +69,19 @@ async def test_it_generates_and_remembers_the_prefix(smollm2_path: Path) -> None
         assert 0 < again[0].cached_tokens < len(PROMPT)
 
 
+async def kill_while_streaming(client: EngineClient) -> None:
+    worker = client._supervisor._worker
+    assert isinstance(worker, ProcessWorker)
+    async for event in client.generate(request("a", max_tokens=900)):
+        if isinstance(event, TokenEvent):
+            os.kill(worker._process.pid, signal.SIGKILL)
+
+
 async def test_killing_it_during_a_stream_fails_the_stream_and_the_next_request_succeeds(smollm2_path: Path) -> None:
     async with running(smollm2_path) as client:
         before = token_ids(await collect(client, request("before", max_tokens=4)))
         with pytest.raises(ServiceUnavailableError, match="killed by SIGKILL"):
-            async for event in client.generate(request("a", max_tokens=900)):
-                worker = client._supervisor._worker
-                if isinstance(event, TokenEvent) and isinstance(worker, ProcessWorker):
-                    os.kill(worker._process.pid, signal.SIGKILL)
+            await kill_while_streaming(client)
         assert before == token_ids(await collect(client, request("after", max_tokens=4)))
         assert 1 == client.restarts
 
@@ -84,8 +92,8 @@ async def test_closing_a_stream_frees_its_cells(smollm2_path: Path) -> None:
             async for event in events:
                 if isinstance(event, TokenEvent):
                     break
-        while client.stats is None or client.stats.running or client.stats.steps == 0:
-            await asyncio.sleep(0.01)
+        await until(lambda: client.stats and client.stats.steps and not client.stats.running)
+        assert client.stats is not None
         assert 0 == client.stats.waiting
         assert client.stats.kv_cells_used == client.stats.kv_cells_cached
 

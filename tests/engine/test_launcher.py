@@ -12,7 +12,7 @@ import pytest
 from antiphon.engine.interface import EngineStats, FromWorker, LoadFailed, Ready, Shutdown
 from antiphon.engine.launcher import MAX_LINE, OUTPUT_LINES, Output, ProcessWorker, ThreadWorker, WorkerExit
 from antiphon.engine.worker import EXIT_LOAD_FAILED, EXIT_SHUTDOWN, EXIT_STEP_FAILED
-from tests.engine.scripted_core import ABORT_PROCESS, RAISE_IN_STEP, SLEEP, Script, request
+from tests.engine.scripted_core import ABORT_PROCESS, RAISE_IN_STEP, SLEEP, Script, request, until
 
 pytestmark = pytest.mark.anyio
 
@@ -28,9 +28,7 @@ class Heard:
         self.worker: ProcessWorker | ThreadWorker
 
     async def until(self, kind: type[FromWorker]) -> None:
-        async with asyncio.timeout(30):
-            while not any(isinstance(message, kind) for message in self.messages):
-                await asyncio.sleep(0.005)
+        await until(lambda: any(isinstance(message, kind) for message in self.messages))
 
     async def end(self) -> WorkerExit:
         async with asyncio.timeout(30):
@@ -48,6 +46,10 @@ async def launched(
         yield heard
     finally:
         heard.worker.close()
+
+
+def standard_input(pid: int) -> Path:
+    return Path(f"/proc/{pid}/fd/0").readlink()
 
 
 @BOTH
@@ -137,7 +139,7 @@ async def test_standard_input_is_empty_for_the_model() -> None:
     async with launched(ProcessWorker) as heard:
         await heard.until(Ready)
         assert isinstance(heard.worker, ProcessWorker)
-        assert Path("/dev/null") == Path(f"/proc/{heard.worker._process.pid}/fd/0").readlink()
+        assert Path(os.devnull) == standard_input(heard.worker._process.pid)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ async def test_output_keeps_the_last_lines_and_splits_long_ones() -> None:
         assert ("x" * (MAX_LINE + 1),) == output.last_lines
         os.write(theirs, b"y" * (2 * MAX_LINE + 1))
         output.read()
-        assert ("y" * MAX_LINE, "y" * MAX_LINE, "y") == output.last_lines[1:]
+        assert ["y" * MAX_LINE, "y" * MAX_LINE, "y"] == list(output.last_lines)[1:]
         os.write(theirs, b"".join(b"%d\n" % number for number in range(100)))
         os.close(theirs)
         output.read()

@@ -19,7 +19,7 @@ from antiphon.engine.interface import (
 from antiphon.engine.launcher import WorkerExit
 from antiphon.engine.supervisor import Backoff, Supervisor, Timeouts
 from antiphon.errors import ServiceUnavailableError
-from tests.engine.scripted_core import Script, ScriptedCore, model_info
+from tests.engine.scripted_core import Script, ScriptedCore, model_info, until
 
 pytestmark = pytest.mark.anyio
 
@@ -92,9 +92,7 @@ class World:
 
     async def worker(self, n: int) -> FakeWorker:
         """The ``n``-th worker, once it has been started."""
-        async with asyncio.timeout(5):
-            while len(self.workers) < n:
-                await asyncio.sleep(0)
+        await until(lambda: len(self.workers) >= n)
         return self.workers[-1]
 
     async def ready(self, n: int = 1) -> FakeWorker:
@@ -111,7 +109,6 @@ class World:
 
 async def test_start_returns_what_the_worker_says_of_its_model() -> None:
     world = World()
-    assert not world.supervisor.ready
     await world.started()
     assert world.supervisor.ready
     assert INFO == world.supervisor.info
@@ -134,7 +131,7 @@ async def test_start_raises_how_the_worker_ended_and_its_last_lines() -> None:
     world = World()
     start = asyncio.create_task(world.supervisor.start())
     (await world.worker(1)).end(-6, "out of memory")
-    with pytest.raises(ServiceUnavailableError, match="killed by SIGABRT\nout of memory"):
+    with pytest.raises(ServiceUnavailableError, match=r"killed by SIGABRT\nout of memory"):
         await start
 
 
@@ -165,7 +162,7 @@ async def test_the_last_events_are_heard_before_the_loss_is_told() -> None:
 async def test_start_raises_when_no_worker_can_be_started() -> None:
     world = World()
 
-    def fail(deliver: Deliver) -> FakeWorker:
+    def fail(_: Deliver) -> FakeWorker:
         raise OSError(24, "Too many open files")
 
     world.launch = fail
@@ -242,9 +239,7 @@ async def test_what_has_arrived_counts_before_silence_is_judged() -> None:
     worker = await world.started()
     worker.late = [ScriptedCore(Script().options()).stats()]
     world.now += 1.0
-    async with asyncio.timeout(5):
-        while worker.late:
-            await asyncio.sleep(0.005)
+    await until(lambda: not worker.late)
     assert not worker.exited.done()
     assert world.supervisor.stats is not None
     await world.supervisor.close()
@@ -258,7 +253,7 @@ async def test_loading_has_a_limit_of_its_own() -> None:
     await asyncio.sleep(0.03)
     assert not start.done()
     world.now += 0.01
-    with pytest.raises(ServiceUnavailableError, match="nothing was heard from the engine for 0.02 s"):
+    with pytest.raises(ServiceUnavailableError, match=r"nothing was heard from the engine for 0\.02 s"):
         await start
 
 

@@ -187,7 +187,7 @@ def test_the_process_ends_when_its_parent_is_another(tmp_path: Path) -> None:
         parent_pid=0,
         import_path=sys.path,
     )
-    ended = subprocess.run(  # noqa: S603 - our own module
+    ended = subprocess.run(
         [sys.executable, "-m", "antiphon.engine.worker"], input=msgspec.json.encode(settings), check=False, timeout=60
     )
     assert EXIT_ORPHANED == ended.returncode

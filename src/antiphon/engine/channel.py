@@ -210,7 +210,7 @@ class PairChannel:
             self._unsent, self._unsent_stats = [], []
 
     def _has_room(self) -> bool:
-        return bool(self._socket.get(zmq.EVENTS) & zmq.POLLOUT)
+        return bool(self._socket.poll(0, zmq.POLLOUT))
 
 
 class QueueChannel:

@@ -2,8 +2,8 @@
 
 ``python -m antiphon.engine.worker`` reads its settings as one JSON document from standard input. It ends when it is
 told to (:class:`Shutdown`), when a step fails (everything in flight finishes with ``error`` first), when the model
-cannot be loaded, and when its parent dies. SIGINT and SIGTERM reach the whole process group or service; the API process drains
-then and still needs its worker, so they are ignored here.
+cannot be loaded, and when its parent dies. SIGINT and SIGTERM reach the whole process group or service; the API process
+drains then and still needs its worker, so they are ignored here.
 """
 
 import ctypes

@@ -162,8 +162,9 @@ def _instruct(turns: list[Turn], instructions: str) -> list[Turn]:
 
 
 def _labelled(turn: Turn, capabilities: Capabilities) -> Turn:
-    free = capabilities.consecutive and capabilities.late_system
-    if turn.name is None or turn.role == "tool" or (free and turn.role in capabilities.names):
+    """A name can stay a name only where its message will not be joined with another."""
+    apart = capabilities.consecutive and capabilities.system and capabilities.late_system
+    if turn.name is None or turn.role == "tool" or (apart and turn.role in capabilities.names):
         return turn
     return replace(turn, text=f"{turn.name}: {turn.text}", name=None)
 

@@ -169,4 +169,4 @@ def _alphabet(texts: list[str]) -> list[str]:
 
 def _valid(text: str) -> str:
     """Return the text without lone surrogates, which no UTF-8 contains."""
-    return _SHADOWED.sub("\ufffd", text)
+    return _SHADOWED.sub(lambda match: "\ufffd" * len(match[0]), text)

@@ -1,0 +1,79 @@
+"""Every effort and verbosity has an effect, or is refused by name."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from antiphon.chat_formats.base import ReasoningMarkers
+from antiphon.errors import InvalidRequestError
+from antiphon.protocol.messages import UserMessage
+from antiphon.protocol.requests import CreateChatCompletion
+from antiphon.rendering.capabilities import EFFORTS, Capabilities, Switch
+from antiphon.rendering.chat_template import CHATML, ChatTemplate
+from antiphon.rendering.instructions import EFFORT_SENTENCES, Instructions, instructions
+
+THINK = ReasoningMarkers("<think>", "</think>")
+SWITCH = Switch("enable_thinking", on=True, off=False)
+PLAIN = ChatTemplate(CHATML, "", "").capabilities
+
+
+def asked(capabilities: Capabilities = PLAIN, reasoning: ReasoningMarkers | None = None, **fields: Any) -> Instructions:  # noqa: ANN401
+    request = CreateChatCompletion(model="m", messages=[UserMessage(content="Hi")], **fields)
+    return instructions(request, capabilities, reasoning)
+
+
+def test_nothing_asked_adds_nothing() -> None:
+    assert Instructions() == asked()
+    assert Instructions() == asked(replace(PLAIN, switch=SWITCH), THINK)
+
+
+@pytest.mark.parametrize("effort", EFFORTS)
+def test_a_model_that_does_not_reason_is_told(effort: str) -> None:
+    assert Instructions(text=EFFORT_SENTENCES[effort]) == asked(reasoning_effort=effort)
+
+
+def test_a_template_with_the_variable_gets_the_value() -> None:
+    capabilities = replace(PLAIN, effort_variable="thinking_effort", efforts={"none": "no_think", "low": "low"})
+    assert Instructions(variables={"thinking_effort": "low"}) == asked(capabilities, THINK, reasoning_effort="low")
+    assert Instructions(variables={"thinking_effort": "no_think"}) == asked(capabilities, reasoning_effort="none")
+
+
+def test_a_value_that_the_template_refuses_is_refused_by_name() -> None:
+    capabilities = replace(PLAIN, effort_variable="reasoning_effort", efforts={"low": "low", "high": "high"})
+    with pytest.raises(InvalidRequestError, match=r"'max'.*'low', 'high'") as caught:
+        asked(capabilities, reasoning_effort="max")
+    assert (caught.value.param, caught.value.code) == ("reasoning_effort", "unsupported_value")
+
+
+def test_a_switch_is_off_for_none_and_on_for_the_rest() -> None:
+    capabilities = replace(PLAIN, switch=SWITCH)
+    assert Instructions(variables={"enable_thinking": False}) == asked(capabilities, THINK, reasoning_effort="none")
+    assert Instructions(variables={"enable_thinking": True}, text=EFFORT_SENTENCES["low"]) == asked(
+        capabilities, THINK, reasoning_effort="low"
+    )
+
+
+def test_a_switch_and_a_variable() -> None:
+    capabilities = replace(PLAIN, switch=SWITCH, effort_variable="reasoning_effort", efforts={"max": "max"})
+    assert Instructions(variables={"enable_thinking": True, "reasoning_effort": "max"}) == asked(
+        capabilities, reasoning_effort="max"
+    )
+    assert Instructions(variables={"enable_thinking": False}) == asked(capabilities, reasoning_effort="none")
+
+
+def test_a_model_that_always_reasons_finds_its_reasoning_closed() -> None:
+    assert Instructions(closes_reasoning=True) == asked(PLAIN, THINK, reasoning_effort="none")
+    assert Instructions(text=EFFORT_SENTENCES["high"]) == asked(PLAIN, THINK, reasoning_effort="high")
+
+
+def test_verbosity() -> None:
+    assert Instructions(text="Keep the answer short.") == asked(verbosity="low")
+    assert Instructions(variables={"verbosity": "high"}) == asked(replace(PLAIN, verbosity=True), verbosity="high")
+
+
+def test_both() -> None:
+    both = asked(reasoning_effort="low", verbosity="high")
+    assert both.text == "Reason briefly before you answer. Give a long and detailed answer."
+    closed = asked(PLAIN, THINK, reasoning_effort="none", verbosity="low")
+    assert Instructions(text="Keep the answer short.", closes_reasoning=True) == closed

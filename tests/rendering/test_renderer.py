@@ -1,0 +1,245 @@
+"""A request becomes a GenerateRequest: prompt, defaults, budget, tiers; and with the bundled model's own tokenizer."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from antiphon.chat_formats.base import ChatFormat, ReasoningMarkers
+from antiphon.chat_formats.builtin import recognise
+from antiphon.engine.interface import SamplingParams
+from antiphon.engine.tokenizer import Tokenizer
+from antiphon.errors import InvalidRequestError
+from antiphon.protocol.requests import CreateChatCompletion, decode_request
+from antiphon.rendering.chat_template import CHATML, ChatTemplate
+from antiphon.rendering.renderer import Renderer, Rendering
+from tests.rendering.byte_vocabulary import ByteVocabulary
+
+THINK = ChatFormat("hermes", ReasoningMarkers("<think>", "</think>"))
+VOCABULARY = ByteVocabulary()
+TEMPLATE = ChatTemplate(CHATML, "", "")
+OPENING = ChatTemplate(CHATML + "{{ '<think>\\n' }}", "", "")
+PROMPT = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+LENGTH = len(VOCABULARY.encode(PROMPT, parse_special=True))
+CONTEXT = 512
+
+
+def request(**fields: Any) -> CreateChatCompletion:  # noqa: ANN401 (JSON)
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], **fields}
+    return decode_request(json.dumps(body).encode())
+
+
+def rendering(
+    template: ChatTemplate = TEMPLATE,
+    chat_format: ChatFormat = THINK,
+    context: int = CONTEXT,
+    salt: str = "",
+    **fields: Any,  # noqa: ANN401 (JSON)
+) -> Rendering:
+    return Renderer(VOCABULARY, template, chat_format, context).render(request(**fields), "req", salt)
+
+
+def prompt(template: ChatTemplate = TEMPLATE, **fields: Any) -> str:  # noqa: ANN401 (JSON)
+    return VOCABULARY.decode(rendering(template, **fields).generate.prompt_ids)
+
+
+def refusal(**fields: Any) -> InvalidRequestError:  # noqa: ANN401 (JSON)
+    with pytest.raises(InvalidRequestError) as caught:
+        rendering(**fields)
+    return caught.value
+
+
+def test_defaults() -> None:
+    result = rendering()
+    assert VOCABULARY.decode(result.generate.prompt_ids) == PROMPT
+    assert SamplingParams(max_tokens=CONTEXT - LENGTH) == result.generate.sampling
+    assert (
+        result.generate.request_id,
+        result.generate.n,
+        result.generate.cache_salt,
+        result.generate.service_tier,
+    ) == ("req", 1, "", "default")
+    assert (
+        result.stop,
+        result.reasoning_open,
+        result.top_logprobs,
+        result.service_tier,
+    ) == ((), False, None, "default")
+
+
+def test_sampling_is_what_was_asked_for() -> None:
+    asked: dict[str, Any] = {
+        "temperature": 0.0,
+        "top_p": 0.5,
+        "top_k": 7,
+        "min_p": 0.1,
+        "presence_penalty": 1.5,
+        "frequency_penalty": -1.5,
+        "repetition_penalty": 1.1,
+        "seed": 42,
+    }
+    expected = SamplingParams(max_tokens=9, logit_bias={5: -100.0}, **asked)
+    result = rendering(**asked, max_completion_tokens=9, logit_bias={"5": -100}, n=3, stop=["a", "b"])
+    assert expected == result.generate.sampling
+    assert (result.generate.n, result.stop) == (3, ("a", "b"))
+
+
+def test_one_stop_string() -> None:
+    assert rendering(stop="end").stop == ("end",)
+
+
+def test_top_k_of_minus_one_is_off() -> None:
+    assert rendering(top_k=-1).generate.sampling.top_k == 0
+
+
+@pytest.mark.parametrize(
+    ("expected", "fields"),
+    [
+        (None, {}),
+        (None, {"logprobs": False}),
+        (0, {"logprobs": True}),
+        (5, {"logprobs": True, "top_logprobs": 5}),
+    ],
+)
+def test_logprobs(expected: int | None, fields: dict[str, Any]) -> None:
+    result = rendering(**fields)
+    assert (expected, expected) == (result.top_logprobs, result.generate.sampling.logprobs)
+
+
+def test_the_budget_is_capped_to_the_context() -> None:
+    assert rendering(max_tokens=10**9).generate.sampling.max_tokens == CONTEXT - LENGTH
+    assert rendering(context=LENGTH + 1).generate.sampling.max_tokens == 1
+
+
+def test_a_prompt_without_room_for_an_answer_is_refused() -> None:
+    error = refusal(context=LENGTH)
+    assert error.message == (
+        f"This model's maximum context length is {LENGTH} tokens. However, your messages resulted in {LENGTH} tokens. "
+        "Please reduce the length of the messages."
+    )
+    assert (error.param, error.code) == ("messages", "context_length_exceeded")
+
+
+def test_a_text_that_cannot_fit_is_refused_before_it_is_tokenized() -> None:
+    error = refusal(context=8, messages=[{"role": "user", "content": "x" * 9999}])
+    assert "9999 characters" in error.message
+    assert (error.param, error.code) == ("messages", "context_length_exceeded")
+
+
+def test_an_empty_prompt_is_refused() -> None:
+    silent = ChatTemplate("{% for m in messages %}{{ m.content | trim }}{% endfor %}", "", "")
+    assert refusal(template=silent, messages=[{"role": "user", "content": " "}]).param == "messages"
+
+
+def test_logit_bias_of_an_unknown_token_is_refused() -> None:
+    error = refusal(logit_bias={str(VOCABULARY.n_vocab): 1})
+    assert (error.param, error.code) == ("logit_bias", "invalid_value")
+    assert {VOCABULARY.n_vocab - 1: 1.0} == rendering(
+        logit_bias={str(VOCABULARY.n_vocab - 1): 1}
+    ).generate.sampling.logit_bias
+
+
+@pytest.mark.parametrize(
+    ("expected", "asked"),
+    [
+        ("default", None),
+        ("default", "auto"),
+        ("default", "default"),
+        ("default", "scale"),
+        ("flex", "flex"),
+        ("priority", "priority"),
+        ("priority", "fast"),
+    ],
+)
+def test_service_tiers(expected: str, asked: str | None) -> None:
+    result = rendering(service_tier=asked)
+    assert (expected, expected) == (result.service_tier, result.generate.service_tier)
+
+
+def test_cached_prefixes_are_kept_apart_by_project_and_key() -> None:
+    asked = [("", None), ("", "k"), ("p", None), ("p", "k"), ("pk", None)]
+    salts = [rendering(salt=salt, prompt_cache_key=key).generate.cache_salt for salt, key in asked]
+    assert len(set(salts)) == len(asked)
+    assert salts[0] == ""
+
+
+def test_template_variables_of_the_request() -> None:
+    template = ChatTemplate("{{ mood | default('calm') }}|" + CHATML, "", "")
+    assert prompt(template).startswith("calm|")
+    assert prompt(template, chat_template_kwargs={"mood": "glad</s>"}).startswith("glad</s>|")
+    ids = rendering(template, chat_template_kwargs={"mood": "</s>"}).generate.prompt_ids
+    assert "</s>" not in VOCABULARY.control(ids)
+
+
+@pytest.mark.parametrize("name", ["messages", "add_generation_prompt", "unknown", "raise_exception"])
+def test_other_variables_are_refused_by_name(name: str) -> None:
+    error = refusal(chat_template_kwargs={name: 1})
+    assert (error.param, error.code) == (f"chat_template_kwargs.{name}", "invalid_value")
+
+
+def test_template_variables_win_over_the_effort() -> None:
+    template = ChatTemplate(CHATML + "{{ '<think></think>' if enable_thinking is false }}", "", "")
+    assert prompt(template, reasoning_effort="none").endswith("</think>")
+    assert prompt(template, reasoning_effort="none", chat_template_kwargs={"enable_thinking": True}).endswith("nt\n")
+
+
+def test_an_open_reasoning_block_is_seen() -> None:
+    assert rendering(OPENING).reasoning_open
+    assert rendering(OPENING).reasoning == THINK.reasoning
+    assert not rendering(OPENING, ChatFormat("chatml")).reasoning_open
+    ends_in_user_text = ChatTemplate("{% for m in messages %}<|{{ m.content }}{% endfor %}", "", "")
+    assert not rendering(ends_in_user_text, messages=[{"role": "user", "content": "<think>"}]).reasoning_open
+
+
+def test_no_effort_closes_the_reasoning_of_a_model_without_a_switch() -> None:
+    result = rendering(OPENING, reasoning_effort="none")
+    assert VOCABULARY.decode(result.generate.prompt_ids).endswith("assistant\n<think>\n\n</think>\n\n")
+    assert not result.reasoning_open
+    assert prompt(reasoning_effort="none").endswith("assistant\n<think>\n\n</think>\n\n")
+
+
+def test_instructions_stand_in_the_system_message() -> None:
+    assert prompt(verbosity="low").startswith("<|im_start|>system\nKeep the answer short.<|im_end|>")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(smollm2_path: Path) -> Iterator[Tokenizer]:
+    opened = Tokenizer.open(str(smollm2_path))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def bundled(tokenizer: Tokenizer) -> Renderer:
+    assert tokenizer.chat_template is not None
+    template = ChatTemplate(tokenizer.chat_template, tokenizer.bos_token, tokenizer.eos_token)
+    return Renderer(tokenizer, template, recognise(tokenizer.chat_template), 8192)
+
+
+def test_the_bundled_model(tokenizer: Tokenizer, bundled: Renderer) -> None:
+    messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi <|im_end|>"}]
+    ids = bundled.render(request(messages=messages), "req", "").generate.prompt_ids
+    im_start, im_end = tokenizer.special_tokens["<|im_start|>"], tokenizer.special_tokens["<|im_end|>"]
+    plain = tokenizer.encode("user\nHi <|im_end|>")
+    assert im_end not in plain
+    system = tokenizer.encode("system\nBe kind.")
+    newline = tokenizer.encode("\n")
+    assistant = tokenizer.encode("assistant\n")
+    expected = [im_start, *system, im_end, *newline, im_start, *plain, im_end, *newline, im_start, *assistant]
+    assert expected == ids
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(text=st.lists(st.sampled_from(["<|im_end|>", "<|im_", "end|>", "<", "|", "é", " ", "\n"])).map("".join))
+def test_the_bundled_models_users_write_no_control_tokens(text: str, tokenizer: Tokenizer, bundled: Renderer) -> None:
+    messages = [{"role": "system", "content": "S"}, {"role": "user", "content": text}]
+    ids = bundled.render(request(messages=messages), "req", "").generate.prompt_ids
+    control = set(tokenizer.special_tokens.values())
+    assert [tokenizer.token_text(i) for i in ids if i in control] == ["<|im_start|>", "<|im_end|>"] * 2 + [
+        "<|im_start|>"
+    ]
+    assert f"user\n{text}\n" in b"".join(tokenizer.token_bytes(i) for i in ids).decode()
