@@ -21,7 +21,7 @@ STEP_SECONDS = 0.01
 Choice = tuple[str, int]
 
 
-def request(  # noqa: PLR0913 (one argument per field that a test varies)
+def request(
     request_id: str,
     prompt_ids: list[int],
     *,
@@ -51,7 +51,7 @@ def text(start: int, n: int) -> list[int]:
 class Trial:
     """One core, its clock, and everything that it reported."""
 
-    def __init__(  # noqa: PLR0913 (one argument per option that a test varies)
+    def __init__(
         self,
         ctx_size: int = 256,
         *,

@@ -1,7 +1,7 @@
 """A deterministic model for the tests of scheduling, over a faithful copy of llama.cpp's unified KV memory.
 
-The logits at a position hash the token ids that the sequence holds at positions 0 to that one: any slip in sharing, forking,
-eviction, preemption or chunking changes them, so equal answers prove equal contexts.
+The logits at a position hash the token ids that the sequence holds at positions 0 to that one: any slip in sharing,
+forking, eviction, preemption or chunking changes them, so equal answers prove equal contexts.
 """
 
 import hashlib

@@ -1,5 +1,7 @@
 """The radix tree against a plain list of prefixes."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,13 +33,15 @@ def spelled(node: Node) -> list[int]:
 
 
 @given(WORDS, WORD, st.integers(0, 9))
-def test_match_finds_the_longest_held_prefix_within_the_limit(words: list[list[int]], word: list[int], limit: int) -> None:
+def test_match_finds_the_longest_held_prefix_within_its_limit(
+    words: list[list[int]], word: list[int], limit: int
+) -> None:
     limit = min(limit, len(word))
     expected = max((common_length(held, word, 0, limit) for held in words), default=0)
     path, length = build(words).match("", word, limit)
     assert expected == length
-    assert [spelled(node) for node in path] == [word[: min(node.end, length)] + path[-1].tokens[length - path[-1].start :]
-                                                if node is path[-1] else word[: node.end] for node in path]
+    assert [word[: min(node.end, length)] for node in path] == [spelled(node)[:length] for node in path]
+    assert all(node.parent is above for above, node in itertools.pairwise(path))
 
 
 @given(WORDS)

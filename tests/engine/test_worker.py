@@ -1,7 +1,9 @@
 """The worker's loop over a scripted core, and the process around it."""
 
+import os
 import subprocess
 import sys
+import time
 from collections import deque
 from pathlib import Path
 
@@ -209,3 +211,38 @@ def test_settings_survive_the_journey() -> None:
         import_path=[],
     )
     assert settings == msgspec.json.decode(msgspec.json.encode(settings), type=WorkerSettings)
+
+
+PARENT = """
+import asyncio, sys
+from antiphon.engine.client import EngineClient
+from tests.engine.scripted_core import Script
+
+async def main():
+    client = EngineClient(Script().options(), core_factory="tests.engine.scripted_core:open_core")
+    await client.start()
+    print(client._supervisor._worker._process.pid, flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+def test_the_worker_dies_with_its_parent() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, env=environment) as parent:  # noqa: S603
+        assert parent.stdout is not None
+        pid = next(int(line) for line in parent.stdout if line.strip().isdigit())
+        parent.kill()
+    deadline = time.monotonic() + 2.0
+    while _alive(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"

@@ -1,13 +1,12 @@
 """Control tokens in a prompt are those that the template wrote, whatever users write."""
 
-from collections.abc import Callable
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.errors import InvalidRequestError
 from antiphon.rendering.chat_template import CHATML, ChatTemplate
+from antiphon.rendering.conversation import Mask
 from antiphon.rendering.prompt import MAX_CACHED_LENGTH, Prompt, PromptEncoder
 from tests.rendering.byte_vocabulary import CONTROL_TEXTS, ByteVocabulary
 
@@ -33,7 +32,7 @@ def no_suffix(_: str) -> str:
 
 
 def encoded(template: str, contents: list[str], vocabulary: ByteVocabulary = VOCABULARY) -> Prompt:
-    def render(mask: Callable[[str], str]) -> str:
+    def render(mask: Mask, _: Mask) -> str:
         return COMPILED[template].render([{"role": "user", "content": mask(content)} for content in contents])
 
     return PromptEncoder(vocabulary).encode(render, no_suffix)
@@ -55,6 +54,15 @@ def test_the_ids_decode_to_the_users_text(contents: list[str]) -> None:
 
 def test_a_template_that_looks_into_the_text_still_sees_it() -> None:
     assert VOCABULARY.decode(encoded("looking", ["a/<b"]).ids) == "<s><bx</s>"
+
+
+def test_short_texts_keep_their_length_while_they_are_hidden() -> None:
+    source = "{% for m in messages %}<s>{{ m.content if m.content | length < 7 }}</s>{% endfor %}"
+    template = ChatTemplate(source, "", "")
+    prompt = PromptEncoder(VOCABULARY).encode(
+        lambda mask, _: template.render([{"content": mask("sixsix")}, {"content": mask("seven77")}]), no_suffix
+    )
+    assert VOCABULARY.decode(prompt.ids) == "<s>sixsix</s><s></s>"
 
 
 def test_a_control_token_completed_by_the_template_is_text() -> None:
@@ -91,20 +99,24 @@ def test_recent_fragments_are_not_tokenized_again() -> None:
     vocabulary = ByteVocabulary()
     encoder = PromptEncoder(vocabulary)
     for _ in range(2):
-        encoder.encode(lambda mask: f"<s>{mask('system prompt')}</s>{mask('x' * (MAX_CACHED_LENGTH + 1))}", no_suffix)
+        encoder.encode(
+            lambda mask, _: f"<s>{mask('system prompt')}</s>{mask('x' * (MAX_CACHED_LENGTH + 1))}", no_suffix
+        )
     assert vocabulary.encoded.count("system prompt") == 1
     assert vocabulary.encoded.count("x" * (MAX_CACHED_LENGTH + 1)) == 2
 
 
 def test_the_suffix_is_the_servers_own_text() -> None:
-    prompt = PromptEncoder(VOCABULARY).encode(lambda mask: mask("a<s>") + "b \n", lambda ending: f"|{ending[-1]}</s>\n")
+    prompt = PromptEncoder(VOCABULARY).encode(
+        lambda mask, _: mask("a<s>") + "b \n", lambda ending: f"|{ending[-1]}</s>\n"
+    )
     assert VOCABULARY.decode(prompt.ids) == "a<s>b \n|b</s>\n"
     assert VOCABULARY.control(prompt.ids) == ["</s>"]
     assert prompt.ending.endswith("|b</s>")
 
 
 def test_errors_show_the_users_own_text() -> None:
-    def render(mask: Callable[[str], str]) -> str:
+    def render(mask: Mask, _: Mask) -> str:
         raise InvalidRequestError(f"Not {mask('<s>')}", param="messages")
 
     with pytest.raises(InvalidRequestError, match="Not <s>"):

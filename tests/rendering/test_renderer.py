@@ -128,6 +128,8 @@ def test_a_text_that_cannot_fit_is_refused_before_it_is_tokenized() -> None:
     error = refusal(context=8, messages=[{"role": "user", "content": "x" * 9999}])
     assert "9999 characters" in error.message
     assert (error.param, error.code) == ("messages", "context_length_exceeded")
+    error = refusal(context=8, messages=[{"role": "user", "content": ""}] * 9)
+    assert "9 messages" in error.message
 
 
 def test_an_empty_prompt_is_refused() -> None:

@@ -1,6 +1,7 @@
 """A server on a real socket over a scripted engine: what a client sees, without a model."""
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import structlog
 import uvicorn
 from msgspec import Struct
 from starlette.types import ASGIApp
@@ -16,6 +18,7 @@ from starlette.types import ASGIApp
 from antiphon.backends.router import Router
 from antiphon.config import ServerOptions
 from antiphon.server.app import create_app
+from antiphon.server.http_protocol import HTTPProtocol
 from antiphon.service import Service
 from tests.scripted_engine import ScriptedEngine, ScriptedRenderer, scripted_backend
 
@@ -24,16 +27,26 @@ WAIT = 10.0
 """Seconds that anything may take before a test gives up."""
 
 
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Never used; a client without it would load the certificates of the world, which takes longer than most tests."""
+
+
+def connect(port: int) -> socket.socket:
+    """Return a connection whose every wait is bounded."""
+    return socket.create_connection(("127.0.0.1", port), timeout=WAIT)
+
+
 class Server(Struct, frozen=True):
-    """A server that runs."""
+    """A server that runs, and a client of it."""
 
     url: str
     port: int
     engine: ScriptedEngine
+    http: httpx2.Client
 
     def connect(self) -> socket.socket:
         """Return a connection whose every wait is bounded."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=WAIT)
+        return connect(self.port)
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait for what the server's thread does."""
@@ -44,6 +57,18 @@ class Server(Struct, frozen=True):
 
 
 StartServer = Callable[..., Server]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quiet_log() -> Iterator[None]:
+    """Drop what servers log from their threads, where pytest cannot tell whose output it is."""
+    before = structlog.get_config()
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, structlog.processors.KeyValueRenderer()],
+        logger_factory=structlog.ReturnLoggerFactory(),
+    )
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture
@@ -63,9 +88,11 @@ def scripted_app(
 
 
 @contextmanager
-def running(app: ASGIApp) -> Iterator[int]:
+def running(app: ASGIApp, protocol: type[HTTPProtocol] = HTTPProtocol) -> Iterator[int]:
     """Serve ``app`` from a thread; give its port."""
-    config = uvicorn.Config(app, port=0, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app, http=protocol, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -82,15 +109,22 @@ def running(app: ASGIApp) -> Iterator[int]:
             assert not thread.is_alive(), "the server did not end"
 
 
+@contextmanager
+def served(engine: ScriptedEngine, **how: Any) -> Iterator[Server]:  # noqa: ANN401 - passed to scripted_app
+    """Run a server over ``engine``."""
+    with running(scripted_app(engine, **how)) as port:
+        url = f"http://127.0.0.1:{port}"
+        with httpx2.Client(base_url=url, timeout=WAIT, trust_env=False, verify=NO_TLS) as http:
+            yield Server(url, port, engine, http)
+
+
 @pytest.fixture
 def start_server() -> Iterator[StartServer]:
     """Start servers that end with the test: ``start_server(engine, options=..., renderer=...)``."""
     with ExitStack() as stack:
 
         def start(engine: ScriptedEngine | None = None, **how: Any) -> Server:  # noqa: ANN401 - passed to scripted_app
-            engine = engine or ScriptedEngine()
-            port = stack.enter_context(running(scripted_app(engine, **how)))
-            return Server(f"http://127.0.0.1:{port}", port, engine)
+            return stack.enter_context(served(engine or ScriptedEngine(), **how))
 
         yield start
 
@@ -98,13 +132,11 @@ def start_server() -> Iterator[StartServer]:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """A server that echoes; shared by the tests of a module."""
-    engine = ScriptedEngine()
-    with running(scripted_app(engine)) as port:
-        yield Server(f"http://127.0.0.1:{port}", port, engine)
+    with served(ScriptedEngine()) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
-def http(server: Server) -> Iterator[httpx2.Client]:
-    """A client of ``server``."""
-    with httpx2.Client(base_url=server.url, timeout=WAIT, trust_env=False) as client:
-        yield client
+def http(server: Server) -> httpx2.Client:
+    """Return the client of ``server``."""
+    return server.http

@@ -3,7 +3,6 @@ import pytest
 import structlog
 
 from antiphon.config import ServerOptions
-from antiphon.server.app import create_app, new_request_id
 from antiphon.service import Service
 from tests.scripted_engine import ScriptedEngine
 from tests.server.asgi import Exchange, body
@@ -79,8 +78,3 @@ async def test_a_fault_anywhere_is_answered_and_logged_once(monkeypatch: pytest.
     assert (500, "server_error") == (answer.status_code, answer.json()["error"]["code"])
     assert "x-request-id" in answer.headers
     assert ["unhandled_exception", "http_request"] == [line["event"] for line in lines]
-
-
-def test_request_ids_are_a_prefix_and_32_digits() -> None:
-    assert len("req_") + 32 == len(new_request_id())
-    assert callable(create_app)

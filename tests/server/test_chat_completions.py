@@ -2,6 +2,8 @@
 
 import json
 import threading
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import httpx2
@@ -27,7 +29,7 @@ def events(text: bytes) -> list[Any]:
 
 
 def post(server: Server, body: dict[str, Any]) -> httpx2.Response:
-    return httpx2.post(server.url + PATH, json=body, timeout=WAIT, trust_env=False)
+    return server.http.post(PATH, json=body)
 
 
 def test_an_answer_is_one_object(http: httpx2.Client) -> None:
@@ -59,9 +61,17 @@ def test_the_usage_is_the_last_chunk_when_asked_for(http: httpx2.Client) -> None
     assert ([], 4) == (last["choices"], last["usage"]["total_tokens"])
 
 
+@pytest.mark.parametrize(("options", "padded"), [({}, True), ({"include_obfuscation": False}, False)])
+def test_chunks_are_padded_unless_told_otherwise(
+    http: httpx2.Client, options: dict[str, bool], *, padded: bool
+) -> None:
+    *chunks, _done = events(http.post(PATH, json=request(stream=True, stream_options=options)).content)
+    assert {padded} == {"obfuscation" in chunk for chunk in chunks}
+
+
 def test_events_come_as_they_are_made(start_server: StartServer) -> None:
     server = start_server(ScriptedEngine([STARTED, *says("a"), Hang()]))
-    with httpx2.stream("POST", server.url + PATH, json=request(stream=True), timeout=WAIT, trust_env=False) as answer:
+    with server.http.stream("POST", PATH, json=request(stream=True)) as answer:
         first = next(answer.iter_bytes())
     assert first.startswith(b"data: {")
 
@@ -166,10 +176,27 @@ def test_a_client_that_goes_away_aborts_its_request(
     assert [None] == [index for _, index in server.engine.aborts]
 
 
+class Counted(list[Item]):
+    """A script that counts what was taken of it."""
+
+    taken = 0
+
+    def __iter__(self) -> Iterator[Item]:
+        for item in super().__iter__():
+            self.taken += 1
+            yield item
+
+
 def test_a_slow_reader_holds_the_engine_back(start_server: StartServer) -> None:
-    server = start_server(ScriptedEngine(FLOODING))
-    with httpx2.stream("POST", server.url + PATH, json=request(stream=True), timeout=WAIT, trust_env=False):
-        pass
+    script = Counted(FLOODING)
+    server = start_server(ScriptedEngine(script))
+    with server.http.stream("POST", PATH, json=request(stream=True)) as answer:
+        next(answer.iter_bytes())
+        taken = -1
+        while taken != script.taken:
+            taken = script.taken
+            time.sleep(0.2)
+    assert taken < len(script) / 2
     server.wait_until(lambda: server.engine.running == 0)
     assert 1 == len(server.engine.aborts)
 

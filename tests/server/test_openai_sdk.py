@@ -16,7 +16,7 @@ from antiphon.chat_formats.base import ReasoningMarkers
 from antiphon.engine.interface import Started
 from antiphon.errors import RateLimitError, ServiceUnavailableError
 from tests.scripted_engine import Hang, Item, ScriptedEngine, ScriptedRenderer, ends, says
-from tests.server.conftest import MODEL, WAIT, Server, StartServer
+from tests.server.conftest import MODEL, NO_TLS, WAIT, Server, StartServer
 
 EXTENSIONS = {"choices.message.reasoning_content", "choices.delta.reasoning_content"}
 """Documented fields that the reference does not have."""
@@ -30,7 +30,7 @@ def sync_client(server: Server) -> OpenAI:
         base_url=f"{server.url}/v1",
         api_key="unused",
         max_retries=0,
-        http_client=httpx2.Client(trust_env=False, timeout=WAIT),
+        http_client=httpx2.Client(trust_env=False, timeout=WAIT, verify=NO_TLS),
     )
 
 
@@ -52,7 +52,7 @@ def client_of() -> Iterator[ClientOf]:
 
 @pytest.fixture
 async def async_client(server: Server) -> AsyncIterator[AsyncOpenAI]:
-    http_client = httpx2.AsyncClient(trust_env=False, timeout=WAIT)
+    http_client = httpx2.AsyncClient(trust_env=False, timeout=WAIT, verify=NO_TLS)
     async with AsyncOpenAI(
         base_url=f"{server.url}/v1", api_key="unused", max_retries=0, http_client=http_client
     ) as client:

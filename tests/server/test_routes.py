@@ -7,7 +7,7 @@ import pytest
 
 from antiphon import __version__
 from tests.scripted_engine import ScriptedEngine
-from tests.server.conftest import MODEL, WAIT, StartServer
+from tests.server.conftest import MODEL, StartServer
 
 
 def test_the_models_are_listed(http: httpx2.Client) -> None:
@@ -33,7 +33,7 @@ def test_health_is_200_when_requests_are_taken(http: httpx2.Client) -> None:
 
 
 def test_health_is_503_while_the_engine_starts(start_server: StartServer) -> None:
-    answer = httpx2.get(start_server(ScriptedEngine(info=None)).url + "/health", timeout=WAIT, trust_env=False)
+    answer = start_server(ScriptedEngine(info=None)).http.get("/health")
     assert (503, "service_unavailable", "1") == (
         answer.status_code,
         answer.json()["error"]["code"],

@@ -19,7 +19,7 @@ CONFIG = {
     "seed": 1,
     "max-failures": 5,
     "request-timeout": WAIT,
-    "generation": {"max-examples": 40, "deterministic": True, "database": "none", "no-shrink": True},
+    "generation": {"max-examples": 15, "deterministic": True, "database": "none", "no-shrink": True},
     "phases": {"stateful": {"enabled": False}},
     # Rules between fields, and between messages, are beyond JSON Schema: data that fits it may still be a 400.
     "checks": {"positive_data_acceptance": {"expected-statuses": ["200", "400", "404"]}},

@@ -18,6 +18,8 @@ from antiphon.cli.errors import CommandError
 _SPEC = re.compile(r"(?P<repo>[^/:\s]+/[^/:\s]+)(?::(?P<wanted>\S+))?")
 _PART = re.compile(r"-(?P<part>\d{5})-of-(?P<parts>\d{5})\.gguf$", re.IGNORECASE)
 _SUFFIX = ".gguf"
+TIMEOUT = 10.0
+"""Seconds that the hub may take to list a repository."""
 _FAILURES = (HfHubHTTPError, HFValidationError, httpx2.HTTPError, OSError)
 
 
@@ -61,7 +63,8 @@ class Hub(Struct, frozen=True):
     def _files(self, repo: str) -> list[str]:
         """List a repository's files, or the downloaded ones of them where the hub cannot be reached."""
         try:
-            return huggingface_hub.HfApi(endpoint=self.endpoint).list_repo_files(repo)
+            info = huggingface_hub.HfApi(endpoint=self.endpoint).model_info(repo, timeout=TIMEOUT)
+            return [sibling.rfilename for sibling in info.siblings or []]
         except _FAILURES as error:
             prefix = f"hf:{repo}:"
             here = [model.spec.removeprefix(prefix) for model in self.cached() if model.spec.startswith(prefix)]

@@ -64,7 +64,10 @@ def _cached_row(model: CachedModel) -> tuple[str, ...]:
 
 def _facts(path: Path) -> tuple[str, str, str]:
     """Give parameters, size and training context as the file states them."""
-    tokenizer = Tokenizer.open(str(path))
+    try:
+        tokenizer = Tokenizer.open(str(path))
+    except Exception:  # noqa: BLE001 (whatever is wrong with one file, the list goes on)
+        return _UNKNOWN, display.size(path.stat().st_size), "damaged"
     metadata = tokenizer.metadata
     tokenizer.close()
     n_bytes = sum(part.stat().st_size for part in map(path.with_name, all_parts(path.name)) if part.exists())

@@ -20,6 +20,8 @@ BLOCK: Final = 256
 VISIBLE_LOGPROBS: Final = 20
 """Ranks within which the reference reports the chosen token's log probability."""
 UNLIKELY: Final = -9999.0
+GREEDY_BELOW: Final = 1e-5
+"""Temperatures below it are 0: the quotient logit / temperature would leave float32."""
 BIAS_LIMIT: Final = 100.0
 """Reference, logit_bias: -100 bans a token, 100 selects it exclusively."""
 
@@ -108,7 +110,7 @@ class Sampler:
     def sample(self, logits: Floats, state: SamplingState) -> tuple[int, TokenLogprobs | None]:
         """Choose the next token of one choice from its row, shape (n_vocab,). Does not change ``logits``."""
         params = state.params
-        greedy = params.temperature == 0.0
+        greedy = params.temperature < GREEDY_BELOW
         if greedy and state.plain and params.logprobs is None:
             return int(logits.argmax()), None
         row = self._row[: self._n_vocab]
@@ -123,21 +125,22 @@ class Sampler:
     def _draw(self, state: SamplingState) -> int:
         params = state.params
         weights = self._weights
-        np.subtract(self._row, self._row.max(), out=weights)
-        if params.temperature != 1.0:
-            weights *= np.float32(1.0 / params.temperature)
+        top = self._row.max()
+        if not np.isfinite(top):
+            return int(self._row.argmax())
+        with np.errstate(over="ignore"):
+            np.subtract(self._row, top, out=weights)
+            if params.temperature != 1.0:
+                weights *= np.float32(1.0 / params.temperature)
         np.exp(weights, out=weights)
         truncated = params.top_p < 1.0 or params.min_p > 0.0 or params.top_k > 0
         if truncated:
             ids = self._candidates(params)
-            return int(ids[_pick(weights[ids], state.rng.random())])
+            return int(ids[_pick(weights[ids], state.rng.random())[0]])
         sums = weights.reshape(-1, BLOCK).sum(axis=1)
-        target = state.rng.random() * float(sums.sum(dtype=np.float64))
-        ends = np.cumsum(sums, dtype=np.float64)
-        block = min(int(np.searchsorted(ends, target, side="right")), len(sums) - 1)
+        block, rest = _pick(sums, state.rng.random())
         within = weights[block * BLOCK : (block + 1) * BLOCK]
-        before = float(ends[block]) - float(sums[block])
-        return block * BLOCK + _pick_at(within, target - before)
+        return block * BLOCK + _pick(within, rest)[0]
 
     def _candidates(self, params: SamplingParams) -> Ints:
         """Ids that truncation leaves, most likely first. ``_weights`` holds exp(logit - max), so its maximum is 1."""
@@ -150,10 +153,10 @@ class Sampler:
             ids = self._sorted(np.flatnonzero(weights >= params.min_p))
             mass = float(weights[ids].sum(dtype=np.float64))
         else:
-            # Tokens lighter than this weigh at most 1 - top_p of the whole together, so the nucleus is among the others.
+            # Tokens lighter than this weigh less than 1 - top_p of the whole together, so the nucleus is among the others.
             mass = float(weights.sum(dtype=np.float64))
             floor = (1.0 - params.top_p) * mass / self._n_vocab
-            ids = self._sorted(np.flatnonzero(weights > floor))
+            ids = self._sorted(np.flatnonzero(weights >= floor))
         if params.top_p < 1.0:
             nucleus = int(np.searchsorted(np.cumsum(weights[ids], dtype=np.float64), params.top_p * mass)) + 1
             ids = ids[:nucleus]
@@ -165,10 +168,14 @@ class Sampler:
 
     def _logprobs(self, token_id: int, n: int) -> TokenLogprobs:
         row = self._row
-        top = float(row.max())
-        normaliser = top + math.log(float(np.exp(row - np.float32(top)).sum(dtype=np.float64)))
+        top = row.max()
+        if not np.isfinite(top):
+            return TokenLogprobs(logprob=UNLIKELY, top_ids=[], top_logprobs=[])
+        with np.errstate(over="ignore"):
+            weights = np.exp(row - top)
+        normaliser = float(top) + math.log(float(weights.sum(dtype=np.float64)))
         ids = self._most_likely(VISIBLE_LOGPROBS)
-        visible = token_id in ids
+        visible = row[token_id] >= row[ids[-1]]
         logprob = float(row[token_id]) - normaliser if visible else UNLIKELY
         ids = ids[:n]
         return TokenLogprobs(
@@ -196,14 +203,15 @@ class Sampler:
         return kept
 
 
-def _pick(weights: Floats, uniform: float) -> int:
-    return _pick_at(weights, uniform * float(weights.sum(dtype=np.float64)))
+def _pick(weights: Floats, uniform: float) -> tuple[int, float]:
+    """Lay the weights end to end: the one in which ``uniform`` of the whole falls, and how far into it, both in [0, 1].
 
-
-def _pick_at(weights: Floats, target: float) -> int:
-    """Index of the weight in which ``target`` falls when the weights are laid end to end; never one that weighs nothing."""
+    Never one that weighs nothing, whatever is lost to rounding.
+    """
     ends = np.cumsum(weights, dtype=np.float64)
-    index = min(int(np.searchsorted(ends, target, side="right")), len(weights) - 1)
-    while weights[index] == 0.0:
-        index -= 1
-    return index
+    target = uniform * float(ends[-1])
+    index = int(np.searchsorted(ends, target, side="right"))
+    if index == len(weights):
+        index = int(np.flatnonzero(weights)[-1])
+    weight = float(weights[index])
+    return index, min(1.0, max(0.0, (target - float(ends[index]) + weight) / weight))

@@ -14,6 +14,8 @@ Rules, each for templates that lack the thing natively:
 - Where roles must alternate, neighbours of one role are joined by a blank line, and an empty user message stands
   before an assistant that begins. It also follows an assistant that ends the conversation where the template opens no
   turn itself: the answer is always a new turn.
+
+``reasoning_content`` of earlier answers goes to templates that render it; the others are made to go without.
 """
 
 import hashlib
@@ -62,6 +64,12 @@ class Turn(Struct, frozen=True, kw_only=True):
     calls: tuple[Call, ...] = ()
     call_id: str | None = None
     reasoning: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Characters that the template is given."""
+        calls = sum(len(call.name) + len(call.arguments) for call in self.calls)
+        return len(self.text) + len(self.reasoning or "") + calls
 
 
 def fold(messages: Sequence[Message], capabilities: Capabilities, instructions: str = "") -> list[Turn]:
@@ -281,13 +289,13 @@ def _alternating(turns: list[Turn], capabilities: Capabilities) -> list[Turn]:
 
 
 def _merged(turns: list[Turn]) -> list[Turn]:
-    merged: list[Turn] = []
+    runs: list[list[Turn]] = []
     for turn in turns:
-        if merged and turn.role == merged[-1].role != "tool" and not merged[-1].calls:
-            merged[-1] = _joined([merged[-1], turn])
+        if runs and turn.role == runs[-1][-1].role != "tool" and not runs[-1][-1].calls:
+            runs[-1].append(turn)
         else:
-            merged.append(turn)
-    return merged
+            runs.append([turn])
+    return [_joined(run) for run in runs]
 
 
 def _joined(turns: list[Turn]) -> Turn:

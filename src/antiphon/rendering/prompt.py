@@ -1,18 +1,16 @@
 """From a rendered template to token ids, such that the text of users never becomes a control token.
 
 A template and the texts given to it come out as one string, in which ``<|im_end|>`` may stand because the template
-wrote it or because a user did. So users' characters are exchanged for lone surrogates before rendering, which no
-valid text contains, and exchanged back behind the search for control tokens:
+wrote it or because a user did. So users' texts are exchanged before rendering for lone surrogates, which no valid
+text contains, and put back behind the search for control tokens. There are two renderings:
 
-- rendering one exchanges only what is the text of a control token (:meth:`PromptEncoder.mask`), so that the template
-  reads everything else as it is;
-- rendering two exchanges every character that occurs in any such text (:meth:`PromptEncoder.shadow`), so that not
-  even a part of a control token, completed by what the template writes next to it, can come from a user.
+- *visible*: only what is the text of a control token is exchanged, so that the template reads everything else;
+- *veiled*: whole texts are, but for the whitespace around them, so that not even a part of a control token, completed
+  by what the template writes next to it, can come from a user.
 
-When both give the same text, as nearly always, rendering two says where the control tokens are. When they differ, the
-template looks into the text (``'</think>' in content``): rendering one is taken if it has the same control tokens in
-the same order, else rendering two. Whitespace, quotes and backslashes are never exchanged: templates trim, JSON
-escapes.
+When both give the same text in the end, as nearly always, the veiled one says where the control tokens are. When they
+differ, the template looks into the text (``'</think>' in content``) or escapes it: the visible one is taken if it has
+the same control tokens in the same order, else the veiled one.
 """
 
 import re
@@ -27,14 +25,14 @@ from msgspec import Struct
 from antiphon.errors import InvalidRequestError
 from antiphon.rendering.conversation import Mask
 
-_FIRST: Final = 0xD800
-_SHADOWS: Final = 0x800
-"""Lone surrogates, as many as there are: more characters than control tokens are written with."""
-_SHADOWED: Final = re.compile("[\ud800-\udfff]+")
-_NEVER: Final = frozenset('"\\')
+_HIGH, _LOW, _BASE = 0xD800, 0xDC00, 0x3FF
+_FILL: Final = "\udfff"
+_FILLED: Final = 64
+_VEILED: Final = re.compile("[\ud800-\udbff][\udc00-\udffe]\udfff*")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _ENDING: Final = 256
-Render = Callable[[Mask], str]
-"""Gives the rendered text when every text of the user's went through the mask."""
+Render = Callable[[Mask, Mask], str]
+"""Gives the rendered text when the texts of messages went through the first mask, of variables through the second."""
 MAX_CACHED_FRAGMENTS: Final = 512
 MAX_CACHED_LENGTH: Final = 1 << 14
 """Characters of a fragment whose token ids are kept: together at most 8 million."""
@@ -58,9 +56,48 @@ class Prompt(Struct, frozen=True):
 
     ids: list[int]
     ending: str
-    """The last characters that the template wrote itself, trailing whitespace stripped; a user's are unreadable
-    there.
+    """The last characters, trailing whitespace stripped; those of a user are veiled."""
+
+
+class Veil:
+    """The texts that renderings of one conversation hide, each behind two lone surrogates.
+
+    Short texts keep their length, since some templates look at the length of ids.
     """
+
+    def __init__(self, special: re.Pattern[str]) -> None:
+        self._special = special
+        self._texts: list[str] = []
+        self._veils: dict[str, str] = {}
+
+    def visible(self, text: str) -> str:
+        """Hide the texts of control tokens."""
+        return self._special.sub(lambda match: self._hide(match[0]), _valid(text))
+
+    def veiled(self, text: str) -> str:
+        """Hide all but the whitespace at both ends."""
+        text = _valid(text)
+        begin = len(text) - len(text.lstrip())
+        end = len(text.rstrip())
+        return text[:begin] + self._hide(text[begin:end]) + text[end:] if begin < end else text
+
+    def lift(self, text: str) -> str:
+        """Show what is hidden. A veil that the template tore apart hides nothing that could be known."""
+        return _valid(_VEILED.sub(self._shown, text))
+
+    def _hide(self, text: str) -> str:
+        veil = self._veils.get(text)
+        if veil is None:
+            high, low = divmod(len(self._texts), _BASE)
+            if high > _LOW - _HIGH - 1:
+                raise InvalidRequestError("The messages have too many texts.", param="messages")
+            veil = self._veils[text] = chr(_HIGH + high) + chr(_LOW + low) + _filling(text)
+            self._texts.append(text)
+        return veil
+
+    def _shown(self, match: re.Match[str]) -> str:
+        number = (ord(match[0][0]) - _HIGH) * _BASE + ord(match[0][1]) - _LOW
+        return self._texts[number] if number < len(self._texts) else match[0]
 
 
 class PromptEncoder:
@@ -75,50 +112,42 @@ class PromptEncoder:
         texts = sorted(self._ids, key=len, reverse=True)
         self._special = re.compile("(" + "|".join(map(re.escape, texts)) + ")") if texts else re.compile("((?!))")
         self._control = frozenset(self._ids.values())
-        shadowed = _alphabet(texts)
-        self._shadow = {ord(c): _FIRST + i for i, c in enumerate(shadowed)}
-        self._original = {_FIRST + i: c for i, c in enumerate(shadowed)}
         self._cached = lru_cache(MAX_CACHED_FRAGMENTS)(self._encode)
         self._strips = lru_cache(MAX_CACHED_FRAGMENTS)(self._stripping)
 
-    def mask(self, text: str) -> str:
-        """Make the control tokens' texts in a user's text unreadable, and nothing else."""
-        return self._special.sub(lambda match: match[0].translate(self._shadow), _valid(text))
-
-    def shadow(self, text: str) -> str:
-        """Make every character that control tokens are written with unreadable."""
-        return _valid(text).translate(self._shadow)
-
     def encode(self, render: Render, suffix: Callable[[str], str]) -> Prompt:
-        """Return the prompt that ``render`` gives for a mask, with what ``suffix`` gives for its ending behind it.
+        """Return the prompt that ``render`` gives, with what ``suffix`` gives for its ending behind it.
 
         The suffix is the server's own text: control tokens in it are such.
         """
-        rendered = self._rendered(render)
+        veil = Veil(self._special)
+        rendered = self._rendered(render, veil)
         rendered += suffix(_ending(rendered))
-        pieces = self._special.split(rendered)
-        ids = array("i", self._fragment(pieces, 0))
-        for position in range(2, len(pieces), 2):
-            ids.append(self._ids[pieces[position - 1]])
-            ids.extend(self._fragment(pieces, position))
+        ids = array("i")
+        before, *rest = [None, *self._special.split(rendered), None]
+        for text, behind in zip(rest[::2], rest[1::2], strict=True):
+            ids.extend(self._fragment(veil.lift(text or ""), before, behind))
+            if behind is not None:
+                ids.append(self._ids[behind])
+            before = behind
         return Prompt(self._begun(ids.tolist()), _ending(rendered))
 
-    def _rendered(self, render: Render) -> str:
+    def _rendered(self, render: Render, veil: Veil) -> str:
         try:
-            masked, shadowed = render(self.mask), render(self.shadow)
+            visible = render(veil.visible, veil.visible)
+            veiled = render(veil.veiled, veil.visible)
         except InvalidRequestError as error:
-            raise InvalidRequestError(self._unmask(error.message), param=error.param, code=error.code) from error
-        if self._unmask(masked) == self._unmask(shadowed):
-            return shadowed
-        same = self._special.findall(masked) == self._special.findall(shadowed)
-        return masked if same else shadowed
+            raise InvalidRequestError(veil.lift(error.message), param=error.param, code=error.code) from error
+        if veil.lift(visible) == veil.lift(veiled):
+            return veiled
+        same = self._special.findall(visible) == self._special.findall(veiled)
+        return visible if same else veiled
 
-    def _fragment(self, pieces: list[str], position: int) -> "array[int]":
+    def _fragment(self, text: str, before: str | None, behind: str | None) -> "array[int]":
         """Return the ids of the text between two control tokens, less the whitespace that these swallow."""
-        text = self._unmask(pieces[position])
-        if position and self._strips(pieces[position - 1])[1]:
+        if before is not None and self._strips(before)[1]:
             text = text.lstrip()
-        if position + 1 < len(pieces) and self._strips(pieces[position + 1])[0]:
+        if behind is not None and self._strips(behind)[0]:
             text = text.rstrip()
         return self._cached(text) if len(text) <= MAX_CACHED_LENGTH else self._encode(text)
 
@@ -150,23 +179,15 @@ class PromptEncoder:
             return ids
         return [bos, *ids]
 
-    def _unmask(self, text: str) -> str:
-        return _SHADOWED.sub(lambda match: match[0].translate(self._original), text)
+
+def _filling(text: str) -> str:
+    return _FILL * (len(text) - 2) if len(text) <= _FILLED else ""
 
 
 def _ending(text: str) -> str:
     return text[-_ENDING:].rstrip()
 
 
-def _alphabet(texts: list[str]) -> list[str]:
-    """Return the characters of the control tokens' texts, the most frequent first, as many as there are shadows."""
-    counts: dict[str, int] = {}
-    for character in "".join(texts):
-        if not character.isspace() and character not in _NEVER:
-            counts[character] = counts.get(character, 0) + 1
-    return sorted(counts, key=lambda c: -counts[c])[:_SHADOWS]
-
-
 def _valid(text: str) -> str:
     """Return the text without lone surrogates, which no UTF-8 contains."""
-    return _SHADOWED.sub(lambda match: "\ufffd" * len(match[0]), text)
+    return _SURROGATE.sub("\ufffd", text)

@@ -83,20 +83,23 @@ class Renderer:
     def _prompt(self, request: CreateChatCompletion) -> Prompt:
         capabilities = self._template.capabilities
         asked = instructions(request, capabilities, self._reasoning)
+        self._check_size(len(request.messages), self._max_model_len, "messages")
         turns = fold(request.messages, capabilities, asked.text)
-        self._check_size(sum(len(turn.text) for turn in turns))
-        variables = {**asked.variables, **self._template_kwargs(request.chat_template_kwargs or {})}
+        self._check_size(sum(turn.size for turn in turns), self._max_output, "characters")
+        kwargs = request.chat_template_kwargs or {}
+        self._check_template_kwargs(kwargs)
 
-        def render(mask: Mask) -> str:
-            messages = template_messages(turns, capabilities, mask)
-            return self._template.render(messages, max_output=self._max_output, **variables)
+        def render(texts: Mask, variables: Mask) -> str:
+            messages = template_messages(turns, capabilities, texts)
+            own = {name: masked(value, variables) for name, value in kwargs.items()}
+            return self._template.render(messages, max_output=self._max_output, **{**asked.variables, **own})
 
         def suffix(ending: str) -> str:
             return self._closing(ending) if asked.closes_reasoning else ""
 
         return self._encoder.encode(render, suffix)
 
-    def _template_kwargs(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _check_template_kwargs(self, kwargs: dict[str, Any]) -> None:
         for name in kwargs:
             if name in self._template.variables:
                 continue
@@ -106,13 +109,13 @@ class Renderer:
                 param=f"chat_template_kwargs.{name[:64]}",
                 code="invalid_value",
             )
-        return {name: masked(value, self._encoder.mask) for name, value in kwargs.items()}
 
-    def _check_size(self, characters: int) -> None:
-        if characters > self._max_output:
+    def _check_size(self, size: int, limit: int, unit: str) -> None:
+        """Refuse what cannot fit before any work that grows with it."""
+        if size > limit:
             raise InvalidRequestError(
-                f"This model's maximum context length is {self._max_model_len} tokens. However, your messages have "
-                f"{characters} characters. Please reduce the length of the messages.",
+                f"This model's maximum context length is {self._max_model_len} tokens. However, your request has "
+                f"{size} {unit}. Please reduce the length of the messages.",
                 param="messages",
                 code="context_length_exceeded",
             )

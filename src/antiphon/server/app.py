@@ -5,7 +5,6 @@ The framework's own middleware lies around all of it and has nothing left to do.
 """
 
 import time
-import uuid
 from collections.abc import Callable
 from typing import Final
 
@@ -14,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from antiphon.config import ServerOptions
-from antiphon.server.middleware import ErrorBoundary, RequestBounds, RequestContext
+from antiphon.server.middleware import ErrorBoundary, RequestBounds, RequestContext, new_request_id
 from antiphon.server.routes import Handlers, method_not_allowed, not_found
 from antiphon.service import Service
 
@@ -22,11 +21,6 @@ BODY_TIMEOUT: Final = 120.0
 """Seconds that a request body may take to arrive."""
 
 EXPOSED_HEADERS: Final = ("x-request-id", "openai-processing-ms", "openai-version", "retry-after", "retry-after-ms")
-
-
-def new_request_id() -> str:
-    """Return ``req_`` and 32 hexadecimal digits."""
-    return f"req_{uuid.uuid4().hex}"
 
 
 def create_app(

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import math
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -31,6 +32,11 @@ DEFAULT_RETRY_AFTER: Final = 1.0
 RETRYABLE: Final = frozenset({429, 503})
 
 logger = structlog.get_logger(__name__)
+
+
+def new_request_id() -> str:
+    """Return ``req_`` and 32 hexadecimal digits."""
+    return f"req_{uuid.uuid4().hex}"
 
 
 def json_answer(value: msgspec.Struct, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -106,7 +112,7 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *_context_headers(request_id, self._clock() - start)]
+                message["headers"] = [*message["headers"], *context_headers(request_id, self._clock() - start)]
             await send(message)
 
         try:
@@ -122,7 +128,8 @@ class RequestContext:
             )
 
 
-def _context_headers(request_id: str, seconds: float) -> list[tuple[bytes, bytes]]:
+def context_headers(request_id: str, seconds: float) -> list[tuple[bytes, bytes]]:
+    """Return the headers that every answer carries; ``seconds`` have passed since the request came."""
     return [
         (b"x-request-id", request_id.encode("ascii")),
         (b"openai-processing-ms", str(round(seconds * 1000)).encode("ascii")),

@@ -39,7 +39,7 @@ dl { margin: .5rem 0; border-top: 1px solid var(--line); }
 dl > div { padding: .55rem 0; border-bottom: 1px solid var(--line); }
 dt { display: flex; flex-wrap: wrap; gap: .1rem .75rem; align-items: baseline; }
 dt b { font-weight: 650; } dt .type { color: var(--dim); font-size: .875rem; }
-dt .required { color: light-dark(#a4460b, #ffa057); font-size: .75rem; }
+dt .presence { color: light-dark(#a4460b, #ffa057); font-size: .75rem; }
 dd { margin: .1rem 0 0; font-size: .925rem; color: var(--dim); }
 @media (max-width: 52rem) { .page { grid-template-columns: minmax(0, 1fr); gap: 1rem; } nav { position: static;
   max-height: none; columns: 2; } }
@@ -50,7 +50,7 @@ TEMPLATE: Final = """\
 <dl>
 {%- for row in rows %}
 <div><dt><b><code>{{ row.name }}</code></b> <span class="type">{{ row.type }}</span>
-{%- if row.required %} <span class="required">always present</span>{% endif %}</dt>
+{%- if row.presence %} <span class="presence">{{ row.presence }}</span>{% endif %}</dt>
 {%- if row.description %}<dd>{{ row.description }}</dd>{% endif %}</div>
 {%- endfor %}
 </dl>
@@ -151,7 +151,7 @@ def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _parameter(parameter: dict[str, Any]) -> dict[str, Any]:
-    return _row(parameter["name"], {**parameter["schema"], "description": parameter["description"]}, required=True)
+    return _row(parameter["name"], {**parameter["schema"], "description": parameter["description"]}, "required")
 
 
 def _example(example: dict[str, Any]) -> dict[str, str]:
@@ -164,7 +164,7 @@ def _answers(document: dict[str, Any], answers: dict[str, Any]) -> Iterator[dict
         target = _resolve(document, answer)
         kinds = [(media, content["schema"]) for media, content in target["content"].items()]
         types = Markup(", ").join(Markup("{} as {}").format(_type(schema), media) for media, schema in kinds)
-        yield {"name": status, "type": types, "required": False, "description": _inline(target["description"])}
+        yield {"name": status, "type": types, "presence": "", "description": _inline(target["description"])}
 
 
 def _resolve(document: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
@@ -178,8 +178,11 @@ def _resolve(document: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _schema(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    # Only what a client sends is closed to other fields; what the server sends may grow.
+    presence = "required" if schema.get("additionalProperties") is False else "always present"
     required = schema.get("required", ())
-    rows = [_row(key, value, required=key in required) for key, value in schema.get("properties", {}).items()]
+    properties = schema.get("properties", {}).items()
+    rows = [_row(key, value, presence if key in required else "") for key, value in properties]
     return {
         "id": _anchor(name),
         "name": name,
@@ -189,9 +192,12 @@ def _schema(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _row(name: str, schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
+def _row(name: str, schema: dict[str, Any], presence: str) -> dict[str, Any]:
+    """Describe a field; that null means absent goes without saying."""
     description = schema.get("description", "")
-    return {"name": name, "type": _type(schema), "required": required, "description": _inline(description)}
+    if "anyOf" in schema and not presence:
+        schema = {"anyOf": [option for option in schema["anyOf"] if option.get("type") != "null"]}
+    return {"name": name, "type": _type(schema), "presence": presence, "description": _inline(description)}
 
 
 def _anchor(name: str) -> str:
@@ -235,8 +241,8 @@ BOUNDS: Final = {
     "exclusiveMinimum": "> {}",
     "maximum": "≤ {}",
     "exclusiveMaximum": "< {}",
-    "minLength": "at least {} characters",
-    "maxLength": "at most {} characters",
+    "minLength": "length ≥ {}",
+    "maxLength": "length ≤ {}",
     "minItems": "at least {} items",
     "maxItems": "at most {} items",
     "maxProperties": "at most {} members",

@@ -1,0 +1,87 @@
+"""uvicorn's HTTP/1.1 protocol with bounds on what comes before a request reaches the application.
+
+The parser joins the pieces of a header as they come, for as long as they come: one endless header would cost memory
+without bound and, as every piece copies all before it, the event loop's time. Nor does uvicorn limit how long the head
+of a request may take. What is not HTTP is answered in the API's own shape.
+"""
+
+import asyncio
+from typing import ClassVar
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from antiphon.errors import InvalidRequestError
+from antiphon.server.middleware import MAX_HEADER_BYTES, context_headers, error_answer, new_request_id
+
+
+class HTTPProtocol(HttpToolsProtocol):
+    """Give it to uvicorn as ``http``. A connection that breaks a bound is answered with 400 and closed."""
+
+    max_silent_bytes: ClassVar[int] = MAX_HEADER_BYTES
+    """Bytes that may arrive, beyond one read of the socket, without completing a head, a piece of body or a message."""
+    head_timeout: ClassVar[float] = 30.0
+    """Seconds from the connection, or from a later request's first byte, to the end of the head."""
+
+    _silent_bytes = 0
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Expect the first head."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Expect nothing more."""
+        self._stop_head_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and count what the parser only keeps."""
+        self._silent_bytes += len(data)
+        super().data_received(data)
+        if self._silent_bytes > self.max_silent_bytes and not self.transport.is_closing():
+            self.send_400_response(f"The request's headers are too long: at most {MAX_HEADER_BYTES} bytes are taken.")
+
+    def on_message_begin(self) -> None:
+        """Expect the head of another request."""
+        super().on_message_begin()
+        self._expect_head()
+
+    def on_headers_complete(self) -> None:
+        """Start the request."""
+        self._silent_bytes = 0
+        self._stop_head_timer()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a piece of the body, which the application bounds."""
+        self._silent_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End the request's body."""
+        self._silent_bytes = 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what no application will see; an answer that has begun is cut off instead."""
+        begun = self.cycle is not None and self.cycle.response_started  # type: ignore[redundant-expr] # None at first
+        if not begun or self.cycle.response_complete:
+            answer = error_answer(InvalidRequestError(msg))
+            headers = [*answer.raw_headers, *context_headers(new_request_id(), 0), (b"connection", b"close")]
+            lines = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in headers)]
+            self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + bytes(answer.body))
+        self.transport.close()
+
+    def _expect_head(self) -> None:
+        self._stop_head_timer()
+        self._head_timer = self.loop.call_later(self.head_timeout, self._head_is_late)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()

@@ -1,0 +1,172 @@
+import io
+from collections.abc import AsyncGenerator, Iterator, Sequence
+
+import anyio
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from antiphon.cli import chat as chat_module
+from antiphon.cli.chat import PROMPT, Session
+from antiphon.cli.conversation import ChatMessage, Piece
+from antiphon.cli.errors import CommandError
+from tests.conftest import Installed, LiveServer
+
+Turn = Sequence[Piece | BaseException]
+
+
+class ScriptedModel:
+    """Answers turn by turn from a list, and keeps what it was asked."""
+
+    name = "scripted"
+
+    def __init__(self, *turns: Turn) -> None:
+        self._turns = list(turns)
+        self.asked: list[list[tuple[str, str]]] = []
+        self.closed = 0
+
+    async def answer(self, messages: list[ChatMessage]) -> AsyncGenerator[Piece, None]:
+        self.asked.append([(message.role, message.content) for message in messages])
+        try:
+            for item in self._turns.pop(0) if self._turns else [Piece("ok")]:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            self.closed += 1
+
+
+@pytest.fixture
+def portal() -> Iterator[BlockingPortal]:
+    with start_blocking_portal() as portal:
+        yield portal
+
+
+def talk(portal: BlockingPortal, model: ScriptedModel, *lines: str, system: str | None = None) -> None:
+    Session(portal, model, system).run(lines)
+
+
+def test_the_conversation_goes_with_every_turn(portal: BlockingPortal, capsys: pytest.CaptureFixture[str]) -> None:
+    model = ScriptedModel([Piece("Hel"), Piece("lo")])
+    talk(portal, model, "Hi", "", "Bye", system="Be kind.")
+    system = ("system", "Be kind.")
+    assert [system, ("user", "Hi")] == model.asked[0]
+    assert [system, ("user", "Hi"), ("assistant", "Hello"), ("user", "Bye")] == model.asked[1]
+    assert capsys.readouterr().out == "Hello\nok\n"
+
+
+def test_reset_forgets_the_turns_and_keeps_the_system_message(portal: BlockingPortal) -> None:
+    model = ScriptedModel()
+    talk(portal, model, "Hi", "/reset", "Ho", system="Be kind.")
+    assert [("system", "Be kind."), ("user", "Ho")] == model.asked[1]
+
+
+def test_system_says_how_to_answer_from_then_on(portal: BlockingPortal) -> None:
+    model = ScriptedModel()
+    talk(portal, model, "/system Be brief.", "Hi", "/system", "Ho")
+    assert [("system", "Be brief."), ("user", "Hi")] == model.asked[0]
+    assert [("user", "Hi"), ("assistant", "ok"), ("user", "Ho")] == model.asked[1]
+
+
+def test_exit_ends(portal: BlockingPortal) -> None:
+    model = ScriptedModel()
+    talk(portal, model, "/exit", "Hi")
+    assert model.asked == []
+
+
+def test_an_unknown_command_is_answered_with_help(portal: BlockingPortal, capsys: pytest.CaptureFixture[str]) -> None:
+    talk(portal, ScriptedModel(), "/wat")
+    captured = capsys.readouterr()
+    assert ("", True) == (captured.out, "/reset" in captured.err)
+
+
+def test_reasoning_is_not_part_of_the_answer(portal: BlockingPortal, capsys: pytest.CaptureFixture[str]) -> None:
+    model = ScriptedModel([Piece(reasoning="hm"), Piece("4")])
+    talk(portal, model, "2+2?", "Sure?")
+    assert ("assistant", "4") == model.asked[1][1]
+    assert capsys.readouterr().out == "4\nok\n"
+
+
+def test_a_failed_turn_is_forgotten_and_the_next_goes_on(
+    portal: BlockingPortal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ScriptedModel([CommandError("Full.")])
+    talk(portal, model, "Hi", "Ho")
+    assert [("user", "Ho")] == model.asked[1]
+    assert "Full." in capsys.readouterr().err
+
+
+def test_an_interrupted_answer_is_kept_as_far_as_it_came(
+    portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Endless(ScriptedModel):
+        async def answer(self, messages: list[ChatMessage]) -> AsyncGenerator[Piece, None]:
+            async for piece in super().answer(messages):
+                yield piece
+                if len(self.asked) == 1:
+                    interrupt.set()
+                    await anyio.sleep_forever()
+
+    model = Endless([Piece("Once upon")])
+    session = Session(portal, model, None)
+    interrupt = anyio.Event()
+    start = portal.start_task_soon
+
+    def interrupted(*arguments: object) -> object:
+        """Stand in for Ctrl-C while the first answer is on its way."""
+        task = start(*arguments)  # type: ignore[arg-type]
+        wait = task.result
+
+        def result() -> object:
+            if len(model.asked) <= 1 and not task.cancelled():
+                portal.call(interrupt.wait)
+                monkeypatch.setattr(task, "result", wait)
+                raise KeyboardInterrupt
+            return wait()
+
+        monkeypatch.setattr(task, "result", result)
+        return task
+
+    monkeypatch.setattr(portal, "start_task_soon", interrupted)
+    session.run(["Tell me a story"])
+    monkeypatch.undo()
+    session.run(["Go on"])
+    assert [("user", "Tell me a story"), ("assistant", "Once upon"), ("user", "Go on")] == model.asked[1]
+
+
+def test_a_terminal_is_prompted_until_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    typed: list[str | BaseException] = ["Hi", KeyboardInterrupt(), "Ho", EOFError()]
+
+    def type_next(prompt: str) -> str:
+        assert prompt == PROMPT
+        item = typed.pop(0)
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("builtins.input", type_next)
+    assert ["Hi", "Ho"] == list(chat_module._lines())
+
+
+def test_a_pipe_talks_with_a_server(installed: Installed, live_server: LiveServer) -> None:
+    done = installed.run("chat", "--url", live_server.url, stdin="Say hello.\n/exit\nnever\n")
+    assert (0, "") == (done.returncode, done.stderr)
+    assert done.stdout.strip()
+
+
+def test_a_pipe_talks_with_an_engine_of_its_own(installed: Installed) -> None:
+    done = installed.run("chat", "--ctx-size", "512", "--system", "Be brief.", stdin="Say hello.\n")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_a_model_that_is_not_served_is_refused_with_those_that_are(
+    installed: Installed, live_server: LiveServer
+) -> None:
+    done = installed.run("chat", "--url", live_server.url, "--model", "gpt", stdin="Hi\n")
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "smollm2-135m-instruct" in done.stderr

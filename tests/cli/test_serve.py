@@ -1,0 +1,147 @@
+import json
+import shlex
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import openai
+import pytest
+
+from antiphon.cli.errors import CommandError
+from antiphon.cli.serve import bind
+from antiphon.config import ServerOptions
+from tests.cli.test_hub import FakeHub, running
+from tests.conftest import END, Installed, LiveServer
+
+Serve = Callable[..., AbstractContextManager[LiveServer]]
+
+
+def paste(line: str) -> str:
+    """Run a line as a shell would that it was pasted into."""
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120, check=True)  # noqa: S603, S607
+    return done.stdout
+
+
+def test_the_printed_line_works_as_pasted(live_server: LiveServer) -> None:
+    answer = json.loads(paste(live_server.curl))
+    assert answer["model"] == "smollm2-135m-instruct"
+    assert "Paris" in answer["choices"][0]["message"]["content"]
+
+
+def test_the_official_client_is_answered(live_server: LiveServer) -> None:
+    with openai.OpenAI(base_url=f"{live_server.url}/v1", api_key="unused", max_retries=0) as client:
+        stream = client.chat.completions.create(
+            model=client.models.list().data[0].id,
+            messages=[{"role": "user", "content": "Count to three."}],
+            max_completion_tokens=8,
+            stream=True,
+        )
+        with stream:
+            chunks = list(stream)
+    assert [True, "length"] == [bool(chunks[0].choices), chunks[-1].choices[0].finish_reason]
+
+
+def test_start_up_says_what_runs_and_sigterm_ends_it_with_status_0(serve: Serve) -> None:
+    with serve("--ctx-size", "1024", "--threads", "1", "--no-flash-attn", "--max-num-seqs", "3") as server:
+        assert server.terminate() == 0
+        said = server.log.read_text()
+    for expected in (
+        "1024 tokens",
+        "3 sequences",
+        "1 decoding",
+        "flash attention   off",
+        "instruction sets",
+        "Ready on",
+    ):
+        assert expected in said
+
+
+def test_stdout_has_the_line_and_nothing_else(serve: Serve) -> None:
+    with serve() as server:
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(END) == 0
+        assert server.process.stdout is not None
+        assert server.process.stdout.read() == ""
+
+
+def test_what_was_said_is_not_logged(serve: Serve) -> None:
+    with serve("--log-level", "debug") as server:
+        paste(server.curl)
+        assert server.terminate() == 0
+        logged = server.log.read_text()
+    assert '"event": "request"' in logged
+    assert "capital" not in logged
+    assert "Paris" not in logged
+
+
+def test_a_signal_ends_the_loading(installed: Installed, smollm2_path: Path) -> None:
+    models = [part for number in range(9) for part in ("--model", f"m{number}={smollm2_path}")]
+    process = subprocess.Popen(  # noqa: S603 (our own command)
+        installed.command("serve", "--port", "0", *models),
+        env=installed.environ(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert process.stdout is not None
+    with process, process.stderr as stderr, process.stdout as stdout:
+        assert stderr.readline() == "Loading m0\n"
+        process.terminate()
+        assert process.wait(END) == 0
+        assert stdout.read() == ""
+        assert "Traceback" not in stderr.read()
+
+
+def test_several_models_and_one_from_the_hub_are_served(serve: Serve, smollm2_path: Path, tmp_path: Path) -> None:
+    hub = FakeHub({"Tiny.Q4_1.gguf": smollm2_path.read_bytes()})
+    with running(hub) as endpoint:
+        options = ("--model", "hf:org/tiny:q4_1", "--model", f"b={smollm2_path}", "--ctx-size", "256")
+        variables = {"HF_ENDPOINT": endpoint, "ANTIPHON_CACHE_DIR": str(tmp_path / "cache")}
+        with serve(*options, **variables) as server:
+            listed = json.loads(paste(f"curl -s {server.url}/v1/models"))
+            assert shlex.split(server.curl)[2].startswith(server.url)
+            said = server.log.read_text()
+    assert ["Tiny.Q4_1", "b"] == [model["id"] for model in listed["data"]]
+    assert "Tiny.Q4_1.gguf" in said
+    assert "100%" in said, "the download showed its progress"
+
+
+def test_a_port_in_use_is_told_at_once(installed: Installed) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        started = time.monotonic()
+        done = installed.run("serve", "--port", str(taken.getsockname()[1]))
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "Address already in use" in done.stderr
+    assert "--port" in done.stderr
+    assert "Loading" not in done.stderr
+    assert time.monotonic() > started
+
+
+def test_nobody_is_let_in_before_the_model_is_loaded() -> None:
+    with bind(ServerOptions(port=0)) as listener, pytest.raises(ConnectionRefusedError):
+        socket.create_connection(listener.getsockname())
+
+
+@pytest.mark.parametrize("host", ["256.0.0.1", "203.0.113.1"])
+def test_an_address_that_is_not_this_machine_s_is_refused(host: str) -> None:
+    with pytest.raises(CommandError, match=f"Cannot listen on {host}:0"):
+        bind(ServerOptions(host=host, port=0))
+
+
+def test_ipv6_is_listened_on() -> None:
+    with bind(ServerOptions(host="::1", port=0)) as listener:
+        assert listener.family == socket.AF_INET6
+
+
+def test_a_model_that_is_not_there_ends_with_status_1(installed: Installed) -> None:
+    done = installed.run("serve", "--port", "0", "--model", "/none.gguf")
+    assert (1, "", "Error: The model /none.gguf cannot be read: No such file or directory.\n") == (
+        done.returncode,
+        done.stdout,
+        done.stderr,
+    )

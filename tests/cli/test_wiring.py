@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+
+from antiphon.cli.errors import CommandError
+from antiphon.cli.model_files import ModelFile
+from antiphon.cli.options import EngineFlags
+from antiphon.cli.wiring import open_service
+from antiphon.engine.interface import ModelInfo
+from antiphon.protocol.requests import decode_request
+from antiphon.protocol.responses import ChatCompletion
+from antiphon.service import Service
+
+pytestmark = pytest.mark.anyio
+
+FLAGS = EngineFlags(ctx_size=512, max_num_seqs=2, threads=1)
+BODY = b'{"model":"%s","messages":[{"role":"user","content":"Hi"}],"max_completion_tokens":4,"temperature":0}'
+
+
+async def ask(service: Service, name: bytes) -> ChatCompletion:
+    return await service.create(decode_request(BODY % name))
+
+
+async def test_each_model_answers_under_its_name_with_its_template(smollm2_path: Path, tmp_path: Path) -> None:
+    template = tmp_path / "template.jinja"
+    template.write_text("{% for message in messages %}{{ message.content }}{% endfor %}")
+    models = [ModelFile(name="a", path=smollm2_path), ModelFile(name="b", path=smollm2_path)]
+    told: list[tuple[str, ModelInfo]] = []
+
+    def loaded(model: ModelFile, info: ModelInfo) -> None:
+        told.append((model.name, info))
+
+    async with open_service(models, FLAGS, chat_template=template, loaded=loaded) as service:
+        assert ["a", "b"] == [model.id for model in service.models().data]
+        answers = [await ask(service, name) for name in (b"a", b"b")]
+        assert service.ready
+    assert [1, 1] == [answer.usage.prompt_tokens for answer in answers]
+    assert [("a", 512), ("b", 512)] == [(name, info.ctx_size) for name, info in told]
+    assert not service.ready
+
+
+async def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.gguf"
+    path.write_bytes(b"GGUF and nothing that follows")
+    with pytest.raises(CommandError, match="The model m cannot be served"):
+        async with open_service([ModelFile(name="m", path=path)], FLAGS):
+            pass
+
+
+@pytest.mark.parametrize("content", [b"\xff", None])
+async def test_a_template_that_cannot_be_read_is_told(
+    tmp_path: Path, smollm2_path: Path, content: bytes | None
+) -> None:
+    template = tmp_path / "template.jinja"
+    if content is not None:
+        template.write_bytes(content)
+    with pytest.raises(CommandError, match="cannot be read"):
+        async with open_service([ModelFile(name="m", path=smollm2_path)], FLAGS, chat_template=template):
+            pass
+
+
+async def test_a_template_that_cannot_be_used_is_told(tmp_path: Path, smollm2_path: Path) -> None:
+    template = tmp_path / "template.jinja"
+    template.write_text("{% for %}")
+    with pytest.raises(CommandError, match="The model m cannot be talked to"):
+        async with open_service([ModelFile(name="m", path=smollm2_path)], FLAGS, chat_template=template):
+            pass

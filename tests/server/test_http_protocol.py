@@ -1,0 +1,93 @@
+"""The bounds of one connection, over a real socket."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from antiphon.server.http_protocol import HTTPProtocol
+from tests.scripted_engine import Hang, ScriptedEngine, says
+from tests.server.conftest import MODEL, WAIT, Server, StartServer, connect, running, scripted_app
+
+HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n"
+POST = b"POST /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class Impatient(HTTPProtocol):
+    head_timeout = 0.2
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with running(scripted_app(ScriptedEngine()), Impatient) as port:
+        yield port
+
+
+def flood(port: int, start: bytes, piece: bytes, pieces: int) -> bytes:
+    """Send ``start`` and up to ``pieces`` of ``piece`` until the server has had enough; return its answer."""
+    with connect(port) as client:
+        try:
+            client.sendall(start)
+            for _ in range(pieces):
+                client.sendall(piece)
+            return client.recv(65536)
+        except (BrokenPipeError, ConnectionResetError):
+            return b""
+
+
+@pytest.mark.parametrize(
+    "start",
+    [HEALTH + b"X: ", HEALTH, b"GET /", POST + b"0\r\nX: ", POST + b"1;"],
+    ids=["header", "name", "path", "trailer", "chunk extension"],
+)
+def test_a_head_without_end_is_cut_off_early(port: int, start: bytes) -> None:
+    begin = time.monotonic()
+    received = flood(port, start, b"a" * 100_000, 500)
+    assert time.monotonic() < begin + WAIT
+    assert received == b"" or received.startswith(b"HTTP/1.1 4")
+
+
+def test_the_answer_to_an_endless_head_has_the_shape_and_the_headers_of_every_answer(port: int) -> None:
+    with connect(port) as client:
+        client.sendall(HEALTH + b"X: " + b"a" * 70_000)
+        received = client.recv(65536)
+    assert received.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert re.search(rb"x-request-id: req_[0-9a-f]{32}\r\n", received)
+    assert b'"code":null' in received
+
+
+def test_a_long_body_is_no_long_head(port: int) -> None:
+    with connect(port) as client:
+        client.sendall(HEALTH + b"Connection: close\r\nContent-Length: 1000000\r\n\r\n" + b"a" * 1_000_000)
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize("start", [b"", b"GET /health HTT", HEALTH + b"\r\n" + HEALTH])
+def test_a_head_that_never_comes_to_its_end_closes_the_connection(port: int, start: bytes) -> None:
+    with connect(port) as client:
+        client.sendall(start)
+        while client.recv(65536):
+            pass
+
+
+def test_a_connection_that_is_used_stays_open(server: Server) -> None:
+    with server.connect() as client:
+        for _ in range(3):
+            client.sendall(HEALTH + b"\r\n")
+            assert client.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_what_is_not_http_in_the_middle_of_a_stream_cuts_the_stream_off(start_server: StartServer) -> None:
+    server = start_server(ScriptedEngine([*says("a"), Hang()]))
+    body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    with server.connect() as client:
+        client.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        received = client.recv(65536)
+        client.sendall(b"\x00")
+        while data := client.recv(65536):
+            received += data
+    assert 1 == received.count(b"HTTP/1.1")
+    server.wait_until(lambda: server.engine.running == 0)
