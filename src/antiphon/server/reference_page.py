@@ -129,7 +129,7 @@ def render_page(document: dict[str, Any]) -> str:
         info=document["info"],
         introduction=_prose(document["info"]["description"]),
         operations=list(_operations(document)),
-        schemas=[_schema(name, schema) for name, schema in sorted(components["schemas"].items())],
+        schemas=[_schema(name, schema) for name, schema in components["schemas"].items()],
     )
 
 
@@ -227,7 +227,8 @@ def _plain_type(schema: dict[str, Any]) -> Markup:
         case "array":
             return Markup("array of {}").format(_type(schema.get("items", {}))) + _bounds(schema)
         case "object" if "properties" in schema:
-            return escape("object")
+            members = [Markup("{}: {}").format(name, _type(value)) for name, value in schema["properties"].items()]
+            return Markup("object with ") + Markup(", ").join(members)
         case "object":
             return Markup("map to {}").format(_type(schema.get("additionalProperties") or {})) + _bounds(schema)
         case None:

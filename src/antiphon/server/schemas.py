@@ -140,9 +140,9 @@ def _describe(schemas: dict[str, Schema]) -> None:
     """Give every field the note that the table of fields has of it, the first one where several paths reach it."""
     for side, roots in (("request", (REQUEST,)), ("response", ANSWERS)):
         for field in fields_of("request" if side == "request" else "response"):
-            note = f"Extension. {field.note}".strip() if field.extension else field.note
-            if field.status == "refused" or not note:
+            if field.status == "refused" or not field.note:
                 continue
+            note = f"Extension. {field.note}" if field.extension else field.note
             for root in roots:
                 for holder, name in _holders(field.path, root, schemas) if root in schemas else ():
                     holder["properties"][name].setdefault("description", note)
