@@ -93,6 +93,8 @@ class GenerateRequest(Struct, frozen=True, kw_only=True, tag="generate"):
     prompt_ids: list[int]
     sampling: SamplingParams
     n: int = 1
+    grammar: str = ""
+    """What the answer must match, as llguidance reads it (Lark, or its JSON form); empty: anything."""
     cache_salt: str = ""
     """Requests share cached prefixes only within one salt (project and ``prompt_cache_key``)."""
     service_tier: ServiceTier = "default"

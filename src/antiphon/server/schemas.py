@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from antiphon.protocol import responses
+from antiphon.protocol.field import Field
 from antiphon.protocol.fields import fields_of
 from antiphon.protocol.refusals import outermost_refused
 from antiphon.protocol.requests import CreateChatCompletion
@@ -138,14 +139,18 @@ def _cut_options(schema: Schema, impossible: set[str]) -> None:
 
 def _describe(schemas: dict[str, Schema]) -> None:
     """Give every field the note that the table of fields has of it, the first one where several paths reach it."""
-    for side, roots in (("request", (REQUEST,)), ("response", ANSWERS)):
-        for field in fields_of("request" if side == "request" else "response"):
-            if field.status == "refused" or not field.note:
-                continue
-            note = f"Extension. {field.note}" if field.extension else field.note
-            for root in roots:
-                for holder, name in _holders(field.path, root, schemas) if root in schemas else ():
-                    holder["properties"][name].setdefault("description", note)
+    tables = [(REQUEST, fields_of("request")), *((root, fields_of("response")) for root in ANSWERS)]
+    for root, fields in tables:
+        if root in schemas:
+            for field in fields:
+                _note(field, root, schemas)
+
+
+def _note(field: Field, root: str, schemas: dict[str, Schema]) -> None:
+    if field.status == "honoured" and field.note:
+        note = f"Extension. {field.note}" if field.extension else field.note
+        for holder, name in _holders(field.path, root, schemas):
+            holder["properties"][name].setdefault("description", note)
 
 
 def _reachable(roots: Iterable[Schema], schemas: dict[str, Schema]) -> dict[str, Schema]:

@@ -1,0 +1,122 @@
+"""The database: open, upgrade, check, and transactions that are whole or not at all.
+
+A transaction is a function of a connection: it is run from BEGIN to COMMIT even when the task that waits for it is
+cancelled, so that no half of one is left behind and no connection is lost.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Self, TypeVar
+
+import anyio
+import anyio.to_thread
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from antiphon.errors import ServiceUnavailableError
+from antiphon.store import engines, integrity, migration
+from antiphon.store.failures import DatabaseOpenError, unavailable_on_failure
+
+BUSY_TIMEOUT = 5.0
+"""Seconds to wait for another writer before the request fails."""
+
+_T = TypeVar("_T")
+Transaction = Callable[[Connection], _T]
+
+
+class Database:
+    """SQLite in one file, or PostgreSQL. Several processes may have it open at the same time."""
+
+    def __init__(self, engine: AsyncEngine, *, busy_timeout: float, patient: AsyncEngine | None = None) -> None:
+        """Take the ``patient`` engine for upgrades and checks; callers use :meth:`open`."""
+        self._engine = engine
+        self._patient = patient or engine
+        self._busy_timeout = busy_timeout
+        # SQLite has one writer and no queue: its waiters sleep and try again, and some never get their turn.
+        self._turn = asyncio.Lock() if engine.dialect.name == "sqlite" else None
+
+    @classmethod
+    async def open(cls, url: str | None, *, data_dir: Path, busy_timeout: float = BUSY_TIMEOUT) -> Self:
+        """Open ``postgresql://…``, or SQLite in ``data_dir`` when ``url`` is None. :meth:`upgrade` comes next.
+
+        Raises ``StoreError`` with a message for the operator.
+        """
+        if url is None:
+            path = await anyio.to_thread.run_sync(lambda: engines.prepare_sqlite(data_dir, busy_timeout=busy_timeout))
+            return cls(engines.sqlite_engine(path, busy_timeout=busy_timeout), busy_timeout=busy_timeout)
+        engines.check_url(url)
+        patient = engines.postgresql_engine(url, busy_timeout=busy_timeout, patient=True)
+        database = cls(
+            engines.postgresql_engine(url, busy_timeout=busy_timeout), busy_timeout=busy_timeout, patient=patient
+        )
+        try:
+            await database.read(lambda connection: connection.execute(text("SELECT 1")))
+        except ServiceUnavailableError as error:
+            await database.close()
+            reason = error.__cause__ or error
+            raise DatabaseOpenError(f"PostgreSQL cannot be used: {engines.reason(reason)}") from error
+        return database
+
+    @property
+    def dialect(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self._engine.dialect.name
+
+    async def upgrade(self) -> None:
+        """Bring an empty or older database to this version's schema; several processes may try at once.
+
+        Raises ``NewerDatabaseError`` and ``ForeignDatabaseError``.
+        """
+        await self._run(self._patient, "write", migration.upgrade)
+
+    async def check(self) -> list[str]:
+        """List what is wrong with the database, a sentence each: the schema, the file, orphans, half rows."""
+        return await self._run(self._patient, "read", integrity.problems)
+
+    async def read(self, transaction: Transaction[_T]) -> _T:
+        """Run a transaction that changes nothing. Raises ServiceUnavailableError."""
+        return await self._run(self._engine, "read", transaction)
+
+    async def write(self, transaction: Transaction[_T], *, durable: bool = True) -> _T:
+        """Run a transaction; it is committed when this returns, and undone when it raises.
+
+        A ``durable`` one survives a loss of power; any survives the death of this process. Raises
+        ServiceUnavailableError.
+        """
+        return await self._run(self._engine, "write" if durable else "volatile", transaction)
+
+    async def close(self) -> None:
+        """Close all connections; nothing may be running."""
+        await self._engine.dispose()
+        if self._patient is not self._engine:
+            await self._patient.dispose()
+
+    async def _run(self, engine: AsyncEngine, mode: engines.Mode, transaction: Transaction[_T]) -> _T:
+        task = asyncio.create_task(self._transact(engine, mode, transaction))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await _finished(task)
+            raise
+
+    async def _transact(self, engine: AsyncEngine, mode: engines.Mode, transaction: Transaction[_T]) -> _T:
+        options = {engines.MODE: mode}
+        with unavailable_on_failure():
+            async with AsyncExitStack() as stack:
+                if self._turn is not None and mode != "read":
+                    async with asyncio.timeout(self._busy_timeout):
+                        await stack.enter_async_context(self._turn)
+                connection = await stack.enter_async_context(engine.execution_options(**options).begin())
+                return await connection.run_sync(transaction)
+
+
+async def _finished(task: asyncio.Task[_T]) -> None:
+    """Wait for the end of a task whose result nobody wants, whatever else is cancelled meanwhile."""
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()

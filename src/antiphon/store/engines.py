@@ -1,0 +1,133 @@
+"""How SQLAlchemy reaches the two databases: connections, transactions and their durability."""
+
+import os
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Literal
+
+import asyncpg  # type: ignore[import-untyped]
+from sqlalchemy import Connection, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+from sqlalchemy.sql.schema import Table
+
+from antiphon.store.failures import DatabaseOpenError, DatabaseURLError
+
+DATABASE_FILE = "antiphon.db"
+COMMAND_TIMEOUT = 60.0
+"""Seconds that PostgreSQL may take for one statement: a network that swallows everything must not hold a request."""
+POOL_SIZE = 8
+
+Mode = Literal["read", "write", "volatile"]
+"""``write`` survives a loss of power; ``volatile`` survives the death of the process, and may be lost with power."""
+MODE = "antiphon_mode"
+"""The execution option that holds the Mode of a transaction."""
+
+Insert = sqlite.Insert | postgresql.Insert
+
+
+def insert(connection: Connection, table: Table) -> Insert:
+    """Make an INSERT that can say ON CONFLICT, which both databases spell alike and SQLAlchemy has twice."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def check_url(url: str) -> None:
+    """Raise DatabaseURLError unless the address is PostgreSQL's. Never repeats it: it may hold a password."""
+    try:
+        name = make_url(url).drivername
+    except (ArgumentError, ValueError):
+        name = ""
+    if name not in {"postgresql", "postgres"}:
+        raise DatabaseURLError("The database's address must begin with postgresql://; leave it out to use SQLite.")
+
+
+def postgresql_engine(url: str, *, busy_timeout: float, patient: bool = False) -> AsyncEngine:
+    """Reach PostgreSQL by a libpq address, which asyncpg reads itself (``sslmode``, ``host=/socket/folder``).
+
+    A ``patient`` engine keeps no connections and waits for statements of any length.
+    """
+
+    async def connect() -> Any:  # noqa: ANN401 (asyncpg has no types)
+        return await asyncpg.connect(
+            url,
+            timeout=max(busy_timeout, 1.0),
+            command_timeout=None if patient else COMMAND_TIMEOUT,
+            server_settings={"application_name": "antiphon", "lock_timeout": str(int(busy_timeout * 1000))},
+        )
+
+    pool: dict[str, Any] = {"poolclass": NullPool} if patient else {"pool_size": POOL_SIZE, "pool_pre_ping": True}
+    if not patient:
+        pool |= {"max_overflow": POOL_SIZE, "pool_timeout": busy_timeout}
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, hide_parameters=True, **pool)
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        if connection.get_execution_options().get(MODE) == "volatile":
+            connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
+
+    return engine
+
+
+def sqlite_engine(path: Path, *, busy_timeout: float) -> AsyncEngine:
+    """Reach a SQLite file that :func:`prepare_sqlite` has made ready.
+
+    Transactions begin explicitly: the driver would begin one late, and as a reader, which cannot always become a
+    writer. In WAL mode FULL syncs at every commit; NORMAL leaves that to the next one that does.
+    """
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///{path}",
+        connect_args={"timeout": busy_timeout, "cached_statements": 256},
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_SIZE,
+        pool_timeout=busy_timeout,
+        hide_parameters=True,
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def connect(connection: DBAPIConnection, _: object) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        mode: Mode = connection.get_execution_options()[MODE]
+        if mode == "read":
+            connection.exec_driver_sql("BEGIN")
+        else:
+            connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if mode == 'write' else 'NORMAL'}")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def prepare_sqlite(data_dir: Path, *, busy_timeout: float) -> Path:
+    """Make the folder and the file, readable by their owner only, in WAL mode. Raises DatabaseOpenError."""
+    path = data_dir / DATABASE_FILE
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        mode = _write_ahead(path, time.monotonic() + busy_timeout)
+    except (OSError, sqlite3.Error) as error:
+        raise DatabaseOpenError(f"The database {path} cannot be opened: {error}.") from error
+    if mode != "wal":
+        raise DatabaseOpenError(f"The database {path} lies on a file system that cannot hold a write-ahead log.")
+    return path
+
+
+def _write_ahead(path: Path, deadline: float) -> str:
+    """Switch to WAL, once and for all. SQLite refuses at once while another process does the same."""
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
+        while True:
+            try:
+                return str(connection.execute("PRAGMA journal_mode=WAL").fetchone()[0])
+            except sqlite3.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.02)

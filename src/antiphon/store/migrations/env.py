@@ -1,0 +1,11 @@
+"""Run by Alembic for each upgrade, on the connection and in the transaction that ``migration.upgrade`` holds."""
+
+from alembic import context
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    version_table="antiphon_schema",
+    transactional_ddl=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

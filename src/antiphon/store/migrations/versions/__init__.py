@@ -1,0 +1,1 @@
+"""The versions, oldest first. One that was released is never edited."""

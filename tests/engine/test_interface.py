@@ -1,0 +1,75 @@
+"""The vocabulary of the process boundary survives the boundary."""
+
+from typing import get_args
+
+import msgspec
+import pytest
+
+from antiphon.engine.interface import (
+    Abort,
+    EngineStats,
+    Finished,
+    FromWorker,
+    GenerateRequest,
+    LoadFailed,
+    Ready,
+    SamplingParams,
+    Shutdown,
+    Started,
+    TokenEvent,
+    TokenLogprobs,
+    ToWorker,
+)
+from tests.engine.fake_model import model_info
+
+SAMPLING = SamplingParams(logit_bias={7: -100.0, 3: 1.5}, seed=-(2**63), logprobs=20, max_tokens=1)
+TO_WORKER = [
+    GenerateRequest(request_id="a", prompt_ids=[1, 2], sampling=SAMPLING, n=128, cache_salt="s", service_tier="flex"),
+    GenerateRequest(request_id="b", prompt_ids=[0], sampling=SamplingParams(seed=2**64 - 1, max_tokens=9)),
+    Abort(request_id="a"),
+    Abort(request_id="a", index=3),
+    Shutdown(),
+]
+FROM_WORKER = [
+    Ready(info=model_info(64, 64)),
+    LoadFailed(message="no"),
+    Started(request_id="a", cached_tokens=5),
+    TokenEvent(request_id="a", index=1, token_ids=[4], logprobs=[TokenLogprobs(-0.5, [4, 5], [-0.5, -9999.0])]),
+    Finished(request_id="a", index=1, reason="error", message="why"),
+    EngineStats(
+        running=1,
+        waiting=2,
+        kv_cells_used=3,
+        kv_cells_cached=4,
+        kv_cells_total=5,
+        steps=6,
+        prompt_tokens=7,
+        cached_tokens=8,
+        generated_tokens=9,
+        preemptions=10,
+    ),
+]
+
+
+@pytest.mark.parametrize("message", TO_WORKER)
+def test_what_goes_to_the_worker_arrives_as_it_was(message: ToWorker) -> None:
+    assert message == msgspec.msgpack.decode(msgspec.msgpack.encode(message), type=ToWorker)
+
+
+def test_what_comes_from_the_worker_arrives_as_it_was() -> None:
+    assert FROM_WORKER == msgspec.msgpack.decode(msgspec.msgpack.encode(FROM_WORKER), type=list[FromWorker])
+
+
+def test_every_kind_of_message_is_tried_here() -> None:
+    assert set(get_args(ToWorker)) == {type(message) for message in TO_WORKER}
+    assert set(get_args(FromWorker)) == {type(message) for message in FROM_WORKER}
+
+
+def test_messages_are_frozen() -> None:
+    with pytest.raises(AttributeError):
+        TO_WORKER[0].request_id = "b"  # type: ignore[attr-defined]
+
+
+def test_a_request_carries_a_bias_of_its_own() -> None:
+    first, second = (SamplingParams(max_tokens=1) for _ in range(2))
+    assert first.logit_bias is not second.logit_bias

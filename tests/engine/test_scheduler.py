@@ -1,0 +1,214 @@
+"""Who runs when, step by step, with tokens made up instead of sampled. Random workloads are in test_core.py."""
+
+import pytest
+
+from antiphon.engine.interface import EngineOptions, GenerateRequest, ServiceTier
+from antiphon.engine.kv_cache import KVCache
+from antiphon.engine.scheduler import LOOKAHEAD, SHARED_PREFIX_MIN, Scheduler
+from antiphon.engine.sequence import Sequence
+from tests.engine.engine_trial import request, text
+from tests.engine.fake_model import FakeMemory, assert_agrees
+
+
+class Steps:
+    """A scheduler whose sequences each gain a made-up token when their last one is computed."""
+
+    def __init__(self, cells: int = 512, *, seqs: int = 8, batched: int = 64, chunk: int = 16) -> None:
+        options = EngineOptions(
+            model_path="", max_num_seqs=seqs, max_num_batched_tokens=batched, prefill_chunk_size=chunk
+        )
+        self.memory = FakeMemory(cells)
+        self.cache = KVCache(self.memory, cells, 256)
+        self.scheduler = Scheduler(self.cache, options)
+        self.computed = 0
+
+    def add(self, asked: GenerateRequest, now: float = 0.0) -> Sequence:
+        return self.scheduler.add(asked, now)[0]
+
+    def step(self) -> dict[str, int]:
+        """Compute one step; how many tokens of each request it carried."""
+        carried: dict[str, int] = {}
+        works = self.scheduler.schedule()
+        for work in works:
+            lease, name = work.sequence.lease, work.sequence.request.request_id
+            assert lease is not None
+            for position in range(work.start, work.start + work.n):
+                self.memory.write(lease.seq_id, position, work.sequence.tokens[position])
+            carried[name] = carried.get(name, 0) + work.n
+        for work in works:
+            self.scheduler.commit(work)
+            if work.samples:
+                work.sequence.tokens.append(3 + len(work.sequence.tokens) * 5 % 290)
+        self.computed += sum(carried.values())
+        held = {s.lease: s.tokens[: s.computed] for s in self.scheduler.running if s.lease is not None}
+        assert_agrees(self.cache, self.memory, held)
+        return carried
+
+    @property
+    def running(self) -> list[str]:
+        return [sequence.request.request_id for sequence in self.scheduler.running]
+
+    @property
+    def waiting(self) -> list[str]:
+        return [sequence.request.request_id for sequence in self.scheduler.waiting]
+
+
+def test_a_prompt_alone_gets_the_whole_step() -> None:
+    steps = Steps()
+    steps.add(request("a", text(1, 150)))
+    assert [{"a": 64}, {"a": 64}, {"a": 22}, {"a": 1}] == [steps.step() for _ in range(4)]
+
+
+def test_a_long_prompt_never_stalls_the_streams() -> None:
+    steps = Steps()
+    streams = [steps.add(request(f"s{i}", text(i, 5))) for i in range(3)]
+    steps.step()
+    steps.add(request("long", text(9, 70)))
+    assert [16, 16, 16, 16, 6] == [steps.step()["long"] for _ in range(5)]
+    assert [6, 6, 6] == [stream.generated for stream in streams]
+
+
+def test_several_prompts_share_a_step_in_order() -> None:
+    steps = Steps()
+    for i, length in enumerate((50, 10, 30)):
+        steps.add(request(f"r{i}", text(i, length)))
+    assert [{"r0": 50, "r1": 10, "r2": 4}, {"r0": 1, "r1": 1, "r2": 16}] == [steps.step(), steps.step()]
+
+
+def test_no_more_sequences_run_than_allowed() -> None:
+    steps = Steps(seqs=2)
+    sequences = [steps.add(request(f"r{i}", text(i, 5))) for i in range(3)]
+    steps.step()
+    assert (["r0", "r1"], ["r2"]) == (steps.running, steps.waiting)
+    steps.scheduler.finish(sequences[0])
+    steps.step()
+    assert (["r1", "r2"], []) == (steps.running, steps.waiting)
+
+
+@pytest.mark.parametrize(("late", "first"), [(29.0, "default"), (31.0, "flex")])
+def test_a_flex_request_is_overtaken_for_30_seconds_at_most(late: float, first: str) -> None:
+    steps = Steps(seqs=1)
+    steps.add(request("flex", text(1, 5), tier="flex"), now=0.0)
+    steps.add(request("default", text(2, 5)), now=late)
+    steps.step()
+    assert [first] == steps.running
+
+
+def test_priority_goes_before_what_came_earlier() -> None:
+    steps = Steps(seqs=1)
+    tiers: list[ServiceTier] = ["flex", "default", "priority", "default"]
+    sequences = [steps.add(request(f"{i}-{tier}", text(i, 5), tier=tier), now=i) for i, tier in enumerate(tiers)]
+    order = []
+    for _ in sequences:
+        steps.step()
+        order += steps.running
+        steps.scheduler.finish(steps.scheduler.running[0])
+    assert ["2-priority", "1-default", "3-default", "0-flex"] == order
+
+
+def test_one_that_does_not_fit_is_not_overtaken() -> None:
+    steps = Steps(100)
+    steps.add(request("a", text(1, 60)))
+    steps.step()
+    steps.add(request("large", text(2, 60)))
+    steps.add(request("small", text(3, 5)))
+    steps.step()
+    assert (["a"], ["large", "small"]) == (steps.running, steps.waiting)
+
+
+def test_whoever_shares_a_prefix_waits_for_it_and_lets_others_pass() -> None:
+    steps = Steps()
+    steps.add(request("a", text(1, 100)))
+    steps.add(request("b", text(1, 90) + text(2, 10)))
+    steps.add(request("c", text(3, 10)))
+    assert [{"a": 64}, {"a": 36, "c": 10}, {"a": 1, "c": 1, "b": 10}] == [steps.step() for _ in range(3)]
+
+
+def test_a_choice_waits_for_its_sibling_however_short_the_prompt() -> None:
+    steps = Steps()
+    steps.add(request("a", text(1, 4), n=3))
+    assert [{"a": 4}, {"a": 3}, {"a": 3}] == [steps.step() for _ in range(3)]
+
+
+@pytest.mark.parametrize(("shared", "salt"), [(SHARED_PREFIX_MIN - 1, ""), (60, "other")])
+def test_little_or_nothing_to_share_is_not_waited_for(shared: int, salt: str) -> None:
+    steps = Steps(batched=256)
+    steps.add(request("a", text(1, 80)))
+    steps.add(request("b", text(1, shared) + text(2, 10), salt=salt))
+    assert {"a": 80, "b": shared + 10} == steps.step()
+
+
+def test_whoever_waits_goes_on_when_the_other_ends() -> None:
+    steps = Steps()
+    first = steps.add(request("a", text(1, 200)))
+    steps.add(request("b", text(1, 200)))
+    assert {"a": 64} == steps.step()
+    steps.scheduler.finish(first)
+    assert [{"b": 64}, {"b": 64}, {"b": 8}] == [steps.step() for _ in range(3)]
+
+
+def test_a_hundred_who_wait_for_one_prefix_are_all_served() -> None:
+    steps = Steps(2048, seqs=4)
+    for i in range(2 * LOOKAHEAD):
+        steps.add(request(f"r{i}", [*text(1, 150), 3 + i]))
+    for _ in range(400):
+        if not steps.scheduler.waiting and not steps.scheduler.running:
+            break
+        steps.step()
+        for sequence in list(steps.scheduler.running):
+            if sequence.generated:
+                steps.scheduler.finish(sequence)
+    assert ([], []) == (steps.waiting, steps.running)
+    assert 150 + 2 * LOOKAHEAD == steps.computed
+
+
+def test_the_one_served_last_is_preempted_and_comes_back_first() -> None:
+    steps = Steps(40)
+    steps.add(request("a", text(1, 10)))
+    victim = steps.add(request("b", text(2, 10)))
+    while not steps.scheduler.preemptions:
+        steps.step()
+    steps.add(request("c", text(3, 10)))
+    assert (["a"], ["b", "c"]) == (steps.running, steps.waiting)
+    assert (0, 0) == (victim.computed, victim.cached_tokens)
+    tokens = list(victim.tokens)
+    steps.scheduler.finish(steps.scheduler.running[0])
+    steps.step()
+    assert tokens == victim.tokens[: len(tokens)]
+    assert victim.computed >= len(tokens)
+    assert 0 == victim.cached_tokens, "what the first start found, not what a preempted one finds of its own"
+
+
+def test_a_request_of_a_higher_tier_is_not_preempted_by_one_of_a_lower() -> None:
+    steps = Steps(40)
+    steps.add(request("flex", text(1, 10), tier="flex"), now=0.0)
+    steps.add(request("priority", text(2, 10), tier="priority"), now=1.0)
+    while not steps.scheduler.preemptions:
+        steps.step()
+    assert (["priority"], ["flex"]) == (steps.running, steps.waiting)
+
+
+def test_finishing_gives_the_cells_back_from_either_place() -> None:
+    steps = Steps(seqs=1)
+    first = steps.add(request("a", text(1, 100)))
+    second = steps.add(request("b", text(2, 100)))
+    steps.step()
+    steps.scheduler.finish(second)
+    steps.scheduler.finish(first)
+    assert ([], [], 0) == (steps.running, steps.waiting, steps.cache.owned_cells)
+    assert 64 == steps.cache.evictable_cells == len(steps.memory.cells)
+
+
+def test_only_what_reaches_the_last_token_is_sampled() -> None:
+    steps = Steps()
+    steps.add(request("a", text(1, 65)))
+    (first,) = steps.scheduler.schedule()
+    assert (0, 64, False) == (first.start, first.n, first.samples)
+    steps.scheduler.commit(first)
+    (second,) = steps.scheduler.schedule()
+    assert (64, 1, True) == (second.start, second.n, second.samples)
+
+
+def test_a_step_must_hold_a_token_of_every_sequence() -> None:
+    with pytest.raises(AssertionError):
+        Steps(seqs=9, batched=8)
