@@ -1,0 +1,90 @@
+"""Constrained decoding with llguidance: which tokens may come next, and which must.
+
+Compiling runs in a thread of its own and drops the GIL, so that a large grammar never stalls a step; what was compiled is
+kept by its text and copied for each choice. The vocabulary's side (about 0.4 s) is prepared in that thread from the start.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final, Self
+
+import llguidance
+import numpy as np
+import numpy.typing as npt
+
+MAX_CACHED_GRAMMARS: Final = 128
+LIMITS: Final = {"initial_lexer_fuel": 1_000_000, "step_lexer_fuel": 200_000, "max_grammar_size": 500_000}
+"""llguidance's own work units: they bound what a hostile grammar costs, at compile time and in each step."""
+
+
+class GrammarError(Exception):
+    """The grammar cannot be compiled, or has grown too complex while it was followed."""
+
+
+class Matcher:
+    """Where one choice stands in its grammar."""
+
+    __slots__ = ("_matcher",)
+
+    def __init__(self, matcher: llguidance.LLMatcher) -> None:
+        self._matcher = matcher
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing but the end may follow."""
+        return self._matcher.is_stopped()
+
+    def allowed(self, n_vocab: int) -> npt.NDArray[np.bool_]:
+        """Tokens that may come next, shape (n_vocab,). Raises :class:`GrammarError`."""
+        bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        self._check()
+        return np.unpackbits(bits, count=n_vocab, bitorder="little").view(np.bool_)
+
+    def forced(self) -> list[int]:
+        """Tokens that the grammar determines from here on, in the vocabulary's canonical tokenization."""
+        return self._matcher.compute_ff_tokens()
+
+    def accept(self, token_ids: list[int]) -> None:
+        """Go on by tokens that the grammar allows. Raises :class:`GrammarError`."""
+        self._matcher.consume_tokens(token_ids)
+        self._check()
+
+    def copy(self) -> Self:
+        """An independent matcher at the same place."""
+        return type(self)(self._matcher.deep_copy())
+
+    def _check(self) -> None:
+        if self._matcher.is_error():
+            raise GrammarError(self._matcher.get_error())
+
+
+class GrammarCompiler:
+    """Compiles grammars for one vocabulary, one at a time, in order."""
+
+    def __init__(self, tokenizer: Callable[[], Any]) -> None:
+        """``tokenizer`` makes the ``llguidance.LLTokenizer``; it is called once, in the compiling thread."""
+        self._pool = ThreadPoolExecutor(1, "grammar")
+        self._tokenizer: Future[Any] = self._pool.submit(tokenizer)
+        self._compiled: OrderedDict[str, Matcher] = OrderedDict()
+
+    def compile(self, grammar: str) -> "Future[Matcher]":
+        """Start compiling; the future gives a matcher at the grammar's start, or :class:`GrammarError`."""
+        return self._pool.submit(self._compile, grammar)
+
+    def close(self) -> None:
+        """Wait for the grammar at hand, forget those that wait."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _compile(self, grammar: str) -> Matcher:
+        known = self._compiled.get(grammar)
+        if known is None:
+            limits = llguidance.LLParserLimits(**LIMITS)
+            compiled = llguidance.LLMatcher(self._tokenizer.result(), grammar, log_level=0, limits=limits)
+            if compiled.is_error():
+                raise GrammarError(compiled.get_error())
+            known = self._compiled[grammar] = Matcher(compiled)
+        self._compiled.move_to_end(grammar)
+        if len(self._compiled) > MAX_CACHED_GRAMMARS:
+            self._compiled.popitem(last=False)
+        return known.copy()
