@@ -77,6 +77,14 @@ class MethodNotAllowedError(APIError):
     code = "method_not_allowed"
 
 
+class RequestTimeoutError(APIError):
+    """The body did not arrive in time (408); the connection is closed."""
+
+    status = 408
+    type = "invalid_request_error"
+    code = "request_timeout"
+
+
 class ConflictError(APIError):
     """The request contradicts an earlier one (409)."""
 

@@ -20,6 +20,7 @@ from antiphon.backends.router import Router
 from antiphon.errors import APIError
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk, CompletionUsage, Model, ModelList
+from antiphon.protocol.validation import shorten
 
 OBFUSCATION_BLOCK = 32
 """Bytes of which the JSON of a chunk's choices and its obfuscation together are a multiple: most tokens look alike."""
@@ -191,7 +192,7 @@ class _Observation:
         unfailed: Literal["completed", "cancelled"] = "completed" if usage else "cancelled"
         return RequestRecord(
             completion_id=call.completion_id,
-            model=call.request.model,
+            model=shorten(call.request.model),
             stream=stream,
             outcome="failed" if error else unfailed,
             error=error,

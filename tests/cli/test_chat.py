@@ -1,12 +1,13 @@
 import io
+import os
+import signal
 from collections.abc import AsyncGenerator, Iterator, Sequence
 
 import anyio
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from antiphon.cli import chat as chat_module
-from antiphon.cli.chat import PROMPT, Session
+from antiphon.cli.chat import PROMPT, Session, read_lines
 from antiphon.cli.conversation import ChatMessage, Piece
 from antiphon.cli.errors import CommandError
 from tests.conftest import Installed, LiveServer
@@ -95,42 +96,19 @@ def test_a_failed_turn_is_forgotten_and_the_next_goes_on(
     assert "Full." in capsys.readouterr().err
 
 
-def test_an_interrupted_answer_is_kept_as_far_as_it_came(
-    portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_answer_is_kept_as_far_as_it_came(portal: BlockingPortal) -> None:
     class Endless(ScriptedModel):
         async def answer(self, messages: list[ChatMessage]) -> AsyncGenerator[Piece, None]:
             async for piece in super().answer(messages):
                 yield piece
                 if len(self.asked) == 1:
-                    interrupt.set()
+                    os.kill(os.getpid(), signal.SIGINT)
                     await anyio.sleep_forever()
 
     model = Endless([Piece("Once upon")])
-    session = Session(portal, model, None)
-    interrupt = anyio.Event()
-    start = portal.start_task_soon
-
-    def interrupted(*arguments: object) -> object:
-        """Stand in for Ctrl-C while the first answer is on its way."""
-        task = start(*arguments)  # type: ignore[arg-type]
-        wait = task.result
-
-        def result() -> object:
-            if len(model.asked) <= 1 and not task.cancelled():
-                portal.call(interrupt.wait)
-                monkeypatch.setattr(task, "result", wait)
-                raise KeyboardInterrupt
-            return wait()
-
-        monkeypatch.setattr(task, "result", result)
-        return task
-
-    monkeypatch.setattr(portal, "start_task_soon", interrupted)
-    session.run(["Tell me a story"])
-    monkeypatch.undo()
-    session.run(["Go on"])
+    talk(portal, model, "Tell me a story", "Go on")
     assert [("user", "Tell me a story"), ("assistant", "Once upon"), ("user", "Go on")] == model.asked[1]
+    assert model.closed == 2
 
 
 def test_a_terminal_is_prompted_until_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +127,7 @@ def test_a_terminal_is_prompted_until_its_end(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr("sys.stdin", Terminal())
     monkeypatch.setattr("builtins.input", type_next)
-    assert ["Hi", "Ho"] == list(chat_module._lines())
+    assert ["Hi", "Ho"] == list(read_lines())
 
 
 def test_a_pipe_talks_with_a_server(installed: Installed, live_server: LiveServer) -> None:

@@ -70,12 +70,12 @@ def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPa
 def test_what_cannot_be_done_is_told_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail() -> None:
+    def models() -> None:
         raise CommandError("No.", "Try yes.")
 
-    monkeypatch.setattr(cli, "models", fail)
+    monkeypatch.setattr(cli, "models_command", models)
     with pytest.raises(SystemExit) as caught:
-        main(["fail"])
+        main(["models"])
     assert caught.value.code == 1
     assert capsys.readouterr().err == "Error: No.\nTry yes.\n"
 

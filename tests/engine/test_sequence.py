@@ -35,4 +35,5 @@ def test_tokens_in_flight_are_not_computed_yet() -> None:
 def test_order_is_priority_then_arrival_then_choice() -> None:
     keys = [(0.0, 2, 0), (1.0, 1, 0), (1.0, 2, 0), (1.0, 2, 1)]
     sequences = [Sequence(request("a", [1]), index, arrival, priority) for priority, arrival, index in keys]
-    assert keys == [sequence.order for sequence in sorted(sequences[::-1], key=lambda each: each.order)]
+    shuffled = [sequences[i] for i in (2, 0, 3, 1)]
+    assert keys == [sequence.order for sequence in sorted(shuffled, key=lambda each: each.order)]

@@ -5,7 +5,6 @@ import pytest
 from antiphon.protocol.refusals import outermost_refused
 from tests.protocol.bodies import USER, accepted, error, place, talk
 
-TOOL = {"type": "function", "function": {"name": "weather"}}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
 AUDIO = {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}
 FILE = {"type": "file", "file": {"file_id": "file-1"}}
@@ -13,16 +12,6 @@ MARKED = {"type": "text", "text": "x", "prompt_cache_breakpoint": {"mode": "expl
 SPOKEN = {"role": "assistant", "audio": {"id": "audio_1"}}
 
 REFUSED: list[tuple[str, dict[str, Any]]] = [
-    ("tools", {"tools": [TOOL]}),
-    ("tools", {"tools": [TOOL], "tool_choice": "none", "parallel_tool_calls": True}),
-    ("tool_choice", {"tool_choice": "auto"}),
-    ("tool_choice", {"tool_choice": "required"}),
-    ("tool_choice", {"tool_choice": TOOL}),
-    ("functions", {"functions": [{"name": "weather"}]}),
-    ("function_call", {"function_call": "auto"}),
-    ("function_call", {"function_call": {"name": "weather"}}),
-    ("response_format", {"response_format": {"type": "json_object"}}),
-    ("response_format", {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}),
     ("store", {"store": True}),
     ("prediction", {"prediction": {"type": "content", "content": "x"}}),
     ("modalities", {"modalities": ["text", "audio"]}),
@@ -46,8 +35,7 @@ def test_what_is_not_supported_yet_is_refused_by_name(param: str, fields: dict[s
 
 def test_every_refused_field_is_tried_above() -> None:
     tried = {"".join("[]" if part.isdigit() else part for part in _split(param)) for param, _ in REFUSED}
-    by_rule = {"parallel_tool_calls"}
-    assert tried | by_rule == {field.path for field in outermost_refused()}
+    assert tried == {field.path for field in outermost_refused()}
 
 
 def _split(param: str) -> list[str]:
@@ -65,9 +53,6 @@ def test_the_message_says_what_is_missing() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"tool_choice": "none"},
-        {"function_call": "none"},
-        {"response_format": {"type": "text"}},
         {"store": False},
         {"modalities": ["text"]},
         {field.path: None for field in outermost_refused() if "." not in field.path},
@@ -85,5 +70,5 @@ def test_null_in_a_message_asks_for_nothing() -> None:
 
 def test_a_field_within_a_refused_one_needs_no_look() -> None:
     paths = {field.path for field in outermost_refused()}
-    assert "tools" in paths
-    assert not any(path.startswith("tools[]") for path in paths)
+    assert "audio" in paths
+    assert not any(path.startswith("audio.") for path in paths)

@@ -188,7 +188,7 @@ async def test_a_body_that_does_not_arrive_in_time_is_refused(monkeypatch: pytes
     monkeypatch.setattr(middleware, "LINGER", 0.02)
     exchange = Exchange(body(b"0", complete=False))
     await exchange.run(bounded(reads_body, body_timeout=0.02))
-    assert (400, "request_timeout") == (exchange.status, error_of(exchange).code)
+    assert (408, "request_timeout") == (exchange.status, error_of(exchange).code)
     assert "close" == exchange.headers["connection"]
 
 

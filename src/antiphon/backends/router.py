@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from antiphon.backends.base import Backend
 from antiphon.errors import ModelNotFoundError
+from antiphon.protocol.validation import shorten
 
 
 class Router:
@@ -22,7 +23,7 @@ class Router:
         """Return who answers for ``model``. Raises ``ModelNotFoundError``."""
         found = self._backends.get(model)
         if found is None:
-            message = f"The model `{model}` does not exist or you do not have access to it."
+            message = f"The model `{shorten(model)}` does not exist or you do not have access to it."
             raise ModelNotFoundError(message, param="model")
         return found
 

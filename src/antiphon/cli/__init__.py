@@ -7,11 +7,11 @@ from cyclopts import App
 from cyclopts.config import Dict
 
 from antiphon import __version__, config
-from antiphon.cli.chat import chat
+from antiphon.cli.chat import chat as chat_command
 from antiphon.cli.display import print_error
 from antiphon.cli.errors import CommandError
-from antiphon.cli.models import models
-from antiphon.cli.serve import serve
+from antiphon.cli.models import models as models_command
+from antiphon.cli.serve import serve as serve_command
 
 HELP = """Serve the Chat Completions API from models on your own machine.
 
@@ -24,7 +24,7 @@ def create_cli() -> App:
     """Build the command line; the environment's options are read now."""
     environment = Dict(config.option_values(), source="the environment", use_commands_as_keys=False, allow_unknown=True)
     cli = App(name="antiphon", help=HELP, version=__version__, config=environment, result_action="return_value")
-    for command in (serve, chat, models):
+    for command in (serve_command, chat_command, models_command):
         cli.command(command)
     return cli
 

@@ -1,11 +1,12 @@
 """``antiphon chat``: a conversation in the terminal, or over a pipe, one line for each turn."""
 
+import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Annotated
 
+import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from cyclopts import Parameter
 
@@ -48,7 +49,7 @@ def chat(
     telemetry.configure_logging("warning")
     opened = _remote(url, model) if url else _local(model, engine or EngineFlags())
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(opened) as answering:
-        Session(portal, answering, system).run(_lines())
+        Session(portal, answering, system).run(read_lines())
 
 
 class Session:
@@ -90,41 +91,41 @@ class Session:
         """Ask, show the answer as it comes, and keep both; an answer that Ctrl-C stopped is kept as far as it came."""
         self._turns.append(ChatMessage("user", line))
         said: list[str] = []
-        task = self._portal.start_task_soon(self._show_answer, said)
-        try:
-            task.result()
-        except KeyboardInterrupt:
-            task.cancel()
-            _wait(task.result)
-        except CommandError as error:
-            display.print_error(error.message, error.advice)
-        finally:
-            self._out.print()
+        scope = self._portal.call(anyio.CancelScope)
+        with _on_ctrl_c(lambda: self._portal.start_task_soon(scope.cancel)):
+            try:
+                self._portal.call(self._show_answer, scope, said)
+            except CommandError as error:
+                display.print_error(error.message, error.advice)
         if said:
+            self._out.print()
             self._turns.append(ChatMessage("assistant", "".join(said)))
         else:
             self._turns.pop()
 
-    async def _show_answer(self, said: list[str]) -> None:
+    async def _show_answer(self, scope: anyio.CancelScope, said: list[str]) -> None:
         start = [ChatMessage("system", self._system)] if self._system else []
-        async with aclosing(self._model.answer([*start, *self._turns])) as pieces:
-            async for piece in pieces:
-                if piece.reasoning and self._out.is_terminal:
-                    display.write_piece(self._out, piece.reasoning, "dim italic")
-                if piece.content:
-                    said.append(piece.content)
-                    display.write_piece(self._out, piece.content)
+        with scope:
+            async with aclosing(self._model.answer([*start, *self._turns])) as pieces:
+                async for piece in pieces:
+                    if piece.reasoning and self._out.is_terminal:
+                        display.write_piece(self._out, piece.reasoning, "dim italic")
+                    if piece.content:
+                        said.append(piece.content)
+                        display.write_piece(self._out, piece.content)
 
 
-def _wait(result: Callable[[], None]) -> None:
-    """Let a cancelled answer end before the next turn."""
+@contextmanager
+def _on_ctrl_c(act: Callable[[], object]) -> Iterator[None]:
+    """Do this at SIGINT instead of raising: an exception could come between any two steps."""
+    before = signal.signal(signal.SIGINT, lambda _signal, _frame: act())
     try:
-        result()
-    except (CancelledError, CommandError):
-        return
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
-def _lines() -> Iterator[str]:
+def read_lines() -> Iterator[str]:
     """Read what is typed, with a prompt and line editing on a terminal, where Ctrl-C drops the line."""
     if not sys.stdin.isatty():
         yield from (line.rstrip("\r\n") for line in sys.stdin)

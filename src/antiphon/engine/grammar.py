@@ -1,7 +1,7 @@
 """Constrained decoding with llguidance: which tokens may come next, and which must.
 
-Compiling runs in a thread of its own and drops the GIL, so that a large grammar never stalls a step; what was compiled is
-kept by its text and copied for each choice. The vocabulary's side (about 0.4 s) is prepared in that thread from the start.
+Compiling runs in a thread of its own and drops the GIL, so that a large grammar never stalls a step; what was compiled
+is kept by its text and copied for each choice. The vocabulary's side (about 0.4 s) is prepared in that thread at start.
 """
 
 from collections import OrderedDict
@@ -14,8 +14,19 @@ import numpy as np
 import numpy.typing as npt
 
 MAX_CACHED_GRAMMARS: Final = 128
-LIMITS: Final = {"initial_lexer_fuel": 1_000_000, "step_lexer_fuel": 200_000, "max_grammar_size": 500_000}
-"""llguidance's own work units: they bound what a hostile grammar costs, at compile time and in each step."""
+MAX_GRAMMAR_TEXT: Final = 512 * 1024
+"""Characters: reading a grammar costs more than its length, so longer ones are not read at all."""
+INITIAL_LEXER_FUEL: Final = 1_000_000
+STEP_LEXER_FUEL: Final = 200_000
+MAX_GRAMMAR_SIZE: Final = 500_000
+"""llguidance's own work units: the three bound what a hostile grammar costs, at compile time and in each step."""
+
+
+def limits() -> llguidance.LLParserLimits:
+    """Make the bounds of every grammar."""
+    return llguidance.LLParserLimits(
+        initial_lexer_fuel=INITIAL_LEXER_FUEL, step_lexer_fuel=STEP_LEXER_FUEL, max_grammar_size=MAX_GRAMMAR_SIZE
+    )
 
 
 class GrammarError(Exception):
@@ -79,8 +90,9 @@ class GrammarCompiler:
     def _compile(self, grammar: str) -> Matcher:
         known = self._compiled.get(grammar)
         if known is None:
-            limits = llguidance.LLParserLimits(**LIMITS)
-            compiled = llguidance.LLMatcher(self._tokenizer.result(), grammar, log_level=0, limits=limits)
+            if len(grammar) > MAX_GRAMMAR_TEXT:
+                raise GrammarError(f"The grammar has {len(grammar)} characters, more than {MAX_GRAMMAR_TEXT}.")
+            compiled = llguidance.LLMatcher(self._tokenizer.result(), grammar, log_level=0, limits=limits())
             if compiled.is_error():
                 raise GrammarError(compiled.get_error())
             known = self._compiled[grammar] = Matcher(compiled)

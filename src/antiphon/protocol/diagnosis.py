@@ -9,6 +9,7 @@ import operator
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache, singledispatch
+from typing import Any
 
 from msgspec import inspect
 
@@ -52,13 +53,16 @@ _BOUNDS = (("le", "<=", operator.le), ("lt", "<", operator.lt), ("ge", ">=", ope
 
 
 @cache
-def _type_of(model: type) -> inspect.Type:
+def _type_of(model: Any) -> inspect.Type:  # noqa: ANN401 (a type, or a union of them)
     return inspect.type_info(model)
 
 
-def diagnose(model: type, value: object) -> InvalidRequestError | None:
-    """Find the first reason why ``value`` (JSON as Python holds it) is no ``model``; None when there is none."""
-    return _check(_type_of(model), value, "")
+def diagnose(model: Any, value: object, path: str = "") -> InvalidRequestError | None:  # noqa: ANN401
+    """Find the first reason why ``value`` (JSON as Python holds it) is no ``model``; None when there is none.
+
+    ``path`` is where the value stands in the body.
+    """
+    return _check(_type_of(model), value, path)
 
 
 def _check(node: inspect.Type, value: object, path: str) -> _Error:

@@ -6,8 +6,11 @@ from antiphon.protocol.field import Field, Owner, Row
 
 REQUESTS = ("antiphon.protocol.requests", "tests/protocol/test_requests.py")
 CONVERSATION = ("antiphon.protocol.conversation", "tests/protocol/test_conversation.py")
+TOOL_RULES = ("antiphon.protocol.tool_rules", "tests/protocol/test_tool_rules.py")
 REFUSALS = ("antiphon.protocol.refusals", "tests/protocol/test_refusals.py")
 RENDERER = ("antiphon.rendering.renderer", "tests/rendering/test_renderer.py")
+TOOLS = ("antiphon.rendering.tools", "tests/rendering/test_tools.py")
+STRUCTURED_OUTPUT = ("antiphon.rendering.structured_output", "tests/rendering/test_structured_output.py")
 SAMPLER = ("antiphon.engine.sampler", "tests/engine/test_sampler.py")
 SCHEDULER = ("antiphon.engine.scheduler", "tests/engine/test_scheduler.py")
 ASSEMBLER = ("antiphon.assembly.assembler", "tests/assembly/test_assembler.py")
@@ -110,58 +113,52 @@ HONOURED_ROWS = (
     honoured("chat_template_kwargs", RENDERER, "Variables of the template, nested at most 32 deep.", extension=True),
 )
 
-REFUSED_ROWS = (
-    refused(
+TOOL_ROWS = (
+    honoured(
         "tools",
-        "tool calls",
+        TOOLS,
+        "1 to 128, each name once.",
         nested=(
             "[].type",
             "[].function",
             "[].function.name",
             "[].function.description",
-            "[].function.parameters",
-            "[].function.strict",
-            "[].custom",
-            "[].custom.name",
-            "[].custom.description",
-            "[].custom.format",
-            "[].custom.format.type",
-            "[].custom.format.grammar",
-            "[].custom.format.grammar.definition",
-            "[].custom.format.grammar.syntax",
         ),
     ),
-    refused(
-        "tool_choice",
-        "tool calls",
-        nested=(
-            ".type",
-            ".function",
-            ".function.name",
-            ".custom",
-            ".custom.name",
-            ".allowed_tools",
-            ".allowed_tools.mode",
-            ".allowed_tools.tools",
-        ),
-        idle=("none",),
+    honoured("tools[].function.parameters", STRUCTURED_OUTPUT, "Arguments always keep to it."),
+    honoured("tools[].function.strict", STRUCTURED_OUTPUT, "true: the reference's subset of JSON Schema."),
+    honoured("tools[].custom", TOOLS, nested=(".name", ".description")),
+    honoured(
+        "tools[].custom.format",
+        STRUCTURED_OUTPUT,
+        nested=(".type", ".grammar", ".grammar.definition", ".grammar.syntax"),
     ),
-    refused("parallel_tool_calls", "tool calls"),
-    refused("functions", "function calls", nested=("[].name", "[].description", "[].parameters")),
-    refused("function_call", "function calls", nested=(".name",), idle=("none",)),
-    refused(
-        "response_format",
-        "answers held to JSON",
-        nested=(
-            ".type",
-            ".json_schema",
-            ".json_schema.name",
-            ".json_schema.description",
-            ".json_schema.schema",
-            ".json_schema.strict",
-        ),
-        idle=({"type": "text"},),
+    honoured("tool_choice", STRUCTURED_OUTPUT, nested=(".type", ".function", ".custom", ".allowed_tools")),
+    honoured("tool_choice.function.name", TOOL_RULES, "One of tools."),
+    honoured("tool_choice.custom.name", TOOL_RULES, "One of tools."),
+    honoured("tool_choice.allowed_tools.mode", STRUCTURED_OUTPUT),
+    honoured("tool_choice.allowed_tools.tools", TOOL_RULES, "Limits what is called, not what the model is told of."),
+    honoured("parallel_tool_calls", STRUCTURED_OUTPUT, "false: at most one call."),
+    honoured(
+        "functions",
+        TOOLS,
+        "Deprecated. 1 to 128, each name once, without tools.",
+        nested=("[].name", "[].description"),
     ),
+    honoured("functions[].parameters", STRUCTURED_OUTPUT, "Arguments always keep to it."),
+    honoured("function_call", STRUCTURED_OUTPUT, "Deprecated."),
+    honoured("function_call.name", TOOL_RULES, "One of functions."),
+    honoured("response_format", STRUCTURED_OUTPUT, nested=(".type", ".json_schema", ".json_schema.schema")),
+    honoured(
+        "response_format.json_schema.name",
+        TOOLS,
+        "Told to the model.",
+    ),
+    honoured("response_format.json_schema.description", TOOLS, "Told to the model."),
+    honoured("response_format.json_schema.strict", STRUCTURED_OUTPUT, "true: the reference's subset of JSON Schema."),
+)
+
+REFUSED_ROWS = (
     refused("store", "stored completions", idle=(False,)),
     refused(
         "prediction",
@@ -201,4 +198,4 @@ REFUSED_ROWS = (
     refused("prompt_cache_retention", "a prompt cache retention policy"),
 )
 
-REQUEST_ROWS = MESSAGE_ROWS + HONOURED_ROWS + REFUSED_ROWS
+REQUEST_ROWS = MESSAGE_ROWS + HONOURED_ROWS + TOOL_ROWS + REFUSED_ROWS

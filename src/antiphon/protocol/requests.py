@@ -15,6 +15,7 @@ from antiphon.protocol.conversation import check_conversation
 from antiphon.protocol.decoding import decode
 from antiphon.protocol.messages import Message, NonEmptyStr, TextContent
 from antiphon.protocol.refusals import refuse_unsupported
+from antiphon.protocol.tool_rules import check_functions, check_tools
 from antiphon.protocol.tools import FunctionCallOption, JSONObject, LegacyFunction, ResponseFormat, Tool, ToolChoice
 
 MAX_NESTING = 32
@@ -190,8 +191,8 @@ def _check_combinations(request: CreateChatCompletion) -> None:
         raise _needs("stream_options", "'stream' is enabled")
     if request.top_logprobs is not None and not request.logprobs:
         raise _needs("top_logprobs", "'logprobs' is enabled")
-    if request.parallel_tool_calls is not None and request.tools is None:
-        raise _needs("parallel_tool_calls", "'tools' are specified")
+    check_tools(request.tools, request.tool_choice, parallel=request.parallel_tool_calls)
+    check_functions(request.functions, request.function_call, request.tools)
     if request.max_tokens is not None and request.max_completion_tokens not in {None, request.max_tokens}:
         reason = "it differs from 'max_completion_tokens', which replaces it."
         raise validation.invalid_value("max_tokens", reason)

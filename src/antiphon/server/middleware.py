@@ -14,7 +14,13 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from antiphon.errors import APIError, InternalServerError, InvalidRequestError, PayloadTooLargeError
+from antiphon.errors import (
+    APIError,
+    InternalServerError,
+    InvalidRequestError,
+    PayloadTooLargeError,
+    RequestTimeoutError,
+)
 from antiphon.protocol.sse import error_response
 
 API_VERSION: Final = b"2020-10-01"
@@ -50,7 +56,7 @@ def error_answer(error: APIError, headers: Mapping[str, str] | None = None) -> R
     A body that was refused before its end leaves the connection unusable, which the answer says and does.
     """
     answer = json_answer(error_response(error), error.status, {**_retry_headers(error), **(headers or {})})
-    if isinstance(error, PayloadTooLargeError) or error.code == "request_timeout":
+    if isinstance(error, PayloadTooLargeError | RequestTimeoutError):
         return ClosingResponse(answer.body, answer.status_code, answer.headers)
     return answer
 
@@ -236,7 +242,7 @@ class BoundedBody:
                 return await self._receive()
         except TimeoutError:
             message = f"The request body did not arrive within {self._timeout:g} seconds."
-            raise InvalidRequestError(message, code="request_timeout") from None
+            raise RequestTimeoutError(message) from None
 
     def _check_size(self) -> None:
         if self._size > self._limit:

@@ -13,11 +13,12 @@ from typing import Self, TypeVar
 import anyio
 import anyio.to_thread
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from antiphon.errors import ServiceUnavailableError
 from antiphon.store import engines, integrity, migration
-from antiphon.store.failures import DatabaseOpenError, unavailable_on_failure
+from antiphon.store.failures import DatabaseOpenError, driver_message, unavailable_on_failure
 
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for another writer before the request fails."""
@@ -53,10 +54,9 @@ class Database:
         )
         try:
             await database.read(lambda connection: connection.execute(text("SELECT 1")))
-        except ServiceUnavailableError as error:
+        except (ServiceUnavailableError, ProgrammingError, ValueError) as error:
             await database.close()
-            reason = error.__cause__ or error
-            raise DatabaseOpenError(f"PostgreSQL cannot be used: {engines.reason(reason)}") from error
+            raise DatabaseOpenError(f"PostgreSQL cannot be used: {driver_message(error)}.") from error
         return database
 
     @property

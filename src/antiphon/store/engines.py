@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import asyncpg  # type: ignore[import-untyped]
-from sqlalchemy import Connection, event, make_url
+from sqlalchemy import Connection, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.schema import Table
@@ -38,11 +37,7 @@ def insert(connection: Connection, table: Table) -> Insert:
 
 def check_url(url: str) -> None:
     """Raise DatabaseURLError unless the address is PostgreSQL's. Never repeats it: it may hold a password."""
-    try:
-        name = make_url(url).drivername
-    except (ArgumentError, ValueError):
-        name = ""
-    if name not in {"postgresql", "postgres"}:
+    if not url.startswith(("postgresql://", "postgres://")):
         raise DatabaseURLError("The database's address must begin with postgresql://; leave it out to use SQLite.")
 
 

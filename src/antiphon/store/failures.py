@@ -1,10 +1,9 @@
 """What a failing database tells: the client that the service is unavailable, the operator what to mend.
 
-Neither hears SQL, values or passwords: the client's message is one of four sentences, and the driver's own error is
+Neither hears SQL, values or passwords: the client's message is one of four, and the driver's own error is
 only the cause of the exception.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,12 +17,26 @@ RETRY_AFTER = 1.0
 _OUR_MISTAKES = (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError, sqlalchemy.exc.DataError)
 _FAILURES = (sqlalchemy.exc.DBAPIError, sqlalchemy.exc.TimeoutError, OSError)
 
-_SENTENCES = (
-    (re.compile(r"locked|busy|lock timeout|deadlock|serializ|timed? ?out", re.IGNORECASE), "The database is busy."),
-    (re.compile(r"read-?only", re.IGNORECASE), "The database does not accept changes."),
-    (re.compile(r"disk is full|no space left|could not extend", re.IGNORECASE), "The database has no space left."),
-)
+_BUSY = "The database is busy."
+_READ_ONLY = "The database does not accept changes."
+_FULL = "The database has no space left."
 _UNREACHABLE = "The database cannot be reached."
+_SENTENCES = {
+    "SQLITE_BUSY": _BUSY,
+    "SQLITE_LOCKED": _BUSY,
+    "SQLITE_READONLY": _READ_ONLY,
+    "SQLITE_FULL": _FULL,
+    "55P03": _BUSY,  # lock_not_available
+    "40P01": _BUSY,  # deadlock_detected
+    "40001": _BUSY,  # serialization_failure
+    "57014": _BUSY,  # query_canceled
+    "53300": _BUSY,  # too_many_connections
+    "25006": _READ_ONLY,  # read_only_sql_transaction
+    "53100": _FULL,  # disk_full
+}
+"""By SQLite's name of the error, without its extension, or PostgreSQL's SQLSTATE."""
+_SQL_ERROR = "SQLITE_ERROR"
+"""SQLite's name for a statement that makes no sense, which its driver calls an operational error."""
 
 
 class StoreError(Exception):
@@ -54,12 +67,28 @@ def unavailable_on_failure() -> Iterator[None]:
     except _OUR_MISTAKES:
         raise
     except _FAILURES as error:
-        raise ServiceUnavailableError(f"{sentence(error)} Please try again.", retry_after=RETRY_AFTER) from error
+        if _code(error) == _SQL_ERROR:
+            raise
+        raise ServiceUnavailableError(f"{_sentence(error)} Please try again.", retry_after=RETRY_AFTER) from error
 
 
-def sentence(error: Exception) -> str:
-    """Say what is wrong with the database, in words that tell nothing about it."""
+def _sentence(error: Exception) -> str:
     if isinstance(error, TimeoutError | sqlalchemy.exc.TimeoutError):
-        return "The database is busy."
-    reason = str(error.orig) if isinstance(error, sqlalchemy.exc.DBAPIError) else str(error)
-    return next((text for pattern, text in _SENTENCES if pattern.search(reason)), _UNREACHABLE)
+        return _BUSY
+    return _SENTENCES.get(_code(error), _UNREACHABLE)
+
+
+def _code(error: Exception) -> str:
+    cause = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
+    name: str = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or ""
+    return "_".join(name.split("_")[:2])
+
+
+def driver_message(error: BaseException) -> str:
+    """Give the operator the driver's own words, which hold no SQL; an address that cannot be read is not repeated."""
+    cause = error.__cause__ if isinstance(error, ServiceUnavailableError) and error.__cause__ else error
+    if isinstance(cause, sqlalchemy.exc.DBAPIError):
+        cause = cause.orig or cause
+    elif isinstance(cause, ValueError):
+        return "the address cannot be read"
+    return (str(cause) or type(cause).__name__).rpartition(">: ")[2].strip().rstrip(".")

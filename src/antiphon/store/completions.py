@@ -1,0 +1,263 @@
+"""Stored completions: saved whole, listed page by page, and never seen by another project.
+
+Pages are found by key, (created, id), on an index: page N costs what page 1 costs. An ``after`` whose completion was
+deleted meanwhile still works for a day, so that a client may delete what it lists.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, exists, select, tuple_, union_all, update
+from sqlalchemy.sql.schema import Column
+
+from antiphon.errors import ConflictError, NotFoundError
+from antiphon.protocol.stored import (
+    CompletionDeleted,
+    CompletionList,
+    MessageList,
+    StoredCompletion,
+    StoredMessage,
+    message_id,
+)
+from antiphon.protocol.stored_queries import MAX_LIMIT, CompletionQuery, PageQuery
+from antiphon.protocol.validation import shorten
+from antiphon.store import retention
+from antiphon.store.database import Database
+from antiphon.store.engines import insert
+from antiphon.store.schema import completion_messages, completion_metadata, completions, deleted_completions
+
+Status = Literal["completed", "cancelled", "failed"]
+"""How the answer ended. What broke off has choices whose ``finish_reason`` is null."""
+
+_T = TypeVar("_T")
+_encode = msgspec.json.Encoder().encode
+_decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
+_decode_completion = msgspec.json.Decoder(StoredCompletion).decode
+_decode_message = msgspec.json.Decoder(StoredMessage).decode
+
+_WIRE = (completions.c.id, completions.c.metadata, completions.c.body)
+
+
+class CompletionStore:
+    """The stored completions of all projects. Every method raises ServiceUnavailableError when the database fails."""
+
+    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
+        """``clock`` is in Unix seconds."""
+        self._database = database
+        self._clock = clock
+
+    async def save(
+        self,
+        project_id: str,
+        stored: StoredCompletion,
+        messages: Sequence[StoredMessage],
+        *,
+        status: Status = "completed",
+    ) -> None:
+        """Store an answer with the messages that it answers; it survives a loss of power when this returns.
+
+        Raises ConflictError when the project has a completion of this id.
+        """
+        await self._database.write(lambda connection: _save(connection, project_id, stored, messages, status))
+
+    async def get(self, project_id: str, completion_id: str) -> StoredCompletion:
+        """Return one. Raises NotFoundError."""
+        statement = select(*_WIRE).where(_is(project_id, completion_id))
+        row = await self._database.read(lambda connection: connection.execute(statement).one_or_none())
+        return _completion(_found(row, completion_id))
+
+    async def list(self, project_id: str, query: CompletionQuery | None = None) -> CompletionList:
+        """Return a page. Raises NotFoundError with the param ``after`` when that completion never was."""
+        query = query or CompletionQuery()
+        assert 1 <= query.limit <= MAX_LIMIT, f"1 <= {query.limit} <= {MAX_LIMIT}"
+        rows = await self._database.read(lambda connection: _page(connection, project_id, query))
+        data = [_completion(row) for row in rows[: query.limit]]
+        first, last = _ends([completion.id for completion in data])
+        return CompletionList(data=data, first_id=first, last_id=last, has_more=len(rows) > query.limit)
+
+    async def update_metadata(
+        self, project_id: str, completion_id: str, metadata: Mapping[str, str] | None
+    ) -> StoredCompletion:
+        """Replace the metadata as a whole, None by nothing; return the new object. Raises NotFoundError."""
+        row = await self._database.write(
+            lambda connection: _update(connection, project_id, completion_id, dict(metadata or {}))
+        )
+        return _completion(row)
+
+    async def delete(self, project_id: str, completion_id: str) -> CompletionDeleted:
+        """Delete one with its messages and metadata. Raises NotFoundError."""
+        now = int(self._clock())
+        await self._database.write(lambda connection: _delete(connection, project_id, completion_id, now))
+        return CompletionDeleted(id=completion_id)
+
+    async def messages(self, project_id: str, completion_id: str, query: PageQuery | None = None) -> MessageList:
+        """Return a page of the messages that a completion answers. Raises NotFoundError."""
+        query = query or PageQuery()
+        assert 1 <= query.limit <= MAX_LIMIT, f"1 <= {query.limit} <= {MAX_LIMIT}"
+        rows = await self._database.read(lambda connection: _messages(connection, project_id, completion_id, query))
+        data = [_decode_message(row.body) for row in rows[: query.limit]]
+        first, last = _ends([message.id for message in data])
+        return MessageList(data=data, first_id=first, last_id=last, has_more=len(rows) > query.limit)
+
+    async def prune(self, *, max_age: float | None, max_count: int | None) -> int:
+        """Delete what is older than ``max_age`` seconds, and of each project all but the newest ``max_count``.
+
+        None keeps everything. Goes in bounded batches, so that writers get their turn; returns how many it deleted.
+        """
+        return await retention.prune(self._database, now=int(self._clock()), max_age=max_age, max_count=max_count)
+
+
+def _is(project_id: str, completion_id: str) -> ColumnElement[bool]:
+    return and_(completions.c.project_id == project_id, completions.c.id == completion_id)
+
+
+def _found(row: _T | None, completion_id: str) -> _T:
+    if row is None:
+        raise NotFoundError(f"Chat completion with id '{shorten(completion_id)}' not found.", param="completion_id")
+    return row
+
+
+def _completion(row: Row[*tuple[Any, ...]]) -> StoredCompletion:
+    return msgspec.structs.replace(_decode_completion(row.body), metadata=_decode_metadata(row.metadata))
+
+
+def _ends(ids: Sequence[str]) -> tuple[str | None, str | None]:
+    return (ids[0], ids[-1]) if ids else (None, None)
+
+
+def _save(
+    connection: Connection,
+    project_id: str,
+    stored: StoredCompletion,
+    messages: Sequence[StoredMessage],
+    status: Status,
+) -> None:
+    statement = insert(connection, completions).on_conflict_do_nothing().returning(completions.c.id)
+    values = {
+        "project_id": project_id,
+        "id": stored.id,
+        "created": stored.created,
+        "model": stored.model,
+        "status": status,
+        "message_count": len(messages),
+        "metadata": _encode(stored.metadata).decode(),
+        "body": _encode(msgspec.structs.replace(stored, metadata={})).decode(),
+    }
+    if connection.execute(statement, values).one_or_none() is None:
+        raise ConflictError(f"There is a chat completion with id '{shorten(stored.id)}' already.")
+    _insert_parts(connection, project_id, stored, messages)
+
+
+def _insert_parts(
+    connection: Connection, project_id: str, stored: StoredCompletion, messages: Sequence[StoredMessage]
+) -> None:
+    common = {"project_id": project_id, "completion_id": stored.id}
+    bodies = [_encode(message).decode() for message in messages]
+    assert [message.id for message in messages] == [message_id(stored.id, index) for index in range(len(messages))]
+    if bodies:
+        rows = [common | {"position": index, "body": body} for index, body in enumerate(bodies)]
+        connection.execute(completion_messages.insert(), rows)
+    _insert_metadata(connection, common | {"created": stored.created}, stored.metadata)
+
+
+def _insert_metadata(connection: Connection, common: dict[str, Any], metadata: Mapping[str, str]) -> None:
+    if metadata:
+        rows = [common | {"key": key, "value": value} for key, value in metadata.items()]
+        connection.execute(completion_metadata.insert(), rows)
+
+
+def _page(connection: Connection, project_id: str, query: CompletionQuery) -> Sequence[Row[Any]]:
+    after = None if query.after is None else _key_of(connection, project_id, query.after)
+    return connection.execute(_select_page(project_id, query, after)).all()
+
+
+def _key_of(connection: Connection, project_id: str, completion_id: str) -> tuple[int, str]:
+    """Find the key of ``after``, which may have been deleted meanwhile."""
+    tables = (completions, deleted_completions)
+    keys = [
+        select(table.c.created).where(table.c.project_id == project_id, table.c.id == completion_id) for table in tables
+    ]
+    created = connection.execute(union_all(*keys)).scalar()
+    if created is None:
+        raise NotFoundError(f"Chat completion with id '{shorten(completion_id)}' not found.", param="after")
+    return created, completion_id
+
+
+def _select_page(project_id: str, query: CompletionQuery, after: tuple[int, str] | None) -> Select[Any]:
+    """Select one row more than a page, in order.
+
+    One index drives: that of the first metadata pair, of the model, or of the time. Further pairs are looked up for
+    each row by primary key.
+    """
+    if query.metadata:
+        (key, value), *others = query.metadata.items()
+        pair = completion_metadata
+        statement = select(*_WIRE).join_from(pair, completions, _same_completion(pair.c, completions.c))
+        statement = statement.where(pair.c.project_id == project_id, pair.c.key == key, pair.c.value == value)
+        statement = statement.where(*(_has(name, content) for name, content in others))
+        columns = (pair.c.created, pair.c.completion_id)
+    else:
+        statement = select(*_WIRE).where(completions.c.project_id == project_id)
+        columns = (completions.c.created, completions.c.id)
+    if query.model is not None:
+        statement = statement.where(completions.c.model == query.model)
+    return _ordered(statement, columns, query, after).limit(query.limit + 1)
+
+
+def _same_completion(part: Any, whole: Any) -> ColumnElement[bool]:  # noqa: ANN401 (collections of columns)
+    return and_(whole.project_id == part.project_id, whole.id == part.completion_id)
+
+
+def _has(key: str, value: str) -> ColumnElement[bool]:
+    other = completion_metadata.alias()
+    return exists().where(_same_completion(other.c, completions.c), other.c.key == key, other.c.value == value)
+
+
+def _ordered(
+    statement: Select[Any], columns: Sequence[Column[Any]], query: PageQuery, after: tuple[Any, ...] | None
+) -> Select[Any]:
+    if after is not None:
+        key = tuple_(*columns)
+        statement = statement.where(key > after if query.order == "asc" else key < after)
+    return statement.order_by(*(column.asc() if query.order == "asc" else column.desc() for column in columns))
+
+
+def _update(connection: Connection, project_id: str, completion_id: str, metadata: dict[str, str]) -> Row[Any]:
+    statement = (
+        update(completions)
+        .where(_is(project_id, completion_id))
+        .values(metadata=_encode(metadata).decode())
+        .returning(*_WIRE, completions.c.created)
+    )
+    row = _found(connection.execute(statement).one_or_none(), completion_id)
+    common = {"project_id": project_id, "completion_id": completion_id}
+    of_completion = (completion_metadata.c[name] == value for name, value in common.items())
+    connection.execute(delete(completion_metadata).where(*of_completion))
+    _insert_metadata(connection, common | {"created": row.created}, metadata)
+    return row
+
+
+def _delete(connection: Connection, project_id: str, completion_id: str, now: int) -> None:
+    deleted = retention.delete_completions(connection, _is(project_id, completion_id), now)
+    _found(completion_id if deleted else None, completion_id)
+
+
+def _messages(connection: Connection, project_id: str, completion_id: str, query: PageQuery) -> Sequence[Row[Any]]:
+    count = connection.execute(select(completions.c.message_count).where(_is(project_id, completion_id))).scalar()
+    after = _position(query.after, completion_id, _found(count, completion_id))
+    table = completion_messages.c
+    statement = select(table.body).where(table.project_id == project_id, table.completion_id == completion_id)
+    key = None if after is None else (after,)
+    return connection.execute(_ordered(statement, (table.position,), query, key).limit(query.limit + 1)).all()
+
+
+def _position(after: str | None, completion_id: str, count: int) -> int | None:
+    if after is None:
+        return None
+    prefix, digits = f"{completion_id}-", after.removeprefix(f"{completion_id}-")
+    index = int(digits) if after.startswith(prefix) and digits.isascii() and digits.isdecimal() else -1
+    if not 0 <= index < count or message_id(completion_id, index) != after:
+        raise NotFoundError(f"Message with id '{shorten(after)}' not found.", param="after")
+    return index

@@ -1,0 +1,116 @@
+import threading
+from collections.abc import Iterator
+
+import llguidance
+import numpy as np
+import pytest
+
+from antiphon.engine.grammar import MAX_GRAMMAR_TEXT, GrammarCompiler, GrammarError, Matcher
+
+EOS = 261
+N_VOCAB = 262
+OBJECT = llguidance.LLMatcher.grammar_from_json_schema(
+    {
+        "type": "object",
+        "properties": {"name": {"enum": ["ann", "bob"]}},
+        "required": ["name"],
+        "additionalProperties": False,
+    }
+)
+
+
+def byte_tokenizer() -> llguidance.LLTokenizer:
+    return llguidance.LLTokenizer("byte")
+
+
+@pytest.fixture
+def compiler() -> Iterator[GrammarCompiler]:
+    compiler = GrammarCompiler(byte_tokenizer)
+    yield compiler
+    compiler.close()
+
+
+def compiled(compiler: GrammarCompiler, grammar: str) -> Matcher:
+    return compiler.compile(grammar).result(10)
+
+
+def allowed(matcher: Matcher) -> str:
+    return "".join(chr(i) for i in np.flatnonzero(matcher.allowed(N_VOCAB)) if i < 128)
+
+
+def test_only_what_the_grammar_allows_may_come_next(compiler: GrammarCompiler) -> None:
+    assert "ab" == allowed(compiled(compiler, 'start: "a" | "b" "c"'))
+
+
+def test_the_mask_has_one_entry_for_each_token(compiler: GrammarCompiler) -> None:
+    assert (N_VOCAB,) == compiled(compiler, 'start: "a"').allowed(N_VOCAB).shape
+
+
+def test_what_is_accepted_moves_on(compiler: GrammarCompiler) -> None:
+    matcher = compiled(compiler, 'start: "a" ("x" | "y") "b"')
+    matcher.accept(list(b"ay"))
+    assert "b" == allowed(matcher)
+
+
+def test_a_token_that_is_not_allowed_is_an_error(compiler: GrammarCompiler) -> None:
+    with pytest.raises(GrammarError):
+        compiled(compiler, 'start: "a"').accept(list(b"b"))
+
+
+def test_the_end_is_allowed_where_the_grammar_may_end(compiler: GrammarCompiler) -> None:
+    matcher = compiled(compiler, "start: /a+/")
+    before = bool(matcher.allowed(N_VOCAB)[EOS])
+    matcher.accept(list(b"aa"))
+    assert (False, True) == (before, bool(matcher.allowed(N_VOCAB)[EOS]))
+
+
+def test_nothing_but_the_end_may_follow_a_finished_grammar(compiler: GrammarCompiler) -> None:
+    matcher = compiled(compiler, 'start: "ab"')
+    before = matcher.finished
+    matcher.accept(list(b"ab"))
+    assert (False, True) == (before, matcher.finished)
+
+
+def test_copies_go_their_own_ways(compiler: GrammarCompiler) -> None:
+    first = compiled(compiler, 'start: "a" ("x" | "y")')
+    second = first.copy()
+    first.accept(list(b"ax"))
+    assert "a" == allowed(second)
+
+
+def test_the_same_text_is_compiled_once_and_given_fresh(compiler: GrammarCompiler) -> None:
+    first = compiled(compiler, OBJECT)
+    first.accept(list(b'{"name'))
+    assert "{" == allowed(compiled(compiler, OBJECT))
+
+
+def test_what_cannot_be_compiled_is_an_error(compiler: GrammarCompiler) -> None:
+    with pytest.raises(GrammarError):
+        compiled(compiler, "start: missing_rule")
+
+
+def test_a_grammar_that_is_too_large_is_an_error(compiler: GrammarCompiler) -> None:
+    with pytest.raises(GrammarError):
+        compiled(compiler, f'start: "{"a" * MAX_GRAMMAR_TEXT}"')
+
+
+def test_an_error_of_one_grammar_does_not_concern_the_next(compiler: GrammarCompiler) -> None:
+    failing = compiler.compile("start: missing_rule")
+    following = compiler.compile('start: "ok"')
+    assert failing.exception(10) is not None
+    assert "o" == allowed(following.result(10))
+
+
+def test_compiling_runs_beside_the_caller() -> None:
+    release = threading.Event()
+
+    def slow_tokenizer() -> llguidance.LLTokenizer:
+        release.wait(10)
+        return byte_tokenizer()
+
+    compiler = GrammarCompiler(slow_tokenizer)
+    future = compiler.compile('start: "a"')
+    assert not future.done()
+    release.set()
+    assert "a" == allowed(future.result(10))
+    compiler.close()

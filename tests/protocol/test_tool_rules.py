@@ -1,0 +1,98 @@
+from typing import Any
+
+import pytest
+
+from antiphon.protocol.tool_rules import allowed_tool_names, tool_name
+from antiphon.protocol.tools import AllowedTools, CustomTool, CustomToolDefinition, FunctionDefinition, FunctionTool
+from tests.protocol.bodies import accepted, error, place
+
+FUNCTION = {"type": "function", "function": {"name": "weather"}}
+CUSTOM = {"type": "custom", "custom": {"name": "shell"}}
+TOOLS = [FUNCTION, CUSTOM]
+
+
+def allowed(*tools: dict[str, Any], mode: str = "auto") -> dict[str, Any]:
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": list(tools)}}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": TOOLS},
+        {"tools": TOOLS, "parallel_tool_calls": False},
+        {"tools": TOOLS, "tool_choice": "none"},
+        {"tools": TOOLS, "tool_choice": "auto"},
+        {"tools": TOOLS, "tool_choice": "required"},
+        {"tools": TOOLS, "tool_choice": FUNCTION},
+        {"tools": TOOLS, "tool_choice": CUSTOM},
+        {"tools": TOOLS, "tool_choice": allowed(CUSTOM)},
+        {"tools": TOOLS, "tool_choice": allowed(FUNCTION, CUSTOM, mode="required")},
+        {"functions": [{"name": "f"}]},
+        {"functions": [{"name": "f"}], "function_call": "auto"},
+        {"functions": [{"name": "f"}, {"name": "g"}], "function_call": {"name": "g"}},
+        {"tool_choice": "none"},
+        {"function_call": "none"},
+    ],
+)
+def test_what_fits_together_passes(fields: dict[str, Any]) -> None:
+    assert accepted(**fields).model == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("param", "fields"),
+    [
+        ("tool_choice", {"tool_choice": "auto"}),
+        ("tool_choice", {"tool_choice": FUNCTION}),
+        ("tool_choice", {"tool_choice": "auto", "functions": [{"name": "f"}]}),
+        ("parallel_tool_calls", {"parallel_tool_calls": True}),
+        ("tools[1].function.name", {"tools": [FUNCTION, FUNCTION]}),
+        ("tools[1].custom.name", {"tools": [FUNCTION, {"type": "custom", "custom": {"name": "weather"}}]}),
+        ("tool_choice", {"tools": [CUSTOM], "tool_choice": FUNCTION}),
+        ("tool_choice", {"tools": TOOLS, "tool_choice": {"type": "custom", "custom": {"name": "weather"}}}),
+        ("tool_choice", {"tools": [FUNCTION], "tool_choice": allowed(FUNCTION, CUSTOM)}),
+        ("function_call", {"function_call": "auto"}),
+        ("function_call", {"function_call": {"name": "f"}, "tools": TOOLS}),
+        ("functions", {"functions": [{"name": "f"}], "tools": TOOLS}),
+        ("functions[1].name", {"functions": [{"name": "f"}, {"name": "f"}]}),
+        ("function_call", {"functions": [{"name": "f"}], "function_call": {"name": "g"}}),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(param: str, fields: dict[str, Any]) -> None:
+    assert place(**fields) == (param, "invalid_value")
+
+
+@pytest.mark.parametrize(
+    ("entry", "param", "code"),
+    [
+        ({}, "tool_choice.allowed_tools.tools[0].type", "missing_required_parameter"),
+        ({"type": "web"}, "tool_choice.allowed_tools.tools[0].type", "invalid_value"),
+        ({"type": "function", "name": "f"}, "tool_choice.allowed_tools.tools[0].name", "unknown_parameter"),
+        ({"type": "custom"}, "tool_choice.allowed_tools.tools[0].custom", "missing_required_parameter"),
+        (
+            {"type": "function", "function": {"name": ""}},
+            "tool_choice.allowed_tools.tools[0].function.name",
+            "invalid_value",
+        ),
+    ],
+)
+def test_an_allowed_tool_is_named_in_the_shape_of_a_choice(entry: dict[str, Any], param: str, code: str) -> None:
+    assert place(tools=TOOLS, tool_choice=allowed(entry)) == (param, code)
+
+
+def test_messages_name_what_is_missing() -> None:
+    assert (
+        "Invalid value for 'tool_choice': the function tool 'weather' is not among 'tools'."
+        == error(tools=[CUSTOM], tool_choice=FUNCTION)[0]
+    )
+    assert (
+        "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified."
+        == error(tool_choice="auto")[0]
+    )
+
+
+def test_names() -> None:
+    assert tool_name(FunctionTool(function=FunctionDefinition(name="f"))) == ("function", "f")
+    assert tool_name(CustomTool(custom=CustomToolDefinition(name="c"))) == ("custom", "c")
+    assert [("custom", "shell"), ("function", "weather")] == allowed_tool_names(
+        AllowedTools(mode="auto", tools=[CUSTOM, FUNCTION])
+    )

@@ -1,0 +1,102 @@
+"""A PostgreSQL server of the tests' own: a temporary folder, a socket in it, no network, ended by its process id."""
+
+import getpass
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+START = 60.0
+"""Seconds that the server may take on a busy machine."""
+SETTINGS = {"listen_addresses": "", "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+"""The server itself is never killed, so that it need not be safe from that."""
+
+
+def bin_folder() -> Path | None:
+    """Find initdb: on the path, or where Debian keeps the versions side by side."""
+    if found := shutil.which("initdb"):
+        return Path(found).resolve().parent
+    versions = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    return max(versions, key=lambda path: float(path.parent.name), default=None)
+
+
+def account() -> str | None:
+    """Name the user to run as: PostgreSQL refuses root."""
+    if os.geteuid() != 0:
+        return getpass.getuser()
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return next((name for name in ("postgres", "nobody") if name in names), None)
+
+
+class PostgreSQL(Struct, frozen=True):
+    """The running server."""
+
+    folder: Path
+    programs: Path
+
+    def url(self, database: str) -> str:
+        """Give the address of a database."""
+        return f"postgresql:///{database}?host={self.folder}&user=antiphon"
+
+    def create(self, database: str, *, template: str = "template0") -> str:
+        """Make a database, as a copy of another; give its address."""
+        self._run("createdb", "--template", template, database)
+        return self.url(database)
+
+    def drop(self, database: str) -> None:
+        """Delete a database, whoever is connected to it."""
+        self._run("dropdb", "--force", database)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command: list[str | Path] = [
+            self.programs / program,
+            "--host",
+            self.folder,
+            "--username",
+            "antiphon",
+            *arguments,
+        ]
+        subprocess.run(command, check=True, timeout=START)  # noqa: S603 (our own command)
+
+
+@contextmanager
+def running(programs: Path, user: str) -> Iterator[PostgreSQL]:
+    """Make a cluster and run it until the block ends. It sorts as in English, so that COLLATE is put to the test."""
+    folder = Path(tempfile.mkdtemp(prefix="antiphon-postgresql-"))
+    shutil.chown(folder, user)
+    as_user = {"user": user} if os.geteuid() == 0 else {}
+    data = folder / "data"
+    locale = ["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US"]
+    initdb: list[str | Path] = [programs / "initdb", "--auth=trust", "--no-sync", "--username=antiphon", *locale, data]
+    options = [f"-c{name}={value}" for name, value in SETTINGS.items()]
+    try:
+        subprocess.run(  # type: ignore[call-overload]  # noqa: S603 (our own command)
+            initdb, check=True, stdout=subprocess.DEVNULL, cwd=folder, **as_user
+        )
+        with (folder / "log").open("w") as log:
+            server = subprocess.Popen(  # type: ignore[call-overload]  # noqa: S603 (our own command)
+                [programs / "postgres", "-D", data, "-k", folder, *options], stderr=log, cwd=folder, **as_user
+            )
+        try:
+            _wait(programs, folder)
+            yield PostgreSQL(folder, programs)
+        finally:
+            server.send_signal(2)  # SIGINT: the fast shutdown
+            server.wait(START)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait(programs: Path, folder: Path) -> None:
+    deadline = time.monotonic() + START
+    ready = [programs / "pg_isready", "--quiet", "--host", folder]
+    while subprocess.run(ready, check=False).returncode:  # noqa: S603 (our own command)
+        assert time.monotonic() < deadline, (folder / "log").read_text()
+        time.sleep(0.05)

@@ -1,0 +1,145 @@
+"""Every database that an older version made becomes this version's; every other is left alone."""
+
+from typing import Any
+
+import anyio
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+
+from antiphon.store import migration, schema
+from antiphon.store.completions import CompletionStore
+from antiphon.store.database import Database
+from antiphon.store.failures import ForeignDatabaseError, NewerDatabaseError
+from antiphon.store.schema import DEFAULT_PROJECT
+from tests.store.conftest import Site
+from tests.store.rows import PROJECT, completion, messages
+
+pytestmark = pytest.mark.anyio
+
+
+def differences(connection: Connection) -> list[object]:
+    def differ(*types: Any) -> bool:  # noqa: ANN401 (Alembic's)
+        *_, found, expected = (kind.compile(connection.dialect) for kind in types[-2:])
+        return bool(found != expected)
+
+    opts = {"version_table": migration.VERSION_TABLE, "compare_type": differ}
+    context = MigrationContext.configure(connection, opts=opts)
+    found: list[object] = compare_metadata(context, schema.metadata)
+    return found
+
+
+def indexes(connection: Connection) -> set[tuple[str, str, tuple[str | None, ...]]]:
+    inspector = inspect(connection)
+    return {
+        (table, str(index["name"]), tuple(index["column_names"]))
+        for table in inspector.get_table_names()
+        for index in inspector.get_indexes(table)
+    }
+
+
+def ending(connection: Connection) -> str:
+    return str(connection.execute(text("SELECT version_num FROM antiphon_schema")).scalar())
+
+
+async def set_version(database: Database, version: str) -> None:
+    statement = text("UPDATE antiphon_schema SET version_num = :version")
+    await database.write(lambda connection: connection.execute(statement, {"version": version}))
+
+
+async def test_the_migrations_make_the_schema_of_this_version(database: Database) -> None:
+    assert [] == await database.read(differences)
+    expected = {
+        (table.name, str(index.name), tuple(column.name for column in index.columns))
+        for table in schema.metadata.sorted_tables
+        for index in table.indexes
+    }
+    assert expected == await database.read(indexes)
+
+
+async def test_foreign_keys_delete_what_the_schema_says(database: Database) -> None:
+    def rules(connection: Connection) -> set[tuple[str, str, str | None]]:
+        inspector = inspect(connection)
+        return {
+            (name, key["referred_table"], key["options"].get("ondelete"))
+            for name in schema.metadata.tables
+            for key in inspector.get_foreign_keys(name)
+        }
+
+    expected = {
+        (table.name, key.referred_table.name, key.ondelete)
+        for table in schema.metadata.sorted_tables
+        for key in table.foreign_key_constraints
+    }
+    assert expected == await database.read(rules)
+
+
+async def test_the_order_of_text_is_that_of_its_code_points(database: Database) -> None:
+    statement = schema.projects.insert()
+    rows = [{"id": name, "name": name, "created": 1} for name in ("a", "B", "_", "é", "z")]
+    await database.write(lambda connection: connection.execute(statement, rows))
+    ordered = await database.read(
+        lambda connection: connection.execute(schema.projects.select().order_by(schema.projects.c.id)).all()
+    )
+    assert ["B", "_", "a", DEFAULT_PROJECT, "z", "é"] == [row.id for row in ordered]
+
+
+async def test_an_empty_database_is_upgraded_once(empty_site: Site) -> None:
+    async with empty_site.open() as database:
+        assert [f"The schema is missing; this version's is {migration.head()}."] == await database.check()
+        await database.upgrade()
+        await database.upgrade()
+        assert [] == await database.check()
+
+
+async def test_processes_that_start_together_upgrade_one_after_the_other(empty_site: Site) -> None:
+    async with empty_site.open() as first, empty_site.open() as second, empty_site.open() as third:
+        async with anyio.create_task_group() as group:
+            for database in (first, second, third):
+                group.start_soon(database.upgrade)
+        assert [] == await first.check()
+
+
+async def test_an_older_database_keeps_its_rows(empty_site: Site) -> None:
+    async with empty_site.open() as database:
+        await database.write(lambda connection: migration.upgrade(connection, "0001"))
+        store = CompletionStore(database)
+        await store.save(PROJECT, completion("c1", metadata={"a": "b"}), messages("c1", 3))
+        assert ["The schema is 0001; this version's is 0002."] == await database.check()
+        await database.upgrade()
+        assert completion("c1", metadata={"a": "b"}) == await store.get(PROJECT, "c1")
+        assert [] == await database.check()
+
+
+async def test_an_upgrade_that_fails_leaves_the_older_database(empty_site: Site) -> None:
+    async with empty_site.open() as database:
+        await database.write(lambda connection: migration.upgrade(connection, "0001"))
+        await database.write(lambda connection: connection.execute(text("CREATE TABLE idempotency_keys (x INTEGER)")))
+        with pytest.raises(Exception, match="idempotency_keys"):
+            await database.upgrade()
+        names = await database.read(lambda connection: inspect(connection).get_table_names())
+        assert "rate_limits" not in names
+        assert "0001" == await database.read(ending)
+
+
+async def test_a_newer_database_is_refused_and_left_alone(database: Database) -> None:
+    await set_version(database, "9999")
+    with pytest.raises(NewerDatabaseError, match=r"newer version .* \(schema 9999; this version knows up to 0002\)"):
+        await database.upgrade()
+    assert "9999" == await database.read(ending)
+    assert ["The schema is 9999; this version's is 0002."] == await database.check()
+
+
+async def test_tables_of_another_program_are_refused(empty_site: Site) -> None:
+    async with empty_site.open() as database:
+        await database.write(lambda connection: connection.execute(text("CREATE TABLE projects (x INTEGER)")))
+        with pytest.raises(ForeignDatabaseError, match="tables of another program: projects"):
+            await database.upgrade()
+
+
+async def test_other_tables_beside_ours_are_no_matter(empty_site: Site) -> None:
+    async with empty_site.open() as database:
+        await database.write(lambda connection: connection.execute(text("CREATE TABLE alembic_version (x INTEGER)")))
+        await database.upgrade()
+        assert [] == await database.check()
