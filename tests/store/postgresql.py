@@ -45,14 +45,18 @@ class PostgreSQL(Struct, frozen=True):
         """Give the address of a database."""
         return f"postgresql:///{database}?host={self.folder}&user=antiphon"
 
-    def create(self, database: str, *, template: str = "template0") -> str:
-        """Make a database, as a copy of another; give its address."""
-        self._run("createdb", "--template", template, database)
+    def create(self, database: str) -> str:
+        """Make a database; give its address."""
+        self._run("createdb", "--template=template0", database)
         return self.url(database)
 
     def drop(self, database: str) -> None:
         """Delete a database, whoever is connected to it."""
         self._run("dropdb", "--force", database)
+
+    def execute(self, database: str, statements: str) -> None:
+        """Run SQL in one transaction."""
+        self._run("psql", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname", database, "--command", statements)
 
     def _run(self, program: str, *arguments: str) -> None:
         command: list[str | Path] = [
@@ -96,7 +100,7 @@ def running(programs: Path, user: str) -> Iterator[PostgreSQL]:
 
 def _wait(programs: Path, folder: Path) -> None:
     deadline = time.monotonic() + START
-    ready = [programs / "pg_isready", "--quiet", "--host", folder]
+    ready: list[str | Path] = [programs / "pg_isready", "--quiet", "--host", folder]
     while subprocess.run(ready, check=False).returncode:  # noqa: S603 (our own command)
         assert time.monotonic() < deadline, (folder / "log").read_text()
         time.sleep(0.05)

@@ -27,6 +27,7 @@ FAMILIES: Final = (
     FamilyMark("hy", (":opensource", "<tool_calls{}>")),
     FamilyMark("solar", ("<|tool_call:begin|>",)),
     FamilyMark("gigachat", ("<|function_call|>",)),
+    FamilyMark("gigachat3", ("<|message_sep|>", "'function call'")),
     FamilyMark("minicpm", ('<function name="', '<param name="')),
     FamilyMark("functionary-v3.2", (">>>all",)),
     FamilyMark("functionary-v3.1", ("<function=", "<|eom_id|>", "[tool call(s)]")),

@@ -204,6 +204,12 @@ _MINIMAX_M1: Final = ToolNotation(
 _GIGACHAT: Final = ToolNotation(
     shape="object", triggers=("<|function_call|>",), parallel=False, call_start="<|function_call|>"
 )
+_GIGACHAT3: Final = ToolNotation(
+    shape="object",
+    triggers=("<|message_sep|>\n\nfunction call<|role_sep|>\n",),
+    parallel=False,
+    call_start="<|message_sep|>\n\nfunction call<|role_sep|>\n",
+)
 _COMMAND_R_PLUS: Final = ToolNotation(
     shape="object",
     triggers=("Action:\n```json\n",),
@@ -331,6 +337,7 @@ TOOL_NOTATIONS: Final = {
     "gemma": _GEMMA,
     "gemma-4": _GEMMA_4,
     "gigachat": _GIGACHAT,
+    "gigachat3": _GIGACHAT3,
     "glm": _GLM,
     "glm-compact": _GLM_COMPACT,
     "granite": _objects("<|tool_call|>"),

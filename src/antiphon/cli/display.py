@@ -73,7 +73,8 @@ def base_url(host: str, port: int) -> str:
 
 def curl_line(url: str, model: str) -> str:
     """Give one shell line that asks the model something."""
-    body = {"model": model, "messages": [{"role": "user", "content": _EXAMPLE}], "temperature": 0}
+    messages = [{"role": "user", "content": _EXAMPLE}]
+    body = {"model": model, "messages": messages, "temperature": 0, "max_completion_tokens": 64}
     data = shlex.quote(json.dumps(body, separators=(",", ":")))
     return f"curl -s {shlex.quote(url + '/v1/chat/completions')} -H 'Content-Type: application/json' -d {data}"
 

@@ -69,13 +69,20 @@ def bind(options: ServerOptions) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(
             options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        return _bound(socket.socket(family, kind, protocol), address)
     except OSError as error:
         where = f"{options.host}:{options.port}"
         advice = "Choose another with --port, or 0 for a free one." if options.port else ""
         raise CommandError(f"Cannot listen on {where}: {error.strerror or error}.", advice) from error
+
+
+def _bound(listener: socket.socket, address: tuple[str | int, ...]) -> socket.socket:
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
     return listener
 
 

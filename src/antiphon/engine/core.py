@@ -4,11 +4,13 @@ Invariant: every choice of every request that :meth:`Core.add` accepts ends in e
 """
 
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from concurrent.futures import Future, wait
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from antiphon.engine.grammar import GrammarCompiler, GrammarError, Matcher
 from antiphon.engine.interface import (
     EngineOptions,
     EngineStats,
@@ -19,12 +21,16 @@ from antiphon.engine.interface import (
     Started,
     StreamEvent,
     TokenEvent,
+    TokenLogprobs,
 )
 from antiphon.engine.kv_cache import KVCache, Memory
 from antiphon.engine.llama import MAX_SEQ_IDS, LlamaModel
 from antiphon.engine.sampler import Sampler, SamplingState
 from antiphon.engine.scheduler import Scheduler, Work
 from antiphon.engine.sequence import Sequence
+
+COMPILE_POLL: Final = 0.002
+"""Seconds that a step waits for a grammar when nothing else is to do."""
 
 
 class Model(Memory, Protocol):
@@ -39,8 +45,22 @@ class Model(Memory, Protocol):
     ) -> npt.NDArray[np.float32]:
         """Run one batch; return the logits of the rows ``outputs``, shape (len(outputs), n_vocab)."""
 
+    def grammar_tokenizer(self) -> Any:  # noqa: ANN401 (llguidance.LLTokenizer)
+        """The vocabulary for grammars. Called once, in the thread that compiles them."""
+
     def close(self) -> None:
         """Release it."""
+
+
+class _Compilation:
+    """A request whose grammar is being compiled, and its choices that were not aborted meanwhile."""
+
+    __slots__ = ("future", "indices", "request")
+
+    def __init__(self, request: GenerateRequest, future: "Future[Matcher]") -> None:
+        self.request = request
+        self.future = future
+        self.indices = list(range(request.n))
 
 
 class Core:
@@ -49,12 +69,15 @@ class Core:
     def __init__(
         self, model: Model, options: EngineOptions, *, clock: Callable[[], float], entropy: Callable[[], int]
     ) -> None:
-        """``clock`` gives seconds that never go back; ``entropy`` a random 64-bit integer, for requests without a seed."""
+        """``clock`` gives monotonic seconds; ``entropy`` a random 64-bit integer, for requests without a seed."""
         self.info: Final = model.info
         self._model: Final = model
         self._cache: Final = KVCache(model, model.info.ctx_size, MAX_SEQ_IDS)
         self._scheduler: Final = Scheduler(self._cache, options)
         self._sampler: Final = Sampler(model.n_vocab)
+        self._compiler: Final = GrammarCompiler(model.grammar_tokenizer)
+        self._compiling: dict[str, _Compilation] = {}
+        self._matchers: dict[Sequence, Matcher] = {}
         self._clock: Final = clock
         self._entropy: Final = entropy
         self._states: dict[Sequence, SamplingState] = {}
@@ -66,30 +89,46 @@ class Core:
     @classmethod
     def open(cls, options: EngineOptions, *, clock: Callable[[], float], entropy: Callable[[], int]) -> "Core":
         """Load the model. Raises :class:`antiphon.engine.llama.EngineLoadError`."""
-        return cls(LlamaModel.open(options), options, clock=clock, entropy=entropy)
+        core = cls(LlamaModel.open(options), options, clock=clock, entropy=entropy)
+        core._compiler.prepare()
+        return core
 
     @property
     def has_work(self) -> bool:
         """Whether :meth:`step` would do or report anything."""
-        return bool(self._requests or self._events)
+        return bool(self._requests or self._events or self._compiling)
 
     def add(self, request: GenerateRequest) -> None:
-        """Queue a request whose prompt leaves room for at least one token. One that is refused leaves nothing behind."""
+        """Queue a request whose prompt leaves room for a token at least. One that is refused leaves nothing behind."""
         self._assert_possible(request)
+        if request.grammar:
+            self._compiling[request.request_id] = _Compilation(request, self._compiler.compile(request.grammar))
+        else:
+            self._queue(request, range(request.n), None)
+
+    def _queue(self, request: GenerateRequest, indices: Iterable[int], matcher: Matcher | None) -> None:
         seed = self._entropy() if request.sampling.seed is None else request.sampling.seed
-        states = [SamplingState(request.sampling, request.prompt_ids, (seed, index)) for index in range(request.n)]
-        sequences = self._scheduler.add(request, self._clock())
+        matchers = {index: None if matcher is None else matcher.copy() for index in indices}
+        states = [SamplingState(request.sampling, request.prompt_ids, (seed, i), m) for i, m in matchers.items()]
+        sequences = self._scheduler.add(request, self._clock(), matchers)
         self._requests[request.request_id] = sequences
         self._states.update(zip(sequences, states, strict=True))
+        for sequence, own in zip(sequences, matchers.values(), strict=True):
+            if own is not None:
+                self._matchers[sequence] = own
 
     def abort(self, request_id: str, index: int | None = None) -> None:
         """End one choice, or all, of a request; its cells are free, or evictable, when this returns."""
+        if request_id in self._compiling:
+            self._end_compiling(request_id, index, "abort")
         for sequence in list(self._requests.get(request_id, ())):
             if index is None or sequence.index == index:
                 self._finish(sequence, "abort")
 
     def abort_all(self, reason: FinishReason = "abort", message: str = "") -> list[StreamEvent]:
         """End everything in flight and return the events, for the engine's own end."""
+        for request_id in list(self._compiling):
+            self._end_compiling(request_id, None, reason, message)
         for sequences in list(self._requests.values()):
             for sequence in list(sequences):
                 self._finish(sequence, reason, message)
@@ -97,7 +136,10 @@ class Core:
 
     def step(self) -> list[StreamEvent]:
         """Decode one batch and return what happened since the last call, in order."""
+        self._take_compiled()
         works = self._scheduler.schedule()
+        if not works and self._compiling:
+            wait([entry.future for entry in self._compiling.values()], COMPILE_POLL, "FIRST_COMPLETED")
         self._report_starts(works)
         if works:
             self._run(works)
@@ -108,7 +150,7 @@ class Core:
         """What is held now, and counts since the start."""
         return EngineStats(
             running=len(self._scheduler.running),
-            waiting=len(self._scheduler.waiting),
+            waiting=len(self._scheduler.waiting) + sum(len(entry.indices) for entry in self._compiling.values()),
             kv_cells_used=self._cache.n_cells - self._cache.free_cells,
             kv_cells_cached=self._cache.evictable_cells,
             kv_cells_total=self._cache.n_cells,
@@ -126,12 +168,14 @@ class Core:
         assert held == set(self._states), f"{len(held)} == {len(self._states)}"
 
     def close(self) -> None:
-        """Release the model."""
+        """Release the model and the compiling thread."""
+        self._compiler.close()
         self._model.close()
 
     def _assert_possible(self, request: GenerateRequest) -> None:
         """Stop at the door what would fail a step, and everybody in it."""
         assert request.request_id not in self._requests, request.request_id
+        assert request.request_id not in self._compiling, request.request_id
         n, limit, n_vocab = len(request.prompt_ids), self.info.max_model_len, self._model.n_vocab
         assert 0 < n < limit, f"0 < {n} < {limit}"
         assert request.n > 0, f"{request.n} > 0"
@@ -159,30 +203,92 @@ class Core:
             self._advance(work.sequence, logits[row])
 
     def _advance(self, sequence: Sequence, logits: npt.NDArray[np.float32]) -> None:
-        """Give a choice its next token, and end it when that was its last."""
-        state = self._states[sequence]
-        token_id, logprobs = self._sampler.sample(logits, state)
-        sequence.tokens.append(token_id)
-        self._generated_tokens += 1
-        request = sequence.request
-        if token_id in self._model.eog_ids:
-            self._finish(sequence, "stop")
+        """Give a choice its next tokens, and end it when they were its last."""
+        matcher = self._matchers.get(sequence)
+        try:
+            token_id, logprobs = self._sampler.sample(logits, self._states[sequence])
+            sequence.tokens.append(token_id)
+            self._generated_tokens += 1
+            if token_id in self._model.eog_ids:
+                self._finish(sequence, "stop")
+                return
+            gained = [token_id, *self._follow(sequence, matcher, token_id)] if matcher else [token_id]
+        except GrammarError as error:
+            self._finish(sequence, "error", f"the grammar could not be followed: {error}")
             return
-        state.observe(token_id)
+        self._gain(sequence, gained, logprobs)
+        if matcher is not None and matcher.finished:
+            self._finish(sequence, "stop")
+        elif self._room(sequence) == 0:
+            self._finish(sequence, "length")
+
+    def _follow(self, sequence: Sequence, matcher: Matcher, token_id: int) -> list[int]:
+        """Go on in the grammar, and append what it forces: those tokens need no sampling, and no step each.
+
+        With logprobs every token has a step of its own, since its logits are asked for.
+        """
+        matcher.accept([token_id])
+        if sequence.request.sampling.logprobs is not None:
+            return []
+        forced = []
+        for token in matcher.forced()[: self._room(sequence)]:
+            if token in self._model.eog_ids:
+                break
+            forced.append(token)
+        matcher.accept(forced)
+        sequence.tokens += forced
+        self._generated_tokens += len(forced)
+        return forced
+
+    def _room(self, sequence: Sequence) -> int:
+        """Tokens that the choice may still gain."""
+        asked = sequence.request.sampling.max_tokens - sequence.generated
+        return max(0, min(asked, self.info.max_model_len - len(sequence.tokens)))
+
+    def _gain(self, sequence: Sequence, token_ids: list[int], logprobs: TokenLogprobs | None) -> None:
+        state = self._states[sequence]
+        for token_id in token_ids:
+            state.observe(token_id)
         self._events.append(
             TokenEvent(
-                request_id=request.request_id,
+                request_id=sequence.request.request_id,
                 index=sequence.index,
-                token_ids=[token_id],
+                token_ids=token_ids,
                 logprobs=[] if logprobs is None else [logprobs],
             )
         )
-        if sequence.generated >= request.sampling.max_tokens or len(sequence.tokens) >= self.info.max_model_len:
-            self._finish(sequence, "length")
+
+    def _take_compiled(self) -> None:
+        """Queue the requests whose grammars are ready; end those whose grammars cannot be compiled."""
+        for request_id, entry in list(self._compiling.items()):
+            if not entry.future.done():
+                continue
+            error = entry.future.exception()
+            if error is not None:
+                self._end_compiling(request_id, None, "error", f"the grammar could not be compiled: {error}")
+                continue
+            del self._compiling[request_id]
+            self._queue(entry.request, entry.indices, entry.future.result())
+
+    def _end_compiling(self, request_id: str, index: int | None, reason: FinishReason, message: str = "") -> None:
+        """End choices of a request that never ran."""
+        entry = self._compiling[request_id]
+        for ended in [i for i in entry.indices if index in (None, i)]:
+            entry.indices.remove(ended)
+            prompt_tokens = len(entry.request.prompt_ids)
+            self._events.append(
+                Finished(
+                    request_id=request_id, index=ended, reason=reason, prompt_tokens=prompt_tokens, message=message
+                )
+            )
+        if not entry.indices:
+            entry.future.cancel()
+            del self._compiling[request_id]
 
     def _finish(self, sequence: Sequence, reason: FinishReason, message: str = "") -> None:
         self._scheduler.finish(sequence)
         del self._states[sequence]
+        self._matchers.pop(sequence, None)
         request_id = sequence.request.request_id
         self._events.append(
             Finished(

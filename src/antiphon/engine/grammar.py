@@ -76,23 +76,30 @@ class GrammarCompiler:
     def __init__(self, tokenizer: Callable[[], Any]) -> None:
         """``tokenizer`` makes the ``llguidance.LLTokenizer``; it is called once, in the compiling thread."""
         self._pool = ThreadPoolExecutor(1, "grammar")
-        self._tokenizer: Future[Any] = self._pool.submit(tokenizer)
+        self._make_tokenizer = tokenizer
+        self._tokenizer: Future[Any] | None = None
         self._compiled: OrderedDict[str, Matcher] = OrderedDict()
+
+    def prepare(self) -> "Future[Any]":
+        """Start on the vocabulary's side, so that the first grammar need not wait for it."""
+        if self._tokenizer is None:
+            self._tokenizer = self._pool.submit(self._make_tokenizer)
+        return self._tokenizer
 
     def compile(self, grammar: str) -> "Future[Matcher]":
         """Start compiling; the future gives a matcher at the grammar's start, or :class:`GrammarError`."""
-        return self._pool.submit(self._compile, grammar)
+        return self._pool.submit(self._compile, grammar, self.prepare())
 
     def close(self) -> None:
         """Wait for the grammar at hand, forget those that wait."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _compile(self, grammar: str) -> Matcher:
+    def _compile(self, grammar: str, tokenizer: "Future[Any]") -> Matcher:
         known = self._compiled.get(grammar)
         if known is None:
             if len(grammar) > MAX_GRAMMAR_TEXT:
                 raise GrammarError(f"The grammar has {len(grammar)} characters, more than {MAX_GRAMMAR_TEXT}.")
-            compiled = llguidance.LLMatcher(self._tokenizer.result(), grammar, log_level=0, limits=limits())
+            compiled = llguidance.LLMatcher(tokenizer.result(), grammar, log_level=0, limits=limits())
             if compiled.is_error():
                 raise GrammarError(compiled.get_error())
             known = self._compiled[grammar] = Matcher(compiled)

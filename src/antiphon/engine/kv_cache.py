@@ -162,7 +162,7 @@ class KVCache:
             at = at.parent
 
     def _cut(self, node: Node, length: int) -> tuple[Node, int]:
-        """Cut ``node``, locked by the caller, at position ``length``; without a free id the prefix ends at its parent."""
+        """Cut ``node``, locked by the caller, at position ``length``; without a free id stop at its parent."""
         assert node.parent is not None
         node.ref -= 1
         if not self._split(node, length - node.start):
@@ -171,7 +171,7 @@ class KVCache:
         return node, length
 
     def _split(self, node: Node, length: int) -> bool:
-        """Cut ``node`` after ``length`` tokens, the lower part under a sequence id of its own; False without a free id."""
+        """Cut ``node`` after ``length`` tokens; the lower part gets an id of its own. False when none is free."""
         node.ref += 1
         seq_id = self._take_id()
         node.ref -= 1

@@ -2,7 +2,7 @@
 
 Positions, sequence ids and cells follow llama.cpp's ``llama_memory``: a cell holds the keys and values of one token at
 one position and belongs to a set of sequences; a sequence attends to its own cells only. The memory is unified: all
-sequences share ``ctx_size`` cells, so that a prefix is shared by adding a sequence to its cells (``seq_cp`` moves no data).
+sequences share ``ctx_size`` cells, and a prefix is shared by adding a sequence to its cells (``seq_cp`` moves no data).
 """
 
 import ctypes
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import llama_cpp
+import llguidance.llamacpp
 import numpy as np
 import numpy.typing as npt
 
@@ -146,8 +147,8 @@ class LlamaModel:
     def decode(self, tokens: list[int], positions: list[int], seq_ids: list[int], outputs: list[int]) -> Floats:
         """Run one batch and return the logits of the rows in ``outputs``.
 
-        ``tokens``, ``positions`` and ``seq_ids`` have one entry per row; ``outputs`` lists rows, ascending. The result has
-        shape (len(outputs), n_vocab), may be written to, and is valid until the next call. Raises :class:`DecodeError`.
+        ``tokens``, ``positions`` and ``seq_ids`` have one entry per row; ``outputs`` lists rows, ascending. The result
+        has shape (len(outputs), n_vocab) and is valid until the next call. Raises :class:`DecodeError`.
         """
         n = len(tokens)
         batch = self._batch
@@ -163,6 +164,10 @@ class LlamaModel:
         if not outputs:
             return np.empty((0, self.n_vocab), dtype=np.float32)
         return np.ctypeslib.as_array(llama_cpp.llama_get_logits(self._context), (len(outputs), self.n_vocab))
+
+    def grammar_tokenizer(self) -> llguidance.LLTokenizer:
+        """The vocabulary as llguidance needs it; takes about 0.4 s."""
+        return llguidance.llamacpp.lltokenizer_from_vocab(self._vocab, eos_token=sorted(self.eog_ids))
 
     def seq_cp(self, source: int, target: int, start: int, end: int) -> None:
         """Let ``target`` share the cells of ``source`` at positions [start, end)."""

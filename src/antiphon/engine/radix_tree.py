@@ -5,8 +5,8 @@
     root(salt) ── [tokens 0..40) ─┬─ [40..95)   held by sequence id 17, ref 2
        held by sequence id 9      └─ [40..61)   held by sequence id 23, ref 0, a leaf: may be evicted
 
-Every node but a root owns the cells of its own token range under a sequence id of its own. ``ref`` counts the leases whose
-path goes through the node; a node with ``ref`` 0 and no children may be evicted, least recently used first.
+Every node but a root owns the cells of its own token range under a sequence id of its own. ``ref`` counts the leases
+whose path goes through the node; one with ``ref`` 0 and no children may be evicted, least recently used first.
 """
 
 from collections.abc import Iterator, Sequence

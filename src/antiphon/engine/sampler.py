@@ -1,11 +1,12 @@
 """From a row of logits to the next token: bias, penalties, temperature, truncation, a draw, log probabilities.
 
 Order, as in vLLM: repetition, frequency and presence penalty, logit bias | temperature | min_p | top_k | top_p | draw.
-Log probabilities are of the logits at the bar: what was asked for by bias and penalties counts, the draw's shape does not.
+A grammar then bans tokens. Log probabilities are of the logits before that and before the first bar: what was asked for
+by bias and penalties counts, the draw's shape does not.
 """
 
 import math
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,13 @@ BIAS_LIMIT: Final = 100.0
 """Reference, logit_bias: -100 bans a token, 100 selects it exclusively."""
 
 
+class TokenFilter(Protocol):
+    """What restricts the next token: a grammar."""
+
+    def allowed(self, n_vocab: int) -> npt.NDArray[np.bool_]:
+        """Tokens that may come next, shape (n_vocab,); at least one."""
+
+
 class SamplingState:
     """What sampling one choice remembers: its random stream and how often each token occurred."""
 
@@ -33,20 +41,32 @@ class SamplingState:
         "_counts",
         "_ids",
         "_n",
+        "_penalised",
         "_prompt_ids",
         "_slots",
         "bias_ids",
         "bias_values",
+        "filter",
         "forced",
         "params",
         "plain",
         "rng",
     )
 
-    def __init__(self, params: SamplingParams, prompt_ids: list[int], stream: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        params: SamplingParams,
+        prompt_ids: list[int],
+        stream: tuple[int, int],
+        token_filter: TokenFilter | None = None,
+    ) -> None:
+        """``stream`` is (seed, choice index): what names the random stream."""
         self.params: Final = params
+        self.filter: Final = token_filter
         seed, index = stream
-        self.rng: Final = np.random.Generator(np.random.Philox(key=np.array([seed & (2**64 - 1), index], dtype=np.uint64)))
+        self.rng: Final = np.random.Generator(
+            np.random.Philox(key=np.array([seed & (2**64 - 1), index], dtype=np.uint64))
+        )
         self._slots: dict[int, int] = {}
         self._n = 0
         self._ids = np.zeros(64, dtype=np.intp)
@@ -58,12 +78,13 @@ class SamplingState:
         penalised = params.presence_penalty or params.frequency_penalty or params.repetition_penalty != 1.0
         repeats = params.repetition_penalty != 1.0
         self._prompt_ids: Final = np.unique(np.asarray(prompt_ids if repeats else [], dtype=np.intp))
-        self.plain: Final = not bias and not penalised
+        self._penalised: Final = bool(penalised)
+        self.plain: Final = not bias and not penalised and token_filter is None
         """Whether the model's logits are sampled from as they are."""
 
     def observe(self, token_id: int) -> None:
         """Count a generated token. The cost does not depend on how many there are."""
-        if self.plain:
+        if not self._penalised:
             return
         slot = self._slots.get(token_id)
         if slot is None:
@@ -117,10 +138,24 @@ class Sampler:
         row[:] = logits
         if not state.plain:
             state.adjust(row)
+        visible = None if params.logprobs is None else self._most_likely(VISIBLE_LOGPROBS)
+        normaliser = 0.0 if visible is None else self._normaliser()
+        values = None if visible is None else row[visible]
+        if state.filter is not None:
+            self._restrict(logits, state.filter)
         token_id = int(row.argmax()) if greedy else self._draw(state)
-        if params.logprobs is None:
+        if visible is None or values is None:
             return token_id, None
-        return token_id, self._logprobs(token_id, params.logprobs)
+        return token_id, _report(token_id, visible, values - np.float32(normaliser), params.logprobs or 0)
+
+    def _restrict(self, logits: Floats, token_filter: TokenFilter) -> None:
+        """Leave what the filter allows; where bias has banned all of that, the filter wins."""
+        row = self._row[: self._n_vocab]
+        excluded = ~token_filter.allowed(self._n_vocab)
+        row[excluded] = -np.inf
+        if row.max() == -np.inf:
+            row[:] = logits
+            row[excluded] = -np.inf
 
     def _draw(self, state: SamplingState) -> int:
         params = state.params
@@ -153,7 +188,7 @@ class Sampler:
             ids = self._sorted(np.flatnonzero(weights >= params.min_p))
             mass = float(weights[ids].sum(dtype=np.float64))
         else:
-            # Tokens lighter than this weigh less than 1 - top_p of the whole together, so the nucleus is among the others.
+            # Tokens lighter than this weigh less than 1 - top_p of the whole together: the nucleus is among the others.
             mass = float(weights.sum(dtype=np.float64))
             floor = (1.0 - params.top_p) * mass / self._n_vocab
             ids = self._sorted(np.flatnonzero(weights >= floor))
@@ -166,32 +201,20 @@ class Sampler:
         order: Ints = np.argsort(-self._weights[ids], kind="stable")
         return ids[order]
 
-    def _logprobs(self, token_id: int, n: int) -> TokenLogprobs:
-        row = self._row
-        top = row.max()
+    def _normaliser(self) -> float:
+        """Log of the sum of the row's exponentials."""
+        top = self._row.max()
         if not np.isfinite(top):
-            return TokenLogprobs(logprob=UNLIKELY, top_ids=[], top_logprobs=[])
+            return 0.0
         with np.errstate(over="ignore"):
-            weights = np.exp(row - top)
-        normaliser = float(top) + math.log(float(weights.sum(dtype=np.float64)))
-        ids = self._most_likely(VISIBLE_LOGPROBS)
-        visible = row[token_id] >= row[ids[-1]]
-        logprob = float(row[token_id]) - normaliser if visible else UNLIKELY
-        ids = ids[:n]
-        return TokenLogprobs(
-            logprob=max(logprob, UNLIKELY),
-            top_ids=ids.tolist(),
-            top_logprobs=[max(float(value) - normaliser, UNLIKELY) for value in row[ids]],
-        )
+            weights = np.exp(self._row - top)
+        return float(top) + math.log(float(weights.sum(dtype=np.float64)))
 
     def _most_likely(self, n: int) -> Ints:
         """Ids of the ``n`` largest logits, largest first: they all lie in the ``n`` blocks with the largest maxima."""
         blocks = self._row.reshape(-1, BLOCK)
         maxima = blocks.max(axis=1)
-        if n < len(maxima):
-            chosen = np.argpartition(-maxima, n - 1)[:n]
-        else:
-            chosen = np.arange(len(maxima))
+        chosen = np.argpartition(-maxima, n - 1)[:n] if n < len(maxima) else np.arange(len(maxima))
         ids = (chosen[:, None] * BLOCK + np.arange(BLOCK)).ravel()
         ids = ids[ids < self._n_vocab]
         values = self._row[ids]
@@ -201,6 +224,13 @@ class Sampler:
         order = np.lexsort((ids, -values))
         kept: Ints = ids[order][np.isfinite(values[order])]
         return kept
+
+
+def _report(token_id: int, visible: Ints, logprobs: Floats, n: int) -> TokenLogprobs:
+    """Report a token and ``n`` alternatives; ``visible`` are the most likely ids, ``logprobs`` theirs."""
+    ids, values = visible.tolist(), [max(value, UNLIKELY) for value in logprobs.tolist()]
+    logprob = values[ids.index(token_id)] if token_id in ids else UNLIKELY
+    return TokenLogprobs(logprob=logprob, top_ids=ids[:n], top_logprobs=values[:n])
 
 
 def _pick(weights: Floats, uniform: float) -> tuple[int, float]:

@@ -1,11 +1,12 @@
 """Who runs in the next step, and with how many tokens. Pure: the clock is an argument, nothing here decodes.
 
-A step carries one token of every generating sequence and, within a bound, chunks of prompts (chunked prefill), so that a
-long prompt never stalls the streams of others. When cells run out the sequence served last is preempted: its cells become
-cached prefixes and it waits again, to be recomputed from what is still cached (vLLM calls this recomputation).
+A step carries the newest tokens of every generating sequence and, within a bound, chunks of prompts (chunked prefill),
+so that a long prompt never stalls the streams of others. When cells run out the sequence served last is preempted: its
+cells become cached prefixes and it waits again, to be recomputed from what is still cached (vLLM: recomputation).
 """
 
 from bisect import insort
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -47,16 +48,18 @@ class Scheduler:
         self._max_num_seqs: Final = options.max_num_seqs
         self._max_num_batched_tokens: Final = options.max_num_batched_tokens
         self._prefill_chunk_size: Final = options.prefill_chunk_size
+        self._max_decode_tokens: Final = options.max_num_batched_tokens // options.max_num_seqs
+        """Tokens that a generating sequence may carry in a step: more than one after a grammar has forced some."""
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self._arrivals = 0
         self.preemptions = 0
 
-    def add(self, request: GenerateRequest, now: float) -> list[Sequence]:
-        """Queue the choices of a request; ``now`` is in seconds of a clock that never goes back."""
+    def add(self, request: GenerateRequest, now: float, indices: Iterable[int] | None = None) -> list[Sequence]:
+        """Queue the choices of a request, or those in ``indices``; ``now`` is in seconds of a monotonic clock."""
         priority = now + TIER_OFFSET[request.service_tier]
         self._arrivals += 1
-        sequences = [Sequence(request, index, self._arrivals, priority) for index in range(request.n)]
+        sequences = [Sequence(request, index, self._arrivals, priority) for index in indices or range(request.n)]
         for sequence in sequences:
             self._enqueue(sequence)
         return sequences
@@ -71,7 +74,7 @@ class Scheduler:
     def schedule(self) -> list[Work]:
         """Choose the next step's work and fill its cells: generating sequences first, then prompts in order."""
         decodes = self._decodes()
-        budget = self._max_num_batched_tokens - len(decodes)
+        budget = self._max_num_batched_tokens - sum(work.n for work in decodes)
         if decodes:
             budget = min(budget, self._prefill_chunk_size)
         return decodes + self._prefills(budget)
@@ -86,20 +89,23 @@ class Scheduler:
     def _decodes(self) -> list[Work]:
         works = []
         for sequence in list(self.running):
-            lease = sequence.lease
-            if lease is not None and sequence.uncomputed == 1 and self._reserve_or_preempt(sequence):
-                works.append(self._fill(sequence, 1))
+            if sequence.lease is None or not sequence.generates:
+                continue
+            n = min(sequence.uncomputed, self._max_decode_tokens)
+            if self._reserve_or_preempt(sequence, n):
+                works.append(self._fill(sequence, n))
         return works
 
-    def _reserve_or_preempt(self, sequence: Sequence) -> bool:
-        """Get one cell, from whoever is served last if need be; False when that is the sequence itself.
+    def _reserve_or_preempt(self, sequence: Sequence, n: int) -> bool:
+        """Get ``n`` cells, from whoever is served last if need be; False when that is the sequence itself.
 
         ``running`` is in order of service, so a victim comes after the sequences whose cells this step has filled.
         """
         assert sequence.lease is not None
-        if sequence.lease.reserved:
+        missing = n - sequence.lease.reserved
+        if missing <= 0:
             return True
-        while not self.cache.reserve(sequence.lease, 1):
+        while not self.cache.reserve(sequence.lease, missing):
             victim = self.running[-1]
             self._stop(victim)
             self._enqueue(victim)
@@ -111,7 +117,7 @@ class Scheduler:
     def _prefills(self, budget: int) -> list[Work]:
         works = []
         for sequence in self.running:
-            if sequence.uncomputed > 1 and budget > 0:
+            if not sequence.in_flight and budget > 0:
                 works.append(self._fill(sequence, min(budget, sequence.uncomputed)))
                 budget -= works[-1].n
         for sequence in self.waiting[:LOOKAHEAD]:
@@ -145,7 +151,7 @@ class Scheduler:
         return True
 
     def _must_wait(self, sequence: Sequence) -> bool:
-        """Whether a running prefill computes a prefix that this sequence can share: then computing it twice is waste."""
+        """Whether a running prefill computes a prefix that this sequence can share instead of computing it again."""
         if sequence.waits_for is not None:
             other, common = sequence.waits_for
             if other.lease is not None and other.computed < common:

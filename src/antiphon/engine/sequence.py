@@ -56,6 +56,11 @@ class Sequence:
         return len(self.tokens) - self.computed
 
     @property
+    def generates(self) -> bool:
+        """Whether only its newest tokens are uncomputed: the last one drawn, and what a grammar forced after it."""
+        return self.uncomputed == 1 or self.computed >= self.prompt_len
+
+    @property
     def generated(self) -> int:
         """Tokens of the answer so far."""
         return len(self.tokens) - self.prompt_len

@@ -1,0 +1,102 @@
+"""Every page is one range of one index, however many rows there are: the databases' own plans say so."""
+
+import re
+
+import pytest
+from sqlalchemy import Connection, select, text
+
+from antiphon.protocol.stored_queries import CompletionQuery, PageQuery
+from antiphon.store.completions import CompletionStore
+from antiphon.store.database import Database
+from antiphon.store.schema import completion_metadata, completions
+from tests.store.rows import PROJECT, Statement, completion, messages, recorded
+
+pytestmark = pytest.mark.anyio
+
+ROWS = 3000
+TABLES = ("completions", "completion_metadata", "completion_messages")
+
+
+@pytest.fixture
+async def store(database: Database) -> CompletionStore:
+    """A store with so many rows that PostgreSQL takes an index because it is better, not because it must."""
+
+    def fill(connection: Connection) -> None:
+        statement = select(completions)
+        row = dict(connection.execute(statement).one()._mapping)
+        rows = [
+            row | {"id": f"c-{number}", "created": number, "model": "tiny" if number % 3 else "huge"}
+            for number in range(2, ROWS)
+        ]
+        pairs = [
+            {"project_id": PROJECT, "completion_id": row["id"], "created": row["created"], "key": key, "value": value}
+            for row in rows
+            for key, value in (("a", f"v{row['created'] % 2}"), ("b", f"v{row['created'] // 2 % 2}"))
+        ]
+        connection.execute(completions.insert(), rows)
+        connection.execute(completion_metadata.insert(), pairs)
+        connection.execute(text("ANALYZE"))
+
+    store = CompletionStore(database)
+    await store.save(PROJECT, completion("c", created=1), messages("c", 200))
+    await database.write(fill)
+    return store
+
+
+async def plan(database: Database, statement: Statement) -> str:
+    sqlite = database.dialect == "sqlite"
+    explain = "EXPLAIN QUERY PLAN " if sqlite else "EXPLAIN "
+    lines = await database.read(
+        lambda connection: connection.exec_driver_sql(explain + statement[0], statement[1]).all()
+    )
+    return "\n".join(str(line[-1]) for line in lines)
+
+
+def assert_no_scan(found: str) -> None:
+    assert "Seq Scan" not in found, found
+    assert "Sort" not in found, found
+    assert "TEMP B-TREE" not in found, found
+    assert not re.search(r"SCAN (completions|completion_)", found), found
+
+
+CASES = [
+    ("ix_completions_created", CompletionQuery()),
+    ("ix_completions_created", CompletionQuery(after="c-1500")),
+    ("ix_completions_created", CompletionQuery(after="c-1500", order="desc")),
+    ("ix_completions_model", CompletionQuery(model="huge")),
+    ("ix_completions_model", CompletionQuery(model="huge", after="c-1500", order="desc")),
+    ("ix_completion_metadata_pair", CompletionQuery(metadata={"a": "v1"})),
+    ("ix_completion_metadata_pair", CompletionQuery(metadata={"a": "v1"}, after="c-1500")),
+    ("ix_completion_metadata_pair", CompletionQuery(metadata={"a": "v1"}, after="c-1500", order="desc")),
+    ("ix_completion_metadata_pair", CompletionQuery(metadata={"a": "v1", "b": "v0"}, model="tiny", after="c-1500")),
+]
+
+
+@pytest.mark.parametrize(("index", "query"), CASES)
+async def test_a_page_is_a_range_of_an_index(
+    index: str, query: CompletionQuery, database: Database, store: CompletionStore
+) -> None:
+    with recorded(database) as statements:
+        page = await store.list(PROJECT, query)
+    assert 20 == len(page.data)
+    selects = [statement for statement in statements if statement[0].startswith("SELECT")]
+    found = await plan(database, selects[-1])
+    assert index in found, found
+    assert_no_scan(found)
+    if query.after is not None:
+        bounded = r"\((created|project_id).*\(?created" if database.dialect == "sqlite" else r"Index Cond: .*ROW\("
+        assert re.search(bounded, found), found
+        assert_no_scan(await plan(database, selects[0]))
+
+
+async def test_single_objects_and_messages_are_found_by_key(database: Database, store: CompletionStore) -> None:
+    with recorded(database) as statements:
+        await store.get(PROJECT, "c-1500")
+        await store.messages(PROJECT, "c", PageQuery(after="c-100"))
+        await store.update_metadata(PROJECT, "c-1500", {"a": "b"})
+        await store.delete(PROJECT, "c-1500")
+    asked = [statement for statement in statements if re.match("SELECT|UPDATE|DELETE", statement[0])]
+    assert 6 <= len(asked)
+    for statement in asked:
+        if any(table in statement[0] for table in TABLES) and "deleted_completions" not in statement[0]:
+            assert_no_scan(await plan(database, statement))
