@@ -1,6 +1,6 @@
 """Drives a core over the fake model and checks, around every step, what must hold in every step."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from antiphon.engine.core import Core
 from antiphon.engine.interface import (
@@ -13,6 +13,7 @@ from antiphon.engine.interface import (
     StreamEvent,
     TokenEvent,
 )
+from antiphon.engine.kv_cache import Lease
 from antiphon.engine.sequence import Sequence
 from tests.engine.fake_model import EOG_IDS, FakeModel, answer_alone, assert_agrees
 
@@ -95,7 +96,7 @@ class Trial:
     def step(self) -> list[StreamEvent]:
         """One step, with everything checked that every step must keep."""
         unfinished = self.scheduler.running + self.scheduler.waiting
-        decoding = {each: len(each.tokens) for each in self.scheduler.running if each.uncomputed == 1}
+        decoding = {each: each.lease for each in self.scheduler.running if each.lease is not None and each.generates}
         running, n_batches = set(self.scheduler.running), len(self.model.batches)
         self.now += STEP_SECONDS
         events = self.core.step()
@@ -140,15 +141,19 @@ class Trial:
         assert cached < len(asked.prompt_ids)
         assert end.cached_tokens == cached or (end.reason == "abort" and end.cached_tokens == 0)
 
-    def _check_batch(self, decoding: dict[Sequence, int]) -> None:
+    def _check_batch(self, decoding: dict[Sequence, Lease]) -> None:
         """A step is bounded, prompts more so beside streams, and no stream is passed over unless it is preempted."""
-        batch = self.model.batches[-1]
-        assert len(batch) <= self.options.max_num_batched_tokens
-        stepped = {each for each, length in decoding.items() if len(each.tokens) == length + 1}
-        assert all(each in stepped or each.lease is None for each in decoding)
-        if stepped:
-            assert len(batch) - len(stepped) <= self.options.prefill_chunk_size
-        assert len({seq_id for seq_id, _ in batch}) <= self.options.max_num_seqs
+        rows = Counter(seq_id for seq_id, _ in self.model.batches[-1])
+        assert rows.total() <= self.options.max_num_batched_tokens
+        assert len(rows) <= self.options.max_num_seqs
+        streams = {each: lease for each, lease in decoding.items() if each.lease is lease or self._is_over(each)}
+        assert all(rows[lease.seq_id] for lease in streams.values())
+        if streams:
+            prompts = rows.total() - sum(rows[lease.seq_id] for lease in streams.values())
+            assert prompts <= self.options.prefill_chunk_size
+
+    def _is_over(self, sequence: Sequence) -> bool:
+        return sequence not in self.core._states
 
     def _check_order(self, running: set[Sequence]) -> None:
         """Whoever has joined left nobody behind who comes first, but for those who wait for a prefix being computed."""

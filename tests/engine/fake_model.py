@@ -99,6 +99,9 @@ class FakeModel(FakeMemory):
         held = self.held(seq_id)
         return [held[at].token for at in range(position + 1)]
 
+    def grammar_tokenizer(self) -> object:
+        raise AssertionError("the fake model's tokens have no text for a grammar")
+
     def close(self) -> None:
         self.closed = True
 

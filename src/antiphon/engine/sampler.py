@@ -140,13 +140,13 @@ class Sampler:
             state.adjust(row)
         visible = None if params.logprobs is None else self._most_likely(VISIBLE_LOGPROBS)
         normaliser = 0.0 if visible is None else self._normaliser()
-        values = None if visible is None else row[visible]
+        values = None if visible is None else row[visible].astype(np.float64)
         if state.filter is not None:
             self._restrict(logits, state.filter)
         token_id = int(row.argmax()) if greedy else self._draw(state)
         if visible is None or values is None:
             return token_id, None
-        return token_id, _report(token_id, visible, values - np.float32(normaliser), params.logprobs or 0)
+        return token_id, _report(token_id, visible, values - normaliser, params.logprobs or 0)
 
     def _restrict(self, logits: Floats, token_filter: TokenFilter) -> None:
         """Leave what the filter allows; where bias has banned all of that, the filter wins."""
@@ -226,7 +226,7 @@ class Sampler:
         return kept
 
 
-def _report(token_id: int, visible: Ints, logprobs: Floats, n: int) -> TokenLogprobs:
+def _report(token_id: int, visible: Ints, logprobs: npt.NDArray[np.float64], n: int) -> TokenLogprobs:
     """Report a token and ``n`` alternatives; ``visible`` are the most likely ids, ``logprobs`` theirs."""
     ids, values = visible.tolist(), [max(value, UNLIKELY) for value in logprobs.tolist()]
     logprob = values[ids.index(token_id)] if token_id in ids else UNLIKELY

@@ -1,0 +1,151 @@
+"""JSON text on its way: values passed on as they are written, strings decoded and encoded piece by piece."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from antiphon.assembly.byte_source import SPACE, ByteSource, Match, Reading
+from antiphon.assembly.detokenizer import Detokenizer
+
+Emit = Callable[[str], None]
+
+_STRUCTURE = re.compile(rb'["{}\[\]]')
+_QUOTED = re.compile(rb'["\\]')
+_SCALAR_ENDS = tuple(bytes((byte,)) for byte in b",]}" + SPACE)
+_ESCAPES = {
+    b"n": "\n", b"t": "\t", b"r": "\r", b"b": "\b", b"f": "\f", b"v": "\v", b"a": "\a", b"0": "\0",
+    b"\\": "\\", b"'": "'", b'"': '"', b"/": "/", b"\n": "",
+}  # fmt: skip
+"""Of JSON and of Python."""
+_HEX_DIGITS = {b"x": 2, b"u": 4, b"U": 8}
+_HIGH_SURROGATES = range(0xD800, 0xDC00)
+_LOW_SURROGATES = range(0xDC00, 0xE000)
+_REPLACEMENT = "\ufffd"
+
+
+def decoded(text: str) -> Any:  # noqa: ANN401 (any JSON value)
+    """Return the value of JSON text. Raises ``ValueError`` for what is none: NaN and Infinity are none."""
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def encoded(text: str) -> str:
+    """Return the text as a JSON string."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+class JSONString:
+    """Writes a JSON string piece by piece, from bytes of UTF-8 and from text; without its quotes."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._text = Detokenizer()
+
+    def add(self, data: bytes) -> None:
+        """Append bytes: a character may be split."""
+        self.add_text(self._text.push(data))
+
+    def add_text(self, text: str) -> None:
+        """Append text."""
+        if text:
+            self._emit(encoded(text)[1:-1])
+
+    def end(self) -> None:
+        """End the run of bytes."""
+        self.add_text(self._text.flush())
+
+
+def json_value(source: ByteSource, take: Callable[[bytes], None]) -> Reading[bool]:
+    """Read one JSON value and pass it on byte for byte, whitespace before it aside; False when it is cut or missing.
+
+    Only the structure is followed: brackets and strings.
+    """
+    yield from source.skip(SPACE)
+    first = yield from source.peek()
+    if first and first in b'"{[':
+        return (yield from _structure(source, take))
+    size = source.position
+    yield from source.until(_SCALAR_ENDS, take)
+    return source.position > size
+
+
+def _structure(source: ByteSource, take: Callable[[bytes], None]) -> Reading[bool]:
+    depth, quoted, skipped = 0, False, 0
+    while True:
+        data = source.unread()
+        at = skipped
+        while found := (_QUOTED if quoted else _STRUCTURE).search(data, at):
+            at = found.end()
+            byte = found[0]
+            if byte == b"\\":
+                at += 1
+            elif byte == b'"':
+                quoted = not quoted
+            else:
+                depth += 1 if byte in b"{[" else -1
+            if depth <= 0 and not quoted:
+                take(data[:at])
+                source.position += at
+                return True
+        skipped = max(0, at - len(data))
+        if data:
+            take(data)
+            source.position += len(data)
+        if not (yield from source.more()):
+            return False
+
+
+def json_string(source: ByteSource) -> Reading[str | None]:
+    """Read a whole JSON string and return its text; None when there is none."""
+    raw = bytearray()
+    if not (yield from json_value(source, raw.extend)):
+        return None
+    try:
+        value = decoded(raw.decode("utf-8", "replace"))
+    except ValueError:
+        return None
+    return value if isinstance(value, str) else None
+
+
+def quoted_text(source: ByteSource, quote: bytes, take: Callable[[bytes], None], emit: Emit) -> Reading[bool]:
+    """Read a string up to its closing quote, with the escapes of JSON and Python; False when it is cut.
+
+    Bytes that stand for themselves go to ``take``, characters that were escaped to ``emit``.
+    """
+    while True:
+        end = yield from source.until((quote, b"\\"), take)
+        if end is None:
+            return False
+        source.position += len(end)
+        if end == quote:
+            return True
+        yield from _escape(source, take, emit)
+
+
+def _escape(source: ByteSource, take: Callable[[bytes], None], emit: Emit) -> Reading[None]:
+    """Read what follows a backslash; what is no escape stands for itself."""
+    name = yield from source.peek()
+    source.position += len(name)
+    if name in _ESCAPES:
+        emit(_ESCAPES[name])
+    elif name in _HEX_DIGITS:
+        code = yield from _hexadecimal(source, _HEX_DIGITS[name])
+        if code in _HIGH_SURROGATES and (yield from source.exactly(b"\\u")) is Match.YES:
+            low = yield from _hexadecimal(source, 4)
+            pair = low in _LOW_SURROGATES
+            code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00) if pair else -1
+        emit(chr(code) if 0 <= code <= 0x10FFFF and not 0xD800 <= code < 0xE000 else _REPLACEMENT)  # noqa: PLR2004
+    else:
+        take(b"\\" + name)
+
+
+def _hexadecimal(source: ByteSource, digits: int) -> Reading[int]:
+    text = yield from source.skip(b"0123456789abcdefABCDEF", digits)
+    return int(text, 16) if len(text) == digits else -1

@@ -1,0 +1,151 @@
+"""Grammars through the real engine: what the core does between the scheduler, the sampler and the grammar."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import jsonschema
+import llguidance
+import pytest
+
+from antiphon.engine.core import Core
+from antiphon.engine.interface import EngineOptions, Finished, GenerateRequest, SamplingParams, TokenEvent
+from antiphon.engine.tokenizer import Tokenizer
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "full_name": {"type": "string", "maxLength": 12},
+        "age_in_years": {"type": "integer", "minimum": 0, "maximum": 150},
+        "favourite_colour": {"enum": ["red", "blue"]},
+    },
+    "required": ["full_name", "age_in_years", "favourite_colour"],
+    "additionalProperties": False,
+}
+GRAMMAR = llguidance.LLMatcher.grammar_from_json_schema(SCHEMA, overrides={"whitespace_flexible": False})
+MAX_STEPS = 600
+
+
+class Engine:
+    """A core, its vocabulary, and what came out."""
+
+    def __init__(self, path: str) -> None:
+        self.tokenizer = Tokenizer.open(path)
+        self.core = Core.open(EngineOptions(model_path=path, ctx_size=2048), clock=time.monotonic, entropy=lambda: 7)
+        self.events: list[TokenEvent] = []
+        self.finished: list[Finished] = []
+        self._requests = 0
+
+    def ask(self, grammar: str, n: int = 1, **sampling: object) -> str:
+        self._requests += 1
+        request_id = str(self._requests)
+        text = "<|im_start|>user\nDescribe a person.<|im_end|>\n<|im_start|>assistant\n"
+        prompt_ids = self.tokenizer.encode(text, parse_special=True)
+        params = SamplingParams(**{"max_tokens": 100, "temperature": 0.0, **sampling})  # type: ignore[arg-type]
+        request = GenerateRequest(request_id=request_id, prompt_ids=prompt_ids, sampling=params, grammar=grammar, n=n)
+        self.core.add(request)
+        return request_id
+
+    def run(self) -> None:
+        for _ in range(MAX_STEPS):
+            if not self.core.has_work:
+                return
+            for event in self.core.step():
+                if isinstance(event, TokenEvent):
+                    self.events.append(event)
+                if isinstance(event, Finished):
+                    self.finished.append(event)
+            self.core.check()
+        raise AssertionError(f"not done after {MAX_STEPS} steps")
+
+    def text(self, request_id: str, index: int = 0) -> str:
+        mine = [event for event in self.events if (event.request_id, event.index) == (request_id, index)]
+        return b"".join(self.tokenizer.token_bytes(i) for event in mine for i in event.token_ids).decode()
+
+    def end(self, request_id: str, index: int = 0) -> Finished:
+        return next(event for event in self.finished if (event.request_id, event.index) == (request_id, index))
+
+
+@pytest.fixture(scope="module")
+def engine(smollm2_path: str) -> Iterator[Engine]:
+    engine = Engine(str(smollm2_path))
+    yield engine
+    engine.core.close()
+
+
+def test_the_answer_validates_and_stops(engine: Engine) -> None:
+    request = engine.ask(GRAMMAR)
+    engine.run()
+    jsonschema.validate(json.loads(engine.text(request)), SCHEMA)
+    assert "stop" == engine.end(request).reason
+
+
+def test_every_choice_validates_at_a_high_temperature(engine: Engine) -> None:
+    request = engine.ask(GRAMMAR, n=4, temperature=1.5, seed=3)
+    engine.run()
+    texts = [engine.text(request, index) for index in range(4)]
+    for text in texts:
+        jsonschema.validate(json.loads(text), SCHEMA)
+    assert len(set(texts)) > 1
+
+
+def test_forced_text_takes_fewer_steps_than_tokens(engine: Engine) -> None:
+    request = engine.ask(GRAMMAR)
+    engine.run()
+    mine = [event for event in engine.events if event.request_id == request]
+    assert len(mine) < sum(len(event.token_ids) for event in mine)
+
+
+def test_forced_text_is_what_would_have_been_sampled(engine: Engine) -> None:
+    forced, stepwise = engine.ask(GRAMMAR), engine.ask(GRAMMAR, logprobs=0)
+    engine.run()
+    assert engine.text(forced) == engine.text(stepwise)
+
+
+def test_every_token_has_logprobs_when_asked_for(engine: Engine) -> None:
+    request = engine.ask(GRAMMAR, logprobs=2)
+    engine.run()
+    mine = [event for event in engine.events if event.request_id == request]
+    assert [1] * len(mine) == [len(event.token_ids) for event in mine]
+    assert [2] * len(mine) == [len(event.logprobs[0].top_ids) for event in mine]
+
+
+def test_forced_tokens_stop_at_max_tokens(engine: Engine) -> None:
+    request = engine.ask(GRAMMAR, max_tokens=3)
+    engine.run()
+    assert ("length", 3) == (engine.end(request).reason, engine.end(request).completion_tokens)
+
+
+def test_a_ban_of_all_that_the_grammar_allows_gives_way(engine: Engine) -> None:
+    bans = dict.fromkeys(engine.tokenizer.encode('{"'), -100.0)
+    request = engine.ask(GRAMMAR, logit_bias=bans)
+    engine.run()
+    jsonschema.validate(json.loads(engine.text(request)), SCHEMA)
+
+
+def test_a_grammar_that_cannot_be_compiled_ends_its_request_alone(engine: Engine) -> None:
+    bad, good = engine.ask("start: missing", n=2), engine.ask(GRAMMAR)
+    engine.run()
+    reasons = [engine.end(bad, 0).reason, engine.end(bad, 1).reason, engine.end(good).reason]
+    assert ["error", "error", "stop"] == reasons
+
+
+def test_a_choice_is_aborted_while_its_grammar_is_compiled(engine: Engine) -> None:
+    request = engine.ask(GRAMMAR.replace("150", "151"), n=2)
+    engine.core.abort(request, 1)
+    engine.run()
+    assert ["stop", "abort"] == [engine.end(request, 0).reason, engine.end(request, 1).reason]
+
+
+def test_a_request_is_aborted_while_its_grammar_is_compiled(engine: Engine) -> None:
+    request = engine.ask(GRAMMAR.replace("150", "152"))
+    engine.core.abort(request)
+    engine.run()
+    assert "abort" == engine.end(request).reason
+
+
+def test_nothing_is_left_behind(engine: Engine) -> None:
+    engine.run()
+    stats = engine.core.stats()
+    assert (0, 0) == (stats.running, stats.waiting)
+    assert stats.kv_cells_used == stats.kv_cells_cached

@@ -1,0 +1,54 @@
+"""What a client was told is stored survives the process: SIGKILL at random moments under eight writers."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from antiphon.protocol.stored_queries import CompletionQuery
+from antiphon.store.completions import CompletionStore
+from tests.store.conftest import Site
+from tests.store.rows import PROJECT
+
+pytestmark = pytest.mark.anyio
+
+ROUNDS = int(os.environ.get("ANTIPHON_TEST_KILLS", "10"))
+ROOT = Path(__file__).parents[2]
+WRITING = 0.4
+"""Seconds that a process writes at most before it is killed."""
+
+
+def write_and_die(site: Site, moment: float) -> list[str]:
+    """Run the writers and kill them ``moment`` seconds after their first line; give the ids that they printed."""
+    command = [sys.executable, "-m", "tests.store.writer", site.url or "", str(site.data_dir)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)  # noqa: S603 (our own)
+    try:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        time.sleep(moment)
+    finally:
+        process.kill()
+        rest = process.communicate(timeout=30)[0]
+    assert first, "the process wrote nothing"
+    return [first.strip(), *rest.split()]
+
+
+async def test_every_answer_that_was_told_is_stored(site: Site) -> None:
+    moments = random.Random(4)  # noqa: S311 (moments, no secrets)
+    told: list[str] = []
+    for _ in range(ROUNDS):
+        told += write_and_die(site, moments.random() * WRITING)
+        async with site.open() as database:
+            assert [] == await database.check()
+    async with site.open() as database:
+        store = CompletionStore(database)
+        for identifier in told:
+            stored = await store.get(PROJECT, identifier)
+            assert ("changed" in stored.metadata) == (int(identifier.rpartition("-")[2]) % 5 == 0)
+            assert 3 == len((await store.messages(PROJECT, identifier)).data)
+        assert (await store.list(PROJECT, CompletionQuery(metadata={"changed": "yes"}))).data
+    assert len(told) == len(set(told)) >= ROUNDS
