@@ -206,3 +206,12 @@ def test_real_memory_too_small_for_all_gives_the_same_answers(tiny_path: Path) -
     assert (0, True) == (roomy.stats().preemptions, tight.stats().preemptions > 0)
     for core in (roomy, tight):
         core.close()
+
+
+@pytest.mark.parametrize(("ctx_size", "batched"), [(50, 512), (300, 512), (1024, 16), (256, 1)])
+def test_small_contexts_and_batches_load_and_decode(tiny_path: Path, ctx_size: int, batched: int) -> None:
+    core = open_core(tiny_path, ctx_size=ctx_size, max_num_batched_tokens=batched, max_num_seqs=1)
+    assert 0 == core.info.ctx_size % 256
+    prompt = [3 + i % 200 for i in range(core.info.max_model_len - 2)]
+    assert len(ask(core, request("a", prompt, max_tokens=2))["a", 0]) <= 2
+    core.close()

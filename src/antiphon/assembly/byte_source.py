@@ -57,9 +57,9 @@ class ByteSource:
         self._marks.append(self.position)
         return self.position
 
-    def unmark(self) -> None:
-        """Give up the newest mark."""
-        self._marks.pop()
+    def unmark(self) -> int:
+        """Give up the newest mark and return its position."""
+        return self._marks.pop()
 
     def bytes_between(self, start: int, end: int) -> bytes:
         """Return bytes that are kept."""

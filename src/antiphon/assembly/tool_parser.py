@@ -23,6 +23,7 @@ from antiphon.chat_formats.base import CUSTOM_CALL, ToolNotation
 MAX_NAME = 64
 """Characters of a tool's name. Reference: function.name."""
 _NAME_CHARACTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+_JSON_STARTS = (b"{", b'"')
 
 
 class Content(Struct, frozen=True):
@@ -62,7 +63,7 @@ Tools = Mapping[str, dict[str, Any] | None]
 class ToolParser:
     """Splits the bytes of one answer, from behind the reasoning on."""
 
-    __slots__ = ("_calls", "_complete", "_last", "_leading", "_notation", "_opening", "_pieces", "_reading", "_source",
+    __slots__ = ("_calls", "_complete", "_empty", "_leading", "_notation", "_opening", "_pieces", "_reading", "_source",
                  "_spoken", "_texts", "_tools", "_triggers")  # fmt: skip
 
     def __init__(self, notation: ToolNotation, tools: Tools, *, opening: str = "") -> None:
@@ -78,7 +79,7 @@ class ToolParser:
         self._opening = len(opening.encode())
         self._spoken = False
         self._calls = 0
-        self._complete = True
+        self._complete = self._empty = True
         self._pieces: list[Piece] = []
         self._reading = self._answer()
         self.push(opening.encode())
@@ -174,17 +175,128 @@ class ToolParser:
         calls = self._calls
         if notation.shape == "object":
             self._complete = yield from self._object(notation)
-        else:
-            name = yield from self._head(notation)
-            if name is None:
-                return False
+        elif (name := (yield from self._head(notation))) is not None:
             self._begin(name)
             self._complete = yield from self._arguments(notation, name)
         if calls == self._calls:
             return False
         if self._complete:
-            match = yield from source.literal(notation.call_end)
-            self._complete = match is not Match.CUT or not notation.call_end.strip()
-            source.position = source.size if match is Match.CUT else source.position
-            self._pieces.append(CallEnd(self._calls - 1))
+            if (yield from source.literal(notation.call_end)) is Match.CUT:
+                source.position = source.size
+            self._finish()
         return True
+
+    def _object(self, notation: ToolNotation) -> Reading[bool]:
+        """Read a call of the shape ``object``; False when it is none, cut or malformed."""
+        source, calls = self._source, self._calls
+        held: list[str] = []
+        if (yield from source.literal("{")) is not Match.YES:
+            return False
+        while True:
+            key = yield from json_string(source)
+            if key is None or (yield from source.literal(":")) is not Match.YES:
+                return False
+            if key == notation.name_key and calls == self._calls:
+                name = yield from json_string(source)
+                if name is None or not self._is_function(name):
+                    return False
+                self._begin(name)
+                self._text("".join(held))
+            elif key == notation.arguments_key:
+                if not (yield from json_arguments(source, self._text if calls < self._calls else held.append)):
+                    return False
+            elif not (yield from json_value(source, _ignore)):
+                return False
+            if (yield from source.literal(",")) is not Match.YES:
+                return (yield from source.literal("}")) is Match.YES
+
+    def _head(self, notation: ToolNotation) -> Reading[str | None]:
+        """Read what leads to the arguments; return the name, or None when this is no call of a function."""
+        source, call_id = self._source, notation.call_id
+        if call_id is not None and call_id.before_name:
+            yield from source.skip(_NAME_CHARACTERS)
+            if (yield from source.literal(call_id.text)) is not Match.YES:
+                return None
+        name = (yield from source.skip(_NAME_CHARACTERS, MAX_NAME)).decode()
+        if not self._is_function(name):
+            return None
+        if call_id is not None and not call_id.before_name:
+            yield from source.literal(call_id.text)
+            yield from source.skip(_NAME_CHARACTERS)
+        if (yield from source.literal(notation.name_end)) is not Match.YES:
+            return None
+        return name if (yield from self._opens(notation)) else None
+
+    def _opens(self, notation: ToolNotation) -> Reading[bool]:
+        """Say whether arguments, or the end of a call without them, come next; nothing is read."""
+        if notation.shape == "pythonic":
+            return True
+        source = self._source
+        source.mark()
+        yield from source.skip(SPACE)
+        if notation.parameters is not None:
+            opens = (yield from source.literal(notation.parameters.start)) is Match.YES
+        else:
+            opens = (yield from source.peek()) in _JSON_STARTS
+        if not opens and notation.call_end.strip():
+            opens = (yield from source.literal(notation.call_end)) is Match.YES
+        source.position = source.unmark()
+        return opens
+
+    def _arguments(self, notation: ToolNotation, name: str) -> Reading[bool]:
+        """Read the arguments; False when they are cut or malformed."""
+        source, schema = self._source, self._tools[name] or {}
+        if notation.shape == "pythonic":
+            return (yield from PythonArguments(source, notation, schema, self._text).read())
+        if notation.parameters is not None:
+            return (yield from XMLArguments(source, notation.parameters, schema, self._text).read())
+        yield from source.skip(SPACE)
+        if (yield from source.peek()) not in _JSON_STARTS:
+            return True
+        return (yield from json_arguments(source, self._text))
+
+    def _custom(self) -> Reading[bool]:
+        """Read the call of a custom tool, which takes all that comes; False when it is none and nothing was read."""
+        source = self._source
+        source.mark()
+        yield from source.literal(CUSTOM_CALL.start)
+        name = (yield from source.skip(_NAME_CHARACTERS, MAX_NAME)).decode()
+        known = name in self._tools and self._tools[name] is None
+        begun = known and (yield from source.literal(CUSTOM_CALL.name_end)) is Match.YES
+        start = source.unmark()
+        if not begun:
+            source.position = start
+            return False
+        self._begin(name, custom=True)
+        yield from source.exactly(b"\n")
+        text = Detokenizer()
+        yield from source.until((), lambda data: self._text(text.push(data)))
+        self._text(text.flush())
+        self._pieces.append(CallEnd(self._calls - 1))
+        return True
+
+    def _is_function(self, name: str) -> bool:
+        return self._tools.get(name) is not None
+
+    def _begin(self, name: str, *, custom: bool = False) -> None:
+        self._pieces.append(CallStart(self._calls, name, custom))
+        self._calls += 1
+        self._empty = True
+
+    def _text(self, text: str) -> None:
+        if text:
+            self._empty = False
+            self._pieces.append(CallText(self._calls - 1, text))
+
+    def _finish(self) -> None:
+        if self._empty:
+            self._text("{}")
+        self._pieces.append(CallEnd(self._calls - 1))
+
+
+def _encoded(texts: tuple[str, ...]) -> tuple[bytes, ...]:
+    return tuple(text.encode() for text in texts)
+
+
+def _ignore(data: bytes) -> None:
+    """Take bytes that nobody asks for."""

@@ -15,7 +15,7 @@ from rich.text import Text
 from antiphon.engine.interface import ModelInfo
 
 _UNSPECIFIED = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 (compared with, never bound)
-_EXAMPLE = "What is the capital of France?"
+_EXAMPLE = "Write one sentence about the sea."
 _CONTROL = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP = 1024

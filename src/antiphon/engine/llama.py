@@ -22,6 +22,8 @@ from antiphon.engine.interface import EngineOptions, ModelInfo
 MAX_SEQ_IDS: Final = 256
 """LLAMA_MAX_SEQ: sequence ids that one context knows."""
 DEFAULT_CTX_SIZE: Final = 8192
+CELL_BLOCK: Final = 256
+"""llama.cpp rounds the number of KV cells up to a multiple of this."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -136,6 +138,12 @@ class LlamaModel:
     def open(cls, options: EngineOptions) -> Self:
         """Load the model and make its context. Raises :class:`EngineLoadError`."""
         model = model_handle(options.model_path, vocab_only=False, options=options)
+        if llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model):
+            llama_cpp.llama_model_free(model)
+            raise EngineLoadError(
+                f"{options.model_path} is a recurrent or hybrid model: its state cannot be cut at a token, which the "
+                "prefix cache and preemption need. Only attention models are served."
+            )
         trained = llama_cpp.llama_model_n_ctx_train(model)
         params = _context_params(options, trained)
         context = llama_cpp.llama_init_from_model(model, params)
@@ -189,8 +197,13 @@ class LlamaModel:
 
 def _context_params(options: EngineOptions, trained: int) -> Any:  # noqa: ANN401 (a ctypes struct)
     params = llama_cpp.llama_context_default_params()
-    params.n_ctx = options.ctx_size or min(trained, DEFAULT_CTX_SIZE)
-    params.n_batch = params.n_ubatch = options.max_num_batched_tokens
+    # llama.cpp pads the cells to whole blocks after it has capped the batch by them, and aborts where a batch could not
+    # hold one token of every sequence id.
+    cells = options.ctx_size or min(trained, DEFAULT_CTX_SIZE)
+    params.n_ctx = -(-cells // CELL_BLOCK) * CELL_BLOCK
+    params.n_batch = params.n_ubatch = max(options.max_num_batched_tokens, MAX_SEQ_IDS)
+    # With a window's worth of cells only, a cached prefix would lack the keys of its earlier tokens.
+    params.swa_full = True
     params.n_seq_max = MAX_SEQ_IDS
     params.kv_unified = True
     params.n_threads = options.threads or physical_cores()

@@ -57,8 +57,13 @@ class Sequence:
 
     @property
     def generates(self) -> bool:
-        """Whether only its newest tokens are uncomputed: the last one drawn, and what a grammar forced after it."""
-        return self.uncomputed == 1 or self.computed >= self.prompt_len
+        """Whether only its newest tokens are uncomputed: the last one drawn, and what a grammar forced after it.
+
+        A sequence that was preempted computes its answer again from reserved cells, in chunks like a prompt.
+        """
+        if self.uncomputed == 1:
+            return True
+        return self.computed >= self.prompt_len and self.lease is not None and not self.lease.reserved
 
     @property
     def generated(self) -> int:
