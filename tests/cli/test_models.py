@@ -27,6 +27,7 @@ def test_a_damaged_download_does_not_hide_the_others(
     snapshot.mkdir(parents=True)
     (snapshot / "tiny.gguf").write_bytes(b"GGUF and nothing that follows")
     monkeypatch.setenv("ANTIPHON_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "120")
     models()
     out = capsys.readouterr().out
     assert "smollm2-135m-instruct" in out

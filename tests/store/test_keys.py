@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import re
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -110,11 +111,8 @@ async def test_unknown_keys_cost_the_work_of_known_ones(
 
     async def work(text: str) -> tuple[list[str], list[int]]:
         compared.clear()
-        with recorded(database) as statements:
-            try:
-                await store.authenticate(text)
-            except AuthenticationError:
-                pass
+        with recorded(database) as statements, suppress(AuthenticationError):
+            await store.authenticate(text)
         return [statement for statement, _ in statements], list(compared)
 
     text = (await store.create(PROJECT, "laptop")).text

@@ -113,6 +113,20 @@ async def test_an_older_database_keeps_its_rows(empty_site: Site) -> None:
         assert [] == await database.check()
 
 
+async def test_every_step_goes_back(database: Database) -> None:
+    store = CompletionStore(database)
+    await store.save(PROJECT, completion("c1"), messages("c1"))
+    await database.write(lambda connection: migration.downgrade(connection, "0001"))
+    assert ["The schema is 0001; this version's is 0002."] == await database.check()
+    assert completion("c1") == await store.get(PROJECT, "c1")
+    await database.write(lambda connection: migration.downgrade(connection, "base"))
+    names = await database.read(lambda connection: inspect(connection).get_table_names())
+    assert [migration.VERSION_TABLE] == names
+    await database.upgrade()
+    assert [] == await database.read(differences)
+    assert [] == await database.check()
+
+
 async def test_an_upgrade_that_fails_leaves_the_older_database(empty_site: Site) -> None:
     async with empty_site.open() as database:
         await database.write(lambda connection: migration.upgrade(connection, "0001"))

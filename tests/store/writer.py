@@ -22,7 +22,7 @@ async def write(store: CompletionStore, writer: str) -> None:
         identifier = f"{writer}-{number}"
         stored = completion(identifier, created=number, metadata={"writer": writer, "number": str(number)})
         await store.save(PROJECT, stored, messages(identifier, 3))
-        if number % 5 == 0:
+        if number % 2 == 0:
             await store.update_metadata(PROJECT, identifier, {"writer": writer, "changed": "yes"})
         os.write(1, f"{identifier}\n".encode())
 

@@ -1,23 +1,26 @@
 """Token events to chunks: what each choice gained, until every choice has ended. Reference: the chat completion chunk.
 
 Tokens are taken one by one, so the message does not depend on how the engine grouped them into events; an event gives
-at most one chunk of content. Everything is counted in bytes of the answer: the content is one run of them, from behind
-the reasoning to before the stop string, and a token's logprobs travel with the chunk that carries the last of its text.
+at most one chunk of content. Everything is counted in bytes of the answer: the content is runs of them, behind the
+reasoning, around tool calls and before the stop string, and a token's logprobs travel with the chunk that carries the
+last of its text.
+
+A tool call opens with a delta of its index, id, type and name; its arguments follow in pieces. The reference has no
+delta for the call of a custom tool: it is sent in the same way, as ``custom`` with ``name`` and ``input``, type
+``custom``. Where calls may come, the content opens as null and stays it when only calls come.
 
 Invariants, for every choice: the content is the concatenated ``bytes`` of its logprobs entries (null counts as none),
 decoded with replacement; a stop string's index is in exactly one ``Step.aborts``; one chunk has a ``finish_reason``.
-Tokens of the reasoning have no entry. Tokens behind a stop string are neither shown nor counted.
+Tokens of the reasoning and of calls have no entry. Tokens behind a stop string are neither shown nor counted.
 """
-
-from collections import deque
 
 from msgspec import UNSET, Struct, UnsetType
 
-from antiphon.assembly.detokenizer import Detokenizer, Vocabulary
-from antiphon.assembly.reasoning_parser import ReasoningParser
-from antiphon.assembly.stop_strings import StopStrings
-from antiphon.chat_formats.base import ReasoningMarkers
-from antiphon.engine.interface import Finished, Started, StreamEvent, TokenEvent, TokenLogprobs
+from antiphon.assembly.choice import AssemblyOptions, ChoiceState, Gain, ToolCalling
+from antiphon.assembly.detokenizer import Vocabulary
+from antiphon.assembly.token_logprobs import TokenTexts
+from antiphon.assembly.tool_parser import CallStart, CallText
+from antiphon.engine.interface import Finished, Started, StreamEvent, TokenEvent
 from antiphon.errors import InternalServerError, ServiceUnavailableError
 from antiphon.protocol.responses import (
     ChatCompletionChunk,
@@ -25,18 +28,24 @@ from antiphon.protocol.responses import (
     ChunkChoice,
     CompletionTokensDetails,
     CompletionUsage,
+    CustomCallDelta,
     Delta,
     FinishReason,
+    FunctionCallDelta,
     PromptTokensDetails,
     ServiceTier,
-    TokenLogprob,
-    TopLogprob,
+    ToolCallDelta,
 )
+
+__all__ = ["RETRY_AFTER", "Assembler", "AssemblyOptions", "ChunkHeader", "Step", "ToolCalling"]
 
 RETRY_AFTER = 1.0
 """Seconds, after an engine gave a request up."""
 _FIRST_DELTA = Delta(role="assistant", content="", refusal=None)
+_FIRST_DELTA_WITH_TOOLS = Delta(role="assistant", content=None, refusal=None)
 _LAST_DELTA = Delta()
+_ONLY_DELTA = Delta(content="")
+"""Of a choice that could have called a tool and did nothing."""
 
 
 class ChunkHeader(Struct, frozen=True, kw_only=True):
@@ -48,17 +57,6 @@ class ChunkHeader(Struct, frozen=True, kw_only=True):
     model: str
     service_tier: ServiceTier
     system_fingerprint: str
-
-
-class AssemblyOptions(Struct, frozen=True, kw_only=True):
-    """What the request and the model's chat format ask of the assembly."""
-
-    n: int = 1
-    stop: tuple[str, ...] = ()
-    reasoning: ReasoningMarkers | None = None
-    reasoning_open: bool = False
-    """The prompt ends inside an open reasoning block."""
-    logprobs: bool = False
 
 
 class Step(Struct, frozen=True):
@@ -74,12 +72,13 @@ class Step(Struct, frozen=True):
 class Assembler:
     """Makes the chunks of one answer from the events of one request."""
 
-    __slots__ = ("_cached_tokens", "_choices", "_header", "_open")
+    __slots__ = ("_cached_tokens", "_choices", "_header", "_open", "_tools")
 
     def __init__(self, header: ChunkHeader, options: AssemblyOptions, vocabulary: Vocabulary) -> None:
         self._header = header
-        texts = _TokenTexts(vocabulary)
-        self._choices = [_Choice(index, options, vocabulary, texts) for index in range(options.n)]
+        self._tools = options.tools
+        texts = TokenTexts(vocabulary)
+        self._choices = [ChoiceState(index, options, vocabulary, texts) for index in range(options.n)]
         self._open = options.n
         self._cached_tokens = 0
 
@@ -121,24 +120,45 @@ class Assembler:
             return Step(chunks, [], done=False)
         return Step([*chunks, self._chunk([], self._usage(event))], [], done=True)
 
-    def _gained(self, choice: "_Choice", gain: "_Gain") -> list[ChatCompletionChunk]:
-        content, reasoning, entries = gain
-        chunks: list[ChatCompletionChunk] = []
+    def _gained(self, choice: ChoiceState, gain: Gain) -> list[ChatCompletionChunk]:
+        deltas: list[tuple[Delta, ChoiceLogprobs | None]] = []
         if not choice.begun:
             choice.begun = True
-            chunks.append(self._chunk([ChunkChoice(index=choice.index, delta=_FIRST_DELTA)]))
-        if reasoning:
-            delta = Delta(reasoning_content=reasoning)
-            chunks.append(self._chunk([ChunkChoice(index=choice.index, delta=delta)]))
-        if content or entries:
-            logprobs = ChoiceLogprobs(entries) if entries else None
-            delta = Delta(content=content)
-            chunks.append(self._chunk([ChunkChoice(index=choice.index, delta=delta, logprobs=logprobs)]))
-        return chunks
+            deltas.append((_FIRST_DELTA if self._tools is None else _FIRST_DELTA_WITH_TOOLS, None))
+        if gain.reasoning:
+            deltas.append((Delta(reasoning_content=gain.reasoning), None))
+        if gain.content or gain.entries:
+            logprobs = ChoiceLogprobs(gain.entries) if gain.entries else None
+            deltas.append((Delta(content=gain.content), logprobs))
+        deltas += [(delta, None) for piece in gain.calls if (delta := self._call_delta(choice, piece))]
+        return [
+            self._chunk([ChunkChoice(index=choice.index, delta=delta, logprobs=logprobs)]) for delta, logprobs in deltas
+        ]
 
-    def _end(self, choice: "_Choice", reason: FinishReason) -> ChatCompletionChunk:
+    def _call_delta(self, choice: ChoiceState, piece: CallStart | CallText) -> Delta | None:
+        assert self._tools is not None
+        if self._tools.legacy:
+            return _legacy_delta(piece)
+        if isinstance(piece, CallText):
+            if piece.index in choice.custom_calls:
+                call = ToolCallDelta(index=piece.index, custom=CustomCallDelta(input=piece.text))
+            else:
+                call = ToolCallDelta(index=piece.index, function=FunctionCallDelta(arguments=piece.text))
+        elif piece.custom:
+            choice.custom_calls.add(piece.index)
+            custom = CustomCallDelta(name=piece.name, input="")
+            call = ToolCallDelta(index=piece.index, id=self._tools.new_id(), type="custom", custom=custom)
+        else:
+            function = FunctionCallDelta(name=piece.name, arguments="")
+            call = ToolCallDelta(index=piece.index, id=self._tools.new_id(), type="function", function=function)
+        return Delta(tool_calls=[call])
+
+    def _end(self, choice: ChoiceState, reason: FinishReason) -> ChatCompletionChunk:
+        if reason == "stop" and choice.calls and self._tools is not None:
+            reason = self._tools.finish_reason()
         choice.finish_reason = reason
-        return self._chunk([ChunkChoice(index=choice.index, delta=_LAST_DELTA, finish_reason=reason)])
+        delta = _ONLY_DELTA if choice.silent else _LAST_DELTA
+        return self._chunk([ChunkChoice(index=choice.index, delta=delta, finish_reason=reason)])
 
     def _usage(self, event: Finished) -> CompletionUsage:
         completion_tokens = sum(choice.completion_tokens for choice in self._choices)
@@ -172,182 +192,10 @@ def _finish_reason(event: Finished) -> FinishReason:
     return event.reason
 
 
-_Gain = tuple[str, str, list[TokenLogprob]]
-"""What a choice gained: content, reasoning, and the logprobs of tokens whose content is out."""
-
-
-class _Choice:
-    """One answer on its way from tokens to text."""
-
-    __slots__ = (
-        "_content_start",
-        "_detokenizer",
-        "_entries",
-        "_markers",
-        "_parser",
-        "_reasoning_text",
-        "_released",
-        "_stop",
-        "_vocabulary",
-        "begun",
-        "closed",
-        "completion_tokens",
-        "finish_reason",
-        "index",
-        "stopped",
-    )
-
-    def __init__(self, index: int, options: AssemblyOptions, vocabulary: Vocabulary, texts: "_TokenTexts") -> None:
-        reasoning = options.reasoning
-        self.index = index
-        self.begun = self.closed = self.stopped = False
-        self.finish_reason: FinishReason | None = None
-        self.completion_tokens = 0
-        self._vocabulary = vocabulary
-        self._detokenizer = Detokenizer()
-        self._reasoning_text = Detokenizer()
-        self._stop = StopStrings(options.stop) if options.stop else None
-        self._parser = ReasoningParser(reasoning, opened=options.reasoning_open) if reasoning else None
-        self._markers = (reasoning.start, reasoning.end) if reasoning else ()
-        self._entries = _Entries(texts) if options.logprobs else None
-        self._content_start = None if reasoning else 0
-        self._released = 0
-
-    @property
-    def reasoning_tokens(self) -> int:
-        """Tokens of the reasoning, its markers included."""
-        return self._parser.reasoning_tokens if self._parser else 0
-
-    def push(self, token_ids: list[int], logprobs: list[TokenLogprobs]) -> _Gain:
-        """Take tokens, up to the one that completes a stop string."""
-        entries = self._entries
-        if entries is None and self._stop is None and self._content_start is not None:
-            self.completion_tokens += len(token_ids)
-            return self._detokenizer.push(b"".join(map(self._vocabulary.token_bytes, token_ids))), "", []
-        assert entries is None or len(logprobs) == len(token_ids), f"{len(logprobs)} == {len(token_ids)}"
-        content = reasoning = ""
-        for position, token_id in enumerate(token_ids):
-            self.completion_tokens += 1
-            data = self._data(token_id)
-            if entries is not None:
-                entries.add(token_id, data, logprobs[position])
-            if self._content_start is None:
-                thought, data = self._reason(data)
-                reasoning += thought
-            content += self._decode(data)
-            if self.stopped:
-                break
-        return content, reasoning, self._ready()
-
-    def flush(self) -> _Gain:
-        """End the answer: give out everything that was held back."""
-        reasoning = content = ""
-        if self._content_start is None and self._parser is not None:
-            thought, data = self._parser.flush()
-            reasoning = self._reasoning_text.push(thought) + self._reasoning_text.flush()
-            self._content_start = self._parser.content_start
-            content = self._decode(data)
-        if self._stop is not None and not self.stopped:
-            content += self._release(self._stop.flush())
-        return content + self._detokenizer.flush(), reasoning, self._ready(final=True)
-
-    def _data(self, token_id: int) -> bytes:
-        """Return the token's bytes; before the content, a control token that is part of a marker has its name's."""
-        data = self._vocabulary.token_bytes(token_id)
-        if not data and self._content_start is None:
-            text = self._vocabulary.token_text(token_id)
-            return text.encode() if any(text in marker for marker in self._markers) else data
-        return data
-
-    def _reason(self, data: bytes) -> tuple[str, bytes]:
-        """Return the text of reasoning in ``data``, and the content behind it."""
-        assert self._parser is not None
-        thought, content = self._parser.push(data)
-        text = self._reasoning_text.push(thought) if thought else ""
-        self._content_start = self._parser.content_start
-        if self._content_start is not None:
-            text += self._reasoning_text.flush()
-        elif self._entries is not None and self._parser.reasoning:
-            self._entries.clear()
-        return text, content
-
-    def _decode(self, data: bytes) -> str:
-        if not data:
-            return ""
-        if self._stop is None:
-            return self._release(data)
-        decided, rest = self._stop.push(data)
-        if rest is None:
-            return self._release(decided)
-        self.stopped = True
-        return self._release(decided) + self._detokenizer.flush()
-
-    def _release(self, data: bytes) -> str:
-        self._released += len(data)
-        return self._detokenizer.push(data)
-
-    def _ready(self, *, final: bool = False) -> list[TokenLogprob]:
-        if self._entries is None or self._content_start is None:
-            return []
-        end = self._content_start + self._released - self._detokenizer.pending
-        return self._entries.take(self._content_start, end, final=final or self.stopped)
-
-
-class _Entries:
-    """Tokens whose logprobs wait for their text. Offsets count the bytes of all tokens of the answer."""
-
-    __slots__ = ("_offset", "_texts", "_waiting")
-
-    def __init__(self, texts: "_TokenTexts") -> None:
-        self._texts = texts
-        self._offset = 0
-        self._waiting: deque[tuple[int, int, bytes, TokenLogprobs]] = deque()
-
-    def add(self, token_id: int, data: bytes, logprobs: TokenLogprobs) -> None:
-        """Append a token."""
-        self._waiting.append((self._offset, token_id, data, logprobs))
-        self._offset += len(data)
-
-    def clear(self) -> None:
-        """Forget the tokens that wait: all of their bytes are reasoning."""
-        self._waiting.clear()
-
-    def take(self, start: int, end: int, *, final: bool) -> list[TokenLogprob]:
-        """Return the entries of the content from ``start`` to ``end``, the one across ``end`` only when that is final.
-
-        A token across a bound gives the part of its bytes within; a token without bytes belongs to what follows it.
-        """
-        taken = []
-        waiting = self._waiting
-        while waiting:
-            offset, token_id, data, logprobs = waiting[0]
-            if offset + len(data) > end and not (final and offset < end):
-                break
-            waiting.popleft()
-            if offset >= start or offset + len(data) > start:
-                shown = data[max(0, start - offset) : end - offset]
-                taken.append(self._texts.entry(token_id, shown, logprobs))
-        return taken
-
-
-class _TokenTexts(dict[int, tuple[bytes, str, list[int] | None]]):
-    """Bytes, printable text and ``bytes`` field of tokens, made once per answer."""
-
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        super().__init__()
-        self._vocabulary = vocabulary
-
-    def __missing__(self, token_id: int) -> tuple[bytes, str, list[int] | None]:
-        data = self._vocabulary.token_bytes(token_id)
-        text = data.decode("utf-8", "replace") if data else self._vocabulary.token_text(token_id)
-        texts = self[token_id] = (data, text, list(data) or None)
-        return texts
-
-    def entry(self, token_id: int, shown: bytes, logprobs: TokenLogprobs) -> TokenLogprob:
-        """Return the entry of a token of whose bytes ``shown`` is content."""
-        whole, text, numbers = self[token_id]
-        if shown != whole:
-            text, numbers = shown.decode("utf-8", "replace"), list(shown)
-        alternatives = zip(map(self.__getitem__, logprobs.top_ids), logprobs.top_logprobs, strict=True)
-        top = [TopLogprob(text, logprob, numbers) for (_, text, numbers), logprob in alternatives]
-        return TokenLogprob(text, logprobs.logprob, numbers, top)
+def _legacy_delta(piece: CallStart | CallText) -> Delta | None:
+    """Return the delta of the first call; there is room for one."""
+    if piece.index:
+        return None
+    if isinstance(piece, CallText):
+        return Delta(function_call=FunctionCallDelta(arguments=piece.text))
+    return Delta(function_call=FunctionCallDelta(name=piece.name, arguments=""))

@@ -121,10 +121,20 @@ class ByteSource:
         self.unmark()
         return match
 
-    def until(self, ends: tuple[bytes, ...], take: Callable[[bytes], None]) -> Reading[bytes | None]:
-        """Read and pass on what comes before one of ``ends``; return that one, unread, or None at the end.
+    def ahead(self, marker: str) -> Reading[Match]:
+        """Say whether the marker comes next, as ``literal`` does, and read nothing."""
+        self.mark()
+        match = yield from self.literal(marker)
+        self.position = self.unmark()
+        return match
 
-        The end that is complete first counts, of several that are complete at the same byte the longest.
+    def until(
+        self, ends: tuple[bytes, ...], take: Callable[[bytes], None], *, all_of_it: bool = False
+    ) -> Reading[bytes | None]:
+        """Read and pass on what comes before one of ``ends``; return that one, unread, or None when the source ended.
+
+        The end that is complete first counts, of several that are complete at the same byte the longest. Where the
+        source ends within what could become one of ``ends``, that is passed on with ``all_of_it`` only.
         """
         while True:
             data = self.unread()
@@ -133,15 +143,20 @@ class ByteSource:
                 stop, size, end = min(found)
                 self._pass(data[: stop + size], take)
                 return end
-            held = 0 if self.ended else _held(data, ends)
+            held = _held(data, ends)
             self._pass(data[: len(data) - held], take)
-            if not (yield from self.more()) and self.position == self.size:
+            if not (yield from self.more()):
+                self._pass(self.unread(), take if all_of_it else _drop)
                 return None
 
     def _pass(self, data: bytes, take: Callable[[bytes], None]) -> None:
         if data:
             take(data)
             self.position += len(data)
+
+
+def _drop(data: bytes) -> None:
+    """Take bytes that nobody gets."""
 
 
 def _held(data: bytes, ends: tuple[bytes, ...]) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 from antiphon.assembly.byte_source import SPACE, ByteSource, Match, Reading
 from antiphon.assembly.detokenizer import Detokenizer
 from antiphon.assembly.json_text import Emit, JSONString, decoded, encoded, json_value, quoted_text
-from antiphon.chat_formats.base import ParameterTags, ToolNotation
+from antiphon.chat_formats.base import ToolNotation
 from antiphon.chat_formats.value_kinds import json_type, parameter_types, value_kind
 
 MAX_DEPTH = 64
@@ -49,23 +49,29 @@ def json_arguments(source: ByteSource, emit: Emit) -> Reading[bool]:
 class XMLArguments:
     """Reads parameters in tags of their own (shape ``xml``)."""
 
-    def __init__(self, source: ByteSource, tags: ParameterTags, schema: dict[str, Any], emit: Emit) -> None:
+    def __init__(self, source: ByteSource, notation: ToolNotation, schema: dict[str, Any], emit: Emit) -> None:
+        assert notation.parameters is not None
         self._source = source
-        self._tags = tags
+        self._tags = notation.parameters
+        self._end = notation.call_end
         self._schema = schema
         self._emit = emit
 
     def read(self) -> Reading[bool]:
         """Read all parameters; False when they are cut or malformed."""
         self._emit("{")
-        separator = ""
-        while (match := (yield from self._source.literal(self._tags.start))) is Match.YES:
+        source, separator = self._source, ""
+        while (match := (yield from source.ahead(self._end))) is Match.NO:
+            match = yield from source.literal(self._tags.start)
+            if match is not Match.YES:
+                break
             if not (yield from self._parameter(separator)):
                 return False
             separator = ", "
-        if match is Match.NO:
-            self._emit("}")
-        return match is Match.NO
+        if match is Match.CUT:
+            return False
+        self._emit("}")
+        return True
 
     def _parameter(self, separator: str) -> Reading[bool]:
         tags, source = self._tags, self._source
@@ -87,18 +93,35 @@ class XMLArguments:
         last = end.strip().encode()
         before = end[: len(end) - len(end.lstrip())].encode()
         types = parameter_types(self._schema, key)
+        kind = value_kind(types)
         if tags.json_name_ends:
             kind = "string" if name_end == tags.name_end else "json"
-        else:
-            kind = value_kind(types)
+        ends = (before + last, last)
         if kind == "string":
-            return (yield from self._string((before + last, last)))
-        raw = bytearray()
-        if (found := (yield from source.until((before + last, last), raw.extend))) is None:
+            return (yield from self._string(ends))
+        raw = yield from self._raw(ends)
+        if raw is None:
             return False
-        source.position += len(found)
         self._emit(_read_value(raw.decode("utf-8", "replace"), admits=types if kind == "either" else None))
         return True
+
+    def _raw(self, ends: tuple[bytes, ...]) -> Reading[bytes | None]:
+        """Read a value and what ends it; return what comes before, or None when it is cut.
+
+        What ends it may stand in a string of JSON, so that JSON is read as such if its end is in the right place.
+        """
+        source, value = self._source, bytearray()
+        start = source.mark()
+        known = yield from json_value(source, value.extend)
+        known = known and (yield from source.literal(ends[-1].decode())) is Match.YES
+        source.unmark()
+        if known:
+            return bytes(value)
+        value.clear()
+        source.position = start
+        found = yield from source.until(ends, value.extend)
+        source.position += len(found or b"")
+        return None if found is None else bytes(value)
 
     def _string(self, ends: tuple[bytes, ...]) -> Reading[bool]:
         text = JSONString(self._emit)

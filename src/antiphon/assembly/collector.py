@@ -10,6 +10,8 @@ from antiphon.protocol.responses import (
     ChoiceLogprobs,
     ChunkChoice,
     CompletionUsage,
+    CustomCall,
+    CustomToolCall,
     Delta,
     FinishReason,
     FunctionCall,
@@ -100,7 +102,7 @@ class _Choice:
     def _message(self) -> ChatCompletionMessage:
         reasoning = self._text("reasoning_content")
         calls: list[ToolCall] = [call.tool_call() for _, call in sorted(self._tool_calls.items())]
-        # The stream opens with empty content; a message that only calls says null.
+        # A stream may open with empty content; a message that only calls says null.
         content = (self._text("content") or None) if calls or self._function_call else self._text("content")
         return ChatCompletionMessage(
             content=content,
@@ -115,12 +117,13 @@ class _Choice:
 
 
 class _Call:
-    """A tool call in pieces: id and name come once, the arguments concatenate."""
+    """A tool call in pieces: id and name come once, the arguments or the input concatenate."""
 
     def __init__(self) -> None:
         self._id: str | UnsetType = UNSET
         self._name: str | UnsetType = UNSET
-        self._arguments: list[str] = []
+        self._custom = False
+        self._text: list[str] = []
 
     def add(self, delta: ToolCallDelta) -> None:
         """Take the next piece."""
@@ -128,20 +131,29 @@ class _Call:
             self._id = delta.id
         if not isinstance(delta.function, UnsetType):
             self.add_function(delta.function)
+        if not isinstance(delta.custom, UnsetType):
+            self._custom = True
+            self._add(delta.custom.name, delta.custom.input)
 
     def add_function(self, delta: FunctionCallDelta) -> None:
         """Take a piece of the function's part."""
-        if delta.name is not UNSET:
-            self._name = delta.name
-        if not isinstance(delta.arguments, UnsetType):
-            self._arguments.append(delta.arguments)
+        self._add(delta.name, delta.arguments)
+
+    def _add(self, name: str | UnsetType, text: str | UnsetType) -> None:
+        if name is not UNSET:
+            self._name = name
+        if not isinstance(text, UnsetType):
+            self._text.append(text)
 
     def function(self) -> FunctionCall:
         """Return the call; its name must have come."""
         assert self._name is not UNSET, "a call without a name"
-        return FunctionCall(self._name, "".join(self._arguments))
+        return FunctionCall(self._name, "".join(self._text))
 
-    def tool_call(self) -> FunctionToolCall:
+    def tool_call(self) -> ToolCall:
         """Return the call with its id, which must have come."""
         assert self._id is not UNSET, "a call without an id"
-        return FunctionToolCall(self._id, self.function())
+        function = self.function()
+        if self._custom:
+            return CustomToolCall(self._id, CustomCall(function.name, function.arguments))
+        return FunctionToolCall(self._id, function)

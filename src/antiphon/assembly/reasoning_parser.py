@@ -3,6 +3,9 @@
 Only the beginning counts (whitespace may come first): a marker that the answer quotes later is content, as in vLLM's
 and llama.cpp's parsers. Newlines right behind either marker belong to neither side. Stop strings do not apply to
 reasoning. So the content is always one run of bytes at the end of the answer; ``content_start`` tells where it begins.
+
+Where a prefix of the end marker ends the reasoning already, the rest of the marker is skipped if it follows: else what
+follows is content, for the parser of tool calls to read.
 """
 
 from typing import Literal
@@ -17,12 +20,13 @@ LEADING_SPACE = 64
 class ReasoningParser:
     """Splits the bytes of one answer; fed one token at a time, so that reasoning tokens can be counted."""
 
-    __slots__ = ("_end", "_held", "_open", "_phase", "_start", "_tokens", "content_start", "offset")
+    __slots__ = ("_end", "_held", "_open", "_phase", "_rest", "_start", "_tokens", "content_start", "offset")
 
     def __init__(self, markers: ReasoningMarkers, *, opened: bool = False) -> None:
         """``opened``: the prompt ends inside a block, so that the answer begins as reasoning, start marker or not."""
         self._start = markers.start.encode()
-        self._end = StopStrings((markers.end,))
+        self._end = StopStrings((markers.end_prefix or markers.end,))
+        self._rest = markers.end[len(markers.end_prefix) :].encode() if markers.end_prefix else b""
         self._open = opened
         self._held = b""
         self._phase: Literal["before", "start", "inside", "end"] = "before"
@@ -49,7 +53,7 @@ class ReasoningParser:
         """
         self.offset += len(data)
         if self._phase == "end":
-            return b"", self._skip_newlines(data)
+            return b"", self._behind(data)
         self._tokens += 1
         return self._before(data) if self._phase == "before" else self._inside(data)
 
@@ -86,7 +90,18 @@ class ReasoningParser:
         if rest is None:
             return reasoning, b""
         self._phase = "end"
-        return reasoning, self._skip_newlines(rest)
+        return reasoning, self._behind(rest)
+
+    def _behind(self, data: bytes) -> bytes:
+        """Return the content in what comes behind the reasoning: the rest of the end marker is none."""
+        if self._rest:
+            data, self._held = self._held + data, b""
+            if self._rest.startswith(data) and data != self._rest:
+                self._held = data
+                return b""
+            data = data.removeprefix(self._rest)
+            self._rest = b""
+        return self._skip_newlines(data)
 
     def _skip_newlines(self, data: bytes) -> bytes:
         text = data.lstrip(b"\n")

@@ -50,6 +50,11 @@ class StopStrings:
         self.flush()
         return decided, data[end:]
 
+    @property
+    def held(self) -> int:
+        """Bytes that could still become a stop string."""
+        return len(self._held)
+
     def flush(self) -> bytes:
         """End the run: what is held did not become a stop string."""
         held, self._held = self._held, b""

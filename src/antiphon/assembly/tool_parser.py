@@ -109,7 +109,7 @@ class ToolParser:
         while True:
             if not self._spoken and (yield from self._led()):
                 continue
-            found = yield from source.until(self._texts, self._content)
+            found = yield from source.until(self._texts, self._content, all_of_it=True)
             if found is None:
                 return
             if not (yield from self._special(found)):
@@ -127,10 +127,7 @@ class ToolParser:
         """Read calls whose trigger counts at the start only."""
         source = self._source
         for trigger, notation in self._leading:
-            source.mark()
-            match = yield from source.literal(trigger)
-            source.position = source.unmark()
-            if match is Match.YES and (yield from self._section(notation)):
+            if (yield from source.ahead(trigger)) is Match.YES and (yield from self._section(notation)):
                 return True
         return False
 
@@ -184,6 +181,8 @@ class ToolParser:
             if (yield from source.literal(notation.call_end)) is Match.CUT:
                 source.position = source.size
             self._finish()
+        elif source.ended:
+            source.position = source.size
         return True
 
     def _object(self, notation: ToolNotation) -> Reading[bool]:
@@ -213,6 +212,7 @@ class ToolParser:
     def _head(self, notation: ToolNotation) -> Reading[str | None]:
         """Read what leads to the arguments; return the name, or None when this is no call of a function."""
         source, call_id = self._source, notation.call_id
+        yield from source.skip(SPACE)
         if call_id is not None and call_id.before_name:
             yield from source.skip(_NAME_CHARACTERS)
             if (yield from source.literal(call_id.text)) is not Match.YES:
@@ -228,19 +228,17 @@ class ToolParser:
         return name if (yield from self._opens(notation)) else None
 
     def _opens(self, notation: ToolNotation) -> Reading[bool]:
-        """Say whether arguments, or the end of a call without them, come next; nothing is read."""
+        """Say whether arguments, or the end of a call without them, come next, whitespace aside."""
         if notation.shape == "pythonic":
             return True
         source = self._source
-        source.mark()
         yield from source.skip(SPACE)
         if notation.parameters is not None:
-            opens = (yield from source.literal(notation.parameters.start)) is Match.YES
+            opens = (yield from source.ahead(notation.parameters.start)) is Match.YES
         else:
             opens = (yield from source.peek()) in _JSON_STARTS
         if not opens and notation.call_end.strip():
-            opens = (yield from source.literal(notation.call_end)) is Match.YES
-        source.position = source.unmark()
+            opens = (yield from source.ahead(notation.call_end)) is Match.YES
         return opens
 
     def _arguments(self, notation: ToolNotation, name: str) -> Reading[bool]:
@@ -249,8 +247,7 @@ class ToolParser:
         if notation.shape == "pythonic":
             return (yield from PythonArguments(source, notation, schema, self._text).read())
         if notation.parameters is not None:
-            return (yield from XMLArguments(source, notation.parameters, schema, self._text).read())
-        yield from source.skip(SPACE)
+            return (yield from XMLArguments(source, notation, schema, self._text).read())
         if (yield from source.peek()) not in _JSON_STARTS:
             return True
         return (yield from json_arguments(source, self._text))

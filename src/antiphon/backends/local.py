@@ -10,7 +10,7 @@ from typing import Protocol
 import anyio
 from anyio import CapacityLimiter, to_thread
 
-from antiphon.assembly.assembler import Assembler, AssemblyOptions, ChunkHeader
+from antiphon.assembly.assembler import Assembler, AssemblyOptions, ChunkHeader, ToolCalling
 from antiphon.assembly.detokenizer import Vocabulary
 from antiphon.backends.base import Call
 from antiphon.engine.client import Engine
@@ -19,9 +19,11 @@ from antiphon.errors import InternalServerError, RateLimitError, ServiceUnavaila
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletionChunk
 from antiphon.rendering.renderer import Rendering
+from antiphon.rendering.tools import AnswerTools
 
 INLINE_CHARACTERS = 4096
-"""A longer conversation is rendered in a thread: it would stall the streams of others for more than about 2 ms."""
+"""A longer conversation is rendered in a thread: it would stall the streams of others for more than about 2 ms. So is
+every request with a grammar."""
 RENDER_THREADS = 2
 MAX_WAITING_RENDERS = 256
 """Long conversations that may wait for a thread; one more is refused with 429."""
@@ -124,11 +126,22 @@ def _options(rendering: Rendering) -> AssemblyOptions:
         reasoning=rendering.reasoning,
         reasoning_open=rendering.reasoning_open,
         logprobs=rendering.top_logprobs is not None,
+        tools=_tools(rendering.tools),
+    )
+
+
+def _tools(tools: AnswerTools | None) -> ToolCalling | None:
+    if tools is None:
+        return None
+    return ToolCalling(
+        notation=tools.notation, tools=tools.tools, opening=tools.opening, named=tools.named, legacy=tools.legacy
     )
 
 
 def _is_short(request: CreateChatCompletion) -> bool:
-    """Say whether the messages' text is short; stops counting once it is not."""
+    """Say whether the messages' text is short and no schema is to be compiled; stops counting once it is not."""
+    if request.tools is not None or request.functions is not None or request.response_format is not None:
+        return False
     left = INLINE_CHARACTERS
     for message in request.messages:
         content = getattr(message, "content", None)

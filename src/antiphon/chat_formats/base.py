@@ -118,6 +118,28 @@ HERMES = ToolNotation(
 """The generic notation: for families whose template knows no tools."""
 
 
+def tool_markers(notation: ToolNotation) -> tuple[str, ...]:
+    """Return every text with which the notation and that of custom tools mark something, none of them empty."""
+    tags, call_id = notation.parameters, notation.call_id
+    texts = {
+        *notation.triggers,
+        *notation.content_marks,
+        notation.section_start,
+        notation.section_end,
+        notation.call_start,
+        notation.call_end,
+        notation.separator,
+        notation.name_end,
+        notation.quote,
+        call_id.text if call_id else "",
+        *((tags.start, tags.name_end, *tags.json_name_ends, tags.end) if tags else ()),
+        CUSTOM_CALL.start,
+        CUSTOM_CALL.name_end,
+    }
+    texts.update(text for other in notation.alternatives for text in tool_markers(other))
+    return tuple(sorted(texts - {""}))
+
+
 class ChatFormat(Struct, frozen=True):
     """The notation of one family."""
 

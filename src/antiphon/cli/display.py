@@ -47,6 +47,11 @@ def write_piece(console: Console, text: str, style: str = "") -> None:
     console.file.flush()
 
 
+def say(text: str) -> None:
+    """Write a line to stderr."""
+    err().print(Text(text), soft_wrap=True)
+
+
 @contextmanager
 def progress(doing: str) -> Iterator[None]:
     """Say what takes its time: a spinner on a terminal, one line elsewhere."""
@@ -83,7 +88,7 @@ def model_panel(name: str, path: Path, info: ModelInfo) -> RenderableType:
     """Say what was loaded and how it runs."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
-    table.add_column()
+    table.add_column(overflow="fold")
     for label, value in _rows(path, info).items():
         table.add_row(label, Text(value))
     return Panel(table, title=Text(name), title_align="left", expand=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from antiphon.cli import display
 from antiphon.cli.errors import CommandError
 from antiphon.cli.hub import Hub
 
@@ -53,8 +54,7 @@ def find_models(specs: Sequence[str], hub: Hub) -> list[ModelFile]:
 def find_model(spec: str, hub: Hub) -> ModelFile:
     """Give the file that one ``--model`` names: a path, ``hf:owner/repo:file-or-quant``, or either after ``name=``."""
     name, source = _split_name(spec)
-    from_hub = source.startswith(HUB_PREFIX)
-    path = hub.download(source.removeprefix(HUB_PREFIX)) if from_hub else Path(source).expanduser()
+    path = _download(source, hub) if source.startswith(HUB_PREFIX) else Path(source).expanduser()
     _check(path)
     return ModelFile(name=name or served_name(path), path=path)
 
@@ -79,6 +79,12 @@ def _split_name(spec: str) -> tuple[str, str]:
     if not source:
         raise CommandError(f"No file follows the name in --model {spec}.", "Write --model name=path.gguf.")
     return name, source
+
+
+def _download(source: str, hub: Hub) -> Path:
+    """Say that it may take long; on a terminal huggingface_hub shows how long."""
+    display.say(f"Fetching {source}")
+    return hub.download(source.removeprefix(HUB_PREFIX))
 
 
 def _check(path: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import anyio
 import httpx2
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from antiphon.cli import display
 from antiphon.cli.conversation import open_client, served_models
@@ -33,7 +34,7 @@ async def _served(url: str) -> Table:
     async with open_client(url) as client:
         names = await served_models(client)
         ready = await _is_ready(client)
-    table = Table("model", "ready", title=f"Served at {url}", title_justify="left")
+    table = _table("ready", title=f"Served at {url}")
     for name in names:
         table.add_row(name, ready)
     return table
@@ -47,7 +48,7 @@ async def _is_ready(client: httpx2.AsyncClient) -> str:
 
 
 def _local(hub: Hub) -> Table:
-    table = Table("model", "parameters", "size", "context", "ready", title="On this machine", title_justify="left")
+    table = _table("parameters", "size", "context", "ready", title="On this machine")
     bundled = bundled_model()
     if bundled is not None:
         table.add_row(BUNDLED_NAME, *_facts(bundled.path), "bundled: antiphon serve")
@@ -56,6 +57,11 @@ def _local(hub: Hub) -> Table:
     if not table.row_count:
         table.caption = "None. Download one: antiphon serve --model hf:owner/repo:quant"
     return table
+
+
+def _table(*columns: str, title: str) -> Table:
+    """Begin a table whose first column, the name, is shown whole: it is there to be copied."""
+    return Table(Column("model", overflow="fold"), *columns, title=Text(title), title_justify="left")
 
 
 def _cached_row(model: CachedModel) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Annotated
 import anyio
 import structlog
 import uvicorn
+from anyio.abc import TaskStatus
 from cyclopts import Parameter
 from msgspec import Struct
 from starlette.types import ASGIApp
@@ -76,7 +77,7 @@ def bind(options: ServerOptions) -> socket.socket:
         raise CommandError(f"Cannot listen on {where}: {error.strerror or error}.", advice) from error
 
 
-def _bound(listener: socket.socket, address: tuple[str | int, ...]) -> socket.socket:
+def _bound(listener: socket.socket, address: tuple[str | int | bytes, ...]) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
@@ -99,7 +100,7 @@ class Run(Struct, kw_only=True):
     async def __call__(self) -> None:
         """Load, listen, and serve until a signal comes."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._obey_signals, tasks.cancel_scope)
+            await tasks.start(self._obey_signals, tasks.cancel_scope)
             async with self._open() as service:
                 app = create_app(service, self.options)
                 self.http = HTTPServer(uvicorn_config(app), self._announce)
@@ -114,9 +115,10 @@ class Run(Struct, kw_only=True):
             loaded=lambda model, info: display.err().print(display.model_panel(model.name, model.path, info)),
         )
 
-    async def _obey_signals(self, scope: anyio.CancelScope) -> None:
+    async def _obey_signals(self, scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
         """End gracefully at the first SIGINT or SIGTERM, at once at the second; while loading, the first ends it."""
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
             async for _ in signals:
                 if self.http is None:
                     scope.cancel()

@@ -149,13 +149,21 @@ class FunctionCallDelta(Struct, frozen=True, omit_defaults=True):
     arguments: str | UnsetType = UNSET
 
 
+class CustomCallDelta(Struct, frozen=True, omit_defaults=True):
+    """Pieces of the call of a custom tool; ``input`` concatenates. An extension: the reference has no such delta."""
+
+    name: str | UnsetType = UNSET
+    input: str | UnsetType = UNSET
+
+
 class ToolCallDelta(Struct, frozen=True, omit_defaults=True):
     """``id``, ``type`` and the name come with the first piece of a call."""
 
     index: int
     id: str | UnsetType = UNSET
-    type: Literal["function"] | UnsetType = UNSET
+    type: Literal["function", "custom"] | UnsetType = UNSET
     function: FunctionCallDelta | UnsetType = UNSET
+    custom: CustomCallDelta | UnsetType = UNSET
 
 
 class Delta(Struct, frozen=True, kw_only=True):

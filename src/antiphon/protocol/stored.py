@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from antiphon.protocol.decoding import decode
-from antiphon.protocol.messages import AssistantMessage, FunctionMessage, Message, ToolMessage
+from antiphon.protocol.messages import AssistantMessage, Message, ToolMessage
 from antiphon.protocol.requests import Metadata
 from antiphon.protocol.responses import (
     Annotation,

@@ -7,9 +7,10 @@ Rules, each for templates that lack the thing natively:
   message of its own.
 - ``name`` becomes the beginning of the text, ``name: text``.
 - Parts of text are joined by a newline, as in vLLM; refusals are text of the assistant.
-- Tool calls are lines ``<tool_call>{"name": …, "arguments": …}</tool_call>`` behind the assistant's text; their
-  results, in the order of the calls, are ``<tool_response>…</tool_response>`` in one user message. A custom tool's
-  input is the argument ``input``. The deprecated function calls and function messages are tool calls and results.
+- Tool calls stand behind the assistant's text in the generic notation; their results, in the order of the calls, are
+  ``<tool_response>…</tool_response>`` in one user message. So are messages that call custom tools, whatever the
+  template supports: the model is to see the notation that it is to use. The deprecated function calls and function
+  messages are tool calls and results.
 - Several calls in one message become several messages, each with its result, where only one is taken.
 - Where roles must alternate, neighbours of one role are joined by a blank line, and an empty user message stands
   before an assistant that begins. It also follows an assistant that ends the conversation where the template opens no
@@ -26,6 +27,7 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from antiphon.chat_formats.base import CUSTOM_CALL, HERMES
 from antiphon.protocol.messages import (
     AssistantMessage,
     FunctionMessage,
@@ -52,6 +54,8 @@ class Call(Struct, frozen=True):
     id: str
     name: str
     arguments: str
+    custom: bool = False
+    """``arguments`` is the input of a custom tool."""
 
 
 class Turn(Struct, frozen=True, kw_only=True):
@@ -124,7 +128,7 @@ def _assistant(message: AssistantMessage, function_call_id: str) -> Turn:
     calls = [
         Call(call.id, call.function.name, call.function.arguments)
         if isinstance(call, MessageFunctionToolCall)
-        else Call(call.id, call.custom.name, json.dumps({"input": call.custom.input}, ensure_ascii=False))
+        else Call(call.id, call.custom.name, call.custom.input, custom=True)
         for call in message.tool_calls or ()
     ]
     if message.function_call is not None:
@@ -193,7 +197,7 @@ def _exchange(calling: Turn, results: list[Turn], history: ToolHistory | None) -
         return [calling]
     order = {call.id: position for position, call in enumerate(calling.calls)}
     results = sorted(results, key=lambda turn: order.get(turn.call_id or "", len(order)))
-    if history is None:
+    if history is None or any(call.custom for call in calling.calls):
         return _generic(calling, results)
     if history.short_ids:
         calling = replace(calling, calls=tuple(replace(call, id=_short_id(call.id)) for call in calling.calls))
@@ -214,13 +218,19 @@ def _one_by_one(calling: Turn, results: list[Turn]) -> list[Turn]:
 
 def _generic(calling: Turn, results: list[Turn]) -> list[Turn]:
     lines = [calling.text] if calling.text else []
-    for call in calling.calls:
-        document = json.dumps({"name": call.name, "arguments": _parsed(call.arguments)}, ensure_ascii=False)
-        lines.append(f"<tool_call>{document}</tool_call>")
+    lines += [_generic_call(call) for call in sorted(calling.calls, key=lambda call: call.custom)]
     turns = [replace(calling, text="\n".join(lines), calls=())]
     if results:
         turns.append(Turn(role="user", text="\n".join(_tool_response(turn.text) for turn in results)))
     return turns
+
+
+def _generic_call(call: Call) -> str:
+    """Write a call as :mod:`antiphon.chat_formats.base` has it; that of a custom tool comes last in its message."""
+    if call.custom:
+        return f"{CUSTOM_CALL.start}{call.name}{CUSTOM_CALL.name_end}{call.arguments}"
+    document = {HERMES.name_key: call.name, HERMES.arguments_key: _parsed(call.arguments)}
+    return f"{HERMES.call_start}{json.dumps(document, ensure_ascii=False)}{HERMES.call_end}"
 
 
 def _tool_response(text: str) -> str:

@@ -81,7 +81,7 @@ class Lark:
 
     def grammar(self, name: str, text: str) -> str:
         """Define a grammar of its own, whose names are apart from those of this one."""
-        assert name not in self._grammars, f"grammar {name} is defined twice"
+        assert self._grammars.get(name, text) == text, f"grammar {name} is defined twice"
         self._grammars[name] = text
         return f"@{name}"
 

@@ -1,8 +1,13 @@
-"""The parameters of functions one by one, for notations that write each of them apart instead of one JSON object."""
+"""The parameters of functions one by one, for notations that write each of them apart instead of one JSON object.
+
+Schemas come as :mod:`antiphon.rendering.json_schema` writes them: few keywords, all else unfolded into alternatives.
+"""
 
 import json
+import re
 from typing import Any, Final
 
+import llguidance
 from msgspec import Struct
 
 from antiphon.chat_formats.value_kinds import JSONType, parameter_types
@@ -12,14 +17,7 @@ from antiphon.rendering.lark import ANY, alternatives, excluding, quoted
 
 JSONSchema = dict[str, Any]
 
-_ANNOTATIONS: Final = frozenset(
-    {"$schema", "$id", "$comment", "$defs", "definitions", "title", "description", "default", "examples", "deprecated",
-     "readOnly", "writeOnly", "x-guidance"}
-)  # fmt: skip
-_OBJECT_KEYWORDS: Final = _ANNOTATIONS | {"type", "properties", "required", "additionalProperties"}
-_STRING_KEYWORDS: Final = _ANNOTATIONS | {"type", "enum", "const", "minLength", "maxLength", "pattern", "format"}
-_ROOT: Final = "root"
-_MAX_REFERENCES: Final = 32
+_REGEX_ITEM: Final = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?:|.", re.DOTALL)
 
 
 class CallableFunction(Struct, frozen=True, kw_only=True):
@@ -39,122 +37,115 @@ class Property(Struct, frozen=True, kw_only=True):
 
     key: str
     required: bool
-    schema: JSONSchema
-    """Of the value, references at its top followed."""
     document: str
-    """The same as a JSON Schema of its own."""
+    """The schema of the value, as a document of its own."""
+    texts: tuple[JSONSchema, ...]
+    """Schemas of strings, of which the value keeps to one when it is a string."""
     types: frozenset[JSONType]
-    """JSON types of the value as far as they are declared."""
+    """JSON types of the value as far as the client declares them."""
     param: str
 
     def check_key(self, *forbidden: str) -> None:
-        """Refuse a name that would end early in this notation."""
-        if not self.key or any(text in self.key for text in forbidden if text):
-            reason = f"this model cannot call functions with a property named '{validation.shorten(self.key)}'."
-            raise validation.invalid_value(self.param, reason)
+        """Refuse a name that a parser would read otherwise than it is written."""
+        if self.key != self.key.strip() or not self.key or any(text in self.key for text in forbidden):
+            raise _unsupported(self.param, f"a property named '{validation.shorten(self.key)}'")
 
 
-def properties(function: CallableFunction) -> list[Property]:
-    """Return the parameters in the schema's order. Raises InvalidRequestError for rules between parameters."""
+def variants(function: CallableFunction) -> list[list[Property]]:
+    """Return the alternative lists of parameters, each in the schema's order.
+
+    Raises InvalidRequestError for a number of properties that the list alone does not guarantee.
+    """
     if function.schema is None:
-        return []
+        return [[]]
     root = json.loads(function.schema)
-    schema = _referenced(root, root)
-    if not isinstance(schema, dict) or schema.get("type", "object") != "object":
-        raise _unsupported(function.param, "a schema that is no plain object")
-    _check_keywords(schema, _OBJECT_KEYWORDS, function.param)
-    declared = {key: value for key, value in schema.get("properties", {}).items() if value is not False}
-    required = list(dict.fromkeys(schema.get("required", [])))
-    others = schema.get("additionalProperties", True)
-    for key in required:
-        if key not in declared and others is False:
-            raise _unsupported(f"{function.param}.required", f"'{validation.shorten(key)}', which 'properties' lacks,")
-    members = {**declared, **{key: others for key in required if key not in declared}}
-    return [_property(function, root, key, value, required=key in required) for key, value in members.items()]
+    return [_properties(function, root, schema) for schema in _options(root, root) if schema.get("type") == "object"]
 
 
 def raw_string(item: Property, end: str) -> str:
-    """Write the terminal expression for the text of a string parameter that cannot hold ``end``.
-
-    ``format`` is an annotation here, as JSON Schema has it.
-    """
-    schema, param = item.schema, f"{item.param}.properties.{validation.shorten(item.key)}"
-    _check_keywords(schema, _STRING_KEYWORDS, param)
-    if "pattern" in schema:
-        raise _unsupported(param, "'pattern' of a string that is written without quotes")
-    values = [schema["const"]] if "const" in schema else schema.get("enum")
-    if values is not None:
-        return _choice([value for value in values if _fits(value, schema)], end, param)
-    least, most = schema.get("minLength", 0), schema.get("maxLength", "")
-    body = ANY if not least and most == "" else f"/(?s:.{{{least},{most}}})/"
-    return excluding(body, [end])
+    """Write the terminal expression for the text of a string parameter, which cannot hold ``end``."""
+    expressions = [_text(schema, end, item.param) for schema in item.texts]
+    known = [expression for expression in expressions if expression]
+    if not known:
+        raise _unsupported(item.param, f"the string '{validation.shorten(item.key)}'")
+    return alternatives([f"({one})" for one in known] if len(known) > 1 else known)
 
 
-def _choice(values: list[str], end: str, param: str) -> str:
-    usable = [value for value in values if end not in value]
-    if not usable:
-        raise _unsupported(param, "a string without a value that can be written")
-    return alternatives([quoted(value) for value in usable])
+def _properties(function: CallableFunction, root: JSONSchema, schema: JSONSchema) -> list[Property]:
+    declared = {key: value for key, value in schema.get("properties", {}).items() if value is not False}
+    required = schema.get("required", [])
+    others = schema.get("additionalProperties", {})
+    members = {**declared, **{key: others for key in required if key not in declared}}
+    if schema.get("minProperties", 0) > len(required) or schema.get("maxProperties", len(members)) < len(members):
+        raise _unsupported(function.param, "a number of properties")
+    return [
+        Property(
+            key=key,
+            required=key in required,
+            document=_document(root, value),
+            texts=tuple(option for option in _options(root, value) if _is_text(option)),
+            types=parameter_types(function.parameters, key),
+            param=function.param,
+        )
+        for key, value in members.items()
+    ]
 
 
-def _fits(value: object, schema: JSONSchema) -> bool:
-    return isinstance(value, str) and schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value))
-
-
-def _property(
-    function: CallableFunction, root: JSONSchema, key: str, schema: object, *, required: bool
-) -> Property:
-    found = _referenced(root, schema)
-    return Property(
-        key=key,
-        required=required,
-        schema=found if isinstance(found, dict) else {},
-        document=_document(root, schema),
-        types=parameter_types(function.parameters, key),
-        param=function.param,
-    )
-
-
-def _document(root: JSONSchema, schema: object) -> str:
-    """Return the value's schema as a document; what it refers to is the whole root, moved into its definitions."""
-    body = schema if isinstance(schema, dict) else {}
-    if '"$ref"' in json.dumps(body):
-        body = {**_moved(body), "$defs": {_ROOT: _moved(root)}}
-    if "x-guidance" in root:
-        body = {**body, "x-guidance": root["x-guidance"]}
+def _document(root: JSONSchema, schema: JSONSchema) -> str:
+    shared = {"$defs": root["$defs"]} if '"$ref"' in json.dumps(schema) else {}
+    body = {"x-guidance": root.get("x-guidance", {}), **schema, **shared}
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 
-def _moved(value: Any) -> Any:  # noqa: ANN401 (JSON)
-    """Return a schema whose references point into the moved root."""
-    if isinstance(value, list):
-        return [_moved(member) for member in value]
-    if not isinstance(value, dict):
-        return value
-    moved = {key: _moved(member) for key, member in value.items()}
-    if isinstance(value.get("$ref"), str) and value["$ref"].startswith("#"):
-        moved["$ref"] = f"#/$defs/{_ROOT}{value['$ref'][1:]}"
-    return moved
+def _options(root: JSONSchema, schema: JSONSchema) -> list[JSONSchema]:
+    """Return the alternatives of a schema, references followed."""
+    if "$ref" in schema:
+        return _options(root, root["$defs"][schema["$ref"].rpartition("/")[2]])
+    return [option for part in schema["anyOf"] for option in _options(root, part)] if "anyOf" in schema else [schema]
 
 
-def _referenced(root: JSONSchema, schema: object) -> object:
-    """Follow references at the top of ``schema``."""
-    for _ in range(_MAX_REFERENCES):
-        if not isinstance(schema, dict) or not isinstance(reference := schema.get("$ref"), str):
-            return schema
-        target: Any = root
-        for step in reference.removeprefix("#").split("/")[1:]:
-            key = step.replace("~1", "/").replace("~0", "~")
-            target = target.get(key) if isinstance(target, dict) else None
-        others = {key: value for key, value in schema.items() if key not in _ANNOTATIONS | {"$ref"}}
-        schema = {**target, **others} if isinstance(target, dict) else target
-    return schema
+def _is_text(schema: JSONSchema) -> bool:
+    values = schema.get("enum")
+    return isinstance(values[0], str) if values else schema.get("type", "string") == "string" and "const" not in schema
 
 
-def _check_keywords(schema: JSONSchema, known: frozenset[str], param: str) -> None:
-    for keyword in schema:
-        if keyword not in known:
-            raise _unsupported(param, f"'{validation.shorten(keyword)}' at this place")
+def _text(schema: JSONSchema, end: str, param: str) -> str:
+    """Write one alternative; nothing when none of its texts can be written."""
+    if "enum" in schema:
+        usable = [value for value in schema["enum"] if end not in value]
+        return alternatives([quoted(value) for value in usable]) if usable else ""
+    least, most = schema.get("minLength", 0), schema.get("maxLength", "")
+    expressions = [f"/(?s:.{{{least},{most}}})/"] if least or most != "" else []
+    patterns = [part["pattern"] for part in (schema, *schema.get("allOf", ())) if "pattern" in part]
+    expressions += [_search(pattern, param) for pattern in patterns]
+    return excluding(" & ".join(expressions or [ANY]), [end])
+
+
+def _search(pattern: str, param: str) -> str:
+    """Write the regular expression of the whole texts in which the search finds something.
+
+    Raises InvalidRequestError for anchors elsewhere than at the ends of alternatives.
+    """
+    branches: list[list[str]] = [[]]
+    depth = 0
+    for match in _REGEX_ITEM.finditer(pattern):
+        item = match[0]
+        depth += item in {"(", "(?:"}
+        depth -= item == ")"
+        if item == "|" and depth == 0:
+            branches.append([])
+        else:
+            branches[-1].append(item)
+    regex = "|".join(_whole(branch, param) for branch in branches)
+    return f"/{llguidance.regex_to_lark(regex, '')}/"
+
+
+def _whole(branch: list[str], param: str) -> str:
+    before, behind = ("" if branch[:1] == ["^"] else "(?s:.*)"), ("" if branch[-1:] == ["$"] else "(?s:.*)")
+    inner = branch[0 if before else 1 : None if behind else -1]
+    if "^" in inner or "$" in inner:
+        raise _unsupported(param, "'pattern' with an anchor inside")
+    return before + "(?:" + "".join(inner) + ")" + behind
 
 
 def _unsupported(param: str, what: str) -> InvalidRequestError:

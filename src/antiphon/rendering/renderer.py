@@ -1,17 +1,23 @@
-"""From a checked request to what the engine is asked to do: prompt ids, sampling, token budget."""
+"""From a checked request to what the engine is asked to do: prompt ids, grammar, sampling, token budget."""
 
-from typing import Any, Final
+import json
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
-from antiphon.chat_formats.base import ChatFormat, ReasoningMarkers
+from antiphon.chat_formats.base import HERMES, ChatFormat, ReasoningMarkers, ToolNotation
 from antiphon.engine.interface import GenerateRequest, SamplingParams, ServiceTier
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.rendering.chat_template import RESERVED, ChatTemplate
-from antiphon.rendering.conversation import Mask, fold, masked, template_messages
+from antiphon.rendering.conversation import BLANK_LINE, Mask, fold, masked, template_messages
 from antiphon.rendering.instructions import instructions
+from antiphon.rendering.json_schema import validate_grammar
+from antiphon.rendering.lark import Markers, MarkerVocabulary
 from antiphon.rendering.prompt import Prompt, PromptEncoder, Vocabulary
+from antiphon.rendering.requirements import Requirements, requirements
+from antiphon.rendering.structured_output import Answer, answer_grammar
+from antiphon.rendering.tools import AnswerTools, customs_text, format_text, functions_text, template_tools
 
 MAX_CHARACTERS_PER_TOKEN: Final = 256
 """No text has fewer tokens than its characters by this; longer ones are refused before they are tokenized."""
@@ -35,22 +41,30 @@ class Rendering(Struct, frozen=True, kw_only=True):
     reasoning: ReasoningMarkers | None
     reasoning_open: bool
     """The prompt ends inside an open reasoning block."""
+    tools: AnswerTools | None = None
+    """How calls are read; None when the answer can have none and the family marks no content."""
     top_logprobs: int | None
     """Alternatives per token; None when no logprobs are asked for."""
     service_tier: ServiceTier
     """The one that is used, for the answer."""
 
 
+class RendererVocabulary(Vocabulary, MarkerVocabulary, Protocol):
+    """What is needed of a tokenizer."""
+
+
 class Renderer:
     """Renders requests for one model. Holds no state of requests; may be called from several threads."""
 
     def __init__(
-        self, tokenizer: Vocabulary, template: ChatTemplate, chat_format: ChatFormat, max_model_len: int
+        self, tokenizer: RendererVocabulary, template: ChatTemplate, chat_format: ChatFormat, max_model_len: int
     ) -> None:
         self._n_vocab = tokenizer.n_vocab
         self._encoder = PromptEncoder(tokenizer)
         self._template = template
         self._reasoning = chat_format.reasoning
+        self._notation = chat_format.tools
+        self._markers = Markers(tokenizer)
         self._max_model_len = max_model_len
         self._max_output = max_model_len * MAX_CHARACTERS_PER_TOKEN
 
@@ -60,8 +74,10 @@ class Renderer:
         The prompt must leave room for one token; ``max_completion_tokens`` may ask for more than is left and is capped,
         as in the reference.
         """
-        prompt = self._prompt(request)
+        required = requirements(request, self._notation)
+        prompt = self._prompt(request, required)
         self._check_length(len(prompt.ids))
+        answer = self._answer(required, prompt.ending)
         tier = SERVICE_TIERS[request.service_tier]
         top_logprobs = (request.top_logprobs or 0) if request.logprobs else None
         return Rendering(
@@ -70,34 +86,76 @@ class Renderer:
                 prompt_ids=prompt.ids,
                 sampling=self._sampling(request, len(prompt.ids), top_logprobs),
                 n=request.n or 1,
+                grammar=self._grammar(answer, required),
                 cache_salt=_cache_salt(cache_salt, request.prompt_cache_key),
                 service_tier=tier,
             ),
             stop=_stop(request.stop),
             reasoning=self._reasoning,
-            reasoning_open=self._opens_reasoning(prompt.ending),
+            reasoning_open=answer.reasoning_open,
+            tools=_tools(required, answer.opening),
             top_logprobs=top_logprobs,
             service_tier=tier,
         )
 
-    def _prompt(self, request: CreateChatCompletion) -> Prompt:
+    def _answer(self, required: Requirements, ending: str) -> Answer:
+        reasoning_open = self._opens_reasoning(ending)
+        return Answer(
+            schema=required.schema,
+            calls=required.calls,
+            reasoning=self._reasoning,
+            reasoning_open=reasoning_open,
+            opening="" if reasoning_open else _opening(required.notation, ending),
+        )
+
+    def _grammar(self, answer: Answer, required: Requirements) -> str:
+        grammar = answer_grammar(answer, required.notation, self._markers)
+        if grammar:
+            validate_grammar(grammar, param=required.param)
+        return grammar
+
+    def _prompt(self, request: CreateChatCompletion, required: Requirements) -> Prompt:
         capabilities = self._template.capabilities
         asked = instructions(request, capabilities, self._reasoning)
+        tools = self._template_tools(required)
+        texts = [
+            format_text(request.response_format),
+            *self._tool_texts(required, native=tools is not None),
+            asked.text,
+        ]
         self._check_size(len(request.messages), self._max_model_len, "messages")
-        turns = fold(request.messages, capabilities, asked.text)
-        self._check_size(sum(turn.size for turn in turns), self._max_output, "characters")
+        turns = fold(request.messages, capabilities, BLANK_LINE.join(filter(None, texts)))
+        size = sum(turn.size for turn in turns) + (0 if tools is None else len(json.dumps(tools)))
+        self._check_size(size, self._max_output, "characters")
         kwargs = request.chat_template_kwargs or {}
         self._check_template_kwargs(kwargs)
 
         def render(texts: Mask, variables: Mask) -> str:
             messages = template_messages(turns, capabilities, texts)
             own = {name: masked(value, variables) for name, value in kwargs.items()}
+            if tools is not None:
+                own["tools"] = masked(tools, variables)
             return self._template.render(messages, max_output=self._max_output, **{**asked.variables, **own})
 
         def suffix(ending: str) -> str:
             return self._closing(ending) if asked.closes_reasoning else ""
 
         return self._encoder.encode(render, suffix)
+
+    def _template_tools(self, required: Requirements) -> list[dict[str, Any]] | None:
+        """Return the functions for a template that tells the model of them in the notation that is used."""
+        native = self._template.capabilities.tools and required.notation == self._notation
+        if self._notation == HERMES:
+            native = native and HERMES.triggers[0] in self._template.source
+        return template_tools(required.use) if native and required.use and required.use.functions else None
+
+    def _tool_texts(self, required: Requirements, *, native: bool) -> list[str]:
+        """Return what the system message says of tools."""
+        use = required.use
+        if use is None:
+            return []
+        functions = functions_text(use, required.notation) if use.functions and not native else ""
+        return [functions, customs_text(use) if use.customs else ""]
 
     def _check_template_kwargs(self, kwargs: dict[str, Any]) -> None:
         for name in kwargs:
@@ -167,6 +225,26 @@ class Renderer:
         if self._opens_reasoning(ending):
             return f"\n{self._reasoning.end}\n\n"
         return f"{self._reasoning.start}\n\n{self._reasoning.end}\n\n"
+
+
+def _opening(notation: ToolNotation, ending: str) -> str:
+    """Return what of the notation the prompt ends with: the beginning of what marks content or a call."""
+    starts = [*notation.content_marks[:1], notation.section_start + notation.call_start]
+    return max(
+        (text[:size] for text in starts for size in range(len(text) + 1) if ending.endswith(text[:size])), key=len
+    )
+
+
+def _tools(required: Requirements, opening: str) -> AnswerTools | None:
+    calls, use = required.calls, required.use
+    tools: dict[str, dict[str, Any] | None] = {}
+    if calls is not None and calls.mode != "none":
+        tools.update({function.name: function.parameters for function in calls.functions})
+        tools.update(dict.fromkeys(custom.name for custom in calls.customs))
+    if not tools and not required.notation.content_marks:
+        return None
+    named, legacy = use is not None and use.named, use is not None and use.legacy
+    return AnswerTools(notation=required.notation, tools=tools, opening=opening, named=named, legacy=legacy)
 
 
 def _default(value: float | None, default: float) -> float:

@@ -1,14 +1,16 @@
 """The calls of function tools as rules of a grammar, in a family's notation (:mod:`antiphon.chat_formats.base`)."""
 
+import json
+import re
 from typing import Final
 
 from antiphon.chat_formats.base import CallID, ParameterTags, ToolNotation
 from antiphon.chat_formats.value_kinds import value_kind
 from antiphon.rendering.lark import Lark, Markers, alternatives, quoted, sequence
-from antiphon.rendering.parameters import CallableFunction, Property, properties, raw_string
+from antiphon.rendering.parameters import CallableFunction, Property, raw_string, variants
 
-_PYTHONIC: Final = (" ", "\n", "\t", "\r", ",", "(", ")", "{", "}", "[", "]", "'", '"')
-"""What the name of a keyword argument cannot have."""
+_BARE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""Names of keyword arguments that need no quotes."""
 
 
 class CallRules:
@@ -26,7 +28,8 @@ class CallRules:
         notation = self._notation
         assert self._opening.startswith(written), f"{self._opening!r} starts with {written!r}"
         last = self._markers.unended(notation.call_end) if not notation.section_end else notation.call_end
-        call = self._lark.rule(f"{self._prefix}call", " | ".join(self._call(f, i, last) for i, f in enumerate(functions)))
+        bodies = [self._call(function, index, last) for index, function in enumerate(functions)]
+        call = self._lark.rule(f"{self._prefix}call", " | ".join(bodies))
         first = sequence(self._markers.literal(self._opening[len(written) :]), self._id_before(), call)
         more = ""
         if parallel and notation.parallel:
@@ -85,12 +88,14 @@ class CallRules:
     def _xml(self, function: CallableFunction, name: str, end: str) -> str:
         tags = self._notation.parameters
         assert tags is not None, f"a notation of the shape xml has tags: {self._notation}"
-        written = [self._tagged(tags, item, f"{name}_{number}") for number, item in enumerate(properties(function))]
-        return sequence(self._name(function.name), *written, self._markers.literal(end))
+        lists = []
+        for number, items in enumerate(variants(function)):
+            written = [self._tagged(tags, item, f"{name}_{number}_{i}") for i, item in enumerate(items)]
+            lists.append(sequence(*written) or '""')
+        return sequence(self._name(function.name), alternatives(lists), self._markers.literal(end))
 
     def _tagged(self, tags: ParameterTags, item: Property, name: str) -> str:
-        for text in (tags.name_end, *tags.json_name_ends):
-            item.check_key(text.strip())
+        item.check_key(*(text.split()[0] for text in (tags.name_end, *tags.json_name_ends)))
         end = tags.end.replace("{key}", item.key)
         start = tags.start + item.key
         if value_kind(item.types) == "string":
@@ -103,19 +108,23 @@ class CallRules:
         return body if item.required else f"({body})?"
 
     def _pythonic(self, function: CallableFunction, name: str, end: str) -> str:
+        lists = [self._keywords(items, f"{name}_{number}") for number, items in enumerate(variants(function))]
+        opening = self._markers.literal(function.name + self._notation.name_end)
+        return sequence(opening, alternatives(lists), self._markers.literal(end))
+
+    def _keywords(self, items: list[Property], name: str) -> str:
         """Write keyword arguments: ``first`` with none before it, ``rest`` behind another; from the last one back."""
         first, rest = '""', ""
-        for number, item in reversed(list(enumerate(properties(function)))):
-            item.check_key(*_PYTHONIC, self._notation.key_end.strip())
+        for number, item in reversed(list(enumerate(items))):
             value = self._value(item, f"{name}_{number}")
-            key = item.key + self._notation.key_end
+            bare = _BARE.fullmatch(item.key) is not None
+            key = (item.key if bare else json.dumps(item.key)) + self._notation.key_end
             alone = sequence(self._markers.literal(key), value, rest)
             another = sequence(self._markers.literal(self._notation.value_separator + key), value)
             first = self._lark.rule(f"{name}_first_{number}", alone if item.required else f"{alone} | {first}")
             rest = sequence(another if item.required else f"({another})?", rest)
             rest = self._lark.rule(f"{name}_rest_{number}", rest)
-        opening = self._markers.literal(function.name + self._notation.name_end)
-        return sequence(opening, first, self._markers.literal(end))
+        return first
 
     def _value(self, item: Property, name: str) -> str:
         quote = self._notation.quote

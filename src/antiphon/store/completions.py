@@ -9,7 +9,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, exists, select, tuple_, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    delete,
+    exists,
+    func,
+    literal,
+    select,
+    tuple_,
+    union_all,
+    update,
+)
 from sqlalchemy.sql.schema import Column
 
 from antiphon.errors import ConflictError, NotFoundError
@@ -30,6 +44,9 @@ from antiphon.store.schema import completion_messages, completion_metadata, comp
 
 Status = Literal["completed", "cancelled", "failed"]
 """How the answer ended. What broke off has choices whose ``finish_reason`` is null."""
+
+PROBE = 500
+"""Index rows that are counted at most to find out which of several filters is the rarest."""
 
 _T = TypeVar("_T")
 _encode = msgspec.json.Encoder().encode
@@ -170,7 +187,8 @@ def _insert_metadata(connection: Connection, common: dict[str, Any], metadata: M
 
 def _page(connection: Connection, project_id: str, query: CompletionQuery) -> Sequence[Row[Any]]:
     after = None if query.after is None else _key_of(connection, project_id, query.after)
-    return connection.execute(_select_page(project_id, query, after)).all()
+    driver = _rarest(connection, project_id, query)
+    return connection.execute(_select_page(project_id, query, driver, after)).all()
 
 
 def _key_of(connection: Connection, project_id: str, completion_id: str) -> tuple[int, str]:
@@ -185,24 +203,52 @@ def _key_of(connection: Connection, project_id: str, completion_id: str) -> tupl
     return created, completion_id
 
 
-def _select_page(project_id: str, query: CompletionQuery, after: tuple[int, str] | None) -> Select[Any]:
-    """Select one row more than a page, in order.
+def _rarest(connection: Connection, project_id: str, query: CompletionQuery) -> str | None:
+    """Choose the filter whose index drives: a metadata key, or None for the model or the time.
 
-    One index drives: that of the first metadata pair, of the model, or of the time. Further pairs are looked up for
-    each row by primary key.
+    Each filter's rows are counted, up to :data:`PROBE`: a rare one is found out, and counting stays cheap.
     """
-    if query.metadata:
-        (key, value), *others = query.metadata.items()
-        pair = completion_metadata
-        statement = select(*_WIRE).join_from(pair, completions, _same_completion(pair.c, completions.c))
-        statement = statement.where(pair.c.project_id == project_id, pair.c.key == key, pair.c.value == value)
-        statement = statement.where(*(_has(name, content) for name, content in others))
-        columns = (pair.c.created, pair.c.completion_id)
-    else:
-        statement = select(*_WIRE).where(completions.c.project_id == project_id)
-        columns = (completions.c.created, completions.c.id)
+    keys: list[str | None] = [*(query.metadata or {}), *([None] if query.model is not None else [])]
+    if len(keys) < 2:  # noqa: PLR2004 (nothing to choose)
+        return keys[0] if keys else None
+    ranges = (_range(project_id, query, key) for key in keys)
+    # Ordered, or PostgreSQL may read the table from its start until it has found enough.
+    found = (
+        select(literal(1)).where(condition).order_by(*order).limit(PROBE).subquery() for order, condition in ranges
+    )
+    counts = connection.execute(select(*(select(func.count()).select_from(rows).scalar_subquery() for rows in found)))
+    return min(zip(counts.one(), keys, strict=True), key=lambda pair: pair[0])[1]
+
+
+def _range(project_id: str, query: CompletionQuery, driver: str | None) -> tuple[Sequence[Column[Any]], Any]:
+    """Give the range of an index that the driving filter names: its order, and its condition."""
+    if driver is not None:
+        pair, value = completion_metadata.c, (query.metadata or {})[driver]
+        condition = and_(pair.project_id == project_id, pair.key == driver, pair.value == value)
+        return (pair.created, pair.completion_id), condition
+    condition = completions.c.project_id == project_id
     if query.model is not None:
-        statement = statement.where(completions.c.model == query.model)
+        condition = and_(condition, completions.c.model == query.model)
+    return (completions.c.created, completions.c.id), condition
+
+
+def _select_page(
+    project_id: str, query: CompletionQuery, driver: str | None, after: tuple[int, str] | None
+) -> Select[Any]:
+    """Select one row more than a page, in the order of the driving index.
+
+    What the other filters ask is looked up for each of its rows, by primary key.
+    """
+    columns, condition = _range(project_id, query, driver)
+    statement = select(*_WIRE).where(condition)
+    if driver is not None:
+        statement = statement.join_from(
+            completion_metadata, completions, _same_completion(completion_metadata.c, completions.c)
+        )
+        if query.model is not None:
+            statement = statement.where(completions.c.model == query.model)
+    others = ((key, value) for key, value in (query.metadata or {}).items() if key != driver)
+    statement = statement.where(*(_has(key, value) for key, value in others))
     return _ordered(statement, columns, query, after).limit(query.limit + 1)
 
 

@@ -34,6 +34,7 @@ class Database:
         """Take the ``patient`` engine for upgrades and checks; callers use :meth:`open`."""
         self._engine = engine
         self._patient = patient or engine
+        self._modes = {mode: engine.execution_options(**{engines.MODE: mode}) for mode in engines.MODES}
         self._busy_timeout = busy_timeout
         # SQLite has one writer and no queue: its waiters sleep and try again, and some never get their turn.
         self._turn = asyncio.Lock() if engine.dialect.name == "sqlite" else None
@@ -69,15 +70,15 @@ class Database:
 
         Raises ``NewerDatabaseError`` and ``ForeignDatabaseError``.
         """
-        await self._run(self._patient, "write", migration.upgrade)
+        await self._run(self._patient.execution_options(**{engines.MODE: "write"}), migration.upgrade, alone=True)
 
     async def check(self) -> list[str]:
         """List what is wrong with the database, a sentence each: the schema, the file, orphans, half rows."""
-        return await self._run(self._patient, "read", integrity.problems)
+        return await self._run(self._patient.execution_options(**{engines.MODE: "read"}), integrity.problems)
 
     async def read(self, transaction: Transaction[_T]) -> _T:
         """Run a transaction that changes nothing. Raises ServiceUnavailableError."""
-        return await self._run(self._engine, "read", transaction)
+        return await self._run(self._modes["read"], transaction)
 
     async def write(self, transaction: Transaction[_T], *, durable: bool = True) -> _T:
         """Run a transaction; it is committed when this returns, and undone when it raises.
@@ -85,7 +86,7 @@ class Database:
         A ``durable`` one survives a loss of power; any survives the death of this process. Raises
         ServiceUnavailableError.
         """
-        return await self._run(self._engine, "write" if durable else "volatile", transaction)
+        return await self._run(self._modes["write" if durable else "volatile"], transaction, alone=True)
 
     async def close(self) -> None:
         """Close all connections; nothing may be running."""
@@ -93,22 +94,21 @@ class Database:
         if self._patient is not self._engine:
             await self._patient.dispose()
 
-    async def _run(self, engine: AsyncEngine, mode: engines.Mode, transaction: Transaction[_T]) -> _T:
-        task = asyncio.create_task(self._transact(engine, mode, transaction))
+    async def _run(self, engine: AsyncEngine, transaction: Transaction[_T], *, alone: bool = False) -> _T:
+        task = asyncio.create_task(self._transact(engine, transaction, alone=alone))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             await _finished(task)
             raise
 
-    async def _transact(self, engine: AsyncEngine, mode: engines.Mode, transaction: Transaction[_T]) -> _T:
-        options = {engines.MODE: mode}
+    async def _transact(self, engine: AsyncEngine, transaction: Transaction[_T], *, alone: bool) -> _T:
         with unavailable_on_failure():
             async with AsyncExitStack() as stack:
-                if self._turn is not None and mode != "read":
+                if alone and self._turn is not None:
                     async with asyncio.timeout(self._busy_timeout):
                         await stack.enter_async_context(self._turn)
-                connection = await stack.enter_async_context(engine.execution_options(**options).begin())
+                connection = await stack.enter_async_context(engine.begin())
                 return await connection.run_sync(transaction)
 
 

@@ -24,6 +24,7 @@ POOL_SIZE = 8
 
 Mode = Literal["read", "write", "volatile"]
 """``write`` survives a loss of power; ``volatile`` survives the death of the process, and may be lost with power."""
+MODES: tuple[Mode, ...] = ("read", "write", "volatile")
 MODE = "antiphon_mode"
 """The execution option that holds the Mode of a transaction."""
 

@@ -14,7 +14,10 @@ BATCH = 500
 
 
 def problems(connection: Connection) -> list[str]:
-    """List what is wrong, a sentence each; none for a sound database."""
+    """List what is wrong, a sentence each; none for a sound database. Others may be writing meanwhile."""
+    if connection.dialect.name == "postgresql":
+        # One snapshot for all statements, which SQLite's transactions have anyway.
+        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
     if wrong := migration.problem(connection):
         return [wrong]
     return [*_file(connection), *_orphans(connection), *_half_rows(connection), *_contents(connection)]

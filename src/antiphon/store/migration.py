@@ -23,10 +23,7 @@ _LOCK = 0x616E7469
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
     """Upgrade to ``revision``. Raises NewerDatabaseError and ForeignDatabaseError."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SET LOCAL lock_timeout TO 0"))
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    config = _config()
+    config = _config(_locked(connection))
     current = _current(connection)
     known = {script.revision: script for script in ScriptDirectory.from_config(config).walk_revisions()}
     if current is not None and current not in known:
@@ -36,8 +33,12 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
         )
     if current is None and (tables := _own_names(connection)):
         raise ForeignDatabaseError(f"The database holds tables of another program: {', '.join(tables)}. Use another.")
-    config.attributes["connection"] = connection
     command.upgrade(config, revision)
+
+
+def downgrade(connection: Connection, revision: str) -> None:
+    """Go back to an older schema, for an older version of this program; what only the newer one holds is lost."""
+    command.downgrade(_config(_locked(connection)), revision)
 
 
 def head() -> str:
@@ -64,8 +65,16 @@ def _own_names(connection: Connection) -> list[str]:
     return sorted(set(inspect(connection).get_table_names()) & set(schema.metadata.tables))
 
 
-def _config() -> Config:
-    config = Config()
+def _locked(connection: Connection) -> Connection:
+    """Wait for other processes that change the schema. SQLite's writers are alone anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL lock_timeout TO 0"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    return connection
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config(attributes={"connection": connection})
     folder = str(Path(__file__).with_name("migrations"))
     config.set_main_option("script_location", folder.replace("%", "%%"))
     config.set_main_option("path_separator", "os")

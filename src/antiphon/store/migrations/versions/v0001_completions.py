@@ -17,6 +17,13 @@ def upgrade() -> None:
     _parts()
 
 
+def downgrade() -> None:
+    """Delete everything."""
+    parts = ["completion_metadata", "completion_messages", "deleted_completions", "completions"]
+    for table in [*parts, "api_key_secrets", "api_keys", "projects"]:
+        op.drop_table(table)
+
+
 def _projects() -> None:
     projects = op.create_table(
         "projects",

@@ -15,6 +15,12 @@ def upgrade() -> None:
     _idempotency()
 
 
+def downgrade() -> None:
+    """Forget all limits and repeated requests."""
+    for table in ("idempotency_keys", "rate_leases", "rate_limits"):
+        op.drop_table(table)
+
+
 def _limits() -> None:
     op.create_table(
         "rate_limits",

@@ -1,0 +1,157 @@
+"""Write the parts of the documentation that the code knows best; with --check, only say which are stale.
+
+Pages: docs/fields.md, docs/errors.md, docs/cli.md, docs/configuration.md, and the table of fields in README.md.
+"""
+
+import io
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from cyclopts import App
+from rich.console import Console
+
+from antiphon import config
+from antiphon.cli import create_cli
+from antiphon.errors import APIError
+from antiphon.protocol.fields import fields_markdown, fields_of
+
+ROOT = Path(__file__).parent.parent
+WIDTH = 100
+COMMANDS = ("serve", "chat", "models")
+MARKED = re.compile(r"(?<=<!-- fields -->\n).*?(?=<!-- /fields -->)", re.DOTALL)
+NOTICE = "Written by `make docs` from the code; a test fails when it is stale."
+
+ERRORS = """\
+# Errors
+
+Generated from `antiphon.errors`. {notice}
+
+Every error has the reference's shape, `{{"error": {{"message", "type", "param", "code"}}}}`. `param` is a path such as
+`messages[0].role`, or null. The codes below are the defaults; a refused value has a narrower one, such as
+`missing_required_parameter`, `unknown_parameter`, `invalid_type` or `context_length_exceeded`. An error that comes
+after the first chunk of a stream is sent as an event with the same body, and the stream ends.
+
+| Status | `type` | `code` | When |
+| --- | --- | --- | --- |
+{rows}
+"""
+CONFIGURATION = """\
+# Configuration
+
+{notice} Every option of the command line can be set in the environment; the command line wins. A repeatable option's
+variable holds values parted by blanks, quoted as in a shell.
+
+| Option | Variable | Default | Meaning | Commands |
+| --- | --- | --- | --- | --- |
+{rows}
+
+Downloaded models lie in `{cache_dir}`; default: `antiphon` in `XDG_CACHE_HOME`, else in `~/.cache`. The Hugging Face
+hub's own variables (`HF_TOKEN`, `HF_ENDPOINT`, `HF_HUB_OFFLINE`) are read by `huggingface_hub`.
+"""
+
+
+def pages() -> dict[str, str]:
+    """Give the text of every page, by its path."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    return {
+        "docs/fields.md": fields_markdown(),
+        "docs/errors.md": errors_page(),
+        "docs/cli.md": cli_page(),
+        "docs/configuration.md": configuration_page(),
+        "README.md": MARKED.sub(lambda _: fields_summary(), readme),
+    }
+
+
+def fields_summary() -> str:
+    """Give the request's top-level fields in two rows: what is honoured, and what is refused by name."""
+    top = [field for field in fields_of("request") if "." not in field.path and "[" not in field.path]
+    rows = {
+        "Honoured": [field.path for field in top if field.status == "honoured" and not field.extension],
+        "Honoured extensions": [field.path for field in top if field.status == "honoured" and field.extension],
+        "Refused by name": [field.path for field in top if field.status == "refused"],
+    }
+    lines = [f"| {title} | {', '.join(f'`{name}`' for name in names)} |" for title, names in rows.items() if names]
+    return "\n".join(["", "| | Request fields |", "| --- | --- |", *lines, "", ""])
+
+
+def errors_page() -> str:
+    """List the tree of errors."""
+    rows = [f"| {error.status} | `{error.type}` | {_code(error)} | {_summary(error)} |" for error in _errors(APIError)]
+    return ERRORS.format(notice=NOTICE, rows="\n".join(sorted(rows)))
+
+
+def _errors(base: type[APIError]) -> Iterator[type[APIError]]:
+    for error in base.__subclasses__():
+        yield error
+        yield from _errors(error)
+
+
+def _code(error: type[APIError]) -> str:
+    return f"`{error.code}`" if error.code else "by the value"
+
+
+def _summary(error: type[APIError]) -> str:
+    first = (error.__doc__ or "").splitlines()[0]
+    return re.sub(r" \(\d{3}.*\)(?=\.$)", "", first.replace("``", "`"))
+
+
+def cli_page() -> str:
+    """Give the help of every command as it is printed."""
+    cli = create_cli()
+    sections = ["# Command line", "", NOTICE, "", "```text", _help(cli), "```"]
+    for command in COMMANDS:
+        sections += ["", f"## antiphon {command}", "", "```text", _help(cli, command), "```"]
+    return "\n".join([*sections, ""])
+
+
+def _help(cli: App, *command: str) -> str:
+    console = Console(file=io.StringIO(), width=WIDTH, force_terminal=False, color_system=None, legacy_windows=False)
+    cli.help_print(command, console=console)
+    assert isinstance(console.file, io.StringIO)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().strip().splitlines())
+
+
+def configuration_page() -> str:
+    """List every option with its variable and default."""
+    rows: dict[str, list[str]] = {}
+    for command in COMMANDS:
+        for row in _option_rows(create_cli()[command]):
+            rows.setdefault(row, []).append(command)
+    lines = [f"{row} {', '.join(commands)} |" for row, commands in rows.items()]
+    return CONFIGURATION.format(notice=NOTICE, rows="\n".join(lines), cache_dir=config.variable("cache-dir"))
+
+
+def _option_rows(command: App) -> Iterator[str]:
+    for argument in command.assemble_argument_collection(parse_docstring=True):
+        if argument.show:
+            help_text = " ".join((argument.parameter.help or "").split()).replace("|", "\\|")
+            default = argument.field_info.default
+            shown = "" if default in (None, (), argument.field_info.empty) else f"`{default}`"
+            yield f"| `{argument.name}` | `{config.variable(argument.name)}` | {shown} | {help_text} |"
+
+
+def stale() -> list[str]:
+    """Name the pages that differ from what the code says now."""
+    return [path for path, text in pages().items() if not _same(ROOT / path, text)]
+
+
+def _same(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text
+
+
+def main() -> None:
+    """Write what is stale, or say it and fail."""
+    paths = stale()
+    if "--check" in sys.argv[1:]:
+        sys.exit(f"Stale: {', '.join(paths)}. Run make docs." if paths else 0)
+    for path, text in pages().items():
+        if path in paths:
+            (ROOT / path).parent.mkdir(exist_ok=True)
+            (ROOT / path).write_text(text, encoding="utf-8")
+            sys.stdout.write(f"{path}\n")
+
+
+if __name__ == "__main__":
+    main()

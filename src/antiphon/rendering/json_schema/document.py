@@ -1,0 +1,109 @@
+"""A schema as a document: its dialect, its subschemas, and where its references lead."""
+
+import re
+from typing import Any, Final
+from urllib.parse import unquote, urldefrag, urljoin
+
+from antiphon.rendering.json_schema.errors import SchemaRefusedError
+from antiphon.rendering.json_schema.terms import ANY, NEVER, Location, Path, Term
+from antiphon.rendering.json_schema.vocabulary import subschemas
+
+_DIALECT: Final = re.compile(r"^https?://json-schema\.org/draft[-/](0[3-7]|2019-09|2020-12)/schema#?$")
+_REFERENCE_STANDS_ALONE: Final = 7
+"""Until this draft, ``$ref`` makes the keywords beside it void."""
+NEWEST_DRAFT: Final = 2020
+
+
+class Document:
+    """The schema of one request. Making one raises :class:`SchemaRefusedError` when it is malformed."""
+
+    def __init__(self, root: dict[str, Any] | bool) -> None:  # noqa: FBT001 (a schema may be true or false)
+        self.root = root
+        dialect = _DIALECT.match(root.get("$schema", "")) if isinstance(root, dict) and _has_dialect(root) else None
+        self.draft: Final = int(dialect[1][:4]) if dialect else NEWEST_DRAFT
+        """4, 6, 7, 2019 or 2020; 2020 where the schema names none."""
+        self.evaluates = False
+        """Whether some subschema says ``unevaluatedProperties``."""
+        self._known: set[Path] = set()
+        self._resources: dict[str, Path] = {"": ()}
+        self._bases: dict[Path, str] = {(): ""}
+        self._anchors: dict[tuple[Path, str], Path] = {}
+        self._index((), root)
+
+    @property
+    def reference_stands_alone(self) -> bool:
+        """Whether keywords beside ``$ref`` are void."""
+        return self.draft <= _REFERENCE_STANDS_ALONE
+
+    def at(self, path: Path) -> Any:  # noqa: ANN401 (JSON)
+        """The value at ``path``, which must exist."""
+        value: Any = self.root
+        for key in path:
+            value = value[key]
+        return value
+
+    def term(self, path: Path) -> Term:
+        """The term of the subschema at ``path``."""
+        schema = self.at(path)
+        if schema is True or schema == {}:
+            return ANY
+        return NEVER if schema is False or schema in ({"not": {}}, {"not": True}) else Location(path)
+
+    def resolve(self, reference: str, path: Path) -> Term:
+        """The term that a reference at ``path`` names. Raises :class:`SchemaRefusedError`."""
+        resource = self._resource_of(path)
+        uri, fragment = urldefrag(reference)
+        if uri:
+            target = self._resources.get(urldefrag(urljoin(self._bases[resource], uri)).url)
+            if target is None:
+                raise SchemaRefusedError("'$ref' to another document is not supported", path)
+            resource = target
+        found = self._anchors.get((resource, unquote(fragment)))
+        if found is None:
+            found = self._follow(resource, unquote(fragment), path)
+        if found not in self._known:
+            self._index(found, self.at(found))
+        return self.term(found)
+
+    def _follow(self, resource: Path, pointer: str, path: Path) -> Path:
+        """The path of a JSON pointer within a resource."""
+        found, value = resource, self.at(resource)
+        head, *segments = pointer.split("/")
+        for segment in (text.replace("~1", "/").replace("~0", "~") for text in segments):
+            if isinstance(value, list) and segment.isascii() and segment.isdigit() and int(segment) < len(value):
+                found, value = (*found, int(segment)), value[int(segment)]
+            elif isinstance(value, dict) and segment in value:
+                found, value = (*found, segment), value[segment]
+            else:
+                head = "missing"
+                break
+        if head or not isinstance(value, dict | bool):
+            raise SchemaRefusedError("'$ref' names a subschema that does not exist", path)
+        return found
+
+    def _resource_of(self, path: Path) -> Path:
+        return next(path[:length] for length in range(len(path), -1, -1) if path[:length] in self._bases)
+
+    def _index(self, start: Path, root: Any) -> None:  # noqa: ANN401 (JSON)
+        for path, schema in subschemas(root, start):
+            self._known.add(path)
+            self.evaluates = self.evaluates or "unevaluatedProperties" in schema
+            alone = "$ref" in schema and self.reference_stands_alone
+            identifier = schema.get("id" if self.draft == 4 else "$id")  # noqa: PLR2004 (draft 4 called it so)
+            if isinstance(identifier, str) and not alone:
+                self._identify(path, identifier)
+            for keyword in ("$anchor", "$dynamicAnchor"):
+                if keyword in schema:
+                    self._anchors[self._resource_of(path), schema[keyword]] = path
+
+    def _identify(self, path: Path, identifier: str) -> None:
+        uri, fragment = urldefrag(urljoin(self._bases[self._resource_of(path)], identifier))
+        if fragment:
+            self._anchors[self._resource_of(path), fragment] = path
+        else:
+            self._bases[path] = uri
+            self._resources[uri] = path
+
+
+def _has_dialect(root: dict[str, Any]) -> bool:
+    return isinstance(root.get("$schema"), str)

@@ -1,0 +1,228 @@
+r"""From shapes to the JSON Schema that llguidance is given, written so that it means to llguidance what it should.
+
+llguidance 1.9.1 deviates from the specification in ways that this module writes around:
+
+- Keys that fall under ``additionalProperties`` may be spelled with escapes, so that ``"\u0061"`` passes by what the
+  schema says of ``"a"``. Keys under ``patternProperties`` may not. An open object is therefore written with a pattern
+  that matches every key, or else without any ``\u`` escape.
+- Numbers: see :mod:`~antiphon.rendering.json_schema.numbers`.
+- Recursive definitions without a finite value send it round in circles. They are dropped here.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from antiphon.rendering.json_schema.errors import SchemaRefusedError
+from antiphon.rendering.json_schema.expansion import Expander
+from antiphon.rendering.json_schema.matching import string_schema
+from antiphon.rendering.json_schema.numbers import number_schema
+from antiphon.rendering.json_schema.pattern import any_but
+from antiphon.rendering.json_schema.settling import settle
+from antiphon.rendering.json_schema.shapes import EVERYTHING, Array, Boolean, Null, Number, Object, Shape, String, Union
+from antiphon.rendering.json_schema.terms import ANY, NEVER, Term, origin
+
+ITEM_SEPARATOR: Final = ", "
+KEY_SEPARATOR: Final = ": "
+"""What models write of themselves: one line, a space after each comma and colon, as Python's ``json`` does."""
+
+MAX_OPTIONAL_PROPERTIES: Final = 1000
+"""Of one object; llguidance's work grows with the square."""
+_SHORT_ESCAPES: Final = 'nrbtf\\"'
+_WITH_SHORT_ESCAPES: Final = set("\n\r\b\t\f")
+_WITHOUT_CONTROLS: Final = "^[^\\x{0}-\\x{7}\\x{B}\\x{E}-\\x{1F}\\x{7F}]*$"
+
+
+class Emitter:
+    """Writes the schema of one term, with a definition for each object and array that it leads to."""
+
+    def __init__(self, expander: Expander) -> None:
+        self._expander = expander
+        self._shapes: dict[Term, list[Shape]] = {}
+        self._finite: set[Term] = set()
+        self._names: dict[Term, str] = {}
+        self._definitions: dict[str, Any] = {}
+        self._aliases = False
+        """Whether a key spelled with its code points could pass by the schema of a property."""
+        self._controls: Term | None = None
+        """A term whose text can only be spelled with code points."""
+
+    def emit(self, root: Term) -> dict[str, Any]:
+        """The whole schema. Raises :class:`SchemaRefusedError`, also when there is no finite value."""
+        self._explore(root)
+        self._find_finite()
+        if root not in self._finite:
+            raise SchemaRefusedError("the schema admits no value", ())
+        self._aliases = any(map(_can_be_passed_by, self._all_shapes()))
+        schema = self._term(root)
+        options: dict[str, Any] = {
+            "item_separator": ITEM_SEPARATOR,
+            "key_separator": KEY_SEPARATOR,
+            "whitespace_flexible": False,
+        }
+        if self._aliases:
+            options["json_allowed_escapes"] = _SHORT_ESCAPES
+            if self._controls is not None:
+                raise SchemaRefusedError(
+                    "control characters beside properties that the schema does not name are not supported",
+                    origin(self._controls) or (),
+                )
+        definitions = {"$defs": self._definitions} if self._definitions else {}
+        return {"x-guidance": options, **schema, **definitions}
+
+    def _all_shapes(self) -> Iterator[Shape]:
+        return (shape for shapes in self._shapes.values() for shape in shapes)
+
+    def _explore(self, root: Term) -> None:
+        waiting = [root]
+        while waiting:
+            term = waiting.pop()
+            if term in self._shapes or term in (ANY, NEVER):
+                continue
+            try:
+                shapes = [settled for shape in self._expander.expand(term) for settled in settle(shape, self._expander)]
+            except SchemaRefusedError as error:
+                error.path = origin(term) if error.path is None else error.path
+                raise
+            self._shapes[term] = shapes
+            waiting += [child for shape in shapes for child in _children(shape)]
+
+    def _find_finite(self) -> None:
+        """Terms with a finite value, found from the leaves upwards."""
+        self._finite = {ANY}
+        found = True
+        while found:
+            found = False
+            for term, shapes in self._shapes.items():
+                if term not in self._finite and any(map(self._is_finite, shapes)):
+                    self._finite.add(term)
+                    found = True
+
+    def _is_finite(self, shape: Shape) -> bool:
+        match shape:
+            case Object():
+                terms = dict(shape.properties)
+                others = (shape.additional, *(term for _, term in shape.patterns))
+                needs_other = shape.min_properties > len(shape.required)
+                return all(terms[name] in self._finite for name in shape.required) and (
+                    not needs_other or any(term in self._finite for term in others)
+                )
+            case Array():
+                needed = range(min(shape.min_items, len(shape.prefix) + 1))
+                return all(shape.item(index) in self._finite for index in needed)
+        return True
+
+    def _term(self, term: Term) -> Any:  # noqa: ANN401 (JSON)
+        """The schema of a term, or a reference to its definition."""
+        if term not in self._finite:
+            return False
+        if term == ANY:
+            return {}
+        shapes = [shape for shape in self._shapes[term] if self._is_finite(shape)]
+        if tuple(shapes) == EVERYTHING:
+            return {}
+        self._note_controls(term, shapes)
+        if all(isinstance(shape, Null | Boolean | Number | String) for shape in shapes):
+            return self._any_of(shapes, term)
+        name = self._names.get(term)
+        if name is None:
+            name = self._names[term] = f"d{len(self._names)}"
+            self._definitions[name] = {}
+            self._definitions[name] = self._any_of(shapes, term)
+        return {"$ref": f"#/$defs/{name}"}
+
+    def _note_controls(self, term: Term, shapes: Iterable[Shape]) -> None:
+        for shape in shapes:
+            texts = [name for name, _ in shape.properties] if isinstance(shape, Object) else []
+            texts += (shape.values or ()) if isinstance(shape, String) else []
+            if any(_needs_long_escape(character) for text in texts for character in text):
+                self._controls = term
+
+    def _any_of(self, shapes: Union | list[Shape], term: Term) -> dict[str, Any]:
+        try:
+            options = [schema for shape in shapes for schema in self._shape(shape)]
+        except SchemaRefusedError as error:
+            error.path = (origin(term) or ()) if error.path is None else error.path
+            raise
+        return options[0] if len(options) == 1 else {"anyOf": options}
+
+    def _shape(self, shape: Shape) -> Iterator[dict[str, Any]]:
+        match shape:
+            case Null():
+                yield {"type": "null"}
+            case Boolean(values):
+                yield {"type": "boolean"} if len(values) > 1 else {"const": next(iter(values))}
+            case Number():
+                yield number_schema(shape)
+            case String():
+                yield self._string(shape)
+            case Array():
+                yield self._array(shape)
+            case Object():
+                yield self._object(shape)
+
+    def _string(self, shape: String) -> dict[str, Any]:
+        if shape.values is not None:
+            return {"enum": list(shape.values)}
+        excluded = (any_but(sorted(shape.excluded)),) if shape.excluded else ()
+        patterns = shape.patterns + excluded
+        if patterns and self._aliases:
+            patterns += (_WITHOUT_CONTROLS,)
+        return string_schema(patterns, shape.min_length, shape.max_length)
+
+    def _array(self, shape: Array) -> dict[str, Any]:
+        schema: dict[str, Any] = {"type": "array"}
+        if shape.prefix:
+            schema["prefixItems"] = [self._term(term) for term in shape.prefix]
+        if shape.items != ANY:
+            schema["items"] = self._term(shape.items)
+        if shape.min_items:
+            schema["minItems"] = shape.min_items
+        if shape.max_items is not None:
+            schema["maxItems"] = shape.max_items
+        return schema
+
+    def _object(self, shape: Object) -> dict[str, Any]:
+        if len(shape.optional) > MAX_OPTIONAL_PROPERTIES:
+            raise SchemaRefusedError(f"more than {MAX_OPTIONAL_PROPERTIES} optional properties are not supported")
+        schema: dict[str, Any] = {"type": "object"}
+        if shape.properties:
+            schema["properties"] = {name: self._term(term) for name, term in shape.properties}
+        if shape.required:
+            schema["required"] = list(shape.required)
+        patterns = {pattern: self._term(term) for pattern, term in shape.patterns}
+        additional = self._term(shape.additional)
+        if additional == {} and shape.properties and not patterns:
+            patterns, additional = {"": {}}, False
+        if patterns:
+            schema["patternProperties"] = patterns
+        if additional != {}:
+            schema["additionalProperties"] = additional
+        if shape.min_properties:
+            schema["minProperties"] = shape.min_properties
+        if shape.max_properties is not None:
+            schema["maxProperties"] = shape.max_properties
+        return schema
+
+
+def _children(shape: Shape) -> Iterable[Term]:
+    match shape:
+        case Object():
+            return (*(term for _, term in shape.properties), *(term for _, term in shape.patterns), shape.additional)
+        case Array():
+            return (*shape.prefix, shape.items)
+    return ()
+
+
+def _needs_long_escape(character: str) -> bool:
+    return (character < " " and character not in _WITH_SHORT_ESCAPES) or character == "\x7f"
+
+
+def _can_be_passed_by(shape: Shape) -> bool:
+    """Whether a key spelled with its code points would pass by the schema of a property or of a pattern."""
+    if not isinstance(shape, Object) or shape.closed:
+        return False
+    if any(character < " " or character == "\x7f" for name, _ in shape.properties for character in name):
+        return True
+    if shape.additional == NEVER:
+        return False
+    return bool(shape.patterns) or (shape.additional != ANY and bool(shape.properties))

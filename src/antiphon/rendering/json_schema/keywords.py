@@ -1,0 +1,173 @@
+"""The keywords of one subschema that bound values of one type, as shapes."""
+
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, Final
+
+from antiphon.rendering.json_schema.document import NEWEST_DRAFT, Document
+from antiphon.rendering.json_schema.errors import SchemaRefusedError
+from antiphon.rendering.json_schema.formats import FORMATS
+from antiphon.rendering.json_schema.matching import is_empty, matches
+from antiphon.rendering.json_schema.normal import normal
+from antiphon.rendering.json_schema.pattern import translate
+from antiphon.rendering.json_schema.shapes import (
+    Array,
+    Boolean,
+    Contains,
+    Evaluated,
+    Null,
+    Number,
+    Object,
+    Shape,
+    String,
+    Union,
+    union,
+)
+from antiphon.rendering.json_schema.terms import ANY, NEVER, Constant, Path, Term, both
+
+_APPLICATORS: Final = {"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "not", "if", "contains"}
+
+
+def exact(value: float) -> Fraction:
+    """A number as the JSON text had it: 0.1 is a tenth."""
+    return Fraction(Decimal(repr(value))) if isinstance(value, float) else Fraction(value)
+
+
+def constant(value: Any) -> Shape:  # noqa: ANN401 (JSON)
+    """The shape of one value."""
+    if value is None:
+        return Null()
+    if isinstance(value, bool):
+        return Boolean(frozenset({value}))
+    if isinstance(value, int | float):
+        bound = (exact(value), False)
+        return Number(integer=bound[0].denominator == 1, lower=bound, upper=bound)
+    if isinstance(value, str):
+        return String(values=(value,))
+    if isinstance(value, list):
+        return Array(prefix=tuple(map(_constant_term, value)), items=NEVER, min_items=len(value))
+    members = tuple((name, _constant_term(member)) for name, member in value.items())
+    return Object(properties=members, additional=NEVER, required=tuple(value))
+
+
+def _constant_term(value: Any) -> Term:  # noqa: ANN401 (JSON)
+    return Constant(Constant.spell(value))
+
+
+def bounds(document: Document, path: Path) -> Union:
+    """The values that satisfy the keywords of the subschema at ``path`` that have no subschemas applied in place."""
+    schema = document.at(path)
+    types = schema.get("type", ("null", "boolean", "number", "string", "array", "object"))
+    shapes: list[Shape | None] = []
+    for name in dict.fromkeys([types] if isinstance(types, str) else types):
+        match name:
+            case "null":
+                shapes.append(Null())
+            case "boolean":
+                shapes.append(Boolean())
+            case "number":
+                shapes.append(normal(_number(schema)))
+            case "integer" if "number" not in types:
+                shapes.append(normal(_number(schema, integer=True)))
+            case "string":
+                shapes.append(normal(_string(schema)))
+            case "array":
+                shapes.append(normal(_array(document, path, schema)))
+            case "object":
+                shapes.append(normal(_object(document, path, schema)))
+    return union(shape for shape in shapes if shape is not None)
+
+
+def _number(schema: dict[str, Any], *, integer: bool = False) -> Number:
+    return Number(
+        integer=integer,
+        lower=max(_limits(schema, "minimum", "exclusiveMinimum"), default=None),
+        upper=min(
+            _limits(schema, "maximum", "exclusiveMaximum"), key=lambda bound: (bound[0], not bound[1]), default=None
+        ),
+        multiple_of=exact(schema["multipleOf"]) if "multipleOf" in schema else None,
+    )
+
+
+def _limits(schema: dict[str, Any], inclusive: str, exclusive: str) -> list[tuple[Fraction, bool]]:
+    limit, extreme = schema.get(inclusive), schema.get(exclusive, False)
+    found = [] if limit is None else [(exact(limit), extreme is True)]
+    if not isinstance(extreme, bool):
+        found.append((exact(extreme), True))
+    return found
+
+
+def _string(schema: dict[str, Any]) -> String:
+    form = FORMATS.get(schema.get("format", ""))
+    lengths = [int(schema["maxLength"])] if "maxLength" in schema else []
+    patterns = [translate(schema["pattern"])] if "pattern" in schema else []
+    if form is not None:
+        patterns.append(form.pattern)
+        lengths += [] if form.max_length is None else [form.max_length]
+    return String(
+        patterns=tuple(pattern for pattern in patterns if pattern not in {"", "^", "$"}),
+        min_length=int(schema.get("minLength", 0)),
+        max_length=min(lengths, default=None),
+    )
+
+
+def _array(document: Document, path: Path, schema: dict[str, Any]) -> Array:
+    prefix, rest = "prefixItems", "items"
+    if isinstance(schema.get("items"), list):
+        prefix, rest = "items", "additionalItems"
+    length = len(schema.get(prefix, ())) if prefix == "items" or document.draft >= NEWEST_DRAFT else 0
+    if rest not in schema and "unevaluatedItems" in schema:
+        if _APPLICATORS & schema.keys():
+            raise SchemaRefusedError("'unevaluatedItems' beside other applicators is not supported", path)
+        rest = "unevaluatedItems"
+    low, high = schema.get("minContains", 1), schema.get("maxContains")
+    contains = (
+        Contains(document.term((*path, "contains")), int(low), None if high is None else int(high))
+        if "contains" in schema
+        else None
+    )
+    return Array(
+        prefix=tuple(document.term((*path, prefix, index)) for index in range(length)),
+        items=document.term((*path, rest)) if rest in schema else ANY,
+        min_items=int(schema.get("minItems", 0)),
+        max_items=int(schema["maxItems"]) if "maxItems" in schema else None,
+        contains=() if contains is None else (contains,),
+        unique=schema.get("uniqueItems", False),
+    )
+
+
+def _object(document: Document, path: Path, schema: dict[str, Any]) -> Object:
+    patterns = _patterns(document, path, schema)
+    additional = document.term((*path, "additionalProperties")) if "additionalProperties" in schema else ANY
+    named = {name: document.term((*path, "properties", name)) for name in schema.get("properties", {})}
+    required = tuple(dict.fromkeys(name for name in schema.get("required", ())))
+    properties = []
+    for name in dict.fromkeys((*named, *required)):
+        terms = [named[name]] if name in named else []
+        terms += [term for pattern, term in patterns.items() if matches(pattern, name)]
+        properties.append((name, both(*terms) if terms else additional))
+    evaluated = Evaluated(frozenset(named), frozenset(patterns), "additionalProperties" in schema)
+    return Object(
+        properties=tuple(properties),
+        patterns=tuple(patterns.items()),
+        additional=additional,
+        required=required,
+        min_properties=int(schema.get("minProperties", 0)),
+        max_properties=int(schema["maxProperties"]) if "maxProperties" in schema else None,
+        evaluated=evaluated if document.evaluates else Evaluated(),
+    )
+
+
+def _patterns(document: Document, path: Path, schema: dict[str, Any]) -> dict[str, Term]:
+    """Patterns that exclude each other; those with the same term are joined into one."""
+    joined: dict[str, Term] = {}
+    searches: dict[str, dict[str, Path]] = {}
+    for pattern, schema_there in schema.get("patternProperties", {}).items():
+        found = searches.setdefault(Constant.spell(schema_there), {})
+        found[translate(pattern)] = (*path, "patternProperties", pattern)
+    for found in searches.values():
+        joined["|".join(found)] = document.term(next(iter(found.values())))
+    for index, pattern in enumerate(joined):
+        if any(not is_empty((pattern, other)) for other in list(joined)[:index]):
+            raise SchemaRefusedError("'patternProperties' with overlapping patterns is not supported", path)
+    return joined

@@ -1,0 +1,74 @@
+"""Terms: what a place in an instance must satisfy, named by where the schema says so, not yet looked at.
+
+A term is a subschema's place in the document, the conjunction of terms, or the negation of one. Terms are what makes
+recursive schemas finite: the conjunction of two recursive trees refers to itself, as each of them does.
+"""
+
+import json
+from typing import Any
+
+from msgspec import Struct
+
+Path = tuple[str | int, ...]
+
+
+class Location(Struct, frozen=True):
+    """The subschema at ``path`` of the document."""
+
+    path: Path
+
+
+class Constant(Struct, frozen=True):
+    """Equal to one value, given as JSON text."""
+
+    text: str
+
+    @staticmethod
+    def spell(value: Any) -> str:  # noqa: ANN401 (JSON)
+        """The JSON text of ``value``."""
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+class Both(Struct, frozen=True):
+    """Every one of ``terms``; of none, anything. Made by :func:`both`."""
+
+    terms: tuple["Term", ...]
+
+
+class Inverse(Struct, frozen=True):
+    """Anything that does not satisfy ``term``. Made by :func:`inverse`."""
+
+    term: "Term"
+
+
+Term = Location | Constant | Both | Inverse
+
+ANY = Both(())
+NEVER = Inverse(ANY)
+
+
+def inverse(term: Term) -> Term:
+    """Negate a term."""
+    return term.term if isinstance(term, Inverse) else Inverse(term)
+
+
+def both(*terms: Term) -> Term:
+    """Join terms in order, each once."""
+    flat: dict[Term, None] = {}
+    for term in terms:
+        flat.update(dict.fromkeys(term.terms if isinstance(term, Both) else (term,)))
+    if NEVER in flat or any(inverse(term) in flat for term in flat):
+        return NEVER
+    return next(iter(flat)) if len(flat) == 1 else Both(tuple(flat))
+
+
+def origin(term: Term) -> Path | None:
+    """The first place in the document that a term names."""
+    match term:
+        case Location(path):
+            return path
+        case Inverse(inner):
+            return origin(inner)
+        case Both(terms):
+            return next((found for inner in terms if (found := origin(inner)) is not None), None)
+    return None

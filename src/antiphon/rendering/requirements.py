@@ -1,0 +1,101 @@
+"""What a request requires of its answer, checked: schemas compiled, custom grammars tried, before anything is decoded.
+
+Reference: ``response_format``, ``tools``; errors name the schema's place in the request.
+"""
+
+import json
+from typing import Any, Final
+
+from msgspec import Struct
+
+from antiphon.chat_formats.base import HERMES, ToolNotation
+from antiphon.errors import InvalidRequestError
+from antiphon.protocol import validation
+from antiphon.protocol.requests import CreateChatCompletion
+from antiphon.protocol.tools import ResponseFormat, ResponseFormatJSONSchema, ResponseFormatText
+from antiphon.rendering.custom_tools import callable_custom
+from antiphon.rendering.json_schema import compile_schema
+from antiphon.rendering.parameters import CallableFunction
+from antiphon.rendering.structured_output import Calls
+from antiphon.rendering.tools import DeclaredFunction, ToolUse, tool_use
+
+_INVALID_PARAMETERS: Final = "invalid_function_parameters"
+
+
+class Requirements(Struct, frozen=True, kw_only=True):
+    """What the answer has to keep to, whatever the prompt turns out to be."""
+
+    use: ToolUse | None
+    calls: Calls | None
+    schema: str | None
+    """JSON Schema of the content, as the grammar's compiler takes it."""
+    notation: ToolNotation
+
+    @property
+    def param(self) -> str:
+        """The field that an error of the whole grammar is about."""
+        return "response_format" if self.calls is None else "functions" if self.use and self.use.legacy else "tools"
+
+
+def requirements(request: CreateChatCompletion, notation: ToolNotation) -> Requirements:
+    """Return what a request requires, in the family's notation.
+
+    Notations whose calls look like JSON from the first character on (``leads``) could not be told from JSON content:
+    there the generic notation takes their place. Raises ``InvalidRequestError``.
+    """
+    use = tool_use(request)
+    schema = _content_schema(request.response_format)
+    if use is None:
+        return Requirements(use=None, calls=None, schema=schema, notation=notation)
+    functions = [_function(tool) for tool in use.functions]
+    customs = [callable_custom(tool.definition, tool.path) for tool in use.customs]
+    calls = Calls(
+        mode=use.mode,
+        parallel=use.parallel,
+        functions=[function for function in functions if function.name in use.allowed],
+        customs=[custom for custom in customs if custom.name in use.allowed],
+    )
+    if notation.leads and schema is not None and use.mode == "auto":
+        notation = HERMES
+    return Requirements(use=use, calls=calls, schema=schema, notation=notation)
+
+
+def _content_schema(response_format: ResponseFormat | None) -> str | None:
+    if response_format is None or isinstance(response_format, ResponseFormatText):
+        return None
+    if not isinstance(response_format, ResponseFormatJSONSchema) or response_format.json_schema.schema is None:
+        return compile_schema({"type": "object"}, strict=False, param="response_format")
+    asked = response_format.json_schema
+    return compile_schema(
+        asked.schema or {},
+        strict=asked.strict is True,
+        param="response_format.json_schema.schema",
+        subject=f"response_format '{asked.name}'",
+    )
+
+
+def _function(tool: DeclaredFunction) -> CallableFunction:
+    """Check a function's parameters. The reference wants a schema of objects; one that does not say so is made one."""
+    definition, param = tool.definition, f"{tool.path}.parameters"
+    compiled = None
+    if definition.parameters is not None:
+        _require_object(definition.parameters, definition.name, param)
+        compiled = compile_schema(
+            {"type": "object", **definition.parameters},
+            strict=definition.strict is True,
+            param=param,
+            subject=f"function '{definition.name}'",
+            code=_INVALID_PARAMETERS,
+        )
+    return CallableFunction(name=definition.name, schema=compiled, parameters=definition.parameters or {}, param=param)
+
+
+def _require_object(parameters: dict[str, Any], name: str, param: str) -> None:
+    declared = parameters.get("type", "object")
+    if declared != "object":
+        raise InvalidRequestError(
+            f"Invalid schema for function '{name}': schema must be a JSON Schema of 'type: \"object\"', "
+            f"got 'type: {validation.shorten(json.dumps(declared))}'.",
+            param=param,
+            code=_INVALID_PARAMETERS,
+        )

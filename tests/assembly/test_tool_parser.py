@@ -1,0 +1,309 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from antiphon.assembly.tool_parser import CallEnd, CallStart, CallText, Content, Piece, ToolParser
+from antiphon.chat_formats.base import CUSTOM_CALL, HERMES, ToolNotation, tool_markers
+from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
+from tests.assembly.notation_writer import Call, write
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "city": {"type": "string"},
+        "count": {"type": "integer"},
+        "ok": {"type": ["boolean", "null"]},
+        "where": {"type": "object"},
+        "tags": {"type": "array"},
+    },
+}
+TOOLS: dict[str, dict[str, Any] | None] = {"find": SCHEMA, "no-args": {}, "run": None}
+NOTATIONS = [
+    pytest.param(one, id=f"{name}-{number}" if number else name)
+    for name, notation in TOOL_NOTATIONS.items()
+    for number, one in enumerate((notation, *notation.alternatives))
+]
+ALL = [one for notation in TOOL_NOTATIONS.values() for one in (notation, *notation.alternatives)]
+LLAMA, PYTHONIC, CODER = TOOL_NOTATIONS["llama"], TOOL_NOTATIONS["llama-pythonic"], TOOL_NOTATIONS["qwen3-coder"]
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
+    ['"', "\\", "{", "]", "a'b", "\n\n", "</", "1", "true", "<tool_call>", "é😀"]
+)
+inner = st.recursive(
+    st.none() | st.booleans() | st.integers() | texts,
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(texts, values, max_size=3),
+    max_leaves=6,
+)
+arguments = st.fixed_dictionaries(
+    {},
+    optional={
+        "city": texts,
+        "count": st.integers(),
+        "ok": st.booleans() | st.none(),
+        "where": st.dictionaries(texts, inner, max_size=3),
+        "tags": st.lists(inner, max_size=3),
+    },
+)
+
+
+def joined(pieces: list[Piece]) -> list[Piece]:
+    found: list[Piece] = []
+    for piece in pieces:
+        last = found[-1] if found else None
+        if isinstance(piece, Content) and isinstance(last, Content) and last.start + len(last.data) == piece.start:
+            found[-1] = Content(last.start, last.data + piece.data)
+        elif isinstance(piece, CallText) and isinstance(last, CallText):
+            found[-1] = CallText(piece.index, last.text + piece.text)
+        else:
+            found.append(piece)
+    return found
+
+
+def parse(notation: ToolNotation, text: str | bytes, size: int = 1 << 20, **options: Any) -> list[Piece]:  # noqa: ANN401
+    parser = ToolParser(notation, options.pop("tools", TOOLS), **options)
+    data = text.encode() if isinstance(text, str) else text
+    pieces = [piece for at in range(0, len(data), size) for piece in parser.push(data[at : at + size])]
+    return joined([*pieces, *parser.end()])
+
+
+def calls(pieces: list[Piece]) -> list[tuple[str, str]]:
+    names = [piece.name for piece in pieces if isinstance(piece, CallStart)]
+    found = dict.fromkeys(range(len(names)), "")
+    for piece in pieces:
+        if isinstance(piece, CallText):
+            found[piece.index] += piece.text
+    return list(zip(names, found.values(), strict=True))
+
+
+def content(pieces: list[Piece]) -> str:
+    return b"".join(piece.data for piece in pieces if isinstance(piece, Content)).decode("utf-8", "replace")
+
+
+def decodable(notation: ToolNotation, values: dict[str, Any]) -> bool:
+    """Say whether the notation can write these values: a text cannot hold what ends it."""
+    tags = notation.parameters
+    ends = [tags.end.replace("{key}", key).strip() for key in values] if tags else [notation.quote]
+    strings = [json.dumps(values, ensure_ascii=False)] if notation.quote else [values.get("city", "")]
+    return not any(end and end in text for end in ends for text in strings)
+
+
+@settings(deadline=None, max_examples=15)
+@pytest.mark.parametrize("notation", NOTATIONS)
+@given(arguments, arguments, st.data())
+def test_what_a_notation_writes_is_read_in_every_cut(
+    notation: ToolNotation, one: dict[str, Any], two: dict[str, Any], data: st.DataObject
+) -> None:
+    written: list[Call] = [("find", one), ("no-args", {}), ("find", two)] if notation.parallel else [("find", one)]
+    if not all(decodable(notation, values) for _, values in written):
+        return
+    said = "" if notation.leads else "Let me see: é <"
+    text = f"{said} \n{write(notation, written)}\n"
+    whole = parse(notation, text)
+    assert written == [(name, json.loads(found)) for name, found in calls(whole)]
+    assert said == content(whole).rstrip()
+    assert len(written) == sum(isinstance(piece, CallEnd) for piece in whole)
+    assert whole == parse(notation, text, data.draw(st.integers(1, 7)))
+    cut = data.draw(st.integers(0, len(text)))
+    assert parse(notation, text[:cut]) == parse(notation, text[:cut], 1)
+    pieces = parse(notation, text[:cut])
+    for (name, found), (_, full) in zip(calls(pieces), calls(whole), strict=False):
+        assert name in TOOLS
+        assert full.startswith(found)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.sampled_from(ALL), st.data())
+def test_any_text_is_read_alike_in_every_cut(notation: ToolNotation, data: st.DataObject) -> None:
+    fragments = [*tool_markers(notation), "find", "no-args", "run", '{"name"', ": ", '"', "{", "}", "[", "]", "(", ")",
+                 "city", "=", ",", "'", "\\", " ", "\n", "é", "1", "null", "<", ">"]  # fmt: skip
+    text = "".join(data.draw(st.lists(st.sampled_from(fragments), max_size=25))).encode()
+    whole = parse(notation, text)
+    assert whole == parse(notation, text, 1)
+    assert whole == parse(notation, text, data.draw(st.integers(1, 9)))
+    for piece in whole:
+        if isinstance(piece, Content):
+            assert piece.data == text[piece.start : piece.start + len(piece.data)]
+
+
+@settings(deadline=None)
+@given(st.sampled_from(ALL), st.text())
+def test_text_without_triggers_is_content_unchanged(notation: ToolNotation, text: str) -> None:
+    if not any(marker.strip() in text for marker in tool_markers(notation)):
+        assert text.encode() == b"".join(piece.data for piece in parse(notation, text, 1) if isinstance(piece, Content))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<tool_call>\nnot a call\n</tool_call>",
+        '<tool_call>\n{"name": "unknown", "arguments": {}}\n</tool_call>',
+        '<tool_call>\n{"arguments": {}}\n</tool_call>',
+        '<tool_call>\n{"name": "run", "arguments": {}}\n</tool_call>',
+        '<tool_call>\n{"name": "fi',
+        "<tool_call><tool_call>",
+        'a <tool_call>\n[1] <custom_tool_call name="find">\nx',
+    ],
+)
+def test_what_turns_out_to_be_no_call_is_content_unchanged(text: str) -> None:
+    assert [Content(0, text.encode())] == parse(HERMES, text, 1)
+
+
+def test_content_is_held_only_while_it_can_become_a_trigger() -> None:
+    parser = ToolParser(HERMES, TOOLS)
+    assert [Content(0, b"a ")] == parser.push(b"a <tool")
+    assert [Content(2, b"<toolbox")] == joined(parser.push(b"box"))
+
+
+def test_arguments_come_as_they_are_decoded() -> None:
+    parser = ToolParser(HERMES, TOOLS)
+    assert [] == parser.push(b'<tool_call>\n{"name": "find"')[1:]
+    assert [CallText(0, '{"ci')] == parser.push(b', "arguments": {"ci')
+    assert [CallText(0, 'ty":  "P')] == parser.push(b'ty":  "P\xc3')
+    assert [CallText(0, 'é"}'), CallEnd(0)] == joined([*parser.push(b'\xa9"}'), *parser.push(b"}\n</tool_call>")])
+
+
+def test_arguments_may_come_before_the_name() -> None:
+    text = '<tool_call>{"id": [1], "arguments": {"city": "P"}, "name": "find"}</tool_call>'
+    assert [CallStart(0, "find", custom=False), CallText(0, '{"city": "P"}'), CallEnd(0)] == parse(HERMES, text, 1)
+
+
+@pytest.mark.parametrize(
+    ("expected", "written"),
+    [
+        ('{"city": "a\\"é😀/\ufffd"}', r'"{\"city\": \"a\\\"\u00e9\ud83d\ude00\/\ud83d\"}"'),
+        ('{ "city" :"P"}', '{ "city" :"P"}'),
+        ("{}", "null"),
+    ],
+)
+def test_arguments_that_hold_json_text_or_nothing_are_normalised(expected: str, written: str) -> None:
+    text = f'<tool_call>\n{{"name": "find", "arguments": {written}}}\n</tool_call>'
+    assert [("find", expected)] == calls(parse(HERMES, text, 1))
+
+
+def test_a_call_without_arguments_has_an_empty_object() -> None:
+    assert [("find", "{}")] == calls(parse(HERMES, '<tool_call>{"name": "find"}</tool_call>'))
+    functionary = TOOL_NOTATIONS["functionary-v3.1"]
+    assert [("no-args", "{}")] == calls(parse(functionary, "<function=no-args></function>", 1))
+
+
+def test_a_call_that_is_cut_keeps_what_came_and_has_no_end() -> None:
+    expected = [CallStart(0, "find", custom=False), CallText(0, '{"city": "Par')]
+    assert expected == parse(HERMES, '<tool_call>\n{"name": "find", "arguments": {"city": "Par', 1)
+
+
+@pytest.mark.parametrize("left", ["", "}", "}\n</tool"])
+def test_an_end_marker_that_is_cut_is_no_content(left: str) -> None:
+    pieces = parse(HERMES, '<tool_call>\n{"name": "find", "arguments": {"city": "P"}' + left, 1)
+    assert [("find", '{"city": "P"}')] == calls(pieces)
+    assert "" == content(pieces)
+
+
+def test_text_behind_calls_is_content_without_the_whitespace_before_it() -> None:
+    text = '<tool_call>{"name": "find"}</tool_call>\n\nDone.'
+    assert "Done." == content(parse(HERMES, text, 1))
+
+
+def test_a_leading_trigger_counts_at_the_start_only() -> None:
+    call = '{"name": "find", "parameters": {}}'
+    assert [("find", "{}")] == calls(parse(LLAMA, f" \n{call}", 1))
+    assert [] == calls(parse(LLAMA, f"So: {call}", 1))
+    assert "[1, 2]" == content(parse(PYTHONIC, "[1, 2]", 1))
+
+
+def test_the_opening_is_read_as_if_the_model_had_written_it() -> None:
+    opening = '<tool_call>\n{"name": "find", "arguments": '
+    assert [("find", '{"city": "P"}')] == calls(parse(HERMES, '{"city": "P"}}\n</tool_call>', 1, opening=opening))
+    functionary = TOOL_NOTATIONS["functionary-v3.2"]
+    assert [("find", "{}")] == calls(parse(functionary, "find\n{}", 1, opening=">>>"))
+    assert [Content(4, b"Hi.")] == parse(functionary, "all\nHi.", 1, opening=">>>")
+    assert [Content(0, b"x")] == parse(HERMES, "x", opening="<tool_call>")
+
+
+def test_marks_of_content_are_dropped() -> None:
+    harmony = TOOL_NOTATIONS["harmony"]
+    text = "<|channel|>commentary<|message|>Wait.<|end|><|start|>assistant<|channel|>final<|message|>Hi<|return|>"
+    assert "Wait.Hi" == content(parse(harmony, text, 1, tools={}))
+    text = "<|start|>assistant<|channel|>commentary to=functions.find <|constrain|>json<|message|>{}<|call|>"
+    assert [CallStart(0, "find", custom=False), CallText(0, "{}"), CallEnd(0)] == parse(harmony, text, 1)
+
+
+def test_without_tools_nothing_is_a_call() -> None:
+    text = '<tool_call>{"name": "find"}</tool_call>'
+    assert [Content(0, text.encode())] == parse(HERMES, text, 1, tools={})
+
+
+@pytest.mark.parametrize("notation", NOTATIONS)
+def test_the_input_of_a_custom_tool_runs_to_the_end(notation: ToolNotation) -> None:
+    said = "So:\n\n"
+    taken = f"x\n</custom_tool_call>{notation.call_end}\n{write(notation, [('find', {})])} "
+    text = f"{said}{CUSTOM_CALL.start}run{CUSTOM_CALL.name_end}{taken}"
+    expected = [Content(0, said.encode()), CallStart(0, "run", custom=True), CallText(0, taken), CallEnd(0)]
+    assert expected == parse(notation, text, 1)
+
+
+@pytest.mark.parametrize("notation", NOTATIONS)
+def test_a_custom_call_may_follow_calls_of_functions(notation: ToolNotation) -> None:
+    text = f"{write(notation, [('find', {})])}\n{CUSTOM_CALL.start}run{CUSTOM_CALL.name_end}x"
+    assert [("find", "{}"), ("run", "x")] == calls(parse(notation, text, 1))
+
+
+@pytest.mark.parametrize(
+    ("expected", "value"),
+    [
+        ('"5"', "city>\n5\n"),
+        ('" a\\n b "', "city>\n a\n b \n"),
+        ("5", "count>\n5\n"),
+        ("5", "count> 5 "),
+        ('"five"', "count>\nfive\n"),
+        ("true", "ok>\nTrue\n"),
+        ("null", "ok>\nnull\n"),
+        ('["</parameter>"]', 'tags>\n["</parameter>"]\n'),
+        ('"[1"', "tags>\n[1\n"),
+        ('"x"', "other>\nx\n"),
+    ],
+)
+def test_parameters_in_tags_are_read_by_their_schema(expected: str, value: str) -> None:
+    text = f"<tool_call>\n<function=find>\n<parameter={value}</parameter>\n</function>\n</tool_call>"
+    key = value.split(">")[0]
+    assert [("find", f'{{"{key}": {expected}}}')] == calls(parse(CODER, text, 1))
+
+
+@pytest.mark.parametrize(
+    ("expected", "value"),
+    [
+        ('"it\'s"', '"it\'s"'),
+        ('"a\\n\\u0007\\"\\\\"', r"'a\n\a\"\\'"),
+        ('"é€\\\\q"', r"'\xe9\u20AC\q'"),
+        ('"a\'\\nb"', "'''a'\nb'''"),
+        ('""', "''"),
+        ('[1, [2.5, "x"], {"k": null, "2": false}]', "[1, (2.5, 'x',), {'k': None, 2: False}]"),
+        ("31", "0x1F"),
+        ("1000", "1_000"),
+        ("0.5", ".5"),
+        ("5", "+5"),
+        ('"soon"', "soon"),
+    ],
+)
+def test_python_literals_are_read(expected: str, value: str) -> None:
+    assert [("find", f'{{"where": {expected}, "tags": []}}')] == calls(
+        parse(PYTHONIC, f"[find(where={value}, tags=[])]", 1)
+    )
+
+
+def test_a_bare_word_for_a_string_is_a_string() -> None:
+    assert [("find", '{"city": "94110"}')] == calls(parse(PYTHONIC, "[find(city=94110)]"))
+
+
+@pytest.mark.parametrize("left", ["x}", "[1", "{'a' 1}", "'a", "1 2"])
+def test_malformed_arguments_end_where_they_went_wrong(left: str) -> None:
+    text = f"[find(where={left}"
+    assert parse(PYTHONIC, text) == parse(PYTHONIC, text, 1)
+    assert ["find"] == [name for name, _ in calls(parse(PYTHONIC, text))]
+
+
+def test_literals_that_are_nested_too_deeply_are_malformed() -> None:
+    text = f"[find(where={'[' * 5000}"
+    assert ["find"] == [name for name, _ in calls(parse(PYTHONIC, text, 7))]

@@ -1,0 +1,141 @@
+"""One answer for all repeats of a request under one key."""
+
+import anyio
+import anyio.lowlevel
+import pytest
+from sqlalchemy import func, select
+
+from antiphon.store import idempotency
+from antiphon.store.database import Database
+from antiphon.store.idempotency import LEASE, LIFETIME, Done, IdempotencyStore, InProgress, Mismatch, New
+from antiphon.store.schema import idempotency_keys
+from tests.store.conftest import Site
+from tests.store.rows import OTHER, PROJECT, Clock, add_project
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(database: Database, clock: Clock) -> IdempotencyStore:
+    return IdempotencyStore(database, holder="a", clock=clock)
+
+
+async def begin(store: IdempotencyStore, key: str = "k", body: str = "h", project: str = PROJECT) -> New:
+    new = await store.begin(project, key, body)
+    assert isinstance(new, New)
+    return new
+
+
+async def test_the_first_answer_is_given_again(store: IdempotencyStore) -> None:
+    new = await begin(store)
+    assert InProgress() == await store.begin(PROJECT, "k", "h")
+    assert await store.finish(new, status=200, answer=b"\0answer")
+    assert Done(status=200, answer=b"\0answer") == await store.begin(PROJECT, "k", "h")
+    assert Done(status=200, answer=b"\0answer") == await store.begin(PROJECT, "k", "h")
+
+
+async def test_an_empty_answer_is_an_answer(store: IdempotencyStore) -> None:
+    await store.finish(await begin(store), status=204, answer=b"")
+    assert Done(status=204, answer=b"") == await store.begin(PROJECT, "k", "h")
+
+
+async def test_another_body_is_a_mismatch(store: IdempotencyStore) -> None:
+    new = await begin(store)
+    assert Mismatch() == await store.begin(PROJECT, "k", "other")
+    await store.finish(new, status=200, answer=b"x")
+    assert Mismatch() == await store.begin(PROJECT, "k", "other")
+
+
+async def test_keys_are_the_project_s_own(database: Database, store: IdempotencyStore) -> None:
+    await add_project(database)
+    await store.finish(await begin(store), status=200, answer=b"x")
+    await begin(store, key="K")
+    await begin(store, project=OTHER, body="other")
+
+
+async def test_a_key_may_hold_any_character(store: IdempotencyStore) -> None:
+    await store.finish(await begin(store, key="\0é😀"), status=200, answer=b"x")
+    assert Done(status=200, answer=b"x") == await store.begin(PROJECT, "\0é😀", "h")
+    await begin(store, key="\\0é😀")
+
+
+async def test_a_request_that_failed_may_be_repeated(store: IdempotencyStore) -> None:
+    await store.abandon(await begin(store))
+    await begin(store, body="other")
+
+
+async def test_an_answer_is_not_given_up(store: IdempotencyStore) -> None:
+    new = await begin(store)
+    await store.finish(new, status=200, answer=b"x")
+    await store.abandon(new)
+    assert not await store.finish(new, status=500, answer=b"y")
+    assert Done(status=200, answer=b"x") == await store.begin(PROJECT, "k", "h")
+
+
+async def test_an_answer_is_kept_for_a_day(store: IdempotencyStore, clock: Clock) -> None:
+    await store.finish(await begin(store), status=200, answer=b"x")
+    clock.now += LIFETIME - 1
+    assert Done(status=200, answer=b"x") == await store.begin(PROJECT, "k", "h")
+    clock.now += 1
+    new = await begin(store, body="other")
+    assert InProgress() == await store.begin(PROJECT, "k", "other")
+    await store.finish(new, status=201, answer=b"y")
+    assert Done(status=201, answer=b"y") == await store.begin(PROJECT, "k", "other")
+
+
+async def test_a_request_whose_process_died_may_be_repeated(
+    database: Database, store: IdempotencyStore, clock: Clock
+) -> None:
+    dead = IdempotencyStore(database, holder="dead", clock=clock)
+    lost, kept = await begin(dead, key="lost"), await begin(store, key="kept")
+    clock.now += LEASE - 1
+    await store.renew()
+    clock.now += 1
+    assert InProgress() == await store.begin(PROJECT, "kept", "h")
+    taken = await begin(store, key="lost")
+    assert not await dead.finish(lost, status=200, answer=b"late")
+    await dead.abandon(lost)
+    assert InProgress() == await store.begin(PROJECT, "lost", "h")
+    assert await store.finish(taken, status=200, answer=b"x")
+    assert await store.finish(kept, status=200, answer=b"x")
+
+
+async def test_of_many_at_once_one_is_the_first(site: Site, clock: Clock) -> None:
+    outcomes = []
+    async with site.open() as first, site.open() as second:
+        stores = [IdempotencyStore(database, holder=str(id(database)), clock=clock) for database in (first, second)]
+
+        async def ask(number: int) -> None:
+            outcomes.append(type(await stores[number % 2].begin(PROJECT, "k", "h")))
+
+        async with anyio.create_task_group() as group:
+            for number in range(16):
+                group.start_soon(ask, number)
+    assert (1, 15) == (outcomes.count(New), outcomes.count(InProgress))
+
+
+async def test_a_beginning_that_is_cancelled_holds_nothing(store: IdempotencyStore) -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(store.begin, PROJECT, "k", "h")
+        await anyio.lowlevel.checkpoint()
+        group.cancel_scope.cancel()
+    await begin(store)
+
+
+async def test_what_expired_is_purged_in_batches(
+    database: Database, store: IdempotencyStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "PURGE_BATCH", 2)
+    for number in range(5):
+        await store.finish(await begin(store, key=f"k{number}"), status=200, answer=b"x")
+    clock.now += LIFETIME
+    await store.finish(await begin(store, key="new"), status=200, answer=b"x")
+    assert 5 == await store.purge()
+    assert 0 == await store.purge()
+    statement = select(func.count()).select_from(idempotency_keys)
+    assert 1 == await database.read(lambda connection: connection.execute(statement).scalar())

@@ -1,0 +1,52 @@
+import importlib.util
+import io
+from types import ModuleType
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("build_progress", ROOT / "scripts" / "build_progress.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("line", "share"),
+    [
+        ("  [12/48] /usr/bin/c++ -O3", 0.25),
+        ("[  5%] Building CXX object", 0.05),
+        ("  [3/0] nonsense", 1.0),
+        ("-- Detecting C compiler", None),
+        ("  [notice] a new pip", None),
+    ],
+)
+def test_the_share_is_read_from_ninja_and_make(script: ModuleType, line: str, share: float | None) -> None:
+    assert share == script.fraction(line)
+
+
+def test_a_file_gets_a_line_for_each_tenth(script: ModuleType) -> None:
+    out = io.StringIO()
+    lines = [
+        "  Building wheel for llama-cpp-python (pyproject.toml): started\n",
+        *(f"[{i}/100] c++\n" for i in range(101)),
+    ]
+    script.show(lines, out, 0.0)
+    assert "about 5 minutes" in out.getvalue()
+    assert out.getvalue().count("\n") == 12
+
+
+def test_a_cached_wheel_needs_no_words(script: ModuleType) -> None:
+    out = io.StringIO()
+    script.show(["  Using cached llama_cpp_python-0.3.36-py3-none-linux_x86_64.whl\n"], out, 0.0)
+    assert out.getvalue() == ""
+
+
+def test_the_bar_says_how_far_and_how_long(script: ModuleType) -> None:
+    assert script.bar(0.5, 83.0) == f"  [{'#' * 20}{'-' * 20}]  50%  1:23"
