@@ -5,67 +5,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.assembly.assembler import Assembler, AssemblyOptions, ChunkHeader, Step
-from antiphon.assembly.collector import Collector
-from antiphon.chat_formats.base import ReasoningMarkers
-from antiphon.engine.interface import Finished, FinishReason, Started, StreamEvent, TokenEvent, TokenLogprobs
+from antiphon.assembly.assembler import AssemblyOptions, Step
+from antiphon.engine.interface import Started, StreamEvent
 from antiphon.errors import InternalServerError, ServiceUnavailableError
-from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk, CompletionUsage
-
-HEADER = ChunkHeader(id="chatcmpl-1", created=5, model="m", service_tier="default", system_fingerprint="fp_1")
-THINK = ReasoningMarkers("<think>", "</think>")
-CONTROL = "<|end|>"
-
-
-class Pieces:
-    """A vocabulary made of the pieces that a test names."""
-
-    def __init__(self, pieces: list[bytes | str]) -> None:
-        self.pieces = pieces
-
-    def token_bytes(self, token_id: int) -> bytes:
-        piece = self.pieces[token_id]
-        return piece if isinstance(piece, bytes) else b""
-
-    def token_text(self, token_id: int) -> str:
-        piece = self.pieces[token_id]
-        return piece.decode("utf-8", "replace") if isinstance(piece, bytes) else piece
-
-
-def assembler(pieces: list[bytes | str], options: AssemblyOptions | None = None) -> Assembler:
-    return Assembler(HEADER, options or AssemblyOptions(), Pieces(pieces))
-
-
-def tokens(*ids: int, index: int = 0, top: tuple[int, ...] = ()) -> TokenEvent:
-    entry = TokenLogprobs(logprob=-0.25, top_ids=list(top), top_logprobs=[-0.25] * len(top))
-    return TokenEvent(request_id="r", index=index, token_ids=list(ids), logprobs=[entry] * len(ids))
-
-
-def finished(reason: FinishReason = "stop", *, index: int = 0, completion: int = 0, message: str = "") -> Finished:
-    return Finished(
-        request_id="r", index=index, reason=reason, prompt_tokens=7, completion_tokens=completion, message=message
-    )
-
-
-def push_all(target: Assembler, events: list[StreamEvent]) -> tuple[list[ChatCompletionChunk], list[int]]:
-    steps = [target.push(event) for event in events]
-    assert [False] * (len(steps) - 1) + [True] == [step.done for step in steps]
-    return [chunk for step in steps for chunk in step.chunks], [index for step in steps for index in step.aborts]
-
-
-def collect(chunks: list[ChatCompletionChunk]) -> ChatCompletion:
-    collector = Collector()
-    for chunk in chunks:
-        collector.add(chunk)
-    return collector.completion()
-
-
-def answer(pieces: list[bytes | str], options: AssemblyOptions, *events: StreamEvent) -> ChatCompletion:
-    return collect(push_all(assembler(pieces, options), [*events])[0])
-
-
-def shapes(step: Step) -> list[str]:
-    return [msgspec.json.encode(chunk.choices).decode() for chunk in step.chunks]
+from antiphon.protocol.responses import ChatCompletion, CompletionUsage
+from tests.assembly.answers import (
+    CALL,
+    CONTROL,
+    THINK,
+    TOOLS,
+    answer,
+    assembler,
+    collect,
+    finished,
+    push_all,
+    shapes,
+    tokens,
+)
 
 
 def test_a_choice_opens_with_its_role_then_says_only_what_it_gained() -> None:
@@ -224,7 +180,7 @@ def test_the_usage_sums_all_choices_and_comes_when_all_have_ended() -> None:
 
 PIECES: list[bytes | str] = [
     b"a", b" b", "é".encode(), b"\xf0\x9f", b"\x98\x80", b"\xe2", b"\xff", b"<think>", b"</thi", b"nk>", b"\n", b"<",
-    CONTROL,
+    CONTROL, CALL[:9], CALL[9:35], CALL[35:50], CALL[50:], CALL, b'<custom_tool_call name="run">\n',
 ]  # fmt: skip
 answers = st.lists(st.integers(0, len(PIECES) - 1), max_size=12)
 options = st.builds(
@@ -234,6 +190,7 @@ options = st.builds(
     reasoning=st.sampled_from([None, THINK]),
     reasoning_open=st.booleans(),
     logprobs=st.just(value=True),
+    tools=st.sampled_from([None, TOOLS, msgspec.structs.replace(TOOLS, legacy=True)]),
 )
 
 
@@ -243,7 +200,7 @@ def visible(completion: ChatCompletion) -> list[bytes]:
     for choice in completion.choices:
         entries = (choice.logprobs.content or []) if choice.logprobs else []
         data = b"".join(bytes(entry.bytes or ()) for entry in entries)
-        assert data.decode("utf-8", "replace") == choice.message.content
+        assert data.decode("utf-8", "replace") == (choice.message.content or "")
         found.append(data)
     return found
 

@@ -267,7 +267,7 @@ def test_a_custom_call_may_follow_calls_of_functions(notation: ToolNotation) -> 
 )
 def test_parameters_in_tags_are_read_by_their_schema(expected: str, value: str) -> None:
     text = f"<tool_call>\n<function=find>\n<parameter={value}</parameter>\n</function>\n</tool_call>"
-    key = value.split(">")[0]
+    key = value.partition(">")[0]
     assert [("find", f'{{"{key}": {expected}}}')] == calls(parse(CODER, text, 1))
 
 

@@ -1,9 +1,11 @@
+# ruff: noqa: RUF001 (full-width bars are what the markers are written with)
 """Families are recognised from a template's own text. The texts here are made up around the markers."""
 
 import pytest
 
-from antiphon.chat_formats.base import ChatFormat, FamilyMark, ReasoningMarkers
+from antiphon.chat_formats.base import HERMES, ChatFormat, FamilyMark, ReasoningMarkers
 from antiphon.chat_formats.builtin import FAMILIES, GENERIC, REASONING, recognise
+from antiphon.chat_formats.tool_notations import tool_notation
 
 
 @pytest.mark.parametrize("mark", FAMILIES, ids=lambda mark: mark.name)
@@ -17,23 +19,30 @@ def test_every_marker_text_gives_its_markers(text: str, markers: ReasoningMarker
 
 
 @pytest.mark.parametrize(
-    ("expected", "template"),
+    ("family", "reasoning", "template"),
     [
-        (ChatFormat("hermes"), "<|im_start|>system … within <tool_call></tool_call> tags"),
-        (
-            ChatFormat("hermes", ReasoningMarkers("<think>", "</think>")),
-            "<|im_start|> <tool_call> {% if '</think>' in c",
-        ),
-        (ChatFormat("qwen3-coder"), "<|im_start|> <tool_call>\n<function=name>\n<parameter=p>"),
-        (ChatFormat("mistral", ReasoningMarkers("[THINK]", "[/THINK]")), "[SYSTEM_PROMPT] [TOOL_CALLS] [THINK]"),
-        (ChatFormat("llama"), "<|start_header_id|>ipython<|end_header_id|> <|python_tag|>"),
-        (ChatFormat("phi"), "{{ '<|' + role + '|>' }} <|user|> <|end|>"),
-        (ChatFormat("chatml"), "<|im_start|>user"),
-        (GENERIC, "{{ messages[0].content }}"),
+        ("hermes", None, "<|im_start|>system … within <tool_call></tool_call> tags"),
+        ("hermes", ReasoningMarkers("<think>", "</think>"), "<|im_start|> <tool_call> {% if '</think>' in c"),
+        ("qwen3-coder", None, "<|im_start|> <tool_call>\n<function=name>\n<parameter=p>"),
+        ("mistral", ReasoningMarkers("[THINK]", "[/THINK]"), "[SYSTEM_PROMPT] [TOOL_CALLS] [THINK]"),
+        ("mistral-args", None, "[SYSTEM_PROMPT] [TOOL_CALLS]name[ARGS]"),
+        ("llama", None, "<|start_header_id|>ipython<|end_header_id|> <|python_tag|>"),
+        ("llama3", None, "<|start_header_id|>user<|end_header_id|>"),
+        ("phi", None, "{{ '<|' + role + '|>' }} <|user|> <|end|>"),
+        ("glm", None, "<arg_key>{{ k }}</arg_key>\n<arg_value>"),
+        ("glm-compact", None, "<arg_key>{{ k }}</arg_key><arg_value>"),
+        ("granite-4", None, "<|start_of_role|> <tool_call>"),
+        ("deepseek-v3.1", None, "<｜tool▁calls▁begin｜>"),
+        ("chatml", None, "<|im_start|>user"),
+        (GENERIC.name, None, "{{ messages[0].content }}"),
     ],
 )
-def test_templates_of_a_family(expected: ChatFormat, template: str) -> None:
-    assert expected == recognise(template)
+def test_templates_of_a_family(family: str, reasoning: ReasoningMarkers | None, template: str) -> None:
+    assert ChatFormat(family, reasoning, tool_notation(family)) == recognise(template)
+
+
+def test_families_whose_templates_know_no_tools_use_the_generic_notation() -> None:
+    assert HERMES == GENERIC.tools == recognise("<|im_start|>").tools == recognise("<|user|> <|end|>").tools
 
 
 def test_harmony_reasons_in_its_analysis_channel() -> None:
@@ -41,3 +50,4 @@ def test_harmony_reasons_in_its_analysis_channel() -> None:
     assert reasoning is not None
     assert reasoning.start == "<|channel|>analysis<|message|>"
     assert reasoning.end.endswith("<|channel|>final<|message|>")
+    assert reasoning.end.startswith(reasoning.end_prefix)

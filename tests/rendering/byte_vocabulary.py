@@ -16,6 +16,7 @@ class ByteVocabulary:
         self.n_vocab = 256 + len(self.special_tokens)
         self.add_bos = add_bos
         self.bos_id = self.special_tokens.get("<s>")
+        self.eog_ids = frozenset(self.special_tokens[text] for text in ("<|im_end|>", "</s>") if text in control_texts)
         self.merges = merges
         """Finds control tokens unasked, as a vocabulary whose merges lead to one."""
         self.encoded: list[str] = []

@@ -39,7 +39,7 @@ CALLING = {
     "role": "assistant",
     "tool_calls": [
         {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}},
-        {"id": "call_2", "type": "custom", "custom": {"name": "g", "input": "in"}},
+        {"id": "call_2", "type": "function", "function": {"name": "g", "arguments": '{"input": "in"}'}},
     ],
 }
 RESULTS = [
@@ -181,13 +181,26 @@ def test_one_call_at_a_time() -> None:
 
 def test_generic_notation() -> None:
     calls = (
-        '<tool_call>{"name": "f", "arguments": {"x": 1}}</tool_call>\n'
-        '<tool_call>{"name": "g", "arguments": {"input": "in"}}</tool_call>'
+        '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>\n'
+        '<tool_call>\n{"name": "g", "arguments": {"input": "in"}}\n</tool_call>'
     )
     assert said(folded([{**CALLING, "content": "Look:"}, *RESULTS, USER], tool_history=None)) == [
         ("assistant", f"Look:\n{calls}"),
         ("user", "<tool_response>R1</tool_response>\n<tool_response>R2</tool_response>"),
         ("user", "U"),
+    ]
+
+
+def test_custom_calls_are_written_in_the_notation_that_is_asked_for_and_come_last() -> None:
+    custom = {"id": "call_3", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1;"}}
+    calling = {"role": "assistant", "tool_calls": [custom, CALLING["tool_calls"][0]]}
+    result = {"role": "tool", "tool_call_id": "call_3", "content": "R3"}
+    assert said(folded([calling, result, RESULTS[1]])) == [
+        (
+            "assistant",
+            '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>\n<custom_tool_call name="sql">\nSELECT 1;',
+        ),
+        ("user", "<tool_response>R3</tool_response>\n<tool_response>R1</tool_response>"),
     ]
 
 

@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 from sqlalchemy import Connection, text
 
@@ -45,6 +46,23 @@ async def filled(database: Database) -> Database:
 
 async def test_what_was_stored_is_sound(filled: Database) -> None:
     assert [] == await filled.check()
+
+
+async def test_what_is_being_written_is_sound(filled: Database) -> None:
+    store = CompletionStore(filled)
+
+    async def write() -> None:
+        for number in range(100):
+            name = f"w{number}"
+            await store.save(PROJECT, completion(name, metadata={"a": name}), messages(name, 3))
+            await store.update_metadata(PROJECT, "c1", {"a": name})
+            await store.delete(PROJECT, name)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(write)
+        for _ in range(5):
+            assert [] == await filled.check()
+        group.cancel_scope.cancel()
 
 
 async def test_everything_is_read_whatever_the_batch(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,7 +171,7 @@ class ChoiceState:
             if self._parser.content_start is not None:
                 self._begin_content(self._parser.content_start)
             self._answer(data, gain)
-        if self._tool_parser is not None and not self.stopped:
+        if self._tool_parser is not None and self._content_start is not None and not self.stopped:
             self._pieces(self._tool_parser.end(), gain)
         self._content.end()
         self._take(gain, final=True)

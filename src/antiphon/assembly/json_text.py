@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ _ESCAPES = {
 _HEX_DIGITS = {b"x": 2, b"u": 4, b"U": 8}
 _HIGH_SURROGATES = range(0xD800, 0xDC00)
 _LOW_SURROGATES = range(0xDC00, 0xE000)
+_SURROGATES = range(0xD800, 0xE000)
 _REPLACEMENT = "\ufffd"
 
 
@@ -130,22 +132,37 @@ def quoted_text(source: ByteSource, quote: bytes, take: Callable[[bytes], None],
 
 
 def _escape(source: ByteSource, take: Callable[[bytes], None], emit: Emit) -> Reading[None]:
-    """Read what follows a backslash; what is no escape stands for itself."""
+    """Read what follows a backslash; what is no escape stands for itself, one that is cut for nothing."""
     name = yield from source.peek()
     source.position += len(name)
     if name in _ESCAPES:
         emit(_ESCAPES[name])
     elif name in _HEX_DIGITS:
         code = yield from _hexadecimal(source, _HEX_DIGITS[name])
-        if code in _HIGH_SURROGATES and (yield from source.exactly(b"\\u")) is Match.YES:
-            low = yield from _hexadecimal(source, 4)
-            pair = low in _LOW_SURROGATES
-            code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00) if pair else -1
-        emit(chr(code) if 0 <= code <= 0x10FFFF and not 0xD800 <= code < 0xE000 else _REPLACEMENT)  # noqa: PLR2004
-    else:
+        if code is not None and code in _HIGH_SURROGATES:
+            code = yield from _second_half(source, code)
+        if code is not None:
+            emit(chr(code) if code <= sys.maxunicode and code not in _SURROGATES else _REPLACEMENT)
+    elif name:
         take(b"\\" + name)
 
 
-def _hexadecimal(source: ByteSource, digits: int) -> Reading[int]:
+def _second_half(source: ByteSource, high: int) -> Reading[int | None]:
+    """Return the character that a high surrogate begins; itself when no low one follows, None when that is cut."""
+    match = yield from source.exactly(b"\\u")
+    if match is not Match.YES:
+        return high if match is Match.NO else None
+    low = yield from _hexadecimal(source, 4)
+    if low is None:
+        return None
+    if low not in _LOW_SURROGATES:
+        return high
+    return 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00)
+
+
+def _hexadecimal(source: ByteSource, digits: int) -> Reading[int | None]:
+    """Return the number; a surrogate's for one that is malformed, None for one that is cut."""
     text = yield from source.skip(b"0123456789abcdefABCDEF", digits)
-    return int(text, 16) if len(text) == digits else -1
+    if len(text) == digits:
+        return int(text, 16)
+    return _SURROGATES[0] if (yield from source.peek()) else None

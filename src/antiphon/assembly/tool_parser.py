@@ -82,7 +82,8 @@ class ToolParser:
         self._complete = self._empty = True
         self._pieces: list[Piece] = []
         self._reading = self._answer()
-        self.push(opening.encode())
+        self._source.feed(opening.encode())
+        next(self._reading, None)
 
     @property
     def calls(self) -> int:

@@ -126,6 +126,8 @@ def _compile(text: str, param: str) -> None:
     """Refuse what llguidance cannot compile, and what no text matches."""
     validate_grammar(text, param=param)
     matcher = llguidance.LLMatcher(_byte_tokenizer(), text, log_level=0)
+    if not matcher.is_error():
+        matcher.compute_bitmask()
     if matcher.is_error():
         raise validation.invalid_value(param, "no text matches it.")
 

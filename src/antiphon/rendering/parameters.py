@@ -52,14 +52,17 @@ class Property(Struct, frozen=True, kw_only=True):
 
 
 def variants(function: CallableFunction) -> list[list[Property]]:
-    """Return the alternative lists of parameters, each in the schema's order.
+    """Return the alternative lists of parameters, each in the schema's order; parameters without a name are left out.
 
-    Raises InvalidRequestError for a number of properties that the list alone does not guarantee.
+    Raises InvalidRequestError when the schema has no list that needs none of those.
     """
     if function.schema is None:
         return [[]]
     root = json.loads(function.schema)
-    return [_properties(function, root, schema) for schema in _options(root, root) if schema.get("type") == "object"]
+    lists = [_properties(function, root, schema) for schema in _options(root, root) if _is_writable(schema)]
+    if not lists:
+        raise _unsupported(function.param, "a number of properties")
+    return lists
 
 
 def raw_string(item: Property, end: str) -> str:
@@ -76,8 +79,6 @@ def _properties(function: CallableFunction, root: JSONSchema, schema: JSONSchema
     required = schema.get("required", [])
     others = schema.get("additionalProperties", {})
     members = {**declared, **{key: others for key in required if key not in declared}}
-    if schema.get("minProperties", 0) > len(required) or schema.get("maxProperties", len(members)) < len(members):
-        raise _unsupported(function.param, "a number of properties")
     return [
         Property(
             key=key,
@@ -89,6 +90,13 @@ def _properties(function: CallableFunction, root: JSONSchema, schema: JSONSchema
         )
         for key, value in members.items()
     ]
+
+
+def _is_writable(schema: JSONSchema) -> bool:
+    """Whether any choice of the named parameters is one that the schema admits."""
+    named = sum(value is not False for value in schema.get("properties", {}).values())
+    fewest, most = schema.get("minProperties", 0), schema.get("maxProperties", named)
+    return schema.get("type") == "object" and fewest <= len(schema.get("required", [])) and named <= most
 
 
 def _document(root: JSONSchema, schema: JSONSchema) -> str:

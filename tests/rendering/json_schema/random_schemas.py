@@ -10,7 +10,8 @@ from typing import Any
 
 import llguidance
 from hypothesis import strategies as st
-from jsonschema import Draft7Validator, Draft202012Validator, FormatChecker
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.validators import validator_for
 
 NAMES = ("a", "b", "ab", "é", "")
 TEXTS = ("", "a", "b", "ab", "aab", "é", "😀", "a\n", "\x01", '"\\', "2024-02-29", "1.2.3.4")
@@ -106,8 +107,8 @@ def is_valid(schema: Any, text: str) -> bool:
     """By the specification, with exact decimals. Raises RecursionError for schemas that go round in circles."""
     with localcontext(prec=4000):
         exact = json.loads(json.dumps(schema), parse_float=Decimal)
-        old = isinstance(exact, dict) and "draft-07" in exact.get("$schema", "")
-        validator = (Draft7Validator if old else Draft202012Validator)(exact, format_checker=FormatChecker())
+        dialect = validator_for(exact, default=Draft202012Validator)
+        validator = dialect(exact, format_checker=FormatChecker())
         return bool(validator.is_valid(json.loads(text, parse_float=_number)))
 
 

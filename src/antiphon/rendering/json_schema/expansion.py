@@ -145,7 +145,7 @@ class Expander:
         yield "unevaluatedProperties", self._unevaluated
 
     def _reference(self, result: Union, reference: str, path: Path) -> Union:
-        return self._with(result, self.expand(self._document.resolve(reference, path)))
+        return self._with(result, self.expand(self._document.resolve(reference, path[:-1])))
 
     def _options(self, schemas: list[Any], path: Path) -> list[Term]:
         return [self._document.term((*path, index)) for index in range(len(schemas))]

@@ -30,7 +30,7 @@ _APPLICATORS: Final = {"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "not", 
 
 def exact(value: float) -> Fraction:
     """A number as the JSON text had it: 0.1 is a tenth."""
-    return Fraction(Decimal(repr(value))) if isinstance(value, float) else Fraction(value)
+    return Fraction(Decimal(repr(value)))
 
 
 def constant(value: Any) -> Shape:  # noqa: ANN401 (JSON)

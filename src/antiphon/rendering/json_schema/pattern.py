@@ -2,8 +2,10 @@ r"""Patterns: from the regular expressions of ECMA-262, as JSON Schema has them,
 
 The two differ in what ``.``, ``\s``, ``\w`` and ``[^]`` mean, in escapes, and in the operators that llguidance adds
 inside brackets. Here a pattern is read by ECMA's rules (with the ``u`` flag, and literal braces and brackets as
-Annex B has them) and written with explicit code points, so that nothing is left to differ. What no finite automaton
-can follow is refused: look-around, back-references, word boundaries. JSON Schema's patterns are searches: unanchored.
+Annex B has them) and written with explicit code points, so that nothing is left to differ. Where ECMA-262 and
+Python's ``re`` disagree (U+FEFF in ``\s``, other scripts' digits and letters in ``\D`` and ``\W``), only texts on which
+both agree are admitted: a client may validate with either. What no finite automaton can follow is refused: look-around,
+back-references, word boundaries. JSON Schema's patterns are searches: unanchored.
 """
 
 import re
@@ -33,9 +35,15 @@ _SPACES: Final[Ranges] = (
     (0x202F, 0x202F),
     (0x205F, 0x205F),
     (0x3000, 0x3000),
-    (0xFEFF, 0xFEFF),
 )
-_CLASSES: Final = {"d": _DIGITS, "w": _WORD, "s": _SPACES}
+_CLASSES: Final[dict[str, Ranges]] = {"d": _DIGITS, "w": _WORD, "s": _SPACES}
+"""What every reader takes for a digit, a word character and white space."""
+_WIDE_CLASSES: Final = {
+    "d": "\\p{Nd}",
+    "w": "\\p{L}\\p{N}\\p{M}_",
+    "s": "\\s\\x{FEFF}\\x{1C}-\\x{1F}\\x{85}",
+}
+"""What some reader takes for one, for the complements."""
 _CONTROLS: Final = {"t": 0x09, "n": 0x0A, "v": 0x0B, "f": 0x0C, "r": 0x0D}
 _PROPERTY: Final = re.compile(r"\{((?:General_Category=|gc=|Script=|sc=)?[A-Z][A-Za-z_]*)\}")
 _QUANTIFIER: Final = re.compile(r"\*|\+|\?|\{(\d+)(?:(,)(\d*))?\}")
@@ -204,15 +212,15 @@ class _Translator:
             self._refuse("uses the word boundary '\\b', which is not supported")
         if re.match(r"[1-9]|k<", self._pattern[self._at :]):
             self._refuse("uses a back-reference, which is not supported")
-        return self._spell_member(self._member_escape())
+        return self._spell_member(self._member_escape(inverted=False))
 
     def _class(self) -> str:
         negated = self._skip("^")
         ranges: list[tuple[int, int]] = []
         names: list[str] = []
         while not self._skip("]"):
-            low = self._member()
-            high = self._member() if isinstance(low, int) and self._is_range() else low
+            low = self._member(inverted=negated)
+            high = self._member(inverted=negated) if isinstance(low, int) and self._is_range() else low
             if isinstance(low, int) and isinstance(high, int):
                 if low > high:
                     self._refuse("has a range out of order")
@@ -225,7 +233,7 @@ class _Translator:
     def _is_range(self) -> bool:
         return not self._pattern.startswith("-]", self._at) and self._skip("-")
 
-    def _member(self) -> int | str:
+    def _member(self, *, inverted: bool) -> int | str:
         character = self._peek()
         if not character:
             self._refuse("has an unclosed class")
@@ -234,14 +242,14 @@ class _Translator:
             return ord(character)
         if self._skip("b"):
             return 0x08
-        return self._member_escape()
+        return self._member_escape(inverted=inverted)
 
     def _spell_member(self, member: int | str) -> str:
         if isinstance(member, str):
             return member
         return _spell_class(((member, member),)) if _SURROGATES[0] <= member <= _SURROGATES[1] else _spell(member)
 
-    def _member_escape(self) -> int | str:
+    def _member_escape(self, *, inverted: bool) -> int | str:
         """What follows a backslash: a code point, or a class that is already spelled."""
         for expression in _HEXADECIMAL:
             if match := self._take(expression):
@@ -251,7 +259,10 @@ class _Translator:
         if character in {"p", "P"} and (name := self._take(_PROPERTY)):
             return f"\\{character}{{{name[1]}}}"
         if character.lower() in _CLASSES:
-            return _spell_class(_CLASSES[character.lower()], negated=character.isupper())
+            kind, complement = character.lower(), character.isupper()
+            if complement == inverted:
+                return _spell_class(_CLASSES[kind], negated=complement)
+            return f"[{'^' if complement else ''}{_WIDE_CLASSES[kind]}]"
         if character == "c" and self._peek().isascii() and self._peek().isalpha():
             self._at += 1
             return ord(self._pattern[self._at - 1]) % 32

@@ -1,0 +1,110 @@
+from typing import TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.assembly.byte_source import SPACE, ByteSource, Match, Reading
+
+T = TypeVar("T")
+
+
+def run(source: ByteSource, reading: Reading[T], *chunks: bytes) -> T:
+    """Feed the chunks one after the other to a reading that begins before any of them."""
+    queue = list(chunks)
+    while True:
+        try:
+            next(reading)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        if queue:
+            source.feed(queue.pop(0))
+        else:
+            source.end()
+
+
+def fed(data: bytes) -> ByteSource:
+    source = ByteSource()
+    source.feed(data)
+    return source
+
+
+@pytest.mark.parametrize(
+    ("expected", "position", "chunks"),
+    [
+        (Match.YES, 3, [b"ab", b"cd"]),
+        (Match.NO, 0, [b"ab", b"x"]),
+        (Match.CUT, 0, [b"a", b"b"]),
+        (Match.CUT, 0, []),
+    ],
+)
+def test_a_text_comes_next_or_not_or_is_cut(expected: Match, position: int, chunks: list[bytes]) -> None:
+    source = ByteSource()
+    assert expected is run(source, source.exactly(b"abc"), *chunks)
+    assert position == source.position
+
+
+@pytest.mark.parametrize("text", ["<a>{", "<a>  \n{", " <a>\n\n{"])
+def test_whitespace_between_the_words_of_a_marker_is_optional(text: str) -> None:
+    source = ByteSource()
+    assert Match.YES is run(source, source.literal("<a>\n{\n"), *(bytes((byte,)) for byte in text.encode()))
+    assert len(text) == source.position
+
+
+def test_a_marker_that_does_not_come_is_not_read() -> None:
+    source = ByteSource()
+    assert Match.NO is run(source, source.literal("<a> <b>"), b" <a> ", b"<", b"c>")
+    assert 0 == source.position
+    assert b" <a> <c>" == source.unread()
+
+
+def test_looking_ahead_reads_nothing() -> None:
+    source = ByteSource()
+    assert Match.YES is run(source, source.ahead("ab"), b" ab")
+    assert 0 == source.position
+
+
+def test_members_are_skipped_up_to_a_limit() -> None:
+    source = fed(b"\n \tab")
+    assert b"\n \t" == run(source, source.skip(SPACE))
+    assert b"a" == run(source, source.skip(b"abc", 1))
+    assert b"b" == run(source, source.peek())
+
+
+def test_bytes_are_forgotten_once_they_are_read_unless_marked() -> None:
+    source = fed(b"abc")
+    source.position = 1
+    assert 1 == source.mark()
+    source.position = 3
+    source.feed(b"d")
+    assert b"bcd" == source.bytes_between(1, 4)
+    assert 1 == source.unmark()
+    source.feed(b"e")
+    assert (b"de", 5) == (source.unread(), source.size)
+
+
+def test_the_end_that_is_complete_first_counts_and_the_longest_of_those() -> None:
+    found = bytearray()
+    source = ByteSource()
+    assert b"\nend" == run(source, source.until((b"end", b"\nend", b"ends"), found.extend), b"a\n", b"en", b"ds")
+    assert (b"a", 1) == (bytes(found), source.position)
+
+
+@pytest.mark.parametrize(("expected", "all_of_it"), [(b"a<e", True), (b"a", False)])
+def test_what_could_become_an_end_is_passed_on_when_asked_for(expected: bytes, *, all_of_it: bool) -> None:
+    found = bytearray()
+    source = ByteSource()
+    assert run(source, source.until((b"<end>",), found.extend, all_of_it=all_of_it), b"a<", b"e") is None
+    assert (expected, 3) == (bytes(found), source.position)
+
+
+@given(st.lists(st.sampled_from([b"a", b"ab", b"b", b"ba", b"aab", b"c"]), max_size=12), st.data())
+def test_any_cut_finds_the_same_end(fragments: list[bytes], data: st.DataObject) -> None:
+    ends = tuple(data.draw(st.lists(st.sampled_from([b"ab", b"aba", b"bb", b"caab", b"aabc"]), min_size=1)))
+    found = []
+    for chunks in (fragments, [b"".join(fragments)]):
+        source, before = ByteSource(), bytearray()
+        end = run(source, source.until(ends, before.extend, all_of_it=True), *chunks)
+        found.append((end, bytes(before)))
+    assert found[0] == found[1]

@@ -1,0 +1,153 @@
+"""Answers that call tools, from tokens to the message."""
+
+import msgspec
+import pytest
+
+from antiphon.assembly.assembler import AssemblyOptions, Step, ToolCalling
+from antiphon.assembly.choice import new_call_id
+from antiphon.chat_formats.builtin import recognise
+from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
+from antiphon.engine.interface import FinishReason, StreamEvent
+from antiphon.protocol.responses import Choice, CustomCall, CustomToolCall, FunctionCall, FunctionToolCall
+from tests.assembly.answers import CALL, CONTROL, THINK, TOOLS, answer, assembler, finished, tokens
+
+
+def test_a_call_opens_with_its_name_and_its_arguments_follow_in_pieces() -> None:
+    target = assembler([b" \n", b'<tool_call>\n{"name": "find", ', b'"arguments": {"a"', b": 1}}\n</tool_call>"],
+                       AssemblyOptions(tools=TOOLS))  # fmt: skip
+    opening = '{"role":"assistant","content":null,"refusal":null}'
+    named = '{"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"find","arguments":""}}]}'
+    piece = '{"tool_calls":[{"index":0,"function":{"arguments":"%s"}}]}'
+    assert [[opening], [named], [piece % '{\\"a\\"'], [piece % ": 1}"]] == [
+        deltas(target.push(tokens(token))) for token in range(4)
+    ]
+    step = target.push(finished())
+    assert ["{}"] == deltas(step)
+    assert "tool_calls" == step.chunks[0].choices[0].finish_reason
+
+
+def deltas(step: Step) -> list[str]:
+    return [msgspec.json.encode(chunk.choices[0].delta).decode() for chunk in step.chunks if chunk.choices]
+
+
+def test_the_call_of_a_custom_tool_is_sent_in_the_same_way() -> None:
+    pieces: list[bytes | str] = [b'So: <custom_tool_call name="run">\nx', b" = 1\n"]
+    target = assembler(pieces, AssemblyOptions(tools=TOOLS))
+    named = '{"tool_calls":[{"index":0,"id":"call_1","type":"custom","custom":{"name":"run","input":""}}]}'
+    piece = '{"tool_calls":[{"index":0,"custom":{"input":"%s"}}]}'
+    assert ['{"content":"So:"}', named, piece % "x"] == deltas(target.push(tokens(0)))[1:]
+    assert [piece % r" = 1\n"] == deltas(target.push(tokens(1)))
+    message = answer(pieces, AssemblyOptions(tools=TOOLS), tokens(0, 1), finished()).choices[0].message
+    assert [CustomToolCall("call_1", CustomCall("run", "x = 1\n"))] == message.tool_calls
+    assert "So:" == message.content
+
+
+def called(tools: ToolCalling, pieces: list[bytes | str], *events: StreamEvent, **options: object) -> Choice:
+    made = msgspec.structs.replace(AssemblyOptions(tools=tools), **options)
+    return answer(pieces, made, *(events or (tokens(*range(len(pieces))), finished()))).choices[0]
+
+
+def test_several_calls_have_their_own_index_and_id() -> None:
+    ids = iter(["call_a", "call_b"])
+    message = called(msgspec.structs.replace(TOOLS, new_id=lambda: next(ids)), [CALL, b"\n", CALL]).message
+    function = FunctionCall("find", '{"a": 1}')
+    assert [FunctionToolCall("call_a", function), FunctionToolCall("call_b", function)] == message.tool_calls
+    assert message.content is None
+
+
+def test_call_ids_are_random() -> None:
+    assert new_call_id() != new_call_id()
+    assert "call_" + "A" * 24 == new_call_id(lambda size: b"\x0a" * size)
+
+
+@pytest.mark.parametrize(
+    ("expected", "changes", "reason"),
+    [
+        ("tool_calls", {}, "stop"),
+        ("stop", {"named": True}, "stop"),
+        ("function_call", {"legacy": True}, "stop"),
+        ("stop", {"legacy": True, "named": True}, "stop"),
+        ("length", {}, "length"),
+    ],
+)
+def test_how_an_answer_with_calls_finishes(expected: str, changes: dict[str, bool], reason: FinishReason) -> None:
+    tools = msgspec.structs.replace(TOOLS, **changes)
+    assert expected == called(tools, [CALL], tokens(0), finished(reason)).finish_reason
+
+
+def test_deprecated_functions_are_answered_with_one_function_call() -> None:
+    message = called(msgspec.structs.replace(TOOLS, legacy=True), [b"So: ", CALL, CALL]).message
+    assert FunctionCall("find", '{"a": 1}') == message.function_call
+    assert (msgspec.UNSET, "So:") == (message.tool_calls, message.content)
+
+
+def test_an_answer_that_calls_nothing_finishes_as_ever() -> None:
+    choice = called(TOOLS, [b"Hi \n"])
+    assert ("Hi \n", "stop", msgspec.UNSET) == (
+        choice.message.content,
+        choice.finish_reason,
+        choice.message.tool_calls,
+    )
+    assert "" == called(TOOLS, [], finished()).message.content
+
+
+def test_a_call_that_is_cut_stays_as_far_as_it_came() -> None:
+    choice = called(TOOLS, [CALL[:-16]], tokens(0), finished("length"))
+    assert [FunctionToolCall("call_1", FunctionCall("find", '{"a": '))] == choice.message.tool_calls
+    assert "length" == choice.finish_reason
+
+
+def test_stop_strings_apply_to_content_only() -> None:
+    choice = called(TOOLS, [b"no ", CALL, b"a stop"], tokens(0, 1, 2), finished("abort"), stop=('"a"', "stop"))
+    assert ("noa ", "tool_calls") == (choice.message.content, choice.finish_reason)
+
+
+def test_whitespace_before_a_call_is_seen_by_stop_strings_and_is_no_content() -> None:
+    assert "a" == called(TOOLS, [b"a", b"\n", CALL], tokens(0, 1), finished("abort"), stop=("\n",)).message.content
+    assert "a" == called(TOOLS, [b"a \n", CALL]).message.content
+
+
+def test_reasoning_comes_before_calls() -> None:
+    message = called(TOOLS, [b"<think>", CALL, b"</think>\n\n", CALL], reasoning=THINK).message
+    assert CALL.decode() == message.reasoning_content
+    assert [FunctionToolCall("call_1", FunctionCall("find", '{"a": 1}'))] == message.tool_calls
+
+
+def test_logprobs_are_those_of_content_tokens() -> None:
+    choice = called(TOOLS, [b"a", b"b <tool", CALL[5:], b"\n", b"c"], logprobs=True)
+    assert choice.logprobs is not None
+    assert ["a", "b", "c"] == [entry.token for entry in choice.logprobs.content or []]
+    choice = called(TOOLS, [b"a", b" ", CALL, b"\n", b"b"], logprobs=True)
+    assert choice.logprobs is not None
+    assert ["a", "b"] == [entry.token for entry in choice.logprobs.content or []]
+
+
+def test_markers_of_calls_that_are_control_tokens_are_seen() -> None:
+    pieces: list[bytes | str] = [b"Hi", "[TOOL_CALLS]", b"find", "[ARGS]", b"{}", CONTROL]
+    tools = ToolCalling(notation=TOOL_NOTATIONS["mistral-args"], tools={"find": {}})
+    choice = called(tools, pieces, logprobs=True)
+    assert ("Hi", "tool_calls") == (choice.message.content, choice.finish_reason)
+    assert choice.logprobs is not None
+    assert ["Hi"] == [entry.token for entry in choice.logprobs.content or []]
+
+
+def test_harmony_channels_are_reasoning_content_and_calls() -> None:
+    harmony = recognise("<|channel|>analysis<|message|>")
+    tools = ToolCalling(notation=harmony.tools, tools={"find": {}})
+    thought: list[bytes | str] = [
+        "<|channel|>",
+        b"analysis",
+        "<|message|>",
+        b"so",
+        "<|end|>",
+        "<|start|>",
+        b"assistant",
+    ]
+    said: list[bytes | str] = ["<|channel|>", b"final", "<|message|>", b"Hi"]
+    call: list[bytes | str] = ["<|channel|>", b"commentary to=functions.find ", "<|constrain|>", b"json", "<|message|>",
+                               b"{}"]  # fmt: skip
+    for behind, expected in ((said, ("so", "Hi", 0)), (call, ("so", None, 1))):
+        message = called(tools, [*thought, *behind], reasoning=harmony.reasoning).message
+        calls = [] if isinstance(message.tool_calls, msgspec.UnsetType) else message.tool_calls
+        assert expected == (message.reasoning_content, message.content, len(calls))
+    assert "Hi" == called(tools, said, reasoning=harmony.reasoning).message.content

@@ -1,0 +1,142 @@
+"""For every family: what the grammar of its calls admits, the assembly reads as calls that are declared and valid."""
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+
+from antiphon.chat_formats.base import HERMES, ToolNotation
+from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
+from antiphon.rendering.json_schema import compile_schema
+from antiphon.rendering.lark import Lark
+from antiphon.rendering.parameters import CallableFunction
+from antiphon.rendering.structured_output import Answer, Calls, answer_grammar
+from antiphon.rendering.tool_grammar import CallRules
+from tests.rendering.grammar_walk import Walker, ends, read, special_texts
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "city": {"type": "string"},
+        "days": {"type": "integer", "minimum": 1, "maximum": 9},
+        "unit": {"enum": ["c", "f\n"]},
+        "code": {"type": "string", "pattern": "^[a-z/]+$|x", "maxLength": 6},
+        "either": {"type": ["string", "null", "number"], "maxLength": 5},
+        "tree": {"$ref": "#/$defs/tree"},
+        "x-y": {"type": "array", "items": {"type": "string", "maxLength": 3}, "maxItems": 2},
+    },
+    "required": ["city", "unit"],
+    "additionalProperties": False,
+    "$defs": {
+        "tree": {
+            "type": "object",
+            "properties": {"left": {"$ref": "#/$defs/tree"}, "name": {"type": "string", "maxLength": 3}},
+            "required": ["name"],
+            "additionalProperties": False,
+        }
+    },
+}
+EITHER = {"type": "object", "properties": {"a": {}, "b": {}}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}
+SCHEMAS: dict[str, dict[str, Any]] = {"get": SCHEMA, "get_all": {}, "set": EITHER}
+FAMILIES = sorted(TOOL_NOTATIONS)
+
+
+def function(name: str, schema: dict[str, Any]) -> CallableFunction:
+    compiled = compile_schema(schema, strict=False, param="p") if schema else None
+    return CallableFunction(name=name, schema=compiled, parameters=schema, param="p")
+
+
+FUNCTIONS = [function(name, schema) for name, schema in SCHEMAS.items()]
+
+
+def grammar(walker: Walker, notation: ToolNotation, *, mode: Any, parallel: bool = True) -> str:  # noqa: ANN401
+    calls = Calls(mode=mode, parallel=parallel, functions=FUNCTIONS, customs=[])
+    return answer_grammar(Answer(calls=calls), notation, walker.markers)
+
+
+def check(calls: list[tuple[str, str]]) -> None:
+    for name, arguments in calls:
+        jsonschema.validate(json.loads(arguments), SCHEMAS[name] or {"maxProperties": 0})
+
+
+@pytest.mark.parametrize("special", [True, False], ids=["tokens", "text"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_required_calls_are_read_as_they_are_written(family: str, special: bool) -> None:  # noqa: FBT001
+    notation = TOOL_NOTATIONS[family]
+    walker = Walker(special_texts(notation) if special else [], seed=3)
+    walks = [walker.walk(grammar(walker, notation, mode="required"), likes=ends(notation)) for _ in range(3)]
+    answers = [read(notation, SCHEMAS, walk) for walk in walks if walk is not None]
+    assert answers
+    for answer in answers:
+        assert answer.content.strip() == ""
+        assert answer.calls
+        check(answer.calls)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_one_call_when_there_may_be_no_more(family: str) -> None:
+    notation = TOOL_NOTATIONS[family]
+    walker = Walker(special_texts(notation), seed=4)
+    text = grammar(walker, notation, mode="required", parallel=False)
+    walks = [walker.walk(text, likes=ends(notation)) for _ in range(2)]
+    for walk in walks:
+        assert walk is None or len(read(notation, SCHEMAS, walk).calls) == 1
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_free_text_becomes_calls_at_a_trigger_and_nowhere_else(family: str) -> None:
+    notation = TOOL_NOTATIONS[family]
+    walker = Walker(special_texts(notation), seed=5)
+    text = grammar(walker, notation, mode="auto")
+    mark = notation.content_marks[0] if notation.content_marks else ""
+    said = "" if notation.leads else f"{mark}Hi <["
+    for begin, called in ((said + notation.triggers[0], True), (f"{mark}Hi", False)):
+        for _ in range(2):
+            walk = walker.walk(text, begin=begin, likes=ends(notation))
+            answer = None if walk is None else read(notation, SCHEMAS, walk)
+            if answer is not None:
+                check(answer.calls)
+                assert not called or answer.calls
+                assert answer.content.startswith("Hi") or (called and not said)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_trigger_occurs_where_no_call_may_come(family: str) -> None:
+    notation = TOOL_NOTATIONS[family]
+    walker = Walker()
+    text = grammar(walker, notation, mode="none")
+    mark = notation.content_marks[0] if notation.content_marks else ""
+    assert walker.admits(text, f"{mark}Hi")
+    for trigger in notation.triggers:
+        assert not walker.admits(text, f"{mark}{trigger}")
+        assert notation.leads == walker.admits(text, f"{mark}Hi {trigger}")
+
+
+@pytest.mark.parametrize(
+    ("expected", "family"),
+    [
+        ('<tool_call>\n{"name": "', "hermes"),
+        ('{"name": "', "llama"),
+        ("[", "llama-pythonic"),
+        ('[TOOL_CALLS][{"name": "', "mistral"),
+        ("<tool_call>\n<function=", "qwen3-coder"),
+        ("<|channel|>commentary to=functions.", "harmony"),
+    ],
+)
+def test_the_opening_of_a_required_call_is_forced(expected: str, family: str) -> None:
+    walker = Walker()
+    found = walker.forced(grammar(walker, TOOL_NOTATIONS[family], mode="required"))
+    assert expected == found.removesuffix("get")
+
+
+def test_the_arguments_of_a_call_are_written_whole() -> None:
+    walker = Walker()
+    lark = Lark()
+    section = CallRules(lark, walker.markers, HERMES).section([FUNCTIONS[1]], parallel=False)
+    assert '<tool_call>\n{"name": "get_all", "arguments": {}}\n</tool_call>' == walker.forced(lark.text(section))
+
+
+def test_the_same_calls_give_the_same_grammar() -> None:
+    first, second = (grammar(Walker(), HERMES, mode="auto") for _ in range(2))
+    assert first == second
