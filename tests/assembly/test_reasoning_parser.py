@@ -10,9 +10,12 @@ from antiphon.chat_formats.base import ReasoningMarkers
 THINK = ReasoningMarkers("<think>", "</think>")
 
 
-def run(tokens: list[bytes], *, opened: bool = False) -> tuple[bytes, bytes, int]:
+CHANNELS = ReasoningMarkers("<a>", "<end><final>", "<end>")
+
+
+def run(tokens: list[bytes], *, opened: bool = False, markers: ReasoningMarkers = THINK) -> tuple[bytes, bytes, int]:
     """Return reasoning, content and the count of reasoning tokens."""
-    parser = ReasoningParser(THINK, opened=opened)
+    parser = ReasoningParser(markers, opened=opened)
     reasoning = content = b""
     for token in tokens:
         if parser.content_start is not None:
@@ -89,3 +92,19 @@ def test_it_says_once_the_answer_is_known_to_reason() -> None:
     assert not parser.reasoning
     parser.push(b">")
     assert parser.reasoning
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "content", "answer"),
+    [
+        (b"so", b"Hi", b"<a>so<end><final>Hi"),
+        (b"so", b"Hi", b"<a>so<end><final>\n\nHi"),
+        (b"so", b"<fin>Hi", b"<a>so<end><fin>Hi"),
+        (b"so", b"<call>", b"<a>so<end>\n<call>"),
+        (b"so", b"", b"<a>so<end><fi"),
+        (b"so", b"", b"<a>so<end>"),
+    ],
+)
+def test_the_rest_of_an_end_marker_is_skipped_when_it_follows(reasoning: bytes, content: bytes, answer: bytes) -> None:
+    single = [bytes((byte,)) for byte in answer]
+    assert (reasoning, content) == run([answer], markers=CHANNELS)[:2] == run(single, markers=CHANNELS)[:2]

@@ -5,29 +5,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.assembly.tool_parser import CallEnd, CallStart, CallText, Content, Piece, ToolParser
+from antiphon.assembly.tool_parser import CallEnd, CallStart, CallText, Content, ToolParser
 from antiphon.chat_formats.base import CUSTOM_CALL, HERMES, ToolNotation, tool_markers
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
 from tests.assembly.notation_writer import Call, write
+from tests.assembly.parsing import TOOLS, calls, content, joined, parse
 
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "city": {"type": "string"},
-        "count": {"type": "integer"},
-        "ok": {"type": ["boolean", "null"]},
-        "where": {"type": "object"},
-        "tags": {"type": "array"},
-    },
-}
-TOOLS: dict[str, dict[str, Any] | None] = {"find": SCHEMA, "no-args": {}, "run": None}
 NOTATIONS = [
     pytest.param(one, id=f"{name}-{number}" if number else name)
     for name, notation in TOOL_NOTATIONS.items()
     for number, one in enumerate((notation, *notation.alternatives))
 ]
 ALL = [one for notation in TOOL_NOTATIONS.values() for one in (notation, *notation.alternatives)]
-LLAMA, PYTHONIC, CODER = TOOL_NOTATIONS["llama"], TOOL_NOTATIONS["llama-pythonic"], TOOL_NOTATIONS["qwen3-coder"]
+LLAMA, PYTHONIC = TOOL_NOTATIONS["llama"], TOOL_NOTATIONS["llama-pythonic"]
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
     ['"', "\\", "{", "]", "a'b", "\n\n", "</", "1", "true", "<tool_call>", "é😀"]
@@ -47,39 +37,6 @@ arguments = st.fixed_dictionaries(
         "tags": st.lists(inner, max_size=3),
     },
 )
-
-
-def joined(pieces: list[Piece]) -> list[Piece]:
-    found: list[Piece] = []
-    for piece in pieces:
-        last = found[-1] if found else None
-        if isinstance(piece, Content) and isinstance(last, Content) and last.start + len(last.data) == piece.start:
-            found[-1] = Content(last.start, last.data + piece.data)
-        elif isinstance(piece, CallText) and isinstance(last, CallText):
-            found[-1] = CallText(piece.index, last.text + piece.text)
-        else:
-            found.append(piece)
-    return found
-
-
-def parse(notation: ToolNotation, text: str | bytes, size: int = 1 << 20, **options: Any) -> list[Piece]:  # noqa: ANN401
-    parser = ToolParser(notation, options.pop("tools", TOOLS), **options)
-    data = text.encode() if isinstance(text, str) else text
-    pieces = [piece for at in range(0, len(data), size) for piece in parser.push(data[at : at + size])]
-    return joined([*pieces, *parser.end()])
-
-
-def calls(pieces: list[Piece]) -> list[tuple[str, str]]:
-    names = [piece.name for piece in pieces if isinstance(piece, CallStart)]
-    found = dict.fromkeys(range(len(names)), "")
-    for piece in pieces:
-        if isinstance(piece, CallText):
-            found[piece.index] += piece.text
-    return list(zip(names, found.values(), strict=True))
-
-
-def content(pieces: list[Piece]) -> str:
-    return b"".join(piece.data for piece in pieces if isinstance(piece, Content)).decode("utf-8", "replace")
 
 
 def decodable(notation: ToolNotation, values: dict[str, Any]) -> bool:
@@ -248,62 +205,3 @@ def test_the_input_of_a_custom_tool_runs_to_the_end(notation: ToolNotation) -> N
 def test_a_custom_call_may_follow_calls_of_functions(notation: ToolNotation) -> None:
     text = f"{write(notation, [('find', {})])}\n{CUSTOM_CALL.start}run{CUSTOM_CALL.name_end}x"
     assert [("find", "{}"), ("run", "x")] == calls(parse(notation, text, 1))
-
-
-@pytest.mark.parametrize(
-    ("expected", "value"),
-    [
-        ('"5"', "city>\n5\n"),
-        ('" a\\n b "', "city>\n a\n b \n"),
-        ("5", "count>\n5\n"),
-        ("5", "count> 5 "),
-        ('"five"', "count>\nfive\n"),
-        ("true", "ok>\nTrue\n"),
-        ("null", "ok>\nnull\n"),
-        ('["</parameter>"]', 'tags>\n["</parameter>"]\n'),
-        ('"[1"', "tags>\n[1\n"),
-        ('"x"', "other>\nx\n"),
-    ],
-)
-def test_parameters_in_tags_are_read_by_their_schema(expected: str, value: str) -> None:
-    text = f"<tool_call>\n<function=find>\n<parameter={value}</parameter>\n</function>\n</tool_call>"
-    key = value.partition(">")[0]
-    assert [("find", f'{{"{key}": {expected}}}')] == calls(parse(CODER, text, 1))
-
-
-@pytest.mark.parametrize(
-    ("expected", "value"),
-    [
-        ('"it\'s"', '"it\'s"'),
-        ('"a\\n\\u0007\\"\\\\"', r"'a\n\a\"\\'"),
-        ('"é€\\\\q"', r"'\xe9\u20AC\q'"),
-        ('"a\'\\nb"', "'''a'\nb'''"),
-        ('""', "''"),
-        ('[1, [2.5, "x"], {"k": null, "2": false}]', "[1, (2.5, 'x',), {'k': None, 2: False}]"),
-        ("31", "0x1F"),
-        ("1000", "1_000"),
-        ("0.5", ".5"),
-        ("5", "+5"),
-        ('"soon"', "soon"),
-    ],
-)
-def test_python_literals_are_read(expected: str, value: str) -> None:
-    assert [("find", f'{{"where": {expected}, "tags": []}}')] == calls(
-        parse(PYTHONIC, f"[find(where={value}, tags=[])]", 1)
-    )
-
-
-def test_a_bare_word_for_a_string_is_a_string() -> None:
-    assert [("find", '{"city": "94110"}')] == calls(parse(PYTHONIC, "[find(city=94110)]"))
-
-
-@pytest.mark.parametrize("left", ["x}", "[1", "{'a' 1}", "'a", "1 2"])
-def test_malformed_arguments_end_where_they_went_wrong(left: str) -> None:
-    text = f"[find(where={left}"
-    assert parse(PYTHONIC, text) == parse(PYTHONIC, text, 1)
-    assert ["find"] == [name for name, _ in calls(parse(PYTHONIC, text))]
-
-
-def test_literals_that_are_nested_too_deeply_are_malformed() -> None:
-    text = f"[find(where={'[' * 5000}"
-    assert ["find"] == [name for name, _ in calls(parse(PYTHONIC, text, 7))]

@@ -1,20 +1,24 @@
 import asyncio
 import threading
 from contextlib import aclosing
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from antiphon.assembly.collector import Collector
 from antiphon.backends import local
 from antiphon.backends.base import Call
 from antiphon.backends.local import LocalBackend
-from antiphon.chat_formats.base import ReasoningMarkers
+from antiphon.chat_formats.base import HERMES, ReasoningMarkers
 from antiphon.engine.interface import Started
 from antiphon.errors import InternalServerError, InvalidRequestError, RateLimitError, ServiceUnavailableError
 from antiphon.protocol.messages import TextPart, UserMessage
 from antiphon.protocol.requests import CreateChatCompletion
-from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk
+from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk, FunctionCall, FunctionToolCall
+from antiphon.protocol.tools import FunctionDefinition, FunctionTool, LegacyFunction, ResponseFormatJSONObject
 from antiphon.rendering.renderer import Rendering
+from antiphon.rendering.tools import AnswerTools
 from tests.scripted_engine import (
     MODEL_INFO,
     STATS,
@@ -31,6 +35,7 @@ from tests.scripted_engine import (
 
 pytestmark = pytest.mark.anyio
 
+WEATHER = FunctionTool(function=FunctionDefinition(name="weather"))
 LONG = "x" * (local.INLINE_CHARACTERS + 1)
 
 
@@ -179,6 +184,58 @@ async def test_a_long_conversation_is_rendered_in_a_thread_and_stalls_nobody() -
     renderer.go.set()
     assert LONG == (await long).choices[0].message.content
     assert threading.get_ident() not in renderer.threads
+
+
+class ToolRenderer(ScriptedRenderer):
+    """Says that calls of one function may come, and in which thread it worked."""
+
+    def __init__(self, *, named: bool = False, legacy: bool = False) -> None:
+        super().__init__()
+        self.thread = 0
+        self._tools = AnswerTools(notation=HERMES, tools={"weather": {}}, named=named, legacy=legacy)
+
+    def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
+        self.thread = threading.get_ident()
+        return replace(super().render(request, request_id, cache_salt), tools=self._tools)
+
+
+@pytest.mark.parametrize(("expected", "named"), [("tool_calls", False), ("stop", True)])
+async def test_calls_are_read_as_the_rendering_says(expected: str, named: bool) -> None:  # noqa: FBT001
+    script = [*says('Hi<tool_call>\n{"name": "weather", "arguments": {}}\n</tool_call>'), *ends()]
+    completion = await collect(scripted_backend(ScriptedEngine(script), ToolRenderer(named=named)), call())
+    choice = completion.choices[0]
+    assert ("Hi", expected) == (choice.message.content, choice.finish_reason)
+    assert isinstance(choice.message.tool_calls, list)
+    (made,) = choice.message.tool_calls
+    assert isinstance(made, FunctionToolCall)
+    assert FunctionCall(name="weather", arguments="{}") == made.function
+
+
+async def test_deprecated_functions_are_answered_in_their_own_form() -> None:
+    script = [*says('<tool_call>\n{"name": "weather", "arguments": {}}\n</tool_call>'), *ends()]
+    completion = await collect(scripted_backend(ScriptedEngine(script), ToolRenderer(legacy=True)), call())
+    choice = completion.choices[0]
+    assert (FunctionCall(name="weather", arguments="{}"), "function_call") == (
+        choice.message.function_call,
+        choice.finish_reason,
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": [WEATHER]},
+        {"functions": [LegacyFunction(name="f")]},
+        {"response_format": ResponseFormatJSONObject()},
+    ],
+)
+async def test_what_needs_a_grammar_is_rendered_in_a_thread(fields: dict[str, Any]) -> None:
+    renderer = ToolRenderer()
+    request = CreateChatCompletion(messages=[UserMessage(content="Hi")], model="m", **fields)
+    await collect(scripted_backend(renderer=renderer), Call(completion_id="c", created=5, request=request))
+    assert threading.get_ident() != renderer.thread
+    await collect(scripted_backend(renderer=renderer), call())
+    assert threading.get_ident() == renderer.thread
 
 
 async def test_the_length_of_text_parts_counts() -> None:

@@ -52,7 +52,7 @@ def test_a_value_s_schema_is_a_document_of_its_own() -> None:
 
 
 def test_a_number_of_parameters_is_a_choice_of_lists() -> None:
-    properties = {"properties": {"a": {}, "b": {}}}
+    properties: dict[str, Any] = {"properties": {"a": {}, "b": {}}}
     least = variants(function({**properties, "minProperties": 1}))
     assert [["a"], ["b"]] == [[item.key for item in items if item.required] for items in least]
     most = variants(function({**properties, "maxProperties": 1}))

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from antiphon.chat_formats.base import ChatFormat, ReasoningMarkers
+from antiphon.chat_formats.base import HERMES, ChatFormat, ReasoningMarkers
 from antiphon.chat_formats.builtin import recognise
+from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
 from antiphon.engine.interface import SamplingParams
 from antiphon.engine.tokenizer import Tokenizer
 from antiphon.errors import InvalidRequestError
@@ -245,3 +246,98 @@ def test_the_bundled_models_users_write_no_control_tokens(text: str, tokenizer: 
         "<|im_start|>"
     ]
     assert f"user\n{text}\n" in b"".join(tokenizer.token_bytes(i) for i in ids).decode()
+
+
+WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"properties": {"city": {}}}}}
+TIME = {"type": "function", "function": {"name": "time"}}
+NOTE = {"type": "custom", "custom": {"name": "note"}}
+FORMAT = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+TOOLS_TEMPLATE = ChatTemplate("{% if tools %}{{ tools | tojson }}<tool_call>{% endif %}" + CHATML, "", "")
+WIDE = 4096
+
+
+def test_without_tools_and_formats_there_is_no_grammar() -> None:
+    assert rendering().generate.grammar == ""
+    assert rendering().tools is None
+
+
+def test_tools_make_a_grammar_and_say_how_calls_are_read() -> None:
+    result = rendering(
+        context=WIDE, tools=[WEATHER, NOTE], tool_choice={"type": "function", "function": {"name": "weather"}}
+    )
+    assert "weather" in result.generate.grammar
+    assert result.tools is not None
+    assert {"weather": {"properties": {"city": {}}}} == result.tools.tools
+    assert (HERMES, True, False) == (result.tools.notation, result.tools.named, result.tools.legacy)
+    assert rendering(context=WIDE, tools=[NOTE], tool_choice="none").tools is None
+    legacy = rendering(context=WIDE, functions=[{"name": "f"}]).tools
+    assert legacy is not None
+    assert legacy.legacy
+
+
+def test_a_format_makes_a_grammar() -> None:
+    assert rendering(response_format={"type": "json_object"}).generate.grammar
+    assert "" == rendering(response_format={"type": "text"}).generate.grammar
+
+
+def test_a_template_without_tools_is_told_in_the_system_message() -> None:
+    text = prompt(context=WIDE, tools=[WEATHER, NOTE], response_format=FORMAT, verbosity="low")
+    system = text.partition("<|im_end|>")[0]
+    parts = ["<|im_start|>system\nAnswer in JSON", "You can call these functions:", "You can use these", "Keep the"]
+    assert sorted(system.index(part) for part in parts) == [system.index(part) for part in parts]
+
+
+def test_a_template_with_tools_gets_functions_and_no_words_of_them() -> None:
+    text = prompt(TOOLS_TEMPLATE, context=WIDE, tools=[WEATHER, NOTE])
+    assert text.startswith('[{"type": "function", "function": {"name": "weather"')
+    assert "You can call" not in text
+    assert "You can use these tools:" in text
+    assert "[{" not in prompt(TOOLS_TEMPLATE, context=WIDE, tools=[NOTE])
+
+
+def test_a_template_that_writes_calls_otherwise_than_is_known_is_told_in_words() -> None:
+    other = ChatTemplate("{% if tools %}{{ tools | tojson }}{% endif %}" + CHATML, "", "")
+    assert "You can call these functions:" in prompt(other, context=WIDE, tools=[WEATHER])
+
+
+def test_the_choice_does_not_change_the_prompt() -> None:
+    allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [TIME]}}
+    for template in (TEMPLATE, TOOLS_TEMPLATE):
+        prompts = set()
+        grammars = set()
+        for choice in (None, "none", "required", TIME, allowed):
+            generate = rendering(template, context=WIDE, tools=[WEATHER, TIME], tool_choice=choice).generate
+            prompts.add(tuple(generate.prompt_ids))
+            grammars.add(generate.grammar)
+        assert (1, 5) == (len(prompts), len(grammars))
+
+
+def test_descriptions_of_tools_write_no_control_tokens() -> None:
+    tool = {"type": "function", "function": {"name": "f", "description": "<|im_end|>"}}
+    for template in (TEMPLATE, TOOLS_TEMPLATE):
+        result = rendering(template, context=WIDE, tools=[tool])
+        assert "<|im_end|>" in VOCABULARY.decode(result.generate.prompt_ids)
+        control = VOCABULARY.control(result.generate.prompt_ids)
+        assert control.count("<|im_end|>") == control.count("<|im_start|>") - 1
+
+
+def test_definitions_that_cannot_fit_are_refused_before_they_are_rendered() -> None:
+    tool = {"type": "function", "function": {"name": "f", "description": "x" * 9999}}
+    for template in (TEMPLATE, TOOLS_TEMPLATE):
+        assert refusal(template=template, context=8, tools=[tool]).code == "context_length_exceeded"
+
+
+def test_what_the_prompt_ends_with_is_not_generated_again() -> None:
+    functionary = ChatTemplate("{% for m in messages %}{{ m.content }}{% endfor %}{{ '\\n\\n>>>' }}", "", "")
+    family = ChatFormat("functionary-v3.2", None, TOOL_NOTATIONS["functionary-v3.2"])
+    result = rendering(functionary, family, context=WIDE, tools=[TIME])
+    assert result.tools is not None
+    assert ">>>" == result.tools.opening
+    marked = rendering(functionary, family)
+    assert marked.tools is not None
+    assert ({}, ">>>") == (marked.tools.tools, marked.tools.opening)
+
+
+def test_the_bundled_model_is_given_marks_that_are_text_as_text(bundled: Renderer) -> None:
+    grammar = bundled.render(request(tools=[WEATHER], tool_choice="required"), "req", "").generate.grammar
+    assert '"<tool_call>\\n' in grammar

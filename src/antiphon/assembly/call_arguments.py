@@ -22,6 +22,7 @@ _WORD_ENDS = tuple(bytes((byte,)) for byte in b",)]}" + SPACE)
 _NUMBER = re.compile(r"[+-]?[0-9][0-9_]*|[+-]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|0[xX][0-9a-fA-F]{1,16}")
 _MAX_DIGITS = 400
 """Of a number that is not written as JSON writes it."""
+_NESTED = (b"{", b"[", b'"')
 _LISTS = {b"[": "]", b"(": ")"}
 
 
@@ -112,7 +113,9 @@ class XMLArguments:
         """
         source, value = self._source, bytearray()
         start = source.mark()
-        known = yield from json_value(source, value.extend)
+        yield from source.skip(SPACE)
+        nested = (yield from source.peek()) in _NESTED
+        known = nested and (yield from json_value(source, value.extend))
         known = known and (yield from source.literal(ends[-1].decode())) is Match.YES
         source.unmark()
         if known:

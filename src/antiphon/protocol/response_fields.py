@@ -24,8 +24,8 @@ def not_sent(path: str, why: str, *, nested: tuple[str, ...] = ()) -> Row:
     return Row(field=field, nested=nested)
 
 
-_TOOL_CALLS = "Comes with tools."
-_FUNCTION_CALL = "Comes with functions."
+_TOOL_CALLS = "When the model calls tools. Every call is one of a declared tool, with valid arguments."
+_FUNCTION_CALL = "Deprecated: when functions were asked for."
 _AUDIO = "Comes with audio answers."
 _CALLED = (".name", ".arguments")
 _SPOKEN = (".id", ".data", ".expires_at", ".transcript")
@@ -70,8 +70,9 @@ RESPONSE_ROWS = (
     sent("choices[].message.refusal", RESPONSES, "Null: no text is recognised as a refusal."),
     sent("choices[].message.annotations", RESPONSES, "Empty without web search."),
     sent("choices[].message.reasoning_content", ASSEMBLER, "Between a model's reasoning markers.", extension=True),
-    not_sent(
+    sent(
         "choices[].message.tool_calls",
+        ASSEMBLER,
         _TOOL_CALLS,
         nested=(
             "[].id",
@@ -84,19 +85,27 @@ RESPONSE_ROWS = (
             "[].custom.input",
         ),
     ),
-    not_sent("choices[].message.function_call", _FUNCTION_CALL, nested=_CALLED),
+    sent("choices[].message.function_call", ASSEMBLER, _FUNCTION_CALL, nested=_CALLED),
     not_sent("choices[].message.audio", _AUDIO, nested=_SPOKEN),
     sent("choices[].delta", ASSEMBLER),
     sent("choices[].delta.role", ASSEMBLER, "In a choice's first chunk only."),
     sent("choices[].delta.content", ASSEMBLER),
     sent("choices[].delta.reasoning_content", ASSEMBLER, "Between a model's reasoning markers.", extension=True),
     sent("choices[].delta.refusal", ASSEMBLER, "Null in a choice's first chunk."),
-    not_sent(
+    sent(
         "choices[].delta.tool_calls",
-        _TOOL_CALLS,
+        ASSEMBLER,
+        "id, type and name come first.",
         nested=("[].index", "[].id", "[].type", "[].function", "[].function.name", "[].function.arguments"),
     ),
-    not_sent("choices[].delta.function_call", _FUNCTION_CALL, nested=_CALLED),
+    sent(
+        "choices[].delta.tool_calls[].custom",
+        ASSEMBLER,
+        "The reference has no chunk of a custom tool's call.",
+        nested=(".name", ".input"),
+        extension=True,
+    ),
+    sent("choices[].delta.function_call", ASSEMBLER, _FUNCTION_CALL, nested=_CALLED),
     not_sent("choices[].delta.audio", _AUDIO, nested=_SPOKEN),
     sent("choices[].logprobs", ASSEMBLER, "Null unless asked for."),
     sent("choices[].logprobs.content", ASSEMBLER, "The bytes concatenate to the content.", nested=_LOGPROBS),

@@ -16,7 +16,21 @@ from jsonschema.validators import validator_for
 NAMES = ("a", "b", "ab", "é", "")
 TEXTS = ("", "a", "b", "ab", "aab", "é", "😀", "a\n", "\x01", '"\\', "2024-02-29", "1.2.3.4")
 NUMBERS = (0, 1, -1, 2, 3, 0.5, -0.5, 0.1, 1.5, 10, 100, 1.0, 2.25, -10, 99.99)
-PATTERNS = ("a", "^a", "b$", "^ab?$", "^[ab]+$", "^(a|b)*c?$", "^.{2}$", "[^a]", "^\\w{1,3}$", "^$", "é|^b", "\\d", "^a|b$")
+PATTERNS = (
+    "a",
+    "^a",
+    "b$",
+    "^ab?$",
+    "^[ab]+$",
+    "^(a|b)*c?$",
+    "^.{2}$",
+    "[^a]",
+    "^\\w{1,3}$",
+    "^$",
+    "é|^b",
+    "\\d",
+    "^a|b$",
+)
 FORMATS = ("date", "date-time", "time", "email", "ipv4", "ipv6", "uuid", "unheard-of")
 TYPES = ("null", "boolean", "integer", "number", "string", "array", "object")
 
@@ -34,7 +48,9 @@ def _keywords(inner: st.SearchStrategy[Any], draft: int) -> dict[str, st.SearchS
     some = st.lists(inner, min_size=1, max_size=3)
     by_name = st.dictionaries(names, inner, min_size=1, max_size=3)
     some_names = st.lists(names, max_size=2, unique=True)
-    lengths = dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"), counts)
+    lengths = dict.fromkeys(
+        ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"), counts
+    )
     limits = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
     newer: dict[str, st.SearchStrategy[Any]] = {
         "prefixItems": some,

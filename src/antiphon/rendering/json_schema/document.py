@@ -1,5 +1,6 @@
 """A schema as a document: its dialect, its subschemas, and where its references lead."""
 
+import json
 import re
 from typing import Any, Final
 from urllib.parse import unquote, urldefrag, urljoin
@@ -12,6 +13,8 @@ _DIALECT: Final = re.compile(r"^https?://json-schema\.org/draft[-/](0[3-7]|2019-
 _REFERENCE_STANDS_ALONE: Final = 7
 """Until this draft, ``$ref`` makes the keywords beside it void."""
 NEWEST_DRAFT: Final = 2020
+MAX_SMALL: Final = 8
+"""Keywords, values or names of a subschema that is looked up among others."""
 
 
 class Document:
@@ -28,6 +31,9 @@ class Document:
         self._resources: dict[str, Path] = {"": ()}
         self._bases: dict[Path, str] = {(): ""}
         self._anchors: dict[tuple[Path, str], Path] = {}
+        self._terms: dict[Path, Term] = {}
+        self._same: dict[tuple[Path, str], Location] = {}
+        """The first of equal small subschemas stands for all of them."""
         self._index((), root)
 
     @property
@@ -44,10 +50,20 @@ class Document:
 
     def term(self, path: Path) -> Term:
         """The term of the subschema at ``path``."""
-        schema = self.at(path)
+        found = self._terms.get(path)
+        if found is None:
+            found = self._terms[path] = self._term(path, self.at(path))
+        return found
+
+    def _term(self, path: Path, schema: dict[str, Any] | bool) -> Term:  # noqa: FBT001 (a schema)
         if schema is True or schema == {}:
             return ANY
-        return NEVER if schema is False or schema in ({"not": {}}, {"not": True}) else Location(path)
+        if schema is False or schema in ({"not": {}}, {"not": True}):
+            return NEVER
+        if not _is_small(schema):
+            return Location(path)
+        key = (self._resource_of(path), json.dumps(schema, sort_keys=True))
+        return self._same.setdefault(key, Location(path))
 
     def resolve(self, reference: str, path: Path) -> Term:
         """The term that a reference at ``path`` names. Raises :class:`SchemaRefusedError`."""
@@ -103,6 +119,17 @@ class Document:
         else:
             self._bases[path] = uri
             self._resources[uri] = path
+
+
+def _is_small(schema: Any) -> bool:  # noqa: ANN401 (JSON)
+    return len(schema) <= MAX_SMALL and not any(
+        isinstance(value, dict | list) and (len(value) > MAX_SMALL or _has_containers(value))
+        for value in schema.values()
+    )
+
+
+def _has_containers(value: Any) -> bool:  # noqa: ANN401 (JSON)
+    return any(isinstance(item, dict | list) for item in (value.values() if isinstance(value, dict) else value))
 
 
 def _has_dialect(root: dict[str, Any]) -> bool:

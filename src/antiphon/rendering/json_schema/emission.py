@@ -9,6 +9,7 @@ llguidance 1.9.1 deviates from the specification in ways that this module writes
 - Recursive definitions without a finite value send it round in circles. They are dropped here.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
@@ -28,7 +29,10 @@ KEY_SEPARATOR: Final = ": "
 MAX_OPTIONAL_PROPERTIES: Final = 1000
 """Of one object; llguidance's work grows with the square."""
 _SHORT_ESCAPES: Final = 'nrbtf\\"'
-_WITH_SHORT_ESCAPES: Final = set("\n\r\b\t\f")
+_CONTROLS: Final = re.compile("[\x00-\x07\x0b\x0e-\x1f\x7f]")
+"""Characters that JSON can only spell by their code points."""
+MAX_INLINE: Final = 16
+"""Values of an enum that is not worth a definition."""
 _WITHOUT_CONTROLS: Final = "^[^\\x{0}-\\x{7}\\x{B}\\x{E}-\\x{1F}\\x{7F}]*$"
 
 
@@ -40,6 +44,7 @@ class Emitter:
         self._shapes: dict[Term, list[Shape]] = {}
         self._finite: set[Term] = set()
         self._names: dict[Term, str] = {}
+        self._written: dict[Term, Any] = {}
         self._definitions: dict[str, Any] = {}
         self._aliases = False
         """Whether a key spelled with its code points could pass by the schema of a property."""
@@ -84,6 +89,8 @@ class Emitter:
                 error.path = origin(term) if error.path is None else error.path
                 raise
             self._shapes[term] = shapes
+            if any(_CONTROLS.search(text) for shape in shapes for text in _texts(shape)):
+                self._controls = term
             waiting += [child for shape in shapes for child in _children(shape)]
 
     def _find_finite(self) -> None:
@@ -113,29 +120,27 @@ class Emitter:
 
     def _term(self, term: Term) -> Any:  # noqa: ANN401 (JSON)
         """The schema of a term, or a reference to its definition."""
+        found = self._written.get(term)
+        if found is None:
+            found = self._written[term] = self._write(term)
+        return found
+
+    def _write(self, term: Term) -> Any:  # noqa: ANN401 (JSON)
         if term not in self._finite:
             return False
         if term == ANY:
             return {}
+        if term in self._names:
+            return {"$ref": f"#/$defs/{self._names[term]}"}
         shapes = [shape for shape in self._shapes[term] if self._is_finite(shape)]
         if tuple(shapes) == EVERYTHING:
             return {}
-        self._note_controls(term, shapes)
-        if all(isinstance(shape, Null | Boolean | Number | String) for shape in shapes):
+        if all(map(_is_short, shapes)):
             return self._any_of(shapes, term)
-        name = self._names.get(term)
-        if name is None:
-            name = self._names[term] = f"d{len(self._names)}"
-            self._definitions[name] = {}
-            self._definitions[name] = self._any_of(shapes, term)
+        name = self._names[term] = f"d{len(self._names)}"
+        self._definitions[name] = {}
+        self._definitions[name] = self._any_of(shapes, term)
         return {"$ref": f"#/$defs/{name}"}
-
-    def _note_controls(self, term: Term, shapes: Iterable[Shape]) -> None:
-        for shape in shapes:
-            texts = [name for name, _ in shape.properties] if isinstance(shape, Object) else []
-            texts += (shape.values or ()) if isinstance(shape, String) else []
-            if any(_needs_long_escape(character) for text in texts for character in text):
-                self._controls = term
 
     def _any_of(self, shapes: Union | list[Shape], term: Term) -> dict[str, Any]:
         try:
@@ -213,8 +218,20 @@ def _children(shape: Shape) -> Iterable[Term]:
     return ()
 
 
-def _needs_long_escape(character: str) -> bool:
-    return (character < " " and character not in _WITH_SHORT_ESCAPES) or character == "\x7f"
+def _texts(shape: Shape) -> Iterable[str]:
+    match shape:
+        case Object():
+            return [name for name, _ in shape.properties]
+        case String(values=values) if values is not None:
+            return values
+    return ()
+
+
+def _is_short(shape: Shape) -> bool:
+    """Whether a shape is written in place, and not as a definition."""
+    if isinstance(shape, String):
+        return len(shape.values or ()) <= MAX_INLINE
+    return isinstance(shape, Null | Boolean | Number)
 
 
 def _can_be_passed_by(shape: Shape) -> bool:

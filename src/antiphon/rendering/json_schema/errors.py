@@ -2,8 +2,8 @@
 
 from typing import Final
 
-MAX_SHAPES: Final = 20_000
-"""Alternatives that one schema may unfold to."""
+MAX_WORK: Final = 50_000
+"""What one schema may cost, in alternatives made and compared; about two seconds."""
 
 
 class SchemaRefusedError(Exception):
@@ -21,13 +21,13 @@ class CircularReferenceError(SchemaRefusedError):
 
 
 class Budget:
-    """Counts the alternatives that a schema unfolds to, so that a hostile one ends early."""
+    """Counts the work that a schema makes, so that a hostile one ends early."""
 
-    def __init__(self, shapes: int = MAX_SHAPES) -> None:
-        self._left = shapes
+    def __init__(self, work: int = MAX_WORK) -> None:
+        self._left = work
 
-    def spend(self, shapes: int) -> None:
-        """Count ``shapes`` more. Raises :class:`SchemaRefusedError` beyond the limit."""
-        self._left -= shapes
+    def spend(self, work: int) -> None:
+        """Count ``work`` more. Raises :class:`SchemaRefusedError` beyond the limit."""
+        self._left -= work
         if self._left < 0:
-            raise SchemaRefusedError("the schema has too many combinations of alternatives", ())
+            raise SchemaRefusedError("too many combinations of alternatives")

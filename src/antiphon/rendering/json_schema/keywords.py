@@ -1,7 +1,9 @@
 """The keywords of one subschema that bound values of one type, as shapes."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
+from itertools import combinations
 from typing import Any, Final
 
 from antiphon.rendering.json_schema.document import NEWEST_DRAFT, Document
@@ -138,18 +140,24 @@ def _array(document: Document, path: Path, schema: dict[str, Any]) -> Array:
 
 def _object(document: Document, path: Path, schema: dict[str, Any]) -> Object:
     patterns = _patterns(document, path, schema)
+    universal = [patterns.pop(pattern) for pattern in [*patterns] if _is_universal(pattern)]
     additional = document.term((*path, "additionalProperties")) if "additionalProperties" in schema else ANY
+    if universal:
+        additional = both(*universal)
+    _check_apart(patterns, path)
     named = {name: document.term((*path, "properties", name)) for name in schema.get("properties", {})}
     required = tuple(dict.fromkeys(name for name in schema.get("required", ())))
     properties = []
     for name in dict.fromkeys((*named, *required)):
-        terms = [named[name]] if name in named else []
-        terms += [term for pattern, term in patterns.items() if matches(pattern, name)]
-        properties.append((name, both(*terms) if terms else additional))
-    evaluated = Evaluated(frozenset(named), frozenset(patterns), "additionalProperties" in schema)
+        terms = [term for pattern, term in patterns.items() if matches(pattern, name)]
+        if name in named or terms:
+            properties.append((name, both(*([named[name]] if name in named else []), *terms, *universal)))
+        else:
+            properties.append((name, additional))
+    evaluated = Evaluated(frozenset(named), frozenset(patterns), bool(universal) or "additionalProperties" in schema)
     return Object(
         properties=tuple(properties),
-        patterns=tuple(patterns.items()),
+        patterns=tuple((pattern, both(term, *universal)) for pattern, term in patterns.items()),
         additional=additional,
         required=required,
         min_properties=int(schema.get("minProperties", 0)),
@@ -158,8 +166,13 @@ def _object(document: Document, path: Path, schema: dict[str, Any]) -> Object:
     )
 
 
+def _is_universal(pattern: str) -> bool:
+    """Whether the search finds something everywhere: the empty text at the start, without asking for the end."""
+    return "$" not in pattern and matches(pattern, "")
+
+
 def _patterns(document: Document, path: Path, schema: dict[str, Any]) -> dict[str, Term]:
-    """Patterns that exclude each other; those with the same term are joined into one."""
+    """Patterns with their terms; those with equal schemas are joined into one."""
     joined: dict[str, Term] = {}
     searches: dict[str, dict[str, Path]] = {}
     for pattern, schema_there in schema.get("patternProperties", {}).items():
@@ -167,7 +180,10 @@ def _patterns(document: Document, path: Path, schema: dict[str, Any]) -> dict[st
         found[translate(pattern)] = (*path, "patternProperties", pattern)
     for found in searches.values():
         joined["|".join(found)] = document.term(next(iter(found.values())))
-    for index, pattern in enumerate(joined):
-        if any(not is_empty((pattern, other)) for other in list(joined)[:index]):
-            raise SchemaRefusedError("'patternProperties' with overlapping patterns is not supported", path)
     return joined
+
+
+def _check_apart(patterns: Iterable[str], path: Path) -> None:
+    for pattern, other in combinations(patterns, 2):
+        if not is_empty((pattern, other)):
+            raise SchemaRefusedError("'patternProperties' with overlapping patterns is not supported", path)

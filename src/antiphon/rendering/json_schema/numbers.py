@@ -1,7 +1,7 @@
 """Bounds on numbers, in the form in which llguidance 1.9.1 follows them exactly.
 
-It reads the numbers of a schema as doubles with an error in the last digit (0.9999999999999999 becomes 1),
-admits an excluded whole bound when the other bound has the same whole part, cannot begin a range beyond 18 digits, reads
+It reads the numbers of a schema as doubles with an error in the last digit (0.9999999999999999 becomes 1), admits an
+excluded whole bound when the other bound has the same whole part, cannot begin a range beyond 18 digits, and reads
 ``multipleOf`` by multiplying a double by ten until it is whole, which may never give the right number. Here a bound
 that would not be read exactly is moved inwards to the next one that is; a constant or a step is refused.
 """

@@ -113,6 +113,14 @@ def _spell_class(ranges: Ranges, *, negated: bool = False, names: Iterable[str] 
     return f"[{'^' if negated else ''}{''.join(pieces)}]"
 
 
+def _named_class(letter: str, *, inverted: bool) -> str:
+    """The class of an escape, or its complement; narrow, or wide where it is complemented once more."""
+    kind, complement = letter.lower(), letter.isupper()
+    if complement == inverted:
+        return _spell_class(_CLASSES[kind], negated=complement)
+    return f"[{'^' if complement else ''}{_WIDE_CLASSES[kind]}]"
+
+
 class _Translator:
     """A recursive-descent reader of one pattern, writing as it reads."""
 
@@ -259,10 +267,7 @@ class _Translator:
         if character in {"p", "P"} and (name := self._take(_PROPERTY)):
             return f"\\{character}{{{name[1]}}}"
         if character.lower() in _CLASSES:
-            kind, complement = character.lower(), character.isupper()
-            if complement == inverted:
-                return _spell_class(_CLASSES[kind], negated=complement)
-            return f"[{'^' if complement else ''}{_WIDE_CLASSES[kind]}]"
+            return _named_class(character, inverted=inverted)
         if character == "c" and self._peek().isascii() and self._peek().isalpha():
             self._at += 1
             return ord(self._pattern[self._at - 1]) % 32

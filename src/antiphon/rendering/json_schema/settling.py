@@ -1,11 +1,12 @@
 """Bounds that llguidance does not follow, or follows for some schemas only, written as alternatives that it does.
 
-``contains`` becomes bounds on length or a choice of the place; ``uniqueItems`` the arrangements of few values;
+``contains`` becomes bounds on length or a choice of the place; ``uniqueItems`` the arrangements of few values (of
+more than five, those in the schema's order, as with properties);
 ``minProperties`` and ``maxProperties`` a choice of the properties. What would take too many alternatives is refused.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import combinations, permutations
 from math import comb, perm
 from typing import Any, Final
@@ -71,17 +72,20 @@ def _placed(shape: Array, term: Term, place: int) -> Array:
 
 
 def _arrange(shape: Array, expander: Expander) -> Iterator[Array]:
-    """Every array of different values, where there are few."""
+    """Every array of different values, or at least those in the order of the schema, where there are few."""
     values = _values([*shape.prefix, shape.items], expander)
     longest = len(shape.prefix) if shape.items == NEVER else shape.max_items
     if values is None:
         raise SchemaRefusedError("'uniqueItems' is not supported, unless the items have few possible values")
     longest = len(values) if longest is None else min(len(values), longest)
     lengths = range(shape.min_items, longest + 1)
+    arrange: Callable[[list[str], int], Iterable[tuple[str, ...]]] = permutations
     if sum(perm(len(values), length) for length in lengths) > MAX_ALTERNATIVES:
-        raise SchemaRefusedError(f"'uniqueItems' with more than {MAX_ALTERNATIVES} arrangements is not supported")
+        arrange = combinations
+    if sum(comb(len(values), length) for length in lengths) > MAX_ALTERNATIVES:
+        raise SchemaRefusedError(f"'uniqueItems' with more than {MAX_ALTERNATIVES} sets of values is not supported")
     for length in lengths:
-        for chosen in permutations(values, length):
+        for chosen in arrange(values, length):
             prefix = tuple(both(Constant(text), shape.item(index)) for index, text in enumerate(chosen))
             if not shape.prefix:
                 prefix = tuple(map(Constant, chosen))

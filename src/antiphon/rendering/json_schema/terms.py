@@ -54,12 +54,17 @@ def inverse(term: Term) -> Term:
 
 def both(*terms: Term) -> Term:
     """Join terms in order, each once."""
+    some = [term for term in terms if term is not ANY]
+    if len(some) == 1:
+        return some[0]
     flat: dict[Term, None] = {}
-    for term in terms:
+    for term in some:
         flat.update(dict.fromkeys(term.terms if isinstance(term, Both) else (term,)))
     if NEVER in flat or any(inverse(term) in flat for term in flat):
         return NEVER
-    return next(iter(flat)) if len(flat) == 1 else Both(tuple(flat))
+    if len(flat) > 1:
+        return Both(tuple(flat))
+    return next(iter(flat), ANY)
 
 
 def origin(term: Term) -> Path | None:

@@ -1,0 +1,70 @@
+from antiphon.assembly.token_logprobs import ContentLogprobs, TokenTexts
+from antiphon.engine.interface import TokenLogprobs
+from tests.assembly.answers import CONTROL, Pieces
+
+PIECES: list[bytes | str] = [b"ab", b"cd", CONTROL, b"\xff"]
+ENTRY = TokenLogprobs(logprob=-1.0, top_ids=[], top_logprobs=[])
+
+
+def waiting(*token_ids: int) -> ContentLogprobs:
+    vocabulary = Pieces(PIECES)
+    target = ContentLogprobs(TokenTexts(vocabulary))
+    for token_id in token_ids:
+        target.add(token_id, vocabulary.token_bytes(token_id), ENTRY)
+    return target
+
+
+def shown(target: ContentLogprobs, decided: int, *, final: bool = False) -> list[str]:
+    return [entry.token for entry in target.take(decided, final=final)]
+
+
+def test_a_token_is_shown_once_its_last_byte_is_decided() -> None:
+    target = waiting(0, 1)
+    target.content(0, 4)
+    assert [] == shown(target, 1)
+    assert ["ab"] == shown(target, 3)
+    assert ["cd"] == shown(target, 4)
+
+
+def test_a_token_is_shown_with_its_bytes_of_content() -> None:
+    target = waiting(0, 1, 0)
+    target.content(1, 2)
+    target.content(5, 6)
+    assert ["b", "b"] == shown(target, 6)
+
+
+def test_a_token_across_two_runs_of_content_is_shown_once() -> None:
+    target = waiting(0, 1)
+    target.content(0, 1)
+    target.content(3, 4)
+    assert ["a", "d"] == shown(target, 4)
+    target = waiting(0)
+    target.content(0, 1)
+    target.content(1, 2)
+    assert ["ab"] == shown(target, 2)
+
+
+def test_at_the_end_what_is_no_content_is_not_shown() -> None:
+    target = waiting(0, 1)
+    target.content(0, 1)
+    assert ["a"] == shown(target, 0, final=True)
+    assert [] == shown(target, 4, final=True)
+
+
+def test_a_token_without_bytes_is_shown_where_content_is() -> None:
+    target = waiting(2, 0, 2, 1, 2)
+    target.content(0, 2)
+    assert [CONTROL, "ab", CONTROL] == shown(target, 4, final=True)
+
+
+def test_what_waits_can_be_forgotten() -> None:
+    target = waiting(0)
+    target.content(0, 2)
+    target.clear()
+    assert [] == shown(target, 2, final=True)
+
+
+def test_the_alternatives_are_named() -> None:
+    texts = TokenTexts(Pieces(PIECES))
+    entry = texts.entry(0, b"ab", TokenLogprobs(logprob=-1.0, top_ids=[2, 3], top_logprobs=[-1.0, -2.0]))
+    assert [(CONTROL, None), ("\ufffd", [255])] == [(top.token, top.bytes) for top in entry.top_logprobs]

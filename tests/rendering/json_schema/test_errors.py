@@ -1,0 +1,19 @@
+"""The budget ends what unfolds without end."""
+
+import pytest
+
+from antiphon.rendering.json_schema.errors import Budget, SchemaRefusedError
+
+
+def test_work_within_the_budget_passes() -> None:
+    budget = Budget(2)
+    budget.spend(1)
+    budget.spend(1)
+
+
+def test_work_beyond_the_budget_is_refused_from_then_on() -> None:
+    budget = Budget(2)
+    with pytest.raises(SchemaRefusedError, match="too many combinations"):
+        budget.spend(3)
+    with pytest.raises(SchemaRefusedError):
+        budget.spend(0)

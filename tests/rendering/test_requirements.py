@@ -1,0 +1,141 @@
+import json
+from typing import Any
+
+import pytest
+
+from antiphon.chat_formats.base import HERMES
+from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
+from antiphon.errors import InvalidRequestError
+from antiphon.protocol.requests import decode_request
+from antiphon.rendering.requirements import Requirements, requirements
+
+FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": {"type": "string"}}}}}
+BARE = {"type": "function", "function": {"name": "g"}}
+CUSTOM = {"type": "custom", "custom": {"name": "c"}}
+FORMAT = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+
+
+def required(family: str = "hermes", **fields: Any) -> Requirements:  # noqa: ANN401 (JSON)
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], **fields}
+    return requirements(decode_request(json.dumps(body).encode()), TOOL_NOTATIONS[family])
+
+
+def refusal(**fields: Any) -> InvalidRequestError:  # noqa: ANN401 (JSON)
+    with pytest.raises(InvalidRequestError) as caught:
+        required(**fields)
+    return caught.value
+
+
+def test_nothing_is_required_by_default() -> None:
+    for response_format in (None, {"type": "text"}):
+        found = required(response_format=response_format)
+        assert (None, None, None) == (found.use, found.calls, found.schema)
+
+
+@pytest.mark.parametrize(
+    "response_format",
+    [{"type": "json_object"}, {"type": "json_schema", "json_schema": {"name": "x"}}],
+)
+def test_any_object(response_format: dict[str, Any]) -> None:
+    assert '"type":"object"' in (required(response_format=response_format).schema or "")
+
+
+def test_calls() -> None:
+    calls = required(tools=[FUNCTION, BARE, CUSTOM], parallel_tool_calls=False).calls
+    assert calls is not None
+    assert ("auto", False) == (calls.mode, calls.parallel)
+    assert [("f", False), ("g", True)] == [(function.name, function.schema is None) for function in calls.functions]
+    assert ["c"] == [custom.name for custom in calls.customs]
+
+
+def test_a_choice_limits_the_calls() -> None:
+    allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [BARE, CUSTOM]}}
+    calls = required(tools=[FUNCTION, BARE, CUSTOM], tool_choice=allowed).calls
+    assert calls is not None
+    assert "required" == calls.mode
+    assert [["g"], ["c"]] == [[f.name for f in calls.functions], [c.name for c in calls.customs]]
+
+
+def test_parameters_are_an_object_even_when_they_do_not_say_so() -> None:
+    calls = required(tools=[FUNCTION]).calls
+    assert calls is not None
+    assert '"type":"object"' in (calls.functions[0].schema or "")
+
+
+def test_calls_that_look_like_json_give_way_to_the_generic_notation_beside_json() -> None:
+    assert HERMES == required("llama", tools=[FUNCTION], response_format=FORMAT).notation
+    for fields in ({"response_format": FORMAT}, {"tools": [FUNCTION]}):
+        assert TOOL_NOTATIONS["llama"] == required("llama", **fields).notation
+    forced = required("llama", tools=[FUNCTION], response_format=FORMAT, tool_choice="required")
+    assert TOOL_NOTATIONS["llama"] == forced.notation
+
+
+OPEN = {"type": "object", "properties": {"a": {"type": "string"}}}
+LOOK_BEHIND = {"type": "string", "pattern": "(?<=a)b"}
+
+
+@pytest.mark.parametrize(
+    ("param", "fields"),
+    [
+        (
+            "response_format.json_schema.schema",
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": LOOK_BEHIND}}},
+        ),
+        (
+            "response_format.json_schema.schema",
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": OPEN}}},
+        ),
+        (
+            "tools[1].function.parameters",
+            {"tools": [BARE, {"type": "function", "function": {"name": "f", "strict": True, "parameters": OPEN}}]},
+        ),
+        (
+            "tools[0].function.parameters",
+            {
+                "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}],
+                "tool_choice": "none",
+            },
+        ),
+        ("functions[0].parameters", {"functions": [{"name": "f", "parameters": {"properties": {"a": LOOK_BEHIND}}}]}),
+        (
+            "tools[1].custom.format.grammar.definition",
+            {
+                "tools": [
+                    BARE,
+                    {
+                        "type": "custom",
+                        "custom": {
+                            "name": "c",
+                            "format": {"type": "grammar", "grammar": {"syntax": "lark", "definition": "x"}},
+                        },
+                    },
+                ],
+            },
+        ),
+    ],
+)
+def test_what_cannot_be_enforced_is_refused_at_its_place(param: str, fields: dict[str, Any]) -> None:
+    assert param == refusal(**fields).param
+
+
+def test_messages_say_what_is_wrong() -> None:
+    error = refusal(tools=[{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}])
+    assert error.code == "invalid_function_parameters"
+    assert "schema must be a JSON Schema of 'type: \"object\"', got 'type: \"array\"'." in error.message
+    error = refusal(
+        tools=[{"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": LOOK_BEHIND}}}}]
+    )
+    assert "function 'f'" in error.message
+    assert "'properties', 'a'" in error.message
+
+
+@pytest.mark.parametrize(
+    ("param", "fields"),
+    [
+        ("response_format", {"response_format": FORMAT}),
+        ("tools", {"response_format": FORMAT, "tools": [BARE]}),
+        ("functions", {"functions": [{"name": "f"}]}),
+    ],
+)
+def test_whose_fault_the_whole_grammar_is(param: str, fields: dict[str, Any]) -> None:
+    assert param == required(**fields).param
