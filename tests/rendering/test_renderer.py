@@ -300,6 +300,18 @@ def test_a_template_that_writes_calls_otherwise_than_is_known_is_told_in_words()
     assert "You can call these functions:" in prompt(other, context=WIDE, tools=[WEATHER])
 
 
+def test_a_template_that_fails_on_the_functions_leaves_them_to_words() -> None:
+    picky = ChatTemplate(
+        "{% for tool in tools or [] %}<tool_call>{{ tool.function.name }}"
+        "{% if tool.function.parameters.required %}{{ raise_exception('no') }}{% endif %}{% endfor %}" + CHATML,
+        "",
+        "",
+    )
+    assert prompt(picky, context=WIDE, tools=[WEATHER]).startswith("<tool_call>weather<|im_start|>user")
+    needed = {"type": "function", "function": {"name": "f", "parameters": {"required": ["a"]}}}
+    assert "You can call these functions:" in prompt(picky, context=WIDE, tools=[needed])
+
+
 def test_the_choice_does_not_change_the_prompt() -> None:
     allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [TIME]}}
     for template in (TEMPLATE, TOOLS_TEMPLATE):

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from antiphon.chat_formats.base import HERMES
+from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
 from antiphon.protocol.requests import CreateChatCompletion, decode_request
 from antiphon.rendering.tools import ToolUse, customs_text, format_text, functions_text, template_tools, tool_use
 
@@ -93,7 +94,7 @@ def test_what_templates_are_given() -> None:
     empty = {"type": "object", "properties": {}}
     assert [
         {"type": "function", "function": {"name": "weather", "description": "It rains?", "parameters": SCHEMA}},
-        {"type": "function", "function": {"name": "time", "parameters": empty}},
+        {"type": "function", "function": {"name": "time", "description": "", "parameters": empty}},
     ] == template_tools(used(tools=TOOLS))
 
 
@@ -105,6 +106,23 @@ def test_functions_in_words() -> None:
         "To call a function, write:\n"
         '<tool_call>\n{"name": NAME, "arguments": ARGUMENTS}\n</tool_call>'
     )
+
+
+@pytest.mark.parametrize(
+    ("expected", "family"),
+    [
+        ('{"name": NAME, "parameters": ARGUMENTS}', "llama"),
+        ("[TOOL_CALLS]NAME[ARGS]ARGUMENTS", "mistral-args"),
+        ("```tool_code\nNAME(KEY=VALUE)\n```", "gemma"),
+        (
+            "<tool_call>\n<function=NAME>\n<parameter=KEY>\nVALUE\n</parameter>\n</function>\n</tool_call>",
+            "qwen3-coder",
+        ),
+    ],
+)
+def test_the_example_is_in_the_family_s_notation(expected: str, family: str) -> None:
+    text = functions_text(used(tools=[TIME]), TOOL_NOTATIONS[family])
+    assert expected == text.partition("write:\n")[2]
 
 
 def test_custom_tools_in_words() -> None:

@@ -64,7 +64,7 @@ async def test_a_slow_body_is_refused_in_time() -> None:
     app = scripted_app(ScriptedEngine(), body_timeout=0.02)
     exchange_headers = {"Content-Type": "application/json"}
     await exchange.run(app, method="POST", path="/v1/chat/completions", headers=exchange_headers)
-    assert 400 == exchange.status
+    assert 408 == exchange.status
 
 
 async def test_a_fault_anywhere_is_answered_and_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:

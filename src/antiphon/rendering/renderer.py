@@ -115,9 +115,21 @@ class Renderer:
         return grammar
 
     def _prompt(self, request: CreateChatCompletion, required: Requirements) -> Prompt:
+        """Render the conversation; functions are told in words where the template knows none or fails on them."""
+        tools = self._template_tools(required)
+        if tools is not None:
+            try:
+                return self._rendered(request, required, tools)
+            except InvalidRequestError as error:
+                if error.code is not None:
+                    raise
+        return self._rendered(request, required, None)
+
+    def _rendered(
+        self, request: CreateChatCompletion, required: Requirements, tools: list[dict[str, Any]] | None
+    ) -> Prompt:
         capabilities = self._template.capabilities
         asked = instructions(request, capabilities, self._reasoning)
-        tools = self._template_tools(required)
         texts = [
             format_text(request.response_format),
             *self._tool_texts(required, native=tools is not None),

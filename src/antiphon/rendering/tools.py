@@ -134,16 +134,32 @@ def _legacy_use(request: CreateChatCompletion) -> ToolUse:
 
 
 def template_tools(use: ToolUse) -> list[dict[str, Any]]:
-    """Return the functions as chat templates expect them in the variable ``tools``."""
-    return [{"type": "function", "function": _description(tool.definition)} for tool in use.functions]
+    """Return the functions as chat templates expect them in the variable ``tools``: some need a description."""
+    return [
+        {"type": "function", "function": {"name": tool.definition.name, "description": "", **_about(tool.definition)}}
+        for tool in use.functions
+    ]
 
 
 def functions_text(use: ToolUse, notation: ToolNotation) -> str:
     """Return how a model whose template knows no tools is told of functions: JSON lines, and an example of a call."""
-    lines = [_json(_description(tool.definition)) for tool in use.functions]
-    call = f'{{"{notation.name_key}": NAME, "{notation.arguments_key}": ARGUMENTS}}'
-    example = notation.call_start + call + notation.call_end
-    return "\n".join(["You can call these functions:", *lines, "To call a function, write:", example])
+    lines = [_json({"name": tool.definition.name, **_about(tool.definition)}) for tool in use.functions]
+    return "\n".join(["You can call these functions:", *lines, "To call a function, write:", _example(notation)])
+
+
+def _example(notation: ToolNotation) -> str:
+    """Return a call in the notation, with capitals for what depends on the function."""
+    head = f"NAME{notation.name_end}"
+    if notation.shape == "object":
+        body = f'{{"{notation.name_key}": NAME, "{notation.arguments_key}": ARGUMENTS}}'
+    elif notation.shape == "named":
+        body = f"{head}ARGUMENTS"
+    elif notation.parameters is not None:
+        tags = notation.parameters
+        body = f"{head}{tags.start}KEY{tags.name_end}VALUE{tags.end.replace('{key}', 'KEY')}"
+    else:
+        body = f"{head}KEY{notation.key_end}VALUE"
+    return notation.section_start + notation.call_start + body + notation.call_end + notation.section_end
 
 
 def customs_text(use: ToolUse) -> str:
@@ -167,10 +183,10 @@ def format_text(response_format: object) -> str:
     return f"{head}{about}:\n{_json(form.schema)}"
 
 
-def _description(definition: FunctionDefinition) -> dict[str, Any]:
+def _about(definition: FunctionDefinition) -> dict[str, Any]:
+    """Return what a function does and takes."""
     description = {} if definition.description is None else {"description": definition.description}
-    parameters = definition.parameters or {"type": "object", "properties": {}}
-    return {"name": definition.name, **description, "parameters": parameters}
+    return {**description, "parameters": {"type": "object", "properties": {}, **(definition.parameters or {})}}
 
 
 def _custom_description(definition: CustomToolDefinition) -> dict[str, Any]:

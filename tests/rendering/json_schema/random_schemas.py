@@ -182,10 +182,16 @@ def spellings(value: Any) -> Iterator[str]:
         yield json.dumps(value, ensure_ascii=False)
 
 
+def admits_text(compiled: str, text: str) -> bool:
+    return _takes(matcher(compiled), text)
+
+
+def _takes(state: llguidance.LLMatcher, text: str) -> bool:
+    tokens = list(text.encode())
+    return state.try_consume_tokens(tokens) == len(tokens) and state.is_accepting()
+
+
 def admits(compiled: str, value: Any) -> bool:
+    """Whether the value can be written, with its properties in some order."""
     start = matcher(compiled)
-    for text in itertools.islice(spellings(value), 2000):
-        state, tokens = start.deep_copy(), list(text.encode())
-        if state.try_consume_tokens(tokens) == len(tokens) and state.is_accepting():
-            return True
-    return False
+    return any(_takes(start.deep_copy(), text) for text in itertools.islice(spellings(value), 2000))

@@ -77,7 +77,7 @@ def test_identifiers_and_old_addresses(identifier: uuid.UUID, address: ipaddress
         ("ipv4", "256.1.1.1", False),
         ("ipv4", "01.1.1.1", False),
         ("uuid", "0" * 32, False),
-        ("uri", "https://user@example.org:80/a/b?c=d#e", True),
+        ("uri", "https://mail.example.org:80/a/b?c=d#e", True),
         ("uri", "urn:isbn:123", True),
         ("uri", "http://[::1]/", True),
         ("uri", "mailto:a@b.c", True),

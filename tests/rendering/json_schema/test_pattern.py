@@ -118,4 +118,4 @@ def test_whole_texts() -> None:
     assert matches(any_text(1, 2), "é😀")
     assert not matches(any_text(1, 2), "abc")
     assert not matches(any_text(1, None), "")
-    assert matches(f"^{literal('a.b\\')}$", "a.b\\")
+    assert matches("^" + literal("a.b\\") + "$", "a.b\\")

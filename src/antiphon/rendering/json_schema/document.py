@@ -2,12 +2,13 @@
 
 import json
 import re
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import unquote, urldefrag, urljoin
 
 from antiphon.rendering.json_schema.errors import SchemaRefusedError
 from antiphon.rendering.json_schema.terms import ANY, NEVER, Location, Path, Term
-from antiphon.rendering.json_schema.vocabulary import subschemas
+from antiphon.rendering.json_schema.vocabulary import KEYWORDS, subschemas
 
 _DIALECT: Final = re.compile(r"^https?://json-schema\.org/draft[-/](0[3-7]|2019-09|2020-12)/schema#?$")
 _REFERENCE_STANDS_ALONE: Final = 7
@@ -60,6 +61,10 @@ class Document:
             return ANY
         if schema is False or schema in ({"not": {}}, {"not": True}):
             return NEVER
+        if "$ref" in schema and (self.reference_stands_alone or _only_refers(schema)):
+            self._terms[path] = Location(path)  # met again where references go round in circles
+            with suppress(SchemaRefusedError):
+                return self.resolve(schema["$ref"], path)
         if not _is_small(schema):
             return Location(path)
         key = (self._resource_of(path), json.dumps(schema, sort_keys=True))
@@ -119,6 +124,10 @@ class Document:
         else:
             self._bases[path] = uri
             self._resources[uri] = path
+
+
+def _only_refers(schema: dict[str, Any]) -> bool:
+    return not (schema.keys() & KEYWORDS.keys()) - {"$ref", "$defs", "definitions", "$schema"} and "const" not in schema
 
 
 def _is_small(schema: Any) -> bool:  # noqa: ANN401 (JSON)

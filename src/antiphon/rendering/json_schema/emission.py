@@ -133,7 +133,7 @@ class Emitter:
         if term in self._names:
             return {"$ref": f"#/$defs/{self._names[term]}"}
         shapes = [shape for shape in self._shapes[term] if self._is_finite(shape)]
-        if tuple(shapes) == EVERYTHING:
+        if set(shapes) == {*EVERYTHING}:
             return {}
         if all(map(_is_short, shapes)):
             return self._any_of(shapes, term)

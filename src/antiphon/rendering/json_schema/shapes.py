@@ -113,7 +113,7 @@ class Object(Struct, frozen=True):
 Shape = Null | Boolean | Number | String | Array | Object
 Union = tuple[Shape, ...]
 
-EVERYTHING: Final[Union] = (Null(), Boolean(), Number(), String(), Array(), Object())
+EVERYTHING: Final[Union] = (Null(), Number(), String(), Array(), Object(), Boolean())
 
 
 def union(shapes: Iterable[Shape]) -> Union:

@@ -1,0 +1,116 @@
+"""What llguidance is given means to it what it should; each of these once did not."""
+
+from typing import Any
+
+import pytest
+
+from antiphon.errors import InvalidRequestError
+from antiphon.rendering.json_schema.compiler import compile_schema
+from antiphon.rendering.json_schema.document import Document
+from antiphon.rendering.json_schema.emission import Emitter
+from antiphon.rendering.json_schema.errors import SchemaRefusedError
+from antiphon.rendering.json_schema.expansion import Expander
+from tests.rendering.json_schema.random_schemas import admits, admits_text
+
+Schema = dict[str, Any]
+
+
+def emitted(schema: Schema) -> Schema:
+    document = Document(schema)
+    written = Emitter(Expander(document)).emit(document.term(()))
+    assert {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}.items() <= written.pop(
+        "x-guidance"
+    ).items()
+    return written
+
+
+def compiled(schema: Schema) -> str:
+    return compile_schema(schema, strict=False, param="p")
+
+
+def test_scalars_are_written_in_place_and_the_rest_as_definitions() -> None:
+    assert {} == emitted({})
+    assert {"type": "string", "minLength": 1} == emitted({"type": "string", "minLength": 1})
+    assert {"$ref": "#/$defs/d0", "$defs": {"d0": {"type": "array", "items": {"type": "null"}}}} == emitted(
+        {"type": "array", "items": {"type": "null"}}
+    )
+
+
+def test_recursion_becomes_a_reference() -> None:
+    schema = {"type": "array", "items": {"$ref": "#"}}
+    assert {"$ref": "#/$defs/d0", "$defs": {"d0": {"type": "array", "items": {"$ref": "#/$defs/d0"}}}} == emitted(
+        schema
+    )
+
+
+def test_escaped_keys_do_not_pass_by_a_property() -> None:
+    text = compiled({"type": "object", "properties": {"a": {"type": "integer"}}})
+    assert admits_text(text, '{"a": 1}')
+    assert admits_text(text, '{"b": "x", "\\u001b": 1}')
+    assert not admits_text(text, '{"\\u0061": "x"}')
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"additionalProperties": {"type": "string"}},
+        {"patternProperties": {"^b": {"type": "null"}}},
+        {"patternProperties": {"^b": {"type": "null"}}, "additionalProperties": {"type": "string"}},
+    ],
+)
+def test_escaped_keys_do_not_pass_by_patterns(others: Schema) -> None:
+    text = compiled({"type": "object", "properties": {"a": {"type": "integer"}}, **others})
+    assert admits_text(text, '{"a": 1, "c": "x"}')
+    assert not admits_text(text, '{"\\u0061": "x"}')
+    assert not admits_text(text, '{"\\u0062": "x"}')
+    assert not admits_text(text, '{"b": "x"}') or "patternProperties" not in others
+
+
+def test_names_with_controls_are_not_passed_by_either() -> None:
+    text = compiled({"type": "object", "properties": {"a\n": {"type": "integer"}}})
+    assert admits_text(text, '{"a\\n": 1}')
+    assert not admits_text(text, '{"a\\u000a": "x"}')
+    with pytest.raises(InvalidRequestError, match="control characters"):
+        compiled({"type": "object", "properties": {"\x1b": {"type": "integer"}}})
+    assert admits_text(compiled({"const": "\x1b\x7f"}), '"\\u001b\\u007f"')
+
+
+def test_a_pattern_of_controls_alone_is_no_dead_end() -> None:
+    with pytest.raises(InvalidRequestError):
+        compiled(
+            {
+                "type": "object",
+                "properties": {"a": {"type": "string", "pattern": "^[\\x00-\\x07]+$"}},
+                "additionalProperties": {"type": "null"},
+                "required": ["a"],
+            }
+        )
+
+
+def test_only_finite_values_are_begun() -> None:
+    chain = {"type": "object", "required": ["next"], "properties": {"next": {"$ref": "#/$defs/chain"}}}
+    with pytest.raises(SchemaRefusedError, match="admits no value"):
+        emitted({"$ref": "#/$defs/chain", "$defs": {"chain": chain}})
+    text = compiled({"properties": {"a": {"$ref": "#/$defs/chain"}}, "type": "object", "$defs": {"chain": chain}})
+    assert not admits_text(text, '{"a": ')
+    assert admits(text, {"b": 1})
+    ended = {**chain, "properties": {"next": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/chain"}]}}}
+    assert admits(compiled({"$ref": "#/$defs/chain", "$defs": {"chain": ended}}), {"next": {"next": None}})
+
+
+def test_numbers_of_properties_of_a_map() -> None:
+    text = compiled(
+        {"type": "object", "minProperties": 1, "maxProperties": 2, "additionalProperties": {"type": "null"}}
+    )
+    assert [False, True, True, False] == [admits(text, dict.fromkeys("abcd"[:count])) for count in range(4)]
+
+
+def test_large_enums_are_written_once() -> None:
+    large = {"enum": [f"value {index}" for index in range(50)]}
+    written = emitted({"type": "object", "properties": {name: large for name in "abc"}})
+    assert {"enum": large["enum"]} in written["$defs"].values()
+
+
+def test_too_many_optional_properties_are_refused() -> None:
+    with pytest.raises(SchemaRefusedError, match="optional properties"):
+        emitted({"type": "object", "properties": {f"p{index}": {} for index in range(1001)}})
