@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import re
 from collections.abc import Iterator
 from decimal import Decimal, localcontext
 from functools import cache
@@ -10,7 +11,7 @@ from typing import Any
 
 import llguidance
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema import Draft202012Validator
 from jsonschema.validators import validator_for
 
 NAMES = ("a", "b", "ab", "é", "")
@@ -124,7 +125,7 @@ def is_valid(schema: Any, text: str) -> bool:
     with localcontext(prec=4000):
         exact = json.loads(json.dumps(schema), parse_float=Decimal)
         dialect = validator_for(exact, default=Draft202012Validator)
-        validator = dialect(exact, format_checker=FormatChecker())
+        validator = dialect(exact, format_checker=dialect.FORMAT_CHECKER)
         return bool(validator.is_valid(json.loads(text, parse_float=_number)))
 
 
@@ -164,6 +165,12 @@ def walk(compiled: str, choice: random.Random, limit: int = 300) -> str | None:
         assert state.consume_token(token)
         text.append(token)
     return text.decode()
+
+
+def can_be_spelled(compiled: str, value: Any) -> bool:
+    """False for control characters where the schema does without escapes by code point (see the emission module)."""
+    controls = re.search("\\\\u00|\x7f", json.dumps(value, ensure_ascii=False))
+    return controls is None or "json_allowed_escapes" not in compiled
 
 
 def spellings(value: Any) -> Iterator[str]:

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from antiphon.errors import InvalidRequestError
 from antiphon.rendering.json_schema import compile_schema, validate_grammar
-from tests.rendering.json_schema.random_schemas import admits, byte_tokenizer, instances, is_valid, schemas, walk
+from tests.rendering.json_schema.random_schemas import (
+    admits,
+    byte_tokenizer,
+    can_be_spelled,
+    instances,
+    is_valid,
+    schemas,
+    walk,
+)
 from tests.rendering.json_schema.real_schemas import ACCEPTED, REFUSED
 
 thorough = settings(deadline=None, max_examples=120, suppress_health_check=list(HealthCheck))
@@ -25,10 +33,10 @@ def compiled(schema: Any) -> str | None:  # noqa: ANN401
 
 
 def agrees(schema: Any, text: str) -> bool | None:  # noqa: ANN401
-    """Whether the text is valid; None where jsonschema goes round in circles."""
+    """Whether the text is valid; None where jsonschema goes round in circles or stumbles."""
     try:
         return is_valid(schema, text)
-    except RecursionError:
+    except (RecursionError, TypeError):
         return None
 
 
@@ -51,7 +59,7 @@ def test_exactly_the_valid_instances_are_admitted(schema: dict[str, Any], values
         return
     for value in values:
         valid = agrees(schema, json.dumps(value))
-        assert valid is None or valid == admits(text, value), value
+        assert valid is None or valid == admits(text, value) or not can_be_spelled(text, value), value
 
 
 @pytest.mark.parametrize("name", ACCEPTED)
@@ -146,7 +154,7 @@ def test_grammars_that_can_be_followed(grammar: str) -> None:
     "grammar", ["start: b", "start: /(/", "", "start: /(?=a)/", "start: %json {", "x" * 17_000_000]
 )
 def test_grammars_that_cannot_be_followed(grammar: str) -> None:
-    with pytest.raises(InvalidRequestError, match="Invalid value for 'tools.0..custom'") as caught:
+    with pytest.raises(InvalidRequestError, match=r"Invalid value for 'tools\[0\]\.custom'") as caught:
         validate_grammar(grammar, param="tools[0].custom")
     assert ("tools[0].custom", "invalid_value") == (caught.value.param, caught.value.code)
     assert len(caught.value.message) < 300

@@ -21,7 +21,6 @@ TREE: Schema = {"type": "object", "properties": {"next": {"$ref": "#"}}, "additi
 CASES: list[tuple[Schema, list[Any], list[Any]]] = [
     ({"enum": [1, "a", {"b": [None]}, 1.0]}, [1, "a", {"b": [None]}], [2, "b", {}, {"b": []}]),
     ({"type": "string", "enum": ["a", 1]}, ["a"], [1, "b"]),
-    ({"const": {"a": 1}, "required": ["b"]}, [], [{"a": 1}]),
     ({"allOf": [{"minimum": 1}, {"maximum": 2}]}, [1, 2, "a"], [0, 3]),
     ({"allOf": [{"pattern": "^a"}, {"pattern": "b$"}, {"maxLength": 3}]}, ["ab", "acb"], ["a", "accb"]),
     ({"anyOf": [{"type": "string"}, {"minimum": 5}]}, ["a", 5, None], [4]),
@@ -89,11 +88,7 @@ CASES: list[tuple[Schema, list[Any], list[Any]]] = [
 
 @pytest.mark.parametrize(("schema", "valid", "invalid"), CASES, ids=[str(case[0])[:60] for case in CASES])
 def test_keywords(schema: Schema, valid: list[Any], invalid: list[Any]) -> None:
-    try:
-        compiled = compile_schema(schema, strict=False, param="p")
-    except InvalidRequestError as error:
-        assert not valid, error.message
-        return
+    compiled = compile_schema(schema, strict=False, param="p")
     assert [] == [value for value in valid if not admits(compiled, value)]
     assert [] == [value for value in invalid if admits(compiled, value)]
 

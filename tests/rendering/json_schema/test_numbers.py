@@ -16,7 +16,7 @@ from antiphon.rendering.json_schema.numbers import number_schema
 from antiphon.rendering.json_schema.shapes import Number
 from tests.rendering.json_schema.random_schemas import admits_text, is_valid
 
-EDGES = (
+EDGES: tuple[str, ...] = (
     "0",
     "1",
     "-1",
@@ -39,7 +39,7 @@ NEAR = ("0", "1", "-1", "0.1", "-0.1", "0.001", "-0.001", "0.0000000000000000000
 limits = st.dictionaries(
     st.sampled_from(("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")), st.sampled_from(EDGES), max_size=3
 )
-steps = st.one_of(st.just({}), st.sampled_from(STEPS).map(lambda step: {"multipleOf": step}))
+steps = st.dictionaries(st.just("multipleOf"), st.sampled_from(STEPS), max_size=1)
 values = st.tuples(st.sampled_from(EDGES), st.sampled_from(NEAR)).map(lambda pair: Decimal(pair[0]) + Decimal(pair[1]))
 
 
