@@ -38,10 +38,10 @@ from antiphon.engine.interface import (
     ToWorker,
 )
 
-THREAD_ENVIRONMENT: Final[dict[str, str]] = {"GOMP_SPINCOUNT": "300000"}
+THREAD_ENVIRONMENT: Final[dict[str, str]] = {"GOMP_SPINCOUNT": "2000"}
 """How the threads of a decode step wait for each other, unless the environment says so already. Read when llama.cpp's
-thread library is loaded, so it is set before. The value is that library's own default on machines that are not
-oversubscribed."""
+thread library is loaded, so it is set before. A thread that spins takes a core from whoever is late: see
+docs/performance.md for what was measured."""
 
 EXIT_SHUTDOWN: Final = 0
 EXIT_STEP_FAILED: Final = 70

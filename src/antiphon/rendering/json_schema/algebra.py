@@ -91,7 +91,8 @@ def _least(left: int | None, right: int | None) -> int | None:
 def _meet_strings(left: String, right: String) -> String:
     values = left.values if right.values is None else right.values
     if left.values is not None and right.values is not None:
-        values = tuple(text for text in left.values if text in set(right.values))
+        shared = set(right.values)
+        values = tuple(text for text in left.values if text in shared)
     return String(
         values=values,
         excluded=left.excluded | right.excluded,

@@ -15,12 +15,15 @@ from antiphon.rendering.json_schema.expansion import Expander
 from antiphon.rendering.json_schema.strict import check_strict
 from antiphon.rendering.json_schema.terms import Constant, Path
 
-MAX_SCHEMA_SIZE: Final = 4 * 1024 * 1024
+MAX_SCHEMA_SIZE: Final = 2 * 1024 * 1024
 """Characters of a schema's text, and of the text that it is turned into."""
 MAX_GRAMMAR_SIZE: Final = 16 * 1024 * 1024
 """Characters of a grammar, which may hold the schemas of 128 tools."""
-CACHED_SCHEMAS: Final = 256
-CACHED_GRAMMARS: Final = 64
+MAX_GRAMMAR_LINES: Final = 1500
+"""Lines of a grammar: llguidance descends from rule to rule; at about 4000 its stack ends, and with it the process."""
+MAX_KEPT_SIZE: Final = 256 * 1024
+"""Characters of a text whose result is kept."""
+KEPT_RESULTS: Final = 64
 MAX_ECHO: Final = 200
 """Characters of a path or of llguidance's own words that a message repeats."""
 
@@ -56,7 +59,8 @@ def compile_schema(
         raise _invalid(subject, "a number is out of range", (), param, code) from None
     except RecursionError:
         raise _invalid(subject, "the schema nests too deeply", (), param, code) from None
-    compiled, reason, path = _compile(text, strict=strict)
+    compile_text = _kept_compile if len(text) <= MAX_KEPT_SIZE else _compile
+    compiled, reason, path = compile_text(text, strict=strict)
     if reason:
         raise _invalid(subject, reason, path, param, code)
     return compiled
@@ -67,12 +71,11 @@ def validate_grammar(grammar: str, *, param: str) -> None:
 
     Raises :class:`InvalidRequestError`. It drops the GIL and may take seconds: call it in a thread. Results are kept.
     """
-    problem = _problem(grammar)
+    problem = (_kept_problem if len(grammar) <= MAX_KEPT_SIZE else _problem)(grammar)
     if problem:
         raise InvalidRequestError(f"Invalid value for '{param}': {problem}", param=param, code="invalid_value")
 
 
-@lru_cache(CACHED_SCHEMAS)
 def _compile(text: str, *, strict: bool) -> tuple[str, str, Path]:
     """The compiled text, or else the reason for refusing and its path."""
     if len(text) > MAX_SCHEMA_SIZE:
@@ -93,13 +96,20 @@ def _compile(text: str, *, strict: bool) -> tuple[str, str, Path]:
     return compiled, f"it cannot be enforced: {problem}" if problem else "", ()
 
 
-@lru_cache(CACHED_GRAMMARS)
+_kept_compile = lru_cache(KEPT_RESULTS)(_compile)
+
+
 def _problem(grammar: str) -> str:
     """What llguidance has against a grammar; the empty text when nothing."""
     if len(grammar) > MAX_GRAMMAR_SIZE:
         return f"the grammar exceeds the limit of {MAX_GRAMMAR_SIZE} characters."
+    if grammar.count("\n") >= MAX_GRAMMAR_LINES:
+        return f"the grammar exceeds the limit of {MAX_GRAMMAR_LINES} lines."
     failed, messages = llguidance.LLMatcher.validate_grammar_with_warnings(grammar, None, limits=limits())
     return _shorten(messages[0]) if failed else ""
+
+
+_kept_problem = lru_cache(KEPT_RESULTS)(_problem)
 
 
 def _shorten(text: str) -> str:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import unquote, urldefrag, urljoin
 
-from antiphon.rendering.json_schema.errors import SchemaRefusedError
+from antiphon.rendering.json_schema.errors import Budget, SchemaRefusedError
 from antiphon.rendering.json_schema.terms import ANY, NEVER, Location, Path, Term
 from antiphon.rendering.json_schema.vocabulary import KEYWORDS, subschemas
 
@@ -26,6 +26,8 @@ class Document:
         dialect = _DIALECT.match(root.get("$schema", "")) if isinstance(root, dict) and _has_dialect(root) else None
         self.draft: Final = int(dialect[1][:4]) if dialect else NEWEST_DRAFT
         """4, 6, 7, 2019 or 2020; 2020 where the schema names none."""
+        self.budget: Final = Budget()
+        """For all the work that this schema makes."""
         self.evaluates = False
         """Whether some subschema says ``unevaluatedProperties``."""
         self._known: set[Path] = set()

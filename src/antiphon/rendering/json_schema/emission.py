@@ -28,6 +28,8 @@ KEY_SEPARATOR: Final = ": "
 
 MAX_OPTIONAL_PROPERTIES: Final = 1000
 """Of one object; llguidance's work grows with the square."""
+MAX_WORK: Final = 8_000_000
+"""The squares of all objects together: about two seconds."""
 _SHORT_ESCAPES: Final = 'nrbtf\\"'
 _CONTROLS: Final = re.compile("[\x00-\x07\x0b\x0e-\x1f\x7f]")
 """Characters that JSON can only spell by their code points."""
@@ -43,6 +45,7 @@ class Emitter:
         self._expander = expander
         self._shapes: dict[Term, list[Shape]] = {}
         self._finite: set[Term] = set()
+        self._work = 0
         self._names: dict[Term, str] = {}
         self._written: dict[Term, Any] = {}
         self._definitions: dict[str, Any] = {}
@@ -187,7 +190,9 @@ class Emitter:
         return schema
 
     def _object(self, shape: Object) -> dict[str, Any]:
-        if len(shape.optional) > MAX_OPTIONAL_PROPERTIES:
+        optional = len(shape.optional)
+        self._work += optional**2
+        if optional > MAX_OPTIONAL_PROPERTIES or self._work > MAX_WORK:
             raise SchemaRefusedError(f"more than {MAX_OPTIONAL_PROPERTIES} optional properties are not supported")
         schema: dict[str, Any] = {"type": "object"}
         if shape.properties:

@@ -2,8 +2,10 @@
 
 from typing import Final
 
-MAX_WORK: Final = 50_000
-"""What one schema may cost, in alternatives made and compared; about two seconds."""
+MAX_WORK: Final = 30_000
+"""What one schema may cost, in alternatives made and compared; a few seconds."""
+COMPILED_PATTERN: Final = 15
+"""What it costs to compile a pattern, in the same units."""
 
 
 class SchemaRefusedError(Exception):

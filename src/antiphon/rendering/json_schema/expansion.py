@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from antiphon.rendering.json_schema.algebra import intersect, subtract
 from antiphon.rendering.json_schema.document import Document
-from antiphon.rendering.json_schema.errors import Budget, CircularReferenceError, SchemaRefusedError
+from antiphon.rendering.json_schema.errors import CircularReferenceError, SchemaRefusedError
 from antiphon.rendering.json_schema.keywords import bounds, constant
 from antiphon.rendering.json_schema.matching import matches
 from antiphon.rendering.json_schema.normal import normal
@@ -46,7 +46,7 @@ class Expander:
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._budget = Budget()
+        self._budget = document.budget
         self._shapes: dict[Term, Union] = {}
         self._active: set[Term] = set()
 
@@ -104,7 +104,7 @@ class Expander:
                 return result
 
     def _with(self, left: Union, right: Union) -> Union:
-        self._budget.spend(sum(map(_size, left)) * len(right) + sum(map(_size, right)) * len(left) >> 4)
+        self._budget.spend(sum(map(_size, left)) * len(right) + sum(map(_size, right)) * len(left) >> 3)
         return intersect(left, right)
 
     def _without(self, left: Union, term: Term) -> Union:

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import Any, Final
 
 from antiphon.rendering.json_schema.document import NEWEST_DRAFT, Document
-from antiphon.rendering.json_schema.errors import SchemaRefusedError
+from antiphon.rendering.json_schema.errors import COMPILED_PATTERN, SchemaRefusedError
 from antiphon.rendering.json_schema.formats import FORMATS
 from antiphon.rendering.json_schema.matching import is_empty, matches
 from antiphon.rendering.json_schema.normal import normal
@@ -72,6 +72,7 @@ def bounds(document: Document, path: Path) -> Union:
             case "integer" if "number" not in types:
                 shapes.append(normal(_number(schema, integer=True)))
             case "string":
+                document.budget.spend(COMPILED_PATTERN * ("pattern" in schema))
                 shapes.append(normal(_string(schema)))
             case "array":
                 shapes.append(normal(_array(document, path, schema)))
@@ -140,6 +141,8 @@ def _array(document: Document, path: Path, schema: dict[str, Any]) -> Array:
 
 def _object(document: Document, path: Path, schema: dict[str, Any]) -> Object:
     patterns = _patterns(document, path, schema)
+    names = len(schema.get("properties", ())) + len(schema.get("required", ()))
+    document.budget.spend(COMPILED_PATTERN * len(patterns) ** 2 + names * len(patterns) // 8)
     universal = [patterns.pop(pattern) for pattern in [*patterns] if _is_universal(pattern)]
     additional = document.term((*path, "additionalProperties")) if "additionalProperties" in schema else ANY
     if universal:

@@ -46,6 +46,8 @@ def _count_contained(shape: Array, expander: Expander) -> list[Array]:
             for array in settled
             for kept in _one_contained(array, contains.term, contains.low, contains.high, expander)
         ]
+        if len(settled) > MAX_ALTERNATIVES:
+            raise SchemaRefusedError(f"'contains' with more than {MAX_ALTERNATIVES} arrangements is not supported")
     return settled
 
 
