@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.validators import validator_for
 
 NAMES = ("a", "b", "ab", "é", "")
-TEXTS = ("", "a", "b", "ab", "aab", "é", "😀", "a\n", "\x01", '"\\', "2024-02-29", "1.2.3.4")
+TEXTS = ("", "a", "b", "ab", "aab", "é", "😀", "\na", "\x01", '"\\', "2024-02-29", "1.2.3.4")
 NUMBERS = (0, 1, -1, 2, 3, 0.5, -0.5, 0.1, 1.5, 10, 100, 1.0, 2.25, -10, 99.99)
 PATTERNS = (
     "a",
