@@ -66,6 +66,16 @@ def test_escaped_keys_do_not_pass_by_patterns(others: Schema) -> None:
     assert not admits_text(text, '{"b": "x"}') or "patternProperties" not in others
 
 
+def test_names_do_not_keep_to_a_pattern_that_is_not_theirs() -> None:
+    named = {"properties": {"a": {"type": "integer"}}, "additionalProperties": False}
+    text = compiled({"type": "object", "patternProperties": {"^[a-z]$": {}}, "allOf": [named]})
+    assert admits(text, {"a": 1})
+    assert not admits(text, {"b": 1})
+    others = {**named, "additionalProperties": {"type": "string"}}
+    with pytest.raises(InvalidRequestError, match="patternProperties"):
+        compiled({"type": "object", "patternProperties": {"^[a-z]$": {}}, "allOf": [others]})
+
+
 def test_names_with_controls_are_not_passed_by_either() -> None:
     text = compiled({"type": "object", "properties": {"a\n": {"type": "integer"}}})
     assert admits_text(text, '{"a\\n": 1}')

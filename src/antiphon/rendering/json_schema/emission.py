@@ -15,12 +15,12 @@ from typing import Any, Final
 
 from antiphon.rendering.json_schema.errors import SchemaRefusedError
 from antiphon.rendering.json_schema.expansion import Expander
-from antiphon.rendering.json_schema.matching import string_schema
+from antiphon.rendering.json_schema.matching import matches, string_schema
 from antiphon.rendering.json_schema.numbers import number_schema
 from antiphon.rendering.json_schema.pattern import any_but
 from antiphon.rendering.json_schema.settling import settle
 from antiphon.rendering.json_schema.shapes import EVERYTHING, Array, Boolean, Null, Number, Object, Shape, String, Union
-from antiphon.rendering.json_schema.terms import ANY, NEVER, Term, origin
+from antiphon.rendering.json_schema.terms import ANY, NEVER, Term, both, origin
 
 ITEM_SEPARATOR: Final = ", "
 KEY_SEPARATOR: Final = ": "
@@ -199,8 +199,11 @@ class Emitter:
             schema["properties"] = {name: self._term(term) for name, term in shape.properties}
         if shape.required:
             schema["required"] = list(shape.required)
-        patterns = {pattern: self._term(term) for pattern, term in shape.patterns}
         additional = self._term(shape.additional)
+        patterns = {pattern: self._term(term) for pattern, term in shape.patterns}
+        if additional is False:
+            patterns = {pattern: written for pattern, written in patterns.items() if written is not False}
+        self._check_named(shape, patterns)
         if additional == {} and shape.properties and not patterns:
             patterns, additional = {"": {}}, False
         if patterns:
@@ -212,6 +215,15 @@ class Emitter:
         if shape.max_properties is not None:
             schema["maxProperties"] = shape.max_properties
         return schema
+
+    def _check_named(self, shape: Object, patterns: Iterable[str]) -> None:
+        """Refuse a pattern whose schema llguidance would join to that of a name it matches, and change it."""
+        for pattern, others in shape.patterns:
+            if pattern in patterns and any(
+                term in self._finite and both(term, others) != term and matches(pattern, name)
+                for name, term in shape.properties
+            ):
+                raise SchemaRefusedError("'patternProperties' beside such 'additionalProperties' is not supported")
 
 
 def _children(shape: Shape) -> Iterable[Term]:
