@@ -14,6 +14,28 @@ from typing import IO
 import pytest
 from msgspec import Struct
 
+from tests.databases import (
+    database,
+    dialect,
+    empty_site,
+    postgresql,
+    postgresql_site,
+    site,
+    sqlite_template,
+    upgraded_postgresql,
+)
+
+__all__ = [
+    "database",
+    "dialect",
+    "empty_site",
+    "postgresql",
+    "postgresql_site",
+    "site",
+    "sqlite_template",
+    "upgraded_postgresql",
+]
+
 ROOT = Path(__file__).parent.parent
 START = 120.0
 """Seconds that a server may take to load the bundled model on a busy machine."""
@@ -41,8 +63,9 @@ class Installed(Struct, frozen=True):
     folder: Path
 
     def environ(self, **variables: str) -> dict[str, str]:
-        """Give the variables of a process that finds the wheel before the working tree."""
-        return {**os.environ, "PYTHONPATH": str(self.folder), "COLUMNS": "100", **variables}
+        """Give the variables of a process that finds the wheel before the working tree, and keeps its data apart."""
+        own = {"PYTHONPATH": str(self.folder), "COLUMNS": "100", "ANTIPHON_DATA_DIR": str(self.folder.with_name("data"))}
+        return {**os.environ, **own, **variables}
 
     def command(self, *arguments: str) -> list[str]:
         """Give the command line of the installed ``antiphon``."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 PREFIX = "ANTIPHON_"
-LIST_OPTIONS = frozenset({"model", "cors-origin"})
+LIST_OPTIONS = frozenset({"model", "cors-origin", "metadata"})
 """Options that may be given several times; their variables hold values parted by blanks, quoted as in a shell."""
 
 
@@ -26,6 +26,10 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
     """Origins whose pages may call the server; empty: CORS is off; ``*`` admits all."""
     max_body_size: int = 32 * 1024 * 1024
     """Bytes that a request body may have."""
+    allow_unauthenticated: bool = False
+    """Whether a server without keys may listen on an address that other machines reach."""
+    organization: str = "org-antiphon"
+    """What a request's OpenAI-Organization must say where keys are asked for."""
 
 
 def variable(option: str) -> str:
@@ -49,7 +53,16 @@ def cache_dir(environ: Mapping[str, str] | None = None) -> Path:
     environ = os.environ if environ is None else environ
     if chosen := environ.get(variable("cache-dir")):
         return Path(chosen).expanduser()
-    base = environ.get("XDG_CACHE_HOME", "")
+    return _xdg_folder(environ, "XDG_CACHE_HOME", ".cache")
+
+
+def data_dir(environ: Mapping[str, str] | None = None) -> Path:
+    """Give the folder of the database: ``antiphon`` in the XDG data folder. An option goes before it."""
+    return _xdg_folder(os.environ if environ is None else environ, "XDG_DATA_HOME", ".local/share")
+
+
+def _xdg_folder(environ: Mapping[str, str], name: str, default: str) -> Path:
+    base = environ.get(name, "")
     # The XDG base directory specification: a relative path is invalid and to be ignored.
-    root = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
+    root = Path(base) if Path(base).is_absolute() else Path.home() / default
     return root / "antiphon"

@@ -4,6 +4,7 @@ Shape and codes follow the reference's error object ``{"error": {"message", "typ
 Client mistakes are exceptions of this tree; programmer mistakes are asserts.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -21,6 +22,7 @@ class APIError(Exception):
         param: str | None = None,
         code: str | None = None,
         retry_after: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -29,6 +31,8 @@ class APIError(Exception):
             self.code = code
         self.retry_after = retry_after
         """Seconds after which a repeat may succeed; sent as the Retry-After header."""
+        self.headers: Mapping[str, str] = headers or {}
+        """More headers of the answer."""
 
 
 class InvalidRequestError(APIError):

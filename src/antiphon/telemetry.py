@@ -78,7 +78,7 @@ def _route(handler: logging.Handler, level: LogLevel) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "httpx2", "httpcore2"):
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "alembic", "httpx2", "httpcore2"):
         logger = logging.getLogger(name)
         logger.handlers = []
         logger.propagate = True

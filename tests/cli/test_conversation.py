@@ -96,6 +96,11 @@ async def test_an_address_may_end_in_v1(url: str) -> None:
         assert str(client.base_url).rstrip("/") == "http://h:1"
 
 
+async def test_a_key_is_sent_as_a_bearer() -> None:
+    async with open_client("http://h:1", "sk-1") as client:
+        assert client.headers["authorization"] == "Bearer sk-1"
+
+
 async def test_an_address_needs_its_scheme() -> None:
     with pytest.raises(CommandError, match="h:1 is no address"):
         open_client("h:1")

@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from antiphon.cli.errors import CommandError
-from antiphon.cli.serve import bind
+from antiphon.cli.serve import bind, first_error
 from antiphon.config import ServerOptions
 from tests.cli.test_hub import FakeHub, running
 from tests.conftest import END, Installed, LiveServer
@@ -36,8 +36,8 @@ def test_the_official_client_is_answered(live_server: LiveServer) -> None:
     with openai.OpenAI(base_url=f"{live_server.url}/v1", api_key="unused", max_retries=0) as client:
         stream = client.chat.completions.create(
             model=client.models.list().data[0].id,
-            messages=[{"role": "user", "content": "Count to three."}],
-            max_completion_tokens=8,
+            messages=[{"role": "user", "content": "Write a long story about the sea."}],
+            max_completion_tokens=2,
             stream=True,
         )
         with stream:
@@ -120,6 +120,51 @@ def test_a_port_in_use_is_told_at_once(installed: Installed) -> None:
     assert "--port" in done.stderr
     assert "Loading" not in done.stderr
     assert time.monotonic() > started
+
+
+def test_an_address_that_others_reach_needs_keys(installed: Installed, tmp_path: Path) -> None:
+    done = installed.run("serve", "--host", "0.0.0.0", "--port", "0", "--data-dir", str(tmp_path))  # noqa: S104
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "there are no keys" in done.stderr
+    assert "--allow-unauthenticated" in done.stderr
+    assert "Loading" not in done.stderr
+
+
+def test_a_server_without_keys_says_so_and_the_first_key_closes_it(
+    serve: Serve, installed: Installed, tmp_path: Path
+) -> None:
+    data = ("--data-dir", str(tmp_path / "data"))
+    with serve(*data, "--ctx-size", "256") as server:
+        assert "asks for no key" in server.log.read_text()
+        assert "smollm2-135m-instruct" in paste(f"curl -s {server.url}/v1/models")
+        key = installed.run("keys", "create", *data).stdout.strip()
+        deadline = time.monotonic() + END
+        while "invalid_api_key" not in paste(f"curl -s {server.url}/v1/models"):
+            assert time.monotonic() < deadline, "the server stays open"
+        assert "smollm2-135m-instruct" in installed.run("models", "--url", server.url, ANTIPHON_API_KEY=key).stdout
+    with serve(*data, "--ctx-size", "256") as server:
+        assert "Authorization: Bearer $ANTIPHON_API_KEY" in server.curl
+
+
+def test_a_model_that_cannot_be_loaded_is_told_without_a_traceback(installed: Installed, tmp_path: Path) -> None:
+    path = tmp_path / "damaged.gguf"
+    path.write_bytes(b"GGUF and nothing that follows")
+    done = installed.run("serve", "--port", "0", "--model", str(path))
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "Error: The model damaged cannot be served" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_no_command_raised_stays_what_it_is() -> None:
+    group = ExceptionGroup("tasks", [ExceptionGroup("inner", [ValueError("a fault")])])
+    assert first_error(group) is group
+
+
+def test_a_database_that_cannot_be_used_is_told_before_the_model_is_loaded(installed: Installed) -> None:
+    done = installed.run("serve", "--port", "0", "--database", "mysql://localhost/x")
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "must begin with postgresql://" in done.stderr
+    assert "Loading" not in done.stderr
 
 
 def test_nobody_is_let_in_before_the_model_is_loaded() -> None:

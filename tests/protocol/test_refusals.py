@@ -12,7 +12,6 @@ MARKED = {"type": "text", "text": "x", "prompt_cache_breakpoint": {"mode": "expl
 SPOKEN = {"role": "assistant", "audio": {"id": "audio_1"}}
 
 REFUSED: list[tuple[str, dict[str, Any]]] = [
-    ("store", {"store": True}),
     ("prediction", {"prediction": {"type": "content", "content": "x"}}),
     ("modalities", {"modalities": ["text", "audio"]}),
     ("audio", {"audio": {"voice": "alloy", "format": "wav"}}),
@@ -43,9 +42,9 @@ def _split(param: str) -> list[str]:
 
 
 def test_the_message_says_what_is_missing() -> None:
-    assert error(store=True) == (
-        "Unsupported parameter: 'store'. This server does not support stored completions yet.",
-        "store",
+    assert error(audio={"voice": "alloy", "format": "wav"}) == (
+        "Unsupported parameter: 'audio'. This server does not support audio answers yet.",
+        "audio",
         "unsupported_parameter",
     )
 
@@ -53,7 +52,6 @@ def test_the_message_says_what_is_missing() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"store": False},
         {"modalities": ["text"]},
         {field.path: None for field in outermost_refused() if "." not in field.path},
     ],

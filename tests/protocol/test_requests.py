@@ -25,6 +25,7 @@ HONOURED: dict[str, Any] = {
     "n": 128,
     "seed": -(2**63),
     "stop": ["a", "b", "c", "d"],
+    "store": True,
     "stream": True,
     "stream_options": {"include_usage": True, "include_obfuscation": False},
     "user": "someone",
@@ -175,6 +176,10 @@ def test_a_nested_error_has_its_path(fields: dict[str, Any], param: str, code: s
         (
             {"stream": False, "stream_options": {"include_usage": True}},
             "Invalid value for 'stream_options': 'stream_options' is only allowed when 'stream' is enabled.",
+        ),
+        (
+            {"metadata": {"a": "b"}},
+            "Invalid value for 'metadata': 'metadata' is only allowed when 'store' is enabled.",
         ),
         (
             {"top_logprobs": 2},

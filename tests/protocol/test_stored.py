@@ -50,7 +50,7 @@ def stored(choice: Choice) -> StoredCompletion:
         seed=4944116822809979520,
         system_fingerprint="fp_1",
         service_tier="default",
-        choices=[stored_choice(choice)],
+        choices=[stored_choice(choice.index, choice.message, choice.finish_reason, choice.logprobs)],
     )
 
 

@@ -3,11 +3,12 @@ from collections.abc import AsyncGenerator
 
 import pytest
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from antiphon.errors import RateLimitError, ServiceUnavailableError
 from antiphon.protocol.responses import ChatCompletionChunk, ChunkChoice, Delta
 from antiphon.protocol.sse import DONE, encode_chunk, encode_error
-from antiphon.server.event_stream import EventStream, until_disconnect
+from antiphon.server.event_stream import Keep, until_disconnect, write_events, write_kept_events
 from tests.server.asgi import Exchange
 
 pytestmark = pytest.mark.anyio
@@ -51,8 +52,13 @@ class Chunks:
             self.ended = type(error).__name__
             raise
 
-    def stream(self) -> EventStream:
-        return EventStream(self.generate())
+    def stream(self, keep: Keep | None = None) -> ASGIApp:
+        """Make an application that answers with the chunks until the client goes away."""
+
+        async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+            await until_disconnect(receive, write_events(self.generate(), send, {"x-one": "1"}, keep=keep))
+
+        return app
 
 
 async def wait_until(exchange: Exchange, sent: int) -> None:
@@ -76,6 +82,7 @@ async def test_headers_tell_clients_and_proxies_that_events_come() -> None:
         "content-type": "text/event-stream; charset=utf-8",
         "cache-control": "no-cache",
         "x-accel-buffering": "no",
+        "x-one": "1",
     } == dict(exchange.headers)
 
 
@@ -183,3 +190,44 @@ async def test_work_is_cancelled_when_the_client_goes_away() -> None:
     exchange.disconnect()
     with pytest.raises(ClientDisconnect):
         await until_disconnect(exchange.receive, asyncio.sleep(10))
+
+
+async def test_who_keeps_the_answer_has_all_of_it_before_its_end_is_sent() -> None:
+    exchange, kept = Exchange(), []
+
+    async def keep(body: bytes) -> None:
+        kept.append(body)
+        assert DONE not in exchange.body
+
+    await exchange.run(Chunks(chunk("a"), chunk("b")).stream(keep))
+    assert [exchange.body] == kept
+
+
+async def test_an_answer_that_failed_is_not_kept() -> None:
+    exchange, kept = Exchange(), []
+
+    async def keep(body: bytes) -> None:
+        kept.append(body)
+
+    await exchange.run(Chunks(chunk("a"), ServiceUnavailableError("died")).stream(keep))
+    assert [] == kept
+
+
+async def test_an_answer_that_cannot_be_kept_ends_in_an_error_event() -> None:
+    exchange, error = Exchange(), ServiceUnavailableError("The database is busy.")
+
+    async def keep(_body: bytes) -> None:
+        raise error
+
+    await exchange.run(Chunks(chunk("a")).stream(keep))
+    assert encode_chunk(chunk("a")) + encode_error(error) == exchange.body
+
+
+async def test_kept_events_are_sent_as_they_were() -> None:
+    exchange = Exchange()
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await write_kept_events(b"data: 1\n\n", send, {"x-two": "2"})
+
+    await exchange.run(app)
+    assert (200, "2", b"data: 1\n\n") == (exchange.status, exchange.headers["x-two"], exchange.body)

@@ -100,7 +100,7 @@ REQUESTS: list[dict[str, Any]] = [
     {"n": 3},
     {"logprobs": True, "top_logprobs": 5},
     {"stop": ["there"], "max_completion_tokens": 50, "seed": 7, "temperature": 0.5},
-    {"user": "u", "metadata": {"a": "b"}, "service_tier": "auto", "logit_bias": {"5": -100}},
+    {"user": "u", "store": False, "metadata": {}, "service_tier": "auto", "logit_bias": {"5": -100}},
     {"extra_body": {"top_k": 5, "min_p": 0.1, "repetition_penalty": 1.1}},
 ]
 

@@ -11,7 +11,8 @@ from starlette.routing import Route
 from antiphon.backends.router import Router
 from antiphon.protocol.requests import decode_request
 from antiphon.protocol.responses import ChatCompletion
-from antiphon.server.openapi import ERRORS, build_document
+from antiphon.server.openapi import build_document
+from antiphon.server.openapi_parts import ERRORS
 from antiphon.server.routes import Handlers
 from antiphon.service import Service
 

@@ -16,7 +16,7 @@ from antiphon.errors import ServiceUnavailableError
 from antiphon.store.database import Database
 from antiphon.store.engines import DATABASE_FILE
 from antiphon.store.failures import DatabaseOpenError, DatabaseURLError
-from tests.store.conftest import Site
+from tests.databases import Site
 from tests.store.rows import PROJECT
 
 pytestmark = pytest.mark.anyio

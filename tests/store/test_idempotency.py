@@ -9,7 +9,7 @@ from antiphon.store import idempotency
 from antiphon.store.database import Database
 from antiphon.store.idempotency import LEASE, LIFETIME, Done, IdempotencyStore, InProgress, Mismatch, New
 from antiphon.store.schema import idempotency_keys
-from tests.store.conftest import Site
+from tests.databases import Site
 from tests.store.rows import OTHER, PROJECT, Clock, add_project
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ from antiphon.store import integrity
 from antiphon.store.completions import CompletionStore
 from antiphon.store.database import Database
 from antiphon.store.engines import DATABASE_FILE
-from tests.store.conftest import Site
+from tests.databases import Site
 from tests.store.rows import PROJECT, add_project, completion, messages
 
 pytestmark = pytest.mark.anyio

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from antiphon.store.completions import CompletionStore
-from tests.store.conftest import Site
+from tests.databases import Site
 from tests.store.rows import PROJECT
 
 pytestmark = pytest.mark.anyio
 
-ROUNDS = int(os.environ.get("ANTIPHON_TEST_KILLS", "10"))
+ROUNDS = int(os.environ.get("ANTIPHON_TEST_KILLS", "4"))
 ROOT = Path(__file__).parents[2]
 WRITING = 0.6
 """Seconds that a process writes at most before it is killed."""

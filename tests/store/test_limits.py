@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from antiphon.errors import RateLimitError
+from antiphon.protocol.rate_limits import Allowance
 from antiphon.store.database import Database
 from antiphon.store.keys import Principal
-from antiphon.store.limits import LEASE, Admission, Allowance, Limits, RateLimiter, RateLimitExceededError
+from antiphon.store.limits import LEASE, Admission, Limits, RateLimiter
 from antiphon.store.schema import rate_leases, rate_limits
-from tests.store.conftest import Site
+from tests.databases import Site
 from tests.store.rows import PROJECT, Clock, recorded
 
 pytestmark = pytest.mark.anyio
@@ -35,8 +36,8 @@ def limiter(
     return RateLimiter(database, holder=holder, project=project or Limits(), key=key or Limits(), clock=clock)
 
 
-async def refusal(limits: RateLimiter, principal: Principal = ME, *, tokens: int = 0) -> RateLimitExceededError:
-    with pytest.raises(RateLimitExceededError) as caught:
+async def refusal(limits: RateLimiter, principal: Principal = ME, *, tokens: int = 0) -> RateLimitError:
+    with pytest.raises(RateLimitError) as caught:
         await limits.admit("refused", principal, tokens=tokens)
     assert isinstance(caught.value, RateLimitError)
     return caught.value
@@ -65,7 +66,11 @@ async def test_requests_a_minute(database: Database, clock: Clock) -> None:
     error = await refusal(limits)
     message = "Rate limit reached for requests per minute: Limit 3, Requested 1. Please try again in 20.000s."
     assert (message, 20.0, 429, "rate_limit_exceeded") == (error.message, error.retry_after, error.status, error.code)
-    assert Allowance(limit=3, remaining=0, reset=60.0) == error.state.requests
+    assert {
+        "x-ratelimit-limit-requests": "3",
+        "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-reset-requests": "1m0s",
+    } == error.headers
     assert 3 == (await limits.admit("s", STRANGER, tokens=0)).state.requests.limit  # type: ignore[union-attr]
 
 
@@ -103,7 +108,7 @@ async def test_tokens_are_estimated_before_and_counted_after(database: Database,
     assert second.state.tokens is not None
     assert 30 == second.state.tokens.remaining
     await limits.settle(second, tokens=150)
-    assert 0 == (await refusal(limits, tokens=1)).state.tokens.remaining  # type: ignore[union-attr]
+    assert "0" == (await refusal(limits, tokens=1)).headers["x-ratelimit-remaining-tokens"]
     clock.now += 60
     await limits.admit("r3", ME, tokens=30)
     await refusal(limits, tokens=1)
@@ -122,7 +127,7 @@ async def test_a_request_beyond_the_whole_allowance_never_passes(database: Datab
     limits = limiter(database, clock, key=Limits(tokens_per_minute=100))
     error = await refusal(limits, tokens=101)
     assert "Request too large for tokens per minute: Limit 100, Requested 101." == error.message
-    assert error.retry_after is None
+    assert (None, "false") == (error.retry_after, error.headers["x-should-retry"])
     await limits.admit("r", ME, tokens=100)
 
 
@@ -199,7 +204,7 @@ async def test_limits_hold_across_processes(site: Site, clock: Clock) -> None:
     async def ask(limits: RateLimiter, name: str) -> None:
         try:
             admitted.append(await limits.admit(name, ME, tokens=0))
-        except RateLimitExceededError as error:
+        except RateLimitError as error:
             refused.append(error.message.partition(":")[0])
 
     rules = {"key": Limits(concurrent_requests=7), "project": Limits(requests_per_minute=12)}
@@ -236,9 +241,11 @@ async def test_the_meter_is_a_bucket_that_fills_at_its_rate(database: Database, 
             state = (await limits.admit(f"r{number}", principal, tokens=tokens)).state.tokens
             assert tokens <= level + 1e-4
             level -= tokens
-        except RateLimitExceededError as error:
-            state = error.state.tokens
+        except RateLimitError as error:
             assert tokens > level - 1e-4
-        if state is not None:
+            left = error.headers.get("x-ratelimit-remaining-tokens")
+            assert left is None or int(left) == pytest.approx(level, abs=1)
+        else:
+            assert state is not None
             assert state.remaining == pytest.approx(level, abs=1)
             assert state.reset == pytest.approx((capacity - level) * 60 / capacity, abs=1e-3)

@@ -13,7 +13,7 @@ from antiphon.store.completions import CompletionStore
 from antiphon.store.database import Database
 from antiphon.store.failures import ForeignDatabaseError, NewerDatabaseError
 from antiphon.store.schema import DEFAULT_PROJECT
-from tests.store.conftest import Site
+from tests.databases import Site
 from tests.store.rows import PROJECT, completion, messages
 
 pytestmark = pytest.mark.anyio

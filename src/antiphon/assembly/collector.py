@@ -21,6 +21,7 @@ from antiphon.protocol.responses import (
     ToolCall,
     ToolCallDelta,
 )
+from antiphon.protocol.stored import StoredChoice, stored_choice
 
 
 class Collector:
@@ -39,6 +40,15 @@ class Collector:
             self._usage = chunk.usage
         for choice in chunk.choices:
             self._choices.setdefault(choice.index, _Choice()).add(choice)
+
+    @property
+    def usage(self) -> CompletionUsage | None:
+        """The usage, once it came."""
+        return self._usage
+
+    def stored_choices(self) -> list[StoredChoice]:
+        """Return what came so far, as it is stored: a choice that has not ended has no ``finish_reason``."""
+        return [choice.stored(index) for index, choice in sorted(self._choices.items())]
 
     def completion(self) -> ChatCompletion:
         """Return the answer; every choice must have ended and the usage come."""
@@ -96,8 +106,16 @@ class _Choice:
     def whole(self, index: int) -> Choice:
         """Return the choice; it must have ended."""
         assert self._finish_reason is not None, f"choice {index} has not ended"
-        logprobs = ChoiceLogprobs(self._logprobs.get("content"), self._logprobs.get("refusal"))
-        return Choice(index, self._message(), logprobs if self._logprobs else None, self._finish_reason)
+        return Choice(index, self._message(), self._all_logprobs(), self._finish_reason)
+
+    def stored(self, index: int) -> StoredChoice:
+        """Return the choice as it is stored, ended or not."""
+        return stored_choice(index, self._message(), self._finish_reason, self._all_logprobs())
+
+    def _all_logprobs(self) -> ChoiceLogprobs | None:
+        if not self._logprobs:
+            return None
+        return ChoiceLogprobs(self._logprobs.get("content"), self._logprobs.get("refusal"))
 
     def _message(self) -> ChatCompletionMessage:
         reasoning = self._text("reasoning_content")

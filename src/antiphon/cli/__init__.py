@@ -1,4 +1,4 @@
-"""The ``antiphon`` command: ``serve``, ``chat`` and ``models``."""
+"""The ``antiphon`` command, put together from its subcommands."""
 
 import sys
 from collections.abc import Sequence
@@ -8,15 +8,19 @@ from cyclopts.config import Dict
 
 from antiphon import __version__, config
 from antiphon.cli.chat import chat as chat_command
+from antiphon.cli.completions import completions
+from antiphon.cli.database import db
 from antiphon.cli.display import print_error
 from antiphon.cli.errors import CommandError
+from antiphon.cli.keys import keys
 from antiphon.cli.models import models as models_command
+from antiphon.cli.projects import projects
 from antiphon.cli.serve import serve as serve_command
 
 HELP = """Serve the Chat Completions API from models on your own machine.
 
 Every option can also be set in the environment: --ctx-size is ANTIPHON_CTX_SIZE. Downloaded models lie in
-ANTIPHON_CACHE_DIR, by default in the antiphon folder of the XDG cache folder.
+ANTIPHON_CACHE_DIR, by default in the antiphon folder of the XDG cache folder; the database in --data-dir.
 """
 
 
@@ -24,7 +28,7 @@ def create_cli() -> App:
     """Build the command line; the environment's options are read now."""
     environment = Dict(config.option_values(), source="the environment", use_commands_as_keys=False, allow_unknown=True)
     cli = App(name="antiphon", help=HELP, version=__version__, config=environment, result_action="return_value")
-    for command in (serve_command, chat_command, models_command):
+    for command in (serve_command, chat_command, models_command, completions, projects, keys, db):
         cli.command(command)
     return cli
 

@@ -31,6 +31,7 @@ def chat(
     url: str | None = None,
     model: str | None = None,
     system: str | None = None,
+    api_key: str | None = None,
     engine: Annotated[EngineFlags | None, Parameter(name="*")] = None,
 ) -> None:
     """Talk with a model, on a server or in this process.
@@ -45,9 +46,11 @@ def chat(
         With --url: the name of a served model, by default the first. Without: what serve --model takes.
     system
         How the model is to answer.
+    api_key
+        With --url: the key that the server asks for. It belongs in the variable: others see command lines.
     """
     telemetry.configure_logging("warning")
-    opened = _remote(url, model) if url else _local(model, engine or EngineFlags())
+    opened = _remote(url, model, api_key) if url else _local(model, engine or EngineFlags())
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(opened) as answering:
         Session(portal, answering, system).run(read_lines())
 
@@ -141,8 +144,8 @@ def read_lines() -> Iterator[str]:
 
 
 @asynccontextmanager
-async def _remote(url: str, name: str | None) -> AsyncGenerator[Model, None]:
-    async with open_client(url) as client:
+async def _remote(url: str, name: str | None, api_key: str | None) -> AsyncGenerator[Model, None]:
+    async with open_client(url, api_key) as client:
         names = await served_models(client)
         if not names or (name is not None and name not in names):
             raise CommandError(f"{url} does not serve {name or 'any model'}.", f"It serves: {_listed(names)}")

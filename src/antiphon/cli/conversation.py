@@ -118,12 +118,16 @@ async def served_models(client: httpx2.AsyncClient) -> list[str]:
         raise CommandError(f"{client.base_url} does not speak the Chat Completions API.") from error
 
 
-def open_client(url: str) -> httpx2.AsyncClient:
-    """Open a client for a server's address, with or without ``/v1`` at its end. An answer may take any time."""
+def open_client(url: str, api_key: str | None = None) -> httpx2.AsyncClient:
+    """Open a client for a server's address, with or without ``/v1`` at its end. An answer may take any time.
+
+    Raises :class:`CommandError` when ``url`` is no address.
+    """
     base = url.rstrip("/").removesuffix("/v1")
     if not base.startswith(("http://", "https://")):
         raise CommandError(f"{url} is no address.", "Write --url http://127.0.0.1:8000")
-    return httpx2.AsyncClient(base_url=base, timeout=httpx2.Timeout(None, connect=10))
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    return httpx2.AsyncClient(base_url=base, headers=headers, timeout=httpx2.Timeout(None, connect=10))
 
 
 async def _pieces(response: httpx2.Response) -> AsyncGenerator[Piece, None]:

@@ -3,12 +3,15 @@
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -64,6 +67,16 @@ def progress(doing: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def bar(doing: str, total: int) -> Iterator[Callable[[], None]]:
+    """Show a progress bar on a terminal; the function given advances it by one."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = err()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(doing, total=total)
+        yield lambda: progress.advance(task)
+
+
 def print_error(message: str, advice: str = "") -> None:
     """Tell what went wrong, and what would help."""
     text = Text.assemble(("Error: ", "bold red"), message)
@@ -76,12 +89,15 @@ def base_url(host: str, port: int) -> str:
     return f"http://{host}:{port}"
 
 
-def curl_line(url: str, model: str) -> str:
-    """Give one shell line that asks the model something."""
+def curl_line(url: str, model: str, *, key: bool = False) -> str:
+    """Give one shell line that asks the model something; with ``key``, one that sends $ANTIPHON_API_KEY."""
     messages = [{"role": "user", "content": _EXAMPLE}]
     body = {"model": model, "messages": messages, "temperature": 0, "max_completion_tokens": 64}
     data = shlex.quote(json.dumps(body, separators=(",", ":")))
-    return f"curl -s {shlex.quote(url + '/v1/chat/completions')} -H 'Content-Type: application/json' -d {data}"
+    headers = "-H 'Content-Type: application/json'"
+    if key:
+        headers += ' -H "Authorization: Bearer $ANTIPHON_API_KEY"'
+    return f"curl -s {shlex.quote(url + '/v1/chat/completions')} {headers} -d {data}"
 
 
 def model_panel(name: str, path: Path, info: ModelInfo) -> RenderableType:
@@ -128,3 +144,24 @@ def _rows(path: Path, info: ModelInfo) -> Mapping[str, str]:
         "instruction sets": info.system_info.strip(" |"),
         "fingerprint": info.fingerprint,
     }
+
+
+def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows to stdout: a table on a terminal, columns parted by tabs elsewhere."""
+    console = out()
+    if not console.is_terminal:
+        for row in (titles, *rows):
+            print_line("\t".join(" ".join(cell.split()) for cell in row))
+        return
+    table = Table(box=SIMPLE_HEAD)
+    for index, title in enumerate(titles):
+        # The first column holds ids, which people copy: the others give way.
+        table.add_column(title, no_wrap=index == 0, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell.translate(_CONTROL)) for cell in row))
+    console.print(table)
+
+
+def moment(unix: float) -> str:
+    """Write a time: ``2026-11-21 05:30``, in UTC."""
+    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%d %H:%M")

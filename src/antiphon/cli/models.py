@@ -18,20 +18,22 @@ from antiphon.engine.tokenizer import Tokenizer
 _UNKNOWN = "-"
 
 
-def models(*, url: str | None = None) -> None:
+def models(*, url: str | None = None, api_key: str | None = None) -> None:
     """List the models that a server serves, or those on this machine.
 
     Parameters
     ----------
     url
         A running server, such as http://127.0.0.1:8000. Without it: the bundled model and the downloaded ones.
+    api_key
+        With --url: the key that the server asks for. It belongs in the variable: others see command lines.
     """
-    table = anyio.run(_served, url) if url else _local(Hub(cache_dir()))
+    table = anyio.run(_served, url, api_key) if url else _local(Hub(cache_dir()))
     display.out().print(table)
 
 
-async def _served(url: str) -> Table:
-    async with open_client(url) as client:
+async def _served(url: str, api_key: str | None) -> Table:
+    async with open_client(url, api_key) as client:
         names = await served_models(client)
         ready = await _is_ready(client)
     table = _table("ready", title=f"Served at {url}")

@@ -1,18 +1,25 @@
 """The options that commands share, as cyclopts reads them: each with its help and the default of the layer below."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
-from antiphon.config import ServerOptions
+from antiphon.config import ServerOptions, data_dir
 from antiphon.engine.interface import EngineOptions
+from antiphon.service.maintenance import Retention
+from antiphon.store.limits import Limits
 
 _ENGINE = EngineOptions(model_path="")
 _SERVER = ServerOptions()
 ENGINE_GROUP = Group("Engine", sort_key=2)
 SERVER_GROUP = Group("Server", sort_key=3)
+STORAGE_GROUP = Group("Storage", sort_key=4)
+LIMITS_GROUP = Group("Rate limits", sort_key=5)
+DAY = 86400
+"""Seconds."""
 _AT_LEAST_0 = Number(gte=0)
 _AT_LEAST_1 = Number(gte=1)
 
@@ -74,7 +81,7 @@ class EngineFlags:
 class ServerFlags:
     """Where the server listens and what it accepts."""
 
-    host: Annotated[str, Parameter(help="Address to listen on. The server asks for no key: leave it on loopback.")] = (
+    host: Annotated[str, Parameter(help="Address to listen on. One that other machines reach needs keys.")] = (
         _SERVER.host
     )
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535), help="Port to listen on. 0: a free one.")] = (
@@ -92,8 +99,106 @@ class ServerFlags:
         _SERVER.max_body_size
     )
 
+    allow_unauthenticated: Annotated[
+        bool,
+        Parameter(
+            negative=(), help="Serve everybody who reaches the address when there are no keys.", show_default=False
+        ),
+    ] = _SERVER.allow_unauthenticated
+    organization: Annotated[
+        str, Parameter(help="What the header OpenAI-Organization must say, where keys are asked for.")
+    ] = _SERVER.organization
+
     def options(self) -> ServerOptions:
         """Give the server's options."""
         return ServerOptions(
-            host=self.host, port=self.port, cors_origins=self.cors_origin, max_body_size=self.max_body_size
+            host=self.host,
+            port=self.port,
+            cors_origins=self.cors_origin,
+            max_body_size=self.max_body_size,
+            allow_unauthenticated=self.allow_unauthenticated,
+            organization=self.organization,
+        )
+
+
+@Parameter(name="*", group=STORAGE_GROUP)
+@dataclass(frozen=True, kw_only=True)
+class StorageFlags:
+    """Where stored completions, projects and keys are kept."""
+
+    database: Annotated[
+        str | None,
+        Parameter(
+            help="postgresql://... of a database that several servers may share. Default: SQLite in --data-dir. An "
+            "address with a password belongs in the variable: others see command lines."
+        ),
+    ] = None
+    data_dir: Annotated[
+        Path | None,
+        Parameter(help="Folder of the SQLite database. Default: antiphon in the XDG data folder, ~/.local/share."),
+    ] = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the SQLite database."""
+        return self.data_dir.expanduser() if self.data_dir else data_dir()
+
+
+@Parameter(name="*", group=STORAGE_GROUP)
+@dataclass(frozen=True, kw_only=True)
+class KeepFlags(StorageFlags):
+    """Where stored completions are kept, and for how long."""
+
+    retention_days: Annotated[
+        float | None, Parameter(validator=Number(gt=0), help="Days after which stored completions are deleted.")
+    ] = None
+    retention_count: Annotated[
+        int | None,
+        Parameter(validator=_AT_LEAST_0, help="Stored completions that are kept of each project, the newest."),
+    ] = None
+
+    def retention(self) -> Retention:
+        """Give it in the store's units."""
+        age = None if self.retention_days is None else self.retention_days * DAY
+        return Retention(max_age=age, max_count=self.retention_count)
+
+
+@Parameter(name="*", group=LIMITS_GROUP)
+@dataclass(frozen=True, kw_only=True)
+class LimitFlags:
+    """What a project and a key may use; no limit where none is given."""
+
+    project_requests_per_minute: Annotated[
+        int | None, Parameter(validator=_AT_LEAST_1, help="Requests a minute of each project.")
+    ] = None
+    project_tokens_per_minute: Annotated[
+        int | None, Parameter(validator=_AT_LEAST_1, help="Tokens a minute of each project, prompts and answers.")
+    ] = None
+    project_concurrent_requests: Annotated[
+        int | None, Parameter(validator=_AT_LEAST_1, help="Requests of each project that run at once.")
+    ] = None
+    key_requests_per_minute: Annotated[
+        int | None, Parameter(validator=_AT_LEAST_1, help="Requests a minute of each key.")
+    ] = None
+    key_tokens_per_minute: Annotated[
+        int | None, Parameter(validator=_AT_LEAST_1, help="Tokens a minute of each key, prompts and answers.")
+    ] = None
+    key_concurrent_requests: Annotated[
+        int | None, Parameter(validator=_AT_LEAST_1, help="Requests of each key that run at once.")
+    ] = None
+
+    def project(self) -> Limits:
+        """Give the limits of every project."""
+        return Limits(
+            requests_per_minute=self.project_requests_per_minute,
+            tokens_per_minute=self.project_tokens_per_minute,
+            concurrent_requests=self.project_concurrent_requests,
+        )
+
+    def key(self) -> Limits:
+        """Give the limits of every key."""
+        return Limits(
+            requests_per_minute=self.key_requests_per_minute,
+            tokens_per_minute=self.key_tokens_per_minute,
+            concurrent_requests=self.key_concurrent_requests,
         )

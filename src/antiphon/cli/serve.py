@@ -4,6 +4,7 @@ import signal
 import socket
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -20,11 +21,15 @@ from antiphon.cli import display
 from antiphon.cli.errors import CommandError
 from antiphon.cli.hub import Hub
 from antiphon.cli.model_files import ModelFile, find_models
-from antiphon.cli.options import EngineFlags, ServerFlags
+from antiphon.cli.options import EngineFlags, KeepFlags, LimitFlags, ServerFlags
+from antiphon.cli.storage import open_storage
 from antiphon.cli.wiring import open_service
 from antiphon.config import ServerOptions, cache_dir
 from antiphon.server.app import create_app
 from antiphon.service import Service
+from antiphon.service.access import Access
+from antiphon.service.maintenance import maintain
+from antiphon.service.storage import Storage
 
 GRACE = 10
 """Seconds that answers in flight have to end after a signal; a second signal ends them at once."""
@@ -36,6 +41,8 @@ def serve(
     chat_template: Path | None = None,
     engine: EngineFlags | None = None,
     server: ServerFlags | None = None,
+    storage: KeepFlags | None = None,
+    limits: LimitFlags | None = None,
     log_level: telemetry.LogLevel = "info",
     log_json: bool | None = None,
 ) -> None:
@@ -60,8 +67,27 @@ def serve(
     options = (server or ServerFlags()).options()
     with bind(options) as listener:
         models = find_models(model, Hub(cache_dir()))
-        server_run = Run(models=models, flags=flags, chat_template=chat_template, options=options, listener=listener)
-        anyio.run(server_run, backend_options={"use_uvloop": True})
+        server_run = Run(
+            models=models,
+            flags=flags,
+            chat_template=chat_template,
+            options=options,
+            listener=listener,
+            keep=storage or KeepFlags(),
+            limits=limits or LimitFlags(),
+        )
+        try:
+            anyio.run(server_run, backend_options={"use_uvloop": True})
+        except ExceptionGroup as group:
+            raise first_error(group) from group
+
+
+def first_error(group: ExceptionGroup) -> Exception:
+    """Give what the operator is to be told out of what task groups raised: the first CommandError, or all of it."""
+    first: Exception = group.subgroup(CommandError) or group
+    while isinstance(first, ExceptionGroup) and first is not group:
+        first = first.exceptions[0]
+    return first
 
 
 def bind(options: ServerOptions) -> socket.socket:
@@ -95,24 +121,53 @@ class Run(Struct, kw_only=True):
     chat_template: Path | None
     options: ServerOptions
     listener: socket.socket
+    keep: KeepFlags
+    limits: LimitFlags
     http: "HTTPServer | None" = None
+    open_to_all: bool = False
 
     async def __call__(self) -> None:
         """Load, listen, and serve until a signal comes."""
         async with anyio.create_task_group() as tasks:
             await tasks.start(self._obey_signals, tasks.cancel_scope)
-            async with self._open() as service:
+            async with self._open_storage() as storage:
+                await self._serve(storage, await self._make_access(storage))
+            tasks.cancel_scope.cancel()
+
+    async def _serve(self, storage: Storage, access: Access) -> None:
+        async with anyio.create_task_group() as maintenance:
+            maintenance.start_soon(maintain, storage, self.keep.retention())
+            async with self._open_service(storage, access) as service:
                 app = create_app(service, self.options)
                 self.http = HTTPServer(uvicorn_config(app), self._announce)
                 await self.http.serve(sockets=[self.listener])
-            tasks.cancel_scope.cancel()
+            maintenance.cancel_scope.cancel()
 
-    def _open(self) -> AbstractAsyncContextManager[Service]:
+    def _open_storage(self) -> AbstractAsyncContextManager[Storage]:
+        return open_storage(self.keep, project_limits=self.limits.project(), key_limits=self.limits.key())
+
+    async def _make_access(self, storage: Storage) -> Access:
+        """Open the server to everybody only where nobody else comes by; raises :class:`CommandError`."""
+        host = self.listener.getsockname()[0]
+        keys = await storage.keys.any()
+        if not (keys or ip_address(host).is_loopback or self.options.allow_unauthenticated):
+            advice = "Make a key: antiphon keys create. To serve everybody nevertheless: --allow-unauthenticated"
+            raise CommandError(f"Other machines can reach {host}, and there are no keys.", advice)
+        self.open_to_all = not keys
+        return Access(
+            storage.keys,
+            open_without_keys=ip_address(host).is_loopback or self.options.allow_unauthenticated,
+            organization=self.options.organization,
+        )
+
+    def _open_service(self, storage: Storage, access: Access) -> AbstractAsyncContextManager[Service]:
         return open_service(
             self.models,
             self.flags,
             chat_template=self.chat_template,
             loaded=lambda model, info: display.err().print(display.model_panel(model.name, model.path, info)),
+            storage=storage,
+            access=access,
         )
 
     async def _obey_signals(self, scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
@@ -130,8 +185,9 @@ class Run(Struct, kw_only=True):
     def _announce(self) -> None:
         host, port = self.listener.getsockname()[:2]
         url = display.base_url(host, port)
-        display.err().print(f"\nReady on {url}. Ask it something, from another terminal:\n", highlight=False)
-        display.print_line(display.curl_line(url, self.models[0].name))
+        keys = "It asks for no key: antiphon keys create closes it." if self.open_to_all else "It asks for a key."
+        display.err().print(f"\nReady on {url}. {keys} Ask it something, from another terminal:\n", highlight=False)
+        display.print_line(display.curl_line(url, self.models[0].name, key=not self.open_to_all))
 
 
 class HTTPServer(uvicorn.Server):

@@ -21,6 +21,8 @@ from antiphon.errors import ServiceUnavailableError
 from antiphon.rendering.chat_template import CHATML, ChatTemplate, ChatTemplateError
 from antiphon.rendering.renderer import Renderer
 from antiphon.service import Service
+from antiphon.service.access import Access
+from antiphon.service.storage import Storage
 
 Loaded = Callable[[ModelFile, ModelInfo], None]
 """Told of each model as soon as its engine runs."""
@@ -28,12 +30,19 @@ Loaded = Callable[[ModelFile, ModelInfo], None]
 
 @asynccontextmanager
 async def open_service(
-    models: Sequence[ModelFile], flags: EngineFlags, *, chat_template: Path | None = None, loaded: Loaded | None = None
+    models: Sequence[ModelFile],
+    flags: EngineFlags,
+    *,
+    chat_template: Path | None = None,
+    loaded: Loaded | None = None,
+    storage: Storage | None = None,
+    access: Access | None = None,
 ) -> AsyncGenerator[Service, None]:
     """Start an engine for each model, one after the other, and give the service over them; all end with the block.
 
-    ``chat_template`` is a file that stands in for the models' own. Raises :class:`CommandError` when a model cannot be
-    loaded or has a template that cannot be used.
+    Without a ``storage`` nothing is kept, without ``access`` nobody is asked for a key. ``chat_template`` is a file
+    that stands in for the models' own. Raises :class:`CommandError` when a model cannot be loaded or has a template
+    that cannot be used.
     """
     template = None if chat_template is None else read_template(chat_template)
     async with AsyncExitStack() as stack:
@@ -46,7 +55,7 @@ async def open_service(
             backends[model.name] = LocalBackend(client, tokenizer, renderer)
             if loaded is not None:
                 loaded(model, client.info)
-        yield Service(Router(backends))
+        yield Service(Router(backends), storage, access=access)
 
 
 def read_template(path: Path) -> str:

@@ -14,7 +14,8 @@ STRUCTURED_OUTPUT = ("antiphon.rendering.structured_output", "tests/rendering/te
 SAMPLER = ("antiphon.engine.sampler", "tests/engine/test_sampler.py")
 SCHEDULER = ("antiphon.engine.scheduler", "tests/engine/test_scheduler.py")
 ASSEMBLER = ("antiphon.assembly.assembler", "tests/assembly/test_assembler.py")
-SERVICE = ("antiphon.service", "tests/test_service.py")
+SERVICE = ("antiphon.service.service", "tests/service/test_service.py")
+RECORDER = ("antiphon.service.recorder", "tests/service/test_recorder.py")
 SERVER = ("antiphon.server.routes", "tests/server/test_chat_completions.py")
 
 _BREAKPOINT = (".mode", ".ttl")
@@ -98,7 +99,8 @@ HONOURED_ROWS = (
     honoured("stop", ASSEMBLER, "A string or 1 to 4 of them, none empty."),
     honoured("max_tokens", RENDERER, "At least 1. Equal to max_completion_tokens where both are given."),
     honoured("max_completion_tokens", RENDERER, "At least 1."),
-    honoured("metadata", REQUESTS, "At most 16 pairs, keys to 64 and values to 512 characters. Checked; not kept."),
+    honoured("metadata", RECORDER, "Only with store. At most 16 pairs, keys to 64 and values to 512 characters."),
+    honoured("store", RECORDER, "Committed before the answer's end is sent. A stream that broke off is kept, too."),
     honoured("stream", SERVER),
     honoured("stream_options", SERVER, "Only with stream.", nested=(".include_usage", ".include_obfuscation")),
     honoured("user", SERVICE),
@@ -159,7 +161,6 @@ TOOL_ROWS = (
 )
 
 REFUSED_ROWS = (
-    refused("store", "stored completions", idle=(False,)),
     refused(
         "prediction",
         "predicted outputs",

@@ -189,6 +189,8 @@ def decode_request(body: bytes) -> CreateChatCompletion:
 def _check_combinations(request: CreateChatCompletion) -> None:
     if request.stream_options is not None and not request.stream:
         raise _needs("stream_options", "'stream' is enabled")
+    if request.metadata and not request.store:
+        raise _needs("metadata", "'store' is enabled")
     if request.top_logprobs is not None and not request.logprobs:
         raise _needs("top_logprobs", "'logprobs' is enabled")
     check_tools(request.tools, request.tool_choice, parallel=request.parallel_tool_calls)

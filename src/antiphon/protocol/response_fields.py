@@ -4,7 +4,7 @@ from antiphon.protocol.field import Field, Owner, Row
 
 RESPONSES = ("antiphon.protocol.responses", "tests/protocol/test_responses.py")
 ASSEMBLER = ("antiphon.assembly.assembler", "tests/assembly/test_assembler.py")
-SERVICE = ("antiphon.service", "tests/test_service.py")
+SERVICE = ("antiphon.service.service", "tests/service/test_service.py")
 SERVER = ("antiphon.server.routes", "tests/server/test_chat_completions.py")
 
 

@@ -15,7 +15,7 @@ from antiphon.protocol.messages import AssistantMessage, Message, ToolMessage
 from antiphon.protocol.requests import Metadata
 from antiphon.protocol.responses import (
     Annotation,
-    Choice,
+    ChatCompletionMessage,
     ChoiceLogprobs,
     CompletionUsage,
     FinishReason,
@@ -138,22 +138,22 @@ def decode_update(body: bytes) -> UpdateCompletion:
     return decode(_UPDATE_DECODER, body)
 
 
-def stored_choice(choice: Choice) -> StoredChoice:
-    """Give a finished choice as it is stored."""
-    message = choice.message
-    return StoredChoice(
-        index=choice.index,
-        message=StoredAnswer(
-            content=message.content,
-            refusal=message.refusal,
-            annotations=message.annotations,
-            tool_calls=message.tool_calls or None,
-            function_call=message.function_call or None,
-            reasoning_content=message.reasoning_content,
-        ),
-        finish_reason=choice.finish_reason,
-        logprobs=choice.logprobs,
+def stored_choice(
+    index: int,
+    message: ChatCompletionMessage,
+    finish_reason: FinishReason | None,
+    logprobs: ChoiceLogprobs | None,
+) -> StoredChoice:
+    """Give a choice as it is stored; ``finish_reason`` is None when it broke off."""
+    answer = StoredAnswer(
+        content=message.content,
+        refusal=message.refusal,
+        annotations=message.annotations,
+        tool_calls=message.tool_calls or None,
+        function_call=message.function_call or None,
+        reasoning_content=message.reasoning_content,
     )
+    return StoredChoice(index=index, message=answer, finish_reason=finish_reason, logprobs=logprobs)
 
 
 def stored_messages(completion_id: str, messages: Sequence[Message]) -> list[StoredMessage]:

@@ -20,7 +20,15 @@ from antiphon.service import Service
 BODY_TIMEOUT: Final = 120.0
 """Seconds that a request body may take to arrive."""
 
-EXPOSED_HEADERS: Final = ("x-request-id", "openai-processing-ms", "openai-version", "retry-after", "retry-after-ms")
+EXPOSED_HEADERS: Final = (
+    "x-request-id",
+    "openai-processing-ms",
+    "openai-version",
+    "retry-after",
+    "retry-after-ms",
+    "idempotent-replayed",
+    *(f"x-ratelimit-{what}-{kind}" for what in ("limit", "remaining", "reset") for kind in ("requests", "tokens")),
+)
 
 
 def create_app(
@@ -54,7 +62,7 @@ def _cors(origins: tuple[str, ...]) -> list[Middleware]:
         Middleware(
             CORSMiddleware,
             allow_origins=origins,
-            allow_methods=("GET", "HEAD", "POST", "OPTIONS"),
+            allow_methods=("GET", "HEAD", "POST", "DELETE", "OPTIONS"),
             allow_headers=("*",),
             expose_headers=EXPOSED_HEADERS,
         )

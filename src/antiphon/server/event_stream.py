@@ -1,4 +1,4 @@
-"""Server-sent events as an ASGI response of our own, and work that ends when its client goes away.
+"""Server-sent events as ASGI messages of our own, and work that ends when its client goes away.
 
 Why not a streaming response of the framework: on a disconnect it differs between versions of ASGI whether the
 generator is closed, and when. Here one task writes, another waits for ``http.disconnect``, and both are over before the
@@ -10,12 +10,13 @@ call; nothing here collects them. A slow reader holds back ``send``, which holds
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import aclosing
 from typing import Any, Final, TypeVar
 
 import structlog
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
 
 from antiphon.errors import APIError, InternalServerError
 from antiphon.protocol.responses import ChatCompletionChunk
@@ -57,41 +58,74 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-class EventStream:
-    """Answers with chunks as events and ``data: [DONE]``.
+Keep = Callable[[bytes], Awaitable[None]]
+"""Told the whole body before its last event is sent."""
 
-    The status waits for the first chunk, so that an error before it is a plain HTTP error. An error after it is one
-    event with the error object, and the end. ``chunks`` is closed exactly once.
+
+async def write_events(
+    chunks: AsyncGenerator[ChatCompletionChunk, None],
+    send: Send,
+    headers: Mapping[str, str] | None = None,
+    *,
+    keep: Keep | None = None,
+) -> None:
+    """Answer with chunks as events and ``data: [DONE]``; ``chunks`` is closed exactly once.
+
+    The status waits for the first chunk, so that an error before it is a plain HTTP error: it is raised. An error after
+    it is one event with the error object, and the end.
     """
-
-    def __init__(self, chunks: AsyncGenerator[ChatCompletionChunk, None]) -> None:
-        self._chunks = chunks
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request. Raises what ``chunks`` raises before its first chunk, and ``ClientDisconnect``."""
-        assert scope["type"] == "http"
-        try:
-            await until_disconnect(receive, self._write(send))
-        finally:
-            await self._chunks.aclose()
-
-    async def _write(self, send: Send) -> None:
-        first = encode_chunk(await anext(self._chunks))
-        await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+    async with aclosing(chunks):
+        events = _Events(chunks, keep)
+        first = await events.first()
+        await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *_raw(headers)]})
         await send({"type": "http.response.body", "body": first, "more_body": True})
         more = True
         while more:
-            event, more = await self._next_event()
+            event, more = await events.next()
             await send({"type": "http.response.body", "body": event, "more_body": more})
 
-    async def _next_event(self) -> tuple[bytes, bool]:
+
+async def write_kept_events(body: bytes, send: Send, headers: Mapping[str, str]) -> None:
+    """Answer with the events of an earlier answer."""
+    await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *_raw(headers)]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _raw(headers: Mapping[str, str] | None) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("ascii"), value.encode("ascii")) for name, value in (headers or {}).items()]
+
+
+class _Events:
+    """Chunks as events, all kept until the last one when somebody wants the whole body."""
+
+    def __init__(self, chunks: AsyncGenerator[ChatCompletionChunk, None], keep: Keep | None) -> None:
+        self._chunks = chunks
+        self._keep = keep
+        self._body: list[bytes] = []
+
+    async def first(self) -> bytes:
+        """Return the first event. Raises what the chunks raise."""
+        return self._noted(encode_chunk(await anext(self._chunks)))
+
+    async def next(self) -> tuple[bytes, bool]:
         """Return the next event and whether another follows it."""
         try:
-            return encode_chunk(await anext(self._chunks)), True
-        except StopAsyncIteration:
-            return DONE, False
+            return await self._chunk_or_done()
         except APIError as error:
             return encode_error(error), False
         except Exception:
             logger.exception("stream_failed")
             return encode_error(InternalServerError("The server had an error while it answered.")), False
+
+    async def _chunk_or_done(self) -> tuple[bytes, bool]:
+        try:
+            return self._noted(encode_chunk(await anext(self._chunks))), True
+        except StopAsyncIteration:
+            if self._keep is not None:
+                await self._keep(b"".join([*self._body, DONE]))
+            return DONE, False
+
+    def _noted(self, event: bytes) -> bytes:
+        if self._keep is not None:
+            self._body.append(event)
+        return event

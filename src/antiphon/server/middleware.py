@@ -55,7 +55,9 @@ def error_answer(error: APIError, headers: Mapping[str, str] | None = None) -> R
 
     A body that was refused before its end leaves the connection unusable, which the answer says and does.
     """
-    answer = json_answer(error_response(error), error.status, {**_retry_headers(error), **(headers or {})})
+    answer = json_answer(
+        error_response(error), error.status, {**error.headers, **_retry_headers(error), **(headers or {})}
+    )
     if isinstance(error, PayloadTooLargeError | RequestTimeoutError):
         return ClosingResponse(answer.body, answer.status_code, answer.headers)
     return answer
@@ -107,6 +109,7 @@ class RequestContext:
         names = {"request_id": self._new_request_id()}
         if client_request_id := Headers(scope=scope).get("x-client-request-id"):
             names["client_request_id"] = client_request_id[:MAX_CLIENT_REQUEST_ID]
+        scope.setdefault("state", {})["request_id"] = names["request_id"]
         with structlog.contextvars.bound_contextvars(**names):
             await self._timed(scope, receive, send, names["request_id"])
 

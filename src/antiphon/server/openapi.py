@@ -4,7 +4,6 @@ What a schema cannot say (how messages may follow each other, which fields need 
 error of the request that breaks the rule.
 """
 
-from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import msgspec
@@ -21,9 +20,11 @@ from antiphon.protocol.responses import (
     Model,
     ModelList,
 )
+from antiphon.protocol.stored import CompletionDeleted, CompletionList, MessageList, StoredCompletion, UpdateCompletion
+from antiphon.server.openapi_parts import JSON, error_responses, errors, header_references, headers, json_response
 from antiphon.server.schemas import build_schemas, reference
+from antiphon.server.stored_operations import stored_paths
 
-JSON: Final = "application/json"
 EXAMPLE_MODEL: Final = "smollm2-135m-instruct"
 
 INTRODUCTION: Final = """\
@@ -33,18 +34,7 @@ it is, given this server's address as its base URL. Every field is honoured or r
 Errors have one shape, `{"error": {"message", "type", "param", "code"}}`; `param` is a path such as `messages[0].role`.
 Every answer carries `x-request-id`. A request's own `X-Client-Request-Id` (at most 512 ASCII characters) is logged."""
 
-ERRORS: Final[Mapping[int, tuple[str, str]]] = {
-    400: ("BadRequest", "The request is malformed, or asks for what this server or model cannot do; see `param`."),
-    404: ("NotFound", "No such model."),
-    413: ("PayloadTooLarge", "The body is larger than the server accepts; the connection is closed."),
-    415: ("UnsupportedMediaType", "The body is not declared as `application/json`."),
-    429: ("RateLimited", "Too many requests wait already. Repeat after `retry-after` seconds."),
-    500: ("ServerError", "A fault of the server. Its log has the details under the answer's `x-request-id`."),
-    503: ("Unavailable", "The engine is starting or restarting. Repeat after `retry-after` seconds."),
-}
-"""Status: name among the document's responses, description."""
-
-RETRYABLE: Final = (429, 503)
+KEY: Final = "A key of a project, made by `antiphon keys create`. A server that never had a key asks for none."
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -55,7 +45,20 @@ class Health(Struct, frozen=True, kw_only=True):
     """Of the server."""
 
 
-ROOTS: Final = (CreateChatCompletion, ChatCompletion, ChatCompletionChunk, ModelList, Model, ErrorResponse, Health)
+ROOTS: Final = (
+    CreateChatCompletion,
+    ChatCompletion,
+    ChatCompletionChunk,
+    CompletionList,
+    StoredCompletion,
+    UpdateCompletion,
+    CompletionDeleted,
+    MessageList,
+    ModelList,
+    Model,
+    ErrorResponse,
+    Health,
+)
 
 
 def build_document(version: str) -> dict[str, Any]:
@@ -71,17 +74,29 @@ def build_document(version: str) -> dict[str, Any]:
         },
         "tags": [
             {"name": "Chat", "description": "Answers of a model to a conversation."},
+            {
+                "name": "Stored completions",
+                "description": "Answers to requests with `store: true`, of the key's project.",
+            },
             {"name": "Models", "description": "What this server serves."},
             {"name": "Server", "description": "The server itself."},
         ],
+        "security": [{}, {"key": []}],
         "paths": _paths(),
-        "components": {"schemas": build_schemas(ROOTS), "responses": _error_responses(), "headers": _headers()},
+        "components": {
+            "schemas": build_schemas(ROOTS),
+            "responses": error_responses(),
+            "headers": headers(),
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": KEY}},
+        },
     }
 
 
 def _paths() -> dict[str, Any]:
+    stored = stored_paths()
     return {
-        "/v1/chat/completions": {"post": _create_chat_completion()},
+        "/v1/chat/completions": {"post": _create_chat_completion(), **stored.pop("/v1/chat/completions")},
+        **stored,
         "/v1/models": {"get": _list_models()},
         "/v1/models/{model}": {"get": _retrieve_model()},
         "/health": {"get": _health()},
@@ -97,6 +112,14 @@ def _create_chat_completion() -> dict[str, Any]:
             "Answers the conversation in `messages`. With `stream` the answer comes as server-sent events, else as one "
             "object. Closing the connection ends the work within one step of the model."
         ),
+        "parameters": [
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "description": "Under one key, the first answer is given again for 24 hours, and nothing is generated.",
+                "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]*$"},
+            }
+        ],
         "requestBody": {
             "required": True,
             "content": {JSON: {"schema": reference(CreateChatCompletion), "examples": _request_examples()}},
@@ -104,13 +127,13 @@ def _create_chat_completion() -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "The completion, or its chunks when `stream` is true.",
-                "headers": _header_references(),
+                "headers": header_references(),
                 "content": {
                     JSON: {"schema": reference(ChatCompletion), "example": _completion_example()},
                     "text/event-stream": {"schema": _event_schema()},
                 },
             },
-            **_errors(400, 404, 413, 415, 429, 500, 503),
+            **errors(400, 401, 403, 404, 409, 413, 415, 429, 500, 503),
         },
     }
 
@@ -121,7 +144,7 @@ def _list_models() -> dict[str, Any]:
         "operationId": "listModels",
         "summary": "List the models",
         "description": "All models that this server serves, by the names that `model` takes.",
-        "responses": {"200": _json_response("The models.", ModelList), **_errors(500)},
+        "responses": {"200": json_response("The models.", ModelList), **errors(401, 403, 500, 503)},
     }
 
 
@@ -141,7 +164,7 @@ def _retrieve_model() -> dict[str, Any]:
                 "example": EXAMPLE_MODEL,
             }
         ],
-        "responses": {"200": _json_response("The model.", Model), **_errors(400, 404, 500)},
+        "responses": {"200": json_response("The model.", Model), **errors(400, 401, 403, 404, 500, 503)},
     }
 
 
@@ -151,7 +174,7 @@ def _health() -> dict[str, Any]:
         "operationId": "health",
         "summary": "Ask whether requests are taken",
         "description": "Answers 200 when every model is ready, 503 while an engine is starting or restarting.",
-        "responses": {"200": _json_response("Ready.", Health), **_errors(500, 503)},
+        "responses": {"200": json_response("Ready.", Health), **errors(500, 503)},
     }
 
 
@@ -173,46 +196,6 @@ def _event_schema() -> dict[str, Any]:
 
 def _embedded(struct: type[Struct]) -> dict[str, Any]:
     return {"type": "string", "contentMediaType": JSON, "contentSchema": reference(struct)}
-
-
-def _json_response(description: str, struct: type[Struct]) -> dict[str, Any]:
-    content = {JSON: {"schema": reference(struct)}}
-    return {"description": description, "headers": _header_references(), "content": content}
-
-
-def _errors(*statuses: int) -> dict[str, Any]:
-    return {str(status): {"$ref": f"#/components/responses/{ERRORS[status][0]}"} for status in statuses}
-
-
-def _error_responses() -> dict[str, Any]:
-    answers = {}
-    for status, (name, description) in ERRORS.items():
-        names = ("retry-after", "retry-after-ms") if status in RETRYABLE else ()
-        answers[name] = {
-            "description": description,
-            "headers": _header_references(*names),
-            "content": {JSON: {"schema": reference(ErrorResponse)}},
-        }
-    return answers
-
-
-def _headers() -> dict[str, Any]:
-    def header(description: str, schema: dict[str, Any]) -> dict[str, Any]:
-        return {"description": description, "required": True, "schema": schema}
-
-    count = {"type": "integer", "minimum": 0}
-    return {
-        "x-request-id": header("Names this answer in the log.", {"type": "string", "pattern": "^req_[0-9a-f]{32}$"}),
-        "openai-processing-ms": header("Milliseconds from the request to the start of the answer.", count),
-        "openai-version": header("The version of the reference.", {"type": "string", "const": "2020-10-01"}),
-        "retry-after": header("Seconds to wait before a repeat.", count),
-        "retry-after-ms": header("The same in milliseconds.", count),
-    }
-
-
-def _header_references(*more: str) -> dict[str, Any]:
-    names = ("x-request-id", "openai-processing-ms", "openai-version", *more)
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _request_examples() -> dict[str, Any]:

@@ -1,20 +1,25 @@
 """One handler per path: bytes in, a service call, an answer out. And what is said where no handler fits."""
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route, Router
+from starlette.types import ASGIApp
 
 from antiphon import __version__
 from antiphon.errors import MethodNotAllowedError, NotFoundError, ServiceUnavailableError, UnsupportedMediaTypeError
 from antiphon.protocol.requests import decode_request
-from antiphon.server.event_stream import EventStream, until_disconnect
+from antiphon.protocol.stored import decode_update
+from antiphon.protocol.stored_queries import decode_completion_query, decode_page_query
+from antiphon.server.completion_answer import CompletionAnswer
 from antiphon.server.middleware import error_answer, json_answer
 from antiphon.server.openapi import Health, build_document
 from antiphon.server.reference_page import render_page
 from antiphon.service import Service
+from antiphon.service.access import Caller, Credentials, Scope
 
 MAX_ECHO: Final = 200
 """Characters of a path or header that an error repeats."""
@@ -24,6 +29,10 @@ PAGE_HEADERS: Final = {
     "x-content-type-options": "nosniff",
 }
 """The page loads nothing and runs nothing; the browser holds it to that."""
+
+
+Handler = Callable[[Request, Caller], Awaitable[ASGIApp]]
+"""Answers a request whose sender is known and may send it."""
 
 
 class Handlers:
@@ -36,29 +45,72 @@ class Handlers:
         self._page = render_page(document)
 
     def routes(self) -> list[Route]:
-        """Return the table of paths."""
+        """Return the table of paths. Those without a scope are for everybody."""
         return [
-            Route("/v1/chat/completions", self.create_chat_completion, methods=["POST"]),
-            Route("/v1/models", self.list_models),
-            Route("/v1/models/{model:path}", self.retrieve_model),
+            self._route("GET", "/v1/chat/completions", "read", self.list_completions),
+            self._route("POST", "/v1/chat/completions", "write", self.create_completion),
+            self._route("GET", "/v1/chat/completions/{completion_id}", "read", self.get_completion),
+            self._route("POST", "/v1/chat/completions/{completion_id}", "write", self.update_completion),
+            self._route("DELETE", "/v1/chat/completions/{completion_id}", "write", self.delete_completion),
+            self._route("GET", "/v1/chat/completions/{completion_id}/messages", "read", self.list_messages),
+            self._route("GET", "/v1/models", "read", self.list_models),
+            self._route("GET", "/v1/models/{model:path}", "read", self.retrieve_model),
             Route("/health", self.health),
             Route("/openapi.json", self.openapi),
             Route("/docs", self.docs),
         ]
 
-    async def create_chat_completion(self, request: Request) -> Response | EventStream:
+    def _route(self, method: str, path: str, scope: Scope, handler: Handler) -> Route:
+        """Make a route that asks for a key with ``scope`` before the body is read."""
+
+        async def authorised(request: Request) -> ASGIApp:
+            headers = request.headers
+            credentials = Credentials(
+                authorization=headers.get("authorization"),
+                organization=headers.get("openai-organization"),
+                project=headers.get("openai-project"),
+            )
+            request_id: str = request.state.request_id
+            return await handler(request, await self._service.authenticate(credentials, scope, request_id=request_id))
+
+        return Route(path, authorised, methods=[method])
+
+    async def create_completion(self, request: Request, caller: Caller) -> ASGIApp:
         """Answer a conversation, whole or in chunks. Either ends when the client goes away."""
         _require_json(request)
-        decoded = decode_request(await request.body())
-        if decoded.stream:
-            return EventStream(self._service.stream(decoded))
-        return json_answer(await until_disconnect(request.receive, self._service.create(decoded)))
+        body = await request.body()
+        key = request.headers.get("idempotency-key")
+        return CompletionAnswer(self._service, caller, decode_request(body), body, key)
 
-    async def list_models(self, _request: Request) -> Response:
+    async def list_completions(self, request: Request, caller: Caller) -> Response:
+        """List what is stored."""
+        query = decode_completion_query(request.query_params.multi_items())
+        return json_answer(await self._service.list_completions(query, caller))
+
+    async def get_completion(self, request: Request, caller: Caller) -> Response:
+        """Return a stored completion. Raises ``NotFoundError``."""
+        return json_answer(await self._service.get_completion(_completion_id(request), caller))
+
+    async def update_completion(self, request: Request, caller: Caller) -> Response:
+        """Replace the metadata of a stored completion. Raises ``NotFoundError``."""
+        _require_json(request)
+        metadata = decode_update(await request.body()).metadata
+        return json_answer(await self._service.update_completion(_completion_id(request), metadata, caller))
+
+    async def delete_completion(self, request: Request, caller: Caller) -> Response:
+        """Delete a stored completion. Raises ``NotFoundError``."""
+        return json_answer(await self._service.delete_completion(_completion_id(request), caller))
+
+    async def list_messages(self, request: Request, caller: Caller) -> Response:
+        """List the messages that a stored completion answers. Raises ``NotFoundError``."""
+        query = decode_page_query(request.query_params.multi_items())
+        return json_answer(await self._service.list_messages(_completion_id(request), query, caller))
+
+    async def list_models(self, _request: Request, _caller: Caller) -> Response:
         """List what is served."""
         return json_answer(self._service.models())
 
-    async def retrieve_model(self, request: Request) -> Response:
+    async def retrieve_model(self, request: Request, _caller: Caller) -> Response:
         """Describe one model. Raises ``ModelNotFoundError``."""
         return json_answer(self._service.model(request.path_params["model"]))
 
@@ -75,6 +127,11 @@ class Handlers:
     async def docs(self, _request: Request) -> Response:
         """Return the reference page."""
         return Response(self._page, headers=PAGE_HEADERS, media_type="text/html")
+
+
+def _completion_id(request: Request) -> str:
+    identifier: str = request.path_params["completion_id"]
+    return identifier
 
 
 def _require_json(request: Request) -> None:

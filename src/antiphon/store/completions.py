@@ -94,6 +94,17 @@ class CompletionStore:
         first, last = _ends([completion.id for completion in data])
         return CompletionList(data=data, first_id=first, last_id=last, has_more=len(rows) > query.limit)
 
+    async def count(self, project_id: str, query: CompletionQuery) -> int:
+        """Return how many completions the filters admit, on all pages."""
+
+        def counted(connection: Connection) -> int:
+            driver = _rarest(connection, project_id, query)
+            rows = select(func.count()).select_from(completions)
+            number: int = connection.execute(_filtered(rows, project_id, query, driver)).scalar_one()
+            return number
+
+        return await self._database.read(counted)
+
     async def update_metadata(
         self, project_id: str, completion_id: str, metadata: Mapping[str, str] | None
     ) -> StoredCompletion:
@@ -239,8 +250,14 @@ def _select_page(
 
     What the other filters ask is looked up for each of its rows, by primary key.
     """
-    columns, condition = _range(project_id, query, driver)
-    statement = select(*_WIRE).where(condition)
+    columns, _ = _range(project_id, query, driver)
+    statement = _filtered(select(*_WIRE), project_id, query, driver)
+    return _ordered(statement, columns, query, after).limit(query.limit + 1)
+
+
+def _filtered(statement: Select[Any], project_id: str, query: CompletionQuery, driver: str | None) -> Select[Any]:
+    _, condition = _range(project_id, query, driver)
+    statement = statement.where(condition)
     if driver is not None:
         statement = statement.join_from(
             completion_metadata, completions, _same_completion(completion_metadata.c, completions.c)
@@ -248,8 +265,7 @@ def _select_page(
         if query.model is not None:
             statement = statement.where(completions.c.model == query.model)
     others = ((key, value) for key, value in (query.metadata or {}).items() if key != driver)
-    statement = statement.where(*(_has(key, value) for key, value in others))
-    return _ordered(statement, columns, query, after).limit(query.limit + 1)
+    return statement.where(*(_has(key, value) for key, value in others))
 
 
 def _same_completion(part: Any, whole: Any) -> ColumnElement[bool]:  # noqa: ANN401 (collections of columns)

@@ -71,36 +71,45 @@ class IdempotencyStore:
         self._holder = holder
         self._clock = clock
         self._random_bytes = random_bytes
+        self._running: set[str] = set()
 
     async def begin(self, project_id: str, key: str, body_hash: str) -> Beginning:
         """Say what to do with a request whose body has this hash. A call that is cancelled holds nothing."""
         new = New(project_id=project_id, key=key, token=random_text(TOKEN_LENGTH, self._random_bytes))
         now = int(self._clock())
         try:
-            return await self._database.write(
+            beginning = await self._database.write(
                 lambda connection: _begin(connection, new, body_hash, self._holder, now), durable=False
             )
         except BaseException as error:
             if not isinstance(error, Exception):
                 await self.abandon(new)
             raise
+        if beginning is new:
+            self._running.add(new.token)
+        return beginning
 
     async def finish(self, new: New, *, status: int, answer: bytes) -> bool:
         """Keep the answer for :data:`LIFETIME` seconds from now; False when the lease ended and another took over."""
+        self._running.discard(new.token)
         values = {"holder": None, "status": status, "answer": answer, "expires_at": int(self._clock()) + LIFETIME}
         statement = update(idempotency_keys).where(_held(new)).values(**values).returning(idempotency_keys.c.key)
         return await self._database.write(lambda connection: connection.execute(statement).one_or_none() is not None)
 
     async def abandon(self, new: New) -> None:
         """Give the key up, so that a repeat starts anew: the request failed."""
+        # Even when the database fails: a key that is no longer held becomes free by itself.
+        self._running.discard(new.token)
         statement = delete(idempotency_keys).where(_held(new))
         await self._database.write(lambda connection: connection.execute(statement), durable=False)
 
     async def renew(self) -> None:
         """Hold the keys of this process's unfinished requests for another :data:`LEASE` seconds."""
+        if not self._running:
+            return
         statement = (
             update(idempotency_keys)
-            .where(idempotency_keys.c.holder == self._holder)
+            .where(idempotency_keys.c.holder == self._holder, idempotency_keys.c.token.in_(sorted(self._running)))
             .values(expires_at=int(self._clock()) + LEASE)
         )
         await self._database.write(lambda connection: connection.execute(statement), durable=False)

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, func,
 from sqlalchemy.sql.schema import Column
 
 from antiphon.errors import RateLimitError
+from antiphon.protocol.rate_limits import Allowance, RateLimitState, rate_limit_headers
 from antiphon.store.database import Database
 from antiphon.store.engines import insert
 from antiphon.store.keys import Principal
@@ -40,29 +41,6 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 UNLIMITED = Limits()
-
-
-class Allowance(Struct, frozen=True, kw_only=True):
-    """The numbers of the headers ``x-ratelimit-{limit,remaining,reset}-*``; ``reset`` is in seconds until full."""
-
-    limit: int
-    remaining: int
-    reset: float
-
-
-class RateLimitState(Struct, frozen=True, kw_only=True):
-    """Of project and key the scope that has less left; None where there is no limit."""
-
-    requests: Allowance | None = None
-    tokens: Allowance | None = None
-
-
-class RateLimitExceededError(RateLimitError):
-    """A limit is reached; ``state`` is what the headers tell."""
-
-    def __init__(self, message: str, *, retry_after: float | None, state: RateLimitState) -> None:
-        super().__init__(message, retry_after=retry_after)
-        self.state = state
 
 
 class Admission(Struct, frozen=True, kw_only=True):
@@ -95,9 +73,15 @@ class RateLimiter:
         self._project = project
         self._key = key
         self._clock = clock
+        self._running: set[str] = set()
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is limited."""
+        return (self._project, self._key) != (UNLIMITED, UNLIMITED)
 
     async def admit(self, request_id: str, principal: Principal, *, tokens: int) -> Admission:
-        """Let a request in that may use ``tokens`` (an estimate), or raise RateLimitExceededError.
+        """Let a request in that may use ``tokens`` (an estimate), or raise RateLimitError.
 
         Each admission ends in one :meth:`settle`. A call that is cancelled leaves nothing behind but the charge.
         """
@@ -114,10 +98,13 @@ class RateLimiter:
             if not isinstance(error, Exception):
                 await self._release(admission)
             raise
+        self._running.add(request_id)
         return Admission(request_id=request_id, scopes=scopes, tokens=tokens, state=state)
 
     async def settle(self, admission: Admission, *, tokens: int) -> None:
         """End a request that used ``tokens``: charge what the estimate was short of, or give back; free its places."""
+        # Even when the database fails: a place that is no longer renewed becomes free by itself.
+        self._running.discard(admission.request_id)
         if admission.scopes:
             difference, now = tokens - admission.tokens, self._now()
             await self._database.write(
@@ -126,9 +113,9 @@ class RateLimiter:
 
     async def renew(self) -> None:
         """Keep the places of this process's requests for another :data:`LEASE` seconds."""
-        if self._project.concurrent_requests is None and self._key.concurrent_requests is None:
+        if not self._running or {self._project.concurrent_requests, self._key.concurrent_requests} == {None}:
             return
-        mine = rate_leases.c.holder == self._holder
+        mine = and_(rate_leases.c.holder == self._holder, rate_leases.c.request_id.in_(sorted(self._running)))
         statement = update(rate_leases).where(mine).values(expires_at=self._now() + LEASE * SECOND)
         await self._database.write(lambda connection: connection.execute(statement), durable=False)
 
@@ -203,12 +190,12 @@ def _take_place(connection: Connection, request_id: str, scope: str, holder: str
     connection.execute(rate_leases.insert(), values)
 
 
-def _crowded(places: int, running: int, state: RateLimitState) -> RateLimitExceededError:
+def _crowded(places: int, running: int, state: RateLimitState) -> RateLimitError:
     message = f"Rate limit reached for concurrent requests: Limit {places}, Running {running}. Please try again."
-    return RateLimitExceededError(message, retry_after=BUSY_RETRY_AFTER, state=state)
+    return RateLimitError(message, retry_after=BUSY_RETRY_AFTER, headers=rate_limit_headers(state))
 
 
-def _refusal(connection: Connection, scope: str, limits: Limits, tokens: int, now: int) -> RateLimitExceededError:
+def _refusal(connection: Connection, scope: str, limits: Limits, tokens: int, now: int) -> RateLimitError:
     """Say which limit was reached, and when the same request would pass."""
     row = connection.execute(select(rate_limits).where(rate_limits.c.scope == scope)).one_or_none()
     kinds = (
@@ -220,13 +207,14 @@ def _refusal(connection: Connection, scope: str, limits: Limits, tokens: int, no
     wait, name, limit, amount = max(waits)
     if _cost(amount, limit) > MINUTE:
         message = f"Request too large for {name} per minute: Limit {limit}, Requested {amount}."
-        return RateLimitExceededError(message, retry_after=None, state=state)
+        never = {"x-should-retry": "false"}  # read by the official SDKs
+        return RateLimitError(message, headers=rate_limit_headers(state) | never)
     seconds = max(wait / SECOND, 0.001)
     message = (
         f"Rate limit reached for {name} per minute: Limit {limit}, Requested {amount}. "
         f"Please try again in {seconds:.3f}s."
     )
-    return RateLimitExceededError(message, retry_after=seconds, state=state)
+    return RateLimitError(message, retry_after=seconds, headers=rate_limit_headers(state))
 
 
 def _wait(full_at: int, amount: int, limit: int | None, now: int) -> int:

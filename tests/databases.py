@@ -1,4 +1,4 @@
-"""Every test of the store runs on SQLite and on PostgreSQL."""
+"""Databases for tests: everything that keeps something is tested on SQLite and on PostgreSQL."""
 
 import shutil
 import sqlite3

@@ -1,0 +1,31 @@
+"""``antiphon db``: the schema of the database, and whether it is sound."""
+
+from cyclopts import App
+
+from antiphon.cli import display
+from antiphon.cli.errors import CommandError
+from antiphon.cli.options import StorageFlags
+from antiphon.cli.storage import with_database
+from antiphon.store import migration
+
+db = App(name="db", help="Upgrade and check the database.")
+
+
+@db.command
+def upgrade(*, storage: StorageFlags | None = None) -> None:
+    """Bring an empty or older database to this version's schema; ``serve`` does it, too."""
+    with display.progress("Upgrading the database"):
+        with_database(storage, lambda database: database.upgrade())
+    display.print_line(f"The schema is {migration.head()}.")
+
+
+@db.command
+def check(*, storage: StorageFlags | None = None) -> None:
+    """Look for damage: the schema, the file, rows without their other half. Fails when it finds some."""
+    with display.progress("Checking the database"):
+        problems = with_database(storage, lambda database: database.check())
+    for problem in problems:
+        display.print_line(problem)
+    if problems:
+        raise CommandError(f"Problems found: {len(problems)}.")
+    display.print_line("The database is sound.")

@@ -1,0 +1,55 @@
+"""The answer to a request for a chat completion as an ASGI response: whole, in chunks, or as it was given before."""
+
+from typing import Final
+
+import msgspec
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from antiphon.protocol.rate_limits import rate_limit_headers
+from antiphon.protocol.requests import CreateChatCompletion
+from antiphon.server.event_stream import until_disconnect, write_events, write_kept_events
+from antiphon.service import Service
+from antiphon.service.access import Caller
+from antiphon.service.repeats import Repeat
+
+JSON: Final = "application/json"
+REPLAYED: Final = {"idempotent-replayed": "true"}
+"""Tells that an answer was given before, under the same Idempotency-Key."""
+
+
+class CompletionAnswer:
+    """Answers one request; all its work is over when the call returns, also when the client goes away."""
+
+    def __init__(
+        self, service: Service, caller: Caller, request: CreateChatCompletion, body: bytes, key: str | None
+    ) -> None:
+        """``body`` is what ``request`` was decoded from, ``key`` its Idempotency-Key."""
+        self._service = service
+        self._caller = caller
+        self._request = request
+        self._body = body
+        self._key = key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer. Raises ``APIError`` while nothing is sent yet, and ``ClientDisconnect``."""
+        await until_disconnect(receive, self._respond(scope, receive, send))
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._service.once(self._caller, self._key, self._body) as repeat:
+            if repeat.answer is None:
+                await self._generate(repeat, scope, receive, send)
+            elif self._request.stream:
+                await write_kept_events(repeat.answer, send, REPLAYED)
+            else:
+                await Response(repeat.answer, headers=REPLAYED, media_type=JSON)(scope, receive, send)
+
+    async def _generate(self, repeat: Repeat, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._service.answer(self._request, self._caller) as answer:
+            headers = rate_limit_headers(answer.rate_limits)
+            if self._request.stream:
+                await write_events(answer.stream(), send, headers, keep=repeat.keep if repeat.keeps else None)
+                return
+            body = msgspec.json.encode(await answer.completion())
+        await repeat.keep(body)
+        await Response(body, headers=headers, media_type=JSON)(scope, receive, send)

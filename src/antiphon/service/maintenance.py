@@ -1,0 +1,53 @@
+"""What a server does beside answering: it renews its leases, and deletes what has had its time."""
+
+import itertools
+from collections.abc import Awaitable, Callable
+
+import anyio
+import structlog
+from msgspec import Struct
+
+from antiphon.errors import ServiceUnavailableError
+from antiphon.service.storage import Storage
+from antiphon.store.limits import RENEW_INTERVAL
+
+PRUNE_INTERVAL = 600.0
+"""Seconds between two deletions of what is too old or too many."""
+_TURNS = round(PRUNE_INTERVAL / RENEW_INTERVAL)
+
+logger = structlog.get_logger(__name__)
+
+
+class Retention(Struct, frozen=True, kw_only=True):
+    """How long stored completions are kept, and how many of each project; None: for ever, and all."""
+
+    max_age: float | None = None
+    """Seconds."""
+    max_count: int | None = None
+
+
+async def maintain(
+    storage: Storage, retention: Retention, *, sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+) -> None:
+    """Work until cancelled. A database that fails is tried again at the next turn."""
+    for turn in itertools.count():
+        await _attempt("renew", storage.limiter.renew)
+        await _attempt("renew", storage.idempotency.renew)
+        if turn % _TURNS == 0:
+            await _attempt("purge", storage.idempotency.purge)
+            await _attempt("prune", lambda: _prune(storage, retention))
+        await sleep(RENEW_INTERVAL)
+
+
+async def _prune(storage: Storage, retention: Retention) -> None:
+    if retention != Retention():
+        deleted = await storage.completions.prune(max_age=retention.max_age, max_count=retention.max_count)
+        if deleted:
+            logger.info("pruned", completions=deleted)
+
+
+async def _attempt(work: str, do: Callable[[], Awaitable[object]]) -> None:
+    try:
+        await do()
+    except ServiceUnavailableError as error:
+        logger.warning("maintenance_failed", work=work, error=error.message)

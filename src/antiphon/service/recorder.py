@@ -1,0 +1,71 @@
+"""What ``store: true`` keeps: the request beside its answer, whole, or as far as it got."""
+
+from antiphon.assembly.collector import Collector
+from antiphon.backends.base import Call
+from antiphon.protocol.requests import CreateChatCompletion
+from antiphon.protocol.responses import ChatCompletionChunk
+from antiphon.protocol.stored import StoredCompletion, plain_json, stored_messages
+from antiphon.service.access import Caller
+from antiphon.service.records import Outcome
+from antiphon.store.completions import CompletionStore
+
+
+class Recorder:
+    """Collects the chunks of one answer, and stores it once."""
+
+    def __init__(self, store: CompletionStore, call: Call, caller: Caller) -> None:
+        self._store = store
+        self._call = call
+        self._caller = caller
+        self._collector = Collector()
+        self._last: ChatCompletionChunk | None = None
+        self.saved = False
+        """Whether :meth:`save` was called."""
+
+    def add(self, chunk: ChatCompletionChunk) -> None:
+        """Take the next chunk."""
+        self._last = chunk
+        self._collector.add(chunk)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no chunk came: nothing was said that could be stored."""
+        return self._last is None
+
+    async def save(self, outcome: Outcome) -> None:
+        """Store what came; it is committed when this returns. Raises ServiceUnavailableError."""
+        assert self._last is not None, "no chunk came"
+        self.saved = True
+        request, identifier = self._call.request, self._call.completion_id
+        await self._store.save(
+            self._caller.project,
+            self._stored(request, self._last),
+            stored_messages(identifier, request.messages),
+            status=outcome,
+        )
+
+    def _stored(self, request: CreateChatCompletion, last: ChatCompletionChunk) -> StoredCompletion:
+        return StoredCompletion(
+            id=self._call.completion_id,
+            created=self._call.created,
+            model=last.model,
+            request_id=self._caller.request_id,
+            choices=self._collector.stored_choices(),
+            usage=self._collector.usage,
+            seed=request.seed,
+            temperature=_or_default(request.temperature, 1.0),
+            top_p=_or_default(request.top_p, 1.0),
+            presence_penalty=_or_default(request.presence_penalty, 0.0),
+            frequency_penalty=_or_default(request.frequency_penalty, 0.0),
+            system_fingerprint=last.system_fingerprint,
+            service_tier=last.service_tier,
+            input_user=request.user,
+            tools=plain_json(request.tools),
+            tool_choice=plain_json(request.tool_choice),
+            response_format=plain_json(request.response_format),
+            metadata=dict(request.metadata or {}),
+        )
+
+
+def _or_default(value: float | None, default: float) -> float:
+    return default if value is None else value

@@ -1,0 +1,204 @@
+"""The life of a request: who answers it, what is charged, logged and kept of it, whatever happens to its reader.
+
+Knows nothing of HTTP, tokens or SQL. An answer is a block: at its end the backend's stream is closed, what is to be
+kept is kept, the limits are settled and one line is logged, in this order and exactly once.
+"""
+
+import os
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager, nullcontext
+
+import structlog
+
+from antiphon.backends.base import Call
+from antiphon.backends.router import Router
+from antiphon.errors import APIError, InvalidRequestError, ServiceUnavailableError
+from antiphon.protocol.requests import CreateChatCompletion, Metadata
+from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk, Model, ModelList
+from antiphon.protocol.stored import CompletionDeleted, CompletionList, MessageList, StoredCompletion
+from antiphon.protocol.stored_queries import CompletionQuery, PageQuery
+from antiphon.service.access import Access, Caller, Credentials
+from antiphon.service.admission import admitted
+from antiphon.service.answers import Answer, new_completion_id
+from antiphon.service.recorder import Recorder
+from antiphon.service.records import Observation, RequestRecord, log_request
+from antiphon.service.repeats import Repeat, once
+from antiphon.service.storage import Storage
+from antiphon.store.completions import CompletionStore
+from antiphon.store.keys import Scope
+
+NOBODY = Caller()
+"""The caller of a server without keys, where no request's id is known."""
+
+logger = structlog.get_logger(__name__)
+
+
+class Service:
+    """The use cases of the API over a router and a storage. Clocks, ids, randomness and the log are arguments."""
+
+    def __init__(
+        self,
+        router: Router,
+        storage: Storage | None = None,
+        *,
+        access: Access | None = None,
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.perf_counter,
+        ids: Callable[[], str] = new_completion_id,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+        log: Callable[[RequestRecord], None] = log_request,
+    ) -> None:
+        """Without a storage nothing is kept or limited, without ``access`` everybody is the default project.
+
+        ``clock`` is in Unix seconds, ``timer`` in seconds from any start; ``random_bytes`` gives that many.
+        """
+        self._router = router
+        self._storage = storage
+        self._access = access
+        self._clock = clock
+        self._timer = timer
+        self._ids = ids
+        self._random_bytes = random_bytes
+        self._log = log
+        self._created = int(clock())
+
+    @property
+    def router(self) -> Router:
+        """The backends, for their counters."""
+        return self._router
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are taken."""
+        return self._router.ready
+
+    async def start(self) -> None:
+        """Make all models ready. Raises ``ServiceUnavailableError``."""
+        await self._router.start()
+        self._created = int(self._clock())
+
+    async def close(self) -> None:
+        """Release the models."""
+        await self._router.close()
+
+    def models(self) -> ModelList:
+        """List the served models."""
+        return ModelList(data=[self.model(name) for name in self._router])
+
+    def model(self, name: str) -> Model:
+        """Return one served model. Raises ``ModelNotFoundError``."""
+        self._router.backend(name)
+        return Model(id=name, created=self._created)
+
+    async def authenticate(self, credentials: Credentials, scope: Scope, *, request_id: str = "") -> Caller:
+        """Say who sends a request. Raises AuthenticationError and PermissionDeniedError."""
+        if self._access is None:
+            return Caller(request_id=request_id)
+        return Caller(principal=await self._access.authenticate(credentials, scope), request_id=request_id)
+
+    def once(self, caller: Caller, key: str | None, body: bytes) -> AbstractAsyncContextManager[Repeat]:
+        """Say whether a request under an Idempotency-Key was answered before; see :func:`repeats.once`."""
+        return once(self._storage.idempotency if self._storage else None, caller, key, body)
+
+    async def create(self, request: CreateChatCompletion, caller: Caller = NOBODY) -> ChatCompletion:
+        """Answer as a whole; cancelling the call aborts the request. Raises ``APIError``."""
+        async with self.answer(request, caller) as answer:
+            return await answer.completion()
+
+    async def stream(
+        self, request: CreateChatCompletion, caller: Caller = NOBODY
+    ) -> AsyncGenerator[ChatCompletionChunk, None]:
+        """Answer in chunks; closing the generator aborts the request. Raises ``APIError``, see ``Answer.stream``."""
+        async with self.answer(request, caller) as answer, aclosing(answer.stream()) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    @asynccontextmanager
+    async def answer(self, request: CreateChatCompletion, caller: Caller = NOBODY) -> AsyncGenerator[Answer, None]:
+        """Let a request in and give its answer; the end of the block aborts what has not ended. Raises ``APIError``."""
+        call = Call(completion_id=self._ids(), created=int(self._clock()), request=request, cache_salt=caller.project)
+        observation = Observation(self._timer)
+        with self._logged(call, caller, observation):
+            backend = self._router.backend(request.model)
+            recorder = Recorder(self._completions("store"), call, caller) if request.store else None
+            limiter = self._storage.limiter if self._storage else None
+            async with (
+                admitted(limiter, call, caller, observation) as rate_limits,
+                _kept(recorder, observation) if recorder and request.stream else nullcontext(),
+                aclosing(_watched(backend.stream(call), observation, recorder)) as chunks,
+            ):
+                yield Answer(request, chunks, rate_limits=rate_limits, random_bytes=self._random_bytes)
+
+    async def list_completions(self, query: CompletionQuery, caller: Caller = NOBODY) -> CompletionList:
+        """Return a page of the caller's stored completions. Raises NotFoundError for an unknown ``after``."""
+        return await self._completions().list(caller.project, query)
+
+    async def get_completion(self, completion_id: str, caller: Caller = NOBODY) -> StoredCompletion:
+        """Return a stored completion. Raises NotFoundError."""
+        return await self._completions().get(caller.project, completion_id)
+
+    async def update_completion(
+        self, completion_id: str, metadata: Metadata | None, caller: Caller = NOBODY
+    ) -> StoredCompletion:
+        """Replace a stored completion's metadata. Raises NotFoundError."""
+        return await self._completions().update_metadata(caller.project, completion_id, metadata)
+
+    async def delete_completion(self, completion_id: str, caller: Caller = NOBODY) -> CompletionDeleted:
+        """Delete a stored completion. Raises NotFoundError."""
+        return await self._completions().delete(caller.project, completion_id)
+
+    async def list_messages(self, completion_id: str, query: PageQuery, caller: Caller = NOBODY) -> MessageList:
+        """Return a page of the messages that a stored completion answers. Raises NotFoundError."""
+        return await self._completions().messages(caller.project, completion_id, query)
+
+    def _completions(self, param: str | None = None) -> CompletionStore:
+        if self._storage is None:
+            raise InvalidRequestError("This server keeps no completions.", param=param)
+        return self._storage.completions
+
+    @contextmanager
+    def _logged(self, call: Call, caller: Caller, observation: Observation) -> Iterator[None]:
+        error: str | None = None
+        try:
+            yield
+        except Exception as caught:
+            error = _name(caught)
+            raise
+        finally:
+            self._log(observation.record(call, caller.project, error))
+
+
+async def _watched(
+    chunks: AsyncGenerator[ChatCompletionChunk, None], observation: Observation, recorder: Recorder | None
+) -> AsyncGenerator[ChatCompletionChunk, None]:
+    """Pass on the backend's chunks; the answer is committed before the end is told."""
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            observation.see(chunk)
+            if recorder is not None:
+                recorder.add(chunk)
+            yield chunk
+    if recorder is not None:
+        await recorder.save("completed")
+
+
+@asynccontextmanager
+async def _kept(recorder: Recorder, observation: Observation) -> AsyncGenerator[None, None]:
+    """Store a stream that broke off as far as it got."""
+    error: str | None = None
+    try:
+        yield
+    except Exception as caught:
+        error = _name(caught)
+        raise
+    finally:
+        if not (recorder.saved or recorder.empty):
+            try:
+                await recorder.save(observation.outcome(error))
+            except ServiceUnavailableError as failure:
+                logger.warning("partial_answer_not_stored", error=failure.message)
+
+
+def _name(error: Exception) -> str:
+    return (error.code if isinstance(error, APIError) else None) or type(error).__name__

@@ -1,0 +1,62 @@
+"""What the service keeps: the stores over one database, opened and closed together."""
+
+import os
+import time
+import uuid
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Self
+
+import anyio
+
+from antiphon.store.completions import CompletionStore
+from antiphon.store.database import BUSY_TIMEOUT, Database
+from antiphon.store.idempotency import IdempotencyStore
+from antiphon.store.identifiers import RandomBytes
+from antiphon.store.keys import KeyStore
+from antiphon.store.limits import UNLIMITED, Limits, RateLimiter
+
+
+class Storage:
+    """The stores that a server uses."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        holder: str,
+        project_limits: Limits = UNLIMITED,
+        key_limits: Limits = UNLIMITED,
+        clock: Callable[[], float] = time.time,
+        random_bytes: RandomBytes = os.urandom,
+    ) -> None:
+        """``holder`` names this process, as no other is named; ``clock`` is in Unix seconds."""
+        self.database = database
+        self.completions = CompletionStore(database, clock=clock)
+        self.keys = KeyStore(database, clock=clock, random_bytes=random_bytes)
+        self.limiter = RateLimiter(database, holder=holder, project=project_limits, key=key_limits, clock=clock)
+        self.idempotency = IdempotencyStore(database, holder=holder, clock=clock, random_bytes=random_bytes)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        url: str | None,
+        data_dir: Path,
+        *,
+        project_limits: Limits = UNLIMITED,
+        key_limits: Limits = UNLIMITED,
+        busy_timeout: float = BUSY_TIMEOUT,
+    ) -> AsyncGenerator[Self, None]:
+        """Open ``postgresql://…``, or SQLite in ``data_dir`` when ``url`` is None, upgraded to this version's schema.
+
+        Raises ``StoreError`` with a message for the operator.
+        """
+        database = await Database.open(url, data_dir=data_dir, busy_timeout=busy_timeout)
+        try:
+            await database.upgrade()
+            yield cls(database, holder=uuid.uuid4().hex, project_limits=project_limits, key_limits=key_limits)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await database.close()

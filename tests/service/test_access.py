@@ -1,0 +1,117 @@
+import pytest
+
+from antiphon.errors import AuthenticationError, PermissionDeniedError
+from antiphon.service.access import OPEN_CHECK_INTERVAL, Access, Caller, Credentials
+from antiphon.store.database import Database
+from antiphon.store.keys import KeyStore, Principal, Scope
+from tests.store.rows import OTHER, PROJECT, Clock, add_project
+
+pytestmark = pytest.mark.anyio
+
+ORGANIZATION = "org-tests"
+NOTHING = Credentials()
+
+
+@pytest.fixture
+def keys(database: Database) -> KeyStore:
+    return KeyStore(database)
+
+
+def access(keys: KeyStore, *, open_without_keys: bool = True, timer: Clock | None = None) -> Access:
+    return Access(keys, open_without_keys=open_without_keys, organization=ORGANIZATION, timer=timer or Clock())
+
+
+def bearing(key: str, **headers: str) -> Credentials:
+    return Credentials(authorization=f"Bearer {key}", **headers)
+
+
+async def test_without_any_key_everybody_is_the_default_project(keys: KeyStore) -> None:
+    assert Principal() == await access(keys).authenticate(bearing("anything"), "write")
+
+
+async def test_a_server_that_is_never_open_asks_for_a_key_it_does_not_have(keys: KeyStore) -> None:
+    with pytest.raises(AuthenticationError):
+        await access(keys, open_without_keys=False).authenticate(NOTHING, "read")
+
+
+async def test_the_first_key_closes_a_server_that_runs(keys: KeyStore) -> None:
+    timer = Clock()
+    door = access(keys, timer=timer)
+    await door.authenticate(NOTHING, "read")
+    await keys.create(PROJECT, "first")
+    timer.now += OPEN_CHECK_INTERVAL
+    with pytest.raises(AuthenticationError):
+        await door.authenticate(NOTHING, "read")
+
+
+async def test_revoking_every_key_does_not_open_it_again(keys: KeyStore) -> None:
+    new = await keys.create(PROJECT, "only")
+    await keys.revoke(new.key.id)
+    with pytest.raises(AuthenticationError):
+        await access(keys).authenticate(NOTHING, "read")
+
+
+async def test_a_key_says_whose_request_it_is(keys: KeyStore, database: Database) -> None:
+    await add_project(database)
+    new = await keys.create(OTHER, "theirs")
+    principal = await access(keys).authenticate(bearing(new.text), "read")
+    assert (OTHER, new.key.id) == (principal.project_id, principal.key_id)
+    assert OTHER == Caller(principal=principal).project
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic abc", "sk-antiphon-abc"])
+async def test_without_a_bearer_key_it_is_a_401_that_says_how(keys: KeyStore, header: str | None) -> None:
+    await keys.create(PROJECT, "one")
+    with pytest.raises(AuthenticationError) as caught:
+        await access(keys).authenticate(Credentials(authorization=header), "read")
+    assert ("invalid_api_key", {"www-authenticate": "Bearer"}) == (caught.value.code, caught.value.headers)
+
+
+@pytest.mark.parametrize("key", ["sk-antiphon-" + "x" * 48, "wrong", "\xff", "sk-antiphon-"])
+async def test_an_unknown_key_is_a_401(keys: KeyStore, key: str) -> None:
+    await keys.create(PROJECT, "one")
+    with pytest.raises(AuthenticationError):
+        await access(keys).authenticate(bearing(key), "read")
+
+
+@pytest.mark.parametrize(
+    ("scopes", "asked", "passes"),
+    [
+        (("read",), "read", True),
+        (("read",), "write", False),
+        (("write",), "read", False),
+        (("admin",), "write", True),
+        (("read", "write"), "admin", False),
+    ],
+)
+async def test_a_key_may_do_what_its_scopes_say(
+    keys: KeyStore, scopes: tuple[Scope, ...], asked: Scope, *, passes: bool
+) -> None:
+    new = await keys.create(PROJECT, "one", scopes)
+    try:
+        await access(keys).authenticate(bearing(new.text), asked)
+    except PermissionDeniedError:
+        assert not passes
+    else:
+        assert passes
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"organization": "org-else"}, "mismatched_organization"),
+        ({"project": "proj_else"}, "mismatched_project"),
+        ({"project": "\xff"}, "mismatched_project"),
+    ],
+)
+async def test_headers_of_somebody_else_are_a_401(keys: KeyStore, headers: dict[str, str], code: str) -> None:
+    new = await keys.create(PROJECT, "one")
+    with pytest.raises(AuthenticationError) as caught:
+        await access(keys).authenticate(bearing(new.text, **headers), "read")
+    assert code == caught.value.code
+
+
+async def test_headers_that_fit_the_key_pass(keys: KeyStore) -> None:
+    new = await keys.create(PROJECT, "one")
+    credentials = bearing(new.text, organization=ORGANIZATION, project=PROJECT)
+    assert PROJECT == (await access(keys).authenticate(credentials, "read")).project_id

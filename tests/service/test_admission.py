@@ -1,0 +1,136 @@
+import anyio
+import pytest
+import structlog
+from msgspec import UNSET
+
+from antiphon.backends.base import Call
+from antiphon.errors import RateLimitError, ServiceUnavailableError
+from antiphon.protocol.rate_limits import RateLimitState
+from antiphon.protocol.requests import CreateChatCompletion, decode_request
+from antiphon.protocol.responses import ChatCompletionChunk, CompletionUsage
+from antiphon.service.access import Caller
+from antiphon.service.admission import admitted
+from antiphon.service.records import Observation
+from antiphon.store.database import Database
+from antiphon.store.limits import Limits, RateLimiter
+from tests.store.rows import Clock
+
+pytestmark = pytest.mark.anyio
+
+TEXT = "x" * 400
+REQUEST = decode_request(
+    b'{"model": "m", "messages": [{"role": "user", "content": "%s"}], "max_completion_tokens": 300, "n": 2}'
+    % TEXT.encode()
+)
+
+SMALL = decode_request(b'{"model": "m", "messages": [{"role": "user", "content": "x"}]}')
+
+
+def limiter(database: Database, limits: Limits) -> RateLimiter:
+    return RateLimiter(database, holder="test", project=limits, clock=Clock())
+
+
+def call(identifier: str, request: CreateChatCompletion = REQUEST) -> Call:
+    return Call(completion_id=identifier, created=1, request=request)
+
+
+def observation(*, usage: CompletionUsage | None = None, chunks: int = 0) -> Observation:
+    seen = Observation(lambda: 0.0)
+    for number in range(chunks):
+        last = number == chunks - 1
+        seen.see(
+            ChatCompletionChunk(
+                id="c",
+                created=1,
+                model="m",
+                service_tier="default",
+                system_fingerprint="f",
+                choices=[],
+                usage=usage if usage and last else UNSET,
+            )
+        )
+    return seen
+
+
+async def remaining(limits: RateLimiter, seen: Observation) -> int:
+    """Let one request through that is seen so; return the tokens that are left."""
+    async with admitted(limits, call("a"), Caller(), seen):
+        pass
+    async with admitted(
+        limits,
+        call("b", SMALL),
+        Caller(),
+        seen,
+    ) as state:
+        assert state.tokens is not None
+        return state.tokens.remaining
+
+
+async def test_without_limits_nothing_is_asked_or_told(database: Database) -> None:
+    async with admitted(limiter(database, Limits()), call("a"), Caller(), observation()) as state:
+        assert RateLimitState() == state
+    async with admitted(None, call("a"), Caller(), observation()) as state:
+        assert RateLimitState() == state
+
+
+async def test_the_estimate_is_the_most_that_may_be_generated(database: Database) -> None:
+    limits = limiter(database, Limits(tokens_per_minute=1000))
+    async with admitted(limits, call("a"), Caller(), observation()) as state:
+        assert state.tokens is not None
+        assert 400 == state.tokens.remaining
+
+
+async def test_at_its_end_a_request_is_charged_what_it_used(database: Database) -> None:
+    limits = limiter(database, Limits(tokens_per_minute=1000))
+    usage = CompletionUsage(prompt_tokens=100, completion_tokens=50, total_tokens=150)
+    left = await remaining(limits, observation(usage=usage, chunks=3))
+    assert 850 - 20 < left <= 850
+
+
+async def test_a_request_that_broke_off_is_charged_its_prompt_and_its_chunks(database: Database) -> None:
+    limits = limiter(database, Limits(tokens_per_minute=1000))
+    left = await remaining(limits, observation(chunks=10))
+    assert 1000 - 110 - 10 - 30 < left <= 1000 - 100 - 10
+
+
+async def test_a_request_that_failed_before_its_first_chunk_is_charged_no_tokens(database: Database) -> None:
+    left = await remaining(limiter(database, Limits(tokens_per_minute=1000)), observation())
+    assert 1000 - 20 < left <= 1000
+
+
+async def test_beyond_the_limit_it_is_refused_with_the_headers(database: Database) -> None:
+    limits = limiter(database, Limits(requests_per_minute=1))
+    async with admitted(limits, call("a"), Caller(), observation()):
+        pass
+    with pytest.raises(RateLimitError) as caught:
+        async with admitted(limits, call("b"), Caller(), observation()):
+            pass
+    assert "0" == caught.value.headers["x-ratelimit-remaining-requests"]
+    assert caught.value.retry_after is not None
+
+
+async def test_a_place_is_free_again_when_the_block_ends_however(database: Database) -> None:
+    limits = limiter(database, Limits(concurrent_requests=1))
+    with pytest.raises(ValueError, match="failed"):
+        async with admitted(limits, call("a"), Caller(), observation()):
+            raise ValueError("failed")
+    with anyio.CancelScope() as scope:
+        async with admitted(limits, call("b"), Caller(), observation()):
+            scope.cancel()
+            await anyio.sleep(1)
+    async with admitted(limits, call("c"), Caller(), observation()):
+        pass
+
+
+async def test_an_answer_is_not_spoilt_by_a_database_that_fails_at_its_end(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise ServiceUnavailableError("The database is busy.")
+
+    limits = limiter(database, Limits(concurrent_requests=1))
+    monkeypatch.setattr(limits, "settle", fail)
+    with structlog.testing.capture_logs() as lines:
+        async with admitted(limits, call("a"), Caller(), observation()):
+            pass
+    assert ["rate_limit_not_settled"] == [line["event"] for line in lines]

@@ -1,0 +1,85 @@
+from collections.abc import AsyncGenerator
+
+import msgspec
+import pytest
+
+from antiphon.protocol.messages import UserMessage
+from antiphon.protocol.rate_limits import RateLimitState
+from antiphon.protocol.requests import CreateChatCompletion, StreamOptions
+from antiphon.protocol.responses import ChatCompletionChunk, ChunkChoice, CompletionUsage, Delta
+from antiphon.service.answers import OBFUSCATION_BLOCK, Answer, new_completion_id
+
+pytestmark = pytest.mark.anyio
+
+USAGE = CompletionUsage(prompt_tokens=1, completion_tokens=2, total_tokens=3)
+CHUNKS = [
+    ChatCompletionChunk(
+        id="c",
+        created=1,
+        model="m",
+        service_tier="default",
+        system_fingerprint="f",
+        choices=[ChunkChoice(index=0, delta=Delta(content=text), finish_reason="stop" if text == "!" else None)],
+    )
+    for text in ("Hello", " there", "!")
+]
+LAST = msgspec.structs.replace(CHUNKS[0], choices=[], usage=USAGE)
+
+
+async def generate(closed: list[bool]) -> AsyncGenerator[ChatCompletionChunk, None]:
+    try:
+        for chunk in (*CHUNKS, LAST):
+            yield chunk
+    finally:
+        closed.append(True)
+
+
+def answer(options: StreamOptions | None = None, *, closed: list[bool] | None = None) -> Answer:
+    request = CreateChatCompletion(messages=[UserMessage(content="Hi")], model="m", stream_options=options)
+    chunks = generate([] if closed is None else closed)
+    return Answer(request, chunks, rate_limits=RateLimitState(), random_bytes=bytes)
+
+
+async def read(options: StreamOptions | None = None) -> list[ChatCompletionChunk]:
+    return [chunk async for chunk in answer(options).stream()]
+
+
+async def test_the_completion_is_what_the_stream_says() -> None:
+    completion = await answer().completion()
+    assert ("Hello there!", USAGE) == (completion.choices[0].message.content, completion.usage)
+
+
+async def test_the_usage_chunk_comes_only_when_it_is_asked_for() -> None:
+    assert 3 == len(await read())
+    assert USAGE == (await read(StreamOptions(include_usage=True)))[-1].usage
+
+
+async def test_obfuscation_brings_every_delta_to_a_multiple_of_the_block() -> None:
+    *chunks, usage = await read(StreamOptions(include_usage=True))
+    assert usage.obfuscation is msgspec.UNSET
+    for chunk in chunks:
+        assert isinstance(chunk.obfuscation, str)
+        assert chunk.obfuscation
+        assert 0 == (len(msgspec.json.encode(chunk.choices)) + len(chunk.obfuscation)) % OBFUSCATION_BLOCK
+
+
+async def test_obfuscation_can_be_turned_off() -> None:
+    chunks = await read(StreamOptions(include_obfuscation=False))
+    assert {msgspec.UNSET} == {chunk.obfuscation for chunk in chunks}
+
+
+async def test_closing_the_stream_closes_what_it_reads() -> None:
+    closed: list[bool] = []
+    chunks = answer(closed=closed).stream()
+    await anext(chunks)
+    await chunks.aclose()
+    assert [True] == closed
+
+
+def test_completion_ids_are_long_random_and_alphanumeric() -> None:
+    ids = {new_completion_id() for _ in range(1000)}
+    assert 1000 == len(ids)
+    for each in ids:
+        head, tail = each.split("-")
+        assert ("chatcmpl", 29) == (head, len(tail))
+        assert tail.isalnum()

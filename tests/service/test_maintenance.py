@@ -1,0 +1,88 @@
+import anyio
+import pytest
+import structlog
+
+from antiphon.errors import RateLimitError, ServiceUnavailableError
+from antiphon.service.maintenance import PRUNE_INTERVAL, Retention, maintain
+from antiphon.service.storage import Storage
+from antiphon.store.database import Database
+from antiphon.store.keys import Principal
+from antiphon.store.limits import LEASE, RENEW_INTERVAL, Limits
+from tests.store.rows import PROJECT, Clock, completion
+
+pytestmark = pytest.mark.anyio
+
+
+class Turns:
+    """A sleep that ends the work after some turns, and moves the clock."""
+
+    def __init__(self, turns: int, clock: Clock) -> None:
+        self._left = turns
+        self._clock = clock
+
+    async def __call__(self, seconds: float) -> None:
+        self._left -= 1
+        self._clock.now += seconds
+        if not self._left:
+            raise TimeoutError
+
+
+async def work(storage: Storage, clock: Clock, turns: int, retention: Retention | None = None) -> None:
+    with pytest.raises(TimeoutError):
+        await maintain(storage, retention or Retention(), sleep=Turns(turns, clock))
+
+
+def storage_at(database: Database, clock: Clock) -> Storage:
+    limits = Limits(concurrent_requests=1)
+    return Storage(database, holder="test", project_limits=limits, clock=clock)
+
+
+async def test_old_completions_are_deleted_at_once_and_again_after_the_interval(database: Database) -> None:
+    clock = Clock(1000.0)
+    storage = storage_at(database, clock)
+    for created in (0, 950):
+        await storage.completions.save(PROJECT, completion(f"c{created}", created=created), [])
+    await work(storage, clock, 1, Retention(max_age=100))
+    assert ["c950"] == [row.id for row in (await storage.completions.list(PROJECT)).data]
+    await work(storage, clock, round(PRUNE_INTERVAL / RENEW_INTERVAL) + 1, Retention(max_age=100))
+    assert [] == (await storage.completions.list(PROJECT)).data
+
+
+async def test_without_retention_nothing_is_deleted(database: Database) -> None:
+    clock = Clock(10.0**9)
+    storage = storage_at(database, clock)
+    await storage.completions.save(PROJECT, completion("c", created=1), [])
+    await work(storage, clock, 2)
+    assert 1 == len((await storage.completions.list(PROJECT)).data)
+
+
+async def test_the_place_of_a_long_request_is_kept(database: Database) -> None:
+    clock = Clock()
+    storage = storage_at(database, clock)
+    await storage.limiter.admit("long", Principal(), tokens=0)
+    await work(storage, clock, round(3 * LEASE / RENEW_INTERVAL))
+    with pytest.raises(RateLimitError):
+        await storage.limiter.admit("next", Principal(), tokens=0)
+
+
+async def test_a_database_that_fails_is_logged_and_tried_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    storage = storage_at(database, clock)
+
+    async def fail() -> None:
+        raise ServiceUnavailableError("The database is busy.")
+
+    monkeypatch.setattr(storage.limiter, "renew", fail)
+    with structlog.testing.capture_logs() as lines:
+        await work(storage, clock, 2)
+    assert ["maintenance_failed"] * 2 == [line["event"] for line in lines]
+
+
+async def test_it_ends_when_it_is_cancelled(database: Database) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(maintain, storage_at(database, Clock()), Retention())
+        await anyio.sleep(0.05)
+        tasks.cancel_scope.cancel()
+    assert [] == await database.check()

@@ -1,0 +1,108 @@
+import pytest
+
+from antiphon.backends.base import Call
+from antiphon.protocol.requests import decode_request
+from antiphon.protocol.responses import ChatCompletionChunk, ChunkChoice, CompletionUsage, Delta, FinishReason
+from antiphon.service.access import Caller
+from antiphon.service.recorder import Recorder
+from antiphon.store.completions import CompletionStore
+from antiphon.store.database import Database
+from antiphon.store.keys import Principal
+from tests.store.rows import OTHER, PROJECT, add_project
+
+pytestmark = pytest.mark.anyio
+
+USAGE = CompletionUsage(prompt_tokens=1, completion_tokens=2, total_tokens=3)
+REQUEST = decode_request(
+    b'{"model": "m", "messages": [{"role": "user", "content": "Hi"}], "store": true, "metadata": {"a": "b"},'
+    b' "temperature": 0, "top_p": 0.5, "presence_penalty": 1, "frequency_penalty": -1, "seed": 3, "user": "u",'
+    b' "tools": [{"type": "function", "function": {"name": "look", "parameters": {"default": null}}}],'
+    b' "tool_choice": "none", "response_format": {"type": "text"}}'
+)
+
+
+def chunk(content: str = "", finish: FinishReason | None = None, *, index: int = 0) -> ChatCompletionChunk:
+    choice = ChunkChoice(index=index, delta=Delta(content=content), finish_reason=finish)
+    return ChatCompletionChunk(
+        id="c", created=5, model="m", service_tier="flex", system_fingerprint="fp", choices=[choice]
+    )
+
+
+def last() -> ChatCompletionChunk:
+    return ChatCompletionChunk(
+        id="c", created=5, model="m", service_tier="flex", system_fingerprint="fp", choices=[], usage=USAGE
+    )
+
+
+def recorder(database: Database, *, project: str = PROJECT) -> Recorder:
+    caller = Caller(principal=Principal(project_id=project), request_id="req_1")
+    return Recorder(CompletionStore(database), Call(completion_id="c", created=5, request=REQUEST), caller)
+
+
+async def test_the_request_is_kept_beside_its_answer(database: Database) -> None:
+    keeps = recorder(database)
+    for each in (chunk("Hel"), chunk("lo", "stop"), last()):
+        keeps.add(each)
+    await keeps.save("completed")
+    stored = await CompletionStore(database).get(PROJECT, "c")
+    assert ("Hello", "stop", USAGE) == (
+        stored.choices[0].message.content,
+        stored.choices[0].finish_reason,
+        stored.usage,
+    )
+    assert ("req_1", 5, "flex", "fp", {"a": "b"}) == (
+        stored.request_id,
+        stored.created,
+        stored.service_tier,
+        stored.system_fingerprint,
+        stored.metadata,
+    )
+    assert (0.0, 0.5, 1.0, -1.0, 3, "u") == (
+        stored.temperature,
+        stored.top_p,
+        stored.presence_penalty,
+        stored.frequency_penalty,
+        stored.seed,
+        stored.input_user,
+    )
+
+
+async def test_tools_and_formats_are_kept_as_the_client_sent_them(database: Database) -> None:
+    keeps = recorder(database)
+    keeps.add(chunk("x", "stop"))
+    await keeps.save("completed")
+    stored = await CompletionStore(database).get(PROJECT, "c")
+    function = {"name": "look", "parameters": {"default": None}}
+    assert [{"type": "function", "function": function}] == stored.tools
+    assert ("none", {"type": "text"}) == (stored.tool_choice, stored.response_format)
+
+
+async def test_what_broke_off_is_kept_as_far_as_it_got(database: Database) -> None:
+    keeps = recorder(database)
+    for each in (chunk("a", index=1), chunk("b"), chunk("c", "stop", index=1)):
+        keeps.add(each)
+    await keeps.save("cancelled")
+    stored = await CompletionStore(database).get(PROJECT, "c")
+    assert [(0, "b", None), (1, "ac", "stop")] == [
+        (choice.index, choice.message.content, choice.finish_reason) for choice in stored.choices
+    ]
+    assert stored.usage is None
+
+
+async def test_it_is_empty_until_a_chunk_came_and_unsaved_until_it_was_saved(database: Database) -> None:
+    keeps = recorder(database)
+    assert (True, False) == (keeps.empty, keeps.saved)
+    keeps.add(chunk("a"))
+    assert not keeps.empty
+    await keeps.save("completed")
+    assert keeps.saved
+
+
+async def test_it_belongs_to_the_caller_s_project(database: Database) -> None:
+    await add_project(database)
+    keeps = recorder(database, project=OTHER)
+    keeps.add(chunk("a", "stop"))
+    await keeps.save("completed")
+    store = CompletionStore(database)
+    pages = [(await store.list(project)).data for project in (PROJECT, OTHER)]
+    assert [[], ["c"]] == [[row.id for row in page] for page in pages]
