@@ -78,6 +78,13 @@ def test_fields_say_whether_they_must_be_there() -> None:
     assert "created integer always present" in " ".join(PAGE.text.split())
 
 
+def test_parameters_say_where_they_are_and_whether_they_must_be_there() -> None:
+    text = " ".join(PAGE.text.split())
+    assert "Header Idempotency-Key string (length ≥ 1, length ≤ 255) Under one key" in text
+    assert "Path completion_id string (length ≥ 1) required" in text
+    assert "Query after string The id of the last completion" in text
+
+
 def test_the_page_is_for_light_and_dark() -> None:
     assert "color-scheme: light dark" in render_page(DOCUMENT)
 

@@ -185,8 +185,11 @@ class Run(Struct, kw_only=True):
     def _announce(self) -> None:
         host, port = self.listener.getsockname()[:2]
         url = display.base_url(host, port)
-        keys = "It asks for no key: antiphon keys create closes it." if self.open_to_all else "It asks for a key."
-        display.err().print(f"\nReady on {url}. {keys} Ask it something, from another terminal:\n", highlight=False)
+        who = "It asks for no key until there is one." if self.open_to_all else "It asks for a key."
+        kept = "PostgreSQL" if self.keep.database else self.keep.folder
+        display.say(
+            f"\nReady on {url}. {who}\nWhat it keeps lies in {kept}. Ask it something, from another terminal:\n"
+        )
         display.print_line(display.curl_line(url, self.models[0].name, key=not self.open_to_all))
 
 

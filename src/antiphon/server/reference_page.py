@@ -1,6 +1,6 @@
 """The reference page: the OpenAPI document as one HTML page that loads nothing and runs nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -10,7 +10,8 @@ from markupsafe import Markup, escape
 STYLE: Final = """
 :root { color-scheme: light dark; --fg: light-dark(#1c2024, #e6e8eb); --dim: light-dark(#60646c, #a0a6ad);
   --bg: light-dark(#fdfdfc, #131517); --card: light-dark(#f4f4f2, #1c1f22); --line: light-dark(#dddcd7, #33383d);
-  --link: light-dark(#0b5cad, #7cb7ff); --get: light-dark(#176f3d, #4cc38a); --post: light-dark(#0b5cad, #6cb0ff); }
+  --link: light-dark(#0b5cad, #7cb7ff); --get: light-dark(#176f3d, #4cc38a); --post: light-dark(#0b5cad, #6cb0ff);
+  --delete: light-dark(#b3261e, #ff8f85); }
 * { box-sizing: border-box; }
 html { scroll-padding-top: 1rem; }
 body { margin: 0; font: 16px/1.6 system-ui, sans-serif; color: var(--fg); background: var(--bg); }
@@ -34,7 +35,7 @@ pre { margin: .5rem 0; padding: .9rem 1rem; overflow-x: auto; border: 1px solid 
 .dim { color: var(--dim); }
 .call { display: flex; gap: .75rem; align-items: baseline; font-size: 1rem; }
 .method { font-weight: 700; }
-.GET { color: var(--get); } .POST { color: var(--post); }
+.GET { color: var(--get); } .POST { color: var(--post); } .DELETE { color: var(--delete); }
 dl { margin: .5rem 0; border-top: 1px solid var(--line); }
 dl > div { padding: .55rem 0; border-bottom: 1px solid var(--line); }
 dt { display: flex; flex-wrap: wrap; gap: .1rem .75rem; align-items: baseline; }
@@ -89,10 +90,10 @@ TEMPLATE: Final = """\
 <p class="call"><code class="method {{ operation.method }}">{{ operation.method }}</code>
 <code>{{ operation.path }}</code></p>
 {{ operation.description }}
-{%- if operation.parameters %}
-<h4>Path</h4>
-{{ fields(operation.parameters) }}
-{%- endif %}
+{%- for place, parameters in operation.parameters.items() %}
+<h4>{{ place }}</h4>
+{{ fields(parameters) }}
+{%- endfor %}
 {%- if operation.request %}
 <h4>Request</h4>
 <p>{{ operation.request }}</p>
@@ -143,15 +144,21 @@ def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 "method": method.upper(),
                 "path": path,
                 "description": _prose(operation["description"]),
-                "parameters": [_parameter(parameter) for parameter in operation.get("parameters", ())],
+                "parameters": _parameters(operation.get("parameters", ())),
                 "request": _type(request["schema"]) if request else None,
                 "examples": [_example(example) for example in request.get("examples", {}).values()],
                 "answers": list(_answers(document, operation["responses"])),
             }
 
 
-def _parameter(parameter: dict[str, Any]) -> dict[str, Any]:
-    return _row(parameter["name"], {**parameter["schema"], "description": parameter["description"]}, "required")
+def _parameters(parameters: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Sort them by where they are: path, query, header."""
+    places: dict[str, list[dict[str, Any]]] = {}
+    for parameter in parameters:
+        schema = {**parameter["schema"], "description": parameter["description"]}
+        row = _row(parameter["name"], schema, "required" if parameter.get("required") else "")
+        places.setdefault(parameter["in"].capitalize(), []).append(row)
+    return places
 
 
 def _example(example: dict[str, Any]) -> dict[str, str]:
