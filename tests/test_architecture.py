@@ -25,6 +25,7 @@ TESTED_ELSEWHERE = {
     "cli/__init__.py": "tests/cli/test_cli.py",
     "backends/base.py": "a Protocol and a Struct: tests/backends/test_local.py and test_router.py use them",
     "rendering/json_schema/__init__.py": "names the door: tests/rendering/json_schema/test_compiler.py goes through it",
+    "service/__init__.py": "names the door: tests/service/test_service.py goes through it",
     "store/migrations/env.py": "tests/store/test_migration.py runs it",
     "store/migrations/versions/*.py": "tests/store/test_migration.py runs them up and down",
 }

@@ -39,9 +39,24 @@ def tokens(*ids: int, index: int = 0, top: tuple[int, ...] = ()) -> TokenEvent:
     return TokenEvent(request_id="r", index=index, token_ids=list(ids), logprobs=[entry] * len(ids))
 
 
-def finished(reason: FinishReason = "stop", *, index: int = 0, completion: int = 0, message: str = "") -> Finished:
+def finished(
+    reason: FinishReason = "stop",
+    *,
+    index: int = 0,
+    completion: int = 0,
+    accepted: int = 0,
+    rejected: int = 0,
+    message: str = "",
+) -> Finished:
     return Finished(
-        request_id="r", index=index, reason=reason, prompt_tokens=7, completion_tokens=completion, message=message
+        request_id="r",
+        index=index,
+        reason=reason,
+        prompt_tokens=7,
+        completion_tokens=completion,
+        accepted_prediction_tokens=accepted,
+        rejected_prediction_tokens=rejected,
+        message=message,
     )
 
 

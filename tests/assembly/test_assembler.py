@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.assembly.assembler import AssemblyOptions, Step
-from antiphon.engine.interface import Started, StreamEvent
+from antiphon.engine.interface import Started, StreamEvent, TokenEvent
 from antiphon.errors import InternalServerError, ServiceUnavailableError
 from antiphon.protocol.responses import ChatCompletion, CompletionUsage
 from tests.assembly.answers import (
@@ -176,6 +176,24 @@ def test_the_usage_sums_all_choices_and_comes_when_all_have_ended() -> None:
     usage = step.chunks[-1].usage
     assert isinstance(usage, CompletionUsage)
     assert (7, 7, 14) == (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
+
+
+def test_what_was_rejected_of_a_prediction_counts_as_completed() -> None:
+    target = assembler([b"a"], AssemblyOptions(n=2))
+    target.push(finished(index=1, completion=3, accepted=2, rejected=5))
+    usage = target.push(finished(index=0, completion=4, accepted=1, rejected=1)).chunks[-1].usage
+    assert isinstance(usage, CompletionUsage)
+    details = usage.completion_tokens_details
+    assert (3, 6) == (details.accepted_prediction_tokens, details.rejected_prediction_tokens)
+    assert (13, 20) == (usage.completion_tokens, usage.total_tokens)
+
+
+def test_no_more_is_accepted_than_was_said() -> None:
+    target = assembler([b"a", b"b", b"c"], AssemblyOptions(stop=("b",)))
+    target.push(TokenEvent(request_id="r", index=0, token_ids=[0, 1, 2]))
+    usage = target.push(finished("abort", completion=3, accepted=3)).chunks[-1].usage
+    assert isinstance(usage, CompletionUsage)
+    assert 2 == usage.completion_tokens == usage.completion_tokens_details.accepted_prediction_tokens
 
 
 PIECES: list[bytes | str] = [

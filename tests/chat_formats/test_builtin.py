@@ -4,8 +4,8 @@
 import pytest
 
 from antiphon.chat_formats.base import HERMES, ChatFormat, FamilyMark, ReasoningMarkers
-from antiphon.chat_formats.builtin import FAMILIES, GENERIC, REASONING, recognise
-from antiphon.chat_formats.tool_notations import tool_notation
+from antiphon.chat_formats.builtin import FAMILIES, FORMAT_NAMES, GENERIC, REASONING, THINK, named_format, recognise
+from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS, tool_notation
 
 
 @pytest.mark.parametrize("mark", FAMILIES, ids=lambda mark: mark.name)
@@ -51,3 +51,18 @@ def test_harmony_reasons_in_its_analysis_channel() -> None:
     assert reasoning.start == "<|channel|>analysis<|message|>"
     assert reasoning.end.endswith("<|channel|>final<|message|>")
     assert reasoning.end.startswith(reasoning.end_prefix)
+
+
+def test_a_family_that_is_named_is_taken_with_the_reasoning_of_the_template() -> None:
+    template = "<|im_start|>system … within <tool_call></tool_call> tags {% if '</think>' in c"
+    assert ChatFormat("mistral", THINK, tool_notation("mistral")) == named_format("mistral", template)
+
+
+def test_every_family_that_writes_tools_can_be_named() -> None:
+    assert set() == set(TOOL_NOTATIONS) - set(FORMAT_NAMES)
+    assert list(FORMAT_NAMES) == [named_format(name, "").name for name in FORMAT_NAMES]
+
+
+def test_a_name_that_is_no_family_is_no_format() -> None:
+    with pytest.raises(AssertionError, match="'gpt' is none of"):
+        named_format("gpt", "")

@@ -12,6 +12,7 @@ from antiphon.engine.interface import (
     Started,
     StreamEvent,
     TokenEvent,
+    TokenLogprobs,
 )
 from antiphon.engine.kv_cache import Lease
 from antiphon.engine.sequence import Sequence
@@ -22,7 +23,7 @@ STEP_SECONDS = 0.01
 Choice = tuple[str, int]
 
 
-def request(
+def request(  # noqa: PLR0913 (a field each)
     request_id: str,
     prompt_ids: list[int],
     *,
@@ -32,6 +33,7 @@ def request(
     n: int = 1,
     salt: str = "",
     tier: ServiceTier = "default",
+    prediction: list[int] | None = None,
 ) -> GenerateRequest:
     """A request with the fields that scheduling depends on."""
     return GenerateRequest(
@@ -41,6 +43,7 @@ def request(
         n=n,
         cache_salt=salt,
         service_tier=tier,
+        prediction_ids=prediction or [],
     )
 
 
@@ -75,6 +78,7 @@ class Trial:
         self.cache = self.core._cache
         self.requests: dict[str, GenerateRequest] = {}
         self.tokens: dict[Choice, list[int]] = defaultdict(list)
+        self.logprobs: dict[Choice, list[TokenLogprobs]] = defaultdict(list)
         self.started: dict[str, Started] = {}
         self.start_order: list[str] = []
         self.finished: dict[Choice, Finished] = {}
@@ -173,5 +177,6 @@ class Trial:
         if isinstance(event, TokenEvent):
             assert event.request_id in self.started
             self.tokens[choice] += event.token_ids
+            self.logprobs[choice] += event.logprobs
         else:
             self.finished[choice] = event

@@ -36,13 +36,20 @@ class Engine:
         self.finished: list[Finished] = []
         self._requests = 0
 
-    def ask(self, grammar: str, n: int = 1, **sampling: object) -> str:
+    def ask(self, grammar: str, n: int = 1, prediction: str = "", **sampling: object) -> str:
         self._requests += 1
         request_id = str(self._requests)
         text = "<|im_start|>user\nDescribe a person.<|im_end|>\n<|im_start|>assistant\n"
         prompt_ids = self.tokenizer.encode(text, parse_special=True)
         params = SamplingParams(**{"max_tokens": 100, "temperature": 0.0, **sampling})  # type: ignore[arg-type]
-        request = GenerateRequest(request_id=request_id, prompt_ids=prompt_ids, sampling=params, grammar=grammar, n=n)
+        request = GenerateRequest(
+            request_id=request_id,
+            prompt_ids=prompt_ids,
+            sampling=params,
+            grammar=grammar,
+            n=n,
+            prediction_ids=self.tokenizer.encode(prediction),
+        )
         self.core.add(request)
         return request_id
 
@@ -149,3 +156,22 @@ def test_nothing_is_left_behind(engine: Engine) -> None:
     stats = engine.core.stats()
     assert (0, 0) == (stats.running, stats.waiting)
     assert stats.kv_cells_used == stats.kv_cells_cached
+
+
+@pytest.mark.parametrize("grammar", ["", GRAMMAR])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_prediction_changes_the_steps_and_not_the_answer(engine: Engine, grammar: str, temperature: float) -> None:
+    """Up to ties in floating point between batches of different width, of which these answers have none."""
+    plain = engine.ask(grammar, temperature=temperature, seed=5, max_tokens=40)
+    engine.run()
+    answer = engine.text(plain)
+    steps = engine.core.stats().steps
+    right = engine.ask(grammar, prediction=answer, temperature=temperature, seed=5, max_tokens=40)
+    engine.run()
+    fewer = engine.core.stats().steps - steps
+    wrong = engine.ask(grammar, prediction=answer[::-1], temperature=temperature, seed=5, max_tokens=40)
+    engine.run()
+    assert [answer] * 2 == [engine.text(right), engine.text(wrong)]
+    end = engine.end(right)
+    assert 0 < end.accepted_prediction_tokens < end.completion_tokens
+    assert fewer < end.completion_tokens * 0.7

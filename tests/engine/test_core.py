@@ -1,5 +1,6 @@
 """The whole decode loop over a fake model: no batching, caching, chunking, preemption or abort may change an answer."""
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,8 +8,8 @@ from msgspec import Struct
 
 from antiphon.engine.core import Core
 from antiphon.engine.interface import EngineOptions, Finished, GenerateRequest, SamplingParams, ServiceTier
-from tests.engine.engine_trial import Trial, request, text
-from tests.engine.fake_model import FakeModel
+from tests.engine.engine_trial import ENTROPY, Trial, request, text
+from tests.engine.fake_model import FakeModel, answer_alone
 
 
 class Arrival(Struct, frozen=True, kw_only=True):
@@ -27,12 +28,15 @@ class Arrival(Struct, frozen=True, kw_only=True):
     tier: ServiceTier
     abort_after: int | None
     abort_index: int | None
+    edits: list[tuple[int, int]] | None
 
     def request(self, request_id: str, max_model_len: int) -> GenerateRequest:
         prompt = text(self.prefix, self.prefix_length) + text(5 + self.suffix, self.suffix_length)
+        prompt = prompt[: max_model_len - 1]
         return request(
             request_id,
-            prompt[: max_model_len - 1],
+            prompt,
+            prediction=None if self.edits is None else self._prediction(prompt, max_model_len),
             max_tokens=self.max_tokens,
             temperature=self.temperature,
             seed=self.seed,
@@ -40,6 +44,14 @@ class Arrival(Struct, frozen=True, kw_only=True):
             salt=self.salt,
             tier=self.tier,
         )
+
+    def _prediction(self, prompt: list[int], max_model_len: int) -> list[int]:
+        """What the first choice will say, with tokens replaced, inserted (odd) and deleted (negative)."""
+        alone = request("", prompt, max_tokens=self.max_tokens, temperature=self.temperature, seed=self.seed)
+        predicted, _ = answer_alone(alone, 0, max_model_len, entropy=ENTROPY)
+        for at, token in self.edits or ():
+            predicted[at : at + token % 2] = [token] if token >= 0 else []
+        return predicted
 
 
 ARRIVALS = st.lists(
@@ -58,6 +70,7 @@ ARRIVALS = st.lists(
         tier=st.sampled_from(["default", "default", "flex", "priority"]),
         abort_after=st.none() | st.integers(0, 12),
         abort_index=st.none() | st.integers(0, 3),
+        edits=st.none() | st.lists(st.tuples(st.integers(0, 23), st.integers(-20, 299)), max_size=3),
     ),
     min_size=1,
     max_size=7,
@@ -127,6 +140,61 @@ def test_an_end_of_generation_token_counts_but_is_not_among_the_tokens() -> None
     expected = Finished(request_id="a", index=0, reason="stop", prompt_tokens=5, completion_tokens=1)
     assert expected == trial.finished["a", 0]
     assert [] == trial.tokens["a", 0]
+
+
+def said(trial: Trial, **fields: object) -> list[int]:
+    """Run one request; give its answer."""
+    trial.add(request("a", text(1, 5), max_tokens=60, **fields))  # type: ignore[arg-type]
+    trial.run()
+    trial.check_end()
+    return trial.tokens["a", 0]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_right_prediction_takes_few_steps_and_is_all_accepted(temperature: float) -> None:
+    plain = Trial(eog_ids=frozenset())
+    answer = said(plain, temperature=temperature)
+    trial = Trial(eog_ids=frozenset(), prefill_chunk_size=32)
+    assert answer == said(trial, temperature=temperature, prediction=answer)
+    end = trial.finished["a", 0]
+    assert 0 == end.rejected_prediction_tokens
+    assert 60 == end.accepted_prediction_tokens + len(trial.model.batches)
+    assert len(trial.model.batches) < 12 < len(plain.model.batches)
+
+
+def test_a_wrong_prediction_changes_nothing_and_is_charged() -> None:
+    answer = said(Trial(eog_ids=frozenset()))
+    trial = Trial(eog_ids=frozenset())
+    assert answer == said(trial, prediction=text(3, 60))
+    end = trial.finished["a", 0]
+    assert 0 < end.rejected_prediction_tokens
+    assert 60 == end.completion_tokens
+
+
+def test_every_drafted_token_has_its_logprobs() -> None:
+    def logprobs(prediction: list[int]) -> list[float]:
+        trial = Trial(eog_ids=frozenset())
+        asked = request("a", text(1, 5), max_tokens=30, prediction=prediction)
+        asked = msgspec.structs.replace(asked, sampling=msgspec.structs.replace(asked.sampling, logprobs=0))
+        trial.add(asked)
+        trial.run()
+        return [each.logprob for each in trial.logprobs["a", 0]]
+
+    plain = logprobs([])
+    assert 30 == len(plain)
+    assert plain == logprobs(said(Trial(eog_ids=frozenset())))
+
+
+def test_penalties_count_the_tokens_of_a_draft() -> None:
+    def answer(prediction: list[int]) -> list[int]:
+        trial = Trial(eog_ids=frozenset())
+        asked = request("a", text(1, 5), max_tokens=40, prediction=prediction)
+        sampling = msgspec.structs.replace(asked.sampling, frequency_penalty=2.0, logit_bias={7: 3.0})
+        trial.add(msgspec.structs.replace(asked, sampling=sampling))
+        trial.run()
+        return trial.tokens["a", 0]
+
+    assert answer([]) == answer(answer([]))
 
 
 @pytest.mark.parametrize("askers", [2, 16])

@@ -79,6 +79,17 @@ class CacheMachine(RuleBasedStateMachine):
         compute(self.memory, lease, self.computed(lease))
 
     @precondition(lambda self: self.tokens)
+    @rule(which=st.integers(0, 7), n=st.integers(0, 12))
+    def truncate(self, which: int, n: int) -> None:
+        lease = self.pick(which)
+        kept = max(lease.shared, lease.length - n)
+        free = self.cache.free_cells
+        dropped = lease.length - kept
+        self.cache.truncate(lease, kept)
+        del self.tokens[lease][kept + lease.reserved :]
+        assert (kept, free + dropped) == (lease.length, self.cache.free_cells)
+
+    @precondition(lambda self: self.tokens)
     @rule(which=st.integers(0, 7))
     def commit(self, which: int) -> None:
         lease = self.pick(which)

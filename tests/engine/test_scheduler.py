@@ -32,11 +32,13 @@ class Steps:
         for work in works:
             lease, name = work.sequence.lease, work.sequence.request.request_id
             assert lease is not None
-            for position in range(work.start, work.start + work.n):
-                self.memory.write(lease.seq_id, position, work.sequence.tokens[position])
-            carried[name] = carried.get(name, 0) + work.n
+            tokens = work.sequence.tokens[: work.start + work.n] + work.draft
+            for position in range(work.start, work.start + work.size):
+                self.memory.write(lease.seq_id, position, tokens[position])
+            carried[name] = carried.get(name, 0) + work.size
         for work in works:
             self.scheduler.commit(work)
+            self.scheduler.keep(work, 0)
             if work.samples:
                 work.sequence.tokens.append(3 + len(work.sequence.tokens) * 5 % 290)
         self.computed += sum(carried.values())
@@ -212,3 +214,49 @@ def test_only_what_reaches_the_last_token_is_sampled() -> None:
 def test_a_step_must_hold_a_token_of_every_sequence() -> None:
     with pytest.raises(AssertionError):
         Steps(seqs=9, batched=8)
+
+
+def drafting(steps: Steps, *names: str, draft: int = 30) -> list[Sequence]:
+    """Sequences that generate, each with a draft."""
+    sequences = [steps.add(request(name, text(int(name), 8), max_tokens=90)) for name in names]
+    for _ in range(4):
+        steps.step()
+    for sequence in sequences:
+        sequence.draft = text(1, draft)
+    return sequences
+
+
+def test_a_draft_is_carried_as_far_as_a_prompt_s_chunk_would_be() -> None:
+    steps = Steps(chunk=16)
+    drafting(steps, "1")
+    assert {"1": 1 + 16} == steps.step()
+
+
+def test_drafts_leave_every_stream_its_token() -> None:
+    steps = Steps(seqs=4, batched=8, chunk=16)
+    drafting(steps, "1", "2", "3")
+    assert {"1": 1 + 5, "2": 1, "3": 1} == steps.step()
+
+
+def test_a_prompt_has_what_drafts_leave_of_the_step() -> None:
+    steps = Steps(batched=20, chunk=16)
+    drafting(steps, "1", draft=10)
+    steps.add(request("4", text(9, 40)))
+    assert {"1": 11, "4": 9} == steps.step()
+
+
+def test_nobody_is_preempted_for_a_draft() -> None:
+    steps = Steps(cells=40, chunk=16)
+    drafting(steps, "1", "2")
+    while steps.cache.free_cells > 3:
+        assert 2 == len(steps.running)
+        steps.step()
+    carried = steps.step()
+    assert {"1": 1, "2": 1} == carried
+    assert 0 == steps.scheduler.preemptions
+
+
+def test_the_last_token_of_a_prompt_has_no_draft_behind_it() -> None:
+    steps = Steps()
+    steps.add(request("1", text(1, 8), max_tokens=4)).draft = text(2, 8)
+    assert {"1": 8} == steps.step()

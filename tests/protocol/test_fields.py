@@ -51,7 +51,7 @@ def test_the_page_has_a_row_for_every_field() -> None:
     [
         "| `temperature` | honoured | 0 to 2. | `antiphon.engine.sampler` | `tests/engine/test_sampler.py` |",
         (
-            "| `prediction` | **refused** | Asks for predicted outputs. | "
+            "| `web_search_options` | **refused** | Asks for web search. | "
             "`antiphon.protocol.refusals` | `tests/protocol/test_refusals.py` |"
         ),
         (

@@ -12,7 +12,7 @@ MARKED = {"type": "text", "text": "x", "prompt_cache_breakpoint": {"mode": "expl
 SPOKEN = {"role": "assistant", "audio": {"id": "audio_1"}}
 
 REFUSED: list[tuple[str, dict[str, Any]]] = [
-    ("prediction", {"prediction": {"type": "content", "content": "x"}}),
+    ("prediction.content[0].prompt_cache_breakpoint", {"prediction": {"type": "content", "content": [MARKED]}}),
     ("modalities", {"modalities": ["text", "audio"]}),
     ("audio", {"audio": {"voice": "alloy", "format": "wav"}}),
     ("web_search_options", {"web_search_options": {}}),

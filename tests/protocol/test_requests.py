@@ -28,6 +28,7 @@ HONOURED: dict[str, Any] = {
     "store": True,
     "stream": True,
     "stream_options": {"include_usage": True, "include_obfuscation": False},
+    "prediction": {"type": "content", "content": "Hello"},
     "user": "someone",
     "safety_identifier": "s" * 128,
     "prompt_cache_key": "k" * 1024,

@@ -121,6 +121,18 @@ def test_a_short_text_for_a_huge_automaton_is_refused(text: str, syntax: str) ->
     assert time.monotonic() - start < 5
 
 
+def test_rules_that_double_each_other_into_a_huge_text_are_refused() -> None:
+    rules = [f"r{level}: r{level + 1} r{level + 1}" for level in range(24)]
+    text = "\n".join(["start: r0", *rules, 'r24: "x"'])
+    assert "it is too complex to be followed." in refusal(text).message
+
+
+def test_rules_that_double_each_other_into_a_long_text_are_kept_to() -> None:
+    rules = [f"r{level}: r{level + 1} r{level + 1}" for level in range(9)]
+    text = "\n".join(["start: r0", *rules, 'r9: "x"'])
+    assert [True, False] == admits(definition(text), "x" * 512, "x" * 511)
+
+
 def test_repetitions_side_by_side_are_no_matter() -> None:
     assert [True] == admits(
         definition(r"[a-z]{1,300}-[a-z{]{1,300}-\d{200}(x{9}|y{9}){9}", "regex"), "a-b-" + "1" * 200 + "y" * 81

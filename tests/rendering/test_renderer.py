@@ -111,6 +111,19 @@ def test_logprobs(expected: int | None, fields: dict[str, Any]) -> None:
     assert (expected, expected) == (result.top_logprobs, result.generate.sampling.logprobs)
 
 
+@pytest.mark.parametrize(
+    "content", ["Hello <|im_end|>", [{"type": "text", "text": "Hello "}, {"type": "text", "text": "<|im_end|>"}]]
+)
+def test_a_prediction_is_tokenized_as_text(content: object) -> None:
+    ids = rendering(prediction={"type": "content", "content": content}).generate.prediction_ids
+    assert VOCABULARY.encode("Hello <|im_end|>") == ids
+
+
+def test_a_prediction_that_no_answer_could_be_is_refused() -> None:
+    error = refusal(prediction={"type": "content", "content": "x" * (CONTEXT * 256 + 1)})
+    assert ("prediction.content", "string_above_max_length") == (error.param, error.code)
+
+
 def test_the_budget_is_capped_to_the_context() -> None:
     assert rendering(max_tokens=10**9).generate.sampling.max_tokens == CONTEXT - LENGTH
     assert rendering(context=LENGTH + 1).generate.sampling.max_tokens == 1

@@ -114,6 +114,9 @@ class Assembler:
             chunks = self._gained(choice, choice.flush())
             chunks.append(self._end(choice, "stop" if choice.stopped else reason))
             choice.completion_tokens = event.completion_tokens
+        # What a draft gave beyond a stop string is no part of the answer.
+        choice.accepted_prediction_tokens = min(event.accepted_prediction_tokens, choice.completion_tokens)
+        choice.rejected_prediction_tokens = event.rejected_prediction_tokens
         choice.closed = True
         self._open -= 1
         if self._open:
@@ -161,14 +164,21 @@ class Assembler:
         return self._chunk([ChunkChoice(index=choice.index, delta=delta, finish_reason=reason)])
 
     def _usage(self, event: Finished) -> CompletionUsage:
-        completion_tokens = sum(choice.completion_tokens for choice in self._choices)
-        reasoning_tokens = sum(choice.reasoning_tokens for choice in self._choices)
+        accepted = sum(choice.accepted_prediction_tokens for choice in self._choices)
+        rejected = sum(choice.rejected_prediction_tokens for choice in self._choices)
+        # Reference, predicted outputs: what was rejected counts as completed, too.
+        completion_tokens = sum(choice.completion_tokens for choice in self._choices) + rejected
+        details = CompletionTokensDetails(
+            reasoning_tokens=sum(choice.reasoning_tokens for choice in self._choices),
+            accepted_prediction_tokens=accepted,
+            rejected_prediction_tokens=rejected,
+        )
         return CompletionUsage(
             prompt_tokens=event.prompt_tokens,
             completion_tokens=completion_tokens,
             total_tokens=event.prompt_tokens + completion_tokens,
             prompt_tokens_details=PromptTokensDetails(cached_tokens=max(self._cached_tokens, event.cached_tokens)),
-            completion_tokens_details=CompletionTokensDetails(reasoning_tokens=reasoning_tokens),
+            completion_tokens_details=details,
         )
 
     def _chunk(self, choices: list[ChunkChoice], usage: CompletionUsage | UnsetType = UNSET) -> ChatCompletionChunk:

@@ -88,12 +88,14 @@ class ChoiceState:
         "_reasoning_text",
         "_tool_parser",
         "_vocabulary",
+        "accepted_prediction_tokens",
         "begun",
         "closed",
         "completion_tokens",
         "custom_calls",
         "finish_reason",
         "index",
+        "rejected_prediction_tokens",
     )
 
     def __init__(self, index: int, options: AssemblyOptions, vocabulary: Vocabulary, texts: TokenTexts) -> None:
@@ -101,7 +103,7 @@ class ChoiceState:
         self.index = index
         self.begun = self.closed = False
         self.finish_reason: FinishReason | None = None
-        self.completion_tokens = 0
+        self.completion_tokens = self.accepted_prediction_tokens = self.rejected_prediction_tokens = 0
         self.custom_calls: set[int] = set()
         """Indices of the calls whose text is the input of a custom tool."""
         self._vocabulary = vocabulary

@@ -9,7 +9,7 @@ before the general ones that they borrow from.
 from typing import Final
 
 from antiphon.chat_formats.base import ChatFormat, FamilyMark, ReasoningMarkers
-from antiphon.chat_formats.tool_notations import tool_notation
+from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS, tool_notation
 
 FAMILIES: Final = (
     FamilyMark("harmony", ("<|channel|>", "<|message|>", "analysis")),
@@ -98,6 +98,9 @@ REASONING: Final = (
 GENERIC: Final = ChatFormat("chatml")
 """For models without a recognisable template."""
 
+FORMAT_NAMES: Final = tuple(sorted({*TOOL_NOTATIONS, *(mark.name for mark in FAMILIES)}))
+"""The names of the families that can be asked for."""
+
 
 def recognise(template: str) -> ChatFormat:
     """Return the format of the family that the text of a Jinja chat template belongs to.
@@ -105,5 +108,14 @@ def recognise(template: str) -> ChatFormat:
     Unknown templates are ``chatml``, the generic notation, with the markers that their text contains.
     """
     name = next((mark.name for mark in FAMILIES if all(text in template for text in mark.texts)), GENERIC.name)
+    return named_format(name, template)
+
+
+def named_format(name: str, template: str) -> ChatFormat:
+    """Return the format of the family called ``name``, one of :data:`FORMAT_NAMES`, whatever the template looks like.
+
+    Reasoning is recognised apart from the family, so its markers are those that the template's text contains.
+    """
+    assert name in FORMAT_NAMES, f"{name!r} is none of {FORMAT_NAMES}"
     reasoning = next((markers for text, markers in REASONING if text in template), None)
     return ChatFormat(name, reasoning, tool_notation(name))

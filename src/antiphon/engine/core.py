@@ -25,9 +25,11 @@ from antiphon.engine.interface import (
 )
 from antiphon.engine.kv_cache import KVCache, Memory
 from antiphon.engine.llama import MAX_SEQ_IDS, LlamaModel
+from antiphon.engine.radix_tree import common_length
 from antiphon.engine.sampler import Sampler, SamplingState
 from antiphon.engine.scheduler import Scheduler, Work
 from antiphon.engine.sequence import Sequence
+from antiphon.engine.speculative import MAX_DRAFT, Drafter
 
 COMPILE_POLL: Final = 0.002
 """Seconds that a step waits for a grammar when nothing else is to do."""
@@ -78,6 +80,7 @@ class Core:
         self._compiler: Final = GrammarCompiler(model.grammar_tokenizer)
         self._compiling: dict[str, _Compilation] = {}
         self._matchers: dict[Sequence, Matcher] = {}
+        self._drafters: dict[Sequence, Drafter] = {}
         self._clock: Final = clock
         self._entropy: Final = entropy
         self._states: dict[Sequence, SamplingState] = {}
@@ -116,6 +119,8 @@ class Core:
         for sequence, own in zip(sequences, matchers.values(), strict=True):
             if own is not None:
                 self._matchers[sequence] = own
+            if request.prediction_ids:
+                self._drafters[sequence] = Drafter(request.prediction_ids)
 
     def abort(self, request_id: str, index: int | None = None) -> None:
         """End one choice, or all, of a request; its cells are free, or evictable, when this returns."""
@@ -137,6 +142,7 @@ class Core:
     def step(self) -> list[StreamEvent]:
         """Decode one batch and return what happened since the last call, in order."""
         self._take_compiled()
+        self._draft()
         works = self._scheduler.schedule()
         if not works and self._compiling:
             wait([entry.future for entry in self._compiling.values()], COMPILE_POLL, "FIRST_COMPLETED")
@@ -179,9 +185,16 @@ class Core:
         n, limit, n_vocab = len(request.prompt_ids), self.info.max_model_len, self._model.n_vocab
         assert 0 < n < limit, f"0 < {n} < {limit}"
         assert request.n > 0, f"{request.n} > 0"
-        ids = [*request.prompt_ids, *request.sampling.logit_bias]
+        ids = [*request.prompt_ids, *request.prediction_ids, *request.sampling.logit_bias]
         assert min(ids) >= 0, f"{min(ids)} >= 0"
         assert max(ids) < n_vocab, f"{max(ids)} < {n_vocab}"
+
+    def _draft(self) -> None:
+        """Propose what may come next, as far as the grammar allows it and the answer has room beside the next token."""
+        for sequence, drafter in self._drafters.items():
+            draft = drafter.draft(min(MAX_DRAFT, self._room(sequence) - 1)) if sequence.generates else []
+            matcher = self._matchers.get(sequence)
+            sequence.draft = draft[: matcher.count_allowed(draft)] if matcher and draft else draft
 
     def _run(self, works: list[Work]) -> None:
         tokens: list[int] = []
@@ -191,36 +204,57 @@ class Core:
         for work in works:
             sequence, start, end = work.sequence, work.start, work.start + work.n
             assert sequence.lease is not None
-            tokens += sequence.tokens[start:end]
-            positions += range(start, end)
-            seq_ids += [sequence.lease.seq_id] * work.n
+            tokens += sequence.tokens[start:end] + work.draft
+            positions += range(start, end + len(work.draft))
+            seq_ids += [sequence.lease.seq_id] * work.size
             if work.samples:
-                outputs.append(len(tokens) - 1)
+                outputs += range(len(tokens) - 1 - len(work.draft), len(tokens))
         logits = self._model.decode(tokens, positions, seq_ids, outputs)
         for work in works:
             self._scheduler.commit(work)
-        for row, work in enumerate(work for work in works if work.samples):
-            self._advance(work.sequence, logits[row])
+        row = 0
+        for work in works:
+            if work.samples:
+                self._advance(work, logits[row : row + 1 + len(work.draft)])
+                row += 1 + len(work.draft)
 
-    def _advance(self, sequence: Sequence, logits: npt.NDArray[np.float32]) -> None:
-        """Give a choice its next tokens, and end it when they were its last."""
-        matcher = self._matchers.get(sequence)
+    def _advance(self, work: Work, logits: npt.NDArray[np.float32]) -> None:
+        """Give a choice its next tokens, and end it when they were its last.
+
+        ``logits`` has a row for its last token and one for each of its draft. A row counts only when all of the draft
+        before it is what the model has said.
+        """
+        sequence, accepted = work.sequence, 0
+        end: tuple[FinishReason, str] | None = None
         try:
-            token_id, logprobs = self._sampler.sample(logits, self._states[sequence])
-            sequence.tokens.append(token_id)
-            self._generated_tokens += 1
-            if token_id in self._model.eog_ids:
-                self._finish(sequence, "stop")
-                return
-            gained = [token_id, *self._follow(sequence, matcher, token_id)] if matcher else [token_id]
+            run: list[int] = []
+            while end is None and accepted + len(run) <= len(work.draft) and run == work.draft[accepted:][: len(run)]:
+                accepted += len(run)
+                run, end = self._sample(sequence, logits[accepted])
+            accepted += common_length(run, work.draft, accepted, min(accepted + len(run), len(work.draft)))
         except GrammarError as error:
-            self._finish(sequence, "error", f"the grammar could not be followed: {error}")
-            return
+            end = ("error", f"the grammar could not be followed: {error}")
+        self._scheduler.keep(work, accepted)
+        if work.draft:
+            self._drafters[sequence].report(len(work.draft), accepted)
+        if end is not None:
+            self._finish(sequence, *end)
+
+    def _sample(
+        self, sequence: Sequence, logits: npt.NDArray[np.float32]
+    ) -> tuple[list[int], tuple[FinishReason, str] | None]:
+        """Draw a choice's next token, with what the grammar forces after it; say whether that ends it, and why."""
+        matcher = self._matchers.get(sequence)
+        token_id, logprobs = self._sampler.sample(logits, self._states[sequence])
+        sequence.tokens.append(token_id)
+        self._generated_tokens += 1
+        if token_id in self._model.eog_ids:
+            return [], ("stop", "")
+        gained = [token_id, *self._follow(sequence, matcher, token_id)] if matcher else [token_id]
         self._gain(sequence, gained, logprobs)
         if matcher is not None and matcher.finished:
-            self._finish(sequence, "stop")
-        elif self._room(sequence) == 0:
-            self._finish(sequence, "length")
+            return gained, ("stop", "")
+        return gained, ("length", "") if self._room(sequence) == 0 else None
 
     def _follow(self, sequence: Sequence, matcher: Matcher, token_id: int) -> list[int]:
         """Go on in the grammar, and append what it forces: those tokens need no sampling, and no step each.
@@ -249,6 +283,8 @@ class Core:
         state = self._states[sequence]
         for token_id in token_ids:
             state.observe(token_id)
+        if sequence in self._drafters:
+            self._drafters[sequence].observe(token_ids)
         self._events.append(
             TokenEvent(
                 request_id=sequence.request.request_id,
@@ -289,6 +325,7 @@ class Core:
         self._scheduler.finish(sequence)
         del self._states[sequence]
         self._matchers.pop(sequence, None)
+        drafter = self._drafters.pop(sequence, None)
         request_id = sequence.request.request_id
         self._events.append(
             Finished(
@@ -298,6 +335,8 @@ class Core:
                 prompt_tokens=sequence.prompt_len,
                 completion_tokens=sequence.generated,
                 cached_tokens=self._cached.get(request_id, 0),
+                accepted_prediction_tokens=drafter.accepted if drafter else 0,
+                rejected_prediction_tokens=drafter.rejected if drafter else 0,
                 message=message,
             )
         )

@@ -52,6 +52,10 @@ class Matcher:
         self._check()
         return np.unpackbits(bits, count=n_vocab, bitorder="little").view(np.bool_)
 
+    def count_allowed(self, token_ids: list[int]) -> int:
+        """How many of these tokens, from the first on, the grammar admits one after the other."""
+        return self._matcher.validate_tokens(token_ids)
+
     def forced(self) -> list[int]:
         """Tokens that the grammar determines from here on, in the vocabulary's canonical tokenization."""
         return self._matcher.compute_ff_tokens()

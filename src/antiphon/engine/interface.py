@@ -95,6 +95,8 @@ class GenerateRequest(Struct, frozen=True, kw_only=True, tag="generate"):
     n: int = 1
     grammar: str = ""
     """What the answer must match, as llguidance reads it (Lark, or its JSON form); empty: anything."""
+    prediction_ids: list[int] = []
+    """What the answer is expected to be; changes how fast it comes, and nothing of what it says."""
     cache_salt: str = ""
     """Requests share cached prefixes only within one salt (project and ``prompt_cache_key``)."""
     service_tier: ServiceTier = "default"
@@ -165,6 +167,10 @@ class Finished(Struct, frozen=True, kw_only=True, tag="finished"):
     completion_tokens: int = 0
     """Tokens sampled, the end-of-generation token included."""
     cached_tokens: int = 0
+    accepted_prediction_tokens: int = 0
+    """Tokens of the answer that were drafted from the prediction."""
+    rejected_prediction_tokens: int = 0
+    """Tokens that were drafted from the prediction and decoded in vain; not among ``completion_tokens``."""
     message: str = ""
     """Why, when ``reason`` is ``error``."""
 

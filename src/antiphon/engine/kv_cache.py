@@ -107,6 +107,15 @@ class KVCache:
         lease.reserved -= n
         lease.owned += n
 
+    def truncate(self, lease: Lease, length: int) -> None:
+        """Free the lease's own cells from position ``length`` on: what a draft wrote there was not accepted."""
+        n = lease.length - length
+        assert 0 <= n <= lease.owned, f"0 <= {n} <= {lease.owned}"
+        if n:
+            self._memory.seq_rm(lease.seq_id, length, lease.length)
+            lease.owned -= n
+            self.owned_cells -= n
+
     def commit(self, lease: Lease, tokens: list[int]) -> None:
         """Move the lease's own cells, now computed for ``tokens``, into the tree, so that others can share them.
 

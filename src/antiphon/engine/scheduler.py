@@ -27,11 +27,17 @@ LOOKAHEAD: Final = 64
 
 
 class Work(Struct, frozen=True):
-    """``n`` tokens of one sequence, from position ``start`` on."""
+    """``n`` tokens of one sequence, from position ``start`` on, and behind its last one a draft."""
 
     sequence: Sequence
     start: int
     n: int
+    draft: list[int] = []
+
+    @property
+    def size(self) -> int:
+        """Tokens that the step carries for it."""
+        return self.n + len(self.draft)
 
     @property
     def samples(self) -> bool:
@@ -74,7 +80,7 @@ class Scheduler:
     def schedule(self) -> list[Work]:
         """Choose the next step's work and fill its cells: generating sequences first, then prompts in order."""
         decodes = self._decodes()
-        budget = self._max_num_batched_tokens - sum(work.n for work in decodes)
+        budget = self._max_num_batched_tokens - sum(work.size for work in decodes)
         if decodes:
             budget = min(budget, self._prefill_chunk_size)
         return decodes + self._prefills(budget)
@@ -86,15 +92,30 @@ class Scheduler:
         if sequence.lease is not None and work.start < sequence.prompt_len:
             self.cache.commit(sequence.lease, sequence.tokens[: sequence.lease.length])
 
+    def keep(self, work: Work, accepted: int) -> None:
+        """After :meth:`commit`: free the cells of a draft but for its first ``accepted`` tokens."""
+        if work.draft and work.sequence.lease is not None:
+            self.cache.truncate(work.sequence.lease, work.start + work.n + accepted)
+
     def _decodes(self) -> list[Work]:
         works = []
-        for sequence in list(self.running):
-            if sequence.lease is None or not sequence.generates:
-                continue
-            n = min(sequence.uncomputed, self._max_decode_tokens)
-            if self._reserve_or_preempt(sequence, n):
-                works.append(self._fill(sequence, n))
+        sizes = {s: min(s.uncomputed, self._max_decode_tokens) for s in self.running if s.lease and s.generates}
+        spare = min(self._prefill_chunk_size, self._max_num_batched_tokens - sum(sizes.values()))
+        for sequence, n in sizes.items():
+            if sequence.lease is not None and self._reserve_or_preempt(sequence, n):
+                works.append(self._fill(sequence, n, self._draft(sequence, n, spare)))
+                spare -= len(works[-1].draft)
         return works
+
+    def _draft(self, sequence: Sequence, n: int, limit: int) -> list[int]:
+        """Take up to ``limit`` tokens of a sequence's draft, with cells that nobody is preempted for.
+
+        None behind the prompt's last token: what a step computes of a prompt is shared as soon as it is computed.
+        """
+        assert sequence.lease is not None
+        whole = n == sequence.uncomputed and sequence.lease.length >= sequence.prompt_len
+        draft = sequence.draft[:limit] if whole else []
+        return draft if draft and self.cache.reserve(sequence.lease, len(draft)) else []
 
     def _reserve_or_preempt(self, sequence: Sequence, n: int) -> bool:
         """Get ``n`` cells, from whoever is served last if need be; False when that is the sequence itself.
@@ -174,12 +195,12 @@ class Scheduler:
             return 0
         return common_length(other.tokens, sequence.tokens, 0, len(sequence.tokens) - 1)
 
-    def _fill(self, sequence: Sequence, n: int) -> Work:
+    def _fill(self, sequence: Sequence, n: int, draft: list[int] | None = None) -> Work:
         assert sequence.lease is not None
-        start = sequence.lease.length
-        self.cache.fill(sequence.lease, n)
-        sequence.in_flight = n
-        return Work(sequence, start, n)
+        work = Work(sequence, sequence.lease.length, n, draft or [])
+        self.cache.fill(sequence.lease, work.size)
+        sequence.in_flight = work.size
+        return work
 
     def _stop(self, sequence: Sequence) -> None:
         assert sequence.lease is not None

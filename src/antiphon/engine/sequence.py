@@ -12,6 +12,7 @@ class Sequence:
     __slots__ = (
         "arrival",
         "cached_tokens",
+        "draft",
         "in_flight",
         "index",
         "lease",
@@ -35,6 +36,8 @@ class Sequence:
         self.cached_tokens: int | None = None
         """Prompt tokens found in the cache when the sequence first ran; None before."""
 
+        self.draft: list[int] = []
+        """What may come after ``tokens``: the next step may try some of it."""
         self.in_flight = 0
         """Tokens that the step at hand computes: their cells are filled, but nobody can share them yet."""
         self.waits_for: tuple[Sequence, int] | None = None

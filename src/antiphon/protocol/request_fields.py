@@ -115,6 +115,16 @@ HONOURED_ROWS = (
     honoured("chat_template_kwargs", RENDERER, "Variables of the template, nested at most 32 deep.", extension=True),
 )
 
+PREDICTION_ROWS = (
+    honoured(
+        "prediction",
+        RENDERER,
+        "Drafts that the model verifies: a right prediction is fast, a wrong one changes nothing.",
+        nested=(".type", ".content", ".content[].type", ".content[].text"),
+    ),
+    refused("prediction.content[].prompt_cache_breakpoint", "explicit prompt cache breakpoints", nested=_BREAKPOINT),
+)
+
 TOOL_ROWS = (
     honoured(
         "tools",
@@ -161,19 +171,6 @@ TOOL_ROWS = (
 )
 
 REFUSED_ROWS = (
-    refused(
-        "prediction",
-        "predicted outputs",
-        nested=(
-            ".type",
-            ".content",
-            ".content[].type",
-            ".content[].text",
-            ".content[].prompt_cache_breakpoint",
-            ".content[].prompt_cache_breakpoint.mode",
-            ".content[].prompt_cache_breakpoint.ttl",
-        ),
-    ),
     refused("modalities", "audio answers", idle=(["text"],)),
     refused("audio", "audio answers", nested=(".format", ".voice", ".voice.id")),
     refused(
@@ -199,4 +196,4 @@ REFUSED_ROWS = (
     refused("prompt_cache_retention", "a prompt cache retention policy"),
 )
 
-REQUEST_ROWS = MESSAGE_ROWS + HONOURED_ROWS + TOOL_ROWS + REFUSED_ROWS
+REQUEST_ROWS = MESSAGE_ROWS + HONOURED_ROWS + PREDICTION_ROWS + TOOL_ROWS + REFUSED_ROWS

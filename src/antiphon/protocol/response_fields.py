@@ -125,8 +125,10 @@ RESPONSE_ROWS = (
     sent("usage.completion_tokens_details", ASSEMBLER),
     sent("usage.completion_tokens_details.reasoning_tokens", ASSEMBLER),
     sent("usage.completion_tokens_details.audio_tokens", RESPONSES, "0 without audio answers."),
-    sent("usage.completion_tokens_details.accepted_prediction_tokens", RESPONSES, "0 without prediction."),
-    sent("usage.completion_tokens_details.rejected_prediction_tokens", RESPONSES, "0 without prediction."),
+    sent(
+        "usage.completion_tokens_details.accepted_prediction_tokens", ASSEMBLER, "Of the answer, those drafted from it."
+    ),
+    sent("usage.completion_tokens_details.rejected_prediction_tokens", ASSEMBLER, "Counted in completion_tokens."),
     not_sent("usage.completion_tokens_details.text_tokens", "Comes with audio answers."),
     sent("obfuscation", SERVER, "In chunks, unless include_obfuscation is false."),
     not_sent("moderation", "Comes with moderation."),

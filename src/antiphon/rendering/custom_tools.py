@@ -123,13 +123,16 @@ def _largest(numbers: Iterable[str | None]) -> int:
 
 
 def _compile(text: str, param: str) -> None:
-    """Refuse what llguidance cannot compile, and what no text matches."""
+    """Refuse what llguidance cannot compile, what no text matches, and what begins with more than it can follow."""
     validate_grammar(text, param=param)
     matcher = llguidance.LLMatcher(_byte_tokenizer(), text, log_level=0)
     if not matcher.is_error():
         matcher.compute_bitmask()
     if matcher.is_error():
         raise validation.invalid_value(param, "no text matches it.")
+    forced = matcher.compute_ff_tokens()
+    if forced and not matcher.consume_tokens(forced):
+        raise validation.invalid_value(param, "it is too complex to be followed.")
 
 
 @cache

@@ -8,7 +8,8 @@ from msgspec import Struct
 from antiphon.chat_formats.base import HERMES, ChatFormat, ReasoningMarkers, ToolNotation
 from antiphon.engine.interface import GenerateRequest, SamplingParams, ServiceTier
 from antiphon.errors import InvalidRequestError
-from antiphon.protocol.requests import CreateChatCompletion
+from antiphon.protocol import validation
+from antiphon.protocol.requests import CreateChatCompletion, Prediction
 from antiphon.rendering.chat_template import RESERVED, ChatTemplate
 from antiphon.rendering.conversation import BLANK_LINE, Mask, fold, masked, template_messages
 from antiphon.rendering.instructions import instructions
@@ -60,6 +61,7 @@ class Renderer:
         self, tokenizer: RendererVocabulary, template: ChatTemplate, chat_format: ChatFormat, max_model_len: int
     ) -> None:
         self._n_vocab = tokenizer.n_vocab
+        self._tokenizer = tokenizer
         self._encoder = PromptEncoder(tokenizer)
         self._template = template
         self._reasoning = chat_format.reasoning
@@ -87,6 +89,7 @@ class Renderer:
                 sampling=self._sampling(request, len(prompt.ids), top_logprobs),
                 n=request.n or 1,
                 grammar=self._grammar(answer, required),
+                prediction_ids=self._prediction_ids(request.prediction),
                 cache_salt=_cache_salt(cache_salt, request.prompt_cache_key),
                 service_tier=tier,
             ),
@@ -200,6 +203,16 @@ class Renderer:
                 param="messages",
                 code="context_length_exceeded",
             )
+
+    def _prediction_ids(self, prediction: Prediction | None) -> list[int]:
+        """Tokenize what the answer is expected to be. Raises InvalidRequestError when no answer could be so long."""
+        if prediction is None:
+            return []
+        content = prediction.content
+        text = content if isinstance(content, str) else "".join(part.text for part in content)
+        if len(text) > self._max_output:
+            raise validation.too_long("prediction.content", "string", self._max_output, len(text))
+        return self._tokenizer.encode(text)
 
     def _sampling(self, request: CreateChatCompletion, length: int, top_logprobs: int | None) -> SamplingParams:
         left = self._max_model_len - length

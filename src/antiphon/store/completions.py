@@ -16,7 +16,6 @@ from sqlalchemy import (
     Select,
     and_,
     delete,
-    exists,
     func,
     literal,
     select,
@@ -273,8 +272,14 @@ def _same_completion(part: Any, whole: Any) -> ColumnElement[bool]:  # noqa: ANN
 
 
 def _has(key: str, value: str) -> ColumnElement[bool]:
+    """Look the pair up by primary key, for each row.
+
+    Without the OFFSET, PostgreSQL would turn it into a join: where both filters are frequent, that reads all that they
+    admit and sorts it, instead of stopping when the page is full.
+    """
     other = completion_metadata.alias()
-    return exists().where(_same_completion(other.c, completions.c), other.c.key == key, other.c.value == value)
+    pair = and_(_same_completion(other.c, completions.c), other.c.key == key, other.c.value == value)
+    return select(literal(1)).select_from(other).where(pair).correlate(completions).offset(0).exists()
 
 
 def _ordered(

@@ -30,12 +30,20 @@ Transaction = Callable[[Connection], _T]
 class Database:
     """SQLite in one file, or PostgreSQL. Several processes may have it open at the same time."""
 
-    def __init__(self, engine: AsyncEngine, *, busy_timeout: float, patient: AsyncEngine | None = None) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *,
+        busy_timeout: float,
+        patient: AsyncEngine | None = None,
+        checkpointer: engines.Checkpointer | None = None,
+    ) -> None:
         """Take the ``patient`` engine for upgrades and checks; callers use :meth:`open`."""
         self._engine = engine
         self._patient = patient or engine
         self._modes = {mode: engine.execution_options(**{engines.MODE: mode}) for mode in engines.MODES}
         self._busy_timeout = busy_timeout
+        self._checkpointer = checkpointer
         # SQLite has one writer and no queue: its waiters sleep and try again, and some never get their turn.
         self._turn = asyncio.Lock() if engine.dialect.name == "sqlite" else None
 
@@ -47,7 +55,8 @@ class Database:
         """
         if url is None:
             path = await anyio.to_thread.run_sync(lambda: engines.prepare_sqlite(data_dir, busy_timeout=busy_timeout))
-            return cls(engines.sqlite_engine(path, busy_timeout=busy_timeout), busy_timeout=busy_timeout)
+            engine = engines.sqlite_engine(path, busy_timeout=busy_timeout)
+            return cls(engine, busy_timeout=busy_timeout, checkpointer=engines.Checkpointer(path))
         engines.check_url(url)
         patient = engines.postgresql_engine(url, busy_timeout=busy_timeout, patient=True)
         database = cls(
@@ -90,6 +99,8 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections; nothing may be running."""
+        if self._checkpointer is not None:
+            await self._checkpointer.close()
         await self._engine.dispose()
         if self._patient is not self._engine:
             await self._patient.dispose()
@@ -109,7 +120,10 @@ class Database:
                     async with asyncio.timeout(self._busy_timeout):
                         await stack.enter_async_context(self._turn)
                 connection = await stack.enter_async_context(engine.begin())
-                return await connection.run_sync(transaction)
+                result = await connection.run_sync(transaction)
+            if alone and self._checkpointer is not None:
+                self._checkpointer.note_write()
+            return result
 
 
 async def _finished(task: asyncio.Task[_T]) -> None:
