@@ -4,6 +4,8 @@ PYTHON ?= python3
 PORT ?= 8000
 MODEL ?=
 ROUNDS ?= 5
+ROWS ?= 1000,100000,1000000
+DATABASE ?=
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -19,10 +21,10 @@ HEADING = printf '\n\033[1m== %s\033[0m\n'
 
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell getconf _NPROCESSORS_ONLN)
 
-.PHONY: help serve test lint types contracts tests bench docs requirements clean
+.PHONY: help serve test lint types contracts tests bench bench-storage docs requirements clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 24
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 serve: $(VENV)/.serve ## Serve on 127.0.0.1; PORT=8000, MODEL=path.gguf, name=path.gguf or hf:owner/repo:quant
 	@exec $(BIN)/antiphon serve --port '$(PORT)' $(if $(MODEL),--model '$(MODEL)')
@@ -48,6 +50,9 @@ tests: $(VENV)/.test
 
 bench: $(VENV)/.bench ## Measure against llama.cpp's server; ROUNDS=5
 	@$(BIN)/python -m bench.run --rounds '$(ROUNDS)'
+
+bench-storage: $(VENV)/.test ## Measure stored completions; ROWS=1000,100000,1000000 DATABASE=postgresql://...
+	@$(BIN)/python -m bench.storage --rows '$(ROWS)' $(if $(DATABASE),--database '$(DATABASE)')
 
 docs: $(VENV)/.test ## Write the generated parts of the docs anew
 	@$(BIN)/python scripts/generate_docs.py

@@ -19,7 +19,6 @@ from antiphon.protocol.fields import fields_markdown, fields_of
 
 ROOT = Path(__file__).parent.parent
 WIDTH = 100
-COMMANDS = ("serve", "chat", "models")
 MARKED = re.compile(r"(?<=<!-- fields -->\n).*?(?=<!-- /fields -->)", re.DOTALL)
 NOTICE = "Written by `make docs` from the code; a test fails when it is stale."
 
@@ -101,9 +100,17 @@ def cli_page() -> str:
     """Give the help of every command as it is printed."""
     cli = create_cli()
     sections = ["# Command line", "", NOTICE, "", "```text", _help(cli), "```"]
-    for command in COMMANDS:
-        sections += ["", f"## antiphon {command}", "", "```text", _help(cli, command), "```"]
+    for path, _ in commands(cli):
+        sections += ["", f"{'#' * (len(path) + 1)} antiphon {' '.join(path)}", "", "```text", _help(cli, *path), "```"]
     return "\n".join([*sections, ""])
+
+
+def commands(app: App, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], App]]:
+    """Give every command and group of commands, by the words that call it."""
+    for name in app:
+        if not name.startswith("-"):
+            yield (*path, name), app[name]
+            yield from commands(app[name], (*path, name))
 
 
 def _help(cli: App, *command: str) -> str:
@@ -116,20 +123,24 @@ def _help(cli: App, *command: str) -> str:
 def configuration_page() -> str:
     """List every option with its variable and default."""
     rows: dict[str, list[str]] = {}
-    for command in COMMANDS:
-        for row in _option_rows(create_cli()[command]):
-            rows.setdefault(row, []).append(command)
-    lines = [f"{row} {', '.join(commands)} |" for row, commands in rows.items()]
+    for path, command in commands(create_cli()):
+        for row in _option_rows(command) if command.default_command else ():
+            rows.setdefault(row, []).append(" ".join(path))
+    lines = [f"{row} {', '.join(names)} |" for row, names in rows.items()]
     return CONFIGURATION.format(notice=NOTICE, rows="\n".join(lines), cache_dir=config.variable("cache-dir"))
 
 
 def _option_rows(command: App) -> Iterator[str]:
     for argument in command.assemble_argument_collection(parse_docstring=True):
         if argument.show:
-            help_text = " ".join((argument.parameter.help or "").split()).replace("|", "\\|")
+            help_text = " ".join((argument.parameter.help or "").split()).replace("|", "\\|").replace("``", "`")
             default = argument.field_info.default
-            shown = "" if default in (None, (), argument.field_info.empty) else f"`{default}`"
+            shown = "" if default in (None, (), "", argument.field_info.empty) else f"`{_written(default)}`"
             yield f"| `{argument.name}` | `{config.variable(argument.name)}` | {shown} | {help_text} |"
+
+
+def _written(default: object) -> str:
+    return " ".join(default) if isinstance(default, tuple) else str(default)
 
 
 def stale() -> list[str]:

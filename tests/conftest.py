@@ -64,7 +64,8 @@ class Installed(Struct, frozen=True):
 
     def environ(self, **variables: str) -> dict[str, str]:
         """Give the variables of a process that finds the wheel before the working tree, and keeps its data apart."""
-        own = {"PYTHONPATH": str(self.folder), "COLUMNS": "100", "ANTIPHON_DATA_DIR": str(self.folder.with_name("data"))}
+        data = str(self.folder.with_name("data"))
+        own = {"PYTHONPATH": str(self.folder), "COLUMNS": "100", "ANTIPHON_DATA_DIR": data}
         return {**os.environ, **own, **variables}
 
     def command(self, *arguments: str) -> list[str]:

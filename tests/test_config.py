@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.config import ServerOptions, cache_dir, option_values, variable
+from antiphon.config import ServerOptions, cache_dir, data_dir, option_values, variable
 
 
 @pytest.mark.parametrize("option", ["ctx-size", "--ctx-size"])
@@ -22,6 +22,10 @@ def test_repeatable_options_are_split_as_a_shell_would() -> None:
     assert option_values({"ANTIPHON_MODEL": "a=x.gguf 'b=my file.gguf'"}) == {"model": ["a=x.gguf", "b=my file.gguf"]}
 
 
+def test_a_lone_value_suits_an_option_that_takes_one() -> None:
+    assert option_values({"ANTIPHON_MODEL": "'my file.gguf'"}) == {"model": "my file.gguf"}
+
+
 def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTIPHON_HOST", "::1")
     assert option_values()["host"] == "::1"
@@ -38,6 +42,24 @@ def test_a_relative_xdg_folder_is_ignored(relative: str) -> None:
 
 def test_the_cache_folder_can_be_chosen() -> None:
     assert cache_dir({"ANTIPHON_CACHE_DIR": "~/models", "XDG_CACHE_HOME": "/x"}) == Path.home() / "models"
+
+
+def test_the_database_lies_in_the_xdg_folder() -> None:
+    assert data_dir({"XDG_DATA_HOME": "/x"}) == Path("/x/antiphon")
+
+
+@pytest.mark.parametrize("relative", ["", "here"])
+def test_a_relative_xdg_data_folder_is_ignored(relative: str) -> None:
+    assert data_dir({"XDG_DATA_HOME": relative}) == Path.home() / ".local" / "share" / "antiphon"
+
+
+def test_the_process_environment_says_where_the_database_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", "/x")
+    assert data_dir() == Path("/x/antiphon")
+
+
+def test_filters_by_metadata_are_split_as_a_shell_would() -> None:
+    assert option_values({"ANTIPHON_METADATA": "a=b 'c=d e'"}) == {"metadata": ["a=b", "c=d e"]}
 
 
 def test_the_server_listens_on_loopback_without_cors_unless_told() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 PREFIX = "ANTIPHON_"
-LIST_OPTIONS = frozenset({"model", "cors-origin", "metadata"})
+LIST_OPTIONS = frozenset({"model", "cors-origin", "metadata", "scope"})
 """Options that may be given several times; their variables hold values parted by blanks, quoted as in a shell."""
 
 
@@ -44,7 +44,9 @@ def option_values(environ: Mapping[str, str] | None = None) -> dict[str, str | l
     for name, value in environ.items():
         if name.startswith(PREFIX) and value:
             option = name.removeprefix(PREFIX).lower().replace("_", "-")
-            values[option] = shlex.split(value) if option in LIST_OPTIONS else value
+            parts = shlex.split(value) if option in LIST_OPTIONS else [value]
+            # A lone value suits an option that takes one, too, such as chat's --model beside serve's.
+            values[option] = parts[0] if len(parts) == 1 else parts
     return values
 
 

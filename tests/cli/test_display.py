@@ -1,6 +1,7 @@
 import io
 import json
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,12 @@ def test_the_curl_line_is_one_line_that_a_shell_reads() -> None:
     assert ("-H", "Content-Type: application/json", "-d") == (header, kind, data)
     assert json.loads(body)["model"] == "it's"
     assert "\n" not in line
+
+
+def test_the_curl_line_sends_a_key_from_the_environment_when_one_is_asked_for() -> None:
+    line = display.curl_line("http://127.0.0.1:8000", "m", key=True)
+    assert "Authorization: Bearer $ANTIPHON_API_KEY" in shlex.split(line)
+    assert '"Authorization: Bearer $ANTIPHON_API_KEY"' in line, "in quotes that let a shell put the key in"
 
 
 @pytest.mark.parametrize(
@@ -84,3 +91,60 @@ def test_progress_is_a_line_where_there_is_no_terminal(capsys: pytest.CaptureFix
     with display.progress("Loading"):
         pass
     assert ("", "Loading\n") == tuple(capsys.readouterr())
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Make both outputs one terminal of 60 columns without colours; in the test itself, for pytest sets them before."""
+    screen = Terminal()
+    for name, value in (("COLUMNS", "60"), ("TERM", "xterm"), ("NO_COLOR", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setattr(sys, "stderr", screen)
+    return screen
+
+
+def test_a_pipe_gets_a_table_as_columns_parted_by_tabs(capsys: pytest.CaptureFixture[str]) -> None:
+    display.print_table(("id", "name"), [("1", "a\tb\nc"), ("2", "[red] " + "x" * 200)])
+    assert ["id\tname", "1\ta b c", "2\t[red] " + "x" * 200] == capsys.readouterr().out.splitlines()
+
+
+def test_a_pipe_gets_the_titles_of_an_empty_table(capsys: pytest.CaptureFixture[str]) -> None:
+    display.print_table(("id", "name"), [])
+    assert "id\tname\n" == capsys.readouterr().out
+
+
+def test_a_terminal_gets_a_table_without_control_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    display.print_table(("id", "name"), [("1", "[red]\x1b]0;title\x07 \x9b2J")])
+    assert "[red]]0;title 2J" in terminal.getvalue()
+
+
+def test_ids_are_never_broken_and_the_rest_goes_on_in_the_next_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    display.print_table(("id", "name"), [("x" * 40, "y" * 80)])
+    assert "x" * 40 in terminal.getvalue()
+    assert 80 == terminal.getvalue().count("y")
+
+
+def test_a_time_is_written_in_utc() -> None:
+    assert "2026-11-21 05:30" == display.moment(1795239059.9)
+
+
+def test_a_bar_counts_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    with display.bar("Exporting", 3) as advance:
+        advance()
+        advance()
+    assert "Exporting" in terminal.getvalue()
+    assert "2/3" in terminal.getvalue()
+
+
+def test_a_bar_says_nothing_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with display.bar("Exporting", 1) as advance:
+        advance()
+    assert ("", "") == tuple(capsys.readouterr())

@@ -1,11 +1,14 @@
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 from antiphon.cli import create_cli
-from antiphon.cli.options import EngineFlags, ServerFlags
+from antiphon.cli.options import EngineFlags, KeepFlags, LimitFlags, ServerFlags, StorageFlags
 from antiphon.config import ServerOptions
 from antiphon.engine.interface import EngineOptions
+from antiphon.service.maintenance import Retention
+from antiphon.store.limits import UNLIMITED, Limits
 
 
 def test_every_engine_option_is_on_the_command_line_with_its_default() -> None:
@@ -27,9 +30,71 @@ def test_options_reach_the_server() -> None:
     assert ("http://a", "http://b") == ServerFlags(cors_origin=("http://a", "http://b")).options().cors_origins
 
 
+def test_the_database_lies_in_the_data_folder_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", "/x")
+    assert (None, Path("/x/antiphon")) == (StorageFlags().database, StorageFlags().folder)
+
+
+def test_the_data_folder_may_be_in_the_home_folder() -> None:
+    assert Path.home() / "data" == StorageFlags(data_dir=Path("~/data")).folder
+
+
+def test_everything_is_kept_for_ever_unless_told() -> None:
+    assert Retention() == KeepFlags().retention()
+
+
+def test_retention_reaches_the_store_in_its_units() -> None:
+    flags = KeepFlags(retention_days=0.5, retention_count=0)
+    assert Retention(max_age=43_200, max_count=0) == flags.retention()
+
+
+def test_there_are_no_rate_limits_unless_told() -> None:
+    assert (UNLIMITED, UNLIMITED) == (LimitFlags().project(), LimitFlags().key())
+
+
+def test_rate_limits_reach_project_and_key() -> None:
+    names = [field.name for field in fields(LimitFlags)]
+    flags = LimitFlags(**{name: number for number, name in enumerate(names, 1)})
+    assert Limits(requests_per_minute=1, tokens_per_minute=2, concurrent_requests=3) == flags.project()
+    assert Limits(requests_per_minute=4, tokens_per_minute=5, concurrent_requests=6) == flags.key()
+
+
+STORAGE_VARIABLES = {
+    "ANTIPHON_DATABASE": "postgresql://127.0.0.1/x",
+    "ANTIPHON_DATA_DIR": "/x",
+    "ANTIPHON_RETENTION_DAYS": "1.5",
+    "ANTIPHON_RETENTION_COUNT": "7",
+    "ANTIPHON_PROJECT_REQUESTS_PER_MINUTE": "1",
+    "ANTIPHON_PROJECT_TOKENS_PER_MINUTE": "2",
+    "ANTIPHON_PROJECT_CONCURRENT_REQUESTS": "3",
+    "ANTIPHON_KEY_REQUESTS_PER_MINUTE": "4",
+    "ANTIPHON_KEY_TOKENS_PER_MINUTE": "5",
+    "ANTIPHON_KEY_CONCURRENT_REQUESTS": "6",
+}
+
+
+def test_the_environment_says_what_is_kept_and_what_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in STORAGE_VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    _, bound, _ = create_cli().parse_args(["serve"])
+    keep = KeepFlags(database="postgresql://127.0.0.1/x", data_dir=Path("/x"), retention_days=1.5, retention_count=7)
+    assert keep == bound.arguments["storage"]
+    numbers = {field.name: number for number, field in enumerate(fields(LimitFlags), 1)}
+    assert LimitFlags(**numbers) == bound.arguments["limits"]
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [["--ctx-size", "-1"], ["--port", "65536"], ["--max-num-seqs", "0"], ["--n-gpu-layers", "-2"], ["--threads", "x"]],
+    [
+        ["--ctx-size", "-1"],
+        ["--port", "65536"],
+        ["--max-num-seqs", "0"],
+        ["--n-gpu-layers", "-2"],
+        ["--threads", "x"],
+        ["--retention-days", "0"],
+        ["--retention-count", "-1"],
+        ["--key-tokens-per-minute", "0"],
+    ],
 )
 def test_values_out_of_range_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

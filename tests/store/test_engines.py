@@ -1,4 +1,4 @@
-"""A SQLite file is made ready once, whoever comes first; addresses are checked before they are used."""
+"""A SQLite file is made ready once, its log is copied beside the writers; addresses are checked before their use."""
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -7,8 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.store.engines import check_url, prepare_sqlite
+from antiphon.store.completions import CompletionStore
+from antiphon.store.engines import (
+    AUTOCHECKPOINT,
+    CHECKPOINT_INTERVAL,
+    DATABASE_FILE,
+    Checkpointer,
+    check_url,
+    prepare_sqlite,
+)
 from antiphon.store.failures import DatabaseOpenError, DatabaseURLError
+from tests.databases import Site
+from tests.store.rows import PROJECT, completion, messages
 
 
 def test_processes_that_start_together_all_find_a_log(tmp_path: Path) -> None:
@@ -42,3 +52,77 @@ def test_addresses_of_postgresql_pass(url: str) -> None:
 def test_other_addresses_do_not(url: str) -> None:
     with pytest.raises(DatabaseURLError):
         check_url(url)
+
+
+@pytest.fixture
+def dialect() -> str:
+    """PostgreSQL makes its own checkpoints."""
+    return "sqlite"
+
+
+def main_file_rows(path: Path) -> int:
+    """Count the completions in the database file itself: what lies in its log is not seen."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as connection:
+        count: int = connection.execute("SELECT count(*) FROM completions").fetchone()[0]
+    return count
+
+
+@pytest.mark.anyio
+async def test_what_was_written_reaches_the_file_while_the_database_is_open(site: Site) -> None:
+    async with site.open() as database:
+        store = CompletionStore(database)
+        for number in range(CHECKPOINT_INTERVAL):
+            assert 0 == main_file_rows(site.data_dir / DATABASE_FILE)
+            await store.save(PROJECT, completion(f"c{number}"), messages(f"c{number}"))
+        assert database._checkpointer is not None
+        await database._checkpointer.close()
+        assert CHECKPOINT_INTERVAL == main_file_rows(site.data_dir / DATABASE_FILE)
+
+
+@pytest.mark.anyio
+async def test_commits_leave_the_log_alone(site: Site) -> None:
+    async with site.open() as database:
+        pages = await database.read(lambda connection: connection.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar())
+        assert AUTOCHECKPOINT == pages
+
+
+@pytest.mark.anyio
+async def test_a_write_during_a_checkpoint_starts_no_second(site: Site) -> None:
+    checkpointer = Checkpointer(site.data_dir / DATABASE_FILE)
+    for _ in range(CHECKPOINT_INTERVAL):
+        checkpointer.note_write()
+    first = checkpointer._task
+    for _ in range(CHECKPOINT_INTERVAL):
+        checkpointer.note_write()
+    assert first is not None
+    assert first is checkpointer._task
+    await checkpointer.close()
+    checkpointer.note_write()
+    assert first is not checkpointer._task, "it was overdue"
+    await checkpointer.close()
+
+
+@pytest.mark.anyio
+async def test_a_checkpoint_that_fails_holds_nobody_up(tmp_path: Path) -> None:
+    checkpointer = Checkpointer(tmp_path / "absent" / "antiphon.db")
+    for _ in range(CHECKPOINT_INTERVAL):
+        checkpointer.note_write()
+    await checkpointer.close()
+    assert checkpointer._task is not None
+    assert checkpointer._task.exception() is None
+
+
+@pytest.mark.anyio
+async def test_a_database_that_was_taken_away_is_not_made_anew(tmp_path: Path) -> None:
+    checkpointer = Checkpointer(tmp_path / "antiphon #1.db")
+    for _ in range(CHECKPOINT_INTERVAL):
+        checkpointer.note_write()
+    await checkpointer.close()
+    assert not (tmp_path / "antiphon #1.db").exists()
+
+
+@pytest.mark.anyio
+async def test_nothing_written_is_nothing_to_wait_for(site: Site) -> None:
+    checkpointer = Checkpointer(site.data_dir / DATABASE_FILE)
+    await checkpointer.close()
+    assert checkpointer._task is None

@@ -92,6 +92,13 @@ async def test_a_page_is_a_range_of_an_index(
         assert_no_scan(await plan(database, statement))
 
 
+async def test_the_other_filters_are_looked_up_row_by_row(database: Database, store: CompletionStore) -> None:
+    with recorded(database) as statements:
+        await store.list(PROJECT, CompletionQuery(metadata={"a": "v1", "b": "v0"}))
+    expected = {"sqlite": "CORRELATED SCALAR SUBQUERY", "postgresql": "SubPlan"}[database.dialect]
+    assert expected in await plan(database, statements[-1])
+
+
 async def test_of_several_filters_the_rarest_drives(
     database: Database, store: CompletionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
