@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from antiphon.backends.local import LocalBackend
 from antiphon.cli.errors import CommandError
 from antiphon.cli.model_files import ModelFile
-from antiphon.cli.options import EngineFlags
+from antiphon.cli.options import EngineFlags, TemplateFlags
 from antiphon.cli.wiring import open_service
 from antiphon.engine.interface import ModelInfo
 from antiphon.protocol.requests import decode_request
@@ -30,7 +31,7 @@ async def test_each_model_answers_under_its_name_with_its_template(smollm2_path:
     def loaded(model: ModelFile, info: ModelInfo) -> None:
         told.append((model.name, info))
 
-    async with open_service(models, FLAGS, chat_template=template, loaded=loaded) as service:
+    async with open_service(models, FLAGS, template=TemplateFlags(chat_template=template), loaded=loaded) as service:
         assert ["a", "b"] == [model.id for model in service.models().data]
         answers = [await ask(service, name) for name in (b"a", b"b")]
         assert service.ready
@@ -55,7 +56,9 @@ async def test_a_template_that_cannot_be_read_is_told(
     if content is not None:
         template.write_bytes(content)
     with pytest.raises(CommandError, match="cannot be read"):
-        async with open_service([ModelFile(name="m", path=smollm2_path)], FLAGS, chat_template=template):
+        async with open_service(
+            [ModelFile(name="m", path=smollm2_path)], FLAGS, template=TemplateFlags(chat_template=template)
+        ):
             pass
 
 
@@ -63,5 +66,27 @@ async def test_a_template_that_cannot_be_used_is_told(tmp_path: Path, smollm2_pa
     template = tmp_path / "template.jinja"
     template.write_text("{% for %}")
     with pytest.raises(CommandError, match="The model m cannot be talked to"):
-        async with open_service([ModelFile(name="m", path=smollm2_path)], FLAGS, chat_template=template):
+        async with open_service(
+            [ModelFile(name="m", path=smollm2_path)], FLAGS, template=TemplateFlags(chat_template=template)
+        ):
             pass
+
+
+async def test_the_notation_of_calls_can_be_chosen(smollm2_path: Path) -> None:
+    flags = TemplateFlags(chat_format="mistral")
+    call = b"""{"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_completion_tokens": 1,
+        "tools": [{"type": "function", "function": {"name": "look"}}], "logprobs": true}"""
+    async with open_service([ModelFile(name="m", path=smollm2_path)], FLAGS, template=flags) as service:
+        backend = service.router.backend("m")
+        assert isinstance(backend, LocalBackend)
+        rendering = backend._renderer.render(decode_request(call), "r", "")
+    assert "[TOOL_CALLS]" in rendering.generate.grammar
+
+
+async def test_a_notation_that_nobody_knows_is_told_with_those_that_are(smollm2_path: Path) -> None:
+    with pytest.raises(CommandError, match="There is no chat format mistrl") as caught:
+        async with open_service(
+            [ModelFile(name="m", path=smollm2_path)], FLAGS, template=TemplateFlags(chat_format="mistrl")
+        ):
+            pass
+    assert "mistral" in caught.value.advice

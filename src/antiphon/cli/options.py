@@ -76,6 +76,23 @@ class EngineFlags:
         return EngineOptions(model_path=model_path, **self.__dict__)
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class TemplateFlags:
+    """How conversations are written for the models, instead of as they say themselves."""
+
+    chat_template: Annotated[
+        Path | None, Parameter(help="A file with a Jinja chat template, instead of the one inside the model.")
+    ] = None
+    chat_format: Annotated[
+        str | None,
+        Parameter(
+            help="The family whose notation of tool calls and reasoning the model writes, such as hermes or mistral, "
+            "instead of the one that its chat template is recognised by. An unknown name lists them all."
+        ),
+    ] = None
+
+
 @Parameter(name="*", group=SERVER_GROUP)
 @dataclass(frozen=True, kw_only=True)
 class ServerFlags:

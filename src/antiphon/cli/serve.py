@@ -5,7 +5,6 @@ import socket
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Annotated
 
 import anyio
@@ -21,7 +20,7 @@ from antiphon.cli import display
 from antiphon.cli.errors import CommandError
 from antiphon.cli.hub import Hub
 from antiphon.cli.model_files import ModelFile, find_models
-from antiphon.cli.options import EngineFlags, KeepFlags, LimitFlags, ServerFlags
+from antiphon.cli.options import EngineFlags, KeepFlags, LimitFlags, ServerFlags, TemplateFlags
 from antiphon.cli.storage import open_storage
 from antiphon.cli.wiring import open_service
 from antiphon.config import ServerOptions, cache_dir
@@ -38,7 +37,7 @@ GRACE = 10
 def serve(
     *,
     model: Annotated[tuple[str, ...], Parameter(negative_iterable="", show_default=False)] = (),
-    chat_template: Path | None = None,
+    template: TemplateFlags | None = None,
     engine: EngineFlags | None = None,
     server: ServerFlags | None = None,
     storage: KeepFlags | None = None,
@@ -55,8 +54,6 @@ def serve(
     model
         A GGUF file, name=file, or hf:owner/repo:file-or-quant from the Hugging Face hub; repeatable. Requests call it
         by the name, or else by the file's name without .gguf. Default: the bundled SmolLM2-135M-Instruct.
-    chat_template
-        A file with a Jinja chat template, instead of the one inside the model.
     log_level
         The least severe events that are logged.
     log_json
@@ -70,7 +67,7 @@ def serve(
         server_run = Run(
             models=models,
             flags=flags,
-            chat_template=chat_template,
+            template=template or TemplateFlags(),
             options=options,
             listener=listener,
             keep=storage or KeepFlags(),
@@ -118,7 +115,7 @@ class Run(Struct, kw_only=True):
 
     models: Sequence[ModelFile]
     flags: EngineFlags
-    chat_template: Path | None
+    template: TemplateFlags
     options: ServerOptions
     listener: socket.socket
     keep: KeepFlags
@@ -164,7 +161,7 @@ class Run(Struct, kw_only=True):
         return open_service(
             self.models,
             self.flags,
-            chat_template=self.chat_template,
+            template=self.template,
             loaded=lambda model, info: display.err().print(display.model_panel(model.name, model.path, info)),
             storage=storage,
             access=access,

@@ -9,11 +9,11 @@ from anyio import CancelScope, to_thread
 from antiphon.backends.base import Backend
 from antiphon.backends.local import LocalBackend
 from antiphon.backends.router import Router
-from antiphon.chat_formats.builtin import recognise
+from antiphon.chat_formats.builtin import FORMAT_NAMES, named_format, recognise
 from antiphon.cli import display
 from antiphon.cli.errors import CommandError
 from antiphon.cli.model_files import ModelFile
-from antiphon.cli.options import EngineFlags
+from antiphon.cli.options import EngineFlags, TemplateFlags
 from antiphon.engine.client import EngineClient
 from antiphon.engine.interface import ModelInfo
 from antiphon.engine.tokenizer import Tokenizer
@@ -33,29 +33,36 @@ async def open_service(
     models: Sequence[ModelFile],
     flags: EngineFlags,
     *,
-    chat_template: Path | None = None,
+    template: TemplateFlags | None = None,
     loaded: Loaded | None = None,
     storage: Storage | None = None,
     access: Access | None = None,
 ) -> AsyncGenerator[Service, None]:
     """Start an engine for each model, one after the other, and give the service over them; all end with the block.
 
-    Without a ``storage`` nothing is kept, without ``access`` nobody is asked for a key. ``chat_template`` is a file
-    that stands in for the models' own. Raises :class:`CommandError` when a model cannot be loaded or has a template
-    that cannot be used.
+    Without a ``storage`` nothing is kept, without ``access`` nobody is asked for a key. Raises :class:`CommandError`
+    when a model cannot be loaded, or has a template that cannot be used.
     """
-    template = None if chat_template is None else read_template(chat_template)
+    template = template or TemplateFlags()
+    source = None if template.chat_template is None else read_template(template.chat_template)
+    check_format(template.chat_format)
     async with AsyncExitStack() as stack:
         backends: dict[str, Backend] = {}
         for model in models:
             client = await stack.enter_async_context(_open_engine(model, flags))
             tokenizer = await stack.enter_async_context(_open_tokenizer(model))
             assert client.info is not None, f"{model.name} is started"
-            renderer = _make_renderer(model, tokenizer, template, client.info.max_model_len)
+            renderer = _make_renderer(model, tokenizer, source, template.chat_format, client.info.max_model_len)
             backends[model.name] = LocalBackend(client, tokenizer, renderer)
             if loaded is not None:
                 loaded(model, client.info)
         yield Service(Router(backends), storage, access=access)
+
+
+def check_format(name: str | None) -> None:
+    """Refuse a family that is not known, before a model is loaded. Raises :class:`CommandError`."""
+    if name is not None and name not in FORMAT_NAMES:
+        raise CommandError(f"There is no chat format {name}.", f"Known: {', '.join(FORMAT_NAMES)}")
 
 
 def read_template(path: Path) -> str:
@@ -94,11 +101,14 @@ async def _open_tokenizer(model: ModelFile) -> AsyncGenerator[Tokenizer, None]:
         tokenizer.close()
 
 
-def _make_renderer(model: ModelFile, tokenizer: Tokenizer, template: str | None, max_model_len: int) -> Renderer:
+def _make_renderer(
+    model: ModelFile, tokenizer: Tokenizer, template: str | None, chat_format: str | None, max_model_len: int
+) -> Renderer:
     source = template or tokenizer.chat_template or CHATML
     try:
         compiled = ChatTemplate(source, tokenizer.bos_token, tokenizer.eos_token)
     except ChatTemplateError as error:
         advice = "Give another with --chat-template."
         raise CommandError(f"The model {model.name} cannot be talked to: {error}", advice) from error
-    return Renderer(tokenizer, compiled, recognise(source), max_model_len)
+    family = recognise(source) if chat_format is None else named_format(chat_format, source)
+    return Renderer(tokenizer, compiled, family, max_model_len)
