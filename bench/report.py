@@ -10,7 +10,7 @@ from rich.table import Table
 
 
 class Figure(Struct, frozen=True):
-    """One line of the table: the same work on both servers. ``unit`` is tokens/s or ms."""
+    """One line of the table: the same work on both servers. ``unit`` is tokens/s, ms, or x for a ratio."""
 
     work: str
     unit: str
@@ -30,6 +30,8 @@ class Results(Struct, frozen=True):
     figures: list[Figure]
     costs: list[Any]
     bare: dict[int, float]
+    compile_times: tuple[float, float]
+    """Milliseconds of a new 10 kB schema: checked and written as a grammar, and that compiled."""
     peer: str
     rounds: int
     threads: int
@@ -41,9 +43,9 @@ def rows(results: Results) -> list[tuple[str, str, str, str, str]]:
     lines = []
     for figure in results.figures:
         ours, theirs = statistics.median(figure.ours), statistics.median(figure.theirs)
-        lines.append(
-            (figure.work, f"{ours:.0f} {figure.unit}", f"{theirs:.0f} {figure.unit}", f"{figure.ratio:.2f}", figure.aim)
-        )
+        digits = 2 if figure.unit == "x" else 0
+        measured = (f"{ours:.{digits}f} {figure.unit}", f"{theirs:.{digits}f} {figure.unit}")
+        lines.append((figure.work, *measured, f"{figure.ratio:.2f}", figure.aim))
     return lines
 
 
@@ -54,6 +56,11 @@ def own_rows(results: Results) -> list[tuple[str, str, str]]:
         for c in results.costs
     ]
     lines += [(f"bare llama_decode loop, batch {n}", f"{rate:.0f} tokens/s", "") for n, rate in results.bare.items()]
+    steps = ("checked and written as a grammar", "grammar compiled, first mask made")
+    lines += [
+        (f"new 10 kB schema, {step}", f"{milliseconds:.0f} ms", "")
+        for step, milliseconds in zip(steps, results.compile_times, strict=True)
+    ]
     return lines
 
 

@@ -16,7 +16,7 @@ from rich.progress import Progress
 
 from antiphon.engine.llama import physical_cores
 from antiphon.engine.tokenizer import Tokenizer
-from bench import report, step_cost
+from bench import report, step_cost, structured
 from bench.client import ask, ask_all
 from bench.report import Figure
 from bench.servers import Server, antiphon, bundled_model, llama_server
@@ -123,12 +123,17 @@ def main() -> None:
         for streams in STREAMS:
             bare[streams] = statistics.median(step_cost.bare_loop(options.model, streams) for _ in range(3))
             progress.advance(task)
+        compile_times = structured.compile_times(options.model)
         with (
             antiphon(options.model, threads, max(STREAMS)) as ours,
             llama_server(options.model, threads, max(STREAMS), CTX_SIZE) as theirs,
         ):
-            figures = asyncio.run(measure(Bench(tokenizer, 11), ours, theirs, options.rounds, progress))
-    results = report.Results(figures, costs, bare, theirs.note, options.rounds, threads, Path(options.model).name)
+            bench = Bench(tokenizer, 11)
+            figures = asyncio.run(measure(bench, ours, theirs, options.rounds, progress))
+            figures += asyncio.run(structured.measure(bench.body, ours, theirs, min(options.rounds, 3), progress))
+    results = report.Results(
+        figures, costs, bare, compile_times, theirs.note, options.rounds, threads, Path(options.model).name
+    )
     report.show(results, console)
     report.write(results, options.out)
 

@@ -101,8 +101,8 @@ def test_what_templates_are_given() -> None:
 def test_functions_in_words() -> None:
     assert functions_text(used(tools=[WEATHER]), HERMES) == (
         "You can call these functions:\n"
-        '{"name": "weather", "description": "It rains?", '
-        '"parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}\n'
+        '{"name":"weather","description":"It rains?",'
+        '"parameters":{"type":"object","properties":{"city":{"type":"string"}}}}\n'
         "To call a function, write:\n"
         '<tool_call>\n{"name": NAME, "arguments": ARGUMENTS}\n</tool_call>'
     )
@@ -128,8 +128,8 @@ def test_the_example_is_in_the_family_s_notation(expected: str, family: str) -> 
 def test_custom_tools_in_words() -> None:
     assert customs_text(used(tools=TOOLS)) == (
         "You can use these tools:\n"
-        '{"name": "shell", "description": "Runs it.", "input": {"regex": "a+"}}\n'
-        '{"name": "note"}\n'
+        '{"name":"shell","description":"Runs it.","input":{"regex":"a+"}}\n'
+        '{"name":"note"}\n'
         "To use a tool, end your answer with:\n"
         '<custom_tool_call name="NAME">\nINPUT'
     )
@@ -143,6 +143,6 @@ def test_other_formats_are_not_told(response_format: object) -> None:
 def test_a_schema_is_told() -> None:
     form = {"name": "weather", "description": "In short.", "schema": {"type": "object"}}
     told = format_text(request(response_format={"type": "json_schema", "json_schema": form}).response_format)
-    assert 'Answer in JSON that follows this schema (weather: In short.):\n{"type": "object"}' == told
+    assert 'Answer in JSON that follows this schema (weather: In short.):\n{"type":"object"}' == told
     del form["schema"]
     assert "" == format_text(request(response_format={"type": "json_schema", "json_schema": form}).response_format)

@@ -197,4 +197,5 @@ def _custom_description(definition: CustomToolDefinition) -> dict[str, Any]:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    """Write what the model is told, without blanks: each would be a token of every prompt."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import llguidance
 
-from antiphon.engine.grammar import limits
+from antiphon.engine.grammar import MAX_GRAMMAR_TEXT, limits
 from antiphon.errors import InvalidRequestError
 from antiphon.rendering.json_schema.document import Document
 from antiphon.rendering.json_schema.emission import Emitter
@@ -17,8 +17,6 @@ from antiphon.rendering.json_schema.terms import Constant, Path
 
 MAX_SCHEMA_SIZE: Final = 2 * 1024 * 1024
 """Characters of a schema's text, and of the text that it is turned into."""
-MAX_GRAMMAR_SIZE: Final = 16 * 1024 * 1024
-"""Characters of a grammar, which may hold the schemas of 128 tools."""
 MAX_GRAMMAR_LINES: Final = 1500
 """Lines of a grammar: llguidance descends from rule to rule; at about 4000 its stack ends, and with it the process."""
 MAX_KEPT_SIZE: Final = 256 * 1024
@@ -101,8 +99,8 @@ _kept_compile = lru_cache(KEPT_RESULTS)(_compile)
 
 def _problem(grammar: str) -> str:
     """What llguidance has against a grammar; the empty text when nothing."""
-    if len(grammar) > MAX_GRAMMAR_SIZE:
-        return f"the grammar exceeds the limit of {MAX_GRAMMAR_SIZE} characters."
+    if len(grammar) > MAX_GRAMMAR_TEXT:
+        return f"the grammar exceeds the limit of {MAX_GRAMMAR_TEXT} characters."
     if grammar.count("\n") >= MAX_GRAMMAR_LINES:
         return f"the grammar exceeds the limit of {MAX_GRAMMAR_LINES} lines."
     failed, messages = llguidance.LLMatcher.validate_grammar_with_warnings(grammar, None, limits=limits())

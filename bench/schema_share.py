@@ -1,0 +1,190 @@
+"""`python -m bench.schema_share FOLDER...`: how many real-world schemas are enforced, and how many refused, by keyword.
+
+Every ``*.json`` file below the folders is a schema, or an object that has one under ``schema``. What is enforced is
+walked at random, byte by byte and without a model, and every finished walk is judged by `jsonschema`.
+"""
+
+import argparse
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from decimal import Decimal, localcontext
+from pathlib import Path
+from typing import Any, Final
+
+import llguidance
+from jsonschema import Draft202012Validator
+from jsonschema.validators import validator_for
+from msgspec import Struct, field
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from antiphon.errors import InvalidRequestError
+from antiphon.rendering.json_schema import compile_schema
+
+WALKS: Final = 3
+MAX_BYTES: Final = 4000
+"""Of a walk; one that has not ended by then is given up."""
+PLAIN_DIGITS: Final = 50
+"""Of the numbers that are read as integers."""
+_REASON: Final = re.compile(r"In context=\(.*?\), (.*)\.$", re.DOTALL)
+_KEYWORD: Final = re.compile(r"'([$\w-]+)'")
+_CLOSING: Final = frozenset(b'"]}')
+_TOKENIZER = llguidance.LLTokenizer("byte")
+
+
+class Share(Struct):
+    """What became of the schemas."""
+
+    enforced: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    """By keyword, or by reason where no keyword is named."""
+    unread: int = 0
+    """Files that hold no schema."""
+    walked: int = 0
+    unfinished: int = 0
+    unjudged: int = 0
+    """Walks that `jsonschema` gives up on: references without end or to what is not there, numbers without end."""
+    invalid: list[tuple[str, str]] = field(default_factory=list)
+    """File and text of each walk that does not validate."""
+
+    @property
+    def total(self) -> int:
+        """Schemas that were read."""
+        return self.enforced + self.refused.total()
+
+
+def read_schema(path: Path) -> Any:  # noqa: ANN401 (JSON)
+    """Return the schema of a file; None when it holds none."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(document, dict) and isinstance(document.get("schema"), dict):
+        return document["schema"]
+    return document if isinstance(document, dict | bool) else None
+
+
+def refused_by(message: str) -> str:
+    """Return the keyword that a refusal names, or else its reason."""
+    found = _REASON.search(message)
+    reason = found[1] if found else message
+    keyword = _KEYWORD.search(reason)
+    return keyword[1] if keyword else reason
+
+
+def walk(compiled: str, choice: random.Random) -> str | None:
+    """Return a text that the grammar admits, at random with a liking for its end; None when it does not end in time."""
+    matcher = llguidance.LLMatcher(_TOKENIZER, f"start: %json {compiled}", log_level=0)
+    text, end = bytearray(), _TOKENIZER.eos_token
+    while not matcher.is_stopped() and len(text) < MAX_BYTES:
+        if forced := matcher.compute_ff_tokens():
+            matcher.consume_tokens(forced)
+            text += bytes(forced)
+            continue
+        bits = matcher.compute_bitmask()
+        allowed = [token for token in range(end + 1) if bits[token >> 3] >> (token & 7) & 1]
+        if not allowed:
+            return None
+        if (token := _choose(allowed, end, choice)) == end:
+            return text.decode()
+        matcher.consume_token(token)
+        text.append(token)
+    return text.decode() if matcher.is_accepting() else None
+
+
+def _choose(allowed: Sequence[int], end: int, choice: random.Random) -> int:
+    closing = [token for token in allowed if token in _CLOSING or token == end]
+    return choice.choice(closing if closing and choice.random() < 1 / 2 else allowed)
+
+
+def is_valid(schema: Any, text: str) -> bool:  # noqa: ANN401 (JSON)
+    """Judge by the specification with exact decimals, formats too. Raises what `jsonschema` raises."""
+    with localcontext(prec=4000):
+        exact = json.loads(json.dumps(schema), parse_float=Decimal)
+        dialect = validator_for(exact, default=Draft202012Validator)
+        # With a registry of its own it fetches nothing.
+        registry: Registry[Any] = Registry()
+        validator = dialect(exact, registry=registry, format_checker=dialect.FORMAT_CHECKER)
+        return bool(validator.is_valid(json.loads(text, parse_float=_number)))
+
+
+def _number(text: str) -> Decimal | int:
+    """Read a number exactly, but for exponents beyond a thousand, which are cut; whole ones are integers."""
+    mantissa, _, exponent = text.lower().partition("e")
+    number = Decimal(mantissa).scaleb(max(-1000, min(1000, int(exponent[:9] or 0))))
+    return int(number) if number.adjusted() < PLAIN_DIGITS and number == number.to_integral_value() else number
+
+
+def measure(paths: Iterable[Path], walks: int, seed: int = 0) -> Share:
+    """Compile and walk every schema."""
+    share, choice = Share(), random.Random(seed)  # noqa: S311 (walks)
+    for path in paths:
+        schema = read_schema(path)
+        if schema is None:
+            share.unread += 1
+            continue
+        try:
+            compiled = compile_schema(schema, strict=False, param="schema")
+        except InvalidRequestError as error:
+            share.refused[refused_by(error.message)] += 1
+            continue
+        share.enforced += 1
+        for _ in range(walks):
+            _judge(share, path, schema, walk(compiled, choice))
+    return share
+
+
+def _judge(share: Share, path: Path, schema: Any, text: str | None) -> None:  # noqa: ANN401 (JSON)
+    if text is None:
+        share.unfinished += 1
+        return
+    share.walked += 1
+    try:
+        if not is_valid(schema, text):
+            share.invalid.append((str(path), text))
+    except json.JSONDecodeError:
+        share.invalid.append((str(path), text))
+    except (RecursionError, Unresolvable, ArithmeticError, ValueError):
+        share.unjudged += 1
+
+
+def show(share: Share, console: Console) -> None:
+    """Print the shares, what refused, and the walks that do not validate."""
+    total = max(share.total, 1)
+    table = Table("schemas", "number", "share", title=f"{share.total} schemas, {share.unread} files without one")
+    table.add_row("enforced", str(share.enforced), f"{share.enforced / total:.1%}")
+    for reason, count in share.refused.most_common():
+        table.add_row(f"refused: {reason[:80]}", str(count), f"{count / total:.1%}")
+    console.print(table)
+    console.print(
+        f"{share.walked} finished walks: {len(share.invalid)} do not validate, {share.unjudged} cannot be judged; "
+        f"{share.unfinished} did not finish"
+    )
+    for path, text in share.invalid:
+        console.print(f"{path}: {text[:200]}", markup=False, highlight=False)
+
+
+def main() -> None:
+    """Parse the options, measure, print. Exit status 1 when a walk does not validate."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
+    parser.add_argument("--walks", type=int, default=WALKS, help="random walks of each schema")
+    parser.add_argument("--sample", type=int, help="so many files, drawn at random, instead of all")
+    options = parser.parse_args()
+    paths = sorted(path for folder in options.folders for path in folder.rglob("*.json"))
+    if options.sample is not None and options.sample < len(paths):
+        paths = random.Random(0).sample(paths, options.sample)  # noqa: S311 (files)
+    console = Console()
+    share = measure(track(paths, "schemas", console=console, transient=True), options.walks)
+    show(share, console)
+    raise SystemExit(bool(share.invalid))
+
+
+if __name__ == "__main__":
+    main()
