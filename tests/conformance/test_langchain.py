@@ -39,7 +39,7 @@ def model(server: LiveServer) -> ChatOpenAI:
         temperature=0,
         max_retries=0,
         timeout=WAIT,
-        max_completion_tokens=80,
+        max_completion_tokens=200,
     )
 
 

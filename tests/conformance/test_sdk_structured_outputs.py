@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from tests.conformance.conftest import MODEL
 
 ASKED: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Describe a pet and its owner."}]
-MAX_TOKENS = 120
+MAX_TOKENS = 200
 
 
 class Colour(StrEnum):
@@ -148,13 +148,13 @@ def test_a_stop_string_ends_a_constrained_answer(client: OpenAI, pet: ParsedChat
     assert (content(pet).partition('"owner"')[0], "stop") == (content(completion), completion.choices[0].finish_reason)
 
 
-def test_logprobs_of_a_constrained_answer_spell_it(client: OpenAI, pet: ParsedChatCompletion[Pet]) -> None:
+def test_logprobs_of_a_constrained_answer_spell_it(client: OpenAI) -> None:
     schema = openai.pydantic_function_tool(Pet)["function"]["parameters"]
     completion = create(client, response_format=schema_format(dict(schema), strict=True), logprobs=True, top_logprobs=2)
     logprobs = completion.choices[0].logprobs
     assert logprobs is not None
     spelled = bytes(byte for token in logprobs.content or [] for byte in token.bytes or [])
-    assert content(pet) == content(completion) == spelled.decode()
+    assert content(completion) == spelled.decode()
     assert all(token.logprob <= 0 for token in logprobs.content or [])
 
 

