@@ -9,8 +9,10 @@ import msgspec
 import pytest
 
 from antiphon.cli.completions import examples
+from antiphon.errors import NotFoundError
 from antiphon.protocol.responses import FinishReason, FunctionCall, FunctionToolCall
-from antiphon.protocol.stored import StoredAnswer, StoredChoice, StoredCompletion, StoredMessage
+from antiphon.protocol.stored import MessageList, StoredAnswer, StoredChoice, StoredCompletion, StoredMessage
+from antiphon.protocol.stored_queries import PageQuery
 from antiphon.store.completions import CompletionStore
 from antiphon.store.database import Database
 from tests.cli.commands import on_database, output, refusal, run, table
@@ -243,3 +245,19 @@ def test_the_installed_command_exports(installed: Installed, sqlite_template: Pa
     done = installed.run("completions", "export", "--data-dir", str(tmp_path))
     assert (0, "1 examples written.\n") == (done.returncode, done.stderr)
     assert ["I am c1."] == answers(done.stdout)
+
+
+def test_what_is_deleted_while_it_is_exported_is_left_out(
+    site: Site, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(site, completion("a", created=1), completion("b", created=2))
+    whole = CompletionStore.messages
+
+    async def deleted(self: CompletionStore, project: str, identifier: str, query: PageQuery) -> MessageList:
+        if identifier == "a":
+            raise NotFoundError("deleted")
+        return await whole(self, project, identifier, query)
+
+    monkeypatch.setattr(CompletionStore, "messages", deleted)
+    run(site, "completions", "export")
+    assert ["I am b."] == answers(capfdbinary.readouterr().out.decode())

@@ -256,6 +256,15 @@ def test_nobody_is_preempted_for_a_draft() -> None:
     assert 0 == steps.scheduler.preemptions
 
 
+def test_a_draft_takes_no_cell_that_a_later_stream_needs() -> None:
+    steps = Steps(cells=40, chunk=16)
+    drafting(steps, "1", "2")
+    steps.scheduler.running[1].draft = []
+    while steps.cache.free_cells >= 2:
+        steps.step()
+    assert 0 == steps.scheduler.preemptions
+
+
 def test_the_last_token_of_a_prompt_has_no_draft_behind_it() -> None:
     steps = Steps()
     steps.add(request("1", text(1, 8), max_tokens=4)).draft = text(2, 8)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.engine.radix_tree import common_length
-from antiphon.engine.speculative import FIRST_DRAFT, MAX_DRAFT, Drafter
+from antiphon.engine.speculative import FIRST_DRAFT, MAX_DRAFT, Drafter, PredictionIndex
 
 TEXT = random.Random(5).choices(range(60), k=400)  # noqa: S311 (a text)
 OTHER = random.Random(6).choices(range(60), k=400)  # noqa: S311
@@ -15,7 +15,7 @@ OTHER = random.Random(6).choices(range(60), k=400)  # noqa: S311
 
 def follow(prediction: list[int], answer: list[int]) -> tuple[int, Drafter]:
     """Give the steps that an answer takes, each of them a draft and a token of the model's own."""
-    drafter, said, steps = Drafter(prediction), 0, 0
+    drafter, said, steps = Drafter(PredictionIndex(prediction)), 0, 0
     while said < len(answer):
         draft = drafter.draft(len(answer) - said - 1)
         accepted = common_length(draft, answer, said, min(said + len(draft), len(answer)))
@@ -34,7 +34,7 @@ def test_a_right_prediction_is_said_in_few_steps_and_nothing_is_rejected() -> No
 
 
 def test_drafts_grow_while_they_are_accepted_and_shrink_when_not() -> None:
-    drafter = Drafter(TEXT)
+    drafter = Drafter(PredictionIndex(TEXT))
     assert FIRST_DRAFT == len(drafter.draft(100))
     for _ in range(8):
         drafter.report(1, 1)
@@ -44,7 +44,7 @@ def test_drafts_grow_while_they_are_accepted_and_shrink_when_not() -> None:
 
 
 def test_a_draft_keeps_to_its_limit() -> None:
-    assert [TEXT[:2], []] == [Drafter(TEXT).draft(limit) for limit in (2, 0)]
+    assert [TEXT[:2], []] == [Drafter(PredictionIndex(TEXT)).draft(limit) for limit in (2, 0)]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_useless_prediction_costs_little(prediction: list[int]) -> None:
 
 
 def test_an_answer_beyond_the_prediction_is_not_drafted() -> None:
-    drafter = Drafter([1, 2])
+    drafter = Drafter(PredictionIndex([1, 2]))
     drafter.observe([1, 2])
     assert [] == drafter.draft(10)
 

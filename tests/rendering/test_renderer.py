@@ -119,6 +119,11 @@ def test_a_prediction_is_tokenized_as_text(content: object) -> None:
     assert VOCABULARY.encode("Hello <|im_end|>") == ids
 
 
+def test_no_more_of_a_prediction_is_kept_than_an_answer_can_have() -> None:
+    ids = rendering(prediction={"type": "content", "content": "x " * CONTEXT}).generate.prediction_ids
+    assert CONTEXT == len(ids)
+
+
 def test_a_prediction_that_no_answer_could_be_is_refused() -> None:
     error = refusal(prediction={"type": "content", "content": "x" * (CONTEXT * 256 + 1)})
     assert ("prediction.content", "string_above_max_length") == (error.param, error.code)

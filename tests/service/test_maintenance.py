@@ -3,7 +3,7 @@ import pytest
 import structlog
 
 from antiphon.errors import RateLimitError, ServiceUnavailableError
-from antiphon.service.maintenance import PRUNE_INTERVAL, Retention, maintain
+from antiphon.service.maintenance import Retention, delete_old, renew_leases
 from antiphon.service.storage import Storage
 from antiphon.store.database import Database
 from antiphon.store.keys import Principal
@@ -29,7 +29,12 @@ class Turns:
 
 async def work(storage: Storage, clock: Clock, turns: int, retention: Retention | None = None) -> None:
     with pytest.raises(TimeoutError):
-        await maintain(storage, retention or Retention(), sleep=Turns(turns, clock))
+        await delete_old(storage, retention or Retention(), sleep=Turns(turns, clock))
+
+
+async def renew(storage: Storage, clock: Clock, turns: int) -> None:
+    with pytest.raises(TimeoutError):
+        await renew_leases(storage, sleep=Turns(turns, clock))
 
 
 def storage_at(database: Database, clock: Clock) -> Storage:
@@ -44,7 +49,7 @@ async def test_old_completions_are_deleted_at_once_and_again_after_the_interval(
         await storage.completions.save(PROJECT, completion(f"c{created}", created=created), [])
     await work(storage, clock, 1, Retention(max_age=100))
     assert ["c950"] == [row.id for row in (await storage.completions.list(PROJECT)).data]
-    await work(storage, clock, round(PRUNE_INTERVAL / RENEW_INTERVAL) + 1, Retention(max_age=100))
+    await work(storage, clock, 2, Retention(max_age=100))
     assert [] == (await storage.completions.list(PROJECT)).data
 
 
@@ -60,7 +65,7 @@ async def test_the_place_of_a_long_request_is_kept(database: Database) -> None:
     clock = Clock()
     storage = storage_at(database, clock)
     await storage.limiter.admit("long", Principal(), tokens=0)
-    await work(storage, clock, round(3 * LEASE / RENEW_INTERVAL))
+    await renew(storage, clock, round(3 * LEASE / RENEW_INTERVAL))
     with pytest.raises(RateLimitError):
         await storage.limiter.admit("next", Principal(), tokens=0)
 
@@ -76,13 +81,14 @@ async def test_a_database_that_fails_is_logged_and_tried_again(
 
     monkeypatch.setattr(storage.limiter, "renew", fail)
     with structlog.testing.capture_logs() as lines:
-        await work(storage, clock, 2)
+        await renew(storage, clock, 2)
     assert ["maintenance_failed"] * 2 == [line["event"] for line in lines]
 
 
 async def test_it_ends_when_it_is_cancelled(database: Database) -> None:
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(maintain, storage_at(database, Clock()), Retention())
+        tasks.start_soon(delete_old, storage_at(database, Clock()), Retention())
+        tasks.start_soon(renew_leases, storage_at(database, Clock()))
         await anyio.sleep(0.05)
         tasks.cancel_scope.cancel()
     assert [] == await database.check()

@@ -3,6 +3,7 @@ import itertools
 import structlog
 
 from antiphon.backends.base import Call
+from antiphon.errors import ServiceUnavailableError
 from antiphon.protocol.requests import decode_request
 from antiphon.protocol.responses import ChatCompletionChunk, ChunkChoice, CompletionUsage, Delta
 from antiphon.service.records import Observation, log_request
@@ -27,7 +28,7 @@ def observation(*, whole: bool) -> Observation:
 
 
 def test_a_whole_answer_is_completed_with_its_counts() -> None:
-    record = observation(whole=True).record(CALL, "default", None)
+    record = observation(whole=True).record(CALL, "default")
     assert ("completed", 1, 2, ["stop"]) == (
         record.outcome,
         record.prompt_tokens,
@@ -39,12 +40,15 @@ def test_a_whole_answer_is_completed_with_its_counts() -> None:
 
 def test_without_usage_it_was_cancelled_and_with_an_error_it_failed() -> None:
     seen = observation(whole=False)
-    assert ("cancelled", "failed") == (seen.outcome(None), seen.outcome("server_error"))
-    assert 1 == seen.chunks
+    assert ("cancelled", 1) == (seen.outcome, seen.chunks)
+    seen.failed(ServiceUnavailableError("died"))
+    assert ("failed", "service_unavailable") == (seen.outcome, seen.error)
+    seen.failed(ValueError("ours"))
+    assert "ValueError" == seen.error
 
 
 def test_the_line_names_the_project_and_nothing_that_was_said() -> None:
     with structlog.testing.capture_logs() as lines:
-        log_request(observation(whole=True).record(CALL, "proj_1", None))
+        log_request(observation(whole=True).record(CALL, "proj_1"))
     assert ["proj_1"] == [line["project"] for line in lines]
     assert "secret" not in str(lines)

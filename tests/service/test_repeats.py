@@ -1,6 +1,6 @@
 import pytest
 
-from antiphon.errors import ConflictError, InvalidRequestError
+from antiphon.errors import ConflictError, InvalidRequestError, ServiceUnavailableError
 from antiphon.service.access import Caller
 from antiphon.service.repeats import MAX_KEY_LENGTH, once
 from antiphon.store.database import Database
@@ -88,3 +88,26 @@ async def test_a_server_that_keeps_nothing_refuses_the_header() -> None:
     with pytest.raises(InvalidRequestError):
         async with once(None, ME, "k", b"{}"):
             pass
+
+
+async def failing(*_: object, **__: object) -> bool:
+    raise ServiceUnavailableError("The database is busy.")
+
+
+async def test_an_answer_that_could_not_be_kept_gives_its_key_up(
+    store: IdempotencyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "finish", failing)
+        with pytest.raises(ServiceUnavailableError):
+            await answered(store)
+    await answered(store)
+
+
+async def test_a_key_that_cannot_be_given_up_hides_nothing(
+    store: IdempotencyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "abandon", failing)
+    with pytest.raises(ValueError, match="the real one"):
+        async with once(store, ME, "k", b"{}"):
+            raise ValueError("the real one")

@@ -1,12 +1,13 @@
 import asyncio
 import itertools
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import anyio
 import msgspec
 import pytest
 import structlog
+from sqlalchemy import select
 
 from antiphon.backends.router import Router
 from antiphon.engine.interface import Started
@@ -16,6 +17,9 @@ from antiphon.protocol.requests import CreateChatCompletion, StreamOptions
 from antiphon.protocol.responses import ChatCompletionChunk, CompletionUsage, Model, ModelList
 from antiphon.service import Service
 from antiphon.service.records import RequestRecord, log_request
+from antiphon.service.storage import Storage
+from antiphon.store.database import Database
+from antiphon.store.schema import completions
 from tests.scripted_engine import Hang, Item, Pause, ScriptedEngine, ends, says, scripted_backend
 
 pytestmark = pytest.mark.anyio
@@ -238,3 +242,33 @@ async def test_start_and_close_are_the_backends() -> None:
     await harness.service.close()
     assert (True, False) == (started, harness.service.ready)
     assert ["m"] == list(harness.service.router)
+
+
+async def test_a_stream_that_tells_its_error_and_ends_in_order_has_failed_all_the_same() -> None:
+    harness = Harness([*says("a"), ServiceUnavailableError("died")])
+    async with harness.service.answer(request()) as answer:
+        with pytest.raises(ServiceUnavailableError):
+            async for _ in answer.stream():
+                pass
+    assert [("failed", "service_unavailable")] == [(record.outcome, record.error) for record in harness.records]
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        ([*says("a"), *ends()], "completed"),
+        ([*says("a"), ServiceUnavailableError("died")], "failed"),
+        ([*says("a"), Hang()], "cancelled"),
+    ],
+)
+async def test_a_stream_is_stored_with_how_it_ended(database: Database, script: list[Item], status: str) -> None:
+    storage = Storage(database, holder="test")
+    service = Service(Router({"m": scripted_backend(ScriptedEngine(script))}), storage, log=lambda _: None)
+    asked = msgspec.structs.replace(request(), store=True, stream=True)
+    async with service.answer(asked) as answer:
+        with suppress(ServiceUnavailableError):
+            async for chunk in answer.stream():
+                if chunk.choices[0].delta.content and status == "cancelled":
+                    break
+    stored = await database.read(lambda connection: connection.execute(select(completions.c.status)).scalars().all())
+    assert [status] == stored

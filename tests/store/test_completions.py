@@ -176,7 +176,9 @@ async def test_messages_are_the_request_s_in_pages(store: CompletionStore) -> No
     assert [] == (await store.messages(PROJECT, "c1", PageQuery(after="c1-4"))).data
 
 
-@pytest.mark.parametrize("after", ["c1-5", "c1--1", "c1-01", "c1-", "c1-²", "c1-x", "c2-0", "0", "", "c1-0\0"])
+@pytest.mark.parametrize(
+    "after", ["c1-" + "1" * 5000, "c1-5", "c1--1", "c1-01", "c1-", "c1-²", "c1-x", "c2-0", "0", "", "c1-0\0"]
+)
 async def test_messages_behind_one_that_is_none(after: str, store: CompletionStore) -> None:
     await store.save(PROJECT, completion("c1"), messages("c1", 5))
     with pytest.raises(NotFoundError) as caught:

@@ -139,8 +139,10 @@ def _tools(tools: AnswerTools | None) -> ToolCalling | None:
 
 
 def _is_short(request: CreateChatCompletion) -> bool:
-    """Say whether the messages' text is short and no schema is to be compiled; stops counting once it is not."""
+    """Say whether nothing but short messages is to be rendered; stops counting once they are not."""
     if request.tools is not None or request.functions is not None or request.response_format is not None:
+        return False
+    if request.prediction is not None:
         return False
     left = INLINE_CHARACTERS
     for message in request.messages:

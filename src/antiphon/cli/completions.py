@@ -16,6 +16,7 @@ from antiphon.cli.errors import CommandError
 from antiphon.cli.options import StorageFlags
 from antiphon.cli.projects import find_project
 from antiphon.cli.storage import with_storage
+from antiphon.errors import NotFoundError
 from antiphon.protocol.stored import StoredAnswer, StoredCompletion, StoredMessage
 from antiphon.protocol.stored_queries import MAX_LIMIT, CompletionQuery, PageQuery
 from antiphon.service.storage import Storage
@@ -138,7 +139,10 @@ async def _export(
         async with aclosing(_pages(store, owner, query)) as pages:
             async for page in pages:
                 for completion in page:
-                    messages = await _messages(store, owner, completion.id)
+                    try:
+                        messages = await _messages(store, owner, completion.id)
+                    except NotFoundError:  # deleted since the page was read
+                        continue
                     for example in examples(completion, messages, unfinished=unfinished):
                         file.write(msgspec.json.encode(example) + b"\n")
                         written += 1

@@ -1,5 +1,6 @@
 """``antiphon serve``: finds the models, starts their engines, listens, and says how to ask."""
 
+import asyncio
 import signal
 import socket
 from collections.abc import Callable, Generator, Sequence
@@ -25,13 +26,17 @@ from antiphon.cli.storage import open_storage
 from antiphon.cli.wiring import open_service
 from antiphon.config import ServerOptions, cache_dir
 from antiphon.server.app import create_app
+from antiphon.server.http_protocol import HTTPProtocol
 from antiphon.service import Service
 from antiphon.service.access import Access
-from antiphon.service.maintenance import maintain
+from antiphon.service.maintenance import delete_old, renew_leases
 from antiphon.service.storage import Storage
 
 GRACE = 10
 """Seconds that answers in flight have to end after a signal; a second signal ends them at once."""
+
+END_TIMEOUT = 5.0
+"""Seconds that requests which were cut off have to store what they have."""
 
 
 def serve(
@@ -133,11 +138,13 @@ class Run(Struct, kw_only=True):
 
     async def _serve(self, storage: Storage, access: Access) -> None:
         async with anyio.create_task_group() as maintenance:
-            maintenance.start_soon(maintain, storage, self.keep.retention())
+            maintenance.start_soon(renew_leases, storage)
+            maintenance.start_soon(delete_old, storage, self.keep.retention())
             async with self._open_service(storage, access) as service:
                 app = create_app(service, self.options)
                 self.http = HTTPServer(uvicorn_config(app), self._announce)
                 await self.http.serve(sockets=[self.listener])
+                await self.http.end_tasks()
             maintenance.cancel_scope.cancel()
 
     def _open_storage(self) -> AbstractAsyncContextManager[Storage]:
@@ -197,6 +204,15 @@ class HTTPServer(uvicorn.Server):
         super().__init__(config)
         self._announce = announce
 
+    async def end_tasks(self) -> None:
+        """Wait for what uvicorn has cancelled and left: it still stores what it has, and gives back what it holds."""
+        tasks = set(self.server_state.tasks)
+        if self.force_exit:
+            for task in tasks:
+                task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=END_TIMEOUT)
+
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Leave the signals to :class:`Run`."""
@@ -213,7 +229,7 @@ def uvicorn_config(app: ASGIApp) -> uvicorn.Config:
     """Configure HTTP: our own middleware logs requests, our own pipeline writes logs."""
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=HTTPProtocol,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -29,7 +29,7 @@ from antiphon.engine.radix_tree import common_length
 from antiphon.engine.sampler import Sampler, SamplingState
 from antiphon.engine.scheduler import Scheduler, Work
 from antiphon.engine.sequence import Sequence
-from antiphon.engine.speculative import MAX_DRAFT, Drafter
+from antiphon.engine.speculative import MAX_DRAFT, Drafter, PredictionIndex
 
 COMPILE_POLL: Final = 0.002
 """Seconds that a step waits for a grammar when nothing else is to do."""
@@ -119,8 +119,9 @@ class Core:
         for sequence, own in zip(sequences, matchers.values(), strict=True):
             if own is not None:
                 self._matchers[sequence] = own
-            if request.prediction_ids:
-                self._drafters[sequence] = Drafter(request.prediction_ids)
+        if request.prediction_ids:
+            index = PredictionIndex(request.prediction_ids)
+            self._drafters.update((sequence, Drafter(index)) for sequence in sequences)
 
     def abort(self, request_id: str, index: int | None = None) -> None:
         """End one choice, or all, of a request; its cells are free, or evictable, when this returns."""

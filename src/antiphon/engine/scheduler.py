@@ -102,7 +102,10 @@ class Scheduler:
         sizes = {s: min(s.uncomputed, self._max_decode_tokens) for s in self.running if s.lease and s.generates}
         spare = min(self._prefill_chunk_size, self._max_num_batched_tokens - sum(sizes.values()))
         for sequence, n in sizes.items():
-            if sequence.lease is not None and self._reserve_or_preempt(sequence, n):
+            if sequence.lease is not None:
+                self._reserve_or_preempt(sequence, n)
+        for sequence, n in sizes.items():
+            if sequence.lease is not None:
                 works.append(self._fill(sequence, n, self._draft(sequence, n, spare)))
                 spare -= len(works[-1].draft)
         return works
@@ -117,23 +120,20 @@ class Scheduler:
         draft = sequence.draft[:limit] if whole else []
         return draft if draft and self.cache.reserve(sequence.lease, len(draft)) else []
 
-    def _reserve_or_preempt(self, sequence: Sequence, n: int) -> bool:
-        """Get ``n`` cells, from whoever is served last if need be; False when that is the sequence itself.
+    def _reserve_or_preempt(self, sequence: Sequence, n: int) -> None:
+        """Get ``n`` cells, from whoever is served last if need be: that may be the sequence itself.
 
-        ``running`` is in order of service, so a victim comes after the sequences whose cells this step has filled.
+        ``running`` is in order of service, so a victim comes after the sequences that have got theirs.
         """
         assert sequence.lease is not None
         missing = n - sequence.lease.reserved
-        if missing <= 0:
-            return True
-        while not self.cache.reserve(sequence.lease, missing):
+        while missing > 0 and not self.cache.reserve(sequence.lease, missing):
             victim = self.running[-1]
             self._stop(victim)
             self._enqueue(victim)
             self.preemptions += 1
             if victim is sequence:
-                return False
-        return True
+                return
 
     def _prefills(self, budget: int) -> list[Work]:
         works = []

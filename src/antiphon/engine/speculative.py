@@ -24,6 +24,18 @@ MAX_PAUSE: Final = 64
 """Tokens without a draft after several drafts in a row of which nothing was accepted."""
 
 
+class PredictionIndex:
+    """A prediction and the places of its tokens; made once, and shared by all choices of a request."""
+
+    def __init__(self, prediction: list[int]) -> None:
+        """``prediction`` are token ids; answers are expected to begin with them."""
+        self.ids: Final = prediction
+        self.places: Final[dict[int, list[int]]] = {}
+        """By token, the places behind it, ascending."""
+        for place, token_id in enumerate(prediction, 1):
+            self.places.setdefault(token_id, []).append(place)
+
+
 class Drafter:
     """Follows one answer through its prediction.
 
@@ -32,12 +44,9 @@ class Drafter:
     the next one smaller and later, so that a prediction that is of no use costs little.
     """
 
-    def __init__(self, prediction: list[int]) -> None:
-        """``prediction`` are token ids; the answer is expected to begin with them."""
-        self._prediction: Final = prediction
-        self._places: dict[int, list[int]] = {}
-        for place, token_id in enumerate(prediction, 1):
-            self._places.setdefault(token_id, []).append(place)
+    def __init__(self, index: PredictionIndex) -> None:
+        self._prediction: Final = index.ids
+        self._places: Final = index.places
         self._newest: list[int] = []
         self._place: int | None = 0
         self._last_place = 0

@@ -205,14 +205,17 @@ class Renderer:
             )
 
     def _prediction_ids(self, prediction: Prediction | None) -> list[int]:
-        """Tokenize what the answer is expected to be. Raises InvalidRequestError when no answer could be so long."""
+        """Tokenize what the answer is expected to be, as far as an answer can be long.
+
+        Raises InvalidRequestError when the text is longer than any answer.
+        """
         if prediction is None:
             return []
         content = prediction.content
         text = content if isinstance(content, str) else "".join(part.text for part in content)
         if len(text) > self._max_output:
             raise validation.too_long("prediction.content", "string", self._max_output, len(text))
-        return self._tokenizer.encode(text)
+        return self._tokenizer.encode(text)[: self._max_model_len]
 
     def _sampling(self, request: CreateChatCompletion, length: int, top_logprobs: int | None) -> SamplingParams:
         left = self._max_model_len - length

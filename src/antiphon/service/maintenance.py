@@ -1,6 +1,5 @@
 """What a server does beside answering: it renews its leases, and deletes what has had its time."""
 
-import itertools
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -13,7 +12,6 @@ from antiphon.store.limits import RENEW_INTERVAL
 
 PRUNE_INTERVAL = 600.0
 """Seconds between two deletions of what is too old or too many."""
-_TURNS = round(PRUNE_INTERVAL / RENEW_INTERVAL)
 
 logger = structlog.get_logger(__name__)
 
@@ -26,17 +24,22 @@ class Retention(Struct, frozen=True, kw_only=True):
     max_count: int | None = None
 
 
-async def maintain(
-    storage: Storage, retention: Retention, *, sleep: Callable[[float], Awaitable[None]] = anyio.sleep
-) -> None:
-    """Work until cancelled. A database that fails is tried again at the next turn."""
-    for turn in itertools.count():
+async def renew_leases(storage: Storage, *, sleep: Callable[[float], Awaitable[None]] = anyio.sleep) -> None:
+    """Keep the places and the keys of this process's requests, until cancelled; apart from what may take long."""
+    while True:
         await _attempt("renew", storage.limiter.renew)
         await _attempt("renew", storage.idempotency.renew)
-        if turn % _TURNS == 0:
-            await _attempt("purge", storage.idempotency.purge)
-            await _attempt("prune", lambda: _prune(storage, retention))
         await sleep(RENEW_INTERVAL)
+
+
+async def delete_old(
+    storage: Storage, retention: Retention, *, sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+) -> None:
+    """Delete what has had its time, until cancelled. A database that fails is tried again at the next turn."""
+    while True:
+        await _attempt("purge", storage.idempotency.purge)
+        await _attempt("prune", lambda: _prune(storage, retention))
+        await sleep(PRUNE_INTERVAL)
 
 
 async def _prune(storage: Storage, retention: Retention) -> None:

@@ -8,6 +8,7 @@ import structlog
 from msgspec import Struct
 
 from antiphon.backends.base import Call
+from antiphon.errors import APIError
 from antiphon.protocol.responses import ChatCompletionChunk, CompletionUsage
 from antiphon.protocol.validation import shorten
 
@@ -51,6 +52,8 @@ class Observation:
         self._finish_reasons: list[str] = []
         self.usage: CompletionUsage | None = None
         self.chunks = 0
+        self.error: str | None = None
+        """The code of the error that ended the chunks, or its class; a stream tells it and ends in order."""
 
     def see(self, chunk: ChatCompletionChunk) -> None:
         """Take note of a chunk."""
@@ -61,13 +64,18 @@ class Observation:
             self.usage = chunk.usage
         self._finish_reasons += [choice.finish_reason for choice in chunk.choices if choice.finish_reason]
 
-    def outcome(self, error: str | None) -> Outcome:
-        """Say how it ended. An answer whose usage came is complete, whether or not that chunk was taken."""
-        if error:
+    def failed(self, error: Exception) -> None:
+        """Take note of an error."""
+        self.error = (error.code if isinstance(error, APIError) else None) or type(error).__name__
+
+    @property
+    def outcome(self) -> Outcome:
+        """How it ended. An answer whose usage came is complete, whether or not that chunk was taken."""
+        if self.error:
             return "failed"
         return "completed" if self.usage else "cancelled"
 
-    def record(self, call: Call, project: str, error: str | None) -> RequestRecord:
+    def record(self, call: Call, project: str) -> RequestRecord:
         """Return what is logged, now."""
         usage = self.usage
         return RequestRecord(
@@ -75,8 +83,8 @@ class Observation:
             model=shorten(call.request.model),
             project=project,
             stream=call.request.stream is True,
-            outcome=self.outcome(error),
-            error=error,
+            outcome=self.outcome,
+            error=self.error,
             prompt_tokens=usage.prompt_tokens if usage else None,
             completion_tokens=usage.completion_tokens if usage else None,
             cached_tokens=usage.prompt_tokens_details.cached_tokens if usage else None,

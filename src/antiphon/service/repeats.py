@@ -4,9 +4,13 @@ import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from antiphon.errors import ConflictError, InvalidRequestError
+import structlog
+
+from antiphon.errors import ConflictError, InvalidRequestError, ServiceUnavailableError
 from antiphon.service.access import Caller
 from antiphon.store.idempotency import Done, IdempotencyStore, InProgress, Mismatch, New
+
+logger = structlog.get_logger(__name__)
 
 HEADER = "Idempotency-Key"
 MAX_KEY_LENGTH = 255
@@ -32,13 +36,16 @@ class Repeat:
     async def keep(self, answer: bytes) -> None:
         """Keep the whole body of the answer before its end is sent. Raises ServiceUnavailableError."""
         if self._store is not None and self._new is not None:
-            new, self._new = self._new, None
-            await self._store.finish(new, status=200, answer=answer)
+            await self._store.finish(self._new, status=200, answer=answer)
+            self._new = None
 
     async def abandon(self) -> None:
-        """Give the key up unless an answer was kept."""
+        """Give the key up unless an answer was kept. Where that fails it becomes free when its lease ends."""
         if self._store is not None and self._new is not None:
-            await self._store.abandon(self._new)
+            try:
+                await self._store.abandon(self._new)
+            except ServiceUnavailableError as error:
+                logger.warning("idempotency_key_not_given_up", error=error.message)
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ import structlog
 
 from antiphon.backends.base import Call
 from antiphon.backends.router import Router
-from antiphon.errors import APIError, InvalidRequestError, ServiceUnavailableError
+from antiphon.errors import InvalidRequestError, ServiceUnavailableError
 from antiphon.protocol.requests import CreateChatCompletion, Metadata
 from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk, Model, ModelList
 from antiphon.protocol.stored import CompletionDeleted, CompletionList, MessageList, StoredCompletion
@@ -159,46 +159,41 @@ class Service:
 
     @contextmanager
     def _logged(self, call: Call, caller: Caller, observation: Observation) -> Iterator[None]:
-        error: str | None = None
         try:
             yield
-        except Exception as caught:
-            error = _name(caught)
+        except Exception as error:
+            observation.failed(error)
             raise
         finally:
-            self._log(observation.record(call, caller.project, error))
+            self._log(observation.record(call, caller.project))
 
 
 async def _watched(
     chunks: AsyncGenerator[ChatCompletionChunk, None], observation: Observation, recorder: Recorder | None
 ) -> AsyncGenerator[ChatCompletionChunk, None]:
     """Pass on the backend's chunks; the answer is committed before the end is told."""
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            observation.see(chunk)
-            if recorder is not None:
-                recorder.add(chunk)
-            yield chunk
-    if recorder is not None:
-        await recorder.save("completed")
+    try:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                observation.see(chunk)
+                if recorder is not None:
+                    recorder.add(chunk)
+                yield chunk
+        if recorder is not None:
+            await recorder.save("completed")
+    except Exception as error:
+        observation.failed(error)
+        raise
 
 
 @asynccontextmanager
 async def _kept(recorder: Recorder, observation: Observation) -> AsyncGenerator[None, None]:
     """Store a stream that broke off as far as it got."""
-    error: str | None = None
     try:
         yield
-    except Exception as caught:
-        error = _name(caught)
-        raise
     finally:
         if not (recorder.saved or recorder.empty):
             try:
-                await recorder.save(observation.outcome(error))
+                await recorder.save(observation.outcome)
             except ServiceUnavailableError as failure:
                 logger.warning("partial_answer_not_stored", error=failure.message)
-
-
-def _name(error: Exception) -> str:
-    return (error.code if isinstance(error, APIError) else None) or type(error).__name__

@@ -47,6 +47,9 @@ Status = Literal["completed", "cancelled", "failed"]
 PROBE = 500
 """Index rows that are counted at most to find out which of several filters is the rarest."""
 
+MAX_POSITION_DIGITS = 9
+"""Of the number in a message's id, so that no number is too long to parse."""
+
 _T = TypeVar("_T")
 _encode = msgspec.json.Encoder().encode
 _decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
@@ -324,7 +327,8 @@ def _position(after: str | None, completion_id: str, count: int) -> int | None:
     if after is None:
         return None
     prefix, digits = f"{completion_id}-", after.removeprefix(f"{completion_id}-")
-    index = int(digits) if after.startswith(prefix) and digits.isascii() and digits.isdecimal() else -1
+    number = after.startswith(prefix) and digits.isascii() and digits.isdecimal() and len(digits) <= MAX_POSITION_DIGITS
+    index = int(digits) if number else -1
     if not 0 <= index < count or message_id(completion_id, index) != after:
         raise NotFoundError(f"Message with id '{shorten(after)}' not found.", param="after")
     return index
