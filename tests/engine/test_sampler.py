@@ -53,7 +53,8 @@ def probabilities(logits: npt.NDArray[np.floating], **params: float) -> Doubles:
         p[order[top_k:]] = 0.0
     p /= p.sum()
     before = np.cumsum(p[order]) - p[order]
-    p[order[before >= params.get("top_p", 1.0)]] = 0.0
+    if params.get("top_p", 1.0) < 1.0:  # 1.0 cuts nothing, though the sum may round to it before its last token
+        p[order[before >= params["top_p"]]] = 0.0
     if not p.sum():
         p[order[0]] = 1.0
     kept: Doubles = p / p.sum()

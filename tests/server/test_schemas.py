@@ -73,11 +73,11 @@ def test_the_schema_and_the_decoder_agree(fields: dict[str, Any]) -> None:
 def test_what_is_refused_is_no_field_of_the_request() -> None:
     refused = {field.path for field in fields_of("request") if field.status == "refused" and not field.idle}
     assert set() == refused & set(REQUEST)
-    assert {"audio", "prediction"} <= refused
+    assert {"audio", "web_search_options"} <= refused
 
 
 def test_what_only_refused_fields_name_is_left_out() -> None:
-    assert set() == {"ImagePart", "ImageURL", "FilePart", "AudioOptions", "Prediction"} & set(SCHEMAS)
+    assert set() == {"ImagePart", "ImageURL", "FilePart", "AudioOptions", "WebSearchOptions"} & set(SCHEMAS)
 
 
 def test_fields_carry_the_notes_of_the_table() -> None:
