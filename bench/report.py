@@ -120,7 +120,12 @@ def plot(results: Results, path: Path) -> None:
             bars = axis.bar([i + offset for i in range(len(chosen))], heights, 0.4, label=label, color=colour)
             axis.bar_label(bars, fmt="%.0f", fontsize=8)
         labels = [
-            f.work.split(", ", 1)[1].replace("1,500-token system prompt, ", "").replace(", ", "\n") for f in chosen
+            f.work.split(", ", 1)[1]
+            .replace("1,500-token system prompt, ", "")
+            .replace("new 10 kB schema", "new 10 kB\nschema")
+            .replace("not told to", "not told to\n")
+            .replace(", ", "\n")
+            for f in chosen
         ]
         axis.set_xticks(range(len(chosen)), labels, fontsize=8)
         axis.set_title(title)

@@ -96,7 +96,7 @@ async def measure(bench: Bench, ours: Server, theirs: Server, rounds: int, progr
             if r:
                 times[which].append(first)
         progress.advance(task)
-    figures = [Figure(f"decode, {n} streams", "tokens/s", *rates[n], "≥ 0.97") for n in STREAMS]
+    figures = [Figure(f"decode, {n} stream{'s' if n > 1 else ''}", "tokens/s", *rates[n], "≥ 0.97") for n in STREAMS]
     names = ("cold", "cached, one asker", f"cached, {ASKERS} askers at once")
     for column, (name, aim) in enumerate(zip(names, ("", "≤ 0.5", "≤ 0.5"), strict=True)):
         ours_ms, theirs_ms = ([row[column] for row in rows] for rows in times)
@@ -130,7 +130,7 @@ def main() -> None:
         ):
             bench = Bench(tokenizer, 11)
             figures = asyncio.run(measure(bench, ours, theirs, options.rounds, progress))
-            figures += asyncio.run(structured.measure(bench.body, ours, theirs, min(options.rounds, 3), progress))
+            figures += asyncio.run(structured.measure(bench.body, ours, theirs, min(options.rounds, 2), progress))
     results = report.Results(
         figures, costs, bare, compile_times, theirs.note, options.rounds, threads, Path(options.model).name
     )
