@@ -95,6 +95,13 @@ def test_without_a_key_that_works_every_route_is_a_401(server: StoringServer, ke
     assert [] == server.engine.requests
 
 
+def test_a_head_asks_for_a_key_as_a_get_does(server: StoringServer, keys: Keys) -> None:
+    for method, path in walk():
+        if method == "GET":
+            answers = [ask(server, "HEAD", path, key).status_code for key in (None, keys.write, keys.good)]
+            assert [401, 403, 200] == answers
+
+
 def test_a_key_without_the_scope_is_a_403(server: StoringServer, keys: Keys) -> None:
     for method, path in walk():
         key = keys.write if method == "GET" else keys.read
