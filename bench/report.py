@@ -2,11 +2,14 @@
 
 import statistics
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
+
+STRUCTURED_ROUNDS: Final = 2
+"""The most rounds of structured outputs: llama.cpp's server takes minutes for one."""
 
 
 class Figure(Struct, frozen=True):
@@ -88,7 +91,8 @@ def write(results: Results, folder: Path) -> None:
         "",
         "Written by `make bench`; absolute figures are of the machine it ran on, the ratios are what to read.",
         "",
-        f"{headline(results)}. Peer: {results.peer}.",
+        f"{headline(results)}, of structured outputs at most {STRUCTURED_ROUNDS}. Peer: {results.peer}.",
+        "A ratio is the median of the rounds' own ratios, not the ratio of the medians beside it.",
         "",
         "| work | antiphon | llama.cpp server | ratio | aim |",
         "| --- | --- | --- | --- | --- |",
@@ -134,4 +138,4 @@ def plot(results: Results, path: Path) -> None:
     axes[1].set_yscale("log")
     axes[0].legend(frameon=False)
     figure.suptitle(headline(results), fontsize=10)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, metadata={"Software": None})

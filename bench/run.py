@@ -130,7 +130,9 @@ def main() -> None:
         ):
             bench = Bench(tokenizer, 11)
             figures = asyncio.run(measure(bench, ours, theirs, options.rounds, progress))
-            figures += asyncio.run(structured.measure(bench.body, ours, theirs, min(options.rounds, 2), progress))
+            figures += asyncio.run(
+                structured.measure(bench.body, ours, theirs, min(options.rounds, report.STRUCTURED_ROUNDS), progress)
+            )
     results = report.Results(
         figures, costs, bare, compile_times, theirs.note, options.rounds, threads, Path(options.model).name
     )

@@ -59,7 +59,5 @@ def with_database(flags: StorageFlags | None, work: Callable[[Database], Awaitab
 def _told(run: Callable[[], Awaitable[_T]]) -> _T:
     try:
         return anyio.run(run)
-    except StoreError as error:
+    except (StoreError, APIError) as error:
         raise CommandError(str(error)) from error
-    except APIError as error:
-        raise CommandError(error.message) from error

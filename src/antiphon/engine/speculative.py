@@ -11,7 +11,7 @@ from bisect import bisect_right
 from typing import Final
 
 MAX_DRAFT: Final = 32
-"""Tokens of one draft: beyond it a batch costs about as much per token as a prompt does."""
+"""Tokens of one draft: it bounds what a single mismatch wastes, and how long it holds up other streams."""
 FIRST_DRAFT: Final = 4
 LONGEST_GRAM: Final = 4
 """Newest tokens of the answer that are looked up to find the place again."""
