@@ -134,7 +134,7 @@ def test_nothing_is_left_to_do() -> None:
 def test_importing_does_no_work() -> None:
     """No module imports the model library, opens a file or starts a thread because the command line is imported."""
     code = (
-        "import sys, threading, antiphon.config, antiphon.telemetry, antiphon.errors;"
+        "import sys, threading, antiphon.config, antiphon.telemetry.logs, antiphon.errors;"
         "print(threading.active_count(), 'llama_cpp' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603

@@ -10,7 +10,6 @@ import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from cyclopts import Parameter
 
-from antiphon import telemetry
 from antiphon.cli import display
 from antiphon.cli.conversation import ChatMessage, LocalModel, Model, RemoteModel, open_client, served_models
 from antiphon.cli.errors import CommandError
@@ -19,6 +18,7 @@ from antiphon.cli.model_files import find_models
 from antiphon.cli.options import EngineFlags
 from antiphon.cli.wiring import open_service
 from antiphon.config import cache_dir
+from antiphon.telemetry.logs import configure_logging
 
 HELP = (
     "/reset forgets the conversation, /system TEXT says how to answer, /exit ends; Ctrl-C stops an answer, Ctrl-D ends."
@@ -49,7 +49,7 @@ def chat(
     api_key
         With --url: the key that the server asks for. It belongs in the variable: others see command lines.
     """
-    telemetry.configure_logging("warning")
+    configure_logging("warning")
     opened = _remote(url, model, api_key) if url else _local(model, engine or EngineFlags())
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(opened) as answering:
         Session(portal, answering, system).run(read_lines())

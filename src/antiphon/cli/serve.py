@@ -16,7 +16,6 @@ from cyclopts import Parameter
 from msgspec import Struct
 from starlette.types import ASGIApp
 
-from antiphon import telemetry
 from antiphon.cli import display
 from antiphon.cli.errors import CommandError
 from antiphon.cli.hub import Hub
@@ -31,6 +30,7 @@ from antiphon.service import Service
 from antiphon.service.access import Access
 from antiphon.service.maintenance import delete_old, renew_leases
 from antiphon.service.storage import Storage
+from antiphon.telemetry.logs import LogLevel, configure_logging
 
 GRACE = 10
 """Seconds that answers in flight have to end after a signal; a second signal ends them at once."""
@@ -47,7 +47,7 @@ def serve(
     server: ServerFlags | None = None,
     storage: KeepFlags | None = None,
     limits: LimitFlags | None = None,
-    log_level: telemetry.LogLevel = "info",
+    log_level: LogLevel = "info",
     log_json: bool | None = None,
 ) -> None:
     """Serve the Chat Completions API.
@@ -64,7 +64,7 @@ def serve(
     log_json
         Log JSON lines. Default: on unless stderr is a terminal.
     """
-    telemetry.configure_logging(log_level, json=log_json)
+    configure_logging(log_level, json=log_json)
     flags = engine or EngineFlags()
     options = (server or ServerFlags()).options()
     with bind(options) as listener:

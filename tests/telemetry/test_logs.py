@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import structlog
 
-from antiphon.telemetry import configure_logging, redact
+from antiphon.telemetry.logs import configure_logging, redact
 
 
 @pytest.fixture
