@@ -64,18 +64,21 @@ class Trial:
         max_num_batched_tokens: int = 64,
         prefill_chunk_size: int = 16,
         eog_ids: frozenset[int] = EOG_IDS,
+        host_cache_size: int = 0,
     ) -> None:
+        """With host memory, every prefix leaves its cells as soon as nobody uses it."""
         self.options = EngineOptions(
             model_path="",
             max_num_seqs=max_num_seqs,
             max_num_batched_tokens=max_num_batched_tokens,
             prefill_chunk_size=prefill_chunk_size,
         )
-        self.model = FakeModel(ctx_size, max_model_len=max_model_len, eog_ids=eog_ids)
+        self.model = FakeModel(ctx_size, max_model_len=max_model_len, eog_ids=eog_ids, host_cache_size=host_cache_size)
         self.now = 0.0
         self.core = Core(self.model, self.options, clock=lambda: self.now, entropy=lambda: ENTROPY)
         self.scheduler = self.core._scheduler
         self.cache = self.core._cache
+        self.cache._cold_cells, self.cache._moved_at_once, self.cache._segment = 0, 16, 16
         self.requests: dict[str, GenerateRequest] = {}
         self.tokens: dict[Choice, list[int]] = defaultdict(list)
         self.logprobs: dict[Choice, list[TokenLogprobs]] = defaultdict(list)

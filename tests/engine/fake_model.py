@@ -65,6 +65,22 @@ class FakeMemory:
             if not cell.seq_ids:
                 self.cells.remove(cell)
 
+    def save(self, seq_id: int) -> dict[int, int]:
+        held = self.held(seq_id)
+        assert held, f"{seq_id} holds nothing that could be saved"
+        assert all(cell.seq_ids == {seq_id} for cell in held.values()), f"cells of {seq_id} are in use by others, too"
+        return self.tokens(seq_id)
+
+    def restore(self, seq_id: int, copy: object) -> bool:
+        assert isinstance(copy, dict)
+        assert not self.held(seq_id), f"{seq_id} holds cells already"
+        if len(self.cells) + len(copy) > self.n_cells:
+            return False
+        for position, token in copy.items():
+            self.held(seq_id)[position] = Cell(token, position, seq_id)
+            self.cells.add(self.held(seq_id)[position])
+        return True
+
     def write(self, seq_id: int, position: int, token: int) -> None:
         held = self.held(seq_id)
         assert len(held) == position, f"sequence {seq_id} holds {len(held)} tokens; the next position is not {position}"
@@ -75,9 +91,16 @@ class FakeMemory:
 class FakeModel(FakeMemory):
     """Implements ``antiphon.engine.core.Model``; ``batches`` records what was decoded."""
 
-    def __init__(self, ctx_size: int, *, max_model_len: int | None = None, eog_ids: frozenset[int] = EOG_IDS) -> None:
+    def __init__(
+        self,
+        ctx_size: int,
+        *,
+        max_model_len: int | None = None,
+        eog_ids: frozenset[int] = EOG_IDS,
+        host_cache_size: int = 0,
+    ) -> None:
         super().__init__(ctx_size)
-        self.info = model_info(ctx_size, max_model_len or ctx_size)
+        self.info = model_info(ctx_size, max_model_len or ctx_size, host_cache_size)
         self.n_vocab = N_VOCAB
         self.eog_ids = eog_ids
         self.batches: list[list[tuple[int, int]]] = []
@@ -141,7 +164,9 @@ def assert_agrees(cache: KVCache, memory: FakeMemory, held: dict[Lease, list[int
         assert lease.shared == lease.node.end
         assert dict(enumerate(tokens)) == memory.tokens(lease.seq_id)
     for node in cache._tree.nodes():
-        assert dict(enumerate(node.tokens, node.start)) == memory.tokens(node.seq_id)
+        expected = dict(enumerate(node.tokens, node.start))
+        assert node.seq_id is None or expected == memory.tokens(node.seq_id)
+        assert node.copy is None or expected == node.copy
     assert not {seq_id for seq_id, cells in memory.sequences.items() if cells} & set(cache._free_ids)
     assert_salts_are_apart(cache, memory)
 
@@ -151,7 +176,7 @@ def assert_salts_are_apart(cache: KVCache, memory: FakeMemory) -> None:
     salts = {lease.seq_id: lease.salt for lease in cache._leases}
     for salt, root in cache._tree._roots.items():
         assert root.children or root.ref, f"{salt!r} is kept for nothing"
-        salts.update({node.seq_id: salt for node in below(root)})
+        salts.update({node.seq_id: salt for node in below(root) if node.seq_id is not None})
     for cell in memory.cells:
         assert len({salts[seq_id] for seq_id in cell.seq_ids}) == 1
 
@@ -163,7 +188,7 @@ def below(node: Node) -> Iterable[Node]:
         yield from below(child)
 
 
-def model_info(ctx_size: int, max_model_len: int) -> ModelInfo:
+def model_info(ctx_size: int, max_model_len: int, host_cache_size: int = 0) -> ModelInfo:
     """What the fake model says of itself."""
     return ModelInfo(
         description="fake",
@@ -173,6 +198,7 @@ def model_info(ctx_size: int, max_model_len: int) -> ModelInfo:
         n_ctx_train=max_model_len,
         max_model_len=max_model_len,
         ctx_size=ctx_size,
+        host_cache_size=host_cache_size,
         max_num_seqs=0,
         max_num_batched_tokens=0,
         prefill_chunk_size=0,

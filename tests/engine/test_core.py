@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from antiphon.engine.core import Core
 from antiphon.engine.interface import EngineOptions, Finished, GenerateRequest, SamplingParams, ServiceTier
-from tests.engine.engine_trial import ENTROPY, Trial, request, text
+from tests.engine.engine_trial import ENTROPY, STEP_SECONDS, Trial, request, text
 from tests.engine.fake_model import FakeModel, answer_alone
 
 
@@ -76,18 +76,20 @@ ARRIVALS = st.lists(
     max_size=7,
 )
 TRIALS = st.builds(
-    lambda ctx_size, batched, seqs, chunk, model_len: Trial(
+    lambda ctx_size, batched, seqs, chunk, model_len, host: Trial(
         ctx_size,
         max_model_len=max(2, ctx_size - model_len),
         max_num_seqs=min(seqs, batched),
         max_num_batched_tokens=batched,
         prefill_chunk_size=chunk,
+        host_cache_size=host,
     ),
     st.integers(24, 100),
     st.integers(1, 40),
     st.integers(1, 8),
     st.integers(1, 16),
     st.integers(0, 20),
+    st.sampled_from([0, 30, 300]),
 )
 
 
@@ -331,3 +333,52 @@ def test_requests_without_a_seed_draw_one_each() -> None:
     assert answers["a"] != answers["b"]
     core.close()
     assert model.closed
+
+
+def test_what_each_step_carried_is_counted() -> None:
+    trial = Trial(eog_ids=frozenset())
+    trial.add(request("a", text(1, 10), max_tokens=3), request("b", text(2, 7), max_tokens=3))
+    trial.run()
+    stats = trial.core.stats()
+    assert stats.steps == sum(stats.tokens_per_step.counts) == sum(stats.sequences_per_step.counts)
+    assert sum(len(batch) for batch in trial.model.batches) == stats.tokens_per_step.total
+
+
+def test_what_was_counted_up_to_now_counts_no_further() -> None:
+    trial = Trial(eog_ids=frozenset())
+    trial.add(request("a", text(1, 10), max_tokens=3))
+    trial.step()
+    stats = trial.core.stats()
+    trial.run()
+    assert (1, 1) == (stats.steps, sum(stats.tokens_per_step.counts))
+
+
+def test_drafts_are_counted_as_they_are_accepted() -> None:
+    trial = Trial(eog_ids=frozenset())
+    answer = answer_alone(request("a", text(1, 10), max_tokens=20), 0, 256, entropy=ENTROPY, eog_ids=frozenset())[0]
+    trial.add(request("a", text(1, 10), max_tokens=20, prediction=answer))
+    trial.run()
+    stats, end = trial.core.stats(), trial.finished["a", 0]
+    assert (end.accepted_prediction_tokens, end.rejected_prediction_tokens) == (
+        stats.accepted_tokens,
+        stats.draft_tokens - stats.accepted_tokens,
+    )
+    assert stats.draft_tokens > stats.drafts > 0
+
+
+def test_a_request_says_how_long_it_waited_for_its_first_step() -> None:
+    trial = Trial(max_num_seqs=1, eog_ids=frozenset())
+    trial.add(request("a", text(1, 10), max_tokens=4), request("b", text(2, 10), max_tokens=4))
+    trial.run()
+    assert (STEP_SECONDS, True) == (trial.started["a"].queue_time, trial.started["b"].queue_time > STEP_SECONDS)
+
+
+def test_prefixes_that_nobody_uses_leave_the_cells_that_others_decode_over_and_come_back() -> None:
+    trial = Trial(512, eog_ids=frozenset(), host_cache_size=1024)
+    trial.add(request("a", text(1, 100), max_tokens=1), request("b", text(2, 10), max_tokens=12))
+    trial.run()
+    assert trial.cache.evictable_cells < 100 <= trial.cache.host_cells
+    trial.add(request("c", [*text(1, 100), 5], max_tokens=2))
+    trial.run()
+    assert 100 == trial.started["c"].cached_tokens
+    trial.check_end()

@@ -21,10 +21,11 @@ def compute(memory: FakeMemory, lease: Lease, tokens: list[int]) -> None:
 class CacheMachine(RuleBasedStateMachine):
     """Requests over a two-letter alphabet, so that prefixes meet, with few cells and few sequence ids."""
 
-    @initialize(cells=st.integers(4, 30), seq_ids=st.integers(1, 8))
-    def start(self, cells: int, seq_ids: int) -> None:
+    @initialize(cells=st.integers(4, 30), seq_ids=st.integers(1, 8), host=st.sampled_from([0, 3, 10, 60]))
+    def start(self, cells: int, seq_ids: int, host: int) -> None:
         self.memory = FakeMemory(cells, seq_ids)
-        self.cache = KVCache(self.memory, cells, seq_ids)
+        self.cache = KVCache(self.memory, cells, seq_ids, host)
+        self.cache._segment, self.cache._cold_cells = 3, 1
         self.tokens: dict[Lease, list[int]] = {}
 
     def pick(self, which: int) -> Lease:
@@ -89,6 +90,11 @@ class CacheMachine(RuleBasedStateMachine):
         del self.tokens[lease][kept + lease.reserved :]
         assert (kept, free + dropped) == (lease.length, self.cache.free_cells)
 
+    @rule(moved_at_once=st.integers(1, 4))
+    def cool(self, moved_at_once: int) -> None:
+        self.cache._moved_at_once = moved_at_once
+        self.cache.cool()
+
     @precondition(lambda self: self.tokens)
     @rule(which=st.integers(0, 7))
     def commit(self, which: int) -> None:
@@ -120,9 +126,9 @@ TestCacheMachine = CacheMachine.TestCase
 TestCacheMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
-def new_cache(n_cells: int = 64, n_seq_ids: int = 8) -> tuple[KVCache, FakeMemory]:
+def new_cache(n_cells: int = 64, n_seq_ids: int = 8, n_host_cells: int = 0) -> tuple[KVCache, FakeMemory]:
     memory = FakeMemory(n_cells, n_seq_ids)
-    return KVCache(memory, n_cells, n_seq_ids), memory
+    return KVCache(memory, n_cells, n_seq_ids, n_host_cells), memory
 
 
 def run(cache: KVCache, memory: FakeMemory, tokens: list[int], salt: str = "") -> Lease:
@@ -232,3 +238,110 @@ def test_an_evicted_salt_leaves_nothing_behind() -> None:
     for salt in "abcdef":
         cache.release(run(cache, memory, [1, 2, 3], salt), [1, 2, 3])
     assert ["f"] == list(cache._tree._roots)
+
+
+def test_an_evicted_prefix_comes_back_from_host_memory_without_being_computed() -> None:
+    cache, memory = new_cache(n_cells=6, n_host_cells=12)
+    for tokens in ([1, 1, 1, 1], [2, 2, 2, 2]):
+        cache.release(run(cache, memory, tokens), tokens)
+    assert 3 == cache.match_length("", [1, 1, 1, 1])
+    lease = cache.acquire("", [1, 1, 1, 1, 5])
+    assert lease is not None
+    assert 4 == lease.length
+    assert_agrees(cache, memory, {lease: [1, 1, 1, 1]})
+
+
+def test_what_must_be_filled_counts_what_is_in_host_memory_only() -> None:
+    cache, memory = new_cache(n_cells=6, n_host_cells=12)
+    for tokens in ([1, 1, 1, 1], [2, 2, 2, 2]):
+        cache.release(run(cache, memory, tokens), tokens)
+    assert [5, 1, 1] == [cache.missing_cells("", tokens) for tokens in ([1, 1, 1, 1, 5], [2, 2, 2, 2, 5], [3])]
+
+
+def test_without_cells_for_all_of_it_a_prefix_comes_back_as_far_as_they_go() -> None:
+    cache, memory = new_cache(n_cells=8, n_host_cells=16)
+    cache.release(run(cache, memory, [1, 1, 1, 1]), [1, 1, 1, 1])
+    cache.release(run(cache, memory, [1, 1, 2, 2]), [1, 1, 2, 2])
+    other = run(cache, memory, [7] * 6)
+    lease = cache.acquire("", [1, 1, 2, 2, 2])
+    assert lease is not None
+    assert 2 == lease.length
+    assert_agrees(cache, memory, {other: [7] * 6, lease: [1, 1]})
+
+
+def test_what_came_back_leaves_again_without_being_copied_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, memory = new_cache(n_cells=6, n_host_cells=12)
+    saved: list[dict[int, int]] = []
+    save = memory.save
+
+    def noted(seq_id: int) -> dict[int, int]:
+        saved.append(save(seq_id))
+        return saved[-1]
+
+    monkeypatch.setattr(memory, "save", noted)
+    for tokens in ([1] * 4, [2] * 4, [1] * 4, [2] * 4):
+        lease = cache.acquire("", [*tokens, 9])
+        assert lease is not None
+        if not lease.length:
+            assert cache.reserve(lease, 4)
+            cache.fill(lease, 4)
+            compute(memory, lease, tokens)
+        cache.release(lease, tokens)
+    assert 2 == len(saved)
+
+
+def test_host_memory_keeps_the_prefixes_used_last() -> None:
+    cache, memory = new_cache(n_cells=3, n_host_cells=6)
+    for i in (1, 2, 3, 4):
+        cache.release(run(cache, memory, [i] * 3), [i] * 3)
+    assert [0, 2, 2, 2] == [cache.match_length("", [i] * 3) for i in (1, 2, 3, 4)]
+
+
+def test_cooling_leaves_a_few_cells_where_they_are() -> None:
+    cache, memory = new_cache(n_host_cells=64)
+    cache._cold_cells = 4
+    for i in (1, 2, 3):
+        cache.release(run(cache, memory, [i] * 3), [i] * 3)
+    counts = []
+    for _ in range(3):
+        cache.cool()
+        counts.append((cache.cached_cells, cache.host_cells))
+    assert [(6, 3), (3, 6), (3, 6)] == counts
+
+
+def test_cooling_moves_a_long_prefix_piece_by_piece_from_its_end() -> None:
+    cache, memory = new_cache(n_host_cells=64)
+    cache._cold_cells = 1
+    cache._moved_at_once = 4
+    cache.release(run(cache, memory, [1] * 10), [1] * 10)
+    counts = []
+    for _ in range(4):
+        cache.cool()
+        counts.append(cache.cached_cells)
+    assert [6, 2, 0, 0] == counts
+    assert 9 == cache.match_length("", [1] * 10)
+
+
+def test_without_host_memory_nothing_is_cooled() -> None:
+    cache, memory = new_cache()
+    cache._cold_cells = 0
+    cache.release(run(cache, memory, [1] * 4), [1] * 4)
+    cache.cool()
+    assert 4 == cache.cached_cells
+
+
+def test_a_long_prefix_with_a_copy_is_continued_in_a_node_of_its_own() -> None:
+    cache, memory = new_cache(n_cells=8, n_host_cells=16)
+    cache._segment = 4
+    cache.release(run(cache, memory, [1] * 4), [1] * 4)
+    cache.release(run(cache, memory, [2] * 8), [2] * 8)
+    cache.release(run(cache, memory, [1] * 6), [1] * 6)
+    assert [[1] * 4, [1] * 2] == [node.tokens for node in cache._tree.match("", [1] * 6, 6)[0]]
+
+
+def test_a_short_prefix_with_a_copy_is_extended() -> None:
+    cache, memory = new_cache(n_cells=8, n_host_cells=16)
+    cache.release(run(cache, memory, [1] * 4), [1] * 4)
+    cache.release(run(cache, memory, [2] * 8), [2] * 8)
+    cache.release(run(cache, memory, [1] * 6), [1] * 6)
+    assert [[1] * 6] == [node.tokens for node in cache._tree.match("", [1] * 6, 6)[0]]

@@ -124,6 +124,36 @@ def test_decoding_in_chunks_equals_decoding_at_once(model: LlamaModel, tokenizer
         model.seq_rm(seq_id, 0, n)
 
 
+def test_what_host_memory_gives_back_decodes_as_before(model: LlamaModel, tokenizer: Tokenizer) -> None:
+    tokens = tokenizer.encode("The quick brown fox jumps over the lazy dog, and then it runs away.")
+    n, (whole, parts, back) = len(tokens), (203, 204, 205)
+    expected = model.decode(tokens, list(range(n)), [whole] * n, [n - 1]).copy()
+    model.decode(tokens[:-1], list(range(n - 1)), [parts] * (n - 1), [])
+    copy = model.save(parts)
+    model.seq_rm(parts, 0, n)
+    assert model.restore(back, copy)
+    np.testing.assert_allclose(model.decode(tokens[-1:], [n - 1], [back], [0]), expected, atol=1e-2)
+    for seq_id in (whole, back):
+        model.seq_rm(seq_id, 0, n)
+
+
+def test_without_free_cells_nothing_is_given_back(tiny_path: Path) -> None:
+    small = LlamaModel.open(EngineOptions(model_path=str(tiny_path), ctx_size=256))
+    small.decode([5] * 200, list(range(200)), [0] * 200, [])
+    copy = small.save(0)
+    assert not small.restore(1, copy)
+    small.seq_rm(0, 0, 200)
+    assert small.restore(1, copy)
+    small.close()
+
+
+@pytest.mark.parametrize(("cache_ram", "least", "most"), [(-1, 512, 512), (0, 0, 0), (1, 1, 1_000_000)])
+def test_host_memory_for_prefixes_is_told_in_tokens(tiny_path: Path, cache_ram: int, least: int, most: int) -> None:
+    loaded = LlamaModel.open(EngineOptions(model_path=str(tiny_path), ctx_size=256, cache_ram=cache_ram))
+    assert least <= loaded.info.host_cache_size <= most
+    loaded.close()
+
+
 def test_positions_with_a_gap_are_refused_and_leave_the_model_usable(model: LlamaModel) -> None:
     model.decode([5, 6], [0, 1], [210, 210], [1])
     with pytest.raises(DecodeError):

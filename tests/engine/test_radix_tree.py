@@ -82,36 +82,43 @@ def test_leaves_go_least_recently_used_first_until_the_tree_is_empty(words: list
     if path:
         tree.lock(path[-1])
         tree.unlock(path[-1])
-    last_used = -1
     order = []
-    while (leaf := tree.least_recently_used_leaf()) is not None:
-        assert all(leaf.last_used <= node.last_used for node in tree.nodes() if not node.children)
-        last_used = leaf.last_used
-        order.append(leaf)
-        tree.remove(leaf)
+    while tree.unused_resident:
+        tree.check()
+        order.append(next(iter(tree.unused_resident)))
+        tree.remove(order[-1])
     assert [] == list(tree.nodes())
-    assert not path or last_used == max(node.last_used for node in order)
-    assert {} == tree._roots
+    assert path[:1] == order[-1:] or not path
+    assert ({}, 0) == (tree._roots, tree.unused_cells)
 
 
 def test_a_locked_leaf_is_not_offered_for_eviction() -> None:
     tree = build([[1, 2], [1, 3]])
     path, _ = tree.match("", [1, 2], 2)
     tree.lock(path[-1])
-    leaf = tree.least_recently_used_leaf()
-    assert leaf is not None
-    assert [1, 3] == spelled(leaf)
-    tree.remove(leaf)
-    assert tree.least_recently_used_leaf() is None
+    assert [[1, 3]] == [spelled(node) for node in tree.unused_resident]
+    tree.remove(next(iter(tree.unused_resident)))
+    assert {} == tree.unused_resident
 
 
-def test_split_keeps_children_and_recency() -> None:
+def test_split_keeps_children_and_references() -> None:
     tree = build([[1, 2, 3, 4], [1, 2, 3, 4, 5]])
     (node, leaf), _ = tree.match("", [1, 2, 3, 4, 5], 5)
+    tree.lock(leaf)
     lower = tree.split(node, 3, 9)
     assert ([1, 2, 3], [4], 9) == (node.tokens, lower.tokens, lower.seq_id)
     assert leaf.parent is lower
-    assert lower.last_used == node.last_used
+    assert [1, 1, 1] == [each.ref for each in (node, lower, leaf)]
+
+
+def test_a_node_that_leaves_its_cells_is_found_again_and_counts_no_cells() -> None:
+    tree = build([[1, 2, 3]])
+    (node,), _ = tree.match("", [1, 2, 3], 3)
+    node.copy = b""
+    tree.leave_cells(node)
+    assert (0, {node: None}, ([node], 3)) == (tree.unused_cells, tree.unused_copies, tree.match("", [1, 2, 3], 3))
+    tree.take_cells(node, 5)
+    assert (3, {}, 5) == (tree.unused_cells, tree.unused_copies, node.seq_id)
 
 
 @pytest.mark.parametrize("length", [0, 2, 3])

@@ -36,6 +36,14 @@ class EngineFlags:
             help="Tokens that a model's KV cache holds, all requests together. 0: its training context, at most 8192.",
         ),
     ] = _ENGINE.ctx_size
+    cache_ram: Annotated[
+        int,
+        Parameter(
+            validator=Number(gte=-1),
+            help="MiB of host memory for cached prefixes that nobody uses, so that they neither slow down running "
+            "streams nor are forgotten. -1: twice what the KV cache takes. 0: none.",
+        ),
+    ] = _ENGINE.cache_ram
     max_num_seqs: Annotated[int, Parameter(validator=_AT_LEAST_1, help="Sequences that decode at the same time.")] = (
         _ENGINE.max_num_seqs
     )

@@ -74,7 +74,7 @@ class Core:
         """``clock`` gives monotonic seconds; ``entropy`` a random 64-bit integer, for requests without a seed."""
         self.info: Final = model.info
         self._model: Final = model
-        self._cache: Final = KVCache(model, model.info.ctx_size, MAX_SEQ_IDS)
+        self._cache: Final = KVCache(model, model.info.ctx_size, MAX_SEQ_IDS, model.info.host_cache_size)
         self._scheduler: Final = Scheduler(self._cache, options)
         self._sampler: Final = Sampler(model.n_vocab)
         self._compiler: Final = GrammarCompiler(model.grammar_tokenizer)

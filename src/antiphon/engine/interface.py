@@ -20,6 +20,8 @@ class EngineOptions(Struct, frozen=True, kw_only=True):
     model_path: str
     ctx_size: int = 0
     """KV cells shared by all sequences; 0 takes the model's training context, at most 8192."""
+    cache_ram: int = -1
+    """MiB of host memory for cached prefixes that nobody uses; -1 takes twice what the KV cells take, 0 none."""
     max_num_seqs: int = 32
     """Sequences that decode at the same time."""
     max_num_batched_tokens: int = 512
@@ -51,6 +53,8 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     max_model_len: int
     """Tokens that prompt and answer of one sequence may have together."""
     ctx_size: int
+    host_cache_size: int = 0
+    """Tokens of cached prefixes that host memory keeps beside the KV cells."""
     max_num_seqs: int
     max_num_batched_tokens: int
     prefill_chunk_size: int

@@ -14,16 +14,21 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import llama_cpp
 import llguidance.llamacpp
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from antiphon.engine.interface import EngineOptions, ModelInfo
+from antiphon.engine.radix_tree import Copy
 
 MAX_SEQ_IDS: Final = 256
 """LLAMA_MAX_SEQ: sequence ids that one context knows."""
 DEFAULT_CTX_SIZE: Final = 8192
 CELL_BLOCK: Final = 256
 """llama.cpp rounds the number of KV cells up to a multiple of this."""
+
+MIB: Final = 1 << 20
+_BYTES: Final = ctypes.POINTER(ctypes.c_uint8)
 
 Floats = npt.NDArray[np.float32]
 
@@ -150,7 +155,9 @@ class LlamaModel:
         if not context:
             llama_cpp.llama_model_free(model)
             raise EngineLoadError(f"No memory for a context of {params.n_ctx} KV cells.")
-        return cls(model, context, _describe(options, model, context, params))
+        loaded = cls(model, context, _describe(options, model, context, params))
+        loaded.info = msgspec.structs.replace(loaded.info, host_cache_size=loaded._host_cache_size(options.cache_ram))
+        return loaded
 
     def decode(self, tokens: list[int], positions: list[int], seq_ids: list[int], outputs: list[int]) -> Floats:
         """Run one batch and return the logits of the rows in ``outputs``.
@@ -185,9 +192,29 @@ class LlamaModel:
         """Take ``seq_id`` off its cells at positions [start, end); cells that nobody holds are free."""
         llama_cpp.llama_memory_seq_rm(self._memory, seq_id, start, end)
 
-    def clear(self) -> None:
-        """Free every cell."""
-        llama_cpp.llama_memory_clear(self._memory, data=False)
+    def save(self, seq_id: int) -> Copy:
+        """Copy the cells of ``seq_id``, which share none with others, to host memory."""
+        data = np.empty(llama_cpp.llama_state_seq_get_size(self._context, seq_id), dtype=np.uint8)
+        written = llama_cpp.llama_state_seq_get_data(self._context, data.ctypes.data_as(_BYTES), data.size, seq_id)
+        assert written == data.size, f"{written} == {data.size}"
+        return data
+
+    def restore(self, seq_id: int, copy: Copy) -> bool:
+        """Fill free cells for ``seq_id`` from a copy; False when there are too few."""
+        assert isinstance(copy, np.ndarray)
+        data = copy.ctypes.data_as(_BYTES)
+        return bool(llama_cpp.llama_state_seq_set_data(self._context, data, copy.size, seq_id) == copy.size)
+
+    def _host_cache_size(self, cache_ram: int) -> int:
+        """Turn MiB of host memory into tokens; decodes a token to see what one takes."""
+        if cache_ram < 0:
+            return 2 * self.info.ctx_size
+        if cache_ram == 0:
+            return 0
+        self.decode([0], [0], [0], [])
+        size = llama_cpp.llama_state_seq_get_size(self._context, 0)
+        self.seq_rm(0, 0, 1)
+        return cache_ram * MIB // int(size)
 
     def close(self) -> None:
         """Free context and weights; the object is unusable afterwards."""

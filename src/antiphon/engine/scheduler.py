@@ -80,6 +80,8 @@ class Scheduler:
     def schedule(self) -> list[Work]:
         """Choose the next step's work and fill its cells: generating sequences first, then prompts in order."""
         decodes = self._decodes()
+        if decodes:
+            self.cache.cool()
         budget = self._max_num_batched_tokens - sum(work.size for work in decodes)
         if decodes:
             budget = min(budget, self._prefill_chunk_size)
@@ -154,9 +156,9 @@ class Scheduler:
 
     def _admit(self, sequence: Sequence) -> bool:
         """Give a waiting sequence a lease and cells for all its tokens; False when they cannot be had now."""
-        cached = self.cache.match_length(sequence.request.cache_salt, sequence.tokens)
+        missing = self.cache.missing_cells(sequence.request.cache_salt, sequence.tokens)
         headroom = GROWTH_HEADROOM * len(self.running)
-        if not self.cache.fits(len(sequence.tokens) - cached + headroom):
+        if not self.cache.fits(missing + headroom):
             return False
         lease = self.cache.acquire(sequence.request.cache_salt, sequence.tokens)
         if lease is None:
