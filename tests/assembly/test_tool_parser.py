@@ -99,13 +99,19 @@ def test_text_without_triggers_is_content_unchanged(notation: ToolNotation, text
         '<tool_call>\n{"name": "unknown", "arguments": {}}\n</tool_call>',
         '<tool_call>\n{"arguments": {}}\n</tool_call>',
         '<tool_call>\n{"name": "run", "arguments": {}}\n</tool_call>',
-        '<tool_call>\n{"name": "fi',
-        "<tool_call><tool_call>",
+        "<tool_call><b>",
         'a <tool_call>\n[1] <custom_tool_call name="find">\nx',
     ],
 )
 def test_what_turns_out_to_be_no_call_is_content_unchanged(text: str) -> None:
     assert [Content(0, text.encode())] == parse(HERMES, text, 1)
+
+
+@pytest.mark.parametrize(
+    "opening", ["<tool_call>", '<tool_call>\n{"na', '<tool_call>\n{"name": "fi', '<custom_tool_call name="not']
+)
+def test_a_call_that_is_cut_before_its_name_is_told_is_neither_call_nor_content(opening: str) -> None:
+    assert [Content(0, b"a ")] == parse(HERMES, f"a {opening}", 1)
 
 
 def test_content_is_held_only_while_it_can_become_a_trigger() -> None:

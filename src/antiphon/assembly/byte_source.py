@@ -27,7 +27,7 @@ class Match(Enum):
 class ByteSource:
     """The bytes of one answer, and how far they have been read. Offsets count from its first byte."""
 
-    __slots__ = ("_base", "_data", "_marks", "ended", "position")
+    __slots__ = ("_base", "_data", "_marks", "ended", "position", "wanted_more")
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -35,6 +35,8 @@ class ByteSource:
         self._marks: list[int] = []
         self.position = 0
         self.ended = False
+        self.wanted_more = False
+        """Whether a read came to the end of an answer that has ended."""
 
     @property
     def size(self) -> int:
@@ -74,6 +76,7 @@ class ByteSource:
         size = self.size
         while self.size == size and not self.ended:
             yield
+        self.wanted_more |= self.size == size
         return self.size > size
 
     def peek(self) -> Reading[bytes]:

@@ -142,14 +142,18 @@ class ToolParser:
         return found in self._triggers and (yield from self._section(self._triggers[found]))
 
     def _section(self, notation: ToolNotation) -> Reading[bool]:
-        """Read a section of calls; False when it does not begin with a call, and then nothing was read."""
+        """Read a section of calls; False when it does not begin with a call, and then nothing was read.
+
+        Where the answer was cut before its first call had a name, there is nothing to tell: half an opening is no
+        content.
+        """
         source = self._source
         source.mark()
         begun = (yield from source.literal(notation.section_start)) is Match.YES and (yield from self._call(notation))
         start = source.unmark()
         if not begun:
-            source.position = start
-            return False
+            source.position = source.size if source.wanted_more else start
+            return source.wanted_more
         if notation.section_start:
             yield from self._more_calls(notation)
         yield from source.skip(SPACE)
@@ -263,8 +267,8 @@ class ToolParser:
         begun = known and (yield from source.literal(CUSTOM_CALL.name_end)) is Match.YES
         start = source.unmark()
         if not begun:
-            source.position = start
-            return False
+            source.position = source.size if source.wanted_more else start
+            return source.wanted_more
         self._begin(name, custom=True)
         yield from source.exactly(b"\n")
         text = Detokenizer()
