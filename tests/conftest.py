@@ -64,8 +64,9 @@ class Installed(Struct, frozen=True):
 
     def environ(self, **variables: str) -> dict[str, str]:
         """Give the variables of a process that finds the wheel before the working tree, and keeps its data apart."""
-        data = str(self.folder.with_name("data"))
-        own = {"PYTHONPATH": str(self.folder), "COLUMNS": "100", "ANTIPHON_DATA_DIR": data}
+        data, cache = (str(self.folder.with_name(name)) for name in ("data", "cache"))
+        own = {"PYTHONPATH": str(self.folder), "COLUMNS": "100"}
+        own |= {"ANTIPHON_DATA_DIR": data, "ANTIPHON_CACHE_DIR": cache}
         return {**os.environ, **own, **variables}
 
     def command(self, *arguments: str) -> list[str]:

@@ -18,6 +18,7 @@ from msgspec import Struct
 from antiphon.backends.local import LocalBackend
 from antiphon.chat_formats.base import ReasoningMarkers
 from antiphon.engine.interface import (
+    EngineReport,
     EngineStats,
     Finished,
     FinishReason,
@@ -29,6 +30,7 @@ from antiphon.engine.interface import (
     TokenEvent,
     TokenLogprobs,
 )
+from antiphon.engine.latencies import Latencies
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.rendering.renderer import Rendering
 
@@ -133,12 +135,18 @@ class ScriptedEngine:
         self._scripts = list(scripts)
         self.refusal = refusal
         """Raised by ``generate`` before any event, as when the waiting queue is full."""
+        self.full: Exception | None = None
+        """Raised by ``check_room``."""
         self._loaded = info
         self._aborted: dict[str, set[int | None]] = {}
         self._wake: dict[str, asyncio.Event] = {}
         self.info: ModelInfo | None = info
         self.stats: EngineStats | None = STATS
+        self.restarts = 0
+        self.latencies = Latencies(clock=lambda: 0.0)
         self.ready = info is not None
+        self.failure: str | None = None
+        self.restarts = 0
         self.requests: list[GenerateRequest] = []
         self.aborts: list[tuple[str, int | None]] = []
         self.ended: list[str] = []
@@ -149,6 +157,21 @@ class ScriptedEngine:
     def running(self) -> int:
         """Streams that are open now: 0 when nothing leaks."""
         return len(self._aborted)
+
+    @property
+    def report(self) -> EngineReport:
+        """Report what a test has set."""
+        return EngineReport(
+            stats=self.stats,
+            restarts=self.restarts,
+            inter_token_latency=self.latencies.inter_token,
+            queue_time=self.latencies.queue_time,
+        )
+
+    def check_room(self) -> None:
+        """Raise ``full``, as when the waiting queue is full before a request is rendered."""
+        if self.full is not None:
+            raise self.full
 
     async def start(self) -> ModelInfo:
         """Be ready."""

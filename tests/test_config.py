@@ -2,7 +2,16 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.config import ServerOptions, cache_dir, data_dir, option_values, variable
+from antiphon.config import (
+    OTLP_PROTOCOL,
+    ServerOptions,
+    cache_dir,
+    data_dir,
+    names_collector,
+    option_values,
+    otlp_protocol,
+    variable,
+)
 
 
 @pytest.mark.parametrize("option", ["ctx-size", "--ctx-size"])
@@ -65,3 +74,24 @@ def test_filters_by_metadata_are_split_as_a_shell_would() -> None:
 def test_the_server_listens_on_loopback_without_cors_unless_told() -> None:
     options = ServerOptions()
     assert (options.host, options.cors_origins) == ("127.0.0.1", ())
+
+
+@pytest.mark.parametrize(
+    ("expected", "environ"),
+    [
+        (False, {}),
+        (False, {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}),
+        (True, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a"}),
+        (True, {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://a"}),
+        (False, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a", "OTEL_SDK_DISABLED": "True"}),
+        (False, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a", "OTEL_TRACES_EXPORTER": "none"}),
+    ],
+)
+def test_traces_are_asked_for_by_naming_a_collector(*, expected: bool, environ: dict[str, str]) -> None:
+    assert expected is names_collector(environ)
+
+
+def test_the_narrower_variable_names_the_protocol_of_traces() -> None:
+    general = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    assert (OTLP_PROTOCOL, "grpc") == (otlp_protocol({}), otlp_protocol(general))
+    assert "http/json" == otlp_protocol(general | {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json"})

@@ -1,7 +1,8 @@
 """What the server is told from outside: its options, and the only place that reads the environment.
 
 Every option of the command line has a variable ``ANTIPHON_<OPTION>`` (``--ctx-size`` is ``ANTIPHON_CTX_SIZE``); an
-option given on the command line wins. The variables of the Hugging Face hub (``HF_*``) are read by ``huggingface_hub``.
+option given on the command line wins. The variables of the Hugging Face hub (``HF_*``) are read by ``huggingface_hub``,
+those of OpenTelemetry (``OTEL_*``) by its SDK.
 """
 
 import os
@@ -12,8 +13,12 @@ from pathlib import Path
 from msgspec import Struct
 
 PREFIX = "ANTIPHON_"
-LIST_OPTIONS = frozenset({"model", "cors-origin", "metadata", "scope"})
+LIST_OPTIONS = frozenset({"model", "cors-origin", "metadata", "scope", "streams", "only"})
 """Options that may be given several times; their variables hold values parted by blanks, quoted as in a shell."""
+
+
+OTLP_PROTOCOL = "http/protobuf"
+"""How traces are sent: the default of OpenTelemetry, and the only one that is spoken."""
 
 
 class ServerOptions(Struct, frozen=True, kw_only=True):
@@ -26,6 +31,10 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
     """Origins whose pages may call the server; empty: CORS is off; ``*`` admits all."""
     max_body_size: int = 32 * 1024 * 1024
     """Bytes that a request body may have."""
+    write_timeout: float = 60.0
+    """Seconds for which a client may take nothing of its answer."""
+    drain_timeout: float = 20.0
+    """Seconds that running answers have to end after a signal: with what follows, less than the 30 of Kubernetes."""
     allow_unauthenticated: bool = False
     """Whether a server without keys may listen on an address that other machines reach."""
     organization: str = "org-antiphon"
@@ -48,6 +57,21 @@ def option_values(environ: Mapping[str, str] | None = None) -> dict[str, str | l
             # A lone value suits an option that takes one, too, such as chat's --model beside serve's.
             values[option] = parts[0] if len(parts) == 1 else parts
     return values
+
+
+def names_collector(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether OpenTelemetry's variables ask for traces: they name a collector, and nothing turns the SDK off."""
+    environ = os.environ if environ is None else environ
+    off = environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER") == "none"
+    names = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    return not off and any(environ.get(name) for name in names)
+
+
+def otlp_protocol(environ: Mapping[str, str] | None = None) -> str:
+    """Give the protocol that OpenTelemetry's variables name for traces; the SDK itself reads all others of them."""
+    environ = os.environ if environ is None else environ
+    names = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+    return next((environ[name] for name in names if environ.get(name)), OTLP_PROTOCOL)
 
 
 def cache_dir(environ: Mapping[str, str] | None = None) -> Path:

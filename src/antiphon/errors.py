@@ -82,7 +82,7 @@ class MethodNotAllowedError(APIError):
 
 
 class RequestTimeoutError(APIError):
-    """The body did not arrive in time (408); the connection is closed."""
+    """The body did not arrive in time, or the answer was read too slowly (408); the connection is closed."""
 
     status = 408
     type = "invalid_request_error"
@@ -131,3 +131,9 @@ class ServiceUnavailableError(APIError):
     status = 503
     type = "server_error"
     code = "service_unavailable"
+
+
+class DatabaseUnavailableError(ServiceUnavailableError):
+    """The database fails, and the request needs it: to be stored, looked up or let in (503, with Retry-After)."""
+
+    code = "database_unavailable"

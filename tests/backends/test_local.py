@@ -186,6 +186,14 @@ async def test_a_long_conversation_is_rendered_in_a_thread_and_stalls_nobody() -
     assert threading.get_ident() not in renderer.threads
 
 
+async def test_a_request_that_would_be_refused_is_not_rendered_first() -> None:
+    engine = ScriptedEngine()
+    engine.full = RateLimitError("full")
+    backend = scripted_backend(engine, ScriptedRenderer(refusal=AssertionError("it was rendered")))
+    with pytest.raises(RateLimitError):
+        await collect(backend, call())
+
+
 class ToolRenderer(ScriptedRenderer):
     """Says that calls of one function may come, and in which thread it worked."""
 

@@ -25,8 +25,15 @@ def test_an_upgraded_database_stays_as_it_is(site: Site, capsys: pytest.CaptureF
 
 
 def test_a_check_does_not_upgrade(empty_site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    on_database(empty_site, lambda database: database.check())
     assert "Problems found: 1." == refusal(empty_site, "db", "check")
     assert f"The schema is missing; this version's is {migration.head()}.\n" == capsys.readouterr().out
+
+
+def test_a_folder_without_a_database_is_not_checked_and_stays_empty(tmp_path: Path) -> None:
+    folder = tmp_path / "mistyped"
+    assert f"There is no database in {folder}. Is --data-dir right?" == refusal(Site(None, folder), "db", "check")
+    assert not folder.exists()
 
 
 def test_damage_is_told_line_by_line(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

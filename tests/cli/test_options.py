@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.cli import create_cli
-from antiphon.cli.options import EngineFlags, KeepFlags, LimitFlags, ServerFlags, StorageFlags
+from antiphon.cli.options import EngineFlags, KeepFlags, LimitFlags, ServerFlags, StorageFlags, TelemetryFlags
 from antiphon.config import ServerOptions
 from antiphon.engine.interface import EngineOptions
 from antiphon.service.maintenance import Retention
@@ -81,6 +81,15 @@ def test_the_environment_says_what_is_kept_and_what_may_be_used(monkeypatch: pyt
     assert keep == bound.arguments["storage"]
     numbers = {field.name: number for number, field in enumerate(fields(LimitFlags), 1)}
     assert LimitFlags(**numbers) == bound.arguments["limits"]
+
+
+def test_the_environment_says_what_is_logged_and_where_traces_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTIPHON_LOG_LEVEL", "debug")
+    monkeypatch.setenv("ANTIPHON_LOG_JSON", "true")
+    monkeypatch.setenv("ANTIPHON_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:4318")
+    _, bound, _ = create_cli().parse_args(["serve"])
+    expected = TelemetryFlags(log_level="debug", log_json=True, otlp_traces_endpoint="http://127.0.0.1:4318")
+    assert expected == bound.arguments["telemetry"]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from antiphon.config import ServerOptions
 from antiphon.server.http_protocol import HTTPProtocol
 from tests.cli.test_hub import FakeHub, running
 from tests.conftest import END, Installed, LiveServer
+from tests.telemetry.collector import collecting
 
 Serve = Callable[..., AbstractContextManager[LiveServer]]
 
@@ -80,10 +81,20 @@ def test_what_was_said_is_not_logged(serve: Serve) -> None:
     assert "The sea" not in logged
 
 
+def test_traces_are_sent_at_the_latest_when_the_server_ends(serve: Serve) -> None:
+    with collecting() as collector:
+        with serve("--ctx-size", "256", "--otlp-traces-endpoint", collector.url, NO_PROXY="*") as server:
+            paste(server.curl)
+            assert server.terminate() == 0
+        spans = collector.spans
+    assert {"POST /v1/chat/completions", "chat smollm2-135m-instruct"} == set(spans)
+    assert "sentence about" not in str(spans)
+
+
 def test_a_signal_ends_the_loading(installed: Installed, smollm2_path: Path) -> None:
     models = [part for number in range(9) for part in ("--model", f"m{number}={smollm2_path}")]
     process = subprocess.Popen(  # noqa: S603 (our own command)
-        installed.command("serve", "--port", "0", *models),
+        installed.command("serve", "--port", "0", "--no-optimize", *models),
         env=installed.environ(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -170,7 +181,13 @@ def test_a_database_that_cannot_be_used_is_told_before_the_model_is_loaded(insta
 
 
 def test_what_comes_before_a_request_is_bounded() -> None:
-    assert HTTPProtocol is uvicorn_config(Starlette()).http
+    protocol = uvicorn_config(Starlette(), 7.0).http
+    assert isinstance(protocol, type)
+    assert issubclass(protocol, HTTPProtocol)
+
+
+def test_how_long_a_client_may_read_nothing_reaches_the_connections() -> None:
+    assert 7.0 == getattr(uvicorn_config(Starlette(), 7.0).http, "write_timeout", None)
 
 
 def test_nobody_is_let_in_before_the_model_is_loaded() -> None:

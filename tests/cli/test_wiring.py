@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from antiphon.engine.interface import ModelInfo
 from antiphon.protocol.requests import decode_request
 from antiphon.protocol.responses import ChatCompletion
 from antiphon.service import Service
+from tests.engine.tiny_gguf import write_tiny_model
 
 pytestmark = pytest.mark.anyio
 
@@ -90,3 +92,19 @@ async def test_a_notation_that_nobody_knows_is_told_with_those_that_are(smollm2_
         ):
             pass
     assert "mistral" in caught.value.advice
+
+
+async def test_a_draft_model_changes_no_answer(smollm2_path: Path) -> None:
+    model = ModelFile(name="m", path=smollm2_path)
+    contents = []
+    for flags in (FLAGS, replace(FLAGS, draft_model=str(smollm2_path))):
+        async with open_service([model], flags) as service:
+            contents.append((await ask(service, b"m")).choices[0].message.content)
+    assert contents[0] == contents[1]
+
+
+async def test_a_draft_model_with_another_vocabulary_is_refused_by_name(smollm2_path: Path, tmp_path: Path) -> None:
+    tiny = write_tiny_model(tmp_path / "tiny.gguf")
+    with pytest.raises(CommandError, match="has another vocabulary"):
+        async with open_service([ModelFile(name="m", path=smollm2_path)], replace(FLAGS, draft_model=str(tiny))):
+            pass

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 
 from antiphon.engine.core import Core
+from antiphon.engine.draft_model import DraftModel
 from antiphon.engine.interface import (
     EngineOptions,
     Finished,
@@ -65,8 +66,12 @@ class Trial:
         prefill_chunk_size: int = 16,
         eog_ids: frozenset[int] = EOG_IDS,
         host_cache_size: int = 0,
+        draft_eog_ids: frozenset[int] | None = None,
     ) -> None:
-        """With host memory, every prefix leaves its cells as soon as nobody uses it."""
+        """With host memory, every prefix leaves its cells as soon as nobody uses it.
+
+        With ``draft_eog_ids`` there is a draft model, which says what the model says but ends at these.
+        """
         self.options = EngineOptions(
             model_path="",
             max_num_seqs=max_num_seqs,
@@ -75,7 +80,13 @@ class Trial:
         )
         self.model = FakeModel(ctx_size, max_model_len=max_model_len, eog_ids=eog_ids, host_cache_size=host_cache_size)
         self.now = 0.0
-        self.core = Core(self.model, self.options, clock=lambda: self.now, entropy=lambda: ENTROPY)
+        draft_model = None
+        if draft_eog_ids is not None:
+            drafts = FakeModel(ctx_size, eog_ids=draft_eog_ids)
+            draft_model = DraftModel(drafts, n_cells=ctx_size, n_seq_ids=8, max_batch=max_num_batched_tokens)
+        self.core = Core(
+            self.model, self.options, clock=lambda: self.now, entropy=lambda: ENTROPY, draft_model=draft_model
+        )
         self.scheduler = self.core._scheduler
         self.cache = self.core._cache
         self.cache._cold_cells, self.cache._moved_at_once, self.cache._segment = 0, 16, 16

@@ -12,11 +12,12 @@ from typing import Literal
 
 import pytest
 
+from antiphon.engine import client as client_module
 from antiphon.engine.client import Engine, EngineClient, RequestStream
 from antiphon.engine.interface import Finished, GenerateRequest, Started, StreamEvent, TokenEvent
 from antiphon.engine.launcher import ProcessWorker
 from antiphon.engine.supervisor import Timeouts
-from antiphon.errors import APIError, RateLimitError, ServiceUnavailableError
+from antiphon.errors import APIError, RateLimitError, RequestTimeoutError, ServiceUnavailableError
 from tests.engine.scripted_core import ABORT_PROCESS, RAISE_IN_STEP, REFUSE, SLEEP, Script, request, until
 
 pytestmark = pytest.mark.anyio
@@ -60,6 +61,10 @@ async def _no_sleep(_: float) -> None:
 
 async def collect(client: EngineClient, generate: GenerateRequest) -> list[StreamEvent]:
     return [event async for event in client.generate(generate)]
+
+
+async def count(stream: AsyncIterator[StreamEvent]) -> int:
+    return len([event async for event in stream])
 
 
 async def idle(client: EngineClient) -> None:
@@ -186,6 +191,8 @@ async def test_one_request_more_than_may_wait_is_refused_at_once(transport: Tran
             with pytest.raises(RateLimitError) as refused:
                 await anext(client.generate(request("one more")))
             assert 1 == refused.value.retry_after
+            with pytest.raises(RateLimitError):
+                client.check_room()
         assert [[(0, "length")]] * 2 == [reasons(events) for events in await asyncio.gather(*waiting)]
         assert await collect(client, request("later"))
 
@@ -349,6 +356,38 @@ async def test_an_abandoned_stream_aborts_its_request(transport: Transport) -> N
         del stream
         gc.collect()
         await idle(client)
+
+
+async def test_a_request_whose_events_nobody_takes_is_given_up(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "MAX_UNREAD", 8)
+    async with running(transport, SLOW) as client:
+        stream = client.generate(request("a", max_tokens=ENDLESS))
+        await anext(stream)
+        await idle(client)
+        with pytest.raises(RequestTimeoutError, match="read too slowly"):
+            await count(stream)
+
+
+async def test_an_answer_that_has_arrived_long_ago_is_taken_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "TURN", 2)
+    async with running("thread") as client:
+        stream = client.generate(request("a", max_tokens=99))
+        await anext(stream)
+        await until(lambda: "a" not in client._streams)
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(others())
+        assert 100 == await count(stream)
+        task.cancel()
+        assert 40 < turns
 
 
 async def test_it_is_an_engine() -> None:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from antiphon.engine.core import Core
 from antiphon.engine.interface import EngineOptions, Finished, GenerateRequest, SamplingParams, ServiceTier
 from tests.engine.engine_trial import ENTROPY, STEP_SECONDS, Trial, request, text
-from tests.engine.fake_model import FakeModel, answer_alone
+from tests.engine.fake_model import EOG_IDS, FakeModel, answer_alone
 
 
 class Arrival(Struct, frozen=True, kw_only=True):
@@ -76,13 +76,14 @@ ARRIVALS = st.lists(
     max_size=7,
 )
 TRIALS = st.builds(
-    lambda ctx_size, batched, seqs, chunk, model_len, host: Trial(
+    lambda ctx_size, batched, seqs, chunk, model_len, host, draft: Trial(
         ctx_size,
         max_model_len=max(2, ctx_size - model_len),
         max_num_seqs=min(seqs, batched),
         max_num_batched_tokens=batched,
         prefill_chunk_size=chunk,
         host_cache_size=host,
+        draft_eog_ids=draft,
     ),
     st.integers(24, 100),
     st.integers(1, 40),
@@ -90,6 +91,7 @@ TRIALS = st.builds(
     st.integers(1, 16),
     st.integers(0, 20),
     st.sampled_from([0, 30, 300]),
+    st.sampled_from([None, frozenset[int](), EOG_IDS]),
 )
 
 
@@ -382,3 +384,25 @@ def test_prefixes_that_nobody_uses_leave_the_cells_that_others_decode_over_and_c
     trial.run()
     assert 100 == trial.started["c"].cached_tokens
     trial.check_end()
+
+
+def test_a_draft_model_that_is_right_saves_steps_and_changes_nothing() -> None:
+    plain = Trial(eog_ids=frozenset())
+    answer = said(plain, temperature=0.0)
+    trial = Trial(eog_ids=frozenset(), draft_eog_ids=frozenset())
+    assert answer == said(trial, temperature=0.0)
+    assert len(trial.model.batches) < len(plain.model.batches) / 2
+
+
+def test_drafts_of_the_conversation_are_not_charged_to_a_prediction() -> None:
+    trial = Trial(eog_ids=frozenset())
+    bias = {7: 100.0}
+    asked = request("a", [7] * 10, max_tokens=30)
+    trial.add(msgspec.structs.replace(asked, sampling=msgspec.structs.replace(asked.sampling, logit_bias=bias)))
+    trial.run()
+    assert [7] * 30 == trial.tokens["a", 0]
+    assert len(trial.model.batches) < 20
+    assert (0, 0) == (
+        trial.finished["a", 0].accepted_prediction_tokens,
+        trial.finished["a", 0].rejected_prediction_tokens,
+    )

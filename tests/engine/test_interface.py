@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from antiphon.engine.interface import (
+    _COUNTS,
     Abort,
     EngineStats,
     Finished,
@@ -73,3 +74,35 @@ def test_messages_are_frozen() -> None:
 def test_a_request_carries_a_bias_of_its_own() -> None:
     first, second = (SamplingParams(max_tokens=1) for _ in range(2))
     assert first.logit_bias is not second.logit_bias
+
+
+def test_the_counts_of_a_worker_go_on_from_those_of_the_one_before() -> None:
+    stats = msgspec.convert(msgspec.to_builtins(FROM_WORKER[-1]), EngineStats)
+    stats.tokens_per_step.observe(3)
+    both = stats.after(stats)
+    assert (12, 14, 20, [0, 0, 2]) == (
+        both.steps,
+        both.prompt_tokens,
+        both.preemptions,
+        both.tokens_per_step.counts[:3],
+    )
+    assert (1, 2, 5) == (both.running, both.waiting, both.kv_cells_total)
+    assert stats == stats.after(None)
+
+
+def test_a_worker_that_has_ended_holds_nothing() -> None:
+    stats = FROM_WORKER[-1]
+    assert isinstance(stats, EngineStats)
+    ended = stats.ended()
+    assert (0, 0, 0, 0, 6) == (
+        ended.running,
+        ended.waiting,
+        ended.kv_cells_used,
+        ended.kv_cells_cached,
+        ended.steps,
+    )
+
+
+def test_everything_that_is_counted_is_added_up() -> None:
+    held = {"running", "waiting", "kv_cells_used", "kv_cells_cached", "kv_cells_total"}
+    assert set(_COUNTS) == set(EngineStats.__struct_fields__) - held

@@ -108,6 +108,91 @@ def test_priority_goes_before_what_came_earlier() -> None:
     assert ["2-priority", "1-default", "3-default", "0-flex"] == order
 
 
+@pytest.mark.parametrize(("late", "first"), [(59.0, "priority"), (61.0, "flex")])
+def test_a_flex_request_is_overtaken_by_priority_for_60_seconds_at_most(late: float, first: str) -> None:
+    steps = Steps(seqs=1)
+    steps.add(request("flex", text(1, 5), tier="flex"), now=0.0)
+    steps.add(request("priority", text(2, 5), tier="priority"), now=late)
+    steps.step()
+    assert [first] == steps.running
+
+
+@pytest.mark.parametrize("tier", ["priority", "default", "flex"])
+def test_within_a_tier_who_comes_first_goes_first(tier: ServiceTier) -> None:
+    steps = Steps(seqs=2)
+    for i in range(4):
+        steps.add(request(f"r{i}", text(i, 5), tier=tier), now=5.0)
+    steps.step()
+    assert (["r0", "r1"], ["r2", "r3"]) == (steps.running, steps.waiting)
+
+
+def test_a_flex_request_is_served_however_many_others_keep_coming() -> None:
+    steps = Steps(seqs=1)
+    steps.add(request("flex", text(1, 5), tier="flex"), now=0.0)
+    served: list[str] = []
+    for second in range(100):
+        steps.add(request(f"p{second}", text(2 + second, 5), tier="priority"), now=float(second))
+        steps.add(request(f"d{second}", text(100 + second, 5)), now=float(second))
+        steps.step()
+        served += steps.running
+        steps.scheduler.finish(steps.scheduler.running[0])
+    assert 60 + 30 == served.index("flex"), "behind a minute's priority requests and half a minute's default ones"
+
+
+def test_prompts_that_have_begun_go_on_in_the_order_of_their_tiers() -> None:
+    steps = Steps(batched=64)
+    steps.add(request("flex", text(1, 200), tier="flex"))
+    assert {"flex": 64} == steps.step()
+    steps.add(request("default", text(2, 100)))
+    assert {"default": 64} == steps.step()
+    steps.add(request("priority", text(3, 40), tier="priority"))
+    assert {"priority": 40, "default": 24} == steps.step()
+    assert {"priority": 1, "default": 12, "flex": 4} == steps.step()
+
+
+def test_who_waits_for_a_prefix_lends_its_place_to_the_one_that_computes_it() -> None:
+    steps = Steps(batched=64)
+    steps.add(request("flex", text(1, 150), tier="flex"))
+    steps.step()
+    steps.add(request("default", text(2, 150)))
+    steps.add(request("priority", text(1, 150) + text(3, 10), tier="priority"))
+    assert [{"flex": 64}, {"flex": 22, "default": 42}] == [steps.step() for _ in range(2)]
+    assert {"flex": 1, "priority": 10, "default": 6} == steps.step()
+
+
+def test_a_prompt_that_has_begun_gives_way_to_one_of_a_higher_tier_that_runs() -> None:
+    steps = Steps(batched=64, seqs=4)
+    flex = steps.add(request("flex", text(1, 150), tier="flex"))
+    steps.add(request("priority", text(2, 150), tier="priority"))
+    assert [{"priority": 64}, {"priority": 64}] == [steps.step() for _ in range(2)]
+    assert {"priority": 22, "flex": 42} == steps.step()
+    assert {"priority": 1, "flex": 16} == steps.step()
+    assert 58 == flex.computed
+
+
+def test_cells_are_taken_from_the_lowest_tier_first() -> None:
+    steps = Steps(60, seqs=3)
+    tiers: list[ServiceTier] = ["flex", "priority", "default"]
+    for i, tier in enumerate(tiers):
+        steps.add(request(tier, text(i, 10), tier=tier, max_tokens=90))
+    lost: list[str] = []
+    while len(lost) < 2:
+        steps.step()
+        lost += [name for name in steps.waiting if name not in lost]
+    assert (["flex", "default"], ["priority"]) == (lost, steps.running)
+
+
+def test_a_preempted_request_keeps_the_place_that_its_arrival_gave_it() -> None:
+    steps = Steps(40)
+    steps.add(request("priority", text(1, 10), tier="priority", max_tokens=90), now=0.0)
+    steps.add(request("flex", text(2, 10), tier="flex", max_tokens=90), now=0.0)
+    while not steps.scheduler.preemptions:
+        steps.step()
+    steps.add(request("soon", text(3, 30)), now=29.0)
+    steps.add(request("late", text(4, 30)), now=31.0)
+    assert ["soon", "flex", "late"] == steps.waiting
+
+
 def test_one_that_does_not_fit_is_not_overtaken() -> None:
     steps = Steps(100)
     steps.add(request("a", text(1, 60)))

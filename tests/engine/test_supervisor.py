@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from antiphon.engine.channel import Deliver
@@ -17,7 +18,7 @@ from antiphon.engine.interface import (
     ToWorker,
 )
 from antiphon.engine.launcher import WorkerExit
-from antiphon.engine.supervisor import Backoff, Supervisor, Timeouts
+from antiphon.engine.supervisor import Backoff, Supervisor, Timeouts, _told
 from antiphon.errors import ServiceUnavailableError
 from tests.engine.scripted_core import Script, ScriptedCore, model_info, until
 
@@ -361,3 +362,94 @@ async def test_a_cancelled_supervisor_leaves_no_worker() -> None:
     assert worker.closed
     assert ["it was given up"] == world.lost
     await world.supervisor.close()
+
+
+async def test_what_was_counted_is_counted_on_after_a_restart() -> None:
+    world = World()
+    worker = await world.started()
+    stats = msgspec.structs.replace(ScriptedCore(Script().options()).stats(), steps=3, running=2)
+    worker.deliver([stats])
+    worker.end(-9)
+    worker = await world.ready(2)
+    assert world.supervisor.totals is not None
+    assert (3, 0) == (world.supervisor.totals.steps, world.supervisor.totals.running)
+    worker.deliver([msgspec.structs.replace(stats, steps=4)])
+    assert (7, 2) == (world.supervisor.totals.steps, world.supervisor.totals.running)
+    await world.supervisor.close()
+
+
+async def test_nothing_is_counted_before_a_worker_has_said_so() -> None:
+    world = World()
+    worker = await world.started()
+    worker.end(-9)
+    await world.ready(2)
+    assert world.supervisor.totals is None
+    await world.supervisor.close()
+
+
+async def test_after_a_restart_that_failed_requests_are_refused_at_once_with_the_reason() -> None:
+    world = World()
+    worker = await world.started()
+    worker.end(-9)
+    second = await world.worker(2)
+    assert "It was killed by SIGKILL." == str(world.supervisor.failure)
+    waits = asyncio.create_task(world.supervisor.until_ready())
+    await asyncio.sleep(0)
+    second.deliver([LoadFailed(message="There is no model file at /a/m.gguf.")])
+    second.end(71)
+    third = await world.worker(3)
+    refused = r"The engine cannot be restarted\. There is no model file at m\.gguf\.$"
+    for waiting in (waits, world.supervisor.until_ready()):
+        with pytest.raises(ServiceUnavailableError, match=refused):
+            await waiting
+    third.deliver([Ready(info=INFO)])
+    await world.supervisor.until_ready()
+    assert world.supervisor.failure is None
+    await world.supervisor.close()
+
+
+async def test_the_refusal_says_when_the_next_restart_comes() -> None:
+    world = World()
+    worker = await world.started()
+    for n in range(2, 8):
+        worker.end(71)
+        worker = await world.worker(n)
+    world.supervisor._sleep = forever
+    worker.end(71)
+    await until(lambda: world.supervisor._worker is None)
+    with pytest.raises(ServiceUnavailableError) as raised:
+        await world.supervisor.until_ready()
+    assert 6.4 == raised.value.retry_after
+    await world.supervisor.close()
+
+
+async def forever(_: float) -> None:
+    await asyncio.Event().wait()
+
+
+async def test_another_model_in_the_file_is_not_served() -> None:
+    world = World()
+    worker = await world.started()
+    worker.end(-9)
+    second = await world.worker(2)
+    second.deliver([Ready(info=msgspec.structs.replace(INFO, fingerprint="another"))])
+    await until(second.exited.done)
+    await world.ready(3)
+    assert (-9, True, INFO) == (second.exited.result().status, world.supervisor.ready, world.supervisor.info)
+    await world.supervisor.close()
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("it was killed by SIGKILL", "It was killed by SIGKILL."),
+        ("There is no model file at /a/b/c.gguf.", "There is no model file at c.gguf."),
+        ("/a/b/c.gguf could not be loaded", "c.gguf could not be loaded."),
+        ("no such file: '/usr/bin/python'", "No such file: 'python'."),
+        ("There is no model file at /a/of mine/c.gguf.", "There is no model file at c.gguf."),
+        ("llama.cpp 1/2 failed", "Llama.cpp 1/2 failed."),
+        ("", "."),
+    ],
+)
+def test_a_reason_is_told_without_folders(reason: str, told: str) -> None:
+    assert told == _told(reason, "/a/of mine")

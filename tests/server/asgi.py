@@ -10,7 +10,9 @@ from starlette.types import ASGIApp, Message
 DISCONNECT: Message = {"type": "http.disconnect"}
 
 
-def scope(method: str = "GET", path: str = "/", headers: dict[str, str] | None = None) -> dict[str, Any]:
+def scope(
+    method: str = "GET", path: str = "/", headers: dict[str, str] | None = None, query: bytes = b""
+) -> dict[str, Any]:
     raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()]
     return {
         "type": "http",
@@ -20,7 +22,7 @@ def scope(method: str = "GET", path: str = "/", headers: dict[str, str] | None =
         "scheme": "http",
         "path": path,
         "raw_path": path.encode(),
-        "query_string": b"",
+        "query_string": query,
         "root_path": "",
         "headers": raw,
         "client": ("127.0.0.1", 1),

@@ -26,8 +26,17 @@ class StoringApp:
     """The application over a database; uvicorn's lifespan opens and closes it."""
 
     def __init__(
-        self, site: Site, engine: ScriptedEngine, *, project: Limits = UNLIMITED, key: Limits = UNLIMITED
+        self,
+        site: Site,
+        engine: ScriptedEngine,
+        *,
+        project: Limits = UNLIMITED,
+        key: Limits = UNLIMITED,
+        busy_timeout: float = 20.0,
     ) -> None:
+        self.storage: Storage | None = None
+        """Set while it runs."""
+        self._busy_timeout = busy_timeout
         self._site = site
         self._engine = engine
         self._limits = (project, key)
@@ -48,9 +57,13 @@ class StoringApp:
     async def _open(self, stack: AsyncExitStack) -> ASGIApp:
         project, key = self._limits
         opening = Storage.open(
-            self._site.url, self._site.data_dir, project_limits=project, key_limits=key, busy_timeout=20.0
+            self._site.url,
+            self._site.data_dir,
+            project_limits=project,
+            key_limits=key,
+            busy_timeout=self._busy_timeout,
         )
-        storage = await stack.enter_async_context(opening)
+        storage = self.storage = await stack.enter_async_context(opening)
         access = Access(storage.keys, organization=ORGANIZATION)
         service = Service(Router({MODEL: scripted_backend(self._engine)}), storage, access=access)
         return create_app(service, ServerOptions())

@@ -77,4 +77,4 @@ async def test_a_fault_anywhere_is_answered_and_logged_once(monkeypatch: pytest.
             answer = await http.get("/v1/models")
     assert (500, "server_error") == (answer.status_code, answer.json()["error"]["code"])
     assert "x-request-id" in answer.headers
-    assert ["unhandled_exception", "http_request"] == [line["event"] for line in lines]
+    assert ["unhandled_exception", "request"] == [line["event"] for line in lines]

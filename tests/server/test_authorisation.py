@@ -18,7 +18,7 @@ from tests.server.conftest import MODEL
 from tests.server.storing import ORGANIZATION, StoringServer, storing
 from tests.store.rows import OTHER, PROJECT, add_project, completion, messages
 
-PUBLIC = {"/health", "/openapi.json", "/docs"}
+PUBLIC = {"/health", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs"}
 UPDATE = "/v1/chat/completions/{completion_id}"
 BODIES = {
     "/v1/chat/completions": {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]},

@@ -1,13 +1,20 @@
 """The bounds of one connection, over a real socket."""
 
+import asyncio
 import json
 import re
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
+import uvicorn
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
 
-from antiphon.server.http_protocol import HTTPProtocol
+from antiphon.server.event_stream import until_disconnect
+from antiphon.server.http_protocol import HTTPProtocol, patient_for
 from tests.scripted_engine import Hang, ScriptedEngine, says
 from tests.server.conftest import MODEL, WAIT, Server, StartServer, connect, running, scripted_app
 
@@ -91,3 +98,110 @@ def test_what_is_not_http_in_the_middle_of_a_stream_cuts_the_stream_off(start_se
             received += data
     assert 1 == received.count(b"HTTP/1.1")
     server.wait_until(lambda: server.engine.running == 0)
+
+
+PIECE = b"a" * 65536
+"""Of an answer that is longer than all the buffers between the server and a client that reads nothing."""
+
+
+class Pouring(HTTPProtocol):
+    """Gives up early on clients that read nothing, and tells of connections that have ended."""
+
+    write_timeout = 0.2
+    ended = threading.Event()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.ended.set()
+
+
+async def pour(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer /whole with one long piece, anything else with pieces without end."""
+    if scope["type"] != "http":
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    if scope["path"] == "/whole":
+        await send({"type": "http.response.body", "body": PIECE * 400})
+        return
+    with pytest.raises(ClientDisconnect):
+        await until_disconnect(receive, _without_end(send))
+
+
+async def _without_end(send: Send) -> None:
+    while True:
+        await send({"type": "http.response.body", "body": PIECE, "more_body": True})
+        await asyncio.sleep(0)  # what is sent to a client that has gone waits for nothing
+
+
+@pytest.mark.parametrize(
+    "request_head",
+    [b"GET / HTTP/1.1\r\n", b"GET /whole HTTP/1.1\r\n", b"GET /whole HTTP/1.1\r\nConnection: close\r\n"],
+    ids=["stream", "whole, kept alive", "whole, to be closed"],
+)
+def test_a_client_that_reads_nothing_is_cut_off(request_head: bytes) -> None:
+    Pouring.ended.clear()
+    with running(pour, Pouring) as port, connect(port) as client:
+        client.sendall(request_head + b"Host: x\r\n\r\n")
+        assert Pouring.ended.wait(WAIT)
+
+
+class Pipe(asyncio.Transport):
+    """A transport that tells how much is unread, and whether it was cut off."""
+
+    def __init__(self, unread: int) -> None:
+        super().__init__()
+        self.unread = unread
+        self.aborted = False
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def close(self) -> None:
+        self.aborted = True
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+
+def paused(pipe: Pipe) -> HTTPProtocol:
+    """Return a connection over ``pipe`` that waits for its reader."""
+    config = uvicorn.Config(scripted_app(ScriptedEngine()), log_config=None, lifespan="off", ws="none")
+    protocol = HTTPProtocol(config, ServerState(), {})
+    protocol.connection_made(pipe)
+    protocol.pause_writing()
+    return protocol
+
+
+@pytest.mark.anyio
+async def test_a_client_that_reads_something_is_given_more_time() -> None:
+    pipe = Pipe(unread=100)
+    protocol = paused(pipe)
+    first = protocol._reader_timer
+    pipe.unread = 99
+    protocol._judge_reader()
+    assert not pipe.aborted
+    assert protocol._reader_timer not in (None, first)
+    protocol.connection_lost(None)
+
+
+@pytest.mark.anyio
+async def test_a_client_that_read_enough_is_not_watched() -> None:
+    protocol = paused(Pipe(unread=100))
+    protocol.resume_writing()
+    assert protocol._reader_timer is None
+    protocol.connection_lost(None)
+
+
+@pytest.mark.anyio
+async def test_a_connection_that_ends_leaves_no_timer() -> None:
+    protocol = paused(Pipe(unread=100))
+    protocol.connection_lost(None)
+    assert (None, None) == (protocol._reader_timer, protocol._head_timer)
+
+
+def test_the_patience_is_an_argument() -> None:
+    assert 7.0 == patient_for(7.0).write_timeout
+    assert issubclass(patient_for(7.0), HTTPProtocol)

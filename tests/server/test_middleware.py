@@ -1,6 +1,8 @@
 import asyncio
 import itertools
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 import msgspec
 import pytest
@@ -73,23 +75,75 @@ async def test_each_request_is_one_log_line_with_both_ids() -> None:
         await Exchange().run(in_context(hello), path="/x", headers={"X-Client-Request-Id": "mine"})
     assert [
         {
-            "event": "http_request",
+            "event": "request",
             "log_level": "info",
             "request_id": REQUEST_ID,
             "client_request_id": "mine",
             "method": "GET",
             "path": "/x",
             "status": 200,
-            "milliseconds": 500.0,
+            "bytes_sent": 5,
+            "duration": 0.5,
+            "outcome": "completed",
+            "error": None,
         }
     ] == lines
 
 
-async def test_the_log_line_of_a_client_that_went_away_has_no_status() -> None:
-    with structlog.testing.capture_logs() as lines:
-        await Exchange().run(in_context(ErrorBoundary(raising(ClientDisconnect()))))
-    assert ["client_disconnected", "http_request"] == [line["event"] for line in lines]
-    assert lines[1]["status"] is None
+async def logged(app: ASGIApp, path: str = "/") -> dict[str, Any]:
+    """What the one line says of a request to ``app``."""
+    with structlog.testing.capture_logs() as lines, suppress(LookupError):
+        await Exchange().run(in_context(app), path=path)
+    (line,) = (line for line in lines if line["event"] == "request")
+    return dict(line)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "outcome", "name"),
+    [
+        (ClientDisconnect(), None, "cancelled", None),
+        (RateLimitError("hush"), 429, "failed", "rate_limit_exceeded"),
+        (InvalidRequestError("hush"), 400, "failed", "InvalidRequestError"),
+        (ValueError("hush"), 500, "failed", "ValueError"),
+    ],
+)
+async def test_the_line_says_how_a_request_ended(
+    error: Exception, status: int | None, outcome: str, name: str | None
+) -> None:
+    line = await logged(ErrorBoundary(raising(error)))
+    assert (status, outcome, name) == (line["status"], line["outcome"], line["error"])
+    assert "hush" not in str(line)
+
+
+async def test_an_error_after_the_start_of_the_answer_is_in_the_line() -> None:
+    line = await logged(raising(LookupError("hush"), after_start=True))
+    assert (200, "failed", "LookupError") == (line["status"], line["outcome"], line["error"])
+
+
+async def test_an_answer_that_was_not_finished_is_cancelled() -> None:
+    async def half(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"abc", "more_body": True})
+
+    line = await logged(half)
+    assert (200, 3, "cancelled") == (line["status"], line["bytes_sent"], line["outcome"])
+
+
+async def test_an_error_that_nobody_has_named_has_its_status_s_name() -> None:
+    async def lost(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("", 404)(scope, receive, send)
+
+    line = await logged(lost)
+    assert ("failed", "not_found") == (line["outcome"], line["error"])
+
+
+@pytest.mark.parametrize(("path", "level"), [("/health", "debug"), ("/metrics", "debug"), ("/v1/models", "info")])
+async def test_the_lines_of_probes_are_for_debugging(path: str, level: str) -> None:
+    assert level == (await logged(hello, path))["log_level"]
+
+
+async def test_a_path_is_logged_up_to_a_bound() -> None:
+    assert middleware.MAX_LOGGED_PATH == len((await logged(hello, "/" + "a" * 999))["path"])
 
 
 @pytest.mark.parametrize("wrap", [in_context, ErrorBoundary, bounded])

@@ -6,8 +6,12 @@ import httpx2
 import pytest
 
 from antiphon import __version__
-from tests.scripted_engine import ScriptedEngine
-from tests.server.conftest import MODEL, StartServer
+from antiphon.backends.router import Router
+from antiphon.config import ServerOptions
+from antiphon.server.app import create_app
+from antiphon.service import Service
+from tests.scripted_engine import ScriptedEngine, scripted_backend
+from tests.server.conftest import MODEL, NO_TLS, WAIT, StartServer, running
 
 
 def test_the_models_are_listed(http: httpx2.Client) -> None:
@@ -29,16 +33,33 @@ def test_any_other_model_is_404(http: httpx2.Client, path: str) -> None:
 
 def test_health_is_200_when_requests_are_taken(http: httpx2.Client) -> None:
     answer = http.get("/health")
-    assert (200, {"status": "ok", "version": __version__}) == (answer.status_code, answer.json())
+    model = {"id": MODEL, "status": "ready", "reason": None, "restarts": 0}
+    said = {"status": "ready", "version": __version__, "draining": False, "models": [model], "database": None}
+    assert (200, said, "no-store") == (answer.status_code, answer.json(), answer.headers["cache-control"])
 
 
-def test_health_is_503_while_the_engine_starts(start_server: StartServer) -> None:
-    answer = start_server(ScriptedEngine(info=None)).http.get("/health")
-    assert (503, "service_unavailable", "1") == (
+@pytest.mark.parametrize(("path", "status"), [("/health", 503), ("/health/ready", 503), ("/health/live", 200)])
+def test_an_engine_that_starts_is_live_and_not_ready(start_server: StartServer, path: str, status: int) -> None:
+    answer = start_server(ScriptedEngine(info=None)).http.get(path)
+    assert (status, "live", status == 503) == (
         answer.status_code,
-        answer.json()["error"]["code"],
-        answer.headers["retry-after"],
+        answer.json()["status"],
+        "retry-after" in answer.headers,
     )
+
+
+def test_a_server_that_stops_takes_nothing_and_closes_the_connection() -> None:
+    service = Service(Router({MODEL: scripted_backend()}))
+    with running(create_app(service, ServerOptions())) as port:
+        url = f"http://127.0.0.1:{port}"
+        with httpx2.Client(base_url=url, timeout=WAIT, trust_env=False, verify=NO_TLS) as http:
+            before = http.get("/v1/models")
+            service.drain()
+            after = http.get("/v1/models")
+    assert [(200, None), (503, "close")] == [
+        (each.status_code, each.headers.get("connection")) for each in (before, after)
+    ]
+    assert "The server is stopping." == after.json()["error"]["message"]
 
 
 def test_the_document_is_json(http: httpx2.Client) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from antiphon.errors import AuthenticationError, PermissionDeniedError
+from antiphon.errors import AuthenticationError, DatabaseUnavailableError, PermissionDeniedError
 from antiphon.service.access import OPEN_CHECK_INTERVAL, Access, Caller, Credentials
 from antiphon.store.database import Database
 from antiphon.store.keys import KeyStore, Principal, Scope
@@ -115,3 +115,28 @@ async def test_headers_that_fit_the_key_pass(keys: KeyStore) -> None:
     new = await keys.create(PROJECT, "one")
     credentials = bearing(new.text, organization=ORGANIZATION, project=PROJECT)
     assert PROJECT == (await access(keys).authenticate(credentials, "read")).project_id
+
+
+async def test_a_server_that_was_open_stays_open_while_the_database_fails(
+    keys: KeyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timer = Clock()
+    door = access(keys, timer=timer)
+    await door.authenticate(NOTHING, "read")
+    monkeypatch.setattr(keys, "any", fail)
+    timer.now += OPEN_CHECK_INTERVAL
+    assert (Principal(), False) == (await door.authenticate(NOTHING, "read"), door.asks_for_keys)
+
+
+@pytest.mark.parametrize("open_without_keys", [True, False])
+async def test_a_server_of_which_nobody_knows_is_closed_with_a_503_and_no_401(
+    keys: KeyStore, monkeypatch: pytest.MonkeyPatch, *, open_without_keys: bool
+) -> None:
+    monkeypatch.setattr(keys, "any", fail)
+    monkeypatch.setattr(keys, "authenticate", fail)
+    with pytest.raises(DatabaseUnavailableError):
+        await access(keys, open_without_keys=open_without_keys).authenticate(bearing("anything"), "read")
+
+
+async def fail(*_: object) -> bool:
+    raise DatabaseUnavailableError("The database cannot be reached. Please try again.")

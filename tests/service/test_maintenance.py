@@ -3,7 +3,7 @@ import pytest
 import structlog
 
 from antiphon.errors import RateLimitError, ServiceUnavailableError
-from antiphon.service.maintenance import Retention, delete_old, renew_leases
+from antiphon.service.maintenance import Retention, delete_old, renew_leases, watch_database
 from antiphon.service.storage import Storage
 from antiphon.store.database import Database
 from antiphon.store.keys import Principal
@@ -92,3 +92,20 @@ async def test_it_ends_when_it_is_cancelled(database: Database) -> None:
         await anyio.sleep(0.05)
         tasks.cancel_scope.cancel()
     assert [] == await database.check()
+
+
+async def test_what_the_database_fails_at_is_logged_when_it_begins_and_when_it_ends(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = iter(("The database is busy.", "The database is busy.", None))
+
+    async def probe() -> None:
+        database.write_failure = next(failures)
+        if database.write_failure:
+            raise ServiceUnavailableError(database.write_failure)
+
+    monkeypatch.setattr(database, "probe", probe)
+    clock = Clock()
+    with structlog.testing.capture_logs() as lines, pytest.raises(TimeoutError):
+        await watch_database(storage_at(database, clock), sleep=Turns(3, clock))
+    assert ["database_failing", "database_ready"] == [line["event"] for line in lines]

@@ -1,6 +1,7 @@
 import pytest
 
 from antiphon.backends.base import Call
+from antiphon.errors import DatabaseUnavailableError
 from antiphon.protocol.requests import decode_request
 from antiphon.protocol.responses import ChatCompletionChunk, ChunkChoice, CompletionUsage, Delta, FinishReason
 from antiphon.service.access import Caller
@@ -106,3 +107,17 @@ async def test_it_belongs_to_the_caller_s_project(database: Database) -> None:
     store = CompletionStore(database)
     pages = [(await store.list(project)).data for project in (PROJECT, OTHER)]
     assert [[], ["c"]] == [[row.id for row in page] for page in pages]
+
+
+async def test_an_answer_that_cannot_be_stored_says_that_it_was_generated(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise DatabaseUnavailableError("The database is busy. Please try again.", retry_after=1)
+
+    monkeypatch.setattr(database, "write", fail)
+    keeps = recorder(database)
+    keeps.add(chunk("a", "stop"))
+    with pytest.raises(DatabaseUnavailableError, match=r"generated, but not stored\. The database is busy") as caught:
+        await keeps.save("completed")
+    assert (1, True) == (caught.value.retry_after, keeps.saved)

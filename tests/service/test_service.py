@@ -102,12 +102,16 @@ async def test_a_finished_request_leaves_one_line_with_counts_and_durations() ->
             model="m",
             project="default",
             stream=False,
+            requested_service_tier=None,
+            service_tier="default",
             outcome="completed",
             error=None,
             prompt_tokens=4,
             completion_tokens=5,
             cached_tokens=2,
             reasoning_tokens=0,
+            accepted_prediction_tokens=0,
+            rejected_prediction_tokens=0,
             finish_reasons=["stop"],
             time_to_first_token=1.0,
             duration=2.0,
@@ -272,3 +276,18 @@ async def test_a_stream_is_stored_with_how_it_ended(database: Database, script: 
                     break
     stored = await database.read(lambda connection: connection.execute(select(completions.c.status)).scalars().all())
     assert [status] == stored
+
+
+async def test_what_is_answered_is_on_the_metrics_page() -> None:
+    harness = Harness()
+    await harness.service.create(request())
+    with pytest.raises(ModelNotFoundError):
+        await harness.service.create(request(model="x"))
+    page = harness.service.metrics.page().body.decode()
+    for line in (
+        'antiphon:requests_total{model_name="m",outcome="completed"} 1.0',
+        'antiphon:requests_total{model_name="unknown",outcome="failed"} 1.0',
+        'antiphon:time_to_first_token_seconds_count{model_name="m",service_tier="default"} 1.0',
+        'antiphon:e2e_request_latency_seconds_sum{model_name="m",service_tier="default"} 2.0',
+    ):
+        assert line in page.splitlines()

@@ -1,6 +1,8 @@
 import pytest
 
+from antiphon.errors import DatabaseUnavailableError
 from antiphon.service.storage import Storage
+from antiphon.store.database import Database
 from antiphon.store.failures import NewerDatabaseError
 from antiphon.store.limits import Limits
 from antiphon.store.migration import VERSION_TABLE
@@ -29,3 +31,36 @@ async def test_the_limits_are_those_that_were_asked_for(site: Site) -> None:
         assert storage.limiter.active
     async with Storage.open(site.url, site.data_dir) as storage:
         assert not storage.limiter.active
+
+
+class Failing(Storage):
+    """One whose database fails as long as it is told."""
+
+    fails = True
+
+    def fail(self) -> None:
+        self.database.write_failure = "The database is busy."
+
+        async def probe() -> None:
+            if self.fails:
+                raise DatabaseUnavailableError("The database is busy. Please try again.", retry_after=1)
+            self.database.write_failure = None
+
+        self.database.probe = probe  # type: ignore[method-assign]
+
+
+async def test_nothing_is_asked_of_a_database_that_is_not_known_to_fail(database: Database) -> None:
+    storage = Failing(database, holder="test")
+    storage.fail()
+    database.write_failure = None
+    await storage.check()
+
+
+async def test_one_that_is_known_to_fail_is_asked_again_before_a_request_is_refused(database: Database) -> None:
+    storage = Failing(database, holder="test")
+    storage.fail()
+    with pytest.raises(DatabaseUnavailableError, match=r"Nothing was generated.* The database is busy\.") as caught:
+        await storage.check()
+    assert 1 == caught.value.retry_after
+    storage.fails = False
+    await storage.check()

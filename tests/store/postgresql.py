@@ -79,23 +79,36 @@ def running(programs: Path, user: str) -> Iterator[PostgreSQL]:
     data = folder / "data"
     locale = ["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US"]
     initdb: list[str | Path] = [programs / "initdb", "--auth=trust", "--no-sync", "--username=antiphon", *locale, data]
-    options = [f"-c{name}={value}" for name, value in SETTINGS.items()]
     try:
         subprocess.run(  # type: ignore[call-overload]  # noqa: S603 (our own command)
             initdb, check=True, stdout=subprocess.DEVNULL, cwd=folder, **as_user
         )
-        with (folder / "log").open("w") as log:
-            server = subprocess.Popen(  # type: ignore[call-overload]  # noqa: S603 (our own command)
-                [programs / "postgres", "-D", data, "-k", folder, *options], stderr=log, cwd=folder, **as_user
-            )
-        try:
-            _wait(programs, folder)
+        with started(programs, user, folder):
             yield PostgreSQL(folder, programs)
-        finally:
-            server.send_signal(2)  # SIGINT: the fast shutdown
-            server.wait(START)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def started(programs: Path, user: str, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run the server of a cluster until the block ends."""
+    as_user = {"user": user} if os.geteuid() == 0 else {}
+    options = [f"-c{name}={value}" for name, value in SETTINGS.items()]
+    with (folder / "log").open("a") as log:
+        server: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]  # noqa: S603 (our own command)
+            [programs / "postgres", "-D", folder / "data", "-k", folder, *options], stderr=log, cwd=folder, **as_user
+        )
+    try:
+        _wait(programs, folder)
+        yield server
+    finally:
+        stop(server)
+
+
+def stop(server: "subprocess.Popen[bytes]") -> None:
+    """End it as for a restart, whoever is connected."""
+    server.send_signal(2)  # SIGINT: the fast shutdown
+    server.wait(START)
 
 
 def _wait(programs: Path, folder: Path) -> None:

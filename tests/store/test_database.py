@@ -246,3 +246,35 @@ async def test_a_reader_sees_the_last_state_while_another_process_writes(tmp_pat
             assert {PROJECT} == await project_ids(database)
             other.execute("COMMIT")
         assert {PROJECT, "one"} == await project_ids(database)
+
+
+async def test_what_it_fails_at_is_remembered_until_it_succeeds(tmp_path: Path) -> None:
+    async with Site(None, tmp_path).open(busy_timeout=0.05) as database:
+        await database.upgrade()
+        with closing(sqlite3.connect(tmp_path / DATABASE_FILE, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(ServiceUnavailableError):
+                await database.probe()
+            assert (None, "The database is busy.", "The database is busy.") == (
+                database.read_failure,
+                database.write_failure,
+                database.failure,
+            )
+            await project_ids(database)
+            assert "The database is busy." == database.failure, "reading says nothing of writing"
+            other.execute("ROLLBACK")
+        await database.probe()
+        assert database.failure is None
+
+
+async def test_a_database_that_works_answers_its_probe_and_is_unchanged(database: Database) -> None:
+    before = await database.read(execute("SELECT 1"))
+    await database.probe()
+    assert (None, {PROJECT}) == (database.failure, await project_ids(database))
+    assert before is not None
+
+
+async def test_a_mistake_of_ours_is_no_failure_of_the_database(database: Database) -> None:
+    with pytest.raises(ProgrammingError if database.dialect == "postgresql" else Exception):
+        await database.write(execute("SELECT * FROM nothing"))
+    assert database.failure is None

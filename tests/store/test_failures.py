@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from antiphon.errors import ServiceUnavailableError
+from antiphon.errors import DatabaseUnavailableError, ServiceUnavailableError
 from antiphon.store.failures import driver_message, unavailable_on_failure
 
 STATEMENT = "INSERT INTO secrets VALUES (?)"
@@ -29,6 +29,7 @@ BUSY = "The database is busy. Please try again."
 UNREACHABLE = "The database cannot be reached. Please try again."
 READ_ONLY = "The database does not accept changes. Please try again."
 FULL = "The database has no space left. Please try again."
+BROKEN = "The database's storage fails. Please try again."
 
 
 @pytest.mark.parametrize(
@@ -39,18 +40,19 @@ FULL = "The database has no space left. Please try again."
         (sqlite_error("SQLITE_READONLY_DBMOVED"), READ_ONLY),
         (sqlite_error("SQLITE_FULL"), FULL),
         (sqlite_error("SQLITE_CORRUPT"), UNREACHABLE),
-        (sqlite_error("SQLITE_IOERR_READ"), UNREACHABLE),
+        (sqlite_error("SQLITE_IOERR_WRITE"), BROKEN),
         (postgresql_error("55P03"), BUSY),
         (postgresql_error("25006"), READ_ONLY),
         (postgresql_error("53100"), FULL),
+        (postgresql_error("58030"), BROKEN),
         (postgresql_error("57P01"), UNREACHABLE),
         (PoolTimeoutError("pool"), BUSY),
         (TimeoutError(), BUSY),
         (ConnectionRefusedError(111, "10.0.0.1"), UNREACHABLE),
     ],
 )
-def test_a_failure_is_one_of_four_sentences(error: Exception, message: str) -> None:
-    with pytest.raises(ServiceUnavailableError) as caught, unavailable_on_failure():
+def test_a_failure_is_one_of_five_sentences(error: Exception, message: str) -> None:
+    with pytest.raises(DatabaseUnavailableError) as caught, unavailable_on_failure():
         raise error
     assert (message, 1.0, error) == (caught.value.message, caught.value.retry_after, caught.value.__cause__)
 

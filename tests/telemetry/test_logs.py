@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import structlog
 
-from antiphon.telemetry.logs import configure_logging, redact
+from antiphon.telemetry.logs import configure_logging, mask_keys, redact
 
 
 @pytest.fixture
@@ -94,6 +94,37 @@ def test_the_form_follows_the_terminal() -> None:
     structlog.get_logger().info("request")
     assert "request" in stream.getvalue()
     assert not stream.getvalue().startswith("{")
+
+
+KEY = "sk-antiphon-0123456789abcdef"
+
+
+@pytest.mark.parametrize("json", [True, False])
+def test_a_key_is_masked_wherever_it_stands(*, json: bool) -> None:
+    stream = io.StringIO()
+    configure_logging("info", json=json, stream=stream)
+    structlog.get_logger().info("request", path=f"/v1/{KEY}", deep=[{"a": f"({KEY})"}])
+    try:
+        int(KEY)
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    text = stream.getvalue()
+    assert "0123456789abcdef" not in text
+    assert text.count("[key]") >= 3
+
+
+@pytest.mark.parametrize("text", ["task-management-page", "sk-short", "risk-averse-people", "chatcmpl-0123456789"])
+def test_what_is_no_key_is_left(text: str) -> None:
+    assert text == mask_keys(text)
+
+
+def test_a_terminal_is_not_written_to_by_clients() -> None:
+    stream = io.StringIO()
+    configure_logging("info", json=False, stream=stream)
+    structlog.get_logger().info("request", path="/\x1b[2J\nx\u202e")
+    text = stream.getvalue()
+    assert "\\x1b[2J\\x0ax\\x202e" in text
+    assert ("\x1b[2J" in text, text.count("\n")) == (False, 1)
 
 
 def test_redact_leaves_the_rest() -> None:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from antiphon.engine.interface import EngineStats, ModelInfo
+from antiphon.engine.interface import EngineReport, EngineStats, ModelInfo
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletionChunk
 
@@ -33,8 +33,20 @@ class Backend(Protocol):
         """The newest counters, or None when none came yet."""
 
     @property
+    def report(self) -> EngineReport:
+        """What is counted and measured since the first start."""
+
+    @property
     def ready(self) -> bool:
         """Whether a request sent now would be taken."""
+
+    @property
+    def failure(self) -> str | None:
+        """Why it would not, a sentence that clients may read; None while it would, or before the start."""
+
+    @property
+    def restarts(self) -> int:
+        """How often its engine was started again."""
 
     def stream(self, call: Call) -> AsyncGenerator[ChatCompletionChunk, None]:
         """Answer in chunks, the last one with empty ``choices`` and the usage.

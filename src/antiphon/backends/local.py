@@ -14,7 +14,7 @@ from antiphon.assembly.assembler import Assembler, AssemblyOptions, ChunkHeader,
 from antiphon.assembly.detokenizer import Vocabulary
 from antiphon.backends.base import Call
 from antiphon.engine.client import Engine
-from antiphon.engine.interface import EngineStats, ModelInfo, StreamEvent
+from antiphon.engine.interface import EngineReport, EngineStats, ModelInfo, StreamEvent
 from antiphon.errors import InternalServerError, RateLimitError, ServiceUnavailableError
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletionChunk
@@ -60,9 +60,24 @@ class LocalBackend:
         return self._engine.stats
 
     @property
+    def report(self) -> EngineReport:
+        """What is counted and measured since the engine's first start."""
+        return self._engine.report
+
+    @property
     def ready(self) -> bool:
         """Whether a request sent now would be taken."""
         return self._engine.ready
+
+    @property
+    def failure(self) -> str | None:
+        """Why it would not, a sentence that clients may read; None while it would, or before the start."""
+        return self._engine.failure
+
+    @property
+    def restarts(self) -> int:
+        """How often the engine was started again."""
+        return self._engine.restarts
 
     async def start(self) -> None:
         """Load the model unless it is loaded. Raises ``ServiceUnavailableError`` when it cannot be."""
@@ -78,6 +93,7 @@ class LocalBackend:
         info = self._engine.info
         if info is None:
             raise ServiceUnavailableError("The model is not loaded yet.", retry_after=RETRY_AFTER)
+        self._engine.check_room()  # rendering may take long, and refusals are to be immediate
         rendering = await self._render(call)
         assembler = Assembler(_header(call, rendering, info), _options(rendering), self._vocabulary)
         # Nothing may be awaited between these lines: a generator that never began is not closed either.

@@ -7,6 +7,7 @@ from cyclopts import App
 from cyclopts.config import Dict
 
 from antiphon import __version__, config
+from antiphon.cli.bench import bench as bench_command
 from antiphon.cli.chat import chat as chat_command
 from antiphon.cli.completions import completions
 from antiphon.cli.database import db
@@ -16,6 +17,7 @@ from antiphon.cli.keys import keys
 from antiphon.cli.models import models as models_command
 from antiphon.cli.projects import projects
 from antiphon.cli.serve import serve as serve_command
+from antiphon.cli.top import top as top_command
 
 HELP = """Serve the Chat Completions API from models on your own machine.
 
@@ -28,8 +30,9 @@ def create_cli() -> App:
     """Build the command line; the environment's options are read now."""
     environment = Dict(config.option_values(), source="the environment", use_commands_as_keys=False, allow_unknown=True)
     cli = App(name="antiphon", help=HELP, version=__version__, config=environment, result_action="return_value")
-    for command in (serve_command, chat_command, models_command, completions, projects, keys, db):
+    for command in (serve_command, chat_command, models_command, top_command, completions, projects, keys, db):
         cli.command(command)
+    cli.command(bench_command)
     return cli
 
 

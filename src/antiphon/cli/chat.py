@@ -15,6 +15,8 @@ from antiphon.cli.conversation import ChatMessage, LocalModel, Model, RemoteMode
 from antiphon.cli.errors import CommandError
 from antiphon.cli.hub import Hub
 from antiphon.cli.model_files import find_models
+from antiphon.cli.optimize import served_files
+from antiphon.cli.optimized_models import OptimizedModels
 from antiphon.cli.options import EngineFlags
 from antiphon.cli.wiring import open_service
 from antiphon.config import cache_dir
@@ -154,7 +156,8 @@ async def _remote(url: str, name: str | None, api_key: str | None) -> AsyncGener
 
 @asynccontextmanager
 async def _local(spec: str | None, flags: EngineFlags) -> AsyncGenerator[Model, None]:
-    models = find_models([spec] if spec else [], Hub(cache_dir()))
+    files = find_models([spec] if spec else [], Hub(cache_dir()))
+    models = served_files(files, OptimizedModels(cache_dir()), named=spec is not None, optimized=None)
     async with open_service(models, flags) as service:
         yield LocalModel(service, models[0].name)
 

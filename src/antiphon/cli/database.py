@@ -7,6 +7,7 @@ from antiphon.cli.errors import CommandError
 from antiphon.cli.options import StorageFlags
 from antiphon.cli.storage import with_database
 from antiphon.store import migration
+from antiphon.store.engines import DATABASE_FILE
 
 db = App(name="db", help="Upgrade and check the database.")
 
@@ -22,6 +23,7 @@ def upgrade(*, storage: StorageFlags | None = None) -> None:
 @db.command
 def check(*, storage: StorageFlags | None = None) -> None:
     """Look for damage: the schema, the file, rows without their other half. Fails when it finds some."""
+    _require_database(storage or StorageFlags())
     with display.progress("Checking the database"):
         problems = with_database(storage, lambda database: database.check())
     for problem in problems:
@@ -29,3 +31,9 @@ def check(*, storage: StorageFlags | None = None) -> None:
     if problems:
         raise CommandError(f"Problems found: {len(problems)}.")
     display.print_line("The database is sound.")
+
+
+def _require_database(storage: StorageFlags) -> None:
+    """Refuse a folder without a database: opening it would make one, and a mistyped folder would be sound."""
+    if storage.database is None and not (storage.folder / DATABASE_FILE).is_file():
+        raise CommandError(f"There is no database in {storage.folder}.", "Is --data-dir right?")

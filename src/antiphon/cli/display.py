@@ -77,6 +77,18 @@ def bar(doing: str, total: int) -> Iterator[Callable[[], None]]:
         yield lambda: progress.advance(task)
 
 
+@contextmanager
+def tally(doing: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on a terminal, one line elsewhere; the function given is told how much is done."""
+    console = err()
+    if not console.is_terminal:
+        console.print(Text(doing), soft_wrap=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(doing, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
 def print_error(message: str, advice: str = "") -> None:
     """Tell what went wrong, and what would help."""
     text = Text.assemble(("Error: ", "bold red"), message)

@@ -1,10 +1,13 @@
-"""``antiphon models``: what a server serves, or what lies on this machine."""
+"""``antiphon models``: what a server serves, or what lies on this machine; ``optimize`` makes faster copies."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
 import httpx2
+import msgspec
+from cyclopts import App
+from msgspec import Struct
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -12,13 +15,20 @@ from antiphon.cli import display
 from antiphon.cli.conversation import open_client, served_models
 from antiphon.cli.hub import CachedModel, Hub, all_parts
 from antiphon.cli.model_files import BUNDLED_NAME, bundled_model
+from antiphon.cli.optimize import optimize
+from antiphon.cli.optimized_models import DEFAULT_TYPE, OptimizedModel, OptimizedModels
 from antiphon.config import cache_dir
+from antiphon.engine.quantization import type_name
 from antiphon.engine.tokenizer import Tokenizer
 
 _UNKNOWN = "-"
 
+models = App(name="models", help="List the models that a server serves, or those on this machine; make faster copies.")
+models.command(optimize)
 
-def models(*, url: str | None = None, api_key: str | None = None) -> None:
+
+@models.default
+def list_models(*, url: str | None = None, api_key: str | None = None) -> None:
     """List the models that a server serves, or those on this machine.
 
     Parameters
@@ -28,34 +38,52 @@ def models(*, url: str | None = None, api_key: str | None = None) -> None:
     api_key
         With --url: the key that the server asks for. It belongs in the variable: others see command lines.
     """
-    table = anyio.run(_served, url, api_key) if url else _local(Hub(cache_dir()))
+    table = anyio.run(_served, url, api_key) if url else _local(Hub(cache_dir()), OptimizedModels(cache_dir()))
     display.out().print(table)
 
 
 async def _served(url: str, api_key: str | None) -> Table:
     async with open_client(url, api_key) as client:
         names = await served_models(client)
-        ready = await _is_ready(client)
+        states = await _states(client)
     table = _table("ready", title=f"Served at {url}")
     for name in names:
-        table.add_row(name, ready)
+        table.add_row(name, states.get(name, _UNKNOWN))
     return table
 
 
-async def _is_ready(client: httpx2.AsyncClient) -> str:
-    """Ask our own health route; a server of another make has none."""
+class _ModelState(Struct):
+    id: str
+    status: str
+    reason: str | None = None
+
+
+class _Health(Struct):
+    models: list[_ModelState]
+
+
+async def _states(client: httpx2.AsyncClient) -> dict[str, str]:
+    """Ask our own health route which models are ready; a server of another make has none, or one that says else."""
     response = await client.get("health")
-    known = {200: "yes", 503: "no"}
-    return known.get(response.status_code, _UNKNOWN)
+    try:
+        models = msgspec.json.decode(response.content, type=_Health).models
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    return {model.id: "yes" if model.status == "ready" else f"no. {model.reason or ''}".strip() for model in models}
 
 
-def _local(hub: Hub) -> Table:
-    table = _table("parameters", "size", "context", "ready", title="On this machine")
+def _local(hub: Hub, copies: OptimizedModels) -> Table:
+    table = _table("type", "parameters", "size", "context", "ready", title="On this machine")
     bundled = bundled_model()
+    default = None
     if bundled is not None:
-        table.add_row(BUNDLED_NAME, *_facts(bundled.path), "bundled: antiphon serve")
+        default = copies.find(bundled.path, DEFAULT_TYPE, read=False)
+        state = "bundled: antiphon serve" if default is None else "bundled: antiphon serve --no-optimize"
+        table.add_row(BUNDLED_NAME, *_facts(bundled.path), state)
     for model in hub.cached():
         table.add_row(*_cached_row(model))
+    for copy in copies.all():
+        table.add_row(copy.sidecar.name, *_facts(copy.path), _copy_state(copy, default))
     if not table.row_count:
         table.caption = "None. Download one: antiphon serve --model hf:owner/repo:quant"
     return table
@@ -70,16 +98,21 @@ def _cached_row(model: CachedModel) -> tuple[str, ...]:
     return model.spec, *_facts(model.path), "downloaded"
 
 
-def _facts(path: Path) -> tuple[str, str, str]:
-    """Give parameters, size and training context as the file states them."""
+def _copy_state(copy: OptimizedModel, default: OptimizedModel | None) -> str:
+    return "copy: antiphon serve" if copy == default else f"copy of {copy.sidecar.source}: --optimize"
+
+
+def _facts(path: Path) -> tuple[str, str, str, str]:
+    """Give type, parameters, size and training context as the file states them."""
     try:
         tokenizer = Tokenizer.open(str(path))
     except Exception:  # noqa: BLE001 (whatever is wrong with one file, the list goes on)
-        return _UNKNOWN, display.size(path.stat().st_size), "damaged"
+        return _UNKNOWN, _UNKNOWN, display.size(path.stat().st_size), "damaged"
     metadata = tokenizer.metadata
     tokenizer.close()
     n_bytes = sum(part.stat().st_size for part in map(path.with_name, all_parts(path.name)) if part.exists())
-    return metadata.get("general.size_label", _UNKNOWN), display.size(n_bytes), _context(metadata)
+    label = metadata.get("general.size_label", _UNKNOWN)
+    return type_name(metadata.get("general.file_type")), label, display.size(n_bytes), _context(metadata)
 
 
 def _context(metadata: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from antiphon.config import ServerOptions, data_dir
 from antiphon.engine.interface import EngineOptions
 from antiphon.service.maintenance import Retention
 from antiphon.store.limits import Limits
+from antiphon.telemetry.logs import LogLevel
 
 _ENGINE = EngineOptions(model_path="")
 _SERVER = ServerOptions()
@@ -18,6 +19,7 @@ ENGINE_GROUP = Group("Engine", sort_key=2)
 SERVER_GROUP = Group("Server", sort_key=3)
 STORAGE_GROUP = Group("Storage", sort_key=4)
 LIMITS_GROUP = Group("Rate limits", sort_key=5)
+TELEMETRY_GROUP = Group("Logs and traces", sort_key=6)
 DAY = 86400
 """Seconds."""
 _AT_LEAST_0 = Number(gte=0)
@@ -72,12 +74,31 @@ class EngineFlags:
         Parameter(validator=Number(gte=-1), help="Layers on the accelerator. -1: all, where the build has one."),
     ] = _ENGINE.n_gpu_layers
     flash_attn: Annotated[bool, Parameter(help="Use flash attention.")] = _ENGINE.flash_attn
+    prompt_lookup: Annotated[
+        bool, Parameter(help="Draft tokens from the conversation itself, where that makes answers faster.")
+    ] = _ENGINE.prompt_lookup
+    draft_model: Annotated[
+        str,
+        Parameter(
+            help="A GGUF file, or hf:owner/repo:file-or-quant, of a small model with the same vocabulary, which drafts "
+            "tokens for the large one to accept. Answers are the same with and without it.",
+            show_default=False,
+        ),
+    ] = _ENGINE.draft_model
     use_mmap: Annotated[
         bool, Parameter(name="--mmap", help="Map the model file into memory instead of reading it.")
     ] = _ENGINE.use_mmap
     use_mlock: Annotated[bool, Parameter(name="--mlock", help="Keep the model in memory: it is never swapped out.")] = (
         _ENGINE.use_mlock
     )
+    heartbeat_timeout: Annotated[
+        float,
+        Parameter(
+            validator=Number(gt=0),
+            help="Seconds of silence after which an engine counts as hung: it is killed and started again. Must be "
+            "more than its longest step takes.",
+        ),
+    ] = _ENGINE.heartbeat_timeout
 
     def options(self, model_path: str) -> EngineOptions:
         """Give the engine's options for one model file."""
@@ -123,6 +144,20 @@ class ServerFlags:
     max_body_size: Annotated[int, Parameter(validator=_AT_LEAST_1, help="Bytes that a request body may have.")] = (
         _SERVER.max_body_size
     )
+    write_timeout: Annotated[
+        float,
+        Parameter(
+            validator=Number(gt=0),
+            help="Seconds for which a client may take nothing of its answer; then its connection is closed.",
+        ),
+    ] = _SERVER.write_timeout
+    drain_timeout: Annotated[
+        float,
+        Parameter(
+            validator=_AT_LEAST_0,
+            help="Seconds that running answers have to end after SIGTERM or Ctrl-C. A second signal ends them at once.",
+        ),
+    ] = _SERVER.drain_timeout
 
     allow_unauthenticated: Annotated[
         bool,
@@ -141,6 +176,8 @@ class ServerFlags:
             port=self.port,
             cors_origins=self.cors_origin,
             max_body_size=self.max_body_size,
+            write_timeout=self.write_timeout,
+            drain_timeout=self.drain_timeout,
             allow_unauthenticated=self.allow_unauthenticated,
             organization=self.organization,
         )
@@ -186,6 +223,23 @@ class KeepFlags(StorageFlags):
         """Give it in the store's units."""
         age = None if self.retention_days is None else self.retention_days * DAY
         return Retention(max_age=age, max_count=self.retention_count)
+
+
+@Parameter(name="*", group=TELEMETRY_GROUP)
+@dataclass(frozen=True, kw_only=True)
+class TelemetryFlags:
+    """What an operator is told, and where."""
+
+    log_level: Annotated[LogLevel, Parameter(help="The least severe events that are logged.")] = "info"
+    log_json: Annotated[bool | None, Parameter(help="Log JSON lines. Default: on unless stderr is a terminal.")] = None
+    otlp_traces_endpoint: Annotated[
+        str | None,
+        Parameter(
+            help="Send OpenTelemetry traces to this OTLP/HTTP address, such as http://127.0.0.1:4318/v1/traces; needs "
+            "the extra otel. Default: what the variables OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or "
+            "OTEL_EXPORTER_OTLP_ENDPOINT say, and nowhere without them."
+        ),
+    ] = None
 
 
 @Parameter(name="*", group=LIMITS_GROUP)

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from ipaddress import ip_address
@@ -20,23 +21,26 @@ from antiphon.cli import display
 from antiphon.cli.errors import CommandError
 from antiphon.cli.hub import Hub
 from antiphon.cli.model_files import ModelFile, find_models
-from antiphon.cli.options import EngineFlags, KeepFlags, LimitFlags, ServerFlags, TemplateFlags
+from antiphon.cli.optimize import served_files
+from antiphon.cli.optimized_models import OptimizedModels
+from antiphon.cli.options import EngineFlags, KeepFlags, LimitFlags, ServerFlags, TelemetryFlags, TemplateFlags
 from antiphon.cli.storage import open_storage
+from antiphon.cli.tracing import traced
 from antiphon.cli.wiring import open_service
 from antiphon.config import ServerOptions, cache_dir
 from antiphon.server.app import create_app
-from antiphon.server.http_protocol import HTTPProtocol
+from antiphon.server.http_protocol import HTTPProtocol, patient_for
 from antiphon.service import Service
 from antiphon.service.access import Access
-from antiphon.service.maintenance import delete_old, renew_leases
+from antiphon.service.maintenance import delete_old, renew_leases, watch_database
 from antiphon.service.storage import Storage
-from antiphon.telemetry.logs import LogLevel, configure_logging
-
-GRACE = 10
-"""Seconds that answers in flight have to end after a signal; a second signal ends them at once."""
+from antiphon.telemetry.logs import configure_logging
+from antiphon.telemetry.spans import Tracer
 
 END_TIMEOUT = 5.0
-"""Seconds that requests which were cut off have to store what they have."""
+"""Seconds that engines have to end when the time is up, and requests that were cut off to store what they have."""
+LAST_WORDS = 1.0
+"""Seconds in which answers that were ended send their error, and connections what was written to them."""
 
 
 def serve(
@@ -47,8 +51,8 @@ def serve(
     server: ServerFlags | None = None,
     storage: KeepFlags | None = None,
     limits: LimitFlags | None = None,
-    log_level: LogLevel = "info",
-    log_json: bool | None = None,
+    telemetry: TelemetryFlags | None = None,
+    optimize: bool | None = None,
 ) -> None:
     """Serve the Chat Completions API.
 
@@ -59,16 +63,17 @@ def serve(
     model
         A GGUF file, name=file, or hf:owner/repo:file-or-quant from the Hugging Face hub; repeatable. Requests call it
         by the name, or else by the file's name without .gguf. Default: the bundled SmolLM2-135M-Instruct.
-    log_level
-        The least severe events that are logged.
-    log_json
-        Log JSON lines. Default: on unless stderr is a terminal.
+    optimize
+        Serve each model from its newest copy of models optimize; one is made where there is none. Default: on for the
+        bundled model where none is named, whose copy is made at the first start, and off for named ones.
     """
-    configure_logging(log_level, json=log_json)
+    telemetry = telemetry or TelemetryFlags()
+    configure_logging(telemetry.log_level, json=telemetry.log_json)
     flags = engine or EngineFlags()
     options = (server or ServerFlags()).options()
-    with bind(options) as listener:
-        models = find_models(model, Hub(cache_dir()))
+    with bind(options) as listener, traced(telemetry.otlp_traces_endpoint) as tracer:
+        files = find_models(model, Hub(cache_dir()))
+        models = served_files(files, OptimizedModels(cache_dir()), named=bool(model), optimized=optimize)
         server_run = Run(
             models=models,
             flags=flags,
@@ -77,6 +82,7 @@ def serve(
             listener=listener,
             keep=storage or KeepFlags(),
             limits=limits or LimitFlags(),
+            tracer=tracer,
         )
         try:
             anyio.run(server_run, backend_options={"use_uvloop": True})
@@ -125,6 +131,7 @@ class Run(Struct, kw_only=True):
     listener: socket.socket
     keep: KeepFlags
     limits: LimitFlags
+    tracer: Tracer | None = None
     http: "HTTPServer | None" = None
     open_to_all: bool = False
 
@@ -139,10 +146,12 @@ class Run(Struct, kw_only=True):
     async def _serve(self, storage: Storage, access: Access) -> None:
         async with anyio.create_task_group() as maintenance:
             maintenance.start_soon(renew_leases, storage)
+            maintenance.start_soon(watch_database, storage)
             maintenance.start_soon(delete_old, storage, self.keep.retention())
             async with self._open_service(storage, access) as service:
-                app = create_app(service, self.options)
-                self.http = HTTPServer(uvicorn_config(app), self._announce)
+                app = create_app(service, self.options, tracer=self.tracer)
+                config = uvicorn_config(app, self.options.write_timeout)
+                self.http = HTTPServer(config, self._announce, service, self.options.drain_timeout)
                 await self.http.serve(sockets=[self.listener])
                 await self.http.end_tasks()
             maintenance.cancel_scope.cancel()
@@ -183,8 +192,7 @@ class Run(Struct, kw_only=True):
                     scope.cancel()
                     return
                 structlog.get_logger(__name__).info("stopping", force=self.http.should_exit)
-                self.http.force_exit = self.http.should_exit
-                self.http.should_exit = True
+                self.http.stop()
 
     def _announce(self) -> None:
         host, port = self.listener.getsockname()[:2]
@@ -198,11 +206,54 @@ class Run(Struct, kw_only=True):
 
 
 class HTTPServer(uvicorn.Server):
-    """uvicorn under our signal handling, which ends in exit status 0 instead of raising the signal again."""
+    """uvicorn under our signal handling, which ends in exit status 0 instead of raising the signal again.
 
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+    It drains: nobody connects any more and nothing new is taken, what runs has time to end, then it is ended with an
+    error of its own. Connections on which nothing runs stay open meanwhile: whoever sends a request on one is told,
+    where a connection closed just then would leave it open whether the request was taken.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, announce: Callable[[], None], service: Service, drain_timeout: float
+    ) -> None:
+        """``drain_timeout``: seconds that running requests have to end."""
         super().__init__(config)
         self._announce = announce
+        self._service = service
+        self._drain_timeout = drain_timeout
+
+    def stop(self) -> None:
+        """Drain; when called again, end at once."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+        self._service.drain()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain, then close all connections."""
+        deadline = time.monotonic() + self._drain_timeout
+        for server in self.servers:
+            server.close()
+        await self._let_run(deadline)
+        if self.server_state.tasks and not self.force_exit:
+            await self._end_engines()
+        self.config.timeout_graceful_shutdown = max(LAST_WORDS, deadline - time.monotonic())  # type: ignore[assignment]
+        await super().shutdown(sockets)
+
+    async def _let_run(self, deadline: float) -> None:
+        """Wait until nothing runs, until ``deadline``, or for the second signal."""
+        while self.server_state.tasks and not self.force_exit and time.monotonic() < deadline:
+            for connection in self.server_state.connections:
+                if isinstance(connection, HTTPProtocol) and connection.busy:
+                    connection.shutdown()
+            await asyncio.sleep(0.05)
+
+    async def _end_engines(self) -> None:
+        """End what still runs with an error that its clients can read."""
+        tasks = set(self.server_state.tasks)
+        structlog.get_logger(__name__).warning("answers_cut_off", requests=len(tasks))
+        with anyio.move_on_after(END_TIMEOUT):
+            await self._service.close()
+        await asyncio.wait(tasks, timeout=LAST_WORDS)
 
     async def end_tasks(self) -> None:
         """Wait for what uvicorn has cancelled and left: it still stores what it has, and gives back what it holds."""
@@ -225,15 +276,14 @@ class HTTPServer(uvicorn.Server):
             self._announce()
 
 
-def uvicorn_config(app: ASGIApp) -> uvicorn.Config:
-    """Configure HTTP: our own middleware logs requests, our own pipeline writes logs."""
+def uvicorn_config(app: ASGIApp, write_timeout: float) -> uvicorn.Config:
+    """Configure HTTP: our own middleware logs requests, our own pipeline writes logs; ``write_timeout`` in seconds."""
     return uvicorn.Config(
         app,
-        http=HTTPProtocol,
+        http=patient_for(write_timeout),
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=GRACE,
     )

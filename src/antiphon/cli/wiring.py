@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from anyio import CancelScope, to_thread
@@ -12,8 +13,10 @@ from antiphon.backends.router import Router
 from antiphon.chat_formats.builtin import FORMAT_NAMES, named_format, recognise
 from antiphon.cli import display
 from antiphon.cli.errors import CommandError
-from antiphon.cli.model_files import ModelFile
+from antiphon.cli.hub import Hub
+from antiphon.cli.model_files import ModelFile, find_model
 from antiphon.cli.options import EngineFlags, TemplateFlags
+from antiphon.config import cache_dir
 from antiphon.engine.client import EngineClient
 from antiphon.engine.interface import ModelInfo
 from antiphon.engine.tokenizer import Tokenizer
@@ -46,6 +49,9 @@ async def open_service(
     template = template or TemplateFlags()
     source = None if template.chat_template is None else read_template(template.chat_template)
     check_format(template.chat_format)
+    if flags.draft_model:
+        draft = find_model(flags.draft_model, Hub(cache_dir()))
+        flags = replace(flags, draft_model=str(draft.path))
     async with AsyncExitStack() as stack:
         backends: dict[str, Backend] = {}
         for model in models:

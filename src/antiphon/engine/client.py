@@ -9,11 +9,13 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import Literal, Protocol
 
 from antiphon.engine.interface import (
     Abort,
     EngineOptions,
+    EngineReport,
     EngineStats,
     Finished,
     GenerateRequest,
@@ -21,14 +23,19 @@ from antiphon.engine.interface import (
     Started,
     StreamEvent,
 )
+from antiphon.engine.latencies import Latencies
 from antiphon.engine.launcher import ProcessWorker, ThreadWorker
 from antiphon.engine.supervisor import Supervisor, Timeouts
-from antiphon.errors import APIError, RateLimitError, ServiceUnavailableError
+from antiphon.errors import APIError, RateLimitError, RequestTimeoutError, ServiceUnavailableError
 
 CORE_FACTORY = "antiphon.engine.core:Core.open"
 """What makes the core in the worker, as ``module:callable``."""
 RETRY_AFTER = 1.0
 """Seconds after which a refused or failed request may be repeated."""
+MAX_UNREAD = 32_768
+"""Events of one request that its consumer may be behind: about 10 MB, or 60 MB with 20 logprobs each."""
+TURN = 64
+"""Events of one request that are handed over before others get a turn of the event loop."""
 
 
 class Engine(Protocol):
@@ -43,8 +50,23 @@ class Engine(Protocol):
         """The newest counters, or None when this worker has sent none."""
 
     @property
+    def report(self) -> EngineReport:
+        """What is counted and measured since the first start."""
+
+    @property
     def ready(self) -> bool:
         """Whether a request sent now would be taken."""
+
+    @property
+    def failure(self) -> str | None:
+        """Why it would not, a sentence that clients may read; None while it would, or before the start."""
+
+    @property
+    def restarts(self) -> int:
+        """How often the worker was started again."""
+
+    def check_room(self) -> None:
+        """Raise ``RateLimitError`` when a request sent now would be refused, before anything is done for it."""
 
     async def start(self) -> ModelInfo:
         """Load the model. Raises ``ServiceUnavailableError`` when it cannot be loaded."""
@@ -60,7 +82,7 @@ class Engine(Protocol):
 
 
 class RequestStream:
-    """The events of one request that its consumer has not taken yet: at most ``n * (max_tokens + 1) + 1``."""
+    """The events of one request that its consumer has not taken yet: at most ``MAX_UNREAD``."""
 
     def __init__(self, n: int) -> None:
         self._events: list[StreamEvent] = []
@@ -72,6 +94,11 @@ class RequestStream:
     def finished(self) -> bool:
         """Whether every choice has finished."""
         return not self._unfinished
+
+    @property
+    def full(self) -> bool:
+        """Whether the consumer is too far behind."""
+        return len(self._events) >= MAX_UNREAD
 
     def put(self, event: StreamEvent) -> None:
         """Add one event."""
@@ -110,7 +137,7 @@ class EngineClient:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Hold everything; nothing runs before :meth:`start`. The thread transport serves tests of what is above."""
-        timeouts = timeouts or Timeouts()
+        timeouts = timeouts or Timeouts(heartbeat=options.heartbeat_timeout)
         worker_type = ProcessWorker if transport == "process" else ThreadWorker
         launch = partial(
             worker_type,
@@ -119,7 +146,9 @@ class EngineClient:
             heartbeat_interval=timeouts.heartbeat_interval,
         )
         self._max_waiting = options.max_waiting
-        self._supervisor = Supervisor(launch, self, timeouts, clock=clock, sleep=sleep)
+        folder = str(Path(options.model_path).parent)
+        self._supervisor = Supervisor(launch, self, timeouts, clock=clock, sleep=sleep, folder=folder)
+        self._latencies = Latencies(clock)
         self._streams: dict[str, RequestStream] = {}
         self._unstarted: dict[str, int] = {}
         """Choices that have not finished, of each request that the worker has been sent and has not started.
@@ -140,9 +169,24 @@ class EngineClient:
         return self._supervisor.stats
 
     @property
+    def report(self) -> EngineReport:
+        """What is counted and measured since the first start."""
+        return EngineReport(
+            stats=self._supervisor.totals,
+            restarts=self.restarts,
+            inter_token_latency=self._latencies.inter_token,
+            queue_time=self._latencies.queue_time,
+        )
+
+    @property
     def ready(self) -> bool:
         """Whether a request sent now would be taken."""
         return self._supervisor.ready
+
+    @property
+    def failure(self) -> str | None:
+        """Why it would not, a sentence that clients may read; None while it would, or before the start."""
+        return self._supervisor.failure
 
     @property
     def restarts(self) -> int:
@@ -169,10 +213,13 @@ class EngineClient:
         self._supervisor.send(request)
         stream = self._streams[request_id] = RequestStream(request.n)
         self._unstarted[request_id] = request.n
+        self._latencies.sent(request)
         try:
             while events := await stream.take():
-                for event in events:
+                for count, event in enumerate(events, 1):
                     yield event
+                    if count % TURN == 0:
+                        await asyncio.sleep(0)
         finally:
             if self._streams.pop(request_id, None) is not None:
                 self._supervisor.send(Abort(request_id=request_id))
@@ -182,10 +229,14 @@ class EngineClient:
         if request_id in self._streams:
             self._supervisor.send(Abort(request_id=request_id, index=index))
 
-    async def _admit(self) -> None:
-        """Wait until the worker takes requests; refuse at once what would wait behind ``max_waiting`` others."""
+    def check_room(self) -> None:
+        """Raise ``RateLimitError`` when as many requests wait as may wait."""
         if len(self._unstarted) + self._arriving >= self._max_waiting:
             raise RateLimitError(f"{self._max_waiting} requests are waiting already.", retry_after=RETRY_AFTER)
+
+    async def _admit(self) -> None:
+        """Wait until the worker takes requests; refuse at once what would wait behind ``max_waiting`` others."""
+        self.check_room()
         if self.ready:
             return
         self._arriving += 1
@@ -197,6 +248,7 @@ class EngineClient:
     def hear(self, event: StreamEvent) -> None:
         """Take one event from the worker."""
         request_id = event.request_id
+        self._latencies.heard(event)
         if request_id in self._unstarted:
             self._count_start(event)
         stream = self._streams.get(request_id)
@@ -205,6 +257,15 @@ class EngineClient:
         stream.put(event)
         if stream.finished:
             del self._streams[request_id]
+        elif stream.full:
+            self._give_up(request_id)
+
+    def _give_up(self, request_id: str) -> None:
+        """End a request whose consumer does not keep up: what it has not taken must not fill the memory."""
+        self._supervisor.send(Abort(request_id=request_id))
+        self._streams.pop(request_id).fail(
+            RequestTimeoutError(f"The answer was read too slowly: {MAX_UNREAD} events of it were waiting.")
+        )
 
     def expects_events(self) -> bool:
         """Whether any request is unfinished."""
@@ -214,6 +275,7 @@ class EngineClient:
         """Fail every request in flight: the worker has gone."""
         streams, self._streams = self._streams, {}
         self._unstarted.clear()
+        self._latencies.lost()
         for stream in streams.values():
             error = ServiceUnavailableError(f"The engine stopped while it answered: {reason}.", retry_after=RETRY_AFTER)
             error.add_note("\n".join(output))

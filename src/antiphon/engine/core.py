@@ -10,6 +10,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from antiphon.engine.draft_model import DraftModel, open_draft_model
+from antiphon.engine.drafting import Drafting
 from antiphon.engine.grammar import GrammarCompiler, GrammarError, Matcher
 from antiphon.engine.interface import (
     EngineOptions,
@@ -29,7 +31,7 @@ from antiphon.engine.radix_tree import common_length
 from antiphon.engine.sampler import Sampler, SamplingState
 from antiphon.engine.scheduler import Scheduler, Work
 from antiphon.engine.sequence import Sequence
-from antiphon.engine.speculative import MAX_DRAFT, Drafter, PredictionIndex
+from antiphon.engine.step_counts import StepCounts
 
 COMPILE_POLL: Final = 0.002
 """Seconds that a step waits for a grammar when nothing else is to do."""
@@ -69,7 +71,13 @@ class Core:
     """A model, its KV cache, a scheduler and a sampler. Not thread-safe: one loop owns it."""
 
     def __init__(
-        self, model: Model, options: EngineOptions, *, clock: Callable[[], float], entropy: Callable[[], int]
+        self,
+        model: Model,
+        options: EngineOptions,
+        *,
+        clock: Callable[[], float],
+        entropy: Callable[[], int],
+        draft_model: DraftModel | None = None,
     ) -> None:
         """``clock`` gives monotonic seconds; ``entropy`` a random 64-bit integer, for requests without a seed."""
         self.info: Final = model.info
@@ -80,7 +88,7 @@ class Core:
         self._compiler: Final = GrammarCompiler(model.grammar_tokenizer)
         self._compiling: dict[str, _Compilation] = {}
         self._matchers: dict[Sequence, Matcher] = {}
-        self._drafters: dict[Sequence, Drafter] = {}
+        self._drafting: Final = Drafting(prompt_lookup=options.prompt_lookup, clock=clock, draft_model=draft_model)
         self._clock: Final = clock
         self._entropy: Final = entropy
         self._states: dict[Sequence, SamplingState] = {}
@@ -88,11 +96,16 @@ class Core:
         self._cached: dict[str, int] = {}
         self._events: list[StreamEvent] = []
         self._steps = self._prompt_tokens = self._cached_tokens = self._generated_tokens = 0
+        self._counts: Final = StepCounts()
+        self._arrivals: dict[str, float] = {}
+        """When the requests that no step has carried yet were added."""
 
     @classmethod
     def open(cls, options: EngineOptions, *, clock: Callable[[], float], entropy: Callable[[], int]) -> "Core":
         """Load the model. Raises :class:`antiphon.engine.llama.EngineLoadError`."""
-        core = cls(LlamaModel.open(options), options, clock=clock, entropy=entropy)
+        model = LlamaModel.open(options)
+        draft_model = open_draft_model(options, model) if options.draft_model else None
+        core = cls(model, options, clock=clock, entropy=entropy, draft_model=draft_model)
         core._compiler.prepare()
         return core
 
@@ -104,6 +117,7 @@ class Core:
     def add(self, request: GenerateRequest) -> None:
         """Queue a request whose prompt leaves room for a token at least. One that is refused leaves nothing behind."""
         self._assert_possible(request)
+        self._arrivals[request.request_id] = self._clock()
         if request.grammar:
             self._compiling[request.request_id] = _Compilation(request, self._compiler.compile(request.grammar))
         else:
@@ -119,9 +133,7 @@ class Core:
         for sequence, own in zip(sequences, matchers.values(), strict=True):
             if own is not None:
                 self._matchers[sequence] = own
-        if request.prediction_ids:
-            index = PredictionIndex(request.prediction_ids)
-            self._drafters.update((sequence, Drafter(index)) for sequence in sequences)
+        self._drafting.add(sequences, request.prompt_ids, request.prediction_ids)
 
     def abort(self, request_id: str, index: int | None = None) -> None:
         """End one choice, or all, of a request; its cells are free, or evictable, when this returns."""
@@ -155,7 +167,7 @@ class Core:
 
     def stats(self) -> EngineStats:
         """What is held now, and counts since the start."""
-        return EngineStats(
+        stats = EngineStats(
             running=len(self._scheduler.running),
             waiting=len(self._scheduler.waiting) + sum(len(entry.indices) for entry in self._compiling.values()),
             kv_cells_used=self._cache.n_cells - self._cache.free_cells,
@@ -167,16 +179,19 @@ class Core:
             generated_tokens=self._generated_tokens,
             preemptions=self._scheduler.preemptions,
         )
+        return self._counts.told(stats)
 
     def check(self) -> None:
         """Assert the bookkeeping's equations (for tests: it reads everything)."""
         self._cache.check()
         held = set(self._scheduler.running) | set(self._scheduler.waiting)
         assert held == set(self._states), f"{len(held)} == {len(self._states)}"
+        assert self._arrivals.keys() <= self._requests.keys() | self._compiling.keys(), list(self._arrivals)
 
     def close(self) -> None:
         """Release the model and the compiling thread."""
         self._compiler.close()
+        self._drafting.close()
         self._model.close()
 
     def _assert_possible(self, request: GenerateRequest) -> None:
@@ -192,10 +207,12 @@ class Core:
 
     def _draft(self) -> None:
         """Propose what may come next, as far as the grammar allows it and the answer has room beside the next token."""
-        for sequence, drafter in self._drafters.items():
-            draft = drafter.draft(min(MAX_DRAFT, self._room(sequence) - 1)) if sequence.generates else []
-            matcher = self._matchers.get(sequence)
-            sequence.draft = draft[: matcher.count_allowed(draft)] if matcher and draft else draft
+        generating = [sequence for sequence in self._scheduler.running if sequence.generates]
+        self._drafting.propose(generating, self._room, self._allowed)
+
+    def _allowed(self, sequence: Sequence, draft: list[int]) -> list[int]:
+        matcher = self._matchers.get(sequence)
+        return draft[: matcher.count_allowed(draft)] if matcher else draft
 
     def _run(self, works: list[Work]) -> None:
         tokens: list[int] = []
@@ -210,7 +227,10 @@ class Core:
             seq_ids += [sequence.lease.seq_id] * work.size
             if work.samples:
                 outputs += range(len(tokens) - 1 - len(work.draft), len(tokens))
+        self._counts.step(len(tokens), len(works))
+        began = self._clock()
         logits = self._model.decode(tokens, positions, seq_ids, outputs)
+        self._drafting.costs.observe(len(tokens), self._clock() - began)
         for work in works:
             self._scheduler.commit(work)
         row = 0
@@ -237,7 +257,8 @@ class Core:
             end = ("error", f"the grammar could not be followed: {error}")
         self._scheduler.keep(work, accepted)
         if work.draft:
-            self._drafters[sequence].report(len(work.draft), accepted)
+            self._drafting.report(sequence, len(work.draft), accepted)
+            self._counts.draft(len(work.draft), accepted)
         if end is not None:
             self._finish(sequence, *end)
 
@@ -284,8 +305,7 @@ class Core:
         state = self._states[sequence]
         for token_id in token_ids:
             state.observe(token_id)
-        if sequence in self._drafters:
-            self._drafters[sequence].observe(token_ids)
+        self._drafting.observe(sequence, token_ids)
         self._events.append(
             TokenEvent(
                 request_id=sequence.request.request_id,
@@ -320,13 +340,13 @@ class Core:
             )
         if not entry.indices:
             entry.future.cancel()
-            del self._compiling[request_id]
+            del self._compiling[request_id], self._arrivals[request_id]
 
     def _finish(self, sequence: Sequence, reason: FinishReason, message: str = "") -> None:
         self._scheduler.finish(sequence)
         del self._states[sequence]
         self._matchers.pop(sequence, None)
-        drafter = self._drafters.pop(sequence, None)
+        accepted, rejected = self._drafting.finish(sequence)
         request_id = sequence.request.request_id
         self._events.append(
             Finished(
@@ -336,8 +356,8 @@ class Core:
                 prompt_tokens=sequence.prompt_len,
                 completion_tokens=sequence.generated,
                 cached_tokens=self._cached.get(request_id, 0),
-                accepted_prediction_tokens=drafter.accepted if drafter else 0,
-                rejected_prediction_tokens=drafter.rejected if drafter else 0,
+                accepted_prediction_tokens=accepted,
+                rejected_prediction_tokens=rejected,
                 message=message,
             )
         )
@@ -346,6 +366,7 @@ class Core:
         if not siblings:
             del self._requests[request_id]
             self._cached.pop(request_id, None)
+            self._arrivals.pop(request_id, None)
 
     def _report_starts(self, works: Iterable[Work]) -> None:
         """Report a request when the first of its choices runs: what that one found cached is the request's figure."""
@@ -358,7 +379,8 @@ class Core:
             self._cached[request_id] = cached
             self._prompt_tokens += sequence.prompt_len
             self._cached_tokens += cached
-            self._events.append(Started(request_id=request_id, cached_tokens=cached))
+            queue_time = self._clock() - self._arrivals.pop(request_id)
+            self._events.append(Started(request_id=request_id, cached_tokens=cached, queue_time=queue_time))
 
     def _take_events(self) -> list[StreamEvent]:
         events, self._events = self._events, []

@@ -1,4 +1,4 @@
-"""The whole vocabulary of the engine's process boundary, as tagged frozen Structs. Knows nothing else.
+"""The whole vocabulary of the engine's process boundary, as tagged frozen Structs. Knows nothing of the engine.
 
 Client to worker: :class:`GenerateRequest`, :class:`Abort`, :class:`Shutdown`.
 Worker to client: :class:`Ready` or :class:`LoadFailed` once, then lists of :class:`Started`, :class:`TokenEvent`,
@@ -6,12 +6,19 @@ Worker to client: :class:`Ready` or :class:`LoadFailed` once, then lists of :cla
 Invariant: every choice of every accepted request ends in exactly one :class:`Finished`.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from functools import partial
+from typing import Final, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from antiphon.telemetry.distribution import Distribution
 
 FinishReason = Literal["stop", "length", "abort", "error"]
 ServiceTier = Literal["priority", "default", "flex"]
+STEP_BOUNDS: Final = tuple(float(2**power) for power in range(14))
+"""Of the numbers of tokens and of sequences in a step: 1 to 8192."""
 
 
 class EngineOptions(Struct, frozen=True, kw_only=True):
@@ -37,8 +44,14 @@ class EngineOptions(Struct, frozen=True, kw_only=True):
     n_gpu_layers: int = -1
     """Layers on the accelerator; -1 means all where the build has one."""
     flash_attn: bool = True
+    prompt_lookup: bool = True
+    """Draft tokens from the conversation itself, where that is faster."""
+    draft_model: str = ""
+    """A GGUF file with the same vocabulary that drafts tokens; empty: none."""
     use_mmap: bool = True
     use_mlock: bool = False
+    heartbeat_timeout: float = 60.0
+    """Seconds of silence after which the engine is killed and started again; longer than its longest step."""
 
 
 class ModelInfo(Struct, frozen=True, kw_only=True):
@@ -148,6 +161,8 @@ class Started(Struct, frozen=True, kw_only=True, tag="started"):
     request_id: str
     cached_tokens: int
     """Prompt tokens whose KV cells were reused."""
+    queue_time: float = 0.0
+    """Seconds that it waited, the compilation of its grammar included."""
 
 
 class TokenEvent(Struct, frozen=True, kw_only=True, tag="tokens"):
@@ -194,6 +209,50 @@ class EngineStats(Struct, frozen=True, kw_only=True, tag="stats"):
     cached_tokens: int
     generated_tokens: int
     preemptions: int
+    drafts: int = 0
+    """Runs of tokens that were proposed and decoded in one step."""
+    draft_tokens: int = 0
+    accepted_tokens: int = 0
+    """Of the draft tokens, those that the model says, too."""
+    tokens_per_step: Distribution = field(default_factory=partial(Distribution.over, STEP_BOUNDS))
+    sequences_per_step: Distribution = field(default_factory=partial(Distribution.over, STEP_BOUNDS))
+
+    def after(self, before: "EngineStats | None") -> "EngineStats":
+        """Add the counts of the workers that ran before: what is counted since the engine's first start."""
+        if before is None:
+            return self
+        return replace(self, **{name: getattr(before, name) + getattr(self, name) for name in _COUNTS})
+
+    def ended(self) -> "EngineStats":
+        """Keep the counts alone: the worker has gone, and nothing is held."""
+        return replace(self, running=0, waiting=0, kv_cells_used=0, kv_cells_cached=0)
+
+
+_COUNTS: Final = (
+    "steps",
+    "prompt_tokens",
+    "cached_tokens",
+    "generated_tokens",
+    "preemptions",
+    "drafts",
+    "draft_tokens",
+    "accepted_tokens",
+    "tokens_per_step",
+    "sequences_per_step",
+)
+"""The fields of :class:`EngineStats` that only grow while a worker runs."""
+
+
+class EngineReport(Struct, frozen=True, kw_only=True):
+    """What is known of an engine since its first start: nothing in it begins anew when the worker does."""
+
+    stats: EngineStats | None
+    """None before any came."""
+    restarts: int
+    inter_token_latency: Distribution
+    """Seconds between the events of a choice that carry its tokens."""
+    queue_time: Mapping[ServiceTier, Distribution]
+    """Seconds from a request's arrival to its first step."""
 
 
 FromWorker = Ready | LoadFailed | Started | TokenEvent | Finished | EngineStats

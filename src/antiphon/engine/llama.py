@@ -216,10 +216,29 @@ class LlamaModel:
         self.seq_rm(0, 0, 1)
         return cache_ram * MIB // int(size)
 
+    def vocabulary_digest(self) -> bytes:
+        """Hash the texts of all tokens, in order."""
+        digest = hashlib.sha256()
+        for token_id in range(self.n_vocab):
+            digest.update(llama_cpp.llama_vocab_get_text(self._vocab, token_id) + b"\0")
+        return digest.digest()
+
     def close(self) -> None:
         """Free context and weights; the object is unusable afterwards."""
         llama_cpp.llama_free(self._context)
         llama_cpp.llama_model_free(self._model)
+
+
+def open_sibling(options: EngineOptions, model: LlamaModel) -> LlamaModel:
+    """Load ``options.draft_model``, which must have the vocabulary of ``model``. Raises :class:`EngineLoadError`."""
+    ctx_size = model.info.ctx_size
+    sibling = LlamaModel.open(
+        msgspec.structs.replace(options, model_path=options.draft_model, ctx_size=ctx_size, cache_ram=0)
+    )
+    if sibling.vocabulary_digest() != model.vocabulary_digest():
+        sibling.close()
+        raise EngineLoadError(f"The draft model {options.draft_model} has another vocabulary than the model itself.")
+    return sibling
 
 
 def _context_params(options: EngineOptions, trained: int) -> Any:  # noqa: ANN401 (a ctypes struct)

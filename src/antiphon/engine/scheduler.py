@@ -7,6 +7,8 @@ cells become cached prefixes and it waits again, to be recomputed from what is s
 
 from bisect import insort
 from collections.abc import Iterable
+from heapq import merge
+from operator import attrgetter
 from typing import Final
 
 from msgspec import Struct
@@ -138,18 +140,23 @@ class Scheduler:
                 return
 
     def _prefills(self, budget: int) -> list[Work]:
-        works = []
-        for sequence in self.running:
-            if not sequence.in_flight and budget > 0:
-                works.append(self._fill(sequence, min(budget, sequence.uncomputed)))
-                budget -= works[-1].n
-        for sequence in self.waiting[:LOOKAHEAD]:
-            if budget == 0 or len(self.running) == self._max_num_seqs:
+        """Chunks of prompts in order of service: who begins now may go before a lower tier's prompt that has begun.
+
+        Whoever shares a prefix that is being computed lends its place to the one that computes it.
+        """
+        works: list[Work] = []
+        admits = True
+        for first in list(merge(self.running, self.waiting[:LOOKAHEAD], key=attrgetter("order"))):
+            sequence = first
+            if budget == 0:
                 break
-            if self._must_wait(sequence):
+            if first.lease is None and self._must_wait(first):
+                assert first.waits_for is not None
+                sequence = first.waits_for[0]
+            elif first.lease is None:
+                admits = admits and len(self.running) < self._max_num_seqs and self._admit(first)
+            if sequence.lease is None or sequence.in_flight:
                 continue
-            if not self._admit(sequence):
-                break
             works.append(self._fill(sequence, min(budget, sequence.uncomputed)))
             budget -= works[-1].n
         return works

@@ -2,9 +2,11 @@
 
 A worker is lost when it exits or when nothing has been heard from it for ``Timeouts.heartbeat`` seconds (a worker that
 has nothing to say sends its statistics); then it is killed. What was in flight is the client's business: it is told.
+Requests wait for the first restart after a loss; once one has failed they are refused at once, until one succeeds.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -29,6 +31,13 @@ from antiphon.errors import ServiceUnavailableError
 _HEAR_OUT_POLLS = 100
 """How often the last messages of a worker that ended by itself are looked for, every ``_POLL_SECONDS``."""
 _POLL_SECONDS = 0.005
+_ABSOLUTE_PATH = re.compile(r"(?<![^\s'\"(=:])/(?:[^\s/'\"]+/)+")
+"""The folders before a file's name."""
+_RESTARTING = "The engine is restarting."
+_REPLACED = (
+    "the model file or the engine's library is not the one that the server was started with: put it back, or restart "
+    "the server to serve the new one"
+)
 
 _log = structlog.get_logger()
 
@@ -95,30 +104,39 @@ class Supervisor:
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        folder: str = "",
     ) -> None:
-        """Hold everything; nothing runs before :meth:`start`."""
+        """Hold everything; nothing runs before :meth:`start`. ``folder`` is the model's, of which no client hears."""
         self.info: ModelInfo | None = None
         self.stats: EngineStats | None = None
+        self._past: EngineStats | None = None
+        """What the workers that have ended had counted."""
         self.restarts = 0
         """Workers that were started after the first."""
         self.ready = False
         """Whether a worker takes requests now."""
+        self.failure: str | None = None
+        """Why none does, a sentence without folders of this machine; None while one does, or before the first."""
         self._launch = launch
         self._listener = listener
         self._timeouts = timeouts
         self._clock = clock
         self._sleep = sleep
+        self._folder = folder
         self._backoff = Backoff(stable=timeouts.stable)
         self._worker: RunningWorker | None = None
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._closing = asyncio.Lock()
         self._settled = asyncio.Event()
-        """Set while there is nothing to wait for: ready, or closed."""
+        """Set while there is nothing to wait for: ready, closed, or a restart failed."""
         self._heard = 0.0
         self._ready_since: float | None = None
         self._failure = ""
         """Why the worker does not do its work, once that is known better than from its exit."""
+        self._restart_failed = False
+        """Whether the last worker ended before it was ready."""
+        self._next_start = 0.0
 
     async def start(self) -> ModelInfo:
         """Start the first worker. Raises ``ServiceUnavailableError`` with the reason when it does not become ready."""
@@ -132,16 +150,25 @@ class Supervisor:
             await self.close()
             raise
 
+    @property
+    def totals(self) -> EngineStats | None:
+        """What is held now, and what all workers together have counted; None before any has said so."""
+        return self._past if self.stats is None else self.stats.after(self._past)
+
     async def until_ready(self) -> None:
-        """Wait for a worker for ``Timeouts.restart_grace``. Raises ``ServiceUnavailableError`` when none comes."""
+        """Wait for a worker for ``Timeouts.restart_grace``. Raises ``ServiceUnavailableError`` when none comes.
+
+        After a restart that failed nobody waits: the next one will hardly fare better.
+        """
         if self._task is None or self._closed:
             raise ServiceUnavailableError("The engine is not running.", retry_after=1)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timeouts.restart_grace):
-                while not self.ready and not self._closed:
+                while not (self.ready or self._restart_failed or self._closed):
                     await self._settled.wait()
         if not self.ready:
-            raise ServiceUnavailableError("The engine is restarting.", retry_after=max(1.0, self._backoff.delay))
+            message = f"The engine cannot be restarted. {self.failure}" if self._restart_failed else _RESTARTING
+            raise ServiceUnavailableError(message, retry_after=max(1.0, self._next_start - self._clock()))
 
     def send(self, message: ToWorker) -> None:
         """Send one command to the worker, if there is one."""
@@ -178,6 +205,9 @@ class Supervisor:
             if self._closed or self.info is None:
                 break
             delay = self._backoff.next(0.0 if self._ready_since is None else self._clock() - self._ready_since)
+            self._restart_failed = self._ready_since is None
+            self._next_start = self._clock() + delay
+            self._set_ready(ready=False)
             _log.error("engine_restarts", reason=failure, delay=delay, restarts=self.restarts + 1)
             await self._sleep(delay)
             self.restarts += 1
@@ -198,12 +228,15 @@ class Supervisor:
         try:
             worker = self._worker = self._launch(self._deliver)
         except OSError as error:
+            self.failure = _told(f"it cannot be started: {error}")
             return f"The engine cannot be started: {error}"
         end = WorkerExit(None)
         try:
             end = await self._watch(worker)
         finally:
+            self.failure = _told(self._failure or end.describe(), self._folder)
             self._set_ready(ready=False)
+            self._past = self.totals and self.totals.ended()
             self._worker = self.stats = None
             worker.close()
             self._listener.lose(self._failure or end.describe(), end.output)
@@ -247,7 +280,15 @@ class Supervisor:
                 self._listener.hear(message)
 
     def _load(self, info: ModelInfo) -> None:
+        if self.info is not None and self.info.fingerprint != info.fingerprint:
+            # Token ids, template and context length above are those of the first one: answers would be nonsense.
+            self._failure = _REPLACED
+            assert self._worker is not None
+            self._worker.kill()
+            return
         self.info = info
+        self.failure = None
+        self._restart_failed = False
         self._ready_since = self._clock()
         self._set_ready(ready=True)
         _log.info("engine_ready", model=info.description, restarts=self.restarts)
@@ -256,7 +297,15 @@ class Supervisor:
 
     def _set_ready(self, *, ready: bool) -> None:
         self.ready = ready and not self._closed
-        if self.ready or self._closed:
+        if self.ready or self._closed or self._restart_failed:
             self._settled.set()
         else:
             self._settled.clear()
+
+
+def _told(reason: str, folder: str = "") -> str:
+    """Make a sentence of a reason that clients may read: of a path only the file's name, first of one in ``folder``."""
+    text = reason[:1].upper() + reason[1:]  # a path, which begins with a slash, stays as it is
+    if folder:
+        text = text.replace(f"{folder}/", "")
+    return _ABSOLUTE_PATH.sub("", text).rstrip(".") + "."

@@ -1,6 +1,7 @@
 """The ASGI application: routes inside plain ASGI middleware.
 
-Outermost first: ids and timing (every answer has them), CORS where it is configured, the answer to every error, bounds.
+Outermost first: the count of requests, ids, timing and the log line (every answer has them), traces and CORS where they
+are configured, the answer to every error, bounds.
 The framework's own middleware lies around all of it and has nothing left to do.
 """
 
@@ -14,8 +15,11 @@ from starlette.middleware.cors import CORSMiddleware
 
 from antiphon.config import ServerOptions
 from antiphon.server.middleware import ErrorBoundary, RequestBounds, RequestContext, new_request_id
+from antiphon.server.request_counts import RequestCounts
+from antiphon.server.request_spans import RequestSpans
 from antiphon.server.routes import Handlers, method_not_allowed, not_found
 from antiphon.service import Service
+from antiphon.telemetry.spans import Tracer
 
 BODY_TIMEOUT: Final = 120.0
 """Seconds that a request body may take to arrive."""
@@ -38,13 +42,18 @@ def create_app(
     body_timeout: float = BODY_TIMEOUT,
     new_request_id: Callable[[], str] = new_request_id,
     clock: Callable[[], float] = time.perf_counter,
+    tracer: Tracer | None = None,
 ) -> Starlette:
     """Return the application over ``service``, which the caller starts and closes. ``clock`` is in seconds."""
     bounds = Middleware(RequestBounds, max_body_size=options.max_body_size, body_timeout=body_timeout)
+    routes = Handlers(service).routes()
+    paths: dict[object, str] = {route.endpoint: route.path for route in routes}
     app = Starlette(
-        routes=Handlers(service).routes(),
+        routes=routes,
         middleware=[
+            Middleware(RequestCounts, metrics=service.metrics, paths=paths),
             Middleware(RequestContext, new_request_id=new_request_id, clock=clock),
+            *([] if tracer is None else [Middleware(RequestSpans, tracer=tracer)]),
             *_cors(options.cors_origins),
             Middleware(ErrorBoundary),
             bounds,

@@ -2,16 +2,21 @@
 
 The parser joins the pieces of a header as they come, for as long as they come: one endless header would cost memory
 without bound and, as every piece copies all before it, the event loop's time. Nor does uvicorn limit how long the head
-of a request may take. What is not HTTP is answered in the API's own shape.
+of a request may take, or for how long a client may leave its answer unread: both would hold a connection, and what was
+written to it, for ever. What is not HTTP is answered in the API's own shape.
 """
 
 import asyncio
 from typing import ClassVar
 
+import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from antiphon.errors import InvalidRequestError
 from antiphon.server.middleware import MAX_HEADER_BYTES, context_headers, error_answer, new_request_id
+from antiphon.telemetry.request_line import RequestLine
+
+logger = structlog.get_logger(__name__)
 
 
 class HTTPProtocol(HttpToolsProtocol):
@@ -21,9 +26,18 @@ class HTTPProtocol(HttpToolsProtocol):
     """Bytes that may arrive, beyond one read of the socket, without completing a head, a piece of body or a message."""
     head_timeout: ClassVar[float] = 30.0
     """Seconds from the connection, or from a later request's first byte, to the end of the head."""
+    write_timeout: ClassVar[float] = 60.0
+    """Seconds for which a client may take nothing of what is written to it; then the connection is cut off."""
 
     _silent_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
+    _reader_timer: asyncio.TimerHandle | None = None
+    _unread = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr] # None at first
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect the first head."""
@@ -33,6 +47,7 @@ class HTTPProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Expect nothing more."""
         self._stop_head_timer()
+        self._stop_reader_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -63,14 +78,32 @@ class HTTPProtocol(HttpToolsProtocol):
         self._silent_bytes = 0
         super().on_message_complete()
 
+    def pause_writing(self) -> None:
+        """Hold the answer back until the client has read, and watch whether it does."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        """Go on with the answer: the client has read."""
+        self._stop_reader_timer()
+        super().resume_writing()
+
+    def on_response_complete(self) -> None:
+        """End an answer, and watch whether the client takes what is left of it."""
+        super().on_response_complete()
+        self._watch_reader()
+
     def send_400_response(self, msg: str) -> None:
         """Answer what no application will see; an answer that has begun is cut off instead."""
         begun = self.cycle is not None and self.cycle.response_started  # type: ignore[redundant-expr] # None at first
         if not begun or self.cycle.response_complete:
             answer = error_answer(InvalidRequestError(msg))
-            headers = [*answer.raw_headers, *context_headers(new_request_id(), 0), (b"connection", b"close")]
+            request_id = new_request_id()
+            headers = [*answer.raw_headers, *context_headers(request_id, 0), (b"connection", b"close")]
             lines = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in headers)]
             self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + bytes(answer.body))
+            if self.cycle is None or self.cycle.response_complete:  # type: ignore[redundant-expr] # None at first
+                _log_refusal(request_id, len(answer.body))
         self.transport.close()
 
     def _expect_head(self) -> None:
@@ -85,3 +118,39 @@ class HTTPProtocol(HttpToolsProtocol):
     def _head_is_late(self) -> None:
         if not self.transport.is_closing():
             self.transport.close()
+
+    def _watch_reader(self) -> None:
+        """Start the time in which the client must take some of what it has been sent, if it has not got all of it."""
+        self._stop_reader_timer()
+        self._unread = self.transport.get_write_buffer_size()
+        if self._unread:
+            self._reader_timer = self.loop.call_later(self.write_timeout, self._judge_reader)
+
+    def _judge_reader(self) -> None:
+        """Cut off a client that took nothing, unless more was written meanwhile: that answer's end is watched, too."""
+        unread = self.transport.get_write_buffer_size()
+        if not (self.flow.write_paused or self.cycle.response_complete):
+            return
+        if unread < self._unread:
+            self._watch_reader()
+            return
+        logger.info("reader_stalled", unread_bytes=unread)
+        self.transport.abort()
+
+    def _stop_reader_timer(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None
+
+
+def _log_refusal(request_id: str, size: int) -> None:
+    """Write the line of a request that no application sees; one that an application does see has its line there."""
+    line = RequestLine()
+    line.add(request_id=request_id, method=None, path=None, status=400, bytes_sent=size, duration=0.0)
+    line.conclude("failed", "InvalidRequestError")
+    line.write()
+
+
+def patient_for(write_timeout: float) -> type[HTTPProtocol]:
+    """Return the protocol with another :attr:`HTTPProtocol.write_timeout`, for uvicorn, which takes classes only."""
+    return type("HTTPProtocol", (HTTPProtocol,), {"write_timeout": write_timeout})

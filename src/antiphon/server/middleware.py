@@ -5,6 +5,7 @@ import contextlib
 import math
 import uuid
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Final
 
 import msgspec
@@ -22,6 +23,7 @@ from antiphon.errors import (
     RequestTimeoutError,
 )
 from antiphon.protocol.sse import error_response
+from antiphon.telemetry.request_line import RequestLine, current_line, request_line
 
 API_VERSION: Final = b"2020-10-01"
 """The version of the reference, which never changed its date."""
@@ -36,6 +38,10 @@ LINGER: Final = 1.0
 DEFAULT_RETRY_AFTER: Final = 1.0
 """Seconds, where a 429 or 503 names none."""
 RETRYABLE: Final = frozenset({429, 503})
+MAX_LOGGED_PATH: Final = 256
+"""Characters."""
+PROBES: Final = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
+"""Paths that machines ask for every few seconds: their log lines are for debugging."""
 
 logger = structlog.get_logger(__name__)
 
@@ -55,18 +61,17 @@ def error_answer(error: APIError, headers: Mapping[str, str] | None = None) -> R
 
     A body that was refused before its end leaves the connection unusable, which the answer says and does.
     """
-    answer = json_answer(
-        error_response(error), error.status, {**error.headers, **_retry_headers(error), **(headers or {})}
-    )
+    retry: dict[str, str] = {}
+    if error.retry_after is not None or error.status in RETRYABLE:
+        retry = retry_headers(DEFAULT_RETRY_AFTER if error.retry_after is None else error.retry_after)
+    answer = json_answer(error_response(error), error.status, {**error.headers, **retry, **(headers or {})})
     if isinstance(error, PayloadTooLargeError | RequestTimeoutError):
         return ClosingResponse(answer.body, answer.status_code, answer.headers)
     return answer
 
 
-def _retry_headers(error: APIError) -> dict[str, str]:
-    if error.retry_after is None and error.status not in RETRYABLE:
-        return {}
-    seconds = DEFAULT_RETRY_AFTER if error.retry_after is None else error.retry_after
+def retry_headers(seconds: float) -> dict[str, str]:
+    """Say after how many seconds a repeat may succeed."""
     return {"retry-after": str(math.ceil(seconds)), "retry-after-ms": str(math.ceil(seconds * 1000))}
 
 
@@ -110,31 +115,50 @@ class RequestContext:
         if client_request_id := Headers(scope=scope).get("x-client-request-id"):
             names["client_request_id"] = client_request_id[:MAX_CLIENT_REQUEST_ID]
         scope.setdefault("state", {})["request_id"] = names["request_id"]
-        with structlog.contextvars.bound_contextvars(**names):
-            await self._timed(scope, receive, send, names["request_id"])
+        answer = _SentAnswer(send, names["request_id"], self._clock)
+        with structlog.contextvars.bound_contextvars(**names), request_line() as line:
+            try:
+                await self._app(scope, receive, answer.send)
+            except Exception as error:
+                line.fail(error)
+                raise
+            finally:
+                answer.describe(line)
+                line.add(method=scope["method"], path=scope["path"][:MAX_LOGGED_PATH])
+                line.write(quiet=scope["path"] in PROBES)
 
-    async def _timed(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
-        start = self._clock()
-        status: int | None = None
 
-        async def send_with_headers(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], *context_headers(request_id, self._clock() - start)]
-            await send(message)
+class _SentAnswer:
+    """What is sent of an answer, with the headers that every one carries."""
 
-        try:
-            await self._app(scope, receive, send_with_headers)
-        finally:
-            milliseconds = round((self._clock() - start) * 1000, 3)
-            logger.info(
-                "http_request",
-                method=scope["method"],
-                path=scope["path"],
-                status=status,
-                milliseconds=milliseconds,
-            )
+    def __init__(self, send: Send, request_id: str, clock: Callable[[], float]) -> None:
+        self._send = send
+        self._request_id = request_id
+        self._clock = clock
+        self._start = clock()
+        self._status: int | None = None
+        self._bytes = 0
+        self._complete = False
+
+    async def send(self, message: Message) -> None:
+        """Send one message on."""
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            message["headers"] = [*message["headers"], *context_headers(self._request_id, self._clock() - self._start)]
+        await self._send(message)
+        if message["type"] == "http.response.body":
+            self._bytes += len(message.get("body", b""))
+            self._complete = not message.get("more_body", False)
+
+    def describe(self, line: RequestLine) -> None:
+        """Tell of the answer, now that it is over; how the request ended only if nobody further inside has told."""
+        if self._status is None or not self._complete:
+            line.conclude("cancelled")
+        elif self._status >= HTTPStatus.BAD_REQUEST:
+            line.conclude("failed", HTTPStatus(self._status).name.lower())
+        else:
+            line.conclude("completed")
+        line.add(status=self._status, bytes_sent=self._bytes, duration=round(self._clock() - self._start, 6))
 
 
 def context_headers(request_id: str, seconds: float) -> list[tuple[bytes, bytes]]:
@@ -164,10 +188,12 @@ class ErrorBoundary:
         try:
             await self._app(scope, receive, send_and_note)
         except ClientDisconnect:
-            logger.info("client_disconnected")
+            return  # the request's line says so: it has no outcome but "cancelled"
         except Exception as error:
             if started or scope["type"] != "http":
                 raise
+            if line := current_line():
+                line.fail(error)
             answer = error_answer(error if isinstance(error, APIError) else _logged(error))
             await answer(scope, receive, send)
 

@@ -4,7 +4,7 @@ What a schema cannot say (how messages may follow each other, which fields need 
 error of the request that breaks the rule.
 """
 
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -21,6 +21,7 @@ from antiphon.protocol.responses import (
     ModelList,
 )
 from antiphon.protocol.stored import CompletionDeleted, CompletionList, MessageList, StoredCompletion, UpdateCompletion
+from antiphon.server.health_operations import HEALTH_ROOTS, health_paths
 from antiphon.server.openapi_parts import JSON, error_responses, errors, header_references, headers, json_response
 from antiphon.server.schemas import build_schemas, reference
 from antiphon.server.stored_operations import stored_paths
@@ -37,15 +38,7 @@ Every answer carries `x-request-id`. A request's own `X-Client-Request-Id` (at m
 KEY: Final = "A key of a project, made by `antiphon keys create`. A server that never had a key asks for none."
 
 
-class Health(Struct, frozen=True, kw_only=True):
-    """The server takes requests."""
-
-    status: Literal["ok"] = "ok"
-    version: str
-    """Of the server."""
-
-
-ROOTS: Final = (
+ROOTS: Final[tuple[type[Struct], ...]] = (
     CreateChatCompletion,
     ChatCompletion,
     ChatCompletionChunk,
@@ -57,7 +50,7 @@ ROOTS: Final = (
     ModelList,
     Model,
     ErrorResponse,
-    Health,
+    *HEALTH_ROOTS,
 )
 
 
@@ -99,7 +92,8 @@ def _paths() -> dict[str, Any]:
         **stored,
         "/v1/models": {"get": _list_models()},
         "/v1/models/{model}": {"get": _retrieve_model()},
-        "/health": {"get": _health()},
+        **health_paths(),
+        "/metrics": {"get": _metrics()},
     }
 
 
@@ -168,13 +162,23 @@ def _retrieve_model() -> dict[str, Any]:
     }
 
 
-def _health() -> dict[str, Any]:
+def _metrics() -> dict[str, Any]:
+    text = {"schema": {"type": "string"}}
+    page = {
+        "description": "The metrics.",
+        "headers": header_references(),
+        "content": {"text/plain": text, "application/openmetrics-text": text},
+    }
     return {
         "tags": ["Server"],
-        "operationId": "health",
-        "summary": "Ask whether requests are taken",
-        "description": "Answers 200 when every model is ready, 503 while an engine is starting or restarting.",
-        "responses": {"200": json_response("Ready.", Health), **errors(500, 503)},
+        "operationId": "metrics",
+        "summary": "Read the metrics",
+        "description": (
+            "Counts and durations in Prometheus's text format, or in OpenMetrics where Accept names it. Asks for no "
+            "key, and tells nothing of projects, keys or what was said."
+        ),
+        "security": [{}],
+        "responses": {"200": page, **errors(500)},
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
+from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route, Router
@@ -15,8 +16,9 @@ from antiphon.protocol.requests import decode_request
 from antiphon.protocol.stored import decode_update
 from antiphon.protocol.stored_queries import decode_completion_query, decode_page_query
 from antiphon.server.completion_answer import CompletionAnswer
-from antiphon.server.middleware import error_answer, json_answer
-from antiphon.server.openapi import Health, build_document
+from antiphon.server.health_operations import Liveness, Readiness
+from antiphon.server.middleware import DEFAULT_RETRY_AFTER, error_answer, json_answer, retry_headers
+from antiphon.server.openapi import build_document
 from antiphon.server.reference_page import render_page
 from antiphon.service import Service
 from antiphon.service.access import Caller, Credentials, Scope
@@ -43,6 +45,7 @@ class Handlers:
         document = build_document(__version__)
         self._document = msgspec.json.encode(document)
         self._page = render_page(document)
+        self._pages = CapacityLimiter(1)
 
     def routes(self) -> list[Route]:
         """Return the table of paths. Those without a scope are for everybody."""
@@ -56,6 +59,9 @@ class Handlers:
             self._route("GET", "/v1/models", "read", self.list_models),
             self._route("GET", "/v1/models/{model:path}", "read", self.retrieve_model),
             Route("/health", self.health),
+            Route("/health/live", self.live),
+            Route("/health/ready", self.ready),
+            Route("/metrics", self.metrics),
             Route("/openapi.json", self.openapi),
             Route("/docs", self.docs),
         ]
@@ -64,6 +70,9 @@ class Handlers:
         """Make a route that asks for a key with ``scope`` before the body is read."""
 
         async def authorised(request: Request) -> ASGIApp:
+            if self._service.draining:
+                # Whoever repeats it on a new connection reaches another server, or this one once it is back.
+                raise ServiceUnavailableError("The server is stopping.", headers={"connection": "close"})
             headers = request.headers
             credentials = Credentials(
                 authorization=headers.get("authorization"),
@@ -115,10 +124,24 @@ class Handlers:
         return json_answer(self._service.model(request.path_params["model"]))
 
     async def health(self, _request: Request) -> Response:
-        """Say whether requests are taken. Raises ``ServiceUnavailableError`` while they are not."""
-        if not self._service.ready:
-            raise ServiceUnavailableError("The engine is starting or restarting.", retry_after=1.0)
-        return json_answer(Health(version=__version__))
+        """Say what works and what does not."""
+        health = self._service.health()
+        return _health_answer(health, takes_requests=health.takes_requests)
+
+    async def live(self, _request: Request) -> Response:
+        """Say that the process answers, whatever else does not: restarting it would mend nothing."""
+        return _health_answer(Liveness(), takes_requests=True)
+
+    async def ready(self, _request: Request) -> Response:
+        """Say whether it is worth sending a request."""
+        health = self._service.health()
+        return _health_answer(Readiness(status=health.status), takes_requests=health.takes_requests)
+
+    async def metrics(self, request: Request) -> Response:
+        """Show the metrics. Made in a thread, one page at a time: whoever asks often delays no stream."""
+        accept = request.headers.get("accept", "")
+        page = await to_thread.run_sync(self._service.metrics.page, accept, limiter=self._pages)
+        return Response(page.body, headers={"content-type": page.content_type})
 
     async def openapi(self, _request: Request) -> Response:
         """Return the OpenAPI document."""
@@ -127,6 +150,13 @@ class Handlers:
     async def docs(self, _request: Request) -> Response:
         """Return the reference page."""
         return Response(self._page, headers=PAGE_HEADERS, media_type="text/html")
+
+
+def _health_answer(value: msgspec.Struct, *, takes_requests: bool) -> Response:
+    headers = {"cache-control": "no-store"}
+    if takes_requests:
+        return json_answer(value, headers=headers)
+    return json_answer(value, 503, headers | retry_headers(DEFAULT_RETRY_AFTER))
 
 
 def _completion_id(request: Request) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from antiphon.errors import AuthenticationError, PermissionDeniedError
+from antiphon.errors import AuthenticationError, PermissionDeniedError, ServiceUnavailableError
 from antiphon.store.keys import KeyStore, Principal, Scope
 
 __all__ = ["Access", "Caller", "Credentials", "Scope"]
@@ -63,11 +63,16 @@ class Access:
         self._timer = timer
         self._open_until = float("-inf")
 
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether requests without a key are refused, as far as is known."""
+        return not self._open_without_keys
+
     async def authenticate(self, credentials: Credentials, scope: Scope) -> Principal:
         """Return who sends a request that needs ``scope``.
 
-        Raises AuthenticationError (no key, or one that does not work, or headers of another project) and
-        PermissionDeniedError (the key lacks the scope).
+        Raises AuthenticationError (no key, or one that does not work, or headers of another project),
+        PermissionDeniedError (the key lacks the scope) and DatabaseUnavailableError (nobody knows).
         """
         if await self._open():
             return Principal()
@@ -84,11 +89,24 @@ class Access:
             return False
         if self._timer() < self._open_until:
             return True
-        if await self._keys.any():
+        if await self._has_keys():
             self._open_without_keys = False
             return False
         self._open_until = self._timer() + OPEN_CHECK_INTERVAL
         return True
+
+    async def _has_keys(self) -> bool:
+        """Ask the database; while it fails, a server that was seen to be open stays so for what needs no database."""
+        try:
+            return await self._keys.any()
+        except ServiceUnavailableError:
+            if not self._seen_open:
+                raise
+            return False
+
+    @property
+    def _seen_open(self) -> bool:
+        return self._open_until > float("-inf")
 
     def _check_headers(self, credentials: Credentials, principal: Principal) -> None:
         for name, given, expected in (

@@ -1,6 +1,7 @@
-"""What a server does beside answering: it renews its leases, and deletes what has had its time."""
+"""What a server does beside answering: it renews leases, watches the database, and deletes what has had its time."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import anyio
 import structlog
@@ -12,6 +13,8 @@ from antiphon.store.limits import RENEW_INTERVAL
 
 PRUNE_INTERVAL = 600.0
 """Seconds between two deletions of what is too old or too many."""
+PROBE_INTERVAL = 5.0
+"""Seconds between two looks at the database: for so long a fault that no request meets may go unnoticed."""
 
 logger = structlog.get_logger(__name__)
 
@@ -30,6 +33,21 @@ async def renew_leases(storage: Storage, *, sleep: Callable[[float], Awaitable[N
         await _attempt("renew", storage.limiter.renew)
         await _attempt("renew", storage.idempotency.renew)
         await sleep(RENEW_INTERVAL)
+
+
+async def watch_database(storage: Storage, *, sleep: Callable[[float], Awaitable[None]] = anyio.sleep) -> None:
+    """Find out whether the database works, until cancelled; the database itself remembers. Logs what changes."""
+    failure = None
+    while True:
+        with suppress(ServiceUnavailableError):
+            await storage.database.probe()
+        if (found := storage.database.failure) != failure:
+            failure = found
+            if failure is None:
+                logger.info("database_ready")
+            else:
+                logger.warning("database_failing", reason=failure)
+        await sleep(PROBE_INTERVAL)
 
 
 async def delete_old(

@@ -2,12 +2,13 @@
 
 from antiphon.assembly.collector import Collector
 from antiphon.backends.base import Call
+from antiphon.errors import DatabaseUnavailableError
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletionChunk
 from antiphon.protocol.stored import StoredCompletion, plain_json, stored_messages
 from antiphon.service.access import Caller
-from antiphon.service.records import Outcome
 from antiphon.store.completions import CompletionStore
+from antiphon.telemetry.request_line import Outcome
 
 
 class Recorder:
@@ -33,16 +34,20 @@ class Recorder:
         return self._last is None
 
     async def save(self, outcome: Outcome) -> None:
-        """Store what came; it is committed when this returns. Raises ServiceUnavailableError."""
+        """Store what came; it is committed when this returns. Raises DatabaseUnavailableError."""
         assert self._last is not None, "no chunk came"
         self.saved = True
         request, identifier = self._call.request, self._call.completion_id
-        await self._store.save(
-            self._caller.project,
-            self._stored(request, self._last),
-            stored_messages(identifier, request.messages),
-            status=outcome,
-        )
+        try:
+            await self._store.save(
+                self._caller.project,
+                self._stored(request, self._last),
+                stored_messages(identifier, request.messages),
+                status=outcome,
+            )
+        except DatabaseUnavailableError as error:
+            message = f"The answer was generated, but not stored. {error.message}"
+            raise DatabaseUnavailableError(message, retry_after=error.retry_after) from error
 
     def _stored(self, request: CreateChatCompletion, last: ChatCompletionChunk) -> StoredCompletion:
         return StoredCompletion(

@@ -1,18 +1,14 @@
-"""The one line that is logged about a request, and what is watched for it."""
+"""What the one line that is logged about a request says of its answer, and what is watched for it."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import msgspec
-import structlog
 from msgspec import Struct
 
 from antiphon.backends.base import Call
-from antiphon.errors import APIError
 from antiphon.protocol.responses import ChatCompletionChunk, CompletionUsage
 from antiphon.protocol.validation import shorten
-
-Outcome = Literal["completed", "failed", "cancelled"]
+from antiphon.telemetry.request_line import Outcome, RequestLine, current_line, error_name
 
 
 class RequestRecord(Struct, frozen=True, kw_only=True):
@@ -22,13 +18,19 @@ class RequestRecord(Struct, frozen=True, kw_only=True):
     model: str
     project: str
     stream: bool
+    requested_service_tier: str | None
+    """What the request says, None when it says nothing."""
+    service_tier: str | None
+    """What was used, None when no chunk came."""
     outcome: Outcome
     error: str | None
-    """The error's code, or its class when it is none of ours."""
+    """The error's code, or its class when it has none or is none of ours."""
     prompt_tokens: int | None
     completion_tokens: int | None
     cached_tokens: int | None
     reasoning_tokens: int | None
+    accepted_prediction_tokens: int | None
+    rejected_prediction_tokens: int | None
     finish_reasons: list[str]
     """Of the choices that ended, in the order they did."""
     time_to_first_token: float | None
@@ -38,19 +40,29 @@ class RequestRecord(Struct, frozen=True, kw_only=True):
 
 
 def log_request(record: RequestRecord) -> None:
-    """Log it as one structured line; the request's id comes from the context variables that the server bound."""
-    structlog.get_logger(__name__).info("request", **msgspec.structs.asdict(record))
+    """Add it to the line that the server has opened, or log it as a line of its own where there is no server."""
+    line = current_line()
+    into = line or RequestLine()
+    into.add(**msgspec.structs.asdict(record))
+    if line is None:
+        into.write()
 
 
 class Observation:
     """What a request's log line and its bill tell of its chunks."""
 
-    def __init__(self, timer: Callable[[], float]) -> None:
+    def __init__(
+        self, timer: Callable[[], float], began: Callable[[float, str | None], None] = lambda _seconds, _tier: None
+    ) -> None:
+        """``began`` is told of the first chunk: the seconds that it took, and its tier."""
         self._timer = timer
+        self._began = began
         self._begin = timer()
         self._first: float | None = None
         self._finish_reasons: list[str] = []
         self.usage: CompletionUsage | None = None
+        self.service_tier: str | None = None
+        """The tier that was used."""
         self.chunks = 0
         self.error: str | None = None
         """The code of the error that ended the chunks, or its class; a stream tells it and ends in order."""
@@ -59,6 +71,8 @@ class Observation:
         """Take note of a chunk."""
         if self._first is None:
             self._first = self._timer()
+            self.service_tier = chunk.service_tier
+            self._began(self._first - self._begin, self.service_tier)
         self.chunks += 1
         if isinstance(chunk.usage, CompletionUsage):
             self.usage = chunk.usage
@@ -66,7 +80,7 @@ class Observation:
 
     def failed(self, error: Exception) -> None:
         """Take note of an error."""
-        self.error = (error.code if isinstance(error, APIError) else None) or type(error).__name__
+        self.error = error_name(error)
 
     @property
     def outcome(self) -> Outcome:
@@ -78,18 +92,23 @@ class Observation:
     def record(self, call: Call, project: str) -> RequestRecord:
         """Return what is logged, now."""
         usage = self.usage
+        details = usage.completion_tokens_details if usage else None
         return RequestRecord(
             completion_id=call.completion_id,
             model=shorten(call.request.model),
             project=project,
             stream=call.request.stream is True,
+            requested_service_tier=call.request.service_tier,
+            service_tier=self.service_tier,
             outcome=self.outcome,
             error=self.error,
             prompt_tokens=usage.prompt_tokens if usage else None,
             completion_tokens=usage.completion_tokens if usage else None,
             cached_tokens=usage.prompt_tokens_details.cached_tokens if usage else None,
-            reasoning_tokens=usage.completion_tokens_details.reasoning_tokens if usage else None,
+            reasoning_tokens=details.reasoning_tokens if details else None,
+            accepted_prediction_tokens=details.accepted_prediction_tokens if details else None,
+            rejected_prediction_tokens=details.rejected_prediction_tokens if details else None,
             finish_reasons=self._finish_reasons,
-            time_to_first_token=None if self._first is None else self._first - self._begin,
-            duration=self._timer() - self._begin,
+            time_to_first_token=None if self._first is None else round(self._first - self._begin, 6),
+            duration=round(self._timer() - self._begin, 6),
         )

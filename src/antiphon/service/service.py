@@ -8,9 +8,11 @@ import os
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager, nullcontext
+from functools import partial
 
 import structlog
 
+from antiphon import __version__
 from antiphon.backends.base import Call
 from antiphon.backends.router import Router
 from antiphon.errors import InvalidRequestError, ServiceUnavailableError
@@ -21,12 +23,17 @@ from antiphon.protocol.stored_queries import CompletionQuery, PageQuery
 from antiphon.service.access import Access, Caller, Credentials
 from antiphon.service.admission import admitted
 from antiphon.service.answers import Answer, new_completion_id
+from antiphon.service.chat_spans import chat_span
+from antiphon.service.health import Health, assess
+from antiphon.service.measurement import Measurement
 from antiphon.service.recorder import Recorder
 from antiphon.service.records import Observation, RequestRecord, log_request
 from antiphon.service.repeats import Repeat, once
 from antiphon.service.storage import Storage
 from antiphon.store.completions import CompletionStore
 from antiphon.store.keys import Scope
+from antiphon.telemetry.metrics import Metrics
+from antiphon.telemetry.spans import current_span
 
 NOBODY = Caller()
 """The caller of a server without keys, where no request's id is known."""
@@ -61,7 +68,10 @@ class Service:
         self._ids = ids
         self._random_bytes = random_bytes
         self._log = log
+        self._measurement = Measurement(router)
         self._created = int(clock())
+        self.draining = False
+        """Whether the server is stopping: what runs may end, nothing new is taken."""
 
     @property
     def router(self) -> Router:
@@ -69,9 +79,22 @@ class Service:
         return self._router
 
     @property
+    def metrics(self) -> Metrics:
+        """What is counted and measured, of no project in particular."""
+        return self._measurement.metrics
+
+    @property
     def ready(self) -> bool:
         """Whether requests are taken."""
         return self._router.ready
+
+    def health(self) -> Health:
+        """Say what can be done now, and why not all of it; never waits."""
+        return assess(self._router, self._storage, self._access, draining=self.draining, version=__version__)
+
+    def drain(self) -> None:
+        """Take no new requests from now on; those that run go on."""
+        self.draining = True
 
     async def start(self) -> None:
         """Make all models ready. Raises ``ServiceUnavailableError``."""
@@ -118,10 +141,12 @@ class Service:
     async def answer(self, request: CreateChatCompletion, caller: Caller = NOBODY) -> AsyncGenerator[Answer, None]:
         """Let a request in and give its answer; the end of the block aborts what has not ended. Raises ``APIError``."""
         call = Call(completion_id=self._ids(), created=int(self._clock()), request=request, cache_salt=caller.project)
-        observation = Observation(self._timer)
+        observation = Observation(self._timer, partial(self._measurement.began, request.model))
         with self._logged(call, caller, observation):
             backend = self._router.backend(request.model)
             recorder = Recorder(self._completions("store"), call, caller) if request.store else None
+            if recorder and self._storage:
+                await self._storage.check()
             limiter = self._storage.limiter if self._storage else None
             async with (
                 admitted(limiter, call, caller, observation) as rate_limits,
@@ -165,7 +190,11 @@ class Service:
             observation.failed(error)
             raise
         finally:
-            self._log(observation.record(call, caller.project))
+            record = observation.record(call, caller.project)
+            self._measurement.finished(record)
+            self._log(record)
+            if (span := current_span()) is not None:
+                span.record(chat_span(call, record))
 
 
 async def _watched(

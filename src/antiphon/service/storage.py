@@ -10,6 +10,7 @@ from typing import Self
 
 import anyio
 
+from antiphon.errors import DatabaseUnavailableError
 from antiphon.store.completions import CompletionStore
 from antiphon.store.database import BUSY_TIMEOUT, Database
 from antiphon.store.idempotency import IdempotencyStore
@@ -37,6 +38,19 @@ class Storage:
         self.keys = KeyStore(database, clock=clock, random_bytes=random_bytes)
         self.limiter = RateLimiter(database, holder=holder, project=project_limits, key=key_limits, clock=clock)
         self.idempotency = IdempotencyStore(database, holder=holder, clock=clock, random_bytes=random_bytes)
+
+    async def check(self) -> None:
+        """Refuse an answer that is to be stored before it is generated, while the database is known to fail.
+
+        It is asked again first, so that it need not be told when it is mended. Raises DatabaseUnavailableError.
+        """
+        if self.database.failure is None:
+            return
+        try:
+            await self.database.probe()
+        except DatabaseUnavailableError as error:
+            message = f"Nothing was generated, since it could not be stored. {error.message}"
+            raise DatabaseUnavailableError(message, retry_after=error.retry_after) from error
 
     @classmethod
     @asynccontextmanager

@@ -5,23 +5,26 @@ cancelled, so that no half of one is left behind and no connection is lost.
 """
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Self, TypeVar
 
 import anyio
 import anyio.to_thread
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, and_, delete, text, update
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from antiphon.errors import ServiceUnavailableError
+from antiphon.errors import DatabaseUnavailableError, ServiceUnavailableError
 from antiphon.store import engines, integrity, migration
-from antiphon.store.failures import DatabaseOpenError, driver_message, unavailable_on_failure
+from antiphon.store.failures import TRY_AGAIN, DatabaseOpenError, driver_message, unavailable_on_failure
+from antiphon.store.schema import DEFAULT_PROJECT, idempotency_keys, projects
 
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for another writer before the request fails."""
+PROBE_SIZE = 64 * 1024
+"""Bytes that a database must take before it counts as mended."""
 
 _T = TypeVar("_T")
 Transaction = Callable[[Connection], _T]
@@ -44,6 +47,10 @@ class Database:
         self._modes = {mode: engine.execution_options(**{engines.MODE: mode}) for mode in engines.MODES}
         self._busy_timeout = busy_timeout
         self._checkpointer = checkpointer
+        self.read_failure: str | None = None
+        """Why the last transaction that changes nothing failed, a sentence; None after one that did not."""
+        self.write_failure: str | None = None
+        """The same of the last one that changes something."""
         # SQLite has one writer and no queue: its waiters sleep and try again, and some never get their turn.
         self._turn = asyncio.Lock() if engine.dialect.name == "sqlite" else None
 
@@ -74,6 +81,11 @@ class Database:
         """``sqlite`` or ``postgresql``."""
         return self._engine.dialect.name
 
+    @property
+    def failure(self) -> str | None:
+        """What the database fails at, as far as its last transactions have shown: a sentence for anybody, or None."""
+        return self.read_failure or self.write_failure
+
     async def upgrade(self) -> None:
         """Bring an empty or older database to this version's schema; several processes may try at once.
 
@@ -97,6 +109,20 @@ class Database:
         """
         return await self._run(self._modes["write" if durable else "volatile"], transaction, alone=True)
 
+    async def probe(self) -> None:
+        """Find out whether the database can be read and written, by a change that changes nothing.
+
+        While it is known to fail, it must take as much as a long answer: a full disk still has room for little. Raises
+        ServiceUnavailableError.
+        """
+        await self.read(lambda connection: connection.execute(text("SELECT 1")))
+        if self.write_failure is None:
+            touch = update(projects).where(projects.c.id == DEFAULT_PROJECT).values(name=projects.c.name)
+            await self.write(lambda connection: connection.execute(touch), durable=False)
+        else:
+            await self.write(_fill)
+            await self.write(_clear)
+
     async def close(self) -> None:
         """Close all connections; nothing may be running."""
         if self._checkpointer is not None:
@@ -114,7 +140,7 @@ class Database:
             raise
 
     async def _transact(self, engine: AsyncEngine, transaction: Transaction[_T], *, alone: bool) -> _T:
-        with unavailable_on_failure():
+        with self._noted(write=alone), unavailable_on_failure():
             async with AsyncExitStack() as stack:
                 if alone and self._turn is not None:
                     async with asyncio.timeout(self._busy_timeout):
@@ -124,6 +150,35 @@ class Database:
             if alone and self._checkpointer is not None:
                 self._checkpointer.note_write()
             return result
+
+    @contextmanager
+    def _noted(self, *, write: bool) -> Iterator[None]:
+        """Take note of how a transaction ends. One that changes something reads, too."""
+        try:
+            yield
+        except DatabaseUnavailableError as error:
+            reason = error.message.removesuffix(TRY_AGAIN)
+            if write:
+                self.write_failure = reason
+            else:
+                self.read_failure = reason
+            raise
+        self.read_failure = None
+        if write:
+            self.write_failure = None
+
+
+def _fill(connection: Connection) -> None:
+    """Write ``PROBE_SIZE`` bytes under an Idempotency-Key that no request can have; several processes may."""
+    answer = bytes(PROBE_SIZE)
+    row = {"project_id": DEFAULT_PROJECT, "key": "", "body_hash": "", "token": "", "answer": answer, "expires_at": 0}
+    statement = engines.insert(connection, idempotency_keys).values(row)
+    connection.execute(statement.on_conflict_do_update(index_elements=["project_id", "key"], set_={"answer": answer}))
+
+
+def _clear(connection: Connection) -> None:
+    mine = and_(idempotency_keys.c.project_id == DEFAULT_PROJECT, idempotency_keys.c.key == "")
+    connection.execute(delete(idempotency_keys).where(mine))
 
 
 async def _finished(task: asyncio.Task[_T]) -> None:

@@ -1,6 +1,6 @@
 """What a failing database tells: the client that the service is unavailable, the operator what to mend.
 
-Neither hears SQL, values or passwords: the client's message is one of four, and the driver's own error is
+Neither hears SQL, values or passwords: the client's message is one of five, and the driver's own error is
 only the cause of the exception.
 """
 
@@ -9,10 +9,12 @@ from contextlib import contextmanager
 
 import sqlalchemy.exc
 
-from antiphon.errors import ServiceUnavailableError
+from antiphon.errors import DatabaseUnavailableError, ServiceUnavailableError
 
 RETRY_AFTER = 1.0
 """Seconds."""
+TRY_AGAIN = " Please try again."
+"""What follows the reason in every message."""
 
 _OUR_MISTAKES = (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError, sqlalchemy.exc.DataError)
 _FAILURES = (sqlalchemy.exc.DBAPIError, sqlalchemy.exc.TimeoutError, OSError)
@@ -20,12 +22,14 @@ _FAILURES = (sqlalchemy.exc.DBAPIError, sqlalchemy.exc.TimeoutError, OSError)
 _BUSY = "The database is busy."
 _READ_ONLY = "The database does not accept changes."
 _FULL = "The database has no space left."
+_BROKEN = "The database's storage fails."
 _UNREACHABLE = "The database cannot be reached."
 _SENTENCES = {
     "SQLITE_BUSY": _BUSY,
     "SQLITE_LOCKED": _BUSY,
     "SQLITE_READONLY": _READ_ONLY,
     "SQLITE_FULL": _FULL,
+    "SQLITE_IOERR": _BROKEN,  # a quota, too
     "55P03": _BUSY,  # lock_not_available
     "40P01": _BUSY,  # deadlock_detected
     "40001": _BUSY,  # serialization_failure
@@ -33,6 +37,7 @@ _SENTENCES = {
     "53300": _BUSY,  # too_many_connections
     "25006": _READ_ONLY,  # read_only_sql_transaction
     "53100": _FULL,  # disk_full
+    "58030": _BROKEN,  # io_error
 }
 """By SQLite's name of the error, without its extension, or PostgreSQL's SQLSTATE."""
 _SQL_ERROR = "SQLITE_ERROR"
@@ -61,7 +66,7 @@ class ForeignDatabaseError(StoreError):
 
 @contextmanager
 def unavailable_on_failure() -> Iterator[None]:
-    """Turn a failure of the database into ServiceUnavailableError; mistakes in our own SQL pass as they are."""
+    """Turn a failure of the database into DatabaseUnavailableError; mistakes in our own SQL pass as they are."""
     try:
         yield
     except _OUR_MISTAKES:
@@ -69,7 +74,7 @@ def unavailable_on_failure() -> Iterator[None]:
     except _FAILURES as error:
         if _code(error) == _SQL_ERROR:
             raise
-        raise ServiceUnavailableError(f"{_sentence(error)} Please try again.", retry_after=RETRY_AFTER) from error
+        raise DatabaseUnavailableError(f"{_sentence(error)}{TRY_AGAIN}", retry_after=RETRY_AFTER) from error
 
 
 def _sentence(error: Exception) -> str:

@@ -5,8 +5,9 @@ durations; keys of clients and what users and models say are never logged.
 """
 
 import logging
+import re
 import sys
-from typing import IO, Literal
+from typing import IO, Final, Literal
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -15,6 +16,11 @@ LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
 SECRET = frozenset({"api_key", "authorization", "body", "content", "cookie", "headers", "messages", "prompt", "token"})
 """Keys whose values never reach a log, whoever passes them."""
+KEY: Final = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{8,}")
+"""An API key: ours, and what looks like other services' keys, which clients send by mistake."""
+MASK: Final = "[key]"
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""What would move a terminal's cursor, break a line or turn the direction of writing."""
 
 
 def configure_logging(level: LogLevel = "info", *, json: bool | None = None, stream: IO[str] | None = None) -> None:
@@ -47,6 +53,11 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return event
 
 
+def mask_keys(text: str) -> str:
+    """Replace API keys, wherever in a line they stand: in a path, the name of a model, the message of an exception."""
+    return KEY.sub(MASK, text)
+
+
 def _shared() -> list[Processor]:
     return [
         structlog.contextvars.merge_contextvars,
@@ -69,8 +80,24 @@ def _rendering(*, json: bool) -> list[Processor]:
     # Local variables hold what users said: no traceback shows them.
     if json:
         tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-        return [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer(pad_event_to=0, exception_formatter=structlog.dev.plain_traceback)]
+        return [structlog.processors.ExceptionRenderer(tracebacks), _masked(structlog.processors.JSONRenderer())]
+    console = structlog.dev.ConsoleRenderer(pad_event_to=0, exception_formatter=structlog.dev.plain_traceback)
+    return [_escape_control, _masked(console)]
+
+
+def _masked(render: Processor) -> Processor:
+    def rendered(logger: WrappedLogger, method: str, event: EventDict) -> str:
+        return mask_keys(str(render(logger, method, event)))
+
+    return rendered
+
+
+def _escape_control(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Keep what clients send from writing to the terminal; JSON escapes by itself. Events are ours, or a library's."""
+    for key, value in event.items():
+        if isinstance(value, str) and key != "event":
+            event[key] = CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", value)
+    return event
 
 
 def _route(handler: logging.Handler, level: LogLevel) -> None:

@@ -1,0 +1,244 @@
+"""`make bench-tiers`: first-token times of the service tiers while a server has more to do than it can run at once.
+
+Clients of all tiers ask again and again, each as soon as it has its answer, for longer than a flex request may be
+overtaken. Then the same clients do the same without tiers. Both runs are bounded in time and in requests.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec import Struct
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from antiphon.cli.load import Target, ask
+from antiphon.engine.llama import physical_cores
+from antiphon.engine.tokenizer import Tokenizer
+from bench.servers import MODEL_NAME, Kind, Server, bundled_model
+
+CLIENTS: Final = {"priority": 2, "default": 6, "flex": 4}
+"""How many ask at the same time, by tier."""
+SLOTS: Final = 4
+"""Sequences that the server decodes at once: fewer than clients."""
+ANSWER: Final = 24
+"""Tokens of every answer."""
+SECONDS: Final = 60.0
+"""For which the clients of the run with tiers ask; longer than flex requests wait for what came up to 30 s later."""
+CONTROL_SECONDS: Final = 20.0
+"""For which those of the run without tiers ask."""
+MAX_REQUESTS: Final = 1000
+"""Of a run."""
+COLOURS: Final = {"priority": "#dc2626", "default": "#2563eb", "flex": "#16a34a"}
+
+
+class Asked(Struct, frozen=True):
+    """One request."""
+
+    tier: str
+    at: float
+    """Seconds from the beginning of the run."""
+    first_token: float
+    """Seconds that it waited."""
+
+
+class Load:
+    """The clients of one run."""
+
+    def __init__(self, target: Target, seconds: float, bans: dict[str, int], progress: Progress) -> None:
+        self._target = target
+        self._seconds = seconds
+        self._bans = bans
+        self._progress = progress
+        self._numbers = count()
+        self.asked: list[Asked] = []
+
+    async def run(self, *, tiers: bool) -> None:
+        """Ask until the time is up, and take the answers to all that was asked."""
+        task = self._progress.add_task("with tiers" if tiers else "without tiers", total=self._seconds)
+        start = time.perf_counter()
+        async with asyncio.TaskGroup() as clients:
+            for tier, number in CLIENTS.items():
+                for _ in range(number):
+                    clients.create_task(self._client(tier, start, used=tier if tiers else "default"))
+            while (passed := time.perf_counter() - start) < self._seconds:
+                self._progress.update(task, completed=passed)
+                await asyncio.sleep(0.2)
+        self._progress.update(task, completed=self._seconds)
+
+    async def _client(self, tier: str, start: float, *, used: str) -> None:
+        while (at := time.perf_counter() - start) < self._seconds and (number := next(self._numbers)) < MAX_REQUESTS:
+            answer = await ask(self._target, self._body(used, number))
+            self.asked.append(Asked(tier, at, answer.first_token))
+
+    def _body(self, tier: str, number: int) -> dict[str, Any]:
+        return {
+            "messages": [{"role": "user", "content": f"Write a long story about the number {number}."}],
+            "temperature": 0,
+            "max_tokens": ANSWER,
+            "logit_bias": self._bans,
+            "service_tier": tier,
+        }
+
+
+class Results(Struct, frozen=True):
+    """Both runs."""
+
+    tiers: list[Asked]
+    control: list[Asked]
+    threads: int
+    model: str
+
+    @property
+    def headline(self) -> str:
+        """What was run."""
+        clients = ", ".join(f"{number} {tier}" for tier, number in CLIENTS.items())
+        return f"{self.model}, {self.threads} threads, {SLOTS} sequences at once, clients: {clients}"
+
+
+def serving(model: str, threads: int, data_dir: Path) -> Kind:
+    """This project's own command, with few sequences at once."""
+
+    def command(port: int) -> list[str]:
+        options = ["--model", f"{MODEL_NAME}={model}", "--port", str(port), "--data-dir", str(data_dir)]
+        options += ["--threads", str(threads), "--max-num-seqs", str(SLOTS), "--log-level", "warning"]
+        return [sys.executable, "-m", "antiphon", "serve", *options]
+
+    return Kind("antiphon", "this checkout", command)
+
+
+def check_tiers(target: Target) -> None:
+    """Fail unless every answer names the tier that was asked for."""
+    for tier in CLIENTS:
+        body = {"model": target.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+        request = urllib.request.Request(
+            f"http://{target.host}:{target.port}/v1/chat/completions",
+            json.dumps(body | {"service_tier": tier}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 (loopback)
+            used = json.load(answer)["service_tier"]
+        assert tier == used, f"{tier} was asked for, {used} was used"
+
+
+def measure(model: str, console: Console) -> Results:
+    """Run both loads on one server."""
+    threads = physical_cores()
+    bans = {str(token): -100 for token in sorted(Tokenizer.open(model).eog_ids)}
+    runs: list[list[Asked]] = []
+    with tempfile.TemporaryDirectory() as folder, Progress(console=console, transient=True) as progress:
+        server = Server(serving(model, threads, Path(folder)))
+        try:
+            target = server.start().target
+            check_tiers(target)
+            for seconds, tiers in ((SECONDS, True), (CONTROL_SECONDS, False)):
+                load = Load(target, seconds, bans, progress)
+                asyncio.run(load.run(tiers=tiers))
+                runs.append(load.asked)
+        finally:
+            server.close()
+    with_tiers, control = runs
+    return Results(with_tiers, control, threads, Path(model).name)
+
+
+def rows(results: Results) -> Iterator[tuple[str, ...]]:
+    """One row for each tier, and one for the run without tiers."""
+    for tier, number in CLIENTS.items():
+        yield (tier, str(number), *_times([asked for asked in results.tiers if asked.tier == tier]))
+    yield ("all without tiers", str(sum(CLIENTS.values())), *_times(results.control))
+
+
+def _times(asked: list[Asked]) -> tuple[str, ...]:
+    times = sorted(each.first_token for each in asked)
+    return (str(len(times)), f"{statistics.median(times):.2f}", f"{_p99(times):.2f}", f"{times[-1]:.2f}")
+
+
+def _p99(times: list[float]) -> float:
+    return statistics.quantiles(times, n=100, method="inclusive")[98] if len(times) > 1 else times[0]
+
+
+COLUMNS: Final = ("tier", "clients", "answers", "first token p50, s", "p99, s", "longest, s")
+
+
+def show(results: Results, console: Console) -> None:
+    """Print the table."""
+    table = Table(*COLUMNS, title=results.headline)
+    for row in rows(results):
+        table.add_row(*row)
+    console.print(table)
+
+
+def write(results: Results, folder: Path) -> None:
+    """Write ``benchmark-tiers.md`` and ``benchmark-tiers.png`` into ``folder``."""
+    lines = [
+        "# Benchmark of service tiers",
+        "",
+        "Written by `make bench-tiers`; absolute figures are of the machine it ran on, the order of the tiers is what",
+        "to read. A client asks again as soon as it has its answer, so there is always more to do than can run at",
+        "once. A flex request is overtaken by default requests that come up to 30 seconds later and by priority",
+        "requests that come up to 60 seconds later, a default request by priority requests that come up to 30 seconds",
+        "later, and by none after that.",
+        "",
+        f"{results.headline}.",
+        f"They ask for {SECONDS:.0f} s, then for {CONTROL_SECONDS:.0f} s without tiers; answers have {ANSWER} tokens.",
+        "",
+        f"| {' | '.join(COLUMNS)} |",
+        f"| {' | '.join('---' for _ in COLUMNS)} |",
+        *(f"| {' | '.join(row)} |" for row in rows(results)),
+        "",
+        "![first-token times by tier](benchmark-tiers.png)",
+    ]
+    (folder / "benchmark-tiers.md").write_text("\n".join(lines) + "\n")
+    plot(results, folder / "benchmark-tiers.png")
+
+
+def plot(results: Results, path: Path) -> None:
+    """Draw how long each request waited, and the share of each tier's requests that waited no longer."""
+    import matplotlib as mpl  # noqa: PLC0415 (only the benchmarks install it)
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
+    figure, (over_time, shares) = plt.subplots(1, 2, figsize=(11, 4.2), constrained_layout=True)
+    for tier, colour in COLOURS.items():
+        mine = [asked for asked in results.tiers if asked.tier == tier]
+        times = [asked.first_token for asked in mine]
+        over_time.scatter([asked.at for asked in mine], times, s=14, color=colour, label=tier)
+        shares.ecdf(times, color=colour, label=tier)
+    control = [asked.first_token for asked in results.control]
+    shares.ecdf(control, color="#9ca3af", linestyle="--", label="without tiers")
+    over_time.set(title="each request", xlabel="asked at, s", ylabel="time to first token, s", yscale="log")
+    shares.set(title="share of requests that waited no longer", xlabel="time to first token, s", xscale="log")
+    for axis in (over_time, shares):
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(alpha=0.25)
+    shares.legend(frameon=False, loc="lower right")
+    over_time.legend(frameon=False)
+    figure.suptitle(results.headline, fontsize=10)
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
+def main() -> None:
+    """Parse the options, measure, print the table and write it with its plot."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default=bundled_model())
+    parser.add_argument("--out", type=Path, default=Path("docs"))
+    options = parser.parse_args()
+    console = Console()
+    results = measure(options.model, console)
+    show(results, console)
+    write(results, options.out)
+
+
+if __name__ == "__main__":
+    main()

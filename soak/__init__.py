@@ -1,0 +1,1 @@
+"""`make soak`: a real server under random requests and random faults, every answer held to invariants."""

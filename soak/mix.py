@@ -1,0 +1,229 @@
+"""The random mix of requests, all from one seeded generator; who draws next depends on the answers' timing."""
+
+import json
+import random
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from soak.invariants import Asked
+from soak.ledger import Kept, Ledger
+from soak.wire import Manner
+
+PATH: Final = "/v1/chat/completions"
+WORDS: Final = (
+    "sea",
+    "wind",
+    "stone",
+    "river",
+    "light",
+    "paper",
+    "garden",
+    "winter",
+    "letter",
+    "song",
+    "road",
+    "field",
+)
+TOOLS: Final = [
+    {
+        "type": "function",
+        "function": {
+            "name": name,
+            "parameters": {
+                "type": "object",
+                "properties": {"city": {"type": "string", "maxLength": 12}},
+                "required": ["city"],
+                "additionalProperties": False,
+            },
+        },
+    }
+    for name in ("weather", "population")
+]
+SCHEMA: Final = {
+    "type": "object",
+    "properties": {"word": {"type": "string", "maxLength": 12}, "count": {"type": "integer", "maximum": 99}},
+    "required": ["word", "count"],
+    "additionalProperties": False,
+}
+STAGES: Final = {
+    "in the head": Manner(send_bytes=60),
+    "in the body": Manner(send_bytes=300),
+    "at once": Manner(leave_after=b""),
+    "at the first event": Manner(leave_after=b"data: "),
+    "in decode": Manner(leave_after=b'"content":"', times=4),
+    "in a tool call": Manner(leave_after=b'"arguments":"', times=2),
+    "after the last token": Manner(leave_after=b'"finish_reason":"'),
+    "after [DONE]": Manner(leave_after=b"[DONE]"),
+}
+"""When clients go away."""
+MALFORMED: Final = (
+    (b"{", 400),
+    (b"[]", 400),
+    (b"\xff\xfe", 400),
+    (b"[" * 5000, 400),
+    (b'{"model": 1}', 400),
+    (b'{"messages": []}', 400),
+    (b'{"model": "MODEL", "messages": []}', 400),
+    (b'{"model": "MODEL", "messages": [{"role": "nobody", "content": "x"}]}', 400),
+    (b'{"model": "MODEL", "messages": [{"role": "user", "content": "x"}], "n": 0}', 400),
+    (b'{"model": "MODEL", "messages": [{"role": "user", "content": "x"}], "temperature": "hot"}', 400),
+    (b'{"model": "MODEL", "messages": [{"role": "user", "content": "x"}], "nonsense": true}', 400),
+    (b'{"model": "nobody", "messages": [{"role": "user", "content": "x"}]}', 404),
+)
+"""Bodies that are refused, and with what."""
+WEIGHTS: Final = {
+    "plain": 4,
+    "tools": 3,
+    "schema": 3,
+    "choices": 3,
+    "stop": 2,
+    "logprobs": 2,
+    "prediction": 2,
+    "stored": 6,
+    "malformed": 3,
+    "oversized": 1,
+    "vanishing": 5,
+    "slow": 2,
+    "list": 2,
+    "retrieve": 3,
+    "messages": 1,
+    "update": 2,
+    "delete": 1,
+    "models": 1,
+}
+"""How often each kind comes, relative to the others."""
+
+
+class Mix:
+    """Draws requests."""
+
+    def __init__(
+        self,
+        rng: random.Random,
+        model: str,
+        ledger: Ledger,
+        *,
+        max_body_size: int,
+        weights: Mapping[str, int] = MappingProxyType(WEIGHTS),
+    ) -> None:
+        self._rng = rng
+        self._weights = weights
+        self._model = model
+        self._ledger = ledger
+        self._max_body_size = max_body_size
+
+    def draw(self) -> tuple[Asked, Kept | None]:
+        """Return a request, and the stored completion that it is about: the caller has it alone until it ends."""
+        kind = self._rng.choices(list(self._weights), list(self._weights.values()))[0]
+        if kind in ("retrieve", "messages", "update", "delete"):
+            kept = self._ledger.borrow(self._rng)
+            if kept is not None:
+                return self._about(kind, kept), kept
+            kind = "stored"
+        asked: Asked = getattr(self, f"_{kind}")()
+        return asked, None
+
+    def small(self, kind: str) -> Asked:
+        """Return a short request for a stream."""
+        return self._completion(kind, {"stream": True, "max_completion_tokens": 4})
+
+    def _about(self, kind: str, kept: Kept) -> Asked:
+        path = f"{PATH}/{kept.id}"
+        match kind:
+            case "update":
+                body = json.dumps({"metadata": {"note": self._words(2), "run": "soak"}}).encode()
+                return Asked(kind=kind, method="POST", path=path, body=body, stores=True)
+            case "delete":
+                return Asked(kind=kind, method="DELETE", path=path, stores=True)
+            case "messages":
+                return Asked(kind=kind, method="GET", path=f"{path}/messages", stores=True)
+            case _:
+                return Asked(kind=kind, method="GET", path=path, stores=True)
+
+    def _plain(self) -> Asked:
+        return self._completion("plain", self._delivery())
+
+    def _tools(self) -> Asked:
+        choice = self._rng.choice(["auto", "required"])
+        return self._completion("tools", {**self._delivery(), "tools": TOOLS, "tool_choice": choice})
+
+    def _schema(self) -> Asked:
+        response_format = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": SCHEMA}}
+        return self._completion("schema", {**self._delivery(), "response_format": response_format})
+
+    def _choices(self) -> Asked:
+        return self._completion("choices", {**self._delivery(), "n": self._rng.randint(2, 4)})
+
+    def _stop(self) -> Asked:
+        return self._completion("stop", {**self._delivery(), "stop": self._rng.choice(["e", ".", "the", "\n"])})
+
+    def _logprobs(self) -> Asked:
+        return self._completion("logprobs", {**self._delivery(), "logprobs": True, "top_logprobs": 3})
+
+    def _prediction(self) -> Asked:
+        prediction = {"type": "content", "content": self._words(20)}
+        return self._completion("prediction", {**self._delivery(), "prediction": prediction})
+
+    def _stored(self) -> Asked:
+        metadata = {"note": self._words(1)}
+        return self._completion("stored", {**self._delivery(), "store": True, "metadata": metadata})
+
+    def _malformed(self) -> Asked:
+        body, status = self._rng.choice(MALFORMED)
+        body = body.replace(b"MODEL", self._model.encode())
+        return Asked(kind="malformed", method="POST", path=PATH, body=body, expected=frozenset({status}))
+
+    def _oversized(self) -> Asked:
+        body = b'{"model": "' + b"x" * self._max_body_size + b'"}'
+        return Asked(kind="oversized", method="POST", path=PATH, body=body, expected=frozenset({413}))
+
+    def _vanishing(self) -> Asked:
+        stage = self._rng.choice(list(STAGES))
+        manner = _with_reset(STAGES[stage], reset=self._rng.random() < 0.5)  # noqa: PLR2004 (as often as not)
+        fields: dict[str, Any] = {"stream": True, "store": self._rng.random() < 0.3}  # noqa: PLR2004 (some)
+        if stage == "in a tool call":
+            fields |= {"tools": TOOLS, "tool_choice": "required"}
+        if self._rng.random() < 0.3:  # noqa: PLR2004 (some in a long prefill)
+            fields["messages"] = [{"role": "user", "content": self._words(400)}]
+        return self._completion("vanishing", fields, manner)
+
+    def _slow(self) -> Asked:
+        manner = Manner(
+            bytes_per_second=1, slow_seconds=self._rng.uniform(1, 6), gives_up=self._rng.choice([True, False])
+        )
+        return self._completion("slow", {"stream": True}, manner)
+
+    def _list(self) -> Asked:
+        query = f"limit={self._rng.randint(1, 20)}&order={self._rng.choice(['asc', 'desc'])}"
+        return Asked(kind="list", method="GET", path=f"{PATH}?{query}", stores=True)
+
+    def _models(self) -> Asked:
+        return Asked(kind="models", method="GET", path="/v1/models")
+
+    def _delivery(self) -> dict[str, Any]:
+        """Whole or streamed, with its usage or without."""
+        if self._rng.random() < 0.4:  # noqa: PLR2004 (most are streams)
+            return {}
+        return {"stream": True, "stream_options": {"include_usage": self._rng.choice([True, False])}}
+
+    def _completion(self, kind: str, fields: dict[str, Any], manner: Manner | None = None) -> Asked:
+        fields = {
+            "model": self._model,
+            "messages": [{"role": "user", "content": f"Write about {self._words(5)}."}],
+            "max_completion_tokens": self._rng.randint(1, 40),
+            "temperature": self._rng.choice([0, 0.7, 1]),
+            **fields,
+        }
+        body = json.dumps(fields).encode()
+        stores = fields.get("store", False)
+        return Asked(
+            kind=kind, method="POST", path=PATH, body=body, fields=fields, stores=stores, manner=manner or Manner()
+        )
+
+    def _words(self, number: int) -> str:
+        return " ".join(self._rng.choices(WORDS, k=number))
+
+
+def _with_reset(manner: Manner, *, reset: bool) -> Manner:
+    return Manner(send_bytes=manner.send_bytes, leave_after=manner.leave_after, times=manner.times, reset=reset)

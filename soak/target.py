@@ -1,0 +1,142 @@
+"""The server under test: its process, its engine's, and what they hold."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+START: Final = 180.0
+"""Seconds until the server must listen."""
+END: Final = 30.0
+"""Seconds until it must have ended after SIGTERM."""
+MAX_BODY_SIZE: Final = 1024 * 1024
+QUIET: Final = ("--host", "127.0.0.1", "--port", "0", "--log-level", "warning", "--log-json")
+OPTIONS: Final = (
+    *("--max-num-seqs", "8", "--max-waiting", "16", "--write-timeout", "15", "--max-body-size", str(MAX_BODY_SIZE)),
+)
+"""Bounds low enough that the run meets them."""
+WORKER: Final = b"antiphon.engine.worker"
+PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+PORT: Final = re.compile(r"http://127\.0\.0\.1:(\d+)/")
+SILENT_LOG: Final = ("unhandled_exception", "stream_failed", "engine_supervisor_failed", "Traceback")
+"""What a log must not hold: mistakes of our own."""
+
+
+class Held(Struct, frozen=True):
+    """What a process holds."""
+
+    rss: int
+    """Bytes of memory."""
+    sockets: int
+    descriptors: int
+    """Sockets included."""
+    threads: int
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    """A server that listens on loopback."""
+
+    port: int
+    model: str
+    max_body_size: int = MAX_BODY_SIZE
+    pid: int | None = None
+    """Of its process, where it is ours to break."""
+    database: Path | None = None
+    log: Path | None = None
+
+    def held(self) -> Held | None:
+        """Measure the process that serves HTTP; None where there is none."""
+        return None if self.pid is None else measure(self.pid)
+
+    def worker(self) -> int | None:
+        """Return the process of the engine, if one runs."""
+        return None if self.pid is None else next(workers(self.pid), None)
+
+    def memory(self) -> int:
+        """Bytes of memory of both processes."""
+        if self.pid is None:
+            return 0
+        return sum(found.rss for pid in (self.pid, *workers(self.pid)) if (found := measure(pid)) is not None)
+
+    def mistakes(self) -> list[str]:
+        """Return the lines of the log that tell of mistakes of our own."""
+        if self.log is None:
+            return []
+        lines = self.log.read_text(errors="replace").splitlines()
+        return [line for line in lines if any(mark in line for mark in SILENT_LOG)]
+
+
+def measure(pid: int) -> Held | None:
+    """Read what a process holds; None when there is no such process."""
+    folder = Path("/proc") / str(pid)
+    try:
+        rss = int((folder / "statm").read_text().split()[1]) * PAGE
+        links = [_link(path) for path in (folder / "fd").iterdir()]
+        threads = len(list((folder / "task").iterdir()))
+    except (OSError, IndexError):
+        return None
+    return Held(rss, sum(link.startswith("socket:") for link in links), len(links), threads)
+
+
+def _link(path: Path) -> str:
+    try:
+        return str(path.readlink())
+    except OSError:
+        return ""
+
+
+def workers(pid: int) -> Iterator[int]:
+    """Return the engines among a process's children."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(path.read_text().rpartition(") ")[2].split()[1])
+            if parent == pid and WORKER in (path.parent / "cmdline").read_bytes():
+                yield int(path.parent.name)
+        except (OSError, IndexError, ValueError):
+            continue
+
+
+@contextmanager
+def serving(model: str, folder: Path, options: tuple[str, ...] = OPTIONS) -> Iterator[Target]:
+    """Run ``antiphon serve`` over a database in ``folder`` until the block ends. Raises RuntimeError."""
+    log = folder / "log"
+    command = [sys.executable, "-m", "antiphon", "serve", "--model", f"soak={model}", "--data-dir", str(folder)]
+    with log.open("w") as stderr:
+        process = subprocess.Popen(  # noqa: S603 (our own command)
+            [*command, *QUIET, *options], stdout=subprocess.PIPE, stderr=stderr, text=True
+        )
+    try:
+        port = _port(process, log)
+        yield Target(port=port, model="soak", pid=process.pid, database=folder / "antiphon.db", log=log)
+    finally:
+        end(process)
+
+
+def end(process: "subprocess.Popen[str]") -> int:
+    """End it with SIGTERM, or with SIGKILL when that takes too long; return its status."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(END)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def _port(process: "subprocess.Popen[str]", log: Path) -> int:
+    assert process.stdout is not None
+    deadline = time.monotonic() + START
+    while time.monotonic() < deadline:
+        line = process.stdout.readline()
+        if found := PORT.search(line):
+            return int(found[1])
+        if not line:
+            break
+    raise RuntimeError(f"the server does not listen: {log.read_text(errors='replace')[-2000:]}")

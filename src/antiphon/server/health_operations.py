@@ -1,0 +1,78 @@
+"""The operations that say whether requests are taken, as the OpenAPI document describes them."""
+
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+
+from antiphon.server.openapi_parts import errors, header_references, json_response
+from antiphon.service.health import Health, Status
+
+
+class Liveness(Struct, frozen=True, kw_only=True):
+    """The process answers."""
+
+    status: Literal["live"] = "live"
+
+
+class Readiness(Struct, frozen=True, kw_only=True):
+    """What is taken: every request (`ready`), some (`degraded`), or none (`live`)."""
+
+    status: Status
+
+
+HEALTH_ROOTS: Final[tuple[type[Struct], ...]] = (Health, Liveness, Readiness)
+
+_CODES: Final = "Answers 200 while any request is taken (`ready` and `degraded`), 503 while none is (`live`)."
+
+
+def health_paths() -> dict[str, dict[str, Any]]:
+    """Return the operations by path and method."""
+    return {
+        "/health": {"get": _health()},
+        "/health/live": {"get": _live()},
+        "/health/ready": {"get": _ready()},
+    }
+
+
+def _health() -> dict[str, Any]:
+    return _operation(
+        "health",
+        "Ask what works",
+        f"The state of the server, of each model and of the database, with reasons. {_CODES}",
+        {"200": json_response("At least one model answers.", Health), "503": _unavailable(Health)},
+    )
+
+
+def _live() -> dict[str, Any]:
+    return _operation(
+        "live",
+        "Ask whether the process answers",
+        "Answers 200 for as long as the process does. When this fails, restart the server.",
+        {"200": json_response("It does.", Liveness)},
+    )
+
+
+def _ready() -> dict[str, Any]:
+    return _operation(
+        "ready",
+        "Ask whether requests are taken",
+        f"For load balancers. {_CODES} While one of two models is down the other one still answers.",
+        {"200": json_response("At least one model answers.", Readiness), "503": _unavailable(Readiness)},
+    )
+
+
+def _operation(name: str, summary: str, description: str, responses: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "tags": ["Server"],
+        "operationId": name,
+        "summary": summary,
+        "description": description,
+        "security": [{}],
+        "responses": {**responses, **errors(500)},
+    }
+
+
+def _unavailable(struct: type[Struct]) -> dict[str, Any]:
+    description = "No request is taken now: engines restart, the server stops, or the database is needed and fails."
+    answer = json_response(description, struct)
+    return {**answer, "headers": header_references("retry-after", "retry-after-ms")}

@@ -1,0 +1,135 @@
+"""The values of the metrics, and the page that shows them to Prometheus.
+
+What the server counts is kept here; what the engines count is read when the page is asked for. Reference: Prometheus,
+exposition formats; OpenMetrics 1.0.
+"""
+
+import platform
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from msgspec import Struct
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
+
+from antiphon import __version__
+from antiphon.telemetry.catalogue import BUILD, METRICS, Metric
+from antiphon.telemetry.distribution import Distribution
+
+TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS: Final = "application/openmetrics-text"
+
+_openmetrics: Callable[..., bytes] = openmetrics.generate_latest  # which has no types
+
+Labels = tuple[str, ...]
+
+
+class Reading(Struct, frozen=True):
+    """A metric's value for one set of labels."""
+
+    metric: Metric
+    labels: Labels
+    value: float | Distribution
+
+
+class Page(Struct, frozen=True):
+    """What a scraper gets."""
+
+    body: bytes
+    content_type: str
+
+
+class Metrics:
+    """Everything on one server's page. Filled on one event loop; the page may be made in any thread."""
+
+    def __init__(self, readings: Callable[[], Iterable[Reading]] = tuple) -> None:
+        """``readings`` gives what is counted elsewhere, each time the page is asked for."""
+        self._readings = readings
+        self._counts: dict[tuple[Metric, Labels], float] = {}
+        self._distributions: dict[tuple[Metric, Labels], Distribution] = {}
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_Families(self._all))
+        ProcessCollector(registry=self._registry)
+        self.count(BUILD, __version__, platform.python_version())
+
+    def expect(self, metric: Metric, *labels: str) -> None:
+        """Show a series before anything is counted: a rate needs a zero to begin from."""
+        if metric.kind == "histogram":
+            self._distribution(metric, labels)
+        else:
+            self.count(metric, *labels, by=0.0)
+
+    def count(self, metric: Metric, *labels: str, by: float = 1.0) -> None:
+        """Count something. ``labels`` are in the metric's order."""
+        assert len(metric.labels) == len(labels), f"{metric.labels} == {labels}"
+        self._counts[metric, labels] = self._counts.get((metric, labels), 0.0) + by
+
+    def observe(self, metric: Metric, value: float, *labels: str) -> None:
+        """Add a value to a histogram."""
+        self._distribution(metric, labels).observe(value)
+
+    def page(self, accept: str = "") -> Page:
+        """Show everything in the format that an Accept header prefers. Takes milliseconds: call it in a thread."""
+        if OPENMETRICS in accept:
+            # Otherwise the library writes the names' colons as underscores.
+            body = _openmetrics(self._registry, escaping=openmetrics.ALLOWUTF8, version="1.0.0")
+            return Page(body, openmetrics.CONTENT_TYPE_LATEST)
+        return Page(generate_latest(self._registry), TEXT)
+
+    def _distribution(self, metric: Metric, labels: Labels) -> Distribution:
+        assert len(metric.labels) == len(labels), f"{metric.labels} == {labels}"
+        if (metric, labels) not in self._distributions:
+            self._distributions[metric, labels] = Distribution.over(metric.bounds)
+        return self._distributions[metric, labels]
+
+    def _all(self) -> Iterator[Reading]:
+        # The lists are taken at once: the event loop may add keys meanwhile.
+        for (metric, labels), count in list(self._counts.items()):
+            yield Reading(metric, labels, count)
+        for (metric, labels), distribution in list(self._distributions.items()):
+            yield Reading(metric, labels, distribution)
+        yield from self._readings()
+
+
+class _Families(Collector):
+    """Gives the readings in the library's shape, in the order of the table, and every metric even without any."""
+
+    def __init__(self, readings: Callable[[], Iterable[Reading]]) -> None:
+        self._readings = readings
+
+    def collect(self) -> Iterator[Family]:
+        by_metric: dict[Metric, list[Reading]] = defaultdict(list)
+        for reading in self._readings():
+            by_metric[reading.metric].append(reading)
+        for metric in METRICS:
+            yield _family(metric, by_metric[metric])
+
+
+def _family(metric: Metric, readings: Iterable[Reading]) -> Family:
+    name = metric.full_name
+    if metric.kind == "histogram":
+        histogram = HistogramMetricFamily(name, metric.help, labels=metric.labels)
+        for reading in readings:
+            assert isinstance(reading.value, Distribution), f"{name} is a histogram"
+            histogram.add_metric(reading.labels, _buckets(reading.value), reading.value.total)
+        return histogram
+    kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+    family = kind(name, metric.help, labels=metric.labels)
+    for reading in readings:
+        assert not isinstance(reading.value, Distribution), f"{name} is a number"
+        family.add_metric(reading.labels, reading.value)
+    return family
+
+
+def _buckets(distribution: Distribution) -> list[tuple[str, float]]:
+    """Give each bound with how many values do not exceed it."""
+    cumulative = 0
+    buckets: list[tuple[str, float]] = []
+    for bound, count in zip((*map(str, distribution.bounds), "+Inf"), distribution.copy().counts, strict=True):
+        cumulative += count
+        buckets.append((bound, cumulative))
+    return buckets

@@ -1,0 +1,93 @@
+"""What the server says of itself, for every combination of what works and what does not."""
+
+import pytest
+
+from antiphon.backends.router import Router
+from antiphon.service.access import Access
+from antiphon.service.health import DatabaseHealth, Health, ModelHealth, Status, assess
+from antiphon.service.storage import Storage
+from antiphon.store.database import Database
+from antiphon.store.limits import UNLIMITED, Limits
+from tests.scripted_engine import ScriptedEngine, scripted_backend
+
+pytestmark = pytest.mark.anyio
+
+BUSY = "The database is busy."
+
+
+def engine(*, ready: bool = True) -> ScriptedEngine:
+    engine = ScriptedEngine()
+    engine.ready = ready
+    engine.failure = None if ready else "It was killed by SIGKILL."
+    engine.restarts = 2
+    return engine
+
+
+def router(*engines: ScriptedEngine) -> Router:
+    return Router({name: scripted_backend(engine) for name, engine in zip("abc", engines, strict=False)})
+
+
+def health(router: Router, storage: Storage | None = None, access: Access | None = None) -> Health:
+    return assess(router, storage, access, draining=False, version="1")
+
+
+@pytest.mark.parametrize(
+    ("ready", "status"),
+    [
+        ((True, True), "ready"),
+        ((True, False), "degraded"),
+        ((False, False), "live"),
+        ((), "live"),
+    ],
+)
+def test_it_is_ready_when_all_models_are_and_live_when_none_is(ready: tuple[bool, ...], status: Status) -> None:
+    found = health(router(*(engine(ready=each) for each in ready)))
+    assert (status, status != "live") == (found.status, found.takes_requests)
+
+
+def test_a_server_that_drains_takes_nothing() -> None:
+    found = assess(router(engine()), None, None, draining=True, version="1")
+    assert ("live", True, "1") == (found.status, found.draining, found.version)
+
+
+def test_each_model_has_its_state_and_its_reason() -> None:
+    models = health(router(engine(), engine(ready=False), ScriptedEngine(info=None))).models
+    assert [
+        ModelHealth(id="a", status="ready", reason=None, restarts=2),
+        ModelHealth(id="b", status="restarting", reason="It was killed by SIGKILL.", restarts=2),
+        ModelHealth(id="c", status="starting", reason=None, restarts=0),
+    ] == models
+
+
+def test_what_keeps_nothing_has_no_database() -> None:
+    assert health(router(engine())).database is None
+
+
+async def test_a_database_that_works_is_ready(database: Database) -> None:
+    found = health(router(engine()), Storage(database, holder="test"))
+    assert ("ready", DatabaseHealth(status="ready", reason=None)) == (found.status, found.database)
+
+
+async def test_requests_that_do_not_store_are_taken_while_it_fails(database: Database) -> None:
+    database.write_failure = database.read_failure = BUSY
+    found = health(router(engine()), Storage(database, holder="test"))
+    assert ("degraded", DatabaseHealth(status="failing", reason=BUSY)) == (found.status, found.database)
+
+
+@pytest.mark.parametrize(("open_", "status"), [(True, "degraded"), (False, "live")])
+async def test_where_keys_are_asked_for_nothing_is_taken_while_it_cannot_be_read(
+    database: Database, *, open_: bool, status: Status
+) -> None:
+    storage = Storage(database, holder="test")
+    database.read_failure = BUSY
+    access = Access(storage.keys, open_without_keys=open_, organization="org")
+    assert status == health(router(engine()), storage, access).status
+
+
+@pytest.mark.parametrize(("limits", "status"), [(UNLIMITED, "degraded"), (Limits(requests_per_minute=1), "live")])
+async def test_where_there_are_limits_nothing_is_taken_while_it_cannot_be_written(
+    database: Database, limits: Limits, status: Status
+) -> None:
+    database.write_failure = BUSY
+    storage = Storage(database, holder="test", project_limits=limits)
+    assert status == health(router(engine()), storage).status
