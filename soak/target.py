@@ -25,7 +25,7 @@ OPTIONS: Final = (
 """Bounds low enough that the run meets them."""
 WORKER: Final = b"antiphon.engine.worker"
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
-PORT: Final = re.compile(r"http://127\.0\.0\.1:(\d+)/")
+PORT: Final = re.compile(r"http://[0-9.]+:(\d+)/")
 SILENT_LOG: Final = ("unhandled_exception", "stream_failed", "engine_supervisor_failed", "Traceback")
 """What a log must not hold: mistakes of our own."""
 
