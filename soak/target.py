@@ -18,14 +18,15 @@ START: Final = 180.0
 END: Final = 30.0
 """Seconds until it must have ended after SIGTERM."""
 MAX_BODY_SIZE: Final = 1024 * 1024
-QUIET: Final = ("--host", "127.0.0.1", "--port", "0", "--log-level", "warning", "--log-json")
+HOST: Final = "127.0.0.1"
+QUIET: Final = ("--host", HOST, "--port", "0", "--log-level", "warning", "--log-json")
 OPTIONS: Final = (
     *("--max-num-seqs", "8", "--max-waiting", "16", "--write-timeout", "15", "--max-body-size", str(MAX_BODY_SIZE)),
 )
 """Bounds low enough that the run meets them."""
 WORKER: Final = b"antiphon.engine.worker"
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
-PORT: Final = re.compile(r"http://[0-9.]+:(\d+)/")
+PORT: Final = re.compile(rf"http://{re.escape(HOST)}:(\d+)/")
 SILENT_LOG: Final = ("unhandled_exception", "stream_failed", "engine_supervisor_failed", "Traceback")
 """What a log must not hold: mistakes of our own."""
 
