@@ -19,6 +19,7 @@ from antiphon.service.health import Health
 from tests.conftest import END, START
 from tests.server.conftest import NO_TLS
 
+HOST = "127.0.0.1"
 END_OF_TURN = {"2": -100}
 """A bias that bans the tiny model's end-of-generation token: its answers are as long as they may be."""
 HANG = 30.0
@@ -112,7 +113,7 @@ def faulty(folder: Path, *arguments: str) -> Iterator[Faulty]:
         )
     assert process.stdout is not None
     try:
-        found = re.search(r"http://127\.0\.0\.1:(\d+)", process.stdout.readline())
+        found = re.search(rf"http://{re.escape(HOST)}:(\d+)", process.stdout.readline())
         assert found, log.read_text()
         with httpx2.Client(base_url=found[0], timeout=START, trust_env=False, verify=NO_TLS) as http:
             yield Faulty(process, found[0], int(found[1]), log, http)
