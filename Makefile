@@ -7,6 +7,7 @@ ROUNDS ?= 5
 ONLY ?=
 ROWS ?= 1000,100000,1000000
 DATABASE ?=
+SECONDS ?= 60
 MINUTES ?= 10
 CLIENTS ?= 8
 
@@ -24,7 +25,7 @@ HEADING = printf '\n\033[1m== %s\033[0m\n'
 
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell getconf _NPROCESSORS_ONLN)
 
-.PHONY: help serve test lint types contracts tests bench bench-storage bench-tiers soak overload docs requirements clean
+.PHONY: help serve test lint types contracts tests bench bench-storage bench-tiers soak overload fuzz docs requirements clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -66,6 +67,15 @@ overload: $(VENV)/.test ## Measure 500 streams at once where 64 may wait; ROUNDS
 bench-tiers: $(VENV)/.bench ## Measure first-token times of the service tiers under load
 	@$(BIN)/python -m bench.tiers
 
+fuzz: $(VENV)/.fuzz ## Make up hostile inputs; SECONDS=60 for each of the programs in fuzz/
+	@for program in fuzz/fuzz_*.py; do
+	    name="$$(basename "$$program" .py)"
+	    $(HEADING) "$$name"
+	    mkdir -p "build/fuzz/$$name"
+	    $(BIN)/python -m "fuzz.$$name" -max_total_time='$(SECONDS)' -timeout=60 -max_len=2048 \
+	        -artifact_prefix="build/fuzz/$$name-" "build/fuzz/$$name" "fuzz/corpus/$${name#fuzz_}"
+	done
+
 docs: $(VENV)/.test ## Write the generated parts of the docs anew
 	@$(BIN)/python scripts/generate_docs.py
 
@@ -99,6 +109,11 @@ $(VENV)/.engine: $(VENV)/.created requirements.txt
 $(VENV)/.bench: $(VENV)/.test requirements-bench.txt
 	@$(HEADING) 'Dependencies of the benchmark'
 	$(PIP) install --quiet --requirement requirements-bench.txt
+	touch $@
+
+$(VENV)/.fuzz: $(VENV)/.test pyproject.toml
+	@$(HEADING) 'The fuzzer'
+	$(PIP) install --quiet --group fuzz
 	touch $@
 
 $(VENV)/.serve: $(VENV)/.engine requirements.txt pyproject.toml

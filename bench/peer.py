@@ -1,14 +1,14 @@
-"""Runs llama.cpp's own server, from the package xllamacpp, until it is ended: MODEL PORT THREADS STREAMS CTX_SIZE."""
+"""Runs llama.cpp's own server, from the package xllamacpp, until it is ended: PORT MODEL THREADS STREAMS CTX_SIZE."""
 
 import signal
 import sys
 
-import xllamacpp
+import xllamacpp  # type: ignore[import-untyped]
 
 
 def main() -> None:
     """Serve until SIGTERM."""
-    model, port, threads, streams, ctx_size = sys.argv[1:]
+    port, model, threads, streams, ctx_size = sys.argv[1:]
     params = xllamacpp.CommonParams()
     params.model.path = model
     params.hostnames = ["127.0.0.1"]

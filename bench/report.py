@@ -1,141 +1,79 @@
-"""The table of a run, in the terminal, as Markdown and as a plot."""
+"""The table of a run, in the terminal and as Markdown with its plot."""
 
-import statistics
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
-STRUCTURED_ROUNDS: Final = 2
-"""The most rounds of structured outputs: llama.cpp's server takes minutes for one."""
+from antiphon.cli.figures import Figure, cells
+from bench.plot import plot
+
+TITLES: Final = ("work", "antiphon", "beside it", "ratio", "aim", "", "rounds")
+EXPLANATION: Final = """\
+Absolute figures are of the machine it ran on; the ratios are what to read. A ratio is that of the measured figure over
+what stands beside it, the median of the rounds' own ratios; so for times less is better. The servers are measured in
+turn, round by round, the other one first each time; whoever is not asked is idle. Rows that take long have fewer
+rounds.
+
+Decoding is counted from when the last stream has begun to when the first ends, so without the prompts. Streams and
+choices that decode beside others are at temperature 1, where no text repeats itself; everything else is at 0.
+End-of-generation tokens are banned by `logit_bias` on both servers. The bare loop is `llama_decode` on the same file
+and threads with an argmax, no HTTP and no scheduling. Memory is the private pages of a server's processes, anonymous or
+of files, without the mapping of the model file; a copy that is made of the weights counts."""
 
 
-class Figure(Struct, frozen=True):
-    """One line of the table: the same work on both servers. ``unit`` is tokens/s, ms, or x for a ratio."""
-
-    work: str
-    unit: str
-    ours: list[float]
-    theirs: list[float]
-    aim: str
-
-    @property
-    def ratio(self) -> float:
-        """Ours over theirs, median of the rounds' own ratios."""
-        return statistics.median(a / b for a, b in zip(self.ours, self.theirs, strict=True))
-
-
-class Results(Struct, frozen=True):
-    """What one run found."""
+class Results(Struct):
+    """What a run has found so far."""
 
     figures: list[Figure]
-    costs: list[Any]
-    bare: dict[int, float]
-    compile_times: tuple[float, float]
-    """Milliseconds of a new 10 kB schema: checked and written as a grammar, and that compiled."""
-    peer: str
-    rounds: int
-    threads: int
     model: str
+    threads: int
+    peer: str
+    """What the peer is."""
+    ctx_size: int
+    unfinished: str = ""
+    """What is missing, when the run has not ended."""
+
+    def headline(self) -> str:
+        """Say what was run."""
+        return f"{self.model}, {self.threads} threads, {self.ctx_size:,} KV cells, same for both servers"
 
 
-def rows(results: Results) -> list[tuple[str, str, str, str, str]]:
-    """Work, ours, llama.cpp's server, ratio, aim."""
-    lines = []
-    for figure in results.figures:
-        ours, theirs = statistics.median(figure.ours), statistics.median(figure.theirs)
-        digits = 2 if figure.unit == "x" else 0
-        measured = (f"{ours:.{digits}f} {figure.unit}", f"{theirs:.{digits}f} {figure.unit}")
-        lines.append((figure.work, *measured, f"{figure.ratio:.2f}", figure.aim))
-    return lines
-
-
-def own_rows(results: Results) -> list[tuple[str, str, str]]:
-    """What is measured without a peer: our Python's share of a step, and the bare loop."""
-    lines = [
-        (f"Python's share of a step, batch {c.batch}, temperature {c.temperature:g}", f"{c.python_share:.1%}", "≤ 3 %")
-        for c in results.costs
-    ]
-    lines += [(f"bare llama_decode loop, batch {n}", f"{rate:.0f} tokens/s", "") for n, rate in results.bare.items()]
-    steps = ("checked and written as a grammar", "grammar compiled, first mask made")
-    lines += [
-        (f"new 10 kB schema, {step}", f"{milliseconds:.0f} ms", "")
-        for step, milliseconds in zip(steps, results.compile_times, strict=True)
-    ]
-    return lines
+def lines(figures: Sequence[Figure]) -> list[tuple[str, ...]]:
+    """Give the cells of every line, the number of its rounds last."""
+    return [(*cells(figure), str(len(figure.measured) or "")) for figure in figures]
 
 
 def show(results: Results, console: Console) -> None:
-    """Print the tables."""
-    table = Table("work", "antiphon", "llama.cpp server", "ratio", "aim", title=headline(results))
-    for row in rows(results):
-        table.add_row(*row)
+    """Print the table."""
+    table = Table(*TITLES, title=results.headline())
+    for line in lines(results.figures):
+        table.add_row(*line)
     console.print(table)
-    own = Table("without HTTP", "measured", "aim")
-    for line in own_rows(results):
-        own.add_row(*line)
-    console.print(own)
+    console.print(f"Peer: {results.peer}", markup=False, highlight=False)
 
 
-def headline(results: Results) -> str:
-    """What was run."""
-    return f"{results.model}, {results.threads} threads, medians of {results.rounds} interleaved rounds"
+def page(results: Results) -> str:
+    """Write the table as a page."""
+    met = [figure.met for figure in results.figures if figure.met is not None]
+    text = ["# Benchmark", "", "Written by `make bench`.", "", f"{results.headline()}. Peer: {results.peer}.", ""]
+    if results.unfinished:
+        text += [f"This run was not finished: {results.unfinished}.", ""]
+    text += [EXPLANATION, "", f"{sum(met)} of {len(met)} aims are met.", ""]
+    text += [_row(TITLES), _row(["---"] * len(TITLES))]
+    text += [_row(line) for line in lines(results.figures)]
+    return "\n".join([*text, "", "![every ratio beside its aim](benchmark.png)", ""])
+
+
+def _row(line: Sequence[str]) -> str:
+    return "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in line) + " |"
 
 
 def write(results: Results, folder: Path) -> None:
     """Write ``benchmark.md`` and ``benchmark.png`` into ``folder``."""
-    lines = [
-        "# Benchmark",
-        "",
-        "Written by `make bench`; absolute figures are of the machine it ran on, the ratios are what to read.",
-        "",
-        f"{headline(results)}, of structured outputs at most {STRUCTURED_ROUNDS}. Peer: {results.peer}.",
-        "A ratio is the median of the rounds' own ratios, not the ratio of the medians beside it.",
-        "",
-        "| work | antiphon | llama.cpp server | ratio | aim |",
-        "| --- | --- | --- | --- | --- |",
-        *("| " + " | ".join(row) + " |" for row in rows(results)),
-        "",
-        "| without HTTP | measured | aim |",
-        "| --- | --- | --- |",
-        *("| " + " | ".join(line) + " |" for line in own_rows(results)),
-        "",
-        "![decode throughput and time to first token](benchmark.png)",
-    ]
-    (folder / "benchmark.md").write_text("\n".join(lines) + "\n")
-    plot(results, folder / "benchmark.png")
-
-
-def plot(results: Results, path: Path) -> None:
-    """Draw both servers' figures side by side."""
-    import matplotlib as mpl  # noqa: PLC0415 (only `make bench` installs it)
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415
-
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), constrained_layout=True)
-    for axis, unit, title in zip(axes, ("tokens/s", "ms"), ("decode throughput", "time to first token"), strict=True):
-        chosen = [f for f in results.figures if f.unit == unit]
-        for offset, name, colour in ((-0.2, "ours", "#2563eb"), (0.2, "theirs", "#9ca3af")):
-            heights = [statistics.median(getattr(f, name)) for f in chosen]
-            label = "antiphon" if name == "ours" else "llama.cpp server"
-            bars = axis.bar([i + offset for i in range(len(chosen))], heights, 0.4, label=label, color=colour)
-            axis.bar_label(bars, fmt="%.0f", fontsize=8)
-        labels = [
-            f.work.split(", ", 1)[1]
-            .replace("1,500-token system prompt, ", "")
-            .replace("new 10 kB schema", "new 10 kB\nschema")
-            .replace("not told to", "not told to\n")
-            .replace(", ", "\n")
-            for f in chosen
-        ]
-        axis.set_xticks(range(len(chosen)), labels, fontsize=8)
-        axis.set_title(title)
-        axis.set_ylabel(unit)
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[1].set_yscale("log")
-    axes[0].legend(frameon=False)
-    figure.suptitle(headline(results), fontsize=10)
-    figure.savefig(path, dpi=120, metadata={"Software": None})
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "benchmark.md").write_text(page(results), encoding="utf-8")
+    plot(results.figures, results.headline(), folder / "benchmark.png")

@@ -1,143 +1,210 @@
 """`make bench`: every figure as a ratio from one run, servers interleaved round by round, medians of the rounds.
 
-Both servers are up during the whole run and idle while the other is asked. Temperature 0, the same GGUF file, the same
-number of threads. The end-of-generation tokens are banned by ``logit_bias``, so that every answer has the same length.
+Both servers are up during the whole run and idle while the other is asked. The same GGUF file, threads and KV cells. A
+row that fails is told with its reason, and the others go on; what has been found is written after every row. Every row
+is measured once; what time is left after that goes to further rounds.
 """
 
 import argparse
 import asyncio
-import random
-import statistics
+import contextlib
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NoReturn
 
+from msgspec import Struct
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from antiphon.cli.figures import Figure
+from antiphon.cli.load import LoadError, ask_all
+from antiphon.cli.workloads import QUICK, Prompts, Sizes, free
 from antiphon.engine.llama import physical_cores
 from antiphon.engine.tokenizer import Tokenizer
-from bench import report, step_cost, structured
-from bench.client import ask, ask_all
-from bench.report import Figure
-from bench.servers import Server, antiphon, bundled_model, llama_server
+from bench import report, rows_api, rows_decode, rows_prediction, rows_prompts, rows_start, step_cost, structured
+from bench.bare import BareLoop
+from bench.report import Results
+from bench.rows import Found, Round, Row, Site
+from bench.servers import Capacity, Server, ServerError, antiphon, bundled_model, llama_server
 
-STREAMS: Final = (1, 4, 16)
-ANSWER: Final = 96
-"""Tokens of every answer whose decoding is timed."""
-SYSTEM_TOKENS: Final = 1500
-ASKERS: Final = 8
 CTX_SIZE: Final = 32768
-"""KV cells of the peer: with 8,192 it refuses 8 askers of 1,500 tokens, since it keeps no prefix in common."""
+"""KV cells of both: the peer keeps no prefix in common, so 16 askers of 1,500 tokens need most of them."""
+ROW_TIMEOUT: Final = 900.0
+"""Seconds for one round of one row."""
+MINUTES: Final = 28.0
+WIDTH: Final = 150
+"""Columns of the table where there is no terminal."""
+_WARM_UP: Final = 4
+
+Write = Callable[[Results], object]
 
 
-class Bench:
-    """The work, and the random words that keep one round's prompts from being another's cached prefixes."""
+class Plan(Struct, frozen=True):
+    """How much is measured."""
 
-    def __init__(self, tokenizer: Tokenizer, seed: int) -> None:
-        self._random = random.Random(seed)  # noqa: S311 (words of prompts)
-        self._bans = {str(token): -100 for token in sorted(tokenizer.eog_ids)}
-        self._tokenizer = tokenizer
+    rounds: int
+    seconds: float
+    """No row begins another round that would end later than this."""
 
-    def words(self, tokens: int) -> str:
-        """Text of about ``tokens`` tokens."""
-        text: list[str] = []
-        while len(text) < tokens:
-            text.append(self._random.choice(step_cost.WORDS))
-        return " ".join(text)
 
-    def body(self, messages: list[dict[str, str]], max_tokens: int) -> dict[str, Any]:
-        """A request at temperature 0 that never ends early."""
-        return {
-            "model": "bench",
-            "messages": messages,
-            "temperature": 0,
-            "max_tokens": max_tokens,
-            "logit_bias": self._bans,
+def all_rows(sizes: Sizes) -> list[Row]:
+    """Give every row, in the order of the table."""
+    return [
+        *rows_decode.rows(),
+        *rows_prompts.rows(sizes),
+        *structured.rows(),
+        rows_prediction.row(sizes.predicted),
+        rows_api.row(quick=sizes == QUICK),
+        step_cost.row(),
+        rows_start.row(),
+    ]
+
+
+def chosen(rows: list[Row], only: Sequence[str]) -> list[Row]:
+    """Keep the rows of these names, or of these families: ``decode`` is ``decode-1`` and all its kin."""
+    found = [row for row in rows if not only or {row.name, row.name.partition("-")[0]} & set(only)]
+    if not found:
+        raise SystemExit(f"No row is called {', '.join(only)}. Rows: {', '.join(row.name for row in rows)}")
+    return found
+
+
+class Run:
+    """Measures the rows, and keeps what it finds."""
+
+    def __init__(self, site: Site, rows: list[Row], results: Results, write: Write) -> None:
+        self._site = site
+        self._rows = rows
+        self._results = results
+        self._write = write
+        self._figures = {
+            row.name: [Figure(line.work, line.unit, line.beside, line.aim) for line in row.lines] for row in rows
         }
+        self._seconds: dict[str, float] = {}
+        """What the last round of each row took."""
+        results.figures = [figure for row in rows for figure in self._figures[row.name]]
 
-    async def throughput(self, server: Server, streams: int) -> float:
-        """Tokens a second, all streams together, from the request to the last token."""
-        bodies = [
-            self.body([{"role": "user", "content": f"Write a long story about {self.words(8)}."}], ANSWER)
-            for _ in range(streams)
-        ]
-        samples, seconds = await ask_all(server.port, bodies)
-        return sum(sample.completion_tokens for sample in samples) / seconds
+    async def measure(self, plan: Plan, progress: Progress) -> None:
+        """Measure every row once, and again as long as there are rounds and time."""
+        start = time.monotonic()
+        task = progress.add_task("measuring", total=sum(min(plan.rounds, row.max_rounds) for row in self._rows))
+        for number in range(plan.rounds):
+            for row in self._rows:
+                if number >= row.max_rounds:
+                    continue
+                expected = time.monotonic() - start + self._seconds.get(row.name, 0.0)
+                if number == 0 or expected < plan.seconds:
+                    progress.update(task, description=f"round {number + 1}: {row.name}")
+                    await self._measure(row, number)
+                progress.advance(task)
+        self._results.unfinished = ""
+        self._write(self._results)
 
-    async def first_tokens(self, server: Server, system: str) -> tuple[float, float, float]:
-        """Milliseconds to the first token with a long system prompt: cold, repeated alone, and median of 8 at once."""
-        cold = await ask(server.port, self._question(system))
-        warm = await ask(server.port, self._question(system))
-        together, _ = await ask_all(server.port, [self._question(system) for _ in range(ASKERS)])
-        crowd = statistics.median(sample.first_token for sample in together)
-        return cold.first_token * 1000, warm.first_token * 1000, crowd * 1000
+    async def _measure(self, row: Row, number: int) -> None:
+        figures, start = self._figures[row.name], time.monotonic()
+        try:
+            found = await self._round(row, number)
+            for figure, (measured, other) in zip(figures, found, strict=True):
+                figure.add(measured, other)
+        except (LoadError, ServerError, TimeoutError) as error:
+            _fail(figures, str(error) or f"not done within {ROW_TIMEOUT:.0f} s")
+        except Exception as error:  # noqa: BLE001 (whatever one row does, the others are measured)
+            _fail(figures, f"{type(error).__name__}: {error}")
+        self._seconds[row.name] = time.monotonic() - start
+        self._results.unfinished = f"it ended after round {number + 1} of {row.name}"
+        self._write(self._results)
 
-    def _question(self, system: str) -> dict[str, Any]:
-        question = {"role": "user", "content": f"In short: {self.words(8)}?"}
-        return self.body([{"role": "system", "content": system}, question], 8)
+    async def _round(self, row: Row, number: int) -> list[Found]:
+        for server in (self._site.ours, self._site.theirs):
+            await asyncio.to_thread(server.ensure)
+        async with asyncio.timeout(ROW_TIMEOUT):
+            return await row.run(Round(self._site, row.name, number))
 
 
-async def measure(bench: Bench, ours: Server, theirs: Server, rounds: int, progress: Progress) -> list[Figure]:
-    """Run all the work, both servers in turn, ``rounds`` times after a warm-up."""
-    task = progress.add_task("measuring", total=(rounds + 1) * (len(STREAMS) + 1))
-    rates: dict[int, tuple[list[float], list[float]]] = {streams: ([], []) for streams in STREAMS}
-    times: tuple[list[tuple[float, ...]], list[tuple[float, ...]]] = ([], [])
-    for r in range(rounds + 1):
-        order = (0, 1) if r % 2 else (1, 0)
-        for streams in STREAMS:
-            for which in order:
-                rate = await bench.throughput((ours, theirs)[which], streams)
-                if r:
-                    rates[streams][which].append(rate)
-            progress.advance(task)
-        system = bench.words(SYSTEM_TOKENS)
-        for which in order:
-            first = await bench.first_tokens((ours, theirs)[which], system)
-            if r:
-                times[which].append(first)
-        progress.advance(task)
-    figures = [Figure(f"decode, {n} stream{'s' if n > 1 else ''}", "tokens/s", *rates[n], "≥ 0.97") for n in STREAMS]
-    names = ("cold", "cached, one asker", f"cached, {ASKERS} askers at once")
-    for column, (name, aim) in enumerate(zip(names, ("", "≤ 0.5", "≤ 0.5"), strict=True)):
-        ours_ms, theirs_ms = ([row[column] for row in rows] for rows in times)
-        figures.append(Figure(f"first token, 1,500-token system prompt, {name}", "ms", ours_ms, theirs_ms, aim))
-    return figures
+def _fail(figures: Sequence[Figure], reason: str) -> None:
+    for figure in figures:
+        figure.failure = " ".join(reason.split())[:200]
+
+
+async def warm_up(site: Site) -> None:
+    """Ask both servers something, so that nothing is asked for the first time."""
+    for server in (site.ours, site.theirs):
+        prompts = Prompts(f"warm-up of {server.kind.name}")
+        await ask_all(server.target, [free(server.target, prompts.story(), 8) for _ in range(_WARM_UP)])
+
+
+def bans(model: str) -> dict[str, object]:
+    """Give the fields that keep answers from ending early."""
+    tokenizer = Tokenizer.open(model)
+    try:
+        return {"logit_bias": {str(token): -100 for token in sorted(tokenizer.eog_ids)}}
+    finally:
+        tokenizer.close()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default=bundled_model(), help="a GGUF file; default: the bundled one")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="no further round begins that would end later")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="rows; nothing is written then")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see whether all works; nothing is written")
+    parser.add_argument("--out", type=Path, help="folder of benchmark.md and benchmark.png; default: docs")
+    return parser.parse_args()
+
+
+def _writer(out: Path | None) -> Write:
+    def write(results: Results) -> None:
+        if out is not None:
+            report.write(results, out)
+
+    return write
+
+
+def _end(_signal: int, _frame: object) -> NoReturn:
+    raise SystemExit(1)
 
 
 def main() -> None:
-    """Parse the options, measure, print the table and write it with its plot."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=bundled_model())
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path("docs"))
-    options = parser.parse_args()
-    threads, console = physical_cores(), Console()
-    tokenizer = Tokenizer.open(options.model)
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("our step, without HTTP", total=2 + len(STREAMS))
-        costs = []
-        for temperature in (0.0, 1.0):
-            costs.append(step_cost.measure(options.model, 8, temperature))
-            progress.advance(task)
-        bare = {}
-        for streams in STREAMS:
-            bare[streams] = statistics.median(step_cost.bare_loop(options.model, streams) for _ in range(3))
-            progress.advance(task)
-        compile_times = structured.compile_times(options.model)
-        with (
-            antiphon(options.model, threads, max(STREAMS)) as ours,
-            llama_server(options.model, threads, max(STREAMS), CTX_SIZE) as theirs,
-        ):
-            bench = Bench(tokenizer, 11)
-            figures = asyncio.run(measure(bench, ours, theirs, options.rounds, progress))
-            figures += asyncio.run(
-                structured.measure(bench.body, ours, theirs, min(options.rounds, report.STRUCTURED_ROUNDS), progress)
-            )
-    results = report.Results(
-        figures, costs, bare, compile_times, theirs.note, options.rounds, threads, Path(options.model).name
-    )
+    """Parse the options, measure, write and print the table."""
+    options, console = _options(), Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
+    signal.signal(signal.SIGTERM, _end)
+    sizes = QUICK if options.quick else Sizes()
+    rows = chosen(all_rows(sizes), options.only)
+    out: Path | None = options.out or (None if options.only or options.quick else Path("docs"))
+    threads = physical_cores()
+    capacity = Capacity(threads, max(rows_decode.AIMS), CTX_SIZE)
+    fields = bans(options.model)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        site = Site(
+            ours=Server(antiphon(options.model, capacity, folder), fields),
+            theirs=Server(llama_server(options.model, capacity, console), fields),
+            bare=BareLoop(options.model, threads),
+            model=options.model,
+            threads=threads,
+            sizes=sizes,
+            quick=options.quick,
+        )
+        for close in (site.ours.close, site.theirs.close, site.bare.close):
+            stack.callback(close)
+        results = Results([], Path(options.model).name, threads, site.theirs.kind.note, CTX_SIZE)
+        run = Run(site, rows, results, _writer(out))
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console, transient=True) as progress:
+            asyncio.run(_whole(run, site, Plan(options.rounds, options.minutes * 60), progress))
     report.show(results, console)
-    report.write(results, options.out)
+
+
+async def _whole(run: Run, site: Site, plan: Plan, progress: Progress) -> None:
+    for server in (site.ours, site.theirs):
+        await asyncio.to_thread(server.start)
+    await warm_up(site)
+    await run.measure(plan, progress)
 
 
 if __name__ == "__main__":

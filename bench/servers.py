@@ -1,29 +1,137 @@
 """Starts the servers that are compared, each in a process of its own on loopback, and ends them."""
 
 import contextlib
+import os
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable
 from importlib.metadata import files
 from importlib.util import find_spec
-from typing import Final
+from pathlib import Path
+from typing import BinaryIO, Final, Self
 
 from msgspec import Struct
+from rich.console import Console
 
-START_TIMEOUT: Final = 120.0
+from antiphon.cli.load import Target
+from bench import native_peer
+
+START_TIMEOUT: Final = 180.0
 """Seconds until a server must answer."""
+_END_TIMEOUT: Final = 20.0
+_LAST_BYTES: Final = 2000
+MODEL_NAME: Final = "bench"
+
+Command = Callable[[int], list[str]]
+"""Gives the command line that serves on a port."""
 
 
-class Server(Struct, frozen=True):
-    """A running server."""
+class ServerError(Exception):
+    """A server did not start or has ended."""
+
+
+class Capacity(Struct, frozen=True):
+    """What both servers are given alike. 0 leaves it to the server."""
+
+    threads: int
+    streams: int
+    ctx_size: int = 0
+
+
+class Kind(Struct, frozen=True):
+    """A kind of server: how it is started, and what the report says of it."""
 
     name: str
-    port: int
-    model: str
     note: str
+    command: Command
+    environment: dict[str, str] = {}
+
+
+class Server:
+    """One process that serves; start it before asking, close it in the end."""
+
+    def __init__(self, kind: Kind, fields: dict[str, object] | None = None) -> None:
+        self.kind = kind
+        self._fields = dict(fields or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log: BinaryIO | None = None
+        self.port = 0
+
+    @property
+    def target(self) -> Target:
+        """Whom to ask."""
+        return Target(host="127.0.0.1", port=self.port, model=MODEL_NAME, fields=self._fields)
+
+    @property
+    def pid(self) -> int:
+        """Id of the process that was started; it may have children."""
+        assert self._process is not None, f"{self.kind.name} is started"
+        return self._process.pid
+
+    def launch(self) -> None:
+        """Start the process and do not wait."""
+        self.close()
+        self.port = free_port()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the server)
+        self._process = subprocess.Popen(  # noqa: S603 (our own command)
+            self.kind.command(self.port),
+            stdout=self._log,
+            stderr=self._log,
+            env={**os.environ, **self.kind.environment},
+            start_new_session=True,
+        )
+
+    def start(self) -> Self:
+        """Start the process and wait until it answers. Raises :class:`ServerError`."""
+        self.launch()
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline:
+            self.check()
+            address = f"http://127.0.0.1:{self.port}/health"
+            with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=2):
+                return self
+            time.sleep(0.05)
+        raise ServerError(f"{self.kind.name} did not answer within {START_TIMEOUT:.0f} s: {self._said()}")
+
+    def check(self) -> None:
+        """Raise :class:`ServerError` when it has ended."""
+        if self._process is None or self._process.poll() is not None:
+            status = self._process and self._process.returncode
+            raise ServerError(f"{self.kind.name} has ended with {status}: {self._said()}")
+
+    def ensure(self) -> None:
+        """Start it again when it has ended."""
+        try:
+            self.check()
+        except ServerError:
+            self.start()
+
+    def close(self) -> None:
+        """End the process and what it has started."""
+        process, self._process = self._process, None
+        log, self._log = self._log, None
+        if log is not None:
+            log.close()
+        if process is None:
+            return
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_END_TIMEOUT)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def _said(self) -> str:
+        if self._log is None:
+            return ""
+        size = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, size - _LAST_BYTES))
+        return self._log.read().decode(errors="replace").strip()
 
 
 def bundled_model() -> str:
@@ -40,52 +148,78 @@ def free_port() -> int:
         return port
 
 
-@contextlib.contextmanager
-def antiphon(model: str, threads: int, streams: int) -> Iterator[Server]:
-    """Serve ``model`` with this project's own command."""
-    port = free_port()
-    command = [sys.executable, "-m", "antiphon", "serve", "--model", f"bench={model}", "--port", str(port)]
-    command += ["--threads", str(threads), "--max-num-seqs", str(max(streams, 32)), "--log-level", "warning"]
-    with _process(command, port):
-        yield Server("antiphon", port, "bench", "this checkout")
+def antiphon(model: str, capacity: Capacity, data_dir: Path) -> Kind:
+    """This project's own command."""
+
+    def command(port: int) -> list[str]:
+        options = {
+            "--model": f"{MODEL_NAME}={model}",
+            "--port": port,
+            "--threads": capacity.threads,
+            "--ctx-size": capacity.ctx_size,
+            "--max-num-seqs": max(capacity.streams, 32),
+            "--data-dir": data_dir,
+            "--log-level": "warning",
+        }
+        return [sys.executable, "-m", "antiphon", "serve", *_written(options)]
+
+    return Kind("antiphon", "this checkout", command)
 
 
-@contextlib.contextmanager
-def llama_server(model: str, threads: int, streams: int, ctx_size: int) -> Iterator[Server]:
-    """Serve ``model`` with llama.cpp's own server from the package xllamacpp."""
-    if find_spec("xllamacpp") is None:
-        raise SystemExit("the package xllamacpp is not installed: `make bench` installs it")
-    port = free_port()
-    command = [sys.executable, "-m", "bench.peer", model, str(port), str(threads), str(streams), str(ctx_size)]
-    with _process(command, port):
-        yield Server(
-            "llama.cpp server", port, "bench", "xllamacpp wheel, compiled without this processor's newest instructions"
-        )
+def llama_server(model: str, capacity: Capacity, console: Console) -> Kind:
+    """llama.cpp's own server, compiled for this machine, or else out of the package xllamacpp.
 
-
-@contextlib.contextmanager
-def _process(command: list[str], port: int) -> Iterator[None]:
-    process = subprocess.Popen(  # noqa: S603 (our own command)
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    Raises :class:`ServerError` where there is neither.
+    """
     try:
-        _wait(process, port)
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        return _native(native_peer.find_or_build(console), model, capacity)
+    except native_peer.CannotBuildError as error:
+        if find_spec("xllamacpp") is None:
+            raise ServerError(f"llama.cpp's server cannot be compiled, and there is no xllamacpp: {error}") from error
+        console.print(f"llama.cpp's server cannot be compiled, so the package's is measured: {error}")
+        return _wheel(model, capacity)
 
 
-def _wait(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + START_TIMEOUT
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise SystemExit(f"{process.args!r} ended with {process.returncode}")
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
-            return
-        time.sleep(0.1)
-    raise SystemExit(f"{process.args!r} did not answer within {START_TIMEOUT:.0f} s")
+def _native(binary: Path, model: str, capacity: Capacity) -> Kind:
+    options = {
+        "--model": model,
+        "--alias": MODEL_NAME,
+        "--host": "127.0.0.1",
+        "--threads": capacity.threads,
+        "--threads-batch": capacity.threads,
+        "--parallel": capacity.streams,
+        "--flash-attn": "on",
+        "--ctx-size": capacity.ctx_size,
+    }
+    flags = ["--kv-unified", "--no-webui"]
+    version = native_peer.pinned_version()
+    said = " ".join(["--flash-attn on", "--parallel", str(capacity.streams), *flags])
+    note = (
+        f"llama-server compiled for this machine (GGML_NATIVE) from the source of llama-cpp-python {version}; {said}, "
+        "its prompt cache and everything else by default"
+    )
+    return Kind("llama.cpp", note, lambda port: [str(binary), *_written({**options, "--port": port}), *flags])
+
+
+def _wheel(model: str, capacity: Capacity) -> Kind:
+    settings = [model, capacity.threads, capacity.streams, capacity.ctx_size]
+
+    def command(port: int) -> list[str]:
+        return [sys.executable, "-m", "bench.peer", str(port), *map(str, settings)]
+
+    note = "llama.cpp's server in the wheel xllamacpp, compiled without this processor's newest instructions"
+    return Kind("llama.cpp", note, command)
+
+
+def _written(options: dict[str, object]) -> list[str]:
+    return [str(part) for option in options.items() for part in option]
+
+
+def processes(pid: int) -> list[int]:
+    """Give a process and all that it has started, by id."""
+    found = [pid]
+    for each in found:
+        for children in Path(f"/proc/{each}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += map(int, children.read_text().split())
+    return found

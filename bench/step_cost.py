@@ -1,16 +1,28 @@
-"""What a step costs outside ``llama_decode``: our own Python as a share of the step, and the bare loop as the limit."""
+"""What a step costs outside ``llama_decode``: our own Python, sampling included, as a share of the step."""
 
+import asyncio
 import random
 import statistics
 import time
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
+from antiphon.cli.figures import Aim
+from antiphon.cli.workloads import WORDS
 from antiphon.engine.core import Core
 from antiphon.engine.interface import EngineOptions, GenerateRequest, SamplingParams
 from antiphon.engine.llama import LlamaModel
 from antiphon.engine.tokenizer import Tokenizer
+from bench.rows import Found, Line, Round, Row
+
+BATCH: Final = 16
+TOP_P: Final = 0.9
+TOKENS: Final = 32
+QUICK_TOKENS: Final = 4
+SHARE: Final = 0.03
+PROMPT: Final = 20
+"""Words."""
 
 
 class TimedModel:
@@ -20,10 +32,10 @@ class TimedModel:
         self._model = model
         self.seconds = 0.0
 
-    def decode(self, *args: Any) -> Any:  # noqa: ANN401
+    def decode(self, *args: Any, **how: Any) -> Any:  # noqa: ANN401
         """Run one batch."""
         start = time.perf_counter()
-        logits = self._model.decode(*args)
+        logits = self._model.decode(*args, **how)
         self.seconds += time.perf_counter() - start
         return logits
 
@@ -32,38 +44,50 @@ class TimedModel:
 
 
 class StepCost(Struct, frozen=True):
-    """Medians over the rounds."""
+    """What the steps of one batch took."""
 
-    batch: int
-    temperature: float
     python_share: float
     """Of the step's time, what is not ``llama_decode``."""
     step_ms: float
 
 
-def prompts(tokenizer: Tokenizer, n: int, words: int) -> list[list[int]]:
-    """``n`` different prompts of about ``words`` tokens."""
+def row() -> Row:
+    """Give the row: nothing is filtered at temperature 0, all of the vocabulary at temperature 1."""
+    work = f"Python's share of a step, batch {BATCH}"
+    lines = (
+        Line(f"{work}, temperature 0", "%", aim=Aim("<=", SHARE, "figure")),
+        Line(f"{work}, temperature 1, top_p {TOP_P:g}, full vocabulary", "%", aim=Aim("<=", SHARE, "figure")),
+        Line(f"a step, batch {BATCH}, temperature 1", "ms"),
+    )
+    return Row("sampling", lines, _run)
+
+
+async def _run(turn: Round) -> list[Found]:
+    tokens = QUICK_TOKENS if turn.site.quick else TOKENS
+    options = EngineOptions(model_path=turn.site.model, threads=turn.site.threads)
+    greedy, drawn = await asyncio.to_thread(lambda: [measure(options, BATCH, t, tokens) for t in (0.0, 1.0)])
+    return [(greedy.python_share, None), (drawn.python_share, None), (drawn.step_ms, None)]
+
+
+def prompts(tokenizer: Tokenizer, n: int) -> list[list[int]]:
+    """``n`` different prompts."""
     draw = random.Random(7)  # noqa: S311 (words of prompts)
-    texts = (" ".join(draw.choice(WORDS) for _ in range(words)) for _ in range(n))
+    texts = (" ".join(draw.choice(WORDS) for _ in range(PROMPT)) for _ in range(n))
     return [
         tokenizer.encode(f"<|im_start|>user\n{t}<|im_end|>\n<|im_start|>assistant\n", parse_special=True) for t in texts
     ]
 
 
-WORDS = ("river", "stone", "light", "paper", "garden", "engine", "winter", "letter", "market", "silver", "bridge")
-
-
-def measure(model_path: str, batch: int, temperature: float, rounds: int = 3, tokens: int = 64) -> StepCost:
-    """Decode ``batch`` sequences for ``tokens`` steps, ``rounds`` times."""
-    tokenizer = Tokenizer.open(model_path)
-    options = EngineOptions(model_path=model_path)
+def measure(options: EngineOptions, batch: int, temperature: float, tokens: int, rounds: int = 2) -> StepCost:
+    """Decode ``batch`` sequences for ``tokens`` steps, ``rounds`` times; give the medians."""
+    tokenizer = Tokenizer.open(options.model_path)
     model = TimedModel(LlamaModel.open(options))
-    core = Core(model, options, clock=time.monotonic, entropy=lambda: 1)  # type: ignore[arg-type]
+    core = Core(model, options, clock=time.monotonic, entropy=lambda: 1)
     bans = dict.fromkeys(tokenizer.eog_ids, -100.0)
     shares, steps = [], []
     for r in range(rounds):
-        sampling = SamplingParams(max_tokens=tokens, temperature=temperature, logit_bias=bans if temperature else {})
-        for i, ids in enumerate(prompts(tokenizer, batch, 20)):
+        sampling = SamplingParams(max_tokens=tokens, temperature=temperature, top_p=TOP_P, logit_bias=bans)
+        for i, ids in enumerate(prompts(tokenizer, batch)):
             core.add(GenerateRequest(request_id=f"{r}-{i}", prompt_ids=ids, sampling=sampling))
         while core.stats().waiting:
             core.step()
@@ -72,7 +96,8 @@ def measure(model_path: str, batch: int, temperature: float, rounds: int = 3, to
         shares.append(share)
         steps.append(milliseconds)
     core.close()
-    return StepCost(batch, temperature, statistics.median(shares), statistics.median(steps))
+    tokenizer.close()
+    return StepCost(statistics.median(shares), statistics.median(steps))
 
 
 def _decode_phase(core: Core, model: TimedModel) -> tuple[float, float]:
@@ -82,25 +107,3 @@ def _decode_phase(core: Core, model: TimedModel) -> tuple[float, float]:
         steps += 1
     total = time.perf_counter() - start
     return (total - model.seconds) / total, total / steps * 1000
-
-
-def bare_loop(model_path: str, batch: int, steps: int = 96, prompt: int = 40) -> float:
-    """Tokens a second of ``llama_decode`` alone: no sampling beyond an argmax, no HTTP, no scheduling."""
-    model = LlamaModel.open(EngineOptions(model_path=model_path))
-    tokens, positions, seqs = [], [], []
-    for seq in range(batch):
-        tokens += [100 + seq] * prompt
-        positions += range(prompt)
-        seqs += [seq] * prompt
-    width = 512
-    for at in range(0, len(tokens), width):
-        model.decode(tokens[at : at + width], positions[at : at + width], seqs[at : at + width], [])
-    ids = [1000] * batch
-    rows = list(range(batch))
-    start = time.perf_counter()
-    for step in range(steps):
-        logits = model.decode(ids, [prompt + step] * batch, rows, rows)
-        ids = [int(row.argmax()) for row in logits]
-    rate = batch * steps / (time.perf_counter() - start)
-    model.close()
-    return rate

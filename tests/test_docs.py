@@ -77,4 +77,6 @@ def test_examples_work(page: str, language: str, code: str, installed: Installed
 
 
 def test_there_are_examples() -> None:
-    assert {"README.md", "faults.md", "index.md", "observability.md", "storage.md"} == {page for page, _, _ in examples()}
+    assert {"README.md", "faults.md", "index.md", "observability.md", "storage.md"} == {
+        page for page, _, _ in examples()
+    }

@@ -45,12 +45,12 @@ def test_a_good_body() -> None:
         (b'{"\xff": 1}', "it is not UTF-8 text"),
         (b'\xef\xbb\xbf{"size": 1}', "invalid character (byte 0)"),
         (b'{"label": "\\udc00 alone"}', "invalid utf-16 surrogate pair (byte 17)"),
-        (b'{"free": ' + b"[" * 100_000, "it is nested too deeply"),
+        (b'{"free": ' + b"[" * 100_000, "it is nested more than 256 levels deep"),
         (b'{"size": 1, "size": 2}', "the key 'size' occurs twice in one object"),
         (b'{"free": [{"a": 1, "b": 2, "a": 3}]}', "the key 'a' occurs twice in one object"),
         (b'{"size": "one", NaN}', "it is not valid JSON"),
         (b'{"size": "one", "label": "\xff"}', "it is not UTF-8 text"),
-        (b'{"size": "one", "free": ' + b"[" * 100_000, "it is nested too deeply"),
+        (b'{"size": "one", "free": ' + b"[" * 100_000, "it is nested more than 256 levels deep"),
     ],
 )
 def test_what_is_not_json_text(body: bytes, reason: str) -> None:

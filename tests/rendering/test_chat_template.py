@@ -104,7 +104,7 @@ def test_messages_of_templates_are_bounded() -> None:
         "range(100001) | list",
         "'a' * 100000000",
         "[0] * 100000000",
-        "9 ** 9 ** 9",
+        "9 ** 9 ** 9 ** 9 ** 9",
         "''.__class__.__base__.__subclasses__()",
     ],
 )
@@ -119,6 +119,33 @@ def test_hostile_expressions_fail_or_give_nothing(hostile: str) -> None:
 
 def test_ordinary_arithmetic_goes_on() -> None:
     assert rendered("{{ 'ab' * 2 }}{{ 2 * 3 }}{{ 2 ** 3 }}{{ 7 % 4 }}{{ [1] * 2 }}") == "abab683[1, 1]"
+
+
+ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+
+
+def test_a_template_that_takes_too_long_on_a_conversation_refuses_it() -> None:
+    template = ChatTemplate("{% if messages[0].go is defined %}" + ENDLESS + "{% endif %}" + ECHO, "", "")
+    assert template.render(USER) == "Hi"
+    with pytest.raises(InvalidRequestError) as caught:
+        template.render([{**USER[0], "go": True}])
+    assert caught.value.message == "The model's chat template takes too long on the messages: it does too much work."
+    assert caught.value.param == "messages"
+
+
+def test_a_template_that_always_takes_too_long_is_not_usable() -> None:
+    with pytest.raises(ChatTemplateError, match="takes too long to render a few words"):
+        ChatTemplate(ENDLESS + ECHO, "", "")
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["{% if x %}{% endif %}" * 5001, "{{ " + "(" * 999 + ")" * 999 + " }}", "{% if a %}" * 200 + "{% endif %}" * 200],
+    ids=["large", "deep", "nested"],
+)
+def test_a_template_that_cannot_be_compiled_is_not_usable(source: str) -> None:
+    with pytest.raises(ChatTemplateError, match="not valid"):
+        ChatTemplate(source + ECHO, "", "")
 
 
 def test_the_output_is_bounded() -> None:

@@ -71,6 +71,38 @@ def test_a_control_token_completed_by_the_template_is_text() -> None:
     assert VOCABULARY.control(prompt.ids) == []
 
 
+def of_variable(source: str, value: str) -> Prompt:
+    template = ChatTemplate(source + "{% for m in messages %}{{ m.content }}{% endfor %}", "", "")
+
+    def render(mask: Mask, variables: Mask) -> str:
+        return template.render([{"role": "user", "content": mask("Hi")}], mood=variables(value))
+
+    return PromptEncoder(VOCABULARY).encode(render, no_suffix)
+
+
+def test_a_variable_cannot_complete_a_control_token_either() -> None:
+    prompt = of_variable("<s><{{ mood }}>", "|im_end|")
+    assert VOCABULARY.decode(prompt.ids) == "<s><|im_end|>Hi"
+    assert VOCABULARY.control(prompt.ids) == ["<s>"]
+
+
+def test_nor_can_one_that_is_escaped_beside() -> None:
+    prompt = of_variable("<s>{{ (mood or '') | tojson }}<{{ (mood or '').strip('\"') }}>", '"|im_end|')
+    assert VOCABULARY.control(prompt.ids) == ["<s>"]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{{ '<s>' if mood == 'calm' else '</s>' }}", "<s>Hi"),
+        ("{{ 'a' if mood == 'calm' else 'b' }}<s>", "a<s>Hi"),
+        ("{{ raise_exception('no') if mood is defined and mood != 'calm' }}<s>", "<s>Hi"),
+    ],
+)
+def test_a_template_that_looks_into_a_variable_sees_it(source: str, expected: str) -> None:
+    assert expected == VOCABULARY.decode(of_variable(source, "calm").ids)
+
+
 def test_bos_is_added_once() -> None:
     vocabulary = ByteVocabulary(add_bos=True)
     begin = vocabulary.special_tokens["<s>"]

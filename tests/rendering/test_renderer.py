@@ -16,6 +16,7 @@ from antiphon.engine.interface import SamplingParams
 from antiphon.engine.tokenizer import Tokenizer
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol.requests import CreateChatCompletion, decode_request
+from antiphon.rendering import renderer
 from antiphon.rendering.chat_template import CHATML, ChatTemplate
 from antiphon.rendering.renderer import Renderer, Rendering
 from tests.rendering.byte_vocabulary import ByteVocabulary
@@ -87,6 +88,13 @@ def test_sampling_is_what_was_asked_for() -> None:
     result = rendering(**asked, max_completion_tokens=9, logit_bias={"5": -100}, n=3, stop=["a", "b"])
     assert expected == result.generate.sampling
     assert (result.generate.n, result.stop) == (3, ("a", "b"))
+
+
+def test_many_choices_of_many_tokens_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renderer, "MAX_ANSWER_TOKENS", 20)
+    assert 2 == rendering(n=2, max_completion_tokens=10).generate.n
+    error = refusal(n=2, max_completion_tokens=11)
+    assert ("n", "invalid_value") == (error.param, error.code)
 
 
 def test_one_stop_string() -> None:

@@ -69,3 +69,9 @@ def test_every_operation_was_tested(events: list[EngineEvent]) -> None:
     assert {200, 400} <= statuses(events, "POST /v1/chat/completions")
     assert {200, 404} <= statuses(events, "GET /v1/models/{model}")
     assert {200} <= statuses(events, "GET /health")
+
+
+def test_no_operation_of_the_document_was_left_out(events: list[EngineEvent], http: httpx2.Client) -> None:
+    paths = http.get("/openapi.json").json()["paths"]
+    described = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    assert set() == {label for label in described if not statuses(events, label)}

@@ -136,12 +136,19 @@ async def _pieces(response: httpx2.Response) -> AsyncGenerator[Piece, None]:
         for payload in decoder.feed(data):
             if payload == "[DONE]":
                 return
-            chunk = msgspec.json.decode(payload, type=_Chunk)
+            chunk = _chunk(payload)
             if chunk.error is not None:
                 raise CommandError(chunk.error.message)
             for choice in chunk.choices:
                 yield Piece(choice.delta.content or "", choice.delta.reasoning_content or "")
     raise CommandError("The server ended the answer before it was complete.")
+
+
+def _chunk(payload: str) -> _Chunk:
+    try:
+        return msgspec.json.decode(payload, type=_Chunk)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise CommandError("The server sent a chunk that is none of the Chat Completions API.") from error
 
 
 def _error_message(body: bytes) -> str:

@@ -92,6 +92,11 @@ class Prompts:
         """Give so many words."""
         return " ".join(self._random.choice(WORDS) for _ in range(number))
 
+    def counting(self) -> list[Message]:
+        """Ask for a long text of which a small model is sure, so that nothing hangs on ties."""
+        first = self._random.randrange(1, 100)
+        return [user(f"Count from {first} to {first + 200}, separated by commas.")]
+
     def story(self) -> list[Message]:
         """Ask for a long text."""
         return [user(f"Write a very long story about {self.words(8)}.")]
@@ -114,10 +119,11 @@ class Predicted(Struct, frozen=True):
     useless: float
     """With a prediction that has nothing to do with the answer."""
     accepted: float
-    """Of the prediction's tokens, the share that the server says it took over."""
+    """Of the answer's tokens, the share that the server says it took over from the prediction."""
     equal: bool
     """Whether the answer was the same with and without."""
     tokens: int
+    """Of the answer, without those that were drafted in vain."""
 
 
 def user(content: str) -> Message:
@@ -286,7 +292,7 @@ async def report(target: Target, prompts: Prompts) -> tuple[float, float]:
 
 async def prediction(target: Target, prompts: Prompts, sizes: Sizes) -> Predicted:
     """Ask for a text, and again with that text as the prediction, some of its words replaced."""
-    messages = prompts.story()
+    messages = prompts.counting()
     await ask(target, free(target, messages, 2))
     plain = await ask(target, free(target, messages, sizes.predicted))
     expected = {"type": "content", "content": replaced(plain.text)}
@@ -299,9 +305,9 @@ async def prediction(target: Target, prompts: Prompts, sizes: Sizes) -> Predicte
         plain=plain.total,
         predicted=predicted.total,
         useless=useless.total,
-        accepted=accepted / max(1, predicted.tokens),
+        accepted=accepted / max(1, plain.tokens),
         equal=predicted.text == plain.text,
-        tokens=predicted.tokens,
+        tokens=plain.tokens,
     )
 
 

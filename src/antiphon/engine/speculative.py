@@ -81,8 +81,12 @@ class Drafter:
         for token_id in token_ids:
             self._pause = max(0, self._pause - 1)
             self._newest = [*self._newest[1 - LONGEST_GRAM :], token_id]
-            follows = self._place is not None and self._prediction[self._place : self._place + 1] == [token_id]
-            self._place = self._place + 1 if follows and self._place is not None else self._find()
+            if self._place is not None and self._prediction[self._place : self._place + 1] == [token_id]:
+                self._place += 1
+            else:
+                # The place found may be a wrong one, so the next draft is short.
+                self._length = min(self._length, FIRST_DRAFT)
+                self._place = self._find()
             if self._place is not None:
                 self._last_place = self._place
 

@@ -7,15 +7,17 @@ from collections.abc import Sequence
 
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
+from antiphon.protocol.limits import MAX_ALL_PARTS
 from antiphon.protocol.messages import AssistantMessage, Message, RefusalPart, ToolMessage
 
 
 def check_conversation(messages: Sequence[Message]) -> None:
-    """Raise InvalidRequestError for the first message out of place.
+    """Raise InvalidRequestError for the first message out of place, and for too many parts in all.
 
     Invariant: ``waiting`` holds the ids of the tool calls, made by the assistant message at ``caller``, that no tool
     message has answered. Every other message needs it empty.
     """
+    _check_parts(messages)
     waiting: dict[str, None] = {}
     caller = 0
     for index, message in enumerate(messages):
@@ -27,6 +29,12 @@ def check_conversation(messages: Sequence[Message]) -> None:
             _check_assistant(message, f"messages[{index}]")
             waiting, caller = _calls(message, index), index
     _require_answers(waiting, caller)
+
+
+def _check_parts(messages: Sequence[Message]) -> None:
+    parts = sum(len(message.content) for message in messages if isinstance(message.content, list))
+    if parts > MAX_ALL_PARTS:
+        raise validation.too_many("messages", "content parts", MAX_ALL_PARTS, parts)
 
 
 def _answer(waiting: dict[str, None], call_id: str, index: int, messages: Sequence[Message]) -> None:

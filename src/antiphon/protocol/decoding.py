@@ -10,15 +10,20 @@ from msgspec.json import Decoder
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
 from antiphon.protocol.diagnosis import diagnose
+from antiphon.protocol.limits import MAX_DEPTH
 
 _T = TypeVar("_T")
 
 _MAX_DIGITS = 400
 """Longer integers are beyond every bound; cutting them keeps the sign and stays within int()'s own limit."""
+_TOO_DEEP = f"it is nested more than {MAX_DEPTH} levels deep"
 
 
 def decode(decoder: Decoder[_T], body: bytes) -> _T:
-    """Decode ``body``; raise InvalidRequestError for anything that is not a ``_T`` in JSON text without a key twice."""
+    """Decode ``body``. Raises InvalidRequestError for anything but a ``_T`` in JSON text of bounded depth.
+
+    No object may have a key twice.
+    """
     try:
         value = decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -50,9 +55,22 @@ def _parse(body: bytes) -> Any:  # noqa: ANN401 (JSON)
     The last one would win unseen: a proxy in front of this server may have judged the first.
     """
     try:
-        return json.loads(body, object_pairs_hook=_object, parse_int=_integer)
+        value = json.loads(body, object_pairs_hook=_object, parse_int=_integer)
     except (ValueError, RecursionError) as error:
         raise validation.invalid_json(_reason(error)) from None
+    if _nests_deeper(value, MAX_DEPTH):
+        raise validation.invalid_json(_TOO_DEEP)
+    return value
+
+
+def _nests_deeper(value: object, levels: int) -> bool:
+    """Go down level by level, since what is to be bounded cannot be walked by recursion."""
+    containers = [value] if isinstance(value, dict | list) else []
+    while containers and levels:
+        members = (each.values() if isinstance(each, dict) else each for each in containers)
+        containers = [member for inner in members for member in inner if isinstance(member, dict | list)]
+        levels -= 1
+    return bool(containers)
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -74,7 +92,7 @@ def _integer(digits: str) -> int:
 def _reason(error: Exception) -> str:
     match error:
         case RecursionError():
-            return "it is nested too deeply"
+            return _TOO_DEEP
         case UnicodeDecodeError():
             return "it is not UTF-8 text"
         case msgspec.DecodeError():

@@ -8,11 +8,20 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
+from antiphon.protocol.limits import (
+    MAX_ANNOTATIONS,
+    MAX_CALLED_NAME,
+    MAX_ID,
+    MAX_NAME,
+    MAX_PARTS,
+    MAX_TOOL_CALLS,
+)
 from antiphon.protocol.responses import Annotation
 
-NonEmptyStr = Annotated[str, Meta(min_length=1)]
-Name = Annotated[str, Meta(min_length=1, max_length=64)]
-"""Of a participant. The bound is the reference service's."""
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
+"""Of a participant."""
+CalledName = Annotated[str, Meta(min_length=1, max_length=MAX_CALLED_NAME)]
+CallID = Annotated[str, Meta(min_length=1, max_length=MAX_ID)]
 
 
 class PromptCacheBreakpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,22 +102,22 @@ UserPart = TextPart | ImagePart | InputAudioPart | FilePart
 AssistantPart = TextPart | RefusalPart
 ContentPart = TextPart | RefusalPart | ImagePart | InputAudioPart | FilePart
 
-TextContent = str | Annotated[list[TextOnlyPart], Meta(min_length=1)]
-UserContent = str | Annotated[list[UserPart], Meta(min_length=1)]
-AssistantContent = str | Annotated[list[AssistantPart], Meta(min_length=1)]
+TextContent = str | Annotated[list[TextOnlyPart], Meta(min_length=1, max_length=MAX_PARTS)]
+UserContent = str | Annotated[list[UserPart], Meta(min_length=1, max_length=MAX_PARTS)]
+AssistantContent = str | Annotated[list[AssistantPart], Meta(min_length=1, max_length=MAX_PARTS)]
 
 
 class CalledFunction(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A function call in the history. ``arguments`` is what the model wrote: JSON text, as a rule."""
 
-    name: NonEmptyStr
+    name: CalledName
     arguments: str
 
 
 class CalledCustomTool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A custom tool's call in the history."""
 
-    name: NonEmptyStr
+    name: CalledName
     input: str
 
 
@@ -118,7 +127,7 @@ class MessageFunctionToolCall(
     """A function tool call in the history."""
 
     type: ClassVar[Literal["function"]] = "function"
-    id: NonEmptyStr
+    id: CallID
     function: CalledFunction
 
 
@@ -128,7 +137,7 @@ class MessageCustomToolCall(
     """A custom tool call in the history."""
 
     type: ClassVar[Literal["custom"]] = "custom"
-    id: NonEmptyStr
+    id: CallID
     custom: CalledCustomTool
 
 
@@ -180,11 +189,11 @@ class AssistantMessage(
     content: AssistantContent | None = None
     refusal: str | None = None
     name: Name | None = None
-    tool_calls: Annotated[list[MessageToolCall], Meta(min_length=1)] | None = None
+    tool_calls: Annotated[list[MessageToolCall], Meta(min_length=1, max_length=MAX_TOOL_CALLS)] | None = None
     function_call: CalledFunction | None = None
     audio: AudioReference | None = None
     reasoning_content: str | None = None
-    annotations: list[Annotation] | None = None
+    annotations: Annotated[list[Annotation], Meta(max_length=MAX_ANNOTATIONS)] | None = None
 
 
 class ToolMessage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="role", tag="tool"):
@@ -192,7 +201,7 @@ class ToolMessage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
 
     role: ClassVar[Literal["tool"]] = "tool"
     content: TextContent
-    tool_call_id: NonEmptyStr
+    tool_call_id: CallID
 
 
 class FunctionMessage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="role", tag="function"):
@@ -200,7 +209,7 @@ class FunctionMessage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     role: ClassVar[Literal["function"]] = "function"
     content: str | None
-    name: NonEmptyStr
+    name: CalledName
 
 
 Message = DeveloperMessage | SystemMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage

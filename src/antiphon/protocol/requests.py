@@ -13,13 +13,26 @@ from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
 from antiphon.protocol.conversation import check_conversation
 from antiphon.protocol.decoding import decode
-from antiphon.protocol.messages import Message, NonEmptyStr, TextContent
+from antiphon.protocol.limits import (
+    MAX_LOGIT_BIAS,
+    MAX_MESSAGES,
+    MAX_METADATA,
+    MAX_METADATA_KEY,
+    MAX_METADATA_VALUE,
+    MAX_MODEL,
+    MAX_N,
+    MAX_PROMPT_CACHE_KEY,
+    MAX_SAFETY_IDENTIFIER,
+    MAX_STOP,
+    MAX_STOPS,
+    MAX_TEMPLATE_NESTING,
+    MAX_TOOLS,
+    MAX_USER,
+)
+from antiphon.protocol.messages import Message, TextContent
 from antiphon.protocol.refusals import refuse_unsupported
 from antiphon.protocol.tool_rules import check_functions, check_tools
 from antiphon.protocol.tools import FunctionCallOption, JSONObject, LegacyFunction, ResponseFormat, Tool, ToolChoice
-
-MAX_NESTING = 32
-"""Levels of arrays and objects that ``chat_template_kwargs`` may have, so that whatever walks it can recurse."""
 
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Probability = Annotated[float, Meta(ge=0, le=1)]
@@ -27,11 +40,12 @@ Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 TokenCount = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 TokenId = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,9})$(?!\n)")]
 """No leading zeros: two keys never name one token."""
-LogitBias = dict[TokenId, Annotated[float, Meta(ge=-100, le=100)]]
-MetadataKey = Annotated[str, Meta(max_length=64)]
-MetadataValue = Annotated[str, Meta(max_length=512)]
-Metadata = Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=16)]
-Stop = NonEmptyStr | Annotated[list[NonEmptyStr], Meta(min_length=1, max_length=4)]
+LogitBias = Annotated[dict[TokenId, Annotated[float, Meta(ge=-100, le=100)]], Meta(max_length=MAX_LOGIT_BIAS)]
+MetadataKey = Annotated[str, Meta(max_length=MAX_METADATA_KEY)]
+MetadataValue = Annotated[str, Meta(max_length=MAX_METADATA_VALUE)]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=MAX_METADATA)]
+StopString = Annotated[str, Meta(min_length=1, max_length=MAX_STOP)]
+Stop = StopString | Annotated[list[StopString], Meta(min_length=1, max_length=MAX_STOPS)]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 RequestServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast"]
 
@@ -116,12 +130,12 @@ class WebSearchOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class CreateChatCompletion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every field of the reference by its own name, and the extensions of local servers below them."""
 
-    messages: Annotated[list[Message], Meta(min_length=1)]
-    model: NonEmptyStr
+    messages: Annotated[list[Message], Meta(min_length=1, max_length=MAX_MESSAGES)]
+    model: Annotated[str, Meta(min_length=1, max_length=MAX_MODEL)]
     audio: AudioOptions | None = None
     frequency_penalty: Penalty | None = None
     function_call: FunctionCallOption | None = None
-    functions: Annotated[list[LegacyFunction], Meta(min_length=1, max_length=128)] | None = None
+    functions: Annotated[list[LegacyFunction], Meta(min_length=1, max_length=MAX_TOOLS)] | None = None
     logit_bias: LogitBias | None = None
     logprobs: bool | None = None
     max_completion_tokens: TokenCount | None = None
@@ -129,16 +143,16 @@ class CreateChatCompletion(Struct, frozen=True, kw_only=True, forbid_unknown_fie
     metadata: Metadata | None = None
     modalities: Annotated[list[Literal["text", "audio"]], Meta(min_length=1, max_length=2)] | None = None
     moderation: ModerationOptions | None = None
-    n: Annotated[int, Meta(ge=1, le=128)] | None = None
+    n: Annotated[int, Meta(ge=1, le=MAX_N)] | None = None
     parallel_tool_calls: bool | None = None
     prediction: Prediction | None = None
     presence_penalty: Penalty | None = None
-    prompt_cache_key: Annotated[str, Meta(max_length=1024)] | None = None
+    prompt_cache_key: Annotated[str, Meta(max_length=MAX_PROMPT_CACHE_KEY)] | None = None
     prompt_cache_options: PromptCacheOptions | None = None
     prompt_cache_retention: Literal["in_memory", "24h"] | None = None
     reasoning_effort: ReasoningEffort | None = None
     response_format: ResponseFormat | None = None
-    safety_identifier: Annotated[str, Meta(max_length=128)] | None = None
+    safety_identifier: Annotated[str, Meta(max_length=MAX_SAFETY_IDENTIFIER)] | None = None
     seed: Int64 | None = None
     service_tier: RequestServiceTier | None = None
     stop: Stop | None = None
@@ -147,10 +161,10 @@ class CreateChatCompletion(Struct, frozen=True, kw_only=True, forbid_unknown_fie
     stream_options: StreamOptions | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     tool_choice: ToolChoice | None = None
-    tools: Annotated[list[Tool], Meta(min_length=1, max_length=128)] | None = None
+    tools: Annotated[list[Tool], Meta(min_length=1, max_length=MAX_TOOLS)] | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     top_p: Probability | None = None
-    user: str | None = None
+    user: Annotated[str, Meta(max_length=MAX_USER)] | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
     web_search_options: WebSearchOptions | None = None
 
@@ -198,8 +212,8 @@ def _check_combinations(request: CreateChatCompletion) -> None:
     if request.max_tokens is not None and request.max_completion_tokens not in {None, request.max_tokens}:
         reason = "it differs from 'max_completion_tokens', which replaces it."
         raise validation.invalid_value("max_tokens", reason)
-    if _nests_deeper(request.chat_template_kwargs, MAX_NESTING):
-        reason = f"it is nested more than {MAX_NESTING} levels deep."
+    if _nests_deeper(request.chat_template_kwargs, MAX_TEMPLATE_NESTING):
+        reason = f"it is nested more than {MAX_TEMPLATE_NESTING} levels deep."
         raise validation.invalid_value("chat_template_kwargs", reason)
 
 

@@ -11,11 +11,10 @@ from typing import Literal
 from msgspec import Struct
 
 from antiphon.protocol import validation
+from antiphon.protocol.limits import MAX_METADATA
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
-MAX_FILTERS = 16
-"""Pairs of metadata that an object can have."""
 
 Order = Literal["asc", "desc"]
 _ORDERS: dict[str, Order] = {"asc": "asc", "desc": "desc"}
@@ -49,8 +48,8 @@ def decode_completion_query(pairs: Iterable[tuple[str, str]]) -> CompletionQuery
     """Check the query string of a list of stored completions. Raises InvalidRequestError."""
     everything = list(pairs)
     metadata = [(found[1], value) for name, value in everything if (found := _METADATA.fullmatch(name))]
-    if len(metadata) > MAX_FILTERS:
-        raise validation.too_many_properties("metadata", MAX_FILTERS, len(metadata))
+    if len(metadata) > MAX_METADATA:
+        raise validation.too_many_properties("metadata", MAX_METADATA, len(metadata))
     plain = [(name, value) for name, value in everything if not _METADATA.fullmatch(name)]
     values = _unique(plain, ("after", "limit", "order", "model"))
     return CompletionQuery(

@@ -12,6 +12,7 @@ import msgspec
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
 from antiphon.protocol.diagnosis import diagnose
+from antiphon.protocol.limits import MAX_TOOL_BYTES
 from antiphon.protocol.tools import (
     AllowedToolChoice,
     AllowedTools,
@@ -43,12 +44,16 @@ def allowed_tool_names(allowed: AllowedTools) -> list[ToolName]:
 
 
 def check_tools(tools: Sequence[Tool] | None, choice: ToolChoice | None, *, parallel: bool | None) -> None:
-    """Raise InvalidRequestError for two tools of one name, and for a choice that needs tools or names none of them."""
+    """Raise InvalidRequestError for two tools of one name, and for a choice that needs tools or names none of them.
+
+    Definitions that are too large together are refused, too.
+    """
     if tools is None:
         _require_none(choice, "tool_choice", "tools")
         if parallel is not None:
             raise _needs("parallel_tool_calls", "tools")
         return
+    _check_size("tools", tools)
     names = [tool_name(tool) for tool in tools]
     _require_unique([f"tools[{index}].{kind}.name" for index, (kind, _) in enumerate(names)], [n for _, n in names])
     if isinstance(choice, FunctionToolChoice):
@@ -69,11 +74,18 @@ def check_functions(
         return
     if tools is not None:
         raise validation.invalid_value("functions", "'functions' is not allowed when 'tools' are specified.")
+    _check_size("functions", functions)
     names = [function.name for function in functions]
     _require_unique([f"functions[{index}].name" for index in range(len(names))], names)
     if isinstance(call, NamedTool) and call.name not in names:
         reason = f"the function '{call.name}' is not among 'functions'."
         raise validation.invalid_value("function_call", reason)
+
+
+def _check_size(path: str, definitions: Sequence[Tool] | Sequence[LegacyFunction]) -> None:
+    size = len(msgspec.json.encode(definitions))
+    if size > MAX_TOOL_BYTES:
+        raise validation.too_many(path, "bytes", MAX_TOOL_BYTES, size)
 
 
 def _require_none(choice: object, path: str, needed: str) -> None:

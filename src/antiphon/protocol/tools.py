@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from antiphon.protocol.limits import MAX_TOOLS
+
 FunctionName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}$(?!\n)")]
 """The reference's rule. ``$`` alone would let a final newline pass."""
 
@@ -81,7 +83,7 @@ class AllowedTools(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """The subset of ``tools`` that the model may use; each entry names a tool in the shape of a definition."""
 
     mode: Literal["auto", "required"]
-    tools: Annotated[list[JSONObject], Meta(min_length=1, max_length=128)]
+    tools: Annotated[list[JSONObject], Meta(min_length=1, max_length=MAX_TOOLS)]
 
 
 class AllowedToolChoice(

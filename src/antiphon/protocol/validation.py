@@ -137,6 +137,12 @@ def too_long(path: str, kind: str, limit: int, length: int) -> InvalidRequestErr
     return InvalidRequestError(message, param=path, code=f"{kind}_above_max_length")
 
 
+def too_many(path: str, things: str, limit: int, count: int) -> InvalidRequestError:
+    """Make the error of an array whose elements hold more than ``limit`` ``things`` together."""
+    message = f"Invalid '{path}': too many {things}. Expected at most {limit} {things} in all, but got {count} instead."
+    return InvalidRequestError(message, param=path, code="array_above_max_length")
+
+
 def too_many_properties(path: str, limit: int, count: int) -> InvalidRequestError:
     """Make the error of an object with more than ``limit`` members."""
     message = (

@@ -3,7 +3,7 @@
 Environment of the reference implementation (transformers, ``render_jinja_template``): ``trim_blocks``,
 ``lstrip_blocks``, loop controls, ``raise_exception``, ``strftime_now``, ``tojson`` without HTML escaping, and the
 ``generation`` block, whose body is rendered. Templates come with model files, so they are foreign code: no attribute
-that reaches Python's internals, a range of at most 100,000 and a product of strings of at most the output's bound.
+that reaches Python's internals, and a budget of work, from :mod:`antiphon.rendering.sandbox`.
 """
 
 import json
@@ -11,19 +11,22 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, NoReturn
 
 from jinja2 import TemplateError, meta, nodes
-from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from antiphon.errors import InvalidRequestError
 from antiphon.rendering.capabilities import Capabilities, probe
+from antiphon.rendering.sandbox import Sandbox
+from antiphon.rendering.template_work import MAX_STEPS, TooMuchWorkError, Work
 
-MAX_SOURCE: Final = 1 << 20
+MAX_SOURCE: Final = 1 << 17
 """Characters of a template's source; the longest known have 20,000."""
+MAX_NODES: Final = 10_000
+"""Expressions and statements of a template: compiling takes longer than in proportion."""
 MAX_OUTPUT: Final = 1 << 26
 """Characters of a rendered conversation, unless the caller sets a lower bound."""
 MAX_MESSAGE: Final = 500
@@ -44,7 +47,7 @@ CHATML: Final = (
 
 
 class ChatTemplateError(ValueError):
-    """The model's template cannot be used at all: too long, not Jinja, or it renders no user message."""
+    """The model's template cannot be used at all: too long, not Jinja, too much work, or it renders no user message."""
 
 
 class ChatTemplate:
@@ -58,32 +61,31 @@ class ChatTemplate:
         if len(source) > MAX_SOURCE:
             raise ChatTemplateError(f"The chat template has {len(source)} characters; at most {MAX_SOURCE} are taken.")
         self.source = source
-        environment = _Environment(clock)
+        self._sandbox = environment = _environment(clock)
         try:
             tree = environment.parse(source)
-            self._template = environment.from_string(source)
-        except (TemplateError, RecursionError) as error:
-            raise ChatTemplateError(f"The chat template is not valid: {error}") from error
+            _check_size(tree)
+            names = meta.find_undeclared_variables(tree)
+            self._template = environment.from_string(tree)
+        except Exception as error:  # what is foreign may break Jinja, and what it writes may break Python
+            raise ChatTemplateError(f"The chat template is not valid: {str(error)[:MAX_MESSAGE]}") from error
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
-        self.variables = frozenset(meta.find_undeclared_variables(tree)) - RESERVED - frozenset(environment.globals)
+        self.variables = frozenset(names) - RESERVED - frozenset(environment.globals)
         """Names that the template may look up: what ``chat_template_kwargs`` can set."""
         self._no_tools: tuple[()] | None = None
-        self.capabilities = self._probe()
+        try:
+            self.capabilities = self._probe(Work(MAX_STEPS))
+        except TooMuchWorkError as error:
+            raise ChatTemplateError(f"The chat template takes too long to render a few words: {error}.") from error
 
-    def _probe(self) -> Capabilities:
+    def _probe(self, work: Work) -> Capabilities:
         """Templates written for tools alone loop over them unasked: they get an empty list."""
+        render = partial(self._render, work)
         for self._no_tools in (None, ()):
-            capabilities = probe(self.render, self.variables, self.source)
+            capabilities = probe(render, self.variables, self.source)
             if capabilities is not None:
                 return capabilities
-        raise ChatTemplateError(f"The chat template does not render a user message. {self._failure()}".strip())
-
-    def _failure(self) -> str:
-        try:
-            self.render([{"role": "user", "content": "Maple"}])
-        except InvalidRequestError as error:
-            return error.message
-        return ""
+        raise ChatTemplateError(f"The chat template does not render a user message. {_failure(render)}".strip())
 
     def render(
         self,
@@ -96,12 +98,32 @@ class ChatTemplate:
         """Return the prompt's text.
 
         Raises ``InvalidRequestError`` with param ``messages`` when the template refuses the conversation or fails on
-        it, and when the text has more than ``max_output`` characters.
+        it, when that is too much work for it, and when the text has more than ``max_output`` characters.
         """
+        variables |= {"add_generation_prompt": add_generation_prompt, "max_output": max_output}
+        try:
+            return self._render(Work(MAX_STEPS), messages, **variables)
+        except TooMuchWorkError as error:
+            message = f"The model's chat template takes too long on the messages: {error}."
+            raise InvalidRequestError(message, param="messages") from error
+
+    def _render(
+        self,
+        work: Work,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool = True,
+        max_output: int = MAX_OUTPUT,
+        **variables: Any,  # noqa: ANN401 (template variables may be anything JSON can say)
+    ) -> str:
+        """Do the same within a budget. Raises :class:`TooMuchWorkError` when it is spent."""
         variables = {"tools": self._no_tools, "documents": None, **variables, **self._tokens}
         stream = self._template.generate(variables, messages=messages, add_generation_prompt=add_generation_prompt)
         try:
-            pieces = list(_bounded(stream, max_output))
+            with self._sandbox.working(work):
+                pieces = list(_bounded(stream, max_output))
+        except TooMuchWorkError:
+            raise
         except _TooLongError as error:
             raise InvalidRequestError(
                 f"The messages give a prompt of more than {max_output} characters, too long for this model. "
@@ -112,6 +134,20 @@ class ChatTemplate:
         except Exception as error:  # a template is foreign code: any error of its own is about the conversation
             raise _refusal(error) from error
         return "".join(pieces)
+
+
+def _check_size(tree: nodes.Template) -> None:
+    size = sum(1 for _ in tree.find_all(nodes.Node))
+    if size > MAX_NODES:
+        raise ChatTemplateError(f"it has {size} expressions and statements, more than {MAX_NODES}")
+
+
+def _failure(render: Callable[..., str]) -> str:
+    try:
+        render([{"role": "user", "content": "Maple"}])
+    except InvalidRequestError as error:
+        return error.message
+    return ""
 
 
 def _bounded(stream: Iterator[str], left: int) -> Iterator[str]:
@@ -168,34 +204,13 @@ class _Generation(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-class _Environment(ImmutableSandboxedEnvironment):
-    """The sandbox, with the products that could fill the memory intercepted."""
+def _environment(clock: Callable[[], float]) -> Sandbox:
+    sandbox = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation])
 
-    intercepted_binops = frozenset({"*", "**"})
+    def strftime_now(form: str) -> str:
+        return datetime.fromtimestamp(clock(), UTC).astimezone().strftime(form)
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation])
-
-        def strftime_now(form: str) -> str:
-            return datetime.fromtimestamp(clock(), UTC).astimezone().strftime(form)
-
-        self.filters["tojson"] = to_json
-        self.globals["raise_exception"] = _raise_exception
-        self.globals["strftime_now"] = strftime_now
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401 (template values)
-        """Refuse repeated sequences and powers beyond any use."""
-        if operator == "*" and _product(left, right) > MAX_OUTPUT:
-            raise SecurityError("a repeated sequence is too long")
-        if operator == "**" and not (abs(left) <= MAX_SOURCE and abs(right) <= 64):  # noqa: PLR2004
-            raise SecurityError("a power is too large")
-        return super().call_binop(context, operator, left, right)
-
-
-def _product(left: Any, right: Any) -> int:  # noqa: ANN401 (template values)
-    """Return how long ``left * right`` is; 0 when it is a number."""
-    if isinstance(left, int) and isinstance(right, str | list | tuple):
-        return left * len(right)
-    if isinstance(right, int) and isinstance(left, str | list | tuple):
-        return right * len(left)
-    return 0
+    sandbox.add_filter("tojson", to_json)
+    sandbox.globals["raise_exception"] = _raise_exception
+    sandbox.globals["strftime_now"] = strftime_now
+    return sandbox

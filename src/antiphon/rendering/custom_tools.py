@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from antiphon.protocol import validation
 from antiphon.protocol.tools import CustomToolDefinition, Grammar, GrammarFormat
+from antiphon.rendering.grammar_size import MAX_LEAST_SIZE, least_size
 from antiphon.rendering.json_schema import validate_grammar
 from antiphon.rendering.lark import ANY, Lark
 
@@ -79,6 +80,9 @@ def _check(grammar: Grammar, param: str) -> None:
         repetitions, text = _check_lark(definition, param), definition
     if repetitions > MAX_REPETITIONS:
         reason = f"its repetitions come to more than {MAX_REPETITIONS} one inside the other."
+        raise validation.invalid_value(param, reason)
+    if grammar.syntax == "lark" and least_size(definition) > MAX_LEAST_SIZE:
+        reason = f"one of its alternatives asks for more than {MAX_LEAST_SIZE} literals at least."
         raise validation.invalid_value(param, reason)
     _compile(text, param)
 

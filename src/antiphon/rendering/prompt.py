@@ -10,12 +10,15 @@ text contains, and put back behind the search for control tokens. There are two 
 
 When both give the same text in the end, as nearly always, the veiled one says where the control tokens are. When they
 differ, the template looks into the text (``'</think>' in content``) or escapes it: the visible one is taken if it has
-the same control tokens in the same order, else the veiled one.
+the same control tokens in the same order, else the veiled one. Templates look into variables (the types of a tool's
+parameters) more often than into messages: where control tokens depend on that, a third rendering shows them the
+variables that are plain words, of which no more than the inside of a control token can come.
 """
 
 import re
 from array import array
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from itertools import pairwise
 from typing import Final, Protocol
@@ -30,6 +33,8 @@ _FILL: Final = "\udfff"
 _FILLED: Final = 64
 _VEILED: Final = re.compile("[\ud800-\udbff][\udc00-\udffe]\udfff*")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_PLAIN: Final = re.compile(r"[a-zA-Z0-9_ .-]*")
+"""What templates compare variables with."""
 _ENDING: Final = 256
 Render = Callable[[Mask, Mask], str]
 """Gives the rendered text when the texts of messages went through the first mask, of variables through the second."""
@@ -80,6 +85,10 @@ class Veil:
         begin = len(text) - len(text.lstrip())
         end = len(text.rstrip())
         return text[:begin] + self._hide(text[begin:end]) + text[end:] if begin < end else text
+
+    def guarded(self, text: str) -> str:
+        """Hide all but plain words."""
+        return text if _PLAIN.fullmatch(text) else self.veiled(text)
 
     def lift(self, text: str) -> str:
         """Show what is hidden. A veil that the template tore apart hides nothing that could be known."""
@@ -134,14 +143,28 @@ class PromptEncoder:
 
     def _rendered(self, render: Render, veil: Veil) -> str:
         try:
-            visible = render(veil.visible, veil.visible)
-            veiled = render(veil.veiled, veil.visible)
+            return self._told_apart(render, veil)
         except InvalidRequestError as error:
             raise InvalidRequestError(veil.lift(error.message), param=error.param, code=error.code) from error
-        if veil.lift(visible) == veil.lift(veiled):
-            return veiled
+
+    def _told_apart(self, render: Render, veil: Veil) -> str:
+        visible = render(veil.visible, veil.visible)
+        with suppress(InvalidRequestError):  # the template refuses variables that it cannot read: it must see them
+            veiled = render(veil.veiled, veil.veiled)
+            if self._agree(visible, veiled, veil):
+                return self._chosen(visible, veiled, veil)
+        veiled = render(veil.veiled, veil.guarded)
+        return self._chosen(visible, veiled, veil) if self._agree(visible, veiled, veil) else veiled
+
+    def _agree(self, visible: str, veiled: str, veil: Veil) -> bool:
+        """Whether two renderings have the same text, or else the same control tokens."""
         same = self._special.findall(visible) == self._special.findall(veiled)
-        return visible if same else veiled
+        return same or veil.lift(visible) == veil.lift(veiled)
+
+    @staticmethod
+    def _chosen(visible: str, veiled: str, veil: Veil) -> str:
+        """Return the rendering that says where the control tokens are, or else the one that has read the texts."""
+        return veiled if veil.lift(visible) == veil.lift(veiled) else visible
 
     def _fragment(self, text: str, before: str | None, behind: str | None) -> "array[int]":
         """Return the ids of the text between two control tokens, less the whitespace that these swallow."""

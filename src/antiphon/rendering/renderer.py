@@ -9,6 +9,7 @@ from antiphon.chat_formats.base import HERMES, ChatFormat, ReasoningMarkers, Too
 from antiphon.engine.interface import GenerateRequest, SamplingParams, ServiceTier
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
+from antiphon.protocol.limits import MAX_ANSWER_TOKENS
 from antiphon.protocol.requests import CreateChatCompletion, Prediction
 from antiphon.rendering.chat_template import RESERVED, ChatTemplate
 from antiphon.rendering.conversation import BLANK_LINE, Mask, fold, masked, template_messages
@@ -219,7 +220,13 @@ class Renderer:
 
     def _sampling(self, request: CreateChatCompletion, length: int, top_logprobs: int | None) -> SamplingParams:
         left = self._max_model_len - length
-        asked = request.max_completion_tokens or request.max_tokens or left
+        asked = min(left, request.max_completion_tokens or request.max_tokens or left)
+        if (request.n or 1) * asked > MAX_ANSWER_TOKENS:
+            raise validation.invalid_value(
+                "n",
+                f"{request.n} choices of up to {asked} tokens are more than the {MAX_ANSWER_TOKENS} tokens that an "
+                "answer may have. Ask for fewer choices, or set max_completion_tokens.",
+            )
         return SamplingParams(
             temperature=_default(request.temperature, 1.0),
             top_p=_default(request.top_p, 1.0),
@@ -231,7 +238,7 @@ class Renderer:
             logit_bias=self._logit_bias(request.logit_bias or {}),
             seed=request.seed,
             logprobs=top_logprobs,
-            max_tokens=min(asked, left),
+            max_tokens=asked,
         )
 
     def _logit_bias(self, biases: dict[str, float]) -> dict[int, float]:

@@ -5,7 +5,12 @@ from typing import Any
 import pytest
 
 from antiphon.rendering.json_schema.errors import SchemaRefusedError
-from antiphon.rendering.json_schema.vocabulary import MAX_DEPTH, MAX_ENUM_VALUES, subschemas
+from antiphon.rendering.json_schema.vocabulary import (
+    MAX_DEPTH,
+    MAX_ENUM_CHARACTERS,
+    MAX_ENUM_VALUES,
+    subschemas,
+)
 
 
 def test_every_subschema_is_found_with_its_path() -> None:
@@ -70,6 +75,21 @@ def test_depth_is_bounded() -> None:
         schema = {"items": schema}
     with pytest.raises(SchemaRefusedError, match="levels of nesting"):
         list(subschemas(schema, ()))
+
+
+@pytest.mark.parametrize(
+    "value", [[0] * MAX_ENUM_VALUES, {str(key): 0 for key in range(MAX_ENUM_VALUES // 2)}], ids=["array", "object"]
+)
+def test_what_lies_within_a_value_counts_as_well(value: object) -> None:
+    with pytest.raises(SchemaRefusedError, match="enum values"):
+        list(subschemas({"const": value}, ()))
+
+
+def test_the_texts_of_values_are_bounded_together() -> None:
+    half = "x" * (MAX_ENUM_CHARACTERS // 2)
+    assert 1 == len([*subschemas({"enum": [half], "const": {half: 0}}, ())])
+    with pytest.raises(SchemaRefusedError, match="characters of enum values"):
+        list(subschemas({"enum": [half, "x"], "const": {half: 0}}, ()))
 
 
 def test_enums_are_bounded_together() -> None:

@@ -13,7 +13,9 @@ MAX_DEPTH: Final = 100
 """Levels of subschemas within subschemas."""
 MAX_SUBSCHEMAS: Final = 20_000
 MAX_ENUM_VALUES: Final = 10_000
-"""Values of all enums together."""
+"""Values of all enums and consts together, those within them counted, too."""
+MAX_ENUM_CHARACTERS: Final = 1 << 18
+"""Of the texts among these values, keys included."""
 
 TYPES: Final = ("null", "boolean", "number", "integer", "string", "array", "object")
 
@@ -91,22 +93,40 @@ def subschemas(root: Any, path: Path) -> Iterator[tuple[Path, dict[str, Any]]]: 
     Raises :class:`SchemaRefusedError` for a malformed one, and when there are too many or they nest too deeply.
     """
     waiting: list[tuple[Path, Any, int]] = [(path, root, 0)]
-    schemas = values = 0
+    schemas = values = characters = 0
     while waiting:
         at, schema, depth = waiting.pop()
         if not isinstance(schema, dict):
             continue
         schemas += 1
         _check(schema, at)
-        values += len(schema.get("enum", ()))
+        found = [*_values(schema)]
+        values += len(found)
+        characters += sum(len(text) for text in found if isinstance(text, str))
         if depth > MAX_DEPTH:
             raise SchemaRefusedError(f"the schema exceeds the limit of {MAX_DEPTH} levels of nesting", at[:8])
         if schemas > MAX_SUBSCHEMAS:
             raise SchemaRefusedError(f"the schema exceeds the limit of {MAX_SUBSCHEMAS} subschemas", ())
         if values > MAX_ENUM_VALUES:
             raise SchemaRefusedError(f"the schema exceeds the limit of {MAX_ENUM_VALUES} enum values", ())
+        if characters > MAX_ENUM_CHARACTERS:
+            raise SchemaRefusedError(
+                f"the schema exceeds the limit of {MAX_ENUM_CHARACTERS} characters of enum values", ()
+            )
         yield at, schema
         waiting += [(inner, child, depth + 1) for inner, child in reversed([*_children(schema, at)])]
+
+
+def _values(schema: dict[str, Any]) -> Iterator[Any]:
+    """Every value that ``enum`` and ``const`` list, down to those within them; keys count as values."""
+    waiting = [*schema.get("enum", ()), *([schema["const"]] if "const" in schema else ())]
+    while waiting:
+        value = waiting.pop()
+        yield value
+        if isinstance(value, dict):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list):
+            waiting += value
 
 
 def _check(schema: dict[str, Any], path: Path) -> None:

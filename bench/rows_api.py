@@ -1,0 +1,101 @@
+"""What our own code costs without a model: requests and streamed chunks for each second of the API process's time."""
+
+import os
+import sys
+import tempfile
+import time
+from typing import Any, Final
+
+from msgspec import Struct
+
+from antiphon.cli.figures import Aim
+from antiphon.cli.load import LoadError
+from bench.api_load import load
+from bench.memory import anonymous_memory, cpu_seconds
+from bench.rows import Found, Line, Round, Row
+from bench.servers import MODEL_NAME, Kind, Server
+
+REQUESTS: Final = 10_000
+WARM_UP: Final = 1_000
+"""Requests before those that are counted."""
+STREAMS: Final = 128
+STREAM_TOKENS: Final = 400
+CONNECTIONS: Final = 16
+QUICK_SHARE: Final = 50
+"""Part of all that which a quick run asks."""
+PER_SECOND: Final = 2_000.0
+CHUNKS_PER_SECOND: Final = 50_000.0
+GROWTH: Final = 2.0
+"""Megabytes; memory counts as flat below."""
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+class Cost(Struct, frozen=True):
+    """What some requests took."""
+
+    per_core: float
+    """Requests, or chunks, for each second of the API process's processor time."""
+    per_second: float
+    client_share: float
+    """Of the time, what the client needed of its core: near 1 it was the client that was measured."""
+
+
+def row(*, quick: bool) -> Row:
+    """Give the row of the API's own cost."""
+    part = QUICK_SHARE if quick else 1
+    lines = (
+        Line("requests a second per core, scripted engine", "requests/s", aim=Aim(">=", PER_SECOND, "figure")),
+        Line("requests a second, client, API and engine on the same machine", "requests/s"),
+        Line(
+            "streamed chunks a second per core, scripted engine", "chunks/s", aim=Aim(">=", CHUNKS_PER_SECOND, "figure")
+        ),
+        Line("streamed chunks a second, client, API and engine on the same machine", "chunks/s"),
+        Line("processor time of the client, of the time", "%"),
+        Line(
+            f"growth of the API process over {REQUESTS // part:,} requests, anonymous",
+            "MB",
+            aim=Aim("<=", GROWTH, "figure"),
+        ),
+    )
+    return Row("api", lines, _run, max_rounds=1)
+
+
+async def _run(turn: Round) -> list[Found]:
+    part = QUICK_SHARE if turn.site.quick else 1
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(_scripted(turn.site.model, folder)).start()
+        try:
+            return await _measure(server, part)
+        finally:
+            server.close()
+
+
+def _scripted(model: str, data_dir: str) -> Kind:
+    def command(port: int) -> list[str]:
+        options = ["--model", f"{MODEL_NAME}={model}", "--port", str(port), "--data-dir", data_dir]
+        return [sys.executable, "-m", "bench.scripted_core", "serve", *options, "--log-level", "warning"]
+
+    return Kind("antiphon over a scripted engine", "", command)
+
+
+async def _measure(server: Server, part: int) -> list[Found]:
+    await _cost(server, WARM_UP // part, tokens=1, stream=False)
+    before = anonymous_memory(server.pid)
+    requests = await _cost(server, REQUESTS // part, tokens=1, stream=False)
+    growth = anonymous_memory(server.pid) - before
+    chunks = await _cost(server, max(CONNECTIONS, STREAMS // part), tokens=STREAM_TOKENS // part, stream=True)
+    figures = (requests.per_core, requests.per_second, chunks.per_core, chunks.per_second, chunks.client_share, growth)
+    return [(figure, None) for figure in figures]
+
+
+async def _cost(server: Server, requests: int, *, tokens: int, stream: bool) -> Cost:
+    messages = [{"role": "user", "content": "Write one sentence about the sea."}]
+    body: dict[str, Any] = {"model": MODEL_NAME, "messages": messages, "max_tokens": tokens, "stream": stream}
+    cpu, own, start = cpu_seconds(server.pid, _TICKS), time.process_time(), time.perf_counter()
+    count = await load(server.port, body, requests, CONNECTIONS)
+    seconds = time.perf_counter() - start
+    if count.requests != requests:
+        raise LoadError(f"{requests - count.requests} of {requests} requests failed")
+    number = count.chunks if stream else count.requests
+    used = cpu_seconds(server.pid, _TICKS) - cpu
+    return Cost(number / max(used, 1 / _TICKS), number / seconds, (time.process_time() - own) / seconds)

@@ -1,0 +1,117 @@
+"""Decoding: several streams at once, against the peer and against the bare loop, and beside a busy neighbour."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Final
+
+from msgspec import Struct
+
+from antiphon.cli.figures import Aim, percentile
+from antiphon.cli.load import Answer, LoadError, Target, ask_all
+from antiphon.cli.workloads import Prompts, free, steady_rate
+from bench.rows import BARE, PEER, Found, Line, Round, Row
+
+AIMS: Final = {1: 1.0, 4: 1.1, 16: 1.2, 64: 1.2}
+"""Of the peer's rate, by streams."""
+OF_BARE: Final = 0.95
+ANSWERS: Final = {1: 96, 4: 64, 16: 48, 64: 40}
+"""Tokens of each answer, by streams."""
+QUICK_ANSWER: Final = 8
+CROWD: Final = 16
+CROWD_ANSWER: Final = 24
+SPIN: Final = """\
+import os, time
+os.sched_setaffinity(0, {%d})
+end = time.monotonic() + 600
+while time.monotonic() < end:
+    pass
+"""
+"""A process that keeps one core busy."""
+
+
+class Streams(Struct, frozen=True):
+    """What streams that ran together showed."""
+
+    rate: float
+    """Tokens a second of all together, while all of them decoded."""
+    gap: float
+    """99th percentile of the seconds between two pieces of a stream."""
+
+
+def rows() -> list[Row]:
+    """Give a row for each number of streams, and one beside a busy process."""
+    return [*(_decode_row(streams) for streams in AIMS), _neighbour_row()]
+
+
+def _decode_row(streams: int) -> Row:
+    work = f"decode, {streams} stream{'s' if streams > 1 else ''}"
+
+    async def run(turn: Round) -> list[Found]:
+        tokens = max(QUICK_ANSWER, streams // 2) if turn.site.quick else ANSWERS[streams]
+        ours, theirs = await turn.both(partial(decode, streams=streams, tokens=tokens))
+        bare = await asyncio.to_thread(turn.site.bare.decode, streams, tokens)
+        return [(ours.rate, theirs.rate), (ours.rate, bare)]
+
+    lines = (
+        Line(work, "tokens/s", PEER, Aim(">=", AIMS[streams])),
+        Line(f"{work}, of the bare loop", "tokens/s", BARE, Aim(">=", OF_BARE)),
+    )
+    return Row(f"decode-{streams}", lines, run)
+
+
+async def decode(target: Target, prompts: Prompts, streams: int, tokens: int) -> Streams:
+    """Let so many streams decode at the same time; at temperature 1, where text does not repeat itself."""
+    bodies = [free(target, prompts.story(), tokens, temperature=1) for _ in range(streams)]
+    return summary(await ask_all(target, bodies))
+
+
+def summary(answers: list[Answer]) -> Streams:
+    """Sum up streams. Raises :class:`LoadError` when they did not run beside each other."""
+    rate = steady_rate(answers)
+    if rate is None:
+        raise LoadError("the streams did not run at the same time")
+    between = [gap for answer in answers for gap in answer.gaps]
+    return Streams(rate=rate, gap=percentile(between, 0.99))
+
+
+def _neighbour_row() -> Row:
+    async def run(turn: Round) -> list[Found]:
+        tokens = QUICK_ANSWER if turn.site.quick else CROWD_ANSWER
+        ours, theirs = await turn.both(partial(_beside_busy, tokens=tokens))
+        return [
+            (ours[1].rate / ours[0].rate, theirs[1].rate / theirs[0].rate),
+            (ours[1].rate, theirs[1].rate),
+            (ours[1].gap * 1000, theirs[1].gap * 1000),
+        ]
+
+    beside = f"{CROWD} streams beside a busy process on one core"
+    lines = (
+        Line(f"{beside}, of the idle rate", "%", PEER, Aim(">=", 0.5, "figure")),
+        Line(f"decode, {beside}", "tokens/s", PEER),
+        Line(f"gap p99, {beside}", "ms", PEER),
+    )
+    return Row("neighbour", lines, run)
+
+
+async def _beside_busy(target: Target, prompts: Prompts, tokens: int) -> tuple[Streams, Streams]:
+    """Give the streams idle and beside a busy process."""
+    idle = await decode(target, prompts, CROWD, tokens)
+    with busy_core():
+        return idle, await decode(target, prompts, CROWD, tokens)
+
+
+@contextmanager
+def busy_core() -> Iterator[None]:
+    """Keep the first of this process's cores busy."""
+    core = min(os.sched_getaffinity(0))
+    process = subprocess.Popen([sys.executable, "-c", SPIN % core])  # noqa: S603 (our own program)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()

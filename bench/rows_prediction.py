@@ -1,0 +1,40 @@
+"""Predicted outputs: an answer that is known but for three words, with and without the prediction."""
+
+import asyncio
+from typing import Final
+
+from antiphon.cli import workloads
+from antiphon.cli.figures import Aim
+from bench.rows import Found, Line, Round, Row
+
+TIMES_AS_FAST: Final = 4
+COST: Final = 1.05
+"""Of the plain time, what a useless prediction may take."""
+OF_PREFILL: Final = 0.7
+PLAIN: Final = "ours, plain"
+
+
+def row(tokens: int) -> Row:
+    """Give the row of an answer of so many tokens."""
+    work = f"predicted output, {tokens} tokens, three words changed"
+    lines = (
+        Line(f"{work}, time", "s", PLAIN, Aim("<=", 1 / TIMES_AS_FAST)),
+        Line(f"{work}, of the prefill limit", "tokens/s", "bare prefill", Aim(">=", OF_PREFILL)),
+        Line(f"{work}, tokens accepted", "%"),
+        Line(f"{work}, rounds whose text is the same", "%"),
+        Line(f"useless prediction, {tokens} tokens, time", "s", PLAIN, Aim("<=", COST)),
+    )
+    return Row("prediction", lines, _run)
+
+
+async def _run(turn: Round) -> list[Found]:
+    sizes = turn.site.sizes
+    found = await turn.ours(lambda target, prompts: workloads.prediction(target, prompts, sizes))
+    limit = await asyncio.to_thread(turn.site.bare.prefill, sizes.predicted)
+    return [
+        (found.predicted, found.plain),
+        (found.tokens / found.predicted, limit),
+        (found.accepted, None),
+        (float(found.equal), None),
+        (found.useless, found.plain),
+    ]

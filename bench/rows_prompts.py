@@ -1,0 +1,47 @@
+"""Prompts: what streams feel of others' prompts, and how soon the first token comes where prompts are known already."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from antiphon.cli import workloads
+from antiphon.cli.figures import Aim
+from antiphon.cli.load import Target
+from antiphon.cli.workloads import Prompts, Sizes
+from bench.rows import PEER, Found, Line, Round, Row
+
+MS: Final = 1000
+TIMES_AS_FAST: Final = 1.5
+Work = Callable[[Target, Prompts, Sizes], Awaitable[float]]
+
+
+def rows(sizes: Sizes) -> list[Row]:
+    """Give the rows about prompts."""
+    system = f"{sizes.system:,}-token system prompt"
+    gaps = f"gap p99 of a stream while {sizes.long_prompts} prompts of {sizes.long_prompt:,} tokens come"
+    talks = f"first token, {sizes.conversations} conversations beside each other, turns 2 to {sizes.turns}"
+    together = f"n = {sizes.choices} on a {sizes.choices_prompt}-token prompt, total time"
+    shared = (
+        Line(f"first token, {system}, cold", "ms", PEER),
+        Line(f"first token, shared {system}, {sizes.askers} askers at once", "ms", PEER, Aim("<=", 0.3)),
+    )
+    return [
+        _row("gaps", Line(gaps, "ms", PEER, Aim("<=", 0.5)), workloads.longest_gap),
+        _row("conversations", Line(talks, "ms", PEER, Aim("<=", 0.5)), workloads.conversations),
+        _row("n", Line(together, "ms", PEER, Aim("<=", round(1 / TIMES_AS_FAST, 2))), workloads.choices),
+        Row("shared", shared, _shared),
+    ]
+
+
+def _row(name: str, line: Line, work: Work) -> Row:
+    async def run(turn: Round) -> list[Found]:
+        ours, theirs = await turn.both(lambda target, prompts: work(target, prompts, turn.site.sizes))
+        return [(ours * MS, theirs * MS)]
+
+    return Row(name, (line,), run)
+
+
+async def _shared(turn: Round) -> list[Found]:
+    ours, theirs = await turn.both(
+        lambda target, prompts: workloads.shared_prompt(target, prompts, turn.site.sizes),
+    )
+    return [(a * MS, b * MS) for a, b in zip(ours, theirs, strict=True)]

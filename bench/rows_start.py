@@ -1,0 +1,75 @@
+"""A server by itself, with its own defaults: how soon it answers, and the memory that it takes beside the model."""
+
+import asyncio
+import contextlib
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from antiphon.cli.figures import Aim
+from antiphon.cli.load import FirstOnly, LoadError, ask, ask_all
+from antiphon.cli.workloads import Prompts, free
+from bench.memory import private_memory
+from bench.rows import PEER, Found, Line, Round, Row
+from bench.rows_decode import CROWD
+from bench.servers import START_TIMEOUT, Capacity, Kind, Server, antiphon, llama_server, processes
+
+SECONDS: Final = 3.0
+MEGABYTES: Final = 200.0
+ANSWER: Final = 16
+"""Tokens of each stream."""
+_PAUSE: Final = 0.02
+"""Seconds between two attempts."""
+
+
+def row() -> Row:
+    """Give the row of start-up and memory."""
+    lines = (
+        Line("process start to first token", "s", PEER, Aim("<=", SECONDS, "figure")),
+        Line(
+            f"private memory at {CROWD} streams, the mapped model file apart",
+            "MB",
+            PEER,
+            Aim("<=", MEGABYTES, "figure"),
+        ),
+    )
+    return Row("start", lines, _run)
+
+
+async def _run(turn: Round) -> list[Found]:
+    site = turn.site
+    with tempfile.TemporaryDirectory() as folder:
+        ours = await _measure(
+            antiphon(site.model, Capacity(site.threads, CROWD), Path(folder)), turn.prompts("ours"), site.model
+        )
+        peer = llama_server(site.model, Capacity(site.threads, CROWD), Console())
+        theirs = await _measure(peer, turn.prompts("theirs"), site.model)
+    return list(zip(ours, theirs, strict=True))
+
+
+async def _measure(kind: Kind, prompts: Prompts, model: str) -> tuple[float, float]:
+    """Give seconds to the first token of a new process, and megabytes when its streams have decoded."""
+    server = Server(kind)
+    try:
+        start = time.perf_counter()
+        server.launch()
+        await first_answer(server, prompts)
+        seconds = time.perf_counter() - start
+        await ask_all(server.target, [free(server.target, prompts.story(), ANSWER) for _ in range(CROWD)])
+        return seconds, private_memory(processes(server.pid), model)
+    finally:
+        await asyncio.to_thread(server.close)
+
+
+async def first_answer(server: Server, prompts: Prompts) -> None:
+    """Ask until the first token comes."""
+    async with asyncio.timeout(START_TIMEOUT):
+        while True:
+            server.check()
+            with contextlib.suppress(LoadError):
+                await ask(server.target, free(server.target, prompts.story(), 2), FirstOnly())
+                return
+            await asyncio.sleep(_PAUSE)
