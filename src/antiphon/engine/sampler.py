@@ -23,6 +23,8 @@ VISIBLE_LOGPROBS: Final = 20
 UNLIKELY: Final = -9999.0
 GREEDY_BELOW: Final = 1e-5
 """Temperatures below it are 0: the quotient logit / temperature would leave float32."""
+NUCLEUS_FLOORS: Final = (1e-2, 1e-4)
+"""Shares of the likeliest token's probability above which a nucleus is looked for first."""
 BIAS_LIMIT: Final = 100.0
 """Reference, logit_bias: -100 bans a token, 100 selects it exclusively."""
 
@@ -188,14 +190,25 @@ class Sampler:
             ids = self._sorted(np.flatnonzero(weights >= params.min_p))
             mass = float(weights[ids].sum(dtype=np.float64))
         else:
-            # Tokens lighter than this weigh less than 1 - top_p of the whole together: the nucleus is among the others.
-            mass = float(weights.sum(dtype=np.float64))
-            floor = (1.0 - params.top_p) * mass / self._n_vocab
-            ids = self._sorted(np.flatnonzero(weights >= floor))
+            mass = float(weights.reshape(-1, BLOCK).sum(axis=1).sum(dtype=np.float64))
+            ids = self._sorted(self._around_nucleus(params.top_p, mass))
         if params.top_p < 1.0:
             nucleus = int(np.searchsorted(np.cumsum(weights[ids], dtype=np.float64), params.top_p * mass)) + 1
             ids = ids[:nucleus]
         return ids
+
+    def _around_nucleus(self, top_p: float, mass: float) -> Ints:
+        """Ids among which the nucleus is: sorting few of them is what makes it cheap.
+
+        All tokens above a floor hold it when they weigh ``top_p`` of the whole ``mass``. Those below the last floor
+        weigh less than the rest of it together.
+        """
+        weights = self._weights
+        for floor in NUCLEUS_FLOORS:
+            ids = np.flatnonzero(weights >= floor)
+            if float(weights[ids].sum(dtype=np.float64)) >= top_p * mass:
+                return ids
+        return np.flatnonzero(weights >= (1.0 - top_p) * mass / self._n_vocab)
 
     def _sorted(self, ids: Ints) -> Ints:
         order: Ints = np.argsort(-self._weights[ids], kind="stable")
