@@ -42,8 +42,6 @@ MAX_METADATA_VALUE: Final = 512
 
 MAX_N: Final = 128
 """Choices. The reference's."""
-MAX_ANSWER_TOKENS: Final = 1 << 20
-"""Of all choices together: 128 choices of 8,192 tokens."""
 MAX_STOPS: Final = 4
 """The reference's."""
 MAX_STOP: Final = 1024

@@ -9,7 +9,6 @@ from antiphon.chat_formats.base import HERMES, ChatFormat, ReasoningMarkers, Too
 from antiphon.engine.interface import GenerateRequest, SamplingParams, ServiceTier
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
-from antiphon.protocol.limits import MAX_ANSWER_TOKENS
 from antiphon.protocol.requests import CreateChatCompletion, Prediction
 from antiphon.rendering.chat_template import RESERVED, ChatTemplate
 from antiphon.rendering.conversation import BLANK_LINE, Mask, fold, masked, template_messages
@@ -21,6 +20,8 @@ from antiphon.rendering.requirements import Requirements, requirements
 from antiphon.rendering.structured_output import Answer, answer_grammar
 from antiphon.rendering.tools import AnswerTools, customs_text, format_text, functions_text, template_tools
 
+MAX_ANSWER_TOKENS: Final = 1 << 20
+"""Of all choices together: 128 choices of 8,192 tokens."""
 MAX_CHARACTERS_PER_TOKEN: Final = 256
 """No text has fewer tokens than its characters by this; longer ones are refused before they are tokenized."""
 SERVICE_TIERS: Final[dict[str | None, ServiceTier]] = {
