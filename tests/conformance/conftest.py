@@ -14,13 +14,9 @@ WAIT = 120.0
 
 @pytest.fixture(scope="session")
 def server(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    """Serve the bundled model with room for several conversations with tools.
-
-    Some tests ask twice for the same answer. Flash attention adds up in half precision, in portions that depend on how
-    many cells are filled, so that near ties may fall otherwise the second time.
-    """
+    """Serve the bundled model with room for several conversations with tools."""
     folder = tmp_path_factory.mktemp("conformance")
-    options = ("--log-level", "warning", "--ctx-size", "4096", "--no-flash-attn", "--data-dir", str(folder / "data"))
+    options = ("--log-level", "warning", "--ctx-size", "4096", "--data-dir", str(folder / "data"))
     with serving(installed, folder / "log", *options) as server:
         yield server
 
