@@ -48,7 +48,7 @@ def plot(figures: Sequence[Figure], title: str, path: Path) -> None:
     ticks = range(math.floor(min(ends)), math.ceil(max(ends)) + 1)
     axis.set_xticks(list(ticks), [f"{2.0**tick:g}" for tick in ticks])
     axis.set_xlabel("times better than the aim (left of the line: the aim is missed)")
-    axis.set_title(title, fontsize=10)
+    axis.set_title(title, fontsize=10, loc="right")
     axis.spines[["top", "right"]].set_visible(False)
     image.savefig(path, dpi=120, metadata={"Software": None})
     plt.close(image)
