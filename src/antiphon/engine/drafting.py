@@ -70,8 +70,8 @@ class Drafting:
                 undrafted[sequence] = limit
         if self._draft_model and undrafted:
             worth = self._model_worth(cost, len(sequences))
-            limits = {sequence: min(limit, worth) for sequence, limit in undrafted.items()}
-            for sequence, draft in self._ask_model(self._draft_model, limits).items():
+            limits = {sequence: min(limit, worth) for sequence, limit in undrafted.items() if worth}
+            for sequence, draft in self._ask_model(self._draft_model, limits).items() if limits else ():
                 self._origins[sequence] = self._model_rate
                 sequence.draft = allowed(sequence, draft) if draft else []
 

@@ -145,8 +145,11 @@ class Scheduler:
         Whoever shares a prefix that is being computed lends its place to the one that computes it.
         """
         works: list[Work] = []
-        admits = True
-        for first in list(merge(self.running, self.waiting[:LOOKAHEAD], key=attrgetter("order"))):
+        begun = [sequence for sequence in self.running if not sequence.in_flight]
+        admits = len(self.running) < self._max_num_seqs
+        # With every place taken and no prompt begun, which is most steps under load, nobody who waits is looked at.
+        waiting = self.waiting[:LOOKAHEAD] if begun or admits else []
+        for first in list(merge(begun, waiting, key=attrgetter("order"))):
             sequence = first
             if budget == 0:
                 break
