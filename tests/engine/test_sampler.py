@@ -118,14 +118,33 @@ def test_truncation_leaves_the_candidates_of_the_reference(
 ) -> None:
     logits = make(n_vocab, seed)
     expected = probabilities(logits, **params)
-    sampler, truncating = Sampler(n_vocab), state(**params)
-    sampler.sample(logits, truncating)
     assume(not on_the_edge(logits, params))
-    truncated = params["top_k"] or params["top_p"] < 1.0 or params["min_p"]
-    assume(truncated)
-    ids = sampler._candidates(truncating.params)
-    assert len(set(ids.tolist())) == len(ids)
-    assert np.array_equal(np.sort(logits[expected > 0.0]), np.sort(logits[ids])), "equal but for the choice among ties"
+    sampler, truncating = Sampler(n_vocab), state(**params)
+    least = logits[expected > 0.0].min()
+    for _ in range(20):
+        assert least <= logits[sampler.sample(logits, truncating)[0]]
+    if params["top_k"] or params["min_p"]:
+        ids = sampler._candidates(truncating.params)
+        assert len(set(ids.tolist())) == len(ids)
+        assert np.array_equal(np.sort(logits[expected > 0.0]), np.sort(logits[ids])), "equal but for ties"
+
+
+@given(SIZES, st.integers(0, 9), st.sampled_from([0.0, 0.1, 0.5, 0.9, 0.999]), st.sampled_from([row, tied]))
+@QUICK
+def test_a_token_is_kept_exactly_when_the_nucleus_holds_it(
+    n_vocab: int, seed: int, top_p: float, make: Callable[[int, int], Floats]
+) -> None:
+    logits = make(n_vocab, seed)
+    expected = probabilities(logits, top_p=top_p)
+    assume(not on_the_edge(logits, {"top_p": top_p}))
+    sampler, truncating = Sampler(n_vocab), state(top_p=top_p)
+    sampler.sample(logits, truncating)
+    sums = sampler._weights.reshape(-1, BLOCK).sum(axis=1)
+    boundary = logits[expected > 0.0].min()
+    for token_id in np.flatnonzero(logits != boundary)[:50].tolist():
+        drawn = sampler._within_nucleus(token_id, sums, truncating)
+        assert (token_id == drawn) == (expected[token_id] > 0.0)
+        assert boundary <= logits[drawn]
 
 
 def on_the_edge(logits: Floats, params: dict[str, Any]) -> bool:

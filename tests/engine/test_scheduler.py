@@ -354,3 +354,71 @@ def test_the_last_token_of_a_prompt_has_no_draft_behind_it() -> None:
     steps = Steps()
     steps.add(request("1", text(1, 8), max_tokens=4)).draft = text(2, 8)
     assert {"1": 8} == steps.step()
+
+
+def test_a_short_prompt_does_not_wait_for_a_long_one_before_it() -> None:
+    steps = Steps()
+    steps.add(request("long", text(1, 150)))
+    steps.add(request("short", text(2, 8)))
+    assert [{"short": 8, "long": 56}, {"short": 1, "long": 16}] == [steps.step(), steps.step()]
+
+
+def test_short_prompts_get_half_of_a_step() -> None:
+    steps = Steps()
+    steps.add(request("long", text(1, 150)))
+    for i in range(6):
+        steps.add(request(f"s{i}", text(i + 2, 8)))
+    assert {"s0": 8, "s1": 8, "s2": 8, "s3": 8, "long": 32} == steps.step()
+
+
+def test_a_turn_whose_past_is_cached_is_a_short_prompt() -> None:
+    steps = Steps()
+    before = steps.add(request("before", text(2, 60)))
+    steps.step()
+    steps.scheduler.finish(before)
+    steps.add(request("long", text(1, 150)))
+    steps.add(request("turn", [*text(2, 60), *text(3, 8)]))
+    assert {"turn": 8, "long": 56} == steps.step()
+
+
+def test_a_prompt_of_more_than_half_a_chunk_waits_its_turn() -> None:
+    steps = Steps()
+    steps.add(request("long", text(1, 150)))
+    steps.add(request("other", text(2, 9)))
+    assert {"long": 64} == steps.step()
+
+
+def test_a_short_prompt_of_a_lower_tier_waits_its_turn() -> None:
+    steps = Steps()
+    steps.add(request("long", text(1, 150)))
+    steps.add(request("short", text(2, 8), tier="flex"))
+    assert {"long": 64} == steps.step()
+
+
+def test_short_prompts_leave_the_last_place_to_the_one_before_them() -> None:
+    steps = Steps(seqs=2)
+    steps.add(request("long", text(1, 150)))
+    for i in range(2):
+        steps.add(request(f"s{i}", text(i + 2, 8)))
+    assert {"s0": 8, "long": 56} == steps.step()
+
+
+def test_nobody_overtakes_who_waits_for_cells() -> None:
+    steps = Steps(cells=128)
+    steps.add(request("running", text(1, 40), max_tokens=60))
+    steps.step()
+    steps.add(request("long", text(2, 100)))
+    steps.step()
+    steps.add(request("short", text(3, 4)))
+    assert ({"running": 1}, ["long", "short"]) == (steps.step(), steps.waiting)
+
+
+def test_a_long_prompt_goes_on_however_many_short_ones_keep_coming() -> None:
+    steps = Steps(seqs=4)
+    long = steps.add(request("long", text(1, 150)))
+    for i in range(12):
+        short = steps.add(request(f"s{i}", text(i + 2, 8)))
+        steps.step()
+        if short.lease is not None:
+            steps.scheduler.finish(short)
+    assert long.generates

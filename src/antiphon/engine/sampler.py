@@ -23,8 +23,6 @@ VISIBLE_LOGPROBS: Final = 20
 UNLIKELY: Final = -9999.0
 GREEDY_BELOW: Final = 1e-5
 """Temperatures below it are 0: the quotient logit / temperature would leave float32."""
-NUCLEUS_FLOORS: Final = (1e-2, 1e-4)
-"""Shares of the likeliest token's probability above which a nucleus is looked for first."""
 BIAS_LIMIT: Final = 100.0
 """Reference, logit_bias: -100 bans a token, 100 selects it exclusively."""
 
@@ -170,45 +168,46 @@ class Sampler:
             if params.temperature != 1.0:
                 weights *= np.float32(1.0 / params.temperature)
         np.exp(weights, out=weights)
-        truncated = params.top_p < 1.0 or params.min_p > 0.0 or params.top_k > 0
-        if truncated:
-            ids = self._candidates(params)
-            return int(ids[_pick(weights[ids], state.rng.random())[0]])
-        sums = weights.reshape(-1, BLOCK).sum(axis=1)
+        sums: Floats = np.einsum("ij->i", weights.reshape(-1, BLOCK))
+        if params.top_k > 0 or params.min_p > 0.0:
+            return self._among(self._candidates(params), state)
         block, rest = _pick(sums, state.rng.random())
-        within = weights[block * BLOCK : (block + 1) * BLOCK]
-        return block * BLOCK + _pick(within, rest)[0]
+        token_id = block * BLOCK + _pick(weights[block * BLOCK : (block + 1) * BLOCK], rest)[0]
+        return token_id if params.top_p >= 1.0 else self._within_nucleus(token_id, sums, state)
 
     def _candidates(self, params: SamplingParams) -> Ints:
-        """Ids that truncation leaves, most likely first. ``_weights`` holds exp(logit - max), so its maximum is 1."""
-        weights = self._weights
+        """Ids that top_k or min_p and top_p leave, most likely first; ``_weights`` holds exp(logit - max)."""
         if params.top_k > 0:
             ids = self._most_likely(params.top_k)
-            ids = ids[weights[ids] >= params.min_p]
-            mass = float(weights[ids].sum(dtype=np.float64))
-        elif params.min_p > 0.0:
-            ids = self._sorted(np.flatnonzero(weights >= params.min_p))
-            mass = float(weights[ids].sum(dtype=np.float64))
+            ids = ids[self._weights[ids] >= params.min_p]
         else:
-            mass = float(weights.reshape(-1, BLOCK).sum(axis=1).sum(dtype=np.float64))
-            ids = self._sorted(self._around_nucleus(params.top_p, mass))
-        if params.top_p < 1.0:
-            nucleus = int(np.searchsorted(np.cumsum(weights[ids], dtype=np.float64), params.top_p * mass)) + 1
-            ids = ids[:nucleus]
-        return ids
+            ids = self._sorted(np.flatnonzero(self._weights >= params.min_p))
+        if params.top_p >= 1.0:
+            return ids
+        return self._nucleus(ids, params.top_p * float(self._weights[ids].sum(dtype=np.float64)))
 
-    def _around_nucleus(self, top_p: float, mass: float) -> Ints:
-        """Ids among which the nucleus is: sorting few of them is what makes it cheap.
+    def _within_nucleus(self, token_id: int, sums: Floats, state: SamplingState) -> int:
+        """Keep a token drawn from the whole vocabulary when it is in the nucleus, or else draw one from that.
 
-        All tokens above a floor hold it when they weigh ``top_p`` of the whole ``mass``. Those below the last floor
-        weigh less than the rest of it together.
+        So every token t of a nucleus N gets w(t) / W + (1 - w(N) / W) w(t) / w(N) = w(t) / w(N), its due, and what has
+        to be sorted, in few draws, is no more than what is likelier than a token outside.
         """
         weights = self._weights
-        for floor in NUCLEUS_FLOORS:
-            ids = np.flatnonzero(weights >= floor)
-            if float(weights[ids].sum(dtype=np.float64)) >= top_p * mass:
-                return ids
-        return np.flatnonzero(weights >= (1.0 - top_p) * mass / self._n_vocab)
+        weight = weights[token_id]
+        mass = state.params.top_p * float(sums.sum(dtype=np.float64))
+        ids = np.flatnonzero(weights >= weight)
+        before = ids[(weights[ids] > weight) | (ids < token_id)]
+        if not before.size or float(weights[before].sum(dtype=np.float64)) < mass:
+            return token_id
+        return self._among(self._nucleus(self._sorted(before), mass), state)
+
+    def _nucleus(self, ids: Ints, mass: float) -> Ints:
+        """Cut ``ids``, most likely first, behind the first with which they weigh ``mass``."""
+        ends = np.cumsum(self._weights[ids], dtype=np.float64)
+        return ids[: int(np.searchsorted(ends, mass)) + 1]
+
+    def _among(self, ids: Ints, state: SamplingState) -> int:
+        return int(ids[_pick(self._weights[ids], state.rng.random())[0]])
 
     def _sorted(self, ids: Ints) -> Ints:
         order: Ints = np.argsort(-self._weights[ids], kind="stable")

@@ -14,7 +14,7 @@ from typing import Final
 from msgspec import Struct
 
 from antiphon.engine.interface import EngineOptions, GenerateRequest, ServiceTier
-from antiphon.engine.kv_cache import KVCache
+from antiphon.engine.kv_cache import KVCache, Lease
 from antiphon.engine.radix_tree import common_length
 from antiphon.engine.sequence import Sequence
 
@@ -26,6 +26,8 @@ GROWTH_HEADROOM: Final = 16
 """Cells per running sequence that admission leaves free, so that a newcomer is not preempted at once."""
 LOOKAHEAD: Final = 64
 """Waiting sequences that one step looks at, so that a long queue costs no more than a short one."""
+OVERTAKERS: Final = 16
+"""Sequences that one step looks at for short prompts behind a long one."""
 
 
 class Work(Struct, frozen=True):
@@ -149,7 +151,8 @@ class Scheduler:
         admits = len(self.running) < self._max_num_seqs
         # With every place taken and no prompt begun, which is most steps under load, nobody who waits is looked at.
         waiting = self.waiting[:LOOKAHEAD] if begun or admits else []
-        for first in list(merge(begun, waiting, key=attrgetter("order"))):
+        prompts = list(merge(begun, waiting, key=attrgetter("order")))
+        for first in [*self._overtakers(prompts, budget), *prompts]:
             sequence = first
             if budget == 0:
                 break
@@ -164,17 +167,40 @@ class Scheduler:
             budget -= works[-1].n
         return works
 
+    def _overtakers(self, prompts: list[Sequence], budget: int) -> list[Sequence]:
+        """Short prompts behind a long one, which go before it: turns of conversations whose past is cached, mostly.
+
+        Together they get at most half of the step, and never the last place, nor cells for which somebody waits, nor
+        anything before a higher tier: so the first prompt goes on in every step, and nobody starves.
+        """
+        if not prompts or self._missing(prompts[0]) <= budget // 2:
+            return []
+        found: list[Sequence] = []
+        spare, places = budget // 2, self._max_num_seqs - len(self.running) - 1
+        next_in = next((sequence for sequence in prompts if sequence.lease is None), None)
+        if next_in is not None and not self._fits(next_in):
+            places = 0
+        for sequence in prompts[1:OVERTAKERS]:
+            waits, n = sequence.lease is None, self._missing(sequence)
+            if n > min(spare, self._prefill_chunk_size // 2) or _tier(sequence) > _tier(prompts[0]):
+                continue
+            if waits and (places <= 0 or self._must_wait(sequence)):
+                continue
+            found.append(sequence)
+            spare -= n
+            places -= waits
+        return found
+
+    def _missing(self, sequence: Sequence) -> int:
+        """Tokens that must be computed before the sequence generates."""
+        if sequence.lease is not None:
+            return sequence.uncomputed
+        return len(sequence.tokens) - self.cache.match_length(sequence.request.cache_salt, sequence.tokens)
+
     def _admit(self, sequence: Sequence) -> bool:
         """Give a waiting sequence a lease and cells for all its tokens; False when they cannot be had now."""
-        missing = self.cache.missing_cells(sequence.request.cache_salt, sequence.tokens)
-        headroom = GROWTH_HEADROOM * len(self.running)
-        if not self.cache.fits(missing + headroom):
-            return False
-        lease = self.cache.acquire(sequence.request.cache_salt, sequence.tokens)
+        lease = self._lease(sequence)
         if lease is None:
-            return False
-        if not self.cache.reserve(lease, len(sequence.tokens) - lease.length):
-            self.cache.release(lease, sequence.tokens[: lease.length])
             return False
         sequence.lease = lease
         if sequence.cached_tokens is None:
@@ -182,6 +208,21 @@ class Scheduler:
         self.waiting.remove(sequence)
         insort(self.running, sequence, key=lambda s: s.order)
         return True
+
+    def _fits(self, sequence: Sequence) -> bool:
+        missing = self.cache.missing_cells(sequence.request.cache_salt, sequence.tokens)
+        return self.cache.fits(missing + GROWTH_HEADROOM * len(self.running))
+
+    def _lease(self, sequence: Sequence) -> Lease | None:
+        if not self._fits(sequence):
+            return None
+        lease = self.cache.acquire(sequence.request.cache_salt, sequence.tokens)
+        if lease is None:
+            return None
+        if not self.cache.reserve(lease, len(sequence.tokens) - lease.length):
+            self.cache.release(lease, sequence.tokens[: lease.length])
+            return None
+        return lease
 
     def _must_wait(self, sequence: Sequence) -> bool:
         """Whether a running prefill computes a prefix that this sequence can share instead of computing it again."""
@@ -223,3 +264,7 @@ class Scheduler:
 
     def _enqueue(self, sequence: Sequence) -> None:
         insort(self.waiting, sequence, key=lambda s: s.order)
+
+
+def _tier(sequence: Sequence) -> float:
+    return TIER_OFFSET[sequence.request.service_tier]

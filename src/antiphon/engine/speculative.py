@@ -20,6 +20,10 @@ LOOKED_AT_BEHIND: Final = 16
 """Places of a token that are compared at most, so that a common one costs no more than a rare one."""
 NEAR: Final = 32
 """Tokens behind the last place within which a single equal token is taken for the place."""
+UNSURE_DRAFT: Final = 2
+"""Tokens of a draft at a place that fewer than :data:`LONGEST_GRAM` tokens speak for."""
+FORGIVEN: Final = 2
+"""Drafts refused in a row after which a place that is sure ends the pause."""
 MAX_PAUSE: Final = 64
 """Tokens without a draft after several drafts in a row of which nothing was accepted."""
 
@@ -49,7 +53,10 @@ class Drafter:
         self._places: Final = index.places
         self._newest: list[int] = []
         self._place: int | None = 0
+        self._run = LONGEST_GRAM
+        """How many newest tokens the prediction has before the place, as far as that was looked at."""
         self._last_place = 0
+        """The last place that was sure: wrong ones must not lead away from it."""
         self._length = FIRST_DRAFT
         self._failures = 0
         self._pause = 0
@@ -83,21 +90,32 @@ class Drafter:
             self._newest = [*self._newest[1 - LONGEST_GRAM :], token_id]
             if self._place is not None and self._prediction[self._place : self._place + 1] == [token_id]:
                 self._place += 1
+                self._run += 1
             else:
+                self._place, self._run = self._find()
                 # The place found may be a wrong one, so the next draft is short.
-                self._length = min(self._length, FIRST_DRAFT)
-                self._place = self._find()
-            if self._place is not None:
-                self._last_place = self._place
+                sure = self._run >= LONGEST_GRAM
+                self._length = min(self._length, FIRST_DRAFT if sure else UNSURE_DRAFT)
+            if self._place is not None and self._run >= LONGEST_GRAM:
+                self._be_sure(self._place)
 
-    def _find(self) -> int | None:
-        """Find the place behind the newest tokens: where the longest run of them occurs, of such places the nearest."""
+    def _be_sure(self, place: int) -> None:
+        self._last_place = place
+        if self._failures <= FORGIVEN:
+            self._pause = 0
+            self._length = max(self._length, UNSURE_DRAFT)
+
+    def _find(self) -> tuple[int | None, int]:
+        """Find the place behind the newest tokens, and how many of them speak for it.
+
+        It is where the longest run of them occurs, of such places the nearest.
+        """
         places = self._places.get(self._newest[-1], [])
         ahead = bisect_right(places, self._last_place)
         nearby = places[max(0, ahead - LOOKED_AT_BEHIND) : ahead + LOOKED_AT_AHEAD]
         run, _, _, place = max(((*self._rank(place), place) for place in nearby), default=(0, 0, 0, 0))
         near = self._last_place < place <= self._last_place + NEAR
-        return place if run > 1 or (run == 1 and near) else None
+        return (place, run) if run > 1 or (run == 1 and near) else (None, 0)
 
     def _rank(self, place: int) -> tuple[int, bool, int]:
         """Rank a place: by the run of equal tokens that ends there, then those ahead, then the nearest."""
