@@ -7,8 +7,8 @@ from typing import Final
 from antiphon.engine.interface import EngineOptions
 from antiphon.engine.llama import LlamaModel
 
-PROMPT: Final = 24
-"""Tokens that every sequence holds before it decodes, as the servers' prompts have."""
+PROMPT: Final = 45
+"""Tokens that every sequence holds before it decodes, as the prompts of the servers' streams have."""
 MAX_SEQUENCES: Final = 64
 _FIRST: Final = 100
 _NEXT: Final = 1000

@@ -11,7 +11,6 @@ import statistics
 import time
 from typing import Any, Final
 
-import llama_cpp
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
@@ -19,8 +18,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from antiphon.engine.llama import model_handle, physical_cores
-from bench.servers import bundled_model
+from antiphon.engine.bindings import llama_cpp, model_handle
+from antiphon.engine.llama import physical_cores
+from bench.servers import served_model
 
 CONTEXT: Final = 48
 """Tokens that each stream holds before it decodes."""
@@ -96,7 +96,7 @@ def rate(layout: Layout, streams: int, steps: int) -> float:
 def main() -> None:
     """Measure all layouts in turn and print tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=bundled_model())
+    parser.add_argument("--model", default=served_model())
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=24)
     options = parser.parse_args()

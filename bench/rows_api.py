@@ -1,4 +1,8 @@
-"""What our own code costs without a model: requests and streamed chunks for each second of the API process's time."""
+"""What our own code costs without a model: requests and streamed chunks for each second of the API process's time.
+
+Beside them stands what a server can do on this machine that does nothing but HTTP, over the same library
+(:mod:`bench.bare_server`), asked by the same client: its figures are the limit of ours, whatever the machine.
+"""
 
 import os
 import sys
@@ -13,7 +17,7 @@ from antiphon.cli.load import LoadError
 from bench.api_load import load
 from bench.memory import anonymous_memory, cpu_seconds
 from bench.rows import Found, Line, Round, Row
-from bench.servers import MODEL_NAME, Kind, Server
+from bench.servers import MODEL_NAME, Command, Kind, Server
 
 REQUESTS: Final = 10_000
 WARM_UP: Final = 1_000
@@ -25,6 +29,7 @@ QUICK_SHARE: Final = 50
 """Part of all that which a quick run asks."""
 PER_SECOND: Final = 2_000.0
 CHUNKS_PER_SECOND: Final = 50_000.0
+BARE: Final = "bare uvicorn"
 GROWTH: Final = 2.0
 """Megabytes; memory counts as flat below."""
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -40,15 +45,26 @@ class Cost(Struct, frozen=True):
     """Of the time, what the client needed of its core: near 1 it was the client that was measured."""
 
 
+class Costs(Struct, frozen=True):
+    """What one server took."""
+
+    requests: Cost
+    chunks: Cost
+    growth: float
+    """Megabytes of anonymous memory more after the requests than before."""
+
+
 def row(*, quick: bool) -> Row:
     """Give the row of the API's own cost."""
     part = QUICK_SHARE if quick else 1
     lines = (
         Line("requests a second per core, scripted engine", "requests/s", aim=Aim(">=", PER_SECOND, "figure")),
+        Line("requests a second per core, of a bare server", "requests/s", beside=BARE),
         Line("requests a second, client, API and engine on the same machine", "requests/s"),
         Line(
             "streamed chunks a second per core, scripted engine", "chunks/s", aim=Aim(">=", CHUNKS_PER_SECOND, "figure")
         ),
+        Line("streamed chunks a second per core, of a bare server", "chunks/s", beside=BARE),
         Line("streamed chunks a second, client, API and engine on the same machine", "chunks/s"),
         Line("processor time of the client, of the time", "%"),
         Line(
@@ -63,11 +79,19 @@ def row(*, quick: bool) -> Row:
 async def _run(turn: Round) -> list[Found]:
     part = QUICK_SHARE if turn.site.quick else 1
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(_scripted(turn.site.model, folder)).start()
-        try:
-            return await _measure(server, part)
-        finally:
-            server.close()
+        ours = await _served(_scripted(turn.site.model, folder), part)
+    bare = await _served(Kind(BARE, "", _bare(STREAM_TOKENS // part)), part)
+    requests, chunks = ours.requests, ours.chunks
+    return [
+        (requests.per_core, None),
+        (requests.per_core, bare.requests.per_core),
+        (requests.per_second, None),
+        (chunks.per_core, None),
+        (chunks.per_core, bare.chunks.per_core),
+        (chunks.per_second, None),
+        (chunks.client_share, None),
+        (ours.growth, None),
+    ]
 
 
 def _scripted(model: str, data_dir: str) -> Kind:
@@ -78,14 +102,22 @@ def _scripted(model: str, data_dir: str) -> Kind:
     return Kind("antiphon over a scripted engine", "", command)
 
 
-async def _measure(server: Server, part: int) -> list[Found]:
-    await _cost(server, WARM_UP // part, tokens=1, stream=False)
-    before = anonymous_memory(server.pid)
-    requests = await _cost(server, REQUESTS // part, tokens=1, stream=False)
-    growth = anonymous_memory(server.pid) - before
-    chunks = await _cost(server, max(CONNECTIONS, STREAMS // part), tokens=STREAM_TOKENS // part, stream=True)
-    figures = (requests.per_core, requests.per_second, chunks.per_core, chunks.per_second, chunks.client_share, growth)
-    return [(figure, None) for figure in figures]
+def _bare(events: int) -> Command:
+    return lambda port: [sys.executable, "-m", "bench.bare_server", str(port), str(events)]
+
+
+async def _served(kind: Kind, part: int) -> Costs:
+    server = Server(kind).start()
+    try:
+        await _cost(server, WARM_UP // part, tokens=1, stream=False)
+        before = anonymous_memory(server.pid)
+        requests = await _cost(server, REQUESTS // part, tokens=1, stream=False)
+        growth = anonymous_memory(server.pid) - before
+        streams = max(CONNECTIONS, STREAMS // part)
+        chunks = await _cost(server, streams, tokens=STREAM_TOKENS // part, stream=True)
+        return Costs(requests, chunks, growth)
+    finally:
+        server.close()
 
 
 async def _cost(server: Server, requests: int, *, tokens: int, stream: bool) -> Cost:

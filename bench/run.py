@@ -28,7 +28,7 @@ from bench import report, rows_api, rows_decode, rows_prediction, rows_prompts, 
 from bench.bare import BareLoop
 from bench.report import Results
 from bench.rows import Found, Round, Row, Site
-from bench.servers import Capacity, Server, ServerError, antiphon, bundled_model, llama_server
+from bench.servers import Capacity, Server, ServerError, antiphon, llama_server, served_model
 
 CTX_SIZE: Final = 32768
 """KV cells of both: the peer keeps no prefix in common, so 16 askers of 1,500 tokens need most of them."""
@@ -146,7 +146,7 @@ def bans(model: str) -> dict[str, object]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=bundled_model(), help="a GGUF file; default: the bundled one")
+    parser.add_argument("--model", default=served_model(), help="a GGUF file; default: what is served by default")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=MINUTES, help="no further round begins that would end later")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="rows; nothing is written then")

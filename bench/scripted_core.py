@@ -10,6 +10,7 @@ from typing import Self
 from unittest.mock import patch
 
 from antiphon.cli import main
+from antiphon.engine.bindings import silence_logs
 from antiphon.engine.client import EngineClient
 from antiphon.engine.interface import (
     EngineOptions,
@@ -22,7 +23,6 @@ from antiphon.engine.interface import (
     StreamEvent,
     TokenEvent,
 )
-from antiphon.engine.llama import silence_logs
 from antiphon.engine.tokenizer import Tokenizer
 
 TEXT = " river stone light paper garden engine winter letter"

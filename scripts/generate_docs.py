@@ -98,7 +98,7 @@ def _summary(error: type[APIError]) -> str:
 
 def cli_page() -> str:
     """Give the help of every command as it is printed."""
-    cli = create_cli()
+    cli = create_cli(whole=True)
     sections = ["# Command line", "", NOTICE, "", "```text", _help(cli), "```"]
     for path, _ in commands(cli):
         sections += ["", f"{'#' * (len(path) + 1)} antiphon {' '.join(path)}", "", "```text", _help(cli, *path), "```"]
@@ -123,7 +123,7 @@ def _help(cli: App, *command: str) -> str:
 def configuration_page() -> str:
     """List every option with its variable and default."""
     rows: dict[str, list[str]] = {}
-    for path, command in commands(create_cli()):
+    for path, command in commands(create_cli(whole=True)):
         for row in _option_rows(command) if command.default_command else ():
             rows.setdefault(row, []).append(" ".join(path))
     lines = [f"{row} {', '.join(names)} |" for row, names in rows.items()]

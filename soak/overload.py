@@ -19,7 +19,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from antiphon.engine.tokenizer import Tokenizer
-from bench.servers import bundled_model
+from bench.servers import served_model
 from soak.invariants import Asked, succeeded, violations
 from soak.mix import PATH
 from soak.target import Target, serving
@@ -138,7 +138,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=500)
     parser.add_argument("--max-waiting", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--model", default=bundled_model())
+    parser.add_argument("--model", default=served_model())
     parser.add_argument("--out", type=Path, default=Path("docs"))
     options = parser.parse_args()
     banned = {str(token): -100 for token in sorted(Tokenizer.open(options.model).eog_ids)}

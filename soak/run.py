@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from bench.servers import bundled_model
+from bench.servers import served_model
 from soak import report
 from soak.clients import Plan, Soak
 from soak.settling import problems, settle, warm_up
@@ -101,7 +101,7 @@ def main() -> int:
     parser.add_argument("--max-requests", type=int, default=200_000)
     parser.add_argument("--fault-every", type=float, default=20.0, help="seconds between two faults, on average")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--model", default=bundled_model())
+    parser.add_argument("--model", default=served_model())
     parser.add_argument("--out", type=Path, default=Path("docs"))
     options = parser.parse_args()
     plan = Plan(

@@ -31,6 +31,8 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
     """Origins whose pages may call the server; empty: CORS is off; ``*`` admits all."""
     max_body_size: int = 32 * 1024 * 1024
     """Bytes that a request body may have."""
+    max_body_memory: int = 512
+    """MiB that the bodies of all requests may take together."""
     write_timeout: float = 60.0
     """Seconds for which a client may take nothing of its answer."""
     drain_timeout: float = 20.0

@@ -121,6 +121,12 @@ class RateLimitError(APIError):
     code = "rate_limit_exceeded"
 
 
+class BodyMemoryError(RateLimitError):
+    """The bodies of other requests leave no room for this one's; the connection is closed (429, with Retry-After)."""
+
+    code = "body_memory_exceeded"
+
+
 class InternalServerError(APIError):
     """A fault of the server itself (500)."""
 

@@ -1,4 +1,8 @@
+from itertools import pairwise
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from antiphon.assembly.content import ContentText
 
@@ -63,3 +67,15 @@ def test_a_character_that_is_split_comes_out_whole(*, space: bool) -> None:
     assert ("", False) == (out(target), target.spoken)
     target.add(1, "é".encode()[1:])
     assert ("é", True) == (out(target), target.spoken)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=12), st.data())
+def test_what_is_passed_on_is_what_is_added_and_taken(answer: bytes, data: st.DataObject) -> None:
+    cuts = data.draw(st.lists(st.integers(0, len(answer))).map(sorted))
+    pieces = [answer[start:end] for start, end in pairwise([0, *cuts, len(answer)])]
+    one, other = content(holds_space=False), content(holds_space=False)
+    for piece in pieces:
+        other.add(other.position, piece)
+        assert (out(other), other.spoken) == (one.pass_on(piece), one.spoken)
+    assert (out(other, final=True), other.position) == (out(one, final=True), one.position)

@@ -6,7 +6,6 @@ import sys
 import pytest
 
 import antiphon
-from antiphon import cli
 from antiphon.cli import create_cli, main
 from antiphon.cli.errors import CommandError
 from tests.conftest import Installed
@@ -73,7 +72,7 @@ def test_what_cannot_be_done_is_told_without_a_traceback(
     def models() -> None:
         raise CommandError("No.", "Try yes.")
 
-    monkeypatch.setattr(cli, "models_command", models)
+    monkeypatch.setattr("antiphon.cli.models.models", models)
     with pytest.raises(SystemExit) as caught:
         main(["models"])
     assert caught.value.code == 1
@@ -85,3 +84,21 @@ def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> No
         main(["server"])
     assert caught.value.code == 2
     assert "server" in capsys.readouterr().err
+
+
+def imported(code: str) -> set[str]:
+    """Give the modules that a process has after it ran ``code``."""
+    command = [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)  # noqa: S603 (our own code)
+    return set(done.stdout.split())
+
+
+def test_a_command_is_imported_when_it_is_asked_for() -> None:
+    modules = imported("from antiphon.cli import create_cli; create_cli()['keys']")
+    assert "antiphon.cli.keys" in modules
+    assert not {"antiphon.cli.serve", "antiphon.cli.chat", "antiphon.cli.bench"} & modules
+
+
+def test_the_model_is_begun_to_load_before_the_server_is_imported() -> None:
+    slow = {"antiphon.cli.serving", "sqlalchemy", "starlette", "numpy", "httpx2", "huggingface_hub"}
+    assert not slow & imported("from antiphon.cli import create_cli; create_cli()['serve']")

@@ -7,8 +7,6 @@ from antiphon.cli import create_cli
 from antiphon.cli.options import EngineFlags, KeepFlags, LimitFlags, ServerFlags, StorageFlags, TelemetryFlags
 from antiphon.config import ServerOptions
 from antiphon.engine.interface import EngineOptions
-from antiphon.service.maintenance import Retention
-from antiphon.store.limits import UNLIMITED, Limits
 
 
 def test_every_engine_option_is_on_the_command_line_with_its_default() -> None:
@@ -37,26 +35,6 @@ def test_the_database_lies_in_the_data_folder_unless_told(monkeypatch: pytest.Mo
 
 def test_the_data_folder_may_be_in_the_home_folder() -> None:
     assert Path.home() / "data" == StorageFlags(data_dir=Path("~/data")).folder
-
-
-def test_everything_is_kept_for_ever_unless_told() -> None:
-    assert Retention() == KeepFlags().retention()
-
-
-def test_retention_reaches_the_store_in_its_units() -> None:
-    flags = KeepFlags(retention_days=0.5, retention_count=0)
-    assert Retention(max_age=43_200, max_count=0) == flags.retention()
-
-
-def test_there_are_no_rate_limits_unless_told() -> None:
-    assert (UNLIMITED, UNLIMITED) == (LimitFlags().project(), LimitFlags().key())
-
-
-def test_rate_limits_reach_project_and_key() -> None:
-    names = [field.name for field in fields(LimitFlags)]
-    flags = LimitFlags(**{name: number for number, name in enumerate(names, 1)})
-    assert Limits(requests_per_minute=1, tokens_per_minute=2, concurrent_requests=3) == flags.project()
-    assert Limits(requests_per_minute=4, tokens_per_minute=5, concurrent_requests=6) == flags.key()
 
 
 STORAGE_VARIABLES = {

@@ -10,12 +10,10 @@ from pathlib import Path
 
 import openai
 import pytest
-from starlette.applications import Starlette
 
 from antiphon.cli.errors import CommandError
-from antiphon.cli.serve import bind, first_error, uvicorn_config
+from antiphon.cli.serve import bind, first_error
 from antiphon.config import ServerOptions
-from antiphon.server.http_protocol import HTTPProtocol
 from tests.cli.test_hub import FakeHub, running
 from tests.conftest import END, Installed, LiveServer
 from tests.telemetry.collector import collecting
@@ -178,16 +176,6 @@ def test_a_database_that_cannot_be_used_is_told_before_the_model_is_loaded(insta
     assert (1, "") == (done.returncode, done.stdout)
     assert "must begin with postgresql://" in done.stderr
     assert "Loading" not in done.stderr
-
-
-def test_what_comes_before_a_request_is_bounded() -> None:
-    protocol = uvicorn_config(Starlette(), 7.0).http
-    assert isinstance(protocol, type)
-    assert issubclass(protocol, HTTPProtocol)
-
-
-def test_how_long_a_client_may_read_nothing_reaches_the_connections() -> None:
-    assert 7.0 == getattr(uvicorn_config(Starlette(), 7.0).http, "write_timeout", None)
 
 
 def test_nobody_is_let_in_before_the_model_is_loaded() -> None:

@@ -1,15 +1,18 @@
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from antiphon.cli import create_cli
 from antiphon.cli.errors import CommandError
-from antiphon.cli.options import StorageFlags
-from antiphon.cli.storage import with_database, with_storage
+from antiphon.cli.options import KeepFlags, LimitFlags, StorageFlags
+from antiphon.cli.storage import key_limits, project_limits, retention, with_database, with_storage
 from antiphon.errors import NotFoundError
+from antiphon.service.maintenance import Retention
 from antiphon.service.storage import Storage
 from antiphon.store.database import Database
 from antiphon.store.engines import DATABASE_FILE
+from antiphon.store.limits import UNLIMITED, Limits
 from tests.cli.commands import on_database
 from tests.databases import Site
 
@@ -77,3 +80,22 @@ def test_every_option_has_help_and_the_database_can_be_chosen(group: str, comman
     shown = [argument for argument in arguments if argument.show]
     assert {"--database", "--data-dir"} <= {argument.name for argument in shown}
     assert [] == [argument.name for argument in shown if not argument.parameter.help]
+
+
+def test_everything_is_kept_for_ever_unless_told() -> None:
+    assert Retention() == retention(KeepFlags())
+
+
+def test_retention_reaches_the_store_in_its_units() -> None:
+    assert Retention(max_age=43_200, max_count=0) == retention(KeepFlags(retention_days=0.5, retention_count=0))
+
+
+def test_there_are_no_rate_limits_unless_told() -> None:
+    assert (UNLIMITED, UNLIMITED) == (project_limits(LimitFlags()), key_limits(LimitFlags()))
+
+
+def test_rate_limits_reach_project_and_key() -> None:
+    names = [field.name for field in fields(LimitFlags)]
+    flags = LimitFlags(**{name: number for number, name in enumerate(names, 1)})
+    assert Limits(requests_per_minute=1, tokens_per_minute=2, concurrent_requests=3) == project_limits(flags)
+    assert Limits(requests_per_minute=4, tokens_per_minute=5, concurrent_requests=6) == key_limits(flags)

@@ -5,10 +5,13 @@ import pytest
 
 from antiphon.backends.local import LocalBackend
 from antiphon.cli.errors import CommandError
+from antiphon.cli.head_start import HeadStart
 from antiphon.cli.model_files import ModelFile
 from antiphon.cli.options import EngineFlags, TemplateFlags
 from antiphon.cli.wiring import open_service
+from antiphon.engine.client import EngineClient
 from antiphon.engine.interface import ModelInfo
+from antiphon.engine.launcher import ProcessWorker
 from antiphon.protocol.requests import decode_request
 from antiphon.protocol.responses import ChatCompletion
 from antiphon.service import Service
@@ -40,6 +43,20 @@ async def test_each_model_answers_under_its_name_with_its_template(smollm2_path:
     assert [1, 1] == [answer.usage.prompt_tokens for answer in answers]
     assert [("a", 512), ("b", 512)] == [(name, info.ctx_size) for name, info in told]
     assert not service.ready
+
+
+async def test_an_engine_that_was_begun_before_is_the_one_that_serves(smollm2_path: Path) -> None:
+    with HeadStart(FLAGS.options(str(smollm2_path))) as head_start:
+        assert head_start._standby is not None
+        assert head_start._standby._process is not None
+        begun = head_start._standby._process.pid
+        async with open_service([ModelFile(name="m", path=smollm2_path)], FLAGS, head_start=head_start) as service:
+            backend = service.router.backend("m")
+            assert isinstance(backend, LocalBackend)
+            assert isinstance(backend._engine, EngineClient)
+            worker = backend._engine._supervisor._worker
+            assert isinstance(worker, ProcessWorker)
+            assert begun == worker._process.pid
 
 
 async def test_a_damaged_file_is_told(tmp_path: Path) -> None:

@@ -214,7 +214,7 @@ async def test_a_failed_step_ends_all_and_the_next_request_succeeds(transport: T
         failed = await collect(client, request("failed", RAISE_IN_STEP))
         assert [(0, "error"), (1, "error")] == reasons(await bystander)
         assert isinstance(failed[-1], Finished)
-        assert "The engine failed: the step failed" == failed[-1].message
+        assert "The engine failed: RuntimeError." == failed[-1].message
         await until(lambda: client.restarts)
         assert [(0, "length")] == reasons(await collect(client, request("next")))
         assert 1 == client.restarts

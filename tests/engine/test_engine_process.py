@@ -20,7 +20,9 @@ from antiphon.engine.interface import (
     TokenEvent,
 )
 from antiphon.engine.launcher import ProcessWorker
+from antiphon.engine.worker_process import CORE_FACTORY
 from antiphon.errors import ServiceUnavailableError
+from tests.engine.asserting_core import ASSERT
 from tests.engine.scripted_core import until
 
 pytestmark = pytest.mark.anyio
@@ -31,8 +33,9 @@ END_OF_TURN = 2
 
 
 @asynccontextmanager
-async def running(path: Path) -> AsyncIterator[EngineClient]:
-    client = EngineClient(EngineOptions(model_path=str(path), ctx_size=1024, max_num_seqs=4))
+async def running(path: Path, core_factory: str = CORE_FACTORY) -> AsyncIterator[EngineClient]:
+    options = EngineOptions(model_path=str(path), ctx_size=1024, max_num_seqs=4)
+    client = EngineClient(options, core_factory=core_factory)
     await client.start()
     try:
         async with asyncio.timeout(120):
@@ -82,6 +85,32 @@ async def test_killing_it_during_a_stream_fails_the_stream_and_the_next_request_
         before = token_ids(await collect(client, request("before", max_tokens=4)))
         with pytest.raises(ServiceUnavailableError, match="killed by SIGKILL"):
             await kill_while_streaming(client)
+        assert before == token_ids(await collect(client, request("after", max_tokens=4)))
+        assert 1 == client.restarts
+
+
+async def end_of(client: EngineClient, generate: GenerateRequest, begun: asyncio.Event) -> ServiceUnavailableError:
+    """Give the error that a request ends in; ``begun`` is set once it has its first tokens."""
+    try:
+        async for event in client.generate(generate):
+            if isinstance(event, TokenEvent):
+                begun.set()
+    except ServiceUnavailableError as error:
+        return error
+    raise AssertionError("it did not fail")
+
+
+async def test_a_failed_assertion_of_llama_cpp_ends_what_runs_and_the_next_request_succeeds(
+    tiny_path: Path,
+) -> None:
+    async with running(tiny_path, "tests.engine.asserting_core:AssertingCore.open") as client:
+        before = token_ids(await collect(client, request("before", max_tokens=4)))
+        begun = asyncio.Event()
+        streaming = asyncio.create_task(end_of(client, request("a", max_tokens=400, n=8), begun))
+        await begun.wait()
+        errors = [await end_of(client, request(ASSERT, max_tokens=1), begun), await streaming]
+        assert ["The engine stopped while it answered: it was killed by SIGABRT."] * 2 == [e.message for e in errors]
+        assert "GGML_ASSERT(" in errors[0].__notes__[0]
         assert before == token_ids(await collect(client, request("after", max_tokens=4)))
         assert 1 == client.restarts
 

@@ -5,7 +5,8 @@ import llguidance
 import numpy as np
 import pytest
 
-from antiphon.engine.grammar import MAX_GRAMMAR_TEXT, GrammarCompiler, GrammarError, Matcher
+from antiphon.engine.grammar import GrammarCompiler, GrammarError, Matcher
+from antiphon.engine.grammar_limits import MAX_GRAMMAR_TEXT
 
 EOS = 261
 N_VOCAB = 262

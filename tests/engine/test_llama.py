@@ -7,10 +7,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from antiphon.engine.bindings import EngineLoadError
 from antiphon.engine.core import Core
 from antiphon.engine.interface import EngineOptions, Finished, GenerateRequest, SamplingParams, Started, TokenEvent
-from antiphon.engine.llama import DecodeError, EngineLoadError, LlamaModel, fingerprint, physical_cores
+from antiphon.engine.llama import DecodeError, LlamaModel, fingerprint, physical_cores
 from antiphon.engine.tokenizer import Tokenizer
 from tests.engine.tiny_gguf import CONTEXT, write_tiny_model
 
@@ -212,6 +215,51 @@ def test_the_fingerprint_is_of_the_file_the_library_and_the_options(tiny_path: P
     ]
     assert len(fingerprints) == len(set(fingerprints))
     assert fingerprint(base, "1") == fingerprint(options(tiny_path, max_num_seqs=3), "1")
+
+
+HEAD, PAGES, PAGE = 4 << 20, 1024, 4096
+"""What of a file counts, in bytes: its beginning, and so many pages of the rest."""
+
+
+def sparse(path: Path, size: int, at: int, length: int) -> Path:
+    """Make a file of zeros but for a stretch."""
+    with path.open("wb") as file:
+        file.truncate(size)
+        file.seek(at)
+        file.write(b"\1" * length)
+    return path
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 1 << 26), st.data())
+def test_a_file_that_is_changed_anywhere_has_another_fingerprint(
+    tmp_path_factory: pytest.TempPathFactory, size: int, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    longest = PAGE + max(0, size - HEAD) // (PAGES - 1) + 1
+    at = data.draw(st.integers(0, size - 1).map(lambda at: min(at, max(0, size - longest))))
+    files = [sparse(folder / f"{length}.gguf", size, at, length) for length in (0, min(longest, size))]
+    assert 2 == len({fingerprint(options(file), "1") for file in files})
+
+
+@pytest.mark.parametrize("size", [0, 1, HEAD - 1, HEAD, HEAD + 1, HEAD + PAGE, HEAD + PAGE + 1, HEAD + PAGES * PAGE])
+def test_every_byte_of_a_small_file_counts(tmp_path: Path, size: int) -> None:
+    original = fingerprint(options(sparse(tmp_path / "a", size, 0, 0)), "1")
+    places = {at for at in (0, size // 2, HEAD - 1, HEAD, HEAD + PAGE, size - 1) if 0 <= at < size}
+    assert [] == [at for at in places if original == fingerprint(options(sparse(tmp_path / "b", size, at, 1)), "1")]
+
+
+def bytes_read() -> int:
+    """Give what this thread has read so far."""
+    counts = dict(line.split(": ") for line in Path("/proc/thread-self/io").read_text().splitlines())
+    return int(counts["rchar"])
+
+
+def test_of_a_large_file_little_is_read(tmp_path: Path) -> None:
+    path = sparse(tmp_path / "large.gguf", 40 << 30, 20 << 30, 1)
+    begin = bytes_read()
+    fingerprint(options(path), "1")
+    assert bytes_read() - begin < HEAD + (PAGES + 1) * PAGE
 
 
 @pytest.mark.parametrize("changes", [{}, {"flash_attn": False}, {"use_mmap": False}])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 
-from antiphon.engine.llama import EngineLoadError
+from antiphon.engine.bindings import EngineLoadError
 from antiphon.engine.measurement import measure
 from antiphon.engine.optimization import Measured
 from antiphon.engine.perplexity import WINDOW, n_windows

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from antiphon.engine.bindings import EngineLoadError
 from antiphon.engine.interface import EngineOptions
-from antiphon.engine.llama import EngineLoadError, LlamaModel, fingerprint
+from antiphon.engine.llama import LlamaModel, fingerprint
 from antiphon.engine.optimization import OptimizationError
 from antiphon.engine.perplexity import own_text, predictions
 from antiphon.engine.quantization import FILE_TYPES, UNKNOWN, file_type, plan, quantize, type_name

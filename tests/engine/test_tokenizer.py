@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from antiphon.engine.llama import EngineLoadError
+from antiphon.engine.bindings import EngineLoadError
 from antiphon.engine.tokenizer import Tokenizer
 from tests.engine.tiny_gguf import CHAT_TEMPLATE, vocabulary
 

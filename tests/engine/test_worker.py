@@ -30,11 +30,12 @@ from antiphon.engine.worker import (
     EXIT_ORPHANED,
     EXIT_SHUTDOWN,
     EXIT_STEP_FAILED,
+    Connection,
     Worker,
-    WorkerSettings,
     open_core,
     serve,
 )
+from antiphon.engine.worker_process import WorkerSettings, settings_for, start_process
 from tests.engine.scripted_core import RAISE_IN_STEP, REFUSE, Script, ScriptedCore, request
 
 FACTORY = "tests.engine.scripted_core:open_core"
@@ -134,7 +135,7 @@ def test_a_step_that_fails_ends_everything_and_the_worker() -> None:
     assert EXIT_STEP_FAILED == Worker(core(), inbox).run()
     finished = [event for event in inbox.events() if isinstance(event, Finished)]
     assert [("a", 0), ("a", 1), ("b", 0)] == sorted((event.request_id, event.index) for event in finished)
-    assert {("error", "The engine failed: the step failed")} == {(event.reason, event.message) for event in finished}
+    assert {("error", "The engine failed: RuntimeError.")} == {(event.reason, event.message) for event in finished}
     assert inbox.flushed
 
 
@@ -180,19 +181,18 @@ def test_a_failed_load_is_told_with_its_reason(capsys: pytest.CaptureFixture[str
     assert "ValueError: no such model" in capsys.readouterr().err
 
 
-def test_the_process_ends_when_its_parent_is_another(tmp_path: Path) -> None:
-    settings = WorkerSettings(
-        address=Address(f"ipc://{tmp_path}/nobody"),
-        options=Script().options(),
-        core_factory=FACTORY,
-        heartbeat_interval=1.0,
-        parent_pid=0,
-        import_path=sys.path,
-    )
+def test_the_process_ends_when_its_parent_is_another() -> None:
+    settings = WorkerSettings(options=Script().options(), core_factory=FACTORY, parent_pid=0, import_path=sys.path)
     ended = subprocess.run(
         [sys.executable, "-m", "antiphon.engine.worker"], input=msgspec.json.encode(settings), check=False, timeout=60
     )
     assert EXIT_ORPHANED == ended.returncode
+
+
+def test_the_process_ends_when_nobody_says_where_it_is_awaited() -> None:
+    process = start_process(settings_for(Script().options(), FACTORY))
+    process.communicate(timeout=60)
+    assert EXIT_ORPHANED == process.returncode
 
 
 def test_the_worker_imports_neither_server_nor_model_library() -> None:
@@ -202,20 +202,16 @@ def test_the_worker_imports_neither_server_nor_model_library() -> None:
 
 
 def test_settings_survive_the_journey() -> None:
-    settings = WorkerSettings(
-        address=Address("ipc://somewhere"),
-        options=EngineOptions(model_path="model.gguf"),
-        core_factory=FACTORY,
-        heartbeat_interval=1.0,
-        parent_pid=1,
-        import_path=[],
-    )
+    settings = settings_for(EngineOptions(model_path="model.gguf"), FACTORY)
     assert settings == msgspec.json.decode(msgspec.json.encode(settings), type=WorkerSettings)
+    connection = Connection(address=Address("ipc://somewhere"), heartbeat_interval=1.0)
+    assert connection == msgspec.json.decode(msgspec.json.encode(connection), type=Connection)
 
 
 PARENT = """
 import asyncio, sys
 from antiphon.engine.client import EngineClient
+from antiphon.engine.worker_process import WorkerSettings, settings_for, start_process
 from tests.engine.scripted_core import Script
 
 async def main():

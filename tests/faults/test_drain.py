@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import anyio
 import msgspec
 import pytest
 
+from antiphon.service.service import CUT_OFF
 from tests.conftest import END
 from tests.databases import Site
 from tests.engine.tiny_gguf import write_tiny_model
@@ -19,6 +21,7 @@ from tests.faults.serving import HANG, Faulty, body, faulty
 MODEL = "tiny"
 ENDLESS: dict[str, Any] = {"max_completion_tokens": 400, "n": 128}
 """An answer that takes much longer than any test: one choice after the other."""
+SHUTTING_DOWN = {"message": CUT_OFF, "type": "server_error", "param": None, "code": "service_unavailable"}
 
 
 @pytest.fixture
@@ -52,6 +55,11 @@ def refused(port: int) -> bool:
         return True
 
 
+def runs(server: Faulty) -> bool:
+    """Whether a choice is being generated."""
+    return f'antiphon:num_requests_running{{model_name="{MODEL}"}} 1.0' in server.http.get("/metrics").text
+
+
 def test_what_runs_ends_in_order_and_what_comes_is_refused(model: Path) -> None:
     with running(model, 60) as server:
         server.health()  # on a connection that stays open
@@ -61,7 +69,7 @@ def test_what_runs_ends_in_order_and_what_comes_is_refused(model: Path) -> None:
             ready, live = (server.http.get(f"/health/{name}").status_code for name in ("ready", "live"))
             assert (503, 200) == (ready, live)
             late = server.ask(MODEL)
-            assert (503, "The server is stopping.") == (late.status_code, late.json()["error"]["message"])
+            assert (503, "The server is shutting down.") == (late.status_code, late.json()["error"]["message"])
             assert ("close", "1") == (late.headers["connection"], late.headers["retry-after"])
             server.wait_until(lambda: refused(server.port))
             assert "[DONE]" == stream.rest()[-1]
@@ -87,10 +95,20 @@ def stalled(server: Faulty) -> socket.socket:
 def test_what_does_not_end_in_time_is_told_so_and_kept_as_far_as_it_came(model: Path) -> None:
     with running(model, 1) as server, server.stream(MODEL, store=True, **ENDLESS) as stream:
         server.process.terminate()
-        last = stream.rest()[-1]
-        assert "service_unavailable" == last["error"]["code"]
+        assert SHUTTING_DOWN == stream.rest()[-1]["error"]
         assert 0 == server.end()
     assert ["failed"] == stored(model)
+
+
+def test_a_whole_answer_that_does_not_end_in_time_is_a_503_that_says_so(model: Path) -> None:
+    with running(model, 1) as server, ThreadPoolExecutor(1) as client:
+        asked = client.submit(server.ask, MODEL, **ENDLESS)
+        server.wait_until(lambda: runs(server))
+        server.process.terminate()
+        answer = asked.result(HANG)
+        assert (503, SHUTTING_DOWN) == (answer.status_code, answer.json()["error"])
+        assert ("close", "1") == (answer.headers["connection"], answer.headers["retry-after"])
+        assert 0 == server.end()
 
 
 def test_a_client_that_reads_nothing_does_not_hold_the_end_up(model: Path) -> None:
@@ -104,7 +122,7 @@ def test_an_engine_that_hangs_does_not_hold_the_end_up(model: Path) -> None:
     with running(model, 0) as server, server.stream(MODEL, **ENDLESS) as stream:
         os.kill(server.worker(model), signal.SIGSTOP)
         server.process.terminate()
-        assert "service_unavailable" == stream.rest()[-1]["error"]["code"]
+        assert SHUTTING_DOWN == stream.rest()[-1]["error"]
         assert 0 == server.end()
 
 

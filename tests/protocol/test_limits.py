@@ -114,6 +114,11 @@ BOUNDS: dict[str, tuple[Callable[[int], Fields], str | None, str]] = {
         "chat_template_kwargs",
         "invalid_value",
     ),
+    "MAX_TEMPLATE_BYTES": (
+        lambda size: {"chat_template_kwargs": {"a": "v" * (size - len('{"a":""}'))}},
+        "chat_template_kwargs",
+        "invalid_value",
+    ),
 }
 
 

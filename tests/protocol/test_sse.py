@@ -1,13 +1,24 @@
 import json
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.errors import APIError, InternalServerError, RateLimitError
-from antiphon.protocol.responses import ChatCompletionChunk, ChunkChoice, Delta
-from antiphon.protocol.sse import DONE, SSEDecoder, encode_chunk, encode_error, error_response
+from antiphon.protocol.responses import (
+    ChatCompletionChunk,
+    ChoiceLogprobs,
+    ChunkChoice,
+    CompletionUsage,
+    Delta,
+    FunctionCallDelta,
+    TokenLogprob,
+    ToolCallDelta,
+    TopLogprob,
+)
+from antiphon.protocol.sse import DONE, ChunkEncoder, SSEDecoder, encode_chunk, encode_error, error_response
 
 CHUNK = ChatCompletionChunk(
     id="chatcmpl-1",
@@ -31,6 +42,75 @@ def test_a_chunk_is_one_event_on_one_line() -> None:
     assert frame.count(b"\n") == 2
     (event,) = decode(frame)
     assert json.loads(event)["choices"][0]["delta"] == {"content": "a\r\n\u2028é"}
+
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
+"""Without lone surrogates, which no answer contains: they have no UTF-8 form."""
+MAYBE = st.none() | TEXTS | st.just(msgspec.UNSET)
+CALLS = st.builds(ToolCallDelta, index=st.integers(0, 3), function=st.builds(FunctionCallDelta, arguments=TEXTS))
+DELTAS = st.builds(
+    Delta,
+    role=st.sampled_from(["assistant", msgspec.UNSET]),
+    content=MAYBE,
+    refusal=MAYBE,
+    tool_calls=st.just(msgspec.UNSET) | st.lists(CALLS, max_size=2),
+)
+BYTES = st.none() | st.lists(st.integers(0, 255), max_size=3)
+TOPS = st.builds(TopLogprob, TEXTS, st.floats(-99, 0), BYTES)
+LOGPROBS = st.builds(TokenLogprob, TEXTS, st.floats(-99, 0), BYTES, st.lists(TOPS, max_size=2))
+CHOICES = st.builds(
+    ChunkChoice,
+    index=st.integers(0, 127),
+    delta=DELTAS,
+    logprobs=st.none() | st.builds(ChoiceLogprobs, st.none() | st.lists(LOGPROBS, max_size=2)),
+    finish_reason=st.sampled_from([None, "stop", "length"]),
+)
+USAGES = st.builds(
+    CompletionUsage,
+    prompt_tokens=st.integers(0, 9),
+    completion_tokens=st.integers(0, 9),
+    total_tokens=st.integers(0, 18),
+)
+SHARED = st.fixed_dictionaries(
+    {
+        "id": TEXTS,
+        "created": st.integers(0, 2**40),
+        "model": TEXTS,
+        "service_tier": st.sampled_from(["default", "flex"]),
+        "system_fingerprint": TEXTS,
+    }
+)
+OWN = st.fixed_dictionaries(
+    {"choices": st.lists(CHOICES, max_size=2), "usage": st.none() | st.just(msgspec.UNSET) | USAGES},
+    optional={"obfuscation": TEXTS},
+)
+
+
+@settings(deadline=None)
+@given(SHARED, st.lists(OWN, min_size=1, max_size=3))
+def test_the_chunks_of_an_answer_are_framed_as_each_alone(
+    shared: dict[str, object], own: list[dict[str, object]]
+) -> None:
+    chunks = [ChatCompletionChunk(**shared, **each) for each in own]  # type: ignore[arg-type] # drawn by name
+    encoder = ChunkEncoder()
+    assert [encode_chunk(chunk) for chunk in chunks] == [encoder.encode(chunk) for chunk in chunks]
+
+
+@settings(deadline=None)
+@given(SHARED, OWN)
+def test_padding_is_the_obfuscation_of_what_has_choices(shared: dict[str, object], own: dict[str, object]) -> None:
+    chunk = ChatCompletionChunk(**shared, **own)  # type: ignore[arg-type] # drawn by name
+    encoder = ChunkEncoder(lambda size: b"x" * (size % 7))
+    size = len(msgspec.json.encode(chunk.choices)) % 7
+    padded = msgspec.structs.replace(chunk, obfuscation="x" * size) if chunk.choices else chunk
+    assert encode_chunk(padded) == encoder.encode(chunk)
+
+
+def test_one_encoder_frames_one_answer() -> None:
+    encoder = ChunkEncoder()
+    encoder.encode(CHUNK)
+    with pytest.raises(AssertionError, match="chatcmpl-2"):
+        encoder.encode(msgspec.structs.replace(CHUNK, id="chatcmpl-2"))
 
 
 def test_done() -> None:

@@ -77,6 +77,7 @@ FAILURES: dict[str, Exception] = {
     "an assertion": AssertionError("1 == 2"),
     "a fault with a cause": RuntimeError("outer"),
     "a fault of the engine": InternalServerError("The engine failed."),
+    "a fault that quotes the question": ValueError(f"not to be read: {SAID}"),
     "no engine": ServiceUnavailableError("The engine is restarting."),
     "a full queue": RateLimitError("The queue is full."),
 }

@@ -176,6 +176,16 @@ def paused(pipe: Pipe) -> HTTPProtocol:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(("data", "timed"), [(b"", True), (HEALTH, True), (POST, False), (POST + b"0\r\n\r\nG", True)])
+async def test_only_a_head_that_has_not_come_whole_is_timed(data: bytes, *, timed: bool) -> None:
+    protocol = paused(Pipe(unread=0))
+    protocol.data_received(data)
+    assert timed == (protocol._head_timer is not None)
+    protocol.connection_lost(None)
+    await asyncio.wait(protocol.tasks or {asyncio.create_task(asyncio.sleep(0))})
+
+
+@pytest.mark.anyio
 async def test_a_client_that_reads_something_is_given_more_time() -> None:
     pipe = Pipe(unread=100)
     protocol = paused(pipe)

@@ -21,6 +21,7 @@ from antiphon.errors import (
 )
 from antiphon.protocol.responses import ErrorBody, ErrorResponse
 from antiphon.server import middleware
+from antiphon.server.body_memory import BodyMemory
 from antiphon.server.middleware import ErrorBoundary, RequestBounds, RequestContext, error_answer
 from tests.server.asgi import Exchange, body
 
@@ -55,7 +56,8 @@ def in_context(app: ASGIApp, seconds: float = 0.25) -> RequestContext:
 
 
 def bounded(app: ASGIApp, max_body_size: int = 10, body_timeout: float = 5) -> ASGIApp:
-    return ErrorBoundary(RequestBounds(app, max_body_size=max_body_size, body_timeout=body_timeout))
+    memory = BodyMemory(1 << 20)
+    return ErrorBoundary(RequestBounds(app, max_body_size=max_body_size, body_timeout=body_timeout, memory=memory))
 
 
 def error_of(exchange: Exchange) -> ErrorBody:

@@ -59,7 +59,7 @@ def test_a_server_that_stops_takes_nothing_and_closes_the_connection() -> None:
     assert [(200, None), (503, "close")] == [
         (each.status_code, each.headers.get("connection")) for each in (before, after)
     ]
-    assert "The server is stopping." == after.json()["error"]["message"]
+    assert "The server is shutting down." == after.json()["error"]["message"]
 
 
 def test_the_document_is_json(http: httpx2.Client) -> None:

@@ -7,7 +7,7 @@ from antiphon.protocol.messages import UserMessage
 from antiphon.protocol.rate_limits import RateLimitState
 from antiphon.protocol.requests import CreateChatCompletion, StreamOptions
 from antiphon.protocol.responses import ChatCompletionChunk, ChunkChoice, CompletionUsage, Delta
-from antiphon.service.answers import OBFUSCATION_BLOCK, Answer, new_completion_id
+from antiphon.service.answers import OBFUSCATION_BLOCK, PADDING_DRAWN, Answer, Padding, new_completion_id
 
 pytestmark = pytest.mark.anyio
 
@@ -54,8 +54,16 @@ async def test_the_usage_chunk_comes_only_when_it_is_asked_for() -> None:
     assert USAGE == (await read(StreamOptions(include_usage=True)))[-1].usage
 
 
+async def framed(options: StreamOptions) -> list[ChatCompletionChunk]:
+    """The chunks as a client reads them."""
+    whole = answer(options)
+    encoder = whole.encoder()
+    events = [encoder.encode(chunk) async for chunk in whole.stream()]
+    return [msgspec.json.decode(event.removeprefix(b"data: "), type=ChatCompletionChunk) for event in events]
+
+
 async def test_obfuscation_brings_every_delta_to_a_multiple_of_the_block() -> None:
-    *chunks, usage = await read(StreamOptions(include_usage=True))
+    *chunks, usage = await framed(StreamOptions(include_usage=True))
     assert usage.obfuscation is msgspec.UNSET
     for chunk in chunks:
         assert isinstance(chunk.obfuscation, str)
@@ -64,8 +72,21 @@ async def test_obfuscation_brings_every_delta_to_a_multiple_of_the_block() -> No
 
 
 async def test_obfuscation_can_be_turned_off() -> None:
-    chunks = await read(StreamOptions(include_obfuscation=False))
+    chunks = await framed(StreamOptions(include_obfuscation=False))
     assert {msgspec.UNSET} == {chunk.obfuscation for chunk in chunks}
+
+
+def test_no_padding_is_given_twice() -> None:
+    drawn = iter((b"\0", b"\1"))
+    padding = Padding(lambda size: next(drawn) * size)
+    given = [padding.fill(0) for _ in range(PADDING_DRAWN // OBFUSCATION_BLOCK + 1)]
+    assert b"0" * PADDING_DRAWN + b"1" * OBFUSCATION_BLOCK == b"".join(given)
+
+
+@pytest.mark.parametrize("size", [1, 31, 32, 33])
+def test_padding_is_never_empty_and_fills_the_block(size: int) -> None:
+    missing = len(Padding(bytes).fill(size))
+    assert (0, True) == ((size + missing) % OBFUSCATION_BLOCK, 1 <= missing <= OBFUSCATION_BLOCK)
 
 
 async def test_closing_the_stream_closes_what_it_reads() -> None:

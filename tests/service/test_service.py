@@ -11,12 +11,13 @@ from sqlalchemy import select
 
 from antiphon.backends.router import Router
 from antiphon.engine.interface import Started
-from antiphon.errors import ModelNotFoundError, ServiceUnavailableError
+from antiphon.errors import DatabaseUnavailableError, ModelNotFoundError, ServiceUnavailableError
 from antiphon.protocol.messages import UserMessage
 from antiphon.protocol.requests import CreateChatCompletion, StreamOptions
 from antiphon.protocol.responses import ChatCompletionChunk, CompletionUsage, Model, ModelList
 from antiphon.service import Service
 from antiphon.service.records import RequestRecord, log_request
+from antiphon.service.service import CUT_OFF
 from antiphon.service.storage import Storage
 from antiphon.store.database import Database
 from antiphon.store.schema import completions
@@ -246,6 +247,35 @@ async def test_start_and_close_are_the_backends() -> None:
     await harness.service.close()
     assert (True, False) == (started, harness.service.ready)
     assert ["m"] == list(harness.service.router)
+
+
+async def until_closed(script: list[Item]) -> ServiceUnavailableError:
+    """Give the error of an answer whose service is closed while it waits for what follows its first words."""
+    harness = Harness([*says("a"), Pause(), *script])
+    async with harness.service.answer(request()) as answer, aclosing(answer.stream()) as chunks:
+        await anext(chunks)
+        await harness.service.close()
+        with pytest.raises(ServiceUnavailableError) as caught:
+            async for _ in chunks:
+                pass
+    return caught.value
+
+
+@pytest.mark.parametrize("end", [ends("abort"), [ServiceUnavailableError("The engine stopped: killed by SIGKILL.")]])
+async def test_an_answer_that_the_server_s_end_cuts_off_says_so(end: list[Item]) -> None:
+    error = await until_closed(end)
+    assert CUT_OFF == error.message
+    assert (503, "service_unavailable", {"connection": "close"}) == (error.status, error.code, error.headers)
+
+
+async def test_a_database_that_fails_at_the_server_s_end_is_told_as_itself() -> None:
+    assert "The database is busy." == (await until_closed([DatabaseUnavailableError("The database is busy.")])).message
+
+
+async def test_an_engine_that_dies_while_the_server_runs_is_told_as_itself() -> None:
+    harness = Harness([*says("a"), ServiceUnavailableError("died")])
+    with pytest.raises(ServiceUnavailableError, match="died"):
+        await harness.read(request())
 
 
 async def test_a_stream_that_tells_its_error_and_ends_in_order_has_failed_all_the_same() -> None:

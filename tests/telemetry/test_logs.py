@@ -1,3 +1,4 @@
+import asyncio
 import io
 import json
 import logging
@@ -84,6 +85,54 @@ def test_text_for_people_shows_no_local_variables_either() -> None:
     assert "'hush'" not in text
 
 
+SAID = "what was said in confidence"
+
+
+def logged(said: str, *, json: bool, exception_texts: bool = False) -> str:
+    """Log an exception that quotes what was said, as ours and as a library's, and one of a task nobody awaits."""
+    stream = io.StringIO()
+    configure_logging("info", json=json, exception_texts=exception_texts, stream=stream)
+    try:
+        look_up(said)
+    except LookupError:
+        structlog.get_logger().exception("failed")
+        logging.getLogger("uvicorn.error").exception("Exception in ASGI application\n")
+    asyncio.run(left_alone(said))
+    return stream.getvalue()
+
+
+def look_up(said: str) -> None:
+    raise LookupError(said)
+
+
+async def left_alone(said: str) -> None:
+    """Let asyncio find a future whose exception nobody asks for, and a callback that fails."""
+    loop = asyncio.get_running_loop()
+    loop.create_future().set_exception(LookupError(said))
+    loop.call_soon(int, said)
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("json", [True, False])
+def test_what_an_exception_says_is_not_logged(*, json: bool) -> None:
+    text = logged(SAID, json=json)
+    assert 3 == text.count("LookupError")
+    assert "test_logs.py" in text
+    assert "confidence" not in text
+
+
+@pytest.mark.parametrize("json", [True, False])
+def test_what_an_exception_says_is_logged_where_that_is_asked_for(*, json: bool) -> None:
+    assert "confidence" in logged(SAID, json=json, exception_texts=True)
+
+
+def test_the_event_loop_s_reports_keep_their_first_words() -> None:
+    lines = [json.loads(line) for line in logged(SAID, json=True).splitlines()]
+    assert {"Future exception was never retrieved", "Exception in callback int"} == {
+        line["event"] for line in lines if line["logger"] == "asyncio"
+    }
+
+
 def test_the_form_follows_the_terminal() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -102,7 +151,7 @@ KEY = "sk-antiphon-0123456789abcdef"
 @pytest.mark.parametrize("json", [True, False])
 def test_a_key_is_masked_wherever_it_stands(*, json: bool) -> None:
     stream = io.StringIO()
-    configure_logging("info", json=json, stream=stream)
+    configure_logging("info", json=json, exception_texts=True, stream=stream)
     structlog.get_logger().info("request", path=f"/v1/{KEY}", deep=[{"a": f"({KEY})"}])
     try:
         int(KEY)

@@ -124,19 +124,20 @@ class Assembler:
         return Step([*chunks, self._chunk([], self._usage(event))], [], done=True)
 
     def _gained(self, choice: ChoiceState, gain: Gain) -> list[ChatCompletionChunk]:
-        deltas: list[tuple[Delta, ChoiceLogprobs | None]] = []
+        chunks: list[ChatCompletionChunk] = []
         if not choice.begun:
             choice.begun = True
-            deltas.append((_FIRST_DELTA if self._tools is None else _FIRST_DELTA_WITH_TOOLS, None))
+            chunks.append(self._delta(choice, _FIRST_DELTA if self._tools is None else _FIRST_DELTA_WITH_TOOLS))
         if gain.reasoning:
-            deltas.append((Delta(reasoning_content=gain.reasoning), None))
+            chunks.append(self._delta(choice, Delta(reasoning_content=gain.reasoning)))
         if gain.content or gain.entries:
             logprobs = ChoiceLogprobs(gain.entries) if gain.entries else None
-            deltas.append((Delta(content=gain.content), logprobs))
-        deltas += [(delta, None) for piece in gain.calls if (delta := self._call_delta(choice, piece))]
-        return [
-            self._chunk([ChunkChoice(index=choice.index, delta=delta, logprobs=logprobs)]) for delta, logprobs in deltas
-        ]
+            chunks.append(self._delta(choice, Delta(content=gain.content), logprobs))
+        chunks.extend(self._delta(choice, delta) for piece in gain.calls if (delta := self._call_delta(choice, piece)))
+        return chunks
+
+    def _delta(self, choice: ChoiceState, delta: Delta, logprobs: ChoiceLogprobs | None = None) -> ChatCompletionChunk:
+        return self._chunk([ChunkChoice(index=choice.index, delta=delta, logprobs=logprobs)])
 
     def _call_delta(self, choice: ChoiceState, piece: CallStart | CallText) -> Delta | None:
         assert self._tools is not None

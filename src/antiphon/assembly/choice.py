@@ -144,12 +144,10 @@ class ChoiceState:
 
     def push(self, token_ids: list[int], logprobs: list[TokenLogprobs]) -> Gain:
         """Take tokens, up to the one that completes a stop string."""
-        gain, entries = Gain(), self._entries
         if self._plain and self._content_start is not None:
             self.completion_tokens += len(token_ids)
-            self._answer(b"".join(map(self._vocabulary.token_bytes, token_ids)), gain)
-            self._take(gain, final=False)
-            return gain
+            return Gain(content=self._content.pass_on(b"".join(map(self._vocabulary.token_bytes, token_ids))))
+        gain, entries = Gain(), self._entries
         assert entries is None or len(logprobs) == len(token_ids), f"{len(logprobs)} == {len(token_ids)}"
         for position, token_id in enumerate(token_ids):
             self.completion_tokens += 1

@@ -54,6 +54,13 @@ class ContentText:
         if self.stopped:
             self._release_space()
 
+    def pass_on(self, data: bytes) -> str:
+        """Take content where nothing is looked for in it, and return what it completes: ``add`` and ``take`` in one."""
+        self.position += len(data)
+        text = self._decoder.push(data)
+        self.spoken = self.spoken or bool(text)
+        return text
+
     def call(self) -> None:
         """Say that a tool call comes next."""
         self._end_run()

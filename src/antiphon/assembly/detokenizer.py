@@ -4,10 +4,8 @@ Invariant: what ``push`` and the final ``flush`` return, concatenated, is ``byte
 that was pushed, for any split of the bytes; the cost of a push does not depend on what came before.
 """
 
-import codecs
+from codecs import utf_8_decode
 from typing import Protocol
-
-_new_decoder = codecs.getincrementaldecoder("utf-8")
 
 
 class Vocabulary(Protocol):
@@ -23,22 +21,24 @@ class Vocabulary(Protocol):
 class Detokenizer:
     """The text of one run of bytes; malformed UTF-8 becomes U+FFFD as in ``bytes.decode("utf-8", "replace")``."""
 
-    __slots__ = ("_decoder",)
+    __slots__ = ("_held",)
 
     def __init__(self) -> None:
-        self._decoder = _new_decoder("replace")
+        self._held = b""
 
     def push(self, data: bytes) -> str:
         """Return the characters that ``data`` completes."""
-        return self._decoder.decode(data)
+        data = self._held + data
+        text, used = utf_8_decode(data, "replace", False)  # noqa: FBT003 (it takes no keywords)
+        self._held = data[used:]
+        return text
 
     def flush(self) -> str:
         """End the run: an incomplete character comes out as U+FFFD. The next push starts a new run."""
-        text = self._decoder.decode(b"", final=True)
-        self._decoder.reset()
-        return text
+        held, self._held = self._held, b""
+        return held.decode("utf-8", "replace")
 
     @property
     def pending(self) -> int:
         """Bytes pushed that are not in any text yet: the start of a character, at most 3."""
-        return len(self._decoder.getstate()[0])
+        return len(self._held)

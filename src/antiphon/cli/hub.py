@@ -1,16 +1,14 @@
 """Models of the Hugging Face hub: choosing a file of a repository, downloading it, listing what is here already.
 
 The address, the token and offline mode are ``huggingface_hub``'s own business (``HF_ENDPOINT``, ``HF_TOKEN``,
-``HF_HUB_OFFLINE``); it also shows the progress bars.
+``HF_HUB_OFFLINE``); it also shows the progress bars. It is imported with its HTTP client where it is first needed: most
+starts of a server need neither, and they take 0.3 s here.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import httpx2
-import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RemoteEntryNotFoundError, RepositoryNotFoundError
 from msgspec import Struct
 
 from antiphon.cli.errors import CommandError
@@ -20,7 +18,6 @@ _PART = re.compile(r"-(?P<part>\d{5})-of-(?P<parts>\d{5})\.gguf$", re.IGNORECASE
 _SUFFIX = ".gguf"
 TIMEOUT = 10.0
 """Seconds that the hub may take to list a repository."""
-_FAILURES = (HfHubHTTPError, HFValidationError, httpx2.HTTPError, OSError)
 
 
 class CachedModel(Struct, frozen=True, kw_only=True):
@@ -62,10 +59,13 @@ class Hub(Struct, frozen=True):
 
     def _files(self, repo: str) -> list[str]:
         """List a repository's files, or the downloaded ones of them where the hub cannot be reached."""
+        from huggingface_hub import HfApi  # noqa: PLC0415 (see above)
+        from huggingface_hub.errors import RepositoryNotFoundError  # noqa: PLC0415 (see above)
+
         try:
-            info = huggingface_hub.HfApi(endpoint=self.endpoint).model_info(repo, timeout=TIMEOUT)
+            info = HfApi(endpoint=self.endpoint).model_info(repo, timeout=TIMEOUT)
             return [sibling.rfilename for sibling in info.siblings or []]
-        except _FAILURES as error:
+        except _failures() as error:
             prefix = f"hf:{repo}:"
             here = [model.spec.removeprefix(prefix) for model in self.cached() if model.spec.startswith(prefix)]
             if here and not isinstance(error, RepositoryNotFoundError):
@@ -73,12 +73,15 @@ class Hub(Struct, frozen=True):
             raise _failure(repo, error) from error
 
     def _fetch(self, repo: str, file: str) -> Path:
+        from huggingface_hub import hf_hub_download  # noqa: PLC0415 (see above)
+        from huggingface_hub.errors import RemoteEntryNotFoundError  # noqa: PLC0415 (see above)
+
         try:
-            return Path(huggingface_hub.hf_hub_download(repo, file, cache_dir=self.cache_dir, endpoint=self.endpoint))
+            return Path(hf_hub_download(repo, file, cache_dir=self.cache_dir, endpoint=self.endpoint))
         except RemoteEntryNotFoundError as error:
             listed = "\n".join(f"  {name}" for name in _models(self._files(repo)))
             raise CommandError(f"hf:{repo} has no file {file}.", f"Its models:\n{listed}") from error
-        except _FAILURES as error:
+        except _failures() as error:
             raise _failure(repo, error) from error
 
 
@@ -123,7 +126,17 @@ def _is_projector(file: str) -> bool:
     return "mmproj" in file.lower()
 
 
+def _failures() -> tuple[type[Exception], ...]:
+    """Everything that a hub, or the way to it, may be wrong with."""
+    import httpx2  # noqa: PLC0415 (see above)
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError  # noqa: PLC0415 (see above)
+
+    return (HfHubHTTPError, HFValidationError, httpx2.HTTPError, OSError)
+
+
 def _failure(repo: str, error: Exception) -> CommandError:
+    from huggingface_hub.errors import RepositoryNotFoundError  # noqa: PLC0415 (see above)
+
     if isinstance(error, RepositoryNotFoundError):
         return CommandError(f"hf:{repo} does not exist, or is private.", "A private one needs HF_TOKEN.")
     return CommandError(f"hf:{repo} cannot be fetched: {next(_lines(error), type(error).__name__)}")

@@ -9,8 +9,6 @@ from cyclopts.validators import Number
 
 from antiphon.config import ServerOptions, data_dir
 from antiphon.engine.interface import EngineOptions
-from antiphon.service.maintenance import Retention
-from antiphon.store.limits import Limits
 from antiphon.telemetry.logs import LogLevel
 
 _ENGINE = EngineOptions(model_path="")
@@ -20,8 +18,6 @@ SERVER_GROUP = Group("Server", sort_key=3)
 STORAGE_GROUP = Group("Storage", sort_key=4)
 LIMITS_GROUP = Group("Rate limits", sort_key=5)
 TELEMETRY_GROUP = Group("Logs and traces", sort_key=6)
-DAY = 86400
-"""Seconds."""
 _AT_LEAST_0 = Number(gte=0)
 _AT_LEAST_1 = Number(gte=1)
 
@@ -144,6 +140,14 @@ class ServerFlags:
     max_body_size: Annotated[int, Parameter(validator=_AT_LEAST_1, help="Bytes that a request body may have.")] = (
         _SERVER.max_body_size
     )
+    max_body_memory: Annotated[
+        int,
+        Parameter(
+            validator=_AT_LEAST_1,
+            help="MiB that the bodies of all requests may take together until they are answered. One that does not fit "
+            "gets a 429, unless it is at most 64 KiB long.",
+        ),
+    ] = _SERVER.max_body_memory
     write_timeout: Annotated[
         float,
         Parameter(
@@ -176,6 +180,7 @@ class ServerFlags:
             port=self.port,
             cors_origins=self.cors_origin,
             max_body_size=self.max_body_size,
+            max_body_memory=self.max_body_memory,
             write_timeout=self.write_timeout,
             drain_timeout=self.drain_timeout,
             allow_unauthenticated=self.allow_unauthenticated,
@@ -219,11 +224,6 @@ class KeepFlags(StorageFlags):
         Parameter(validator=_AT_LEAST_0, help="Stored completions that are kept of each project, the newest."),
     ] = None
 
-    def retention(self) -> Retention:
-        """Give it in the store's units."""
-        age = None if self.retention_days is None else self.retention_days * DAY
-        return Retention(max_age=age, max_count=self.retention_count)
-
 
 @Parameter(name="*", group=TELEMETRY_GROUP)
 @dataclass(frozen=True, kw_only=True)
@@ -232,6 +232,15 @@ class TelemetryFlags:
 
     log_level: Annotated[LogLevel, Parameter(help="The least severe events that are logged.")] = "info"
     log_json: Annotated[bool | None, Parameter(help="Log JSON lines. Default: on unless stderr is a terminal.")] = None
+    log_exception_text: Annotated[
+        bool,
+        Parameter(
+            negative=(),
+            help="Log what unexpected exceptions say, not only their type and where they were raised: it may quote "
+            "what users and models said.",
+            show_default=False,
+        ),
+    ] = False
     otlp_traces_endpoint: Annotated[
         str | None,
         Parameter(
@@ -265,19 +274,3 @@ class LimitFlags:
     key_concurrent_requests: Annotated[
         int | None, Parameter(validator=_AT_LEAST_1, help="Requests of each key that run at once.")
     ] = None
-
-    def project(self) -> Limits:
-        """Give the limits of every project."""
-        return Limits(
-            requests_per_minute=self.project_requests_per_minute,
-            tokens_per_minute=self.project_tokens_per_minute,
-            concurrent_requests=self.project_concurrent_requests,
-        )
-
-    def key(self) -> Limits:
-        """Give the limits of every key."""
-        return Limits(
-            requests_per_minute=self.key_requests_per_minute,
-            tokens_per_minute=self.key_tokens_per_minute,
-            concurrent_requests=self.key_concurrent_requests,
-        )

@@ -1,46 +1,22 @@
-"""``antiphon serve``: finds the models, starts their engines, listens, and says how to ask."""
+"""``antiphon serve``: finds the models, has the first one loaded, and serves."""
 
-import asyncio
-import signal
 import socket
-import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
-from ipaddress import ip_address
+from collections.abc import Sequence
 from typing import Annotated
 
 import anyio
-import structlog
-import uvicorn
-from anyio.abc import TaskStatus
 from cyclopts import Parameter
-from msgspec import Struct
-from starlette.types import ASGIApp
 
-from antiphon.cli import display
 from antiphon.cli.errors import CommandError
+from antiphon.cli.head_start import HeadStart
 from antiphon.cli.hub import Hub
 from antiphon.cli.model_files import ModelFile, find_models
 from antiphon.cli.optimize import served_files
 from antiphon.cli.optimized_models import OptimizedModels
 from antiphon.cli.options import EngineFlags, KeepFlags, LimitFlags, ServerFlags, TelemetryFlags, TemplateFlags
-from antiphon.cli.storage import open_storage
 from antiphon.cli.tracing import traced
-from antiphon.cli.wiring import open_service
 from antiphon.config import ServerOptions, cache_dir
-from antiphon.server.app import create_app
-from antiphon.server.http_protocol import HTTPProtocol, patient_for
-from antiphon.service import Service
-from antiphon.service.access import Access
-from antiphon.service.maintenance import delete_old, renew_leases, watch_database
-from antiphon.service.storage import Storage
 from antiphon.telemetry.logs import configure_logging
-from antiphon.telemetry.spans import Tracer
-
-END_TIMEOUT = 5.0
-"""Seconds that engines have to end when the time is up, and requests that were cut off to store what they have."""
-LAST_WORDS = 1.0
-"""Seconds in which answers that were ended send their error, and connections what was written to them."""
 
 
 def serve(
@@ -68,26 +44,36 @@ def serve(
         bundled model where none is named, whose copy is made at the first start, and off for named ones.
     """
     telemetry = telemetry or TelemetryFlags()
-    configure_logging(telemetry.log_level, json=telemetry.log_json)
+    configure_logging(telemetry.log_level, json=telemetry.log_json, exception_texts=telemetry.log_exception_text)
     flags = engine or EngineFlags()
     options = (server or ServerFlags()).options()
     with bind(options) as listener, traced(telemetry.otlp_traces_endpoint) as tracer:
         files = find_models(model, Hub(cache_dir()))
         models = served_files(files, OptimizedModels(cache_dir()), named=bool(model), optimized=optimize)
-        server_run = Run(
-            models=models,
-            flags=flags,
-            template=template or TemplateFlags(),
-            options=options,
-            listener=listener,
-            keep=storage or KeepFlags(),
-            limits=limits or LimitFlags(),
-            tracer=tracer,
-        )
-        try:
-            anyio.run(server_run, backend_options={"use_uvloop": True})
-        except ExceptionGroup as group:
-            raise first_error(group) from group
+        with _head_start(models, flags) as head_start:
+            # Most of what the server is made of takes 1.5 s to import here, while the model is being loaded.
+            from antiphon.cli.serving import Run  # noqa: PLC0415
+
+            server_run = Run(
+                models=models,
+                flags=flags,
+                template=template or TemplateFlags(),
+                options=options,
+                listener=listener,
+                keep=storage or KeepFlags(),
+                limits=limits or LimitFlags(),
+                tracer=tracer,
+                head_start=head_start,
+            )
+            try:
+                anyio.run(server_run, backend_options={"use_uvloop": True})
+            except ExceptionGroup as group:
+                raise first_error(group) from group
+
+
+def _head_start(models: Sequence[ModelFile], flags: EngineFlags) -> HeadStart:
+    """Begin with the first model; with a draft model it is not known yet which file that is."""
+    return HeadStart(None if flags.draft_model else flags.options(str(models[0].path)))
 
 
 def first_error(group: ExceptionGroup) -> Exception:
@@ -119,171 +105,3 @@ def _bound(listener: socket.socket, address: tuple[str | int | bytes, ...]) -> s
         listener.close()
         raise
     return listener
-
-
-class Run(Struct, kw_only=True):
-    """One run of the server, from loading to the last answer; call it inside an event loop."""
-
-    models: Sequence[ModelFile]
-    flags: EngineFlags
-    template: TemplateFlags
-    options: ServerOptions
-    listener: socket.socket
-    keep: KeepFlags
-    limits: LimitFlags
-    tracer: Tracer | None = None
-    http: "HTTPServer | None" = None
-    open_to_all: bool = False
-
-    async def __call__(self) -> None:
-        """Load, listen, and serve until a signal comes."""
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(self._obey_signals, tasks.cancel_scope)
-            async with self._open_storage() as storage:
-                await self._serve(storage, await self._make_access(storage))
-            tasks.cancel_scope.cancel()
-
-    async def _serve(self, storage: Storage, access: Access) -> None:
-        async with anyio.create_task_group() as maintenance:
-            maintenance.start_soon(renew_leases, storage)
-            maintenance.start_soon(watch_database, storage)
-            maintenance.start_soon(delete_old, storage, self.keep.retention())
-            async with self._open_service(storage, access) as service:
-                app = create_app(service, self.options, tracer=self.tracer)
-                config = uvicorn_config(app, self.options.write_timeout)
-                self.http = HTTPServer(config, self._announce, service, self.options.drain_timeout)
-                await self.http.serve(sockets=[self.listener])
-                await self.http.end_tasks()
-            maintenance.cancel_scope.cancel()
-
-    def _open_storage(self) -> AbstractAsyncContextManager[Storage]:
-        return open_storage(self.keep, project_limits=self.limits.project(), key_limits=self.limits.key())
-
-    async def _make_access(self, storage: Storage) -> Access:
-        """Open the server to everybody only where nobody else comes by; raises :class:`CommandError`."""
-        host = self.listener.getsockname()[0]
-        keys = await storage.keys.any()
-        if not (keys or ip_address(host).is_loopback or self.options.allow_unauthenticated):
-            advice = "Make a key: antiphon keys create. To serve everybody nevertheless: --allow-unauthenticated"
-            raise CommandError(f"Other machines can reach {host}, and there are no keys.", advice)
-        self.open_to_all = not keys
-        return Access(
-            storage.keys,
-            open_without_keys=ip_address(host).is_loopback or self.options.allow_unauthenticated,
-            organization=self.options.organization,
-        )
-
-    def _open_service(self, storage: Storage, access: Access) -> AbstractAsyncContextManager[Service]:
-        return open_service(
-            self.models,
-            self.flags,
-            template=self.template,
-            loaded=lambda model, info: display.err().print(display.model_panel(model.name, model.path, info)),
-            storage=storage,
-            access=access,
-        )
-
-    async def _obey_signals(self, scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
-        """End gracefully at the first SIGINT or SIGTERM, at once at the second; while loading, the first ends it."""
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            task_status.started()
-            async for _ in signals:
-                if self.http is None:
-                    scope.cancel()
-                    return
-                structlog.get_logger(__name__).info("stopping", force=self.http.should_exit)
-                self.http.stop()
-
-    def _announce(self) -> None:
-        host, port = self.listener.getsockname()[:2]
-        url = display.base_url(host, port)
-        who = "It asks for no key until there is one." if self.open_to_all else "It asks for a key."
-        kept = "PostgreSQL" if self.keep.database else self.keep.folder
-        display.say(
-            f"\nReady on {url}. {who}\nWhat it keeps lies in {kept}. Ask it something, from another terminal:\n"
-        )
-        display.print_line(display.curl_line(url, self.models[0].name, key=not self.open_to_all))
-
-
-class HTTPServer(uvicorn.Server):
-    """uvicorn under our signal handling, which ends in exit status 0 instead of raising the signal again.
-
-    It drains: nobody connects any more and nothing new is taken, what runs has time to end, then it is ended with an
-    error of its own. Connections on which nothing runs stay open meanwhile: whoever sends a request on one is told,
-    where a connection closed just then would leave it open whether the request was taken.
-    """
-
-    def __init__(
-        self, config: uvicorn.Config, announce: Callable[[], None], service: Service, drain_timeout: float
-    ) -> None:
-        """``drain_timeout``: seconds that running requests have to end."""
-        super().__init__(config)
-        self._announce = announce
-        self._service = service
-        self._drain_timeout = drain_timeout
-
-    def stop(self) -> None:
-        """Drain; when called again, end at once."""
-        self.force_exit = self.should_exit
-        self.should_exit = True
-        self._service.drain()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Drain, then close all connections."""
-        deadline = time.monotonic() + self._drain_timeout
-        for server in self.servers:
-            server.close()
-        await self._let_run(deadline)
-        if self.server_state.tasks and not self.force_exit:
-            await self._end_engines()
-        self.config.timeout_graceful_shutdown = max(LAST_WORDS, deadline - time.monotonic())  # type: ignore[assignment]
-        await super().shutdown(sockets)
-
-    async def _let_run(self, deadline: float) -> None:
-        """Wait until nothing runs, until ``deadline``, or for the second signal."""
-        while self.server_state.tasks and not self.force_exit and time.monotonic() < deadline:
-            for connection in self.server_state.connections:
-                if isinstance(connection, HTTPProtocol) and connection.busy:
-                    connection.shutdown()
-            await asyncio.sleep(0.05)
-
-    async def _end_engines(self) -> None:
-        """End what still runs with an error that its clients can read."""
-        tasks = set(self.server_state.tasks)
-        structlog.get_logger(__name__).warning("answers_cut_off", requests=len(tasks))
-        with anyio.move_on_after(END_TIMEOUT):
-            await self._service.close()
-        await asyncio.wait(tasks, timeout=LAST_WORDS)
-
-    async def end_tasks(self) -> None:
-        """Wait for what uvicorn has cancelled and left: it still stores what it has, and gives back what it holds."""
-        tasks = set(self.server_state.tasks)
-        if self.force_exit:
-            for task in tasks:
-                task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=END_TIMEOUT)
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Leave the signals to :class:`Run`."""
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Announce the server as soon as it listens."""
-        await super().startup(sockets)
-        if self.started:
-            self._announce()
-
-
-def uvicorn_config(app: ASGIApp, write_timeout: float) -> uvicorn.Config:
-    """Configure HTTP: our own middleware logs requests, our own pipeline writes logs; ``write_timeout`` in seconds."""
-    return uvicorn.Config(
-        app,
-        http=patient_for(write_timeout),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-    )

@@ -7,13 +7,16 @@ from typing import TypeVar
 import anyio
 
 from antiphon.cli.errors import CommandError
-from antiphon.cli.options import StorageFlags
+from antiphon.cli.options import KeepFlags, LimitFlags, StorageFlags
 from antiphon.errors import APIError
+from antiphon.service.maintenance import Retention
 from antiphon.service.storage import Storage
 from antiphon.store.database import Database
 from antiphon.store.failures import StoreError
 from antiphon.store.limits import UNLIMITED, Limits
 
+DAY = 86400
+"""Seconds."""
 _T = TypeVar("_T")
 
 
@@ -61,3 +64,27 @@ def _told(run: Callable[[], Awaitable[_T]]) -> _T:
         return anyio.run(run)
     except (StoreError, APIError) as error:
         raise CommandError(str(error)) from error
+
+
+def retention(flags: KeepFlags) -> Retention:
+    """Give it in the store's units."""
+    age = None if flags.retention_days is None else flags.retention_days * DAY
+    return Retention(max_age=age, max_count=flags.retention_count)
+
+
+def project_limits(flags: LimitFlags) -> Limits:
+    """Give the limits of every project."""
+    return Limits(
+        requests_per_minute=flags.project_requests_per_minute,
+        tokens_per_minute=flags.project_tokens_per_minute,
+        concurrent_requests=flags.project_concurrent_requests,
+    )
+
+
+def key_limits(flags: LimitFlags) -> Limits:
+    """Give the limits of every key."""
+    return Limits(
+        requests_per_minute=flags.key_requests_per_minute,
+        tokens_per_minute=flags.key_tokens_per_minute,
+        concurrent_requests=flags.key_concurrent_requests,
+    )

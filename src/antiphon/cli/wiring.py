@@ -1,11 +1,12 @@
 """Puts the parts together: from model files to a service, each engine started, each released at the end."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from anyio import CancelScope, to_thread
+from anyio import CancelScope
 
 from antiphon.backends.base import Backend
 from antiphon.backends.local import LocalBackend
@@ -13,6 +14,7 @@ from antiphon.backends.router import Router
 from antiphon.chat_formats.builtin import FORMAT_NAMES, named_format, recognise
 from antiphon.cli import display
 from antiphon.cli.errors import CommandError
+from antiphon.cli.head_start import HeadStart
 from antiphon.cli.hub import Hub
 from antiphon.cli.model_files import ModelFile, find_model
 from antiphon.cli.options import EngineFlags, TemplateFlags
@@ -40,11 +42,12 @@ async def open_service(
     loaded: Loaded | None = None,
     storage: Storage | None = None,
     access: Access | None = None,
+    head_start: HeadStart | None = None,
 ) -> AsyncGenerator[Service, None]:
     """Start an engine for each model, one after the other, and give the service over them; all end with the block.
 
-    Without a ``storage`` nothing is kept, without ``access`` nobody is asked for a key. Raises :class:`CommandError`
-    when a model cannot be loaded, or has a template that cannot be used.
+    Without a ``storage`` nothing is kept, without ``access`` nobody is asked for a key; what ``head_start`` has begun
+    goes on here. Raises :class:`CommandError` when a model cannot be loaded, or has a template that cannot be used.
     """
     template = template or TemplateFlags()
     source = None if template.chat_template is None else read_template(template.chat_template)
@@ -53,10 +56,10 @@ async def open_service(
         draft = find_model(flags.draft_model, Hub(cache_dir()))
         flags = replace(flags, draft_model=str(draft.path))
     async with AsyncExitStack() as stack:
+        head_start = head_start or stack.enter_context(HeadStart())
         backends: dict[str, Backend] = {}
         for model in models:
-            client = await stack.enter_async_context(_open_engine(model, flags))
-            tokenizer = await stack.enter_async_context(_open_tokenizer(model))
+            client, tokenizer = await stack.enter_async_context(_open_engine(model, flags, head_start))
             assert client.info is not None, f"{model.name} is started"
             renderer = _make_renderer(model, tokenizer, source, template.chat_format, client.info.max_model_len)
             backends[model.name] = LocalBackend(client, tokenizer, renderer)
@@ -80,15 +83,22 @@ def read_template(path: Path) -> str:
 
 
 @asynccontextmanager
-async def _open_engine(model: ModelFile, flags: EngineFlags) -> AsyncGenerator[EngineClient, None]:
-    client = EngineClient(flags.options(str(model.path)))
+async def _open_engine(
+    model: ModelFile, flags: EngineFlags, head_start: HeadStart
+) -> AsyncGenerator[tuple[EngineClient, Tokenizer], None]:
+    """Start the engine; the vocabulary is read meanwhile. Both are closed at the end."""
+    client = EngineClient(flags.options(str(model.path)), start_process=head_start.start_process)
+    reading = head_start.read_vocabulary(str(model.path))
     try:
         with display.progress(f"Loading {model.name}"):
             await _start(client, model)
-        yield client
+            tokenizer = await asyncio.wrap_future(reading)
+        yield client, tokenizer
     finally:
         with CancelScope(shield=True):
             await client.close()
+        if not reading.cancel() and reading.exception() is None:
+            reading.result().close()
 
 
 async def _start(client: EngineClient, model: ModelFile) -> None:
@@ -96,15 +106,6 @@ async def _start(client: EngineClient, model: ModelFile) -> None:
         await client.start()
     except ServiceUnavailableError as error:
         raise CommandError(f"The model {model.name} cannot be served: {error.message}") from error
-
-
-@asynccontextmanager
-async def _open_tokenizer(model: ModelFile) -> AsyncGenerator[Tokenizer, None]:
-    tokenizer = await to_thread.run_sync(Tokenizer.open, str(model.path))
-    try:
-        yield tokenizer
-    finally:
-        tokenizer.close()
 
 
 def _make_renderer(

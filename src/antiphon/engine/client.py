@@ -26,10 +26,9 @@ from antiphon.engine.interface import (
 from antiphon.engine.latencies import Latencies
 from antiphon.engine.launcher import ProcessWorker, ThreadWorker
 from antiphon.engine.supervisor import Supervisor, Timeouts
+from antiphon.engine.worker_process import CORE_FACTORY, Start, start_process
 from antiphon.errors import APIError, RateLimitError, RequestTimeoutError, ServiceUnavailableError
 
-CORE_FACTORY = "antiphon.engine.core:Core.open"
-"""What makes the core in the worker, as ``module:callable``."""
 RETRY_AFTER = 1.0
 """Seconds after which a refused or failed request may be repeated."""
 MAX_UNREAD = 32_768
@@ -88,7 +87,8 @@ class RequestStream:
         self._events: list[StreamEvent] = []
         self._unfinished = set(range(n))
         self._error: APIError | None = None
-        self._arrived = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
+        """Of the consumer, while it waits."""
 
     @property
     def finished(self) -> bool:
@@ -105,22 +105,27 @@ class RequestStream:
         if isinstance(event, Finished):
             self._unfinished.discard(event.index)
         self._events.append(event)
-        self._arrived.set()
+        self._wake()
 
     def fail(self, error: APIError) -> None:
         """End with an exception, after what has arrived."""
         self._error = error
-        self._arrived.set()
+        self._wake()
 
     async def take(self) -> list[StreamEvent]:
         """All events that have arrived, at least one unless it is the end; raises the error that ended it."""
         while not self._events and self._error is None and self._unfinished:
-            self._arrived.clear()
-            await self._arrived.wait()
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
         if not self._events and self._error is not None:
             raise self._error
         events, self._events = self._events, []
         return events
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
 
 class EngineClient:
@@ -135,10 +140,11 @@ class EngineClient:
         timeouts: Timeouts | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        start_process: Start = start_process,
     ) -> None:
         """Hold everything; nothing runs before :meth:`start`. The thread transport serves tests of what is above."""
         timeouts = timeouts or Timeouts(heartbeat=options.heartbeat_timeout)
-        worker_type = ProcessWorker if transport == "process" else ThreadWorker
+        worker_type = partial(ProcessWorker, start=start_process) if transport == "process" else ThreadWorker
         launch = partial(
             worker_type,
             options=options,

@@ -128,7 +128,7 @@ class DraftModel:
 
 
 def open_draft_model(options: EngineOptions, model: LlamaModel) -> DraftModel:
-    """Load the draft model of ``model``. Raises :class:`antiphon.engine.llama.EngineLoadError`."""
+    """Load the draft model of ``model``. Raises :class:`antiphon.engine.bindings.EngineLoadError`."""
     sibling = open_sibling(options, model)
     info = sibling.info
     return DraftModel(sibling, n_cells=info.ctx_size, n_seq_ids=MAX_SEQ_IDS, max_batch=info.max_num_batched_tokens)

@@ -13,20 +13,9 @@ import llguidance
 import numpy as np
 import numpy.typing as npt
 
+from antiphon.engine.grammar_limits import MAX_GRAMMAR_TEXT, limits
+
 MAX_CACHED_GRAMMARS: Final = 128
-MAX_GRAMMAR_TEXT: Final = 512 * 1024
-"""Characters: reading a grammar costs more than its length, so longer ones are not read at all."""
-INITIAL_LEXER_FUEL: Final = 1_000_000
-STEP_LEXER_FUEL: Final = 200_000
-MAX_GRAMMAR_SIZE: Final = 500_000
-"""llguidance's own work units: the three bound what a hostile grammar costs, at compile time and in each step."""
-
-
-def limits() -> llguidance.LLParserLimits:
-    """Make the bounds of every grammar."""
-    return llguidance.LLParserLimits(
-        initial_lexer_fuel=INITIAL_LEXER_FUEL, step_lexer_fuel=STEP_LEXER_FUEL, max_grammar_size=MAX_GRAMMAR_SIZE
-    )
 
 
 class GrammarError(Exception):

@@ -7,8 +7,6 @@ for whatever reason; ``close`` leaves no process, no thread that runs, no descri
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import threading
 import traceback
 from collections import deque
@@ -22,7 +20,8 @@ import structlog
 
 from antiphon.engine.channel import Deliver, PairServer, QueueChannel
 from antiphon.engine.interface import EngineOptions, FromWorker, ToWorker
-from antiphon.engine.worker import EngineCore, WorkerSettings, open_core, serve
+from antiphon.engine.worker import Connection, EngineCore, open_core, serve
+from antiphon.engine.worker_process import Start, settings_for, start_process, tell
 
 OUTPUT_LINES = 40
 """Lines of the worker's output that are kept for the report of its end."""
@@ -30,7 +29,6 @@ MAX_LINE = 4096
 """Bytes of one line of output; the rest becomes a line of its own."""
 REAP_SECONDS = 10.0
 """How long a killed process may take to disappear."""
-_COMMAND = ("-P", "-u", "-X", "faulthandler", "-m", "antiphon.engine.worker")
 
 _log = structlog.get_logger()
 
@@ -89,22 +87,24 @@ Launch = Callable[[Deliver], RunningWorker]
 class ProcessWorker:
     """A worker process, the channel to it, its output and a thread that waits for its end.
 
-    It is in a process group of its own, its standard input ends with its settings, and it inherits no other descriptor.
-    Make it on the event loop's own thread: Linux kills a process that asked for it with the thread that started it.
+    It is in a process group of its own, its standard input ends with the connection, and it inherits no other
+    descriptor. Make it on the event loop's own thread: Linux kills a process that asked for it with the thread that
+    started it.
     """
 
-    def __init__(self, deliver: Deliver, options: EngineOptions, core_factory: str, heartbeat_interval: float) -> None:
+    def __init__(
+        self,
+        deliver: Deliver,
+        options: EngineOptions,
+        core_factory: str,
+        heartbeat_interval: float,
+        start: Start = start_process,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[WorkerExit] = loop.create_future()
         self._channel = PairServer(deliver, self._broken)
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, *_COMMAND],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                process_group=0,
-            )
+            self._process = start(settings_for(options, core_factory))
         except BaseException:
             self._channel.close()
             raise
@@ -112,16 +112,7 @@ class ProcessWorker:
         self._output = Output(self._process.stdout.fileno(), self._process.pid)
         self._waiter = threading.Thread(target=self._wait, args=(loop,), name="engine-waiter", daemon=True)
         self._waiter.start()
-        self._tell(
-            WorkerSettings(
-                address=self._channel.address,
-                options=options,
-                core_factory=core_factory,
-                heartbeat_interval=heartbeat_interval,
-                parent_pid=os.getpid(),
-                import_path=sys.path,
-            )
-        )
+        self._tell(Connection(address=self._channel.address, heartbeat_interval=heartbeat_interval))
 
     def send(self, message: ToWorker) -> None:
         """Send one command."""
@@ -145,10 +136,11 @@ class ProcessWorker:
         self._process.stdout.close()
         self.exited.cancel()
 
-    def _tell(self, settings: WorkerSettings) -> None:
+    def _tell(self, connection: Connection) -> None:
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError), self._process.stdin as stdin:
-            stdin.write(msgspec.json.encode(settings))
+        tell(self._process, connection)
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
 
     def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
         status = self._process.wait()

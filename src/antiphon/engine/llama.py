@@ -10,16 +10,17 @@ import hashlib
 import os
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
-import llama_cpp
-import llguidance.llamacpp
+import llguidance
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from antiphon.engine.bindings import EngineLoadError, eog_ids, llama_cpp, model_handle
 from antiphon.engine.interface import EngineOptions, ModelInfo
 from antiphon.engine.radix_tree import Copy
+from antiphon.engine.zero_pages import release_zeros
 
 MAX_SEQ_IDS: Final = 256
 """LLAMA_MAX_SEQ: sequence ids that one context knows."""
@@ -28,32 +29,15 @@ CELL_BLOCK: Final = 256
 """llama.cpp rounds the number of KV cells up to a multiple of this."""
 
 MIB: Final = 1 << 20
+LONGEST_TOKEN: Final = 16_384
+"""Bytes that a token's text may have."""
 _BYTES: Final = ctypes.POINTER(ctypes.c_uint8)
 
 Floats = npt.NDArray[np.float32]
 
-if TYPE_CHECKING:
-    LogCallback = Any
-else:
-    LogCallback = llama_cpp.llama_log_callback
-
-
-class EngineLoadError(Exception):
-    """The file is no model that can be loaded here, or the memory does not suffice."""
-
 
 class DecodeError(Exception):
     """``llama_decode`` refused a batch; the code is llama.cpp's."""
-
-
-@LogCallback  # type: ignore[untyped-decorator]  # ctypes' factory is untyped
-def _discard(_level: int, _text: bytes, _user_data: ctypes.c_void_p) -> None:
-    """Take a log line and drop it."""
-
-
-def silence_logs() -> None:
-    """Turn llama.cpp's own log lines off, for the whole process."""
-    llama_cpp.llama_log_set(_discard, ctypes.c_void_p(0))
 
 
 def physical_cores() -> int:
@@ -66,46 +50,41 @@ def physical_cores() -> int:
     return max(1, len(siblings))
 
 
-def model_handle(path: str, *, vocab_only: bool, options: EngineOptions | None = None) -> Any:  # noqa: ANN401 (ctypes)
-    """Load a GGUF file and return llama.cpp's handle. Raises :class:`EngineLoadError`."""
-    if not Path(path).is_file():
-        raise EngineLoadError(f"There is no model file at {path}.")
-    silence_logs()
-    llama_cpp.llama_backend_init()
-    params = llama_cpp.llama_model_default_params()
-    params.vocab_only = vocab_only
-    if options is not None:
-        params.n_gpu_layers = options.n_gpu_layers
-        params.load_mode = load_mode(options)
-    handle = llama_cpp.llama_model_load_from_file(path.encode(), params)
-    if not handle:
-        raise EngineLoadError(f"{path} could not be loaded: it is no GGUF file, is damaged, or does not fit in memory.")
-    return handle
-
-
-def load_mode(options: EngineOptions) -> int:
-    """Name llama.cpp's way of bringing the weights into memory."""
-    if not options.use_mmap:
-        return int(llama_cpp.LLAMA_LOAD_MODE_NONE)
-    return int(llama_cpp.LLAMA_LOAD_MODE_MLOCK if options.use_mlock else llama_cpp.LLAMA_LOAD_MODE_MMAP)
-
-
 def fingerprint(options: EngineOptions, engine_version: str) -> str:
     """Hash what may change the logits: the weights, the library and the options that choose kernels (hex, 64 digits).
 
-    The weights count by size, and by first and last MiB, so that start-up does not read the whole file.
+    The weights count by size and by samples, so that start-up does not read the whole file: the first 4 MiB, which hold
+    the metadata, and 1024 pages spread evenly over the rest, the last one at its end. Every stretch of 4 KiB and a
+    1023rd of the rest meets one of them.
     """
     digest = hashlib.sha256()
-    path = Path(options.model_path)
-    size = path.stat().st_size
-    window = 1 << 20
-    with path.open("rb") as file:
-        digest.update(file.read(window))
-        file.seek(max(0, size - window))
-        digest.update(file.read(window))
+    head, pages, page = 4 * MIB, 1024, 4096
+    with Path(options.model_path).open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        rest = max(0, size - head - page)
+        offsets = {head + rest * index // (pages - 1) for index in range(pages)} if size > head else ()
+        digest.update(os.pread(file.fileno(), head, 0))
+        for offset in sorted(offsets):
+            digest.update(os.pread(file.fileno(), page, offset))
     chosen = (size, engine_version, options.flash_attn, options.n_gpu_layers, options.threads, options.threads_batch)
     digest.update(repr((chosen, options.max_num_batched_tokens, options.prefill_chunk_size)).encode())
     return digest.hexdigest()
+
+
+def grammar_tokens(vocab: Any) -> list[bytes]:  # noqa: ANN401 (a ctypes handle)
+    """Bytes of every token as llguidance reads them: those of control tokens begin with 0xFF, which no text does."""
+    buffer = ctypes.create_string_buffer(LONGEST_TOKEN)
+    control = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
+    user_defined = llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
+    tokens = []
+    for token_id in range(llama_cpp.llama_vocab_n_tokens(vocab)):
+        length = llama_cpp.llama_token_to_piece(vocab, token_id, buffer, LONGEST_TOKEN, 0, True)  # noqa: FBT003
+        assert length >= 0, f"token {token_id} takes {-length} bytes"
+        text = ctypes.string_at(buffer, length)
+        attributes = llama_cpp.llama_vocab_get_attr(vocab, token_id)
+        tagged = attributes & user_defined and text.startswith(b"<") and text.endswith(b">")
+        tokens.append(b"\xff" + text if attributes & control or tagged else text)
+    return tokens
 
 
 class LlamaModel:
@@ -118,7 +97,7 @@ class LlamaModel:
         self._vocab = llama_cpp.llama_model_get_vocab(model)
         self.info = info
         self.n_vocab = info.n_vocab
-        self.eog_ids = frozenset(i for i in range(info.n_vocab) if llama_cpp.llama_vocab_is_eog(self._vocab, i))
+        self.eog_ids = eog_ids(self._vocab)
         n = info.max_num_batched_tokens
         self._tokens = np.zeros(n, dtype=np.int32)
         self._positions = np.zeros(n, dtype=np.int32)
@@ -155,6 +134,8 @@ class LlamaModel:
         if not context:
             llama_cpp.llama_model_free(model)
             raise EngineLoadError(f"No memory for a context of {params.n_ctx} KV cells.")
+        if not llama_cpp.llama_supports_gpu_offload():  # a GPU's driver may read host memory by its physical pages
+            release_zeros()
         loaded = cls(model, context, _describe(options, model, context, params))
         loaded.info = msgspec.structs.replace(loaded.info, host_cache_size=loaded._host_cache_size(options.cache_ram))
         return loaded
@@ -181,8 +162,15 @@ class LlamaModel:
         return np.ctypeslib.as_array(llama_cpp.llama_get_logits(self._context), (len(outputs), self.n_vocab))
 
     def grammar_tokenizer(self) -> llguidance.LLTokenizer:
-        """The vocabulary as llguidance needs it; takes about 0.4 s."""
-        return llguidance.llamacpp.lltokenizer_from_vocab(self._vocab, eos_token=sorted(self.eog_ids))
+        """The vocabulary as llguidance needs it."""
+        made: llguidance.LLTokenizer = llguidance.LLTokenizer.from_llamacpp(  # type: ignore[attr-defined]  # no stub
+            tokens=grammar_tokens(self._vocab),
+            vocab_ptr=self._vocab,
+            tokenize_fptr=ctypes.cast(llama_cpp.llama_cpp._lib.llama_tokenize, ctypes.c_void_p).value,  # noqa: SLF001
+            eos_token=sorted(self.eog_ids),
+            slices=None,
+        )
+        return made
 
     def seq_cp(self, source: int, target: int, start: int, end: int) -> None:
         """Let ``target`` share the cells of ``source`` at positions [start, end)."""

@@ -31,7 +31,7 @@ def measure(
 ) -> Measured:
     """Load a model and measure it over ``text``, by default our own; 0 threads are one for each physical core.
 
-    Raises :class:`antiphon.engine.llama.EngineLoadError`.
+    Raises :class:`antiphon.engine.bindings.EngineLoadError`.
     """
     tokenizer = Tokenizer.open(path)
     ids = tokenizer.encode(text or own_text(), add_special=True)

@@ -5,9 +5,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-import llama_cpp
-
-from antiphon.engine.llama import model_handle, physical_cores, silence_logs
+from antiphon.engine.bindings import llama_cpp, model_handle, silence_logs
+from antiphon.engine.llama import physical_cores
 from antiphon.engine.optimization import OptimizationError, Planned
 
 _PREFIX: Final = re.compile(r"LLAMA_FTYPE_(?:MOSTLY|ALL)_(\w+)")
@@ -33,7 +32,7 @@ Report = Callable[[int, int], None]
 
 
 def file_type(path: str) -> str:
-    """Name the type that a model file states. Raises :class:`antiphon.engine.llama.EngineLoadError`."""
+    """Name the type that a model file states. Raises :class:`antiphon.engine.bindings.EngineLoadError`."""
     handle = model_handle(path, vocab_only=True)
     text = ctypes.create_string_buffer(16)
     # llama_model_ftype gives F32 where only the vocabulary is loaded.
@@ -50,7 +49,7 @@ def type_name(number: str | None) -> str:
 def plan(source: str, type_name: str) -> Planned:
     """Tell what :func:`quantize` would give; writes nothing.
 
-    Raises :class:`OptimizationError` where it would, and :class:`antiphon.engine.llama.EngineLoadError`.
+    Raises :class:`OptimizationError` where it would, and :class:`antiphon.engine.bindings.EngineLoadError`.
     """
     source_type = file_type(source)
     log = _quantize(source, "", type_name, dry_run=True)

@@ -23,6 +23,9 @@ VISIBLE_LOGPROBS: Final = 20
 UNLIKELY: Final = -9999.0
 GREEDY_BELOW: Final = 1e-5
 """Temperatures below it are 0: the quotient logit / temperature would leave float32."""
+LEAST_MASS: Final = 1e-10
+MOST_MASS: Final = 1e30
+"""Sums of exp(logit / temperature) within which float32 holds every token's part that counts."""
 BIAS_LIMIT: Final = 100.0
 """Reference, logit_bias: -100 bans a token, 100 selects it exclusively."""
 
@@ -44,6 +47,7 @@ class SamplingState:
         "_penalised",
         "_prompt_ids",
         "_slots",
+        "banned",
         "bias_ids",
         "bias_values",
         "filter",
@@ -75,6 +79,7 @@ class SamplingState:
         self.bias_ids: Final = np.fromiter(bias.keys(), dtype=np.intp, count=len(bias))
         self.bias_values: Final = np.fromiter(bias.values(), dtype=np.float32, count=len(bias))
         self.forced: Final = self.bias_ids[self.bias_values >= BIAS_LIMIT]
+        self.banned: Final = self.bias_ids[self.bias_values <= -BIAS_LIMIT]
         penalised = params.presence_penalty or params.frequency_penalty or params.repetition_penalty != 1.0
         repeats = params.repetition_penalty != 1.0
         self._prompt_ids: Final = np.unique(np.asarray(prompt_ids if repeats else [], dtype=np.intp))
@@ -106,7 +111,7 @@ class SamplingState:
             row[ids] -= params.frequency_penalty * counts + np.float32(params.presence_penalty)
         if self.bias_ids.size:
             row[self.bias_ids] += self.bias_values
-            row[self.bias_ids[self.bias_values <= -BIAS_LIMIT]] = -np.inf
+            row[self.banned] = -np.inf
         if self.forced.size:
             chosen = row[self.forced]
             row[:] = -np.inf
@@ -158,30 +163,45 @@ class Sampler:
             row[excluded] = -np.inf
 
     def _draw(self, state: SamplingState) -> int:
-        params = state.params
-        weights = self._weights
-        top = self._row.max()
-        if not np.isfinite(top):
+        params, weights = state.params, self._weights
+        sums = self._weigh(params.temperature)
+        if sums is None:
             return int(self._row.argmax())
-        with np.errstate(over="ignore"):
-            np.subtract(self._row, top, out=weights)
-            if params.temperature != 1.0:
-                weights *= np.float32(1.0 / params.temperature)
-        np.exp(weights, out=weights)
-        sums: Floats = np.einsum("ij->i", weights.reshape(-1, BLOCK))
         if params.top_k > 0 or params.min_p > 0.0:
             return self._among(self._candidates(params), state)
         block, rest = _pick(sums, state.rng.random())
         token_id = block * BLOCK + _pick(weights[block * BLOCK : (block + 1) * BLOCK], rest)[0]
         return token_id if params.top_p >= 1.0 else self._within_nucleus(token_id, sums, state)
 
+    def _weigh(self, temperature: float) -> Floats | None:
+        """Fill ``_weights`` in proportion to the probabilities; give its blocks' sums, None without finite logits.
+
+        exp(logit / temperature) is taken as it is where it neither overflows nor loses the tail, as nearly always:
+        that saves two passes over the row.
+        """
+        weights = self._weights
+        scale = np.float32(1.0 / temperature)
+        with np.errstate(over="ignore"):
+            np.exp(self._row if temperature == 1.0 else np.multiply(self._row, scale, out=weights), out=weights)
+            sums: Floats = np.einsum("ij->i", weights.reshape(-1, BLOCK))
+            if LEAST_MASS < float(sums.sum()) < MOST_MASS:
+                return sums
+            top = self._row.max()
+            if not np.isfinite(top):
+                return None
+            np.subtract(self._row, top, out=weights)
+            weights *= scale
+        np.exp(weights, out=weights)
+        return np.einsum("ij->i", weights.reshape(-1, BLOCK))
+
     def _candidates(self, params: SamplingParams) -> Ints:
-        """Ids that top_k or min_p and top_p leave, most likely first; ``_weights`` holds exp(logit - max)."""
+        """Ids that top_k or min_p and top_p leave, most likely first."""
+        weights = self._weights
         if params.top_k > 0:
             ids = self._most_likely(params.top_k)
-            ids = ids[self._weights[ids] >= params.min_p]
+            ids = ids[weights[ids] >= np.float32(params.min_p) * weights[ids[0]]]
         else:
-            ids = self._sorted(np.flatnonzero(self._weights >= params.min_p))
+            ids = self._sorted(np.flatnonzero(weights >= np.float32(params.min_p) * weights.max()))
         if params.top_p >= 1.0:
             return ids
         return self._nucleus(ids, params.top_p * float(self._weights[ids].sum(dtype=np.float64)))
@@ -203,8 +223,8 @@ class Sampler:
 
     def _nucleus(self, ids: Ints, mass: float) -> Ints:
         """Cut ``ids``, most likely first, behind the first with which they weigh ``mass``."""
-        ends = np.cumsum(self._weights[ids], dtype=np.float64)
-        return ids[: int(np.searchsorted(ends, mass)) + 1]
+        ends = self._weights[ids].cumsum(dtype=np.float64)
+        return ids[: int(ends.searchsorted(mass)) + 1]
 
     def _among(self, ids: Ints, state: SamplingState) -> int:
         return int(ids[_pick(self._weights[ids], state.rng.random())[0]])
@@ -250,9 +270,9 @@ def _pick(weights: Floats, uniform: float) -> tuple[int, float]:
 
     Never one that weighs nothing, whatever is lost to rounding.
     """
-    ends = np.cumsum(weights, dtype=np.float64)
+    ends = weights.cumsum(dtype=np.float64)
     target = uniform * float(ends[-1])
-    index = int(np.searchsorted(ends, target, side="right"))
+    index = int(ends.searchsorted(target, side="right"))
     if index == len(weights):
         index = int(np.flatnonzero(weights)[-1])
     weight = float(weights[index])

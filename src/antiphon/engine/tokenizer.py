@@ -1,11 +1,10 @@
 """Text to token ids and back, from a GGUF file's vocabulary alone (no weights), for any process."""
 
 import ctypes
+from itertools import repeat
 from typing import Any, Final, Self
 
-import llama_cpp
-
-from antiphon.engine.llama import model_handle
+from antiphon.engine.bindings import eog_ids, llama_cpp, model_handle
 
 _SPECIAL: Final = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
 _CHAT_TEMPLATE: Final = "tokenizer.chat_template"
@@ -26,9 +25,9 @@ class Tokenizer:
         self.eos_id = _known(llama_cpp.llama_vocab_eos(vocab))
         self.metadata = _metadata(model)
         self.chat_template: str | None = self.metadata.get(_CHAT_TEMPLATE) or None
-        attributes = [int(llama_cpp.llama_vocab_get_attr(vocab, i)) for i in range(self.n_vocab)]
+        attributes = map(llama_cpp.llama_vocab_get_attr, repeat(vocab), range(self.n_vocab))
         self._control = frozenset(i for i, attribute in enumerate(attributes) if attribute & _SPECIAL)
-        self.eog_ids = frozenset(i for i in range(self.n_vocab) if llama_cpp.llama_vocab_is_eog(vocab, i))
+        self.eog_ids = eog_ids(vocab)
         self._bytes: dict[int, bytes] = {}
         self.special_tokens = {self.token_text(i): i for i in sorted(self._control) if self.token_text(i)}
         """Text of every control token, and its id; such text in a user's message is not that token."""
@@ -37,7 +36,7 @@ class Tokenizer:
 
     @classmethod
     def open(cls, path: str) -> Self:
-        """Read the vocabulary of a GGUF file. Raises :class:`antiphon.engine.llama.EngineLoadError`."""
+        """Read the vocabulary of a GGUF file. Raises :class:`antiphon.engine.bindings.EngineLoadError`."""
         return cls(model_handle(path, vocab_only=True), path)
 
     def encode(self, text: str, *, parse_special: bool = False, add_special: bool = False) -> list[int]:

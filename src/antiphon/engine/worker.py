@@ -1,9 +1,9 @@
 """The worker: a loop over one core and one channel, and the entry point of the process that it runs in.
 
-``python -m antiphon.engine.worker`` reads its settings as one JSON document from standard input. It ends when it is
-told to (:class:`Shutdown`), when a step fails (everything in flight finishes with ``error`` first), when the model
-cannot be loaded, and when its parent dies. SIGINT and SIGTERM reach the whole process group or service; the API process
-drains then and still needs its worker, so they are ignored here.
+``python -m antiphon.engine.worker`` reads two lines of JSON from standard input: what to load, which it does at once,
+and where it is awaited. It ends when it is told to (:class:`Shutdown`), when a step fails (everything in flight
+finishes with ``error`` first), when the model cannot be loaded, and when its parent dies. SIGINT and SIGTERM reach the
+whole process group or service; the API process drains then and still needs its worker, so they are ignored here.
 """
 
 import ctypes
@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 from typing import Final, Protocol
 
@@ -37,11 +38,14 @@ from antiphon.engine.interface import (
     StreamEvent,
     ToWorker,
 )
+from antiphon.engine.worker_process import WorkerSettings
 
-THREAD_ENVIRONMENT: Final[dict[str, str]] = {"GOMP_SPINCOUNT": "2000"}
-"""How the threads of a decode step wait for each other, unless the environment says so already. Read when llama.cpp's
-thread library is loaded, so it is set before. A thread that spins takes a core from whoever is late: see
-docs/performance.md for what was measured."""
+THREAD_ENVIRONMENT: Final[dict[str, str]] = {"GOMP_SPINCOUNT": "2000", "GGML_NO_BACKTRACE": "1"}
+"""What the C libraries read when they are loaded, so it is set before, unless the environment says so already.
+
+How long the threads of a decode step spin while they wait for each other: one that spins takes a core from whoever is
+late, see docs/performance.md for what was measured. And that llama.cpp runs no debugger when an assertion fails, whose
+pages would hide what has failed."""
 
 EXIT_SHUTDOWN: Final = 0
 EXIT_STEP_FAILED: Final = 70
@@ -84,18 +88,12 @@ class EngineCore(Protocol):
         """Release the model."""
 
 
-class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker process is told at its start."""
+class Connection(msgspec.Struct, frozen=True, kw_only=True):
+    """How a worker process is heard once its client listens."""
 
     address: Address
-    options: EngineOptions
-    core_factory: str
-    """``module:callable`` that makes a core of the options."""
     heartbeat_interval: float
     """Seconds between two statistics at most, while no step runs."""
-    parent_pid: int
-    import_path: list[str]
-    """Where the parent finds modules; what is missing here is appended."""
 
 
 def open_core(factory: str, options: EngineOptions) -> EngineCore:
@@ -163,7 +161,8 @@ class Worker:
                 messages += self._core.step() if self._core.has_work else ()
             except Exception as error:  # noqa: BLE001 - it concerns everything, and everything must end
                 traceback.print_exc()
-                self._send_last([*messages, *self._core.abort_all("error", f"The engine failed: {_describe(error)}")])
+                reason = f"The engine failed: {type(error).__name__}."
+                self._send_last([*messages, *self._core.abort_all("error", reason)])
                 return EXIT_STEP_FAILED
             if self._stats_due(went_idle=bool(messages) and not self._core.has_work):
                 messages.append(self._core.stats())
@@ -218,31 +217,41 @@ def _prepare_process(parent_pid: int) -> Callable[[], bool]:
     return lambda: os.getppid() != parent_pid
 
 
-def _read_settings() -> WorkerSettings:
-    settings = msgspec.json.decode(sys.stdin.buffer.read(), type=WorkerSettings)
+def _opened(open_: Callable[[], EngineCore]) -> Callable[[], EngineCore]:
+    """Open the core now; what is returned tells what came of it."""
+    future: Future[EngineCore] = Future()
+    try:
+        future.set_result(open_())
+    except Exception as error:  # noqa: BLE001 - told as soon as somebody listens
+        future.set_exception(error)
+    return future.result
+
+
+def _end_of_input() -> None:
+    """Leave nothing to read on standard input."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, sys.stdin.fileno())
     os.close(nothing)
-    return settings
 
 
 def main() -> int:
     """Run one worker process; returns its exit status."""
-    settings = _read_settings()
+    settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=WorkerSettings)
     orphaned = _prepare_process(settings.parent_pid)
     if orphaned():
         return EXIT_ORPHANED
     sys.path += [entry for entry in settings.import_path if entry not in sys.path]
     for name, value in THREAD_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    channel = PairChannel(settings.address)
+    opened = _opened(lambda: open_core(settings.core_factory, settings.options))
+    line = sys.stdin.buffer.readline()
+    _end_of_input()
+    if not line:
+        return EXIT_ORPHANED
+    connection = msgspec.json.decode(line, type=Connection)
+    channel = PairChannel(connection.address)
     try:
-        return serve(
-            channel,
-            lambda: open_core(settings.core_factory, settings.options),
-            settings.heartbeat_interval,
-            orphaned,
-        )
+        return serve(channel, opened, connection.heartbeat_interval, orphaned)
     finally:
         channel.close()
 

@@ -50,3 +50,5 @@ MAX_LOGIT_BIAS: Final = 1 << 16
 """Tokens that are biased."""
 MAX_TEMPLATE_NESTING: Final = 32
 """Levels of arrays and objects that ``chat_template_kwargs`` may have, so that whatever walks it can recurse."""
+MAX_TEMPLATE_BYTES: Final = 1 << 16
+"""Of ``chat_template_kwargs`` as JSON, which takes twenty times as much memory once it is read."""

@@ -112,7 +112,9 @@ HONOURED_ROWS = (
     honoured("top_k", SAMPLER, "0 and -1: off.", extension=True),
     honoured("min_p", SAMPLER, "0 to 1.", extension=True),
     honoured("repetition_penalty", SAMPLER, "Above 0, to 2; 1: off.", extension=True),
-    honoured("chat_template_kwargs", RENDERER, "Variables of the template, nested at most 32 deep.", extension=True),
+    honoured(
+        "chat_template_kwargs", RENDERER, "Variables of the template, nested at most 32 deep, 64 KiB.", extension=True
+    ),
 )
 
 PREDICTION_ROWS = (

@@ -25,6 +25,7 @@ from antiphon.protocol.limits import (
     MAX_SAFETY_IDENTIFIER,
     MAX_STOP,
     MAX_STOPS,
+    MAX_TEMPLATE_BYTES,
     MAX_TEMPLATE_NESTING,
     MAX_TOOLS,
     MAX_USER,
@@ -214,6 +215,9 @@ def _check_combinations(request: CreateChatCompletion) -> None:
         raise validation.invalid_value("max_tokens", reason)
     if _nests_deeper(request.chat_template_kwargs, MAX_TEMPLATE_NESTING):
         reason = f"it is nested more than {MAX_TEMPLATE_NESTING} levels deep."
+        raise validation.invalid_value("chat_template_kwargs", reason)
+    if request.chat_template_kwargs and len(msgspec.json.encode(request.chat_template_kwargs)) > MAX_TEMPLATE_BYTES:
+        reason = f"it has more than {MAX_TEMPLATE_BYTES} bytes as JSON."
         raise validation.invalid_value("chat_template_kwargs", reason)
 
 

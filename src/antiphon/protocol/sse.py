@@ -4,8 +4,10 @@ Reference: the event-stream format of the WHATWG HTML standard, section 9.2 (ser
 """
 
 import re
+from collections.abc import Callable
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from antiphon.errors import APIError
 from antiphon.protocol.responses import ChatCompletionChunk, ErrorBody, ErrorResponse
@@ -13,14 +15,51 @@ from antiphon.protocol.responses import ChatCompletionChunk, ErrorBody, ErrorRes
 DONE = b"data: [DONE]\n\n"
 """Ends a stream that went well. Reference: streaming."""
 
-_ENCODER = msgspec.json.Encoder()
+_NO_CHOICES = b"[]}"
+"""How a chunk ends that has nothing but what all chunks of an answer share."""
+
+_encode = msgspec.json.Encoder().encode
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _BOM = b"\xef\xbb\xbf"
 
 
 def encode_chunk(chunk: ChatCompletionChunk) -> bytes:
     """Frame one chunk. JSON text has no raw line ends, so one ``data`` line holds it."""
-    return b"data: " + _ENCODER.encode(chunk) + b"\n\n"
+    return b"data: " + _encode(chunk) + b"\n\n"
+
+
+class ChunkEncoder:
+    """Frames the chunks of one answer, byte for byte as :func:`encode_chunk` does; what they share is encoded once."""
+
+    __slots__ = ("_head", "_id", "_padding")
+
+    def __init__(self, padding: Callable[[int], bytes] | None = None) -> None:
+        """``padding`` gives the ``obfuscation`` of a chunk whose choices take that many bytes: letters and digits."""
+        self._padding = padding
+        self._id: str | None = None
+        self._head = b""
+
+    def encode(self, chunk: ChatCompletionChunk) -> bytes:
+        """Frame the next chunk. One without choices is not padded."""
+        if self._id is None:
+            self._begin(chunk)
+        assert chunk.id == self._id, f"{chunk.id} == {self._id}"
+        choices = _encode(chunk.choices)
+        if self._padding is None or not chunk.choices:
+            obfuscation = _member(b"obfuscation", chunk.obfuscation)
+        else:
+            obfuscation = b',"obfuscation":"' + self._padding(len(choices)) + b'"'
+        return b"".join((self._head, choices, _member(b"usage", chunk.usage), obfuscation, b"}\n\n"))
+
+    def _begin(self, first: ChatCompletionChunk) -> None:
+        shared = msgspec.structs.replace(first, choices=[], usage=UNSET, obfuscation=UNSET)
+        self._id = first.id
+        self._head = b"data: " + _encode(shared).removesuffix(_NO_CHOICES)
+
+
+def _member(name: bytes, value: object) -> bytes:
+    """Encode a member behind others, if it is there."""
+    return b"" if isinstance(value, UnsetType) else b',"%b":%b' % (name, _encode(value))
 
 
 def error_response(error: APIError) -> ErrorResponse:
@@ -30,7 +69,7 @@ def error_response(error: APIError) -> ErrorResponse:
 
 def encode_error(error: APIError) -> bytes:
     """Frame an error that comes after the first chunk. It ends the stream: no ``[DONE]`` follows."""
-    return b"event: error\ndata: " + _ENCODER.encode(error_response(error)) + b"\n\n"
+    return b"event: error\ndata: " + _encode(error_response(error)) + b"\n\n"
 
 
 class SSEDecoder:

@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from antiphon.config import ServerOptions
+from antiphon.server.body_memory import BodyMemory
 from antiphon.server.middleware import ErrorBoundary, RequestBounds, RequestContext, new_request_id
 from antiphon.server.request_counts import RequestCounts
 from antiphon.server.request_spans import RequestSpans
@@ -21,6 +22,7 @@ from antiphon.server.routes import Handlers, method_not_allowed, not_found
 from antiphon.service import Service
 from antiphon.telemetry.spans import Tracer
 
+MIB: Final = 1 << 20
 BODY_TIMEOUT: Final = 120.0
 """Seconds that a request body may take to arrive."""
 
@@ -45,7 +47,12 @@ def create_app(
     tracer: Tracer | None = None,
 ) -> Starlette:
     """Return the application over ``service``, which the caller starts and closes. ``clock`` is in seconds."""
-    bounds = Middleware(RequestBounds, max_body_size=options.max_body_size, body_timeout=body_timeout)
+    bounds = Middleware(
+        RequestBounds,
+        max_body_size=options.max_body_size,
+        body_timeout=body_timeout,
+        memory=BodyMemory(options.max_body_memory * MIB),
+    )
     routes = Handlers(service).routes()
     paths: dict[object, str] = {route.endpoint: route.path for route in routes}
     app = Starlette(

@@ -48,7 +48,8 @@ class CompletionAnswer:
         async with self._service.answer(self._request, self._caller) as answer:
             headers = rate_limit_headers(answer.rate_limits)
             if self._request.stream:
-                await write_events(answer.stream(), send, headers, keep=repeat.keep if repeat.keeps else None)
+                keep = repeat.keep if repeat.keeps else None
+                await write_events(answer.stream(), send, headers, encode=answer.encoder().encode, keep=keep)
                 return
             body = msgspec.json.encode(await answer.completion())
         await repeat.keep(body)

@@ -50,7 +50,10 @@ async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.wait((working, watching))
     if working.cancelled():
         raise ClientDisconnect
-    return working.result()
+    try:
+        return working.result()
+    finally:
+        del working  # a task that failed, its exception and this frame would hold one another, and the request's body
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -58,6 +61,7 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
+Encode = Callable[[ChatCompletionChunk], bytes]
 Keep = Callable[[bytes], Awaitable[None]]
 """Told the whole body before its last event is sent."""
 
@@ -67,6 +71,7 @@ async def write_events(
     send: Send,
     headers: Mapping[str, str] | None = None,
     *,
+    encode: Encode = encode_chunk,
     keep: Keep | None = None,
 ) -> None:
     """Answer with chunks as events and ``data: [DONE]``; ``chunks`` is closed exactly once.
@@ -75,7 +80,7 @@ async def write_events(
     it is one event with the error object, and the end.
     """
     async with aclosing(chunks):
-        events = _Events(chunks, keep)
+        events = _Events(chunks, encode, keep)
         first = await events.first()
         await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *_raw(headers)]})
         await send({"type": "http.response.body", "body": first, "more_body": True})
@@ -98,34 +103,44 @@ def _raw(headers: Mapping[str, str] | None) -> list[tuple[bytes, bytes]]:
 class _Events:
     """Chunks as events, all kept until the last one when somebody wants the whole body."""
 
-    def __init__(self, chunks: AsyncGenerator[ChatCompletionChunk, None], keep: Keep | None) -> None:
+    def __init__(self, chunks: AsyncGenerator[ChatCompletionChunk, None], encode: Encode, keep: Keep | None) -> None:
         self._chunks = chunks
+        self._encode = encode
         self._keep = keep
         self._body: list[bytes] = []
 
     async def first(self) -> bytes:
         """Return the first event. Raises what the chunks raise."""
-        return self._noted(encode_chunk(await anext(self._chunks)))
+        return self._noted(await anext(self._chunks))
 
     async def next(self) -> tuple[bytes, bool]:
         """Return the next event and whether another follows it."""
         try:
-            return await self._chunk_or_done()
-        except APIError as error:
-            return encode_error(error), False
-        except Exception:
-            logger.exception("stream_failed")
-            return encode_error(InternalServerError("The server had an error while it answered.")), False
-
-    async def _chunk_or_done(self) -> tuple[bytes, bool]:
-        try:
-            return self._noted(encode_chunk(await anext(self._chunks))), True
+            return self._noted(await anext(self._chunks)), True
         except StopAsyncIteration:
+            return await self._end(), False
+        except Exception as error:  # noqa: BLE001 - whatever it is, the stream ends in an event
+            return _failure(error), False
+
+    async def _end(self) -> bytes:
+        """Return the event of a stream that went well."""
+        try:
             if self._keep is not None:
                 await self._keep(b"".join([*self._body, DONE]))
-            return DONE, False
+        except Exception as error:  # noqa: BLE001 - the same
+            return _failure(error)
+        return DONE
 
-    def _noted(self, event: bytes) -> bytes:
+    def _noted(self, chunk: ChatCompletionChunk) -> bytes:
+        event = self._encode(chunk)
         if self._keep is not None:
             self._body.append(event)
         return event
+
+
+def _failure(error: Exception) -> bytes:
+    """Return the event of a stream that failed; what is none of ours is told to the log alone."""
+    if isinstance(error, APIError):
+        return encode_error(error)
+    logger.error("stream_failed", exc_info=error)
+    return encode_error(InternalServerError("The server had an error while it answered."))

@@ -30,6 +30,7 @@ class HTTPProtocol(HttpToolsProtocol):
     """Seconds for which a client may take nothing of what is written to it; then the connection is cut off."""
 
     _silent_bytes = 0
+    _in_head = False
     _head_timer: asyncio.TimerHandle | None = None
     _reader_timer: asyncio.TimerHandle | None = None
     _unread = 0
@@ -56,15 +57,19 @@ class HTTPProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._silent_bytes > self.max_silent_bytes and not self.transport.is_closing():
             self.send_400_response(f"The request's headers are too long: at most {MAX_HEADER_BYTES} bytes are taken.")
+        if self._in_head and self._head_timer is None:  # most heads come whole, and need no timer
+            self._expect_head()
 
     def on_message_begin(self) -> None:
         """Expect the head of another request."""
         super().on_message_begin()
-        self._expect_head()
+        self._stop_head_timer()
+        self._in_head = True
 
     def on_headers_complete(self) -> None:
         """Start the request."""
         self._silent_bytes = 0
+        self._in_head = False
         self._stop_head_timer()
         super().on_headers_complete()
 

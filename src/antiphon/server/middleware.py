@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import math
-import uuid
-from collections.abc import Callable, Mapping
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -17,12 +17,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from antiphon.errors import (
     APIError,
+    BodyMemoryError,
     InternalServerError,
     InvalidRequestError,
     PayloadTooLargeError,
     RequestTimeoutError,
 )
 from antiphon.protocol.sse import error_response
+from antiphon.server.body_memory import BodyMemory
 from antiphon.telemetry.request_line import RequestLine, current_line, request_line
 
 API_VERSION: Final = b"2020-10-01"
@@ -48,7 +50,7 @@ logger = structlog.get_logger(__name__)
 
 def new_request_id() -> str:
     """Return ``req_`` and 32 hexadecimal digits."""
-    return f"req_{uuid.uuid4().hex}"
+    return f"req_{secrets.token_hex(16)}"
 
 
 def json_answer(value: msgspec.Struct, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -65,7 +67,7 @@ def error_answer(error: APIError, headers: Mapping[str, str] | None = None) -> R
     if error.retry_after is not None or error.status in RETRYABLE:
         retry = retry_headers(DEFAULT_RETRY_AFTER if error.retry_after is None else error.retry_after)
     answer = json_answer(error_response(error), error.status, {**error.headers, **retry, **(headers or {})})
-    if isinstance(error, PayloadTooLargeError | RequestTimeoutError):
+    if isinstance(error, PayloadTooLargeError | RequestTimeoutError | BodyMemoryError):
         return ClosingResponse(answer.body, answer.status_code, answer.headers)
     return answer
 
@@ -116,7 +118,8 @@ class RequestContext:
             names["client_request_id"] = client_request_id[:MAX_CLIENT_REQUEST_ID]
         scope.setdefault("state", {})["request_id"] = names["request_id"]
         answer = _SentAnswer(send, names["request_id"], self._clock)
-        with structlog.contextvars.bound_contextvars(**names), request_line() as line:
+        bound = structlog.contextvars.bind_contextvars(**names)
+        with request_line() as line:
             try:
                 await self._app(scope, receive, answer.send)
             except Exception as error:
@@ -126,6 +129,7 @@ class RequestContext:
                 answer.describe(line)
                 line.add(method=scope["method"], path=scope["path"][:MAX_LOGGED_PATH])
                 line.write(quiet=scope["path"] in PROBES)
+                structlog.contextvars.reset_contextvars(**bound)
 
 
 class _SentAnswer:
@@ -180,11 +184,12 @@ class ErrorBoundary:
         """Pass one request on. Raises only when the answer has begun: the server then closes the connection."""
         started = False
 
-        async def send_and_note(message: Message) -> None:
+        def send_and_note(message: Message) -> Awaitable[None]:
             nonlocal started
             started = True
-            await send(message)
+            return send(message)
 
+        answer: Response | None = None
         try:
             await self._app(scope, receive, send_and_note)
         except ClientDisconnect:
@@ -195,6 +200,7 @@ class ErrorBoundary:
             if line := current_line():
                 line.fail(error)
             answer = error_answer(error if isinstance(error, APIError) else _logged(error))
+        if answer is not None:  # sent when the exception is gone: its frames hold what has arrived of the body
             await answer(scope, receive, send)
 
 
@@ -204,20 +210,30 @@ def _logged(error: Exception) -> InternalServerError:
 
 
 class RequestBounds:
-    """Bounds the headers, and the body in bytes and in seconds. Headers are refused at once, a body when it is read."""
+    """Bounds the headers, and the body in bytes and in seconds. Headers are refused at once, a body when it is read.
 
-    def __init__(self, app: ASGIApp, *, max_body_size: int, body_timeout: float) -> None:
+    ``memory`` bounds all bodies together; none may have more than it.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_body_size: int, body_timeout: float, memory: BodyMemory) -> None:
         self._app = app
-        self._max_body_size = max_body_size
+        self._max_body_size = min(max_body_size, memory.limit)
         self._body_timeout = body_timeout
+        self._memory = memory
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on. Raises ``InvalidRequestError`` when its headers are too large or not valid."""
-        if scope["type"] == "http":
-            headers = Headers(scope=scope)
-            _check_headers(headers)
-            receive = BoundedBody(receive, _declared_length(headers), self._max_body_size, self._body_timeout)
-        await self._app(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        _check_headers(headers)
+        declared = _declared_length(headers)
+        body = BoundedBody(receive, declared, self._max_body_size, self._body_timeout, self._memory)
+        try:
+            await self._app(scope, body, send)
+        finally:
+            body.give_back()
 
 
 def _check_headers(headers: Headers) -> None:
@@ -239,10 +255,11 @@ def _declared_length(headers: Headers) -> int:
 class BoundedBody:
     """A ``receive`` whose body has at most ``limit`` bytes and arrives within ``timeout`` seconds of the first read.
 
-    ``declared`` is the Content-Length, 0 where there is none. What follows the body passes unchanged.
+    ``declared`` is the Content-Length, 0 where there is none. What follows the body passes unchanged. What the body
+    takes of ``memory``, the declared length at the first read, is taken until :meth:`give_back`.
     """
 
-    def __init__(self, receive: Receive, declared: int, limit: int, timeout: float) -> None:
+    def __init__(self, receive: Receive, declared: int, limit: int, timeout: float, memory: BodyMemory) -> None:
         self._receive = receive
         self._size = declared
         self._read = 0
@@ -250,9 +267,14 @@ class BoundedBody:
         self._timeout = timeout
         self._deadline: float | None = None
         self._complete = False
+        self._memory = memory
+        self._granted = 0
 
     async def __call__(self) -> Message:
-        """Return the next message. Raises ``PayloadTooLargeError``, and ``InvalidRequestError`` when time is up."""
+        """Return the next message.
+
+        Raises ``PayloadTooLargeError``, ``BodyMemoryError``, and ``RequestTimeoutError`` when time is up.
+        """
         if self._complete:
             return await self._receive()
         self._check_size()
@@ -276,3 +298,11 @@ class BoundedBody:
     def _check_size(self) -> None:
         if self._size > self._limit:
             raise PayloadTooLargeError(f"The request body is too large: at most {self._limit} bytes are taken.")
+        if self._size > self._granted:
+            self._memory.grow(self._granted, self._size)
+            self._granted = self._size
+
+    def give_back(self) -> None:
+        """Free the memory; call it once the request has ended."""
+        self._memory.give_back(self._granted)
+        self._granted = 0

@@ -1,6 +1,6 @@
 """Counts every request by path, method and status, as plain ASGI."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -30,11 +30,11 @@ class RequestCounts:
             return
         status = NO_ANSWER
 
-        async def send_and_note(message: Message) -> None:
+        def send_and_note(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = str(message["status"])
-            await send(message)
+            return send(message)
 
         try:
             await self._app(scope, receive, send_and_note)

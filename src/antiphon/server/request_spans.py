@@ -1,6 +1,6 @@
 """A span for every request, as plain ASGI: HTTP's semantic conventions, without query, headers or bodies."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Final
 
 import structlog
@@ -32,11 +32,11 @@ class RequestSpans:
             return
         status: int | None = None
 
-        async def send_and_note(message: Message) -> None:
+        def send_and_note(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-            await send(message)
+            return send(message)
 
         headers = Headers(scope=scope)
         carried = {name: headers[name] for name in TRACE_HEADERS if name in headers}

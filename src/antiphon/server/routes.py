@@ -48,10 +48,10 @@ class Handlers:
         self._pages = CapacityLimiter(1)
 
     def routes(self) -> list[Route]:
-        """Return the table of paths. Those without a scope are for everybody."""
+        """Return the table of paths, the most asked for first. Those without a scope are for everybody."""
         return [
-            self._route("GET", "/v1/chat/completions", "read", self.list_completions),
             self._route("POST", "/v1/chat/completions", "write", self.create_completion),
+            self._route("GET", "/v1/chat/completions", "read", self.list_completions),
             self._route("GET", "/v1/chat/completions/{completion_id}", "read", self.get_completion),
             self._route("POST", "/v1/chat/completions/{completion_id}", "write", self.update_completion),
             self._route("DELETE", "/v1/chat/completions/{completion_id}", "write", self.delete_completion),
@@ -72,7 +72,7 @@ class Handlers:
         async def authorised(request: Request) -> ASGIApp:
             if self._service.draining:
                 # Whoever repeats it on a new connection reaches another server, or this one once it is back.
-                raise ServiceUnavailableError("The server is stopping.", headers={"connection": "close"})
+                raise ServiceUnavailableError("The server is shutting down.", headers={"connection": "close"})
             headers = request.headers
             credentials = Credentials(
                 authorization=headers.get("authorization"),

@@ -10,20 +10,38 @@ from antiphon.assembly.collector import Collector
 from antiphon.protocol.rate_limits import RateLimitState
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk
+from antiphon.protocol.sse import ChunkEncoder
 
 OBFUSCATION_BLOCK = 32
 """Bytes of which the JSON of a chunk's choices and its obfuscation together are a multiple: most tokens look alike."""
+PADDING_DRAWN = 1024
+"""Bytes of padding that are drawn at a time, enough for 60 chunks."""
 ID_LENGTH = 29
 """Random characters of a completion's id, about 170 bits."""
 
 _BASE62 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _BYTE_TO_BASE62 = bytes(_BASE62[byte % 62] for byte in range(256))
-_encode = msgspec.json.Encoder().encode
 
 
 def new_completion_id(random_bytes: Callable[[int], bytes] = os.urandom) -> str:
     """Return ``chatcmpl-`` and random letters and digits."""
-    return f"chatcmpl-{_base62(random_bytes(ID_LENGTH))}"
+    return f"chatcmpl-{_base62(random_bytes(ID_LENGTH)).decode('ascii')}"
+
+
+class Padding:
+    """Random letters and digits that bring chunks to a multiple of :data:`OBFUSCATION_BLOCK`."""
+
+    def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
+        self._random_bytes = random_bytes
+        self._drawn = b""
+
+    def fill(self, size: int) -> bytes:
+        """Return the padding of a chunk whose choices take ``size`` bytes: 1 to :data:`OBFUSCATION_BLOCK` more."""
+        missing = OBFUSCATION_BLOCK - size % OBFUSCATION_BLOCK
+        if missing > len(self._drawn):
+            self._drawn = _base62(self._random_bytes(PADDING_DRAWN))
+        padding, self._drawn = self._drawn[:missing], self._drawn[missing:]
+        return padding
 
 
 class Answer:
@@ -52,25 +70,22 @@ class Answer:
         return collector.completion()
 
     async def stream(self) -> AsyncGenerator[ChatCompletionChunk, None]:
-        """Return it in chunks as ``stream_options`` asks; closing the generator aborts the request.
+        """Return it in chunks, with the usage if ``stream_options`` ask for it; closing the generator aborts it.
 
         Raises ``APIError``: before the first chunk when the request cannot be taken, later when the engine fails.
         """
+        with_usage = self._request.includes_usage
         async with aclosing(self._chunks) as chunks:
             async for chunk in chunks:
-                if chunk.choices:
-                    yield self._shaped(chunk)
-                elif self._request.includes_usage:
+                if with_usage:
+                    yield msgspec.structs.replace(chunk, usage=None) if chunk.choices else chunk
+                elif chunk.choices:
                     yield chunk
 
-    def _shaped(self, chunk: ChatCompletionChunk) -> ChatCompletionChunk:
-        if self._request.includes_usage:
-            chunk = msgspec.structs.replace(chunk, usage=None)
-        if self._request.includes_obfuscation:
-            size = OBFUSCATION_BLOCK - len(_encode(chunk.choices)) % OBFUSCATION_BLOCK
-            chunk = msgspec.structs.replace(chunk, obfuscation=_base62(self._random_bytes(size)))
-        return chunk
+    def encoder(self) -> ChunkEncoder:
+        """Return what frames its chunks, padded to hide their length unless the request turns that off."""
+        return ChunkEncoder(Padding(self._random_bytes).fill if self._request.includes_obfuscation else None)
 
 
-def _base62(data: bytes) -> str:
-    return data.translate(_BYTE_TO_BASE62).decode("ascii")
+def _base62(data: bytes) -> bytes:
+    return data.translate(_BYTE_TO_BASE62)

@@ -15,7 +15,7 @@ import structlog
 from antiphon import __version__
 from antiphon.backends.base import Call
 from antiphon.backends.router import Router
-from antiphon.errors import InvalidRequestError, ServiceUnavailableError
+from antiphon.errors import DatabaseUnavailableError, InvalidRequestError, ServiceUnavailableError
 from antiphon.protocol.requests import CreateChatCompletion, Metadata
 from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk, Model, ModelList
 from antiphon.protocol.stored import CompletionDeleted, CompletionList, MessageList, StoredCompletion
@@ -37,6 +37,7 @@ from antiphon.telemetry.spans import current_span
 
 NOBODY = Caller()
 """The caller of a server without keys, where no request's id is known."""
+CUT_OFF = "The server is shutting down, and the answer did not end in the time that was left."
 
 logger = structlog.get_logger(__name__)
 
@@ -72,6 +73,7 @@ class Service:
         self._created = int(clock())
         self.draining = False
         """Whether the server is stopping: what runs may end, nothing new is taken."""
+        self._closed = False
 
     @property
     def router(self) -> Router:
@@ -102,7 +104,8 @@ class Service:
         self._created = int(self._clock())
 
     async def close(self) -> None:
-        """Release the models."""
+        """Release the models. What still runs ends in an error that says so, whatever becomes of the engine."""
+        self._closed = True
         await self._router.close()
 
     def models(self) -> ModelList:
@@ -151,7 +154,7 @@ class Service:
             async with (
                 admitted(limiter, call, caller, observation) as rate_limits,
                 _kept(recorder, observation) if recorder and request.stream else nullcontext(),
-                aclosing(_watched(backend.stream(call), observation, recorder)) as chunks,
+                aclosing(_watched(backend.stream(call), observation, recorder, self._cuts_off)) as chunks,
             ):
                 yield Answer(request, chunks, rate_limits=rate_limits, random_bytes=self._random_bytes)
 
@@ -177,6 +180,11 @@ class Service:
         """Return a page of the messages that a stored completion answers. Raises NotFoundError."""
         return await self._completions().messages(caller.project, completion_id, query)
 
+    def _cuts_off(self, error: Exception) -> bool:
+        """Say whether ``error`` ended an answer because the server ends: what engines say of it explains nothing."""
+        database = isinstance(error, DatabaseUnavailableError)
+        return self._closed and isinstance(error, ServiceUnavailableError) and not database
+
     def _completions(self, param: str | None = None) -> CompletionStore:
         if self._storage is None:
             raise InvalidRequestError("This server keeps no completions.", param=param)
@@ -198,9 +206,15 @@ class Service:
 
 
 async def _watched(
-    chunks: AsyncGenerator[ChatCompletionChunk, None], observation: Observation, recorder: Recorder | None
+    chunks: AsyncGenerator[ChatCompletionChunk, None],
+    observation: Observation,
+    recorder: Recorder | None,
+    cuts_off: Callable[[Exception], bool],
 ) -> AsyncGenerator[ChatCompletionChunk, None]:
-    """Pass on the backend's chunks; the answer is committed before the end is told."""
+    """Pass on the backend's chunks; the answer is committed before the end is told.
+
+    An error that ``cuts_off`` says the server's end has caused is told as that.
+    """
     try:
         async with aclosing(chunks):
             async for chunk in chunks:
@@ -212,6 +226,8 @@ async def _watched(
             await recorder.save("completed")
     except Exception as error:
         observation.failed(error)
+        if cuts_off(error):
+            raise ServiceUnavailableError(CUT_OFF, headers={"connection": "close"}) from error
         raise
 
 

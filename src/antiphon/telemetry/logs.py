@@ -1,7 +1,8 @@
 """Logs: one structlog pipeline for our own events and for those of the libraries, uvicorn's included.
 
 Lines go to stderr; stdout belongs to what a command was asked for. Events name what happened and carry ids, counts and
-durations; keys of clients and what users and models say are never logged.
+durations; keys of clients and what users and models say are never logged, unless an exception quotes it and the texts
+of exceptions are asked for.
 """
 
 import logging
@@ -11,6 +12,8 @@ from typing import IO, Final, Literal
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from antiphon.telemetry.tracebacks import stacks_for, text_for
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
@@ -23,18 +26,30 @@ CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066
 """What would move a terminal's cursor, break a line or turn the direction of writing."""
 
 
-def configure_logging(level: LogLevel = "info", *, json: bool | None = None, stream: IO[str] | None = None) -> None:
+REPRESENTATION: Final = re.compile(r"\(|\n| exception=| result=")
+"""Where asyncio's messages begin to show objects: arguments of callbacks, and what tasks returned or raised."""
+
+
+def configure_logging(
+    level: LogLevel = "info",
+    *,
+    json: bool | None = None,
+    exception_texts: bool = False,
+    stream: IO[str] | None = None,
+) -> None:
     """Send structlog's and the standard library's events through one pipeline; a second call replaces the first.
 
-    ``json`` chooses JSON lines or text for people; None means text on a terminal and JSON elsewhere.
+    ``json`` chooses JSON lines or text for people; None means text on a terminal and JSON elsewhere. Of an exception
+    its type and its stack are logged, and with ``exception_texts`` what it says, which may be what a user said.
     """
     stream = sys.stderr if stream is None else stream
     json = not stream.isatty() if json is None else json
     handler = logging.StreamHandler(stream)
+    rendering = _rendering(json=json, exception_texts=exception_texts)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=_shared(),
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, *_rendering(json=json)],
+            foreign_pre_chain=_shared() if exception_texts else [_drop_representations, *_shared()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, *rendering],
         )
     )
     structlog.configure(
@@ -76,13 +91,19 @@ def _drop_color_message(_logger: WrappedLogger, _method: str, event: EventDict) 
     return event
 
 
-def _rendering(*, json: bool) -> list[Processor]:
-    # Local variables hold what users said: no traceback shows them.
+def _drop_representations(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Cut what asyncio says of a task that nobody awaited, or a callback that failed: it repeats the exception."""
+    if event["_record"].name == "asyncio":
+        event["event"] = REPRESENTATION.split(event["event"], maxsplit=1)[0]
+    return event
+
+
+def _rendering(*, json: bool, exception_texts: bool) -> list[Processor]:
     if json:
-        tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-        return [structlog.processors.ExceptionRenderer(tracebacks), _masked(structlog.processors.JSONRenderer())]
-    console = structlog.dev.ConsoleRenderer(pad_event_to=0, exception_formatter=structlog.dev.plain_traceback)
-    return [_escape_control, _masked(console)]
+        tracebacks = structlog.processors.ExceptionRenderer(stacks_for(texts=exception_texts))
+        return [tracebacks, _masked(structlog.processors.JSONRenderer())]
+    formatter = text_for(texts=exception_texts)
+    return [_escape_control, _masked(structlog.dev.ConsoleRenderer(pad_event_to=0, exception_formatter=formatter))]
 
 
 def _masked(render: Processor) -> Processor:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import llguidance
 
-from antiphon.engine.grammar import MAX_GRAMMAR_TEXT, limits
+from antiphon.engine.grammar_limits import MAX_GRAMMAR_TEXT, limits
 from antiphon.errors import InvalidRequestError
 from antiphon.rendering.json_schema.document import Document
 from antiphon.rendering.json_schema.emission import Emitter

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import llguidance
 
-from antiphon.engine.grammar import limits
+from antiphon.engine.grammar_limits import limits
 from antiphon.rendering.json_schema.errors import SchemaRefusedError
 
 _CACHED: Final = 1024

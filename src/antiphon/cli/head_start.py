@@ -1,0 +1,44 @@
+"""What is begun before the server itself is imported: the first model's process, and the reading of its vocabulary."""
+
+import subprocess
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Self
+
+from antiphon.engine.interface import EngineOptions
+from antiphon.engine.tokenizer import Tokenizer
+from antiphon.engine.worker_process import Standby, WorkerSettings, settings_for, start_process
+
+
+class HeadStart:
+    """Gives processes and vocabularies: those of one model were begun before, all others are begun when asked for.
+
+    Use it as a context manager: what nobody has asked for is ended with it.
+    """
+
+    def __init__(self, options: EngineOptions | None = None) -> None:
+        """Begin with the model of these options, or with none."""
+        self._standby = None if options is None else Standby(settings_for(options))
+        self._pool = ThreadPoolExecutor(1, "vocabulary")
+        self._path = "" if options is None else options.model_path
+        self._reading = None if options is None else self._pool.submit(Tokenizer.open, options.model_path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._standby is not None:
+            self._standby.close()
+        self._pool.shutdown()
+        if self._reading is not None and self._reading.exception() is None:
+            self._reading.result().close()
+
+    def start_process(self, settings: WorkerSettings) -> "subprocess.Popen[bytes]":
+        """Give a process that loads what the settings say. Raises OSError."""
+        return start_process(settings) if self._standby is None else self._standby.take(settings)
+
+    def read_vocabulary(self, path: str) -> "Future[Tokenizer]":
+        """Give the vocabulary of a model file, for who asks to close."""
+        if self._reading is None or path != self._path:
+            return self._pool.submit(Tokenizer.open, path)
+        reading, self._reading = self._reading, None
+        return reading

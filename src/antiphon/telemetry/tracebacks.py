@@ -1,0 +1,56 @@
+"""Exceptions as logs show them: what was raised and where, and its text only where that is asked for.
+
+The text of an exception that nobody foresaw may quote what a user or a model said: a parser repeats what it could not
+read, a driver the parameters of a statement. Nor are local variables or lines of source shown.
+"""
+
+from typing import Any, TextIO
+
+from structlog.dev import plain_traceback
+from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import ExceptionRenderer, ExceptionTransformer, ExcInfo
+
+Stack = dict[str, Any]
+"""An exception: ``exc_type``, ``is_cause``, ``frames`` (of ``filename``, ``lineno``, ``name``), ``is_group`` and, for a
+group, ``exceptions``: a list of such lists. The first of a list was raised from, or while, the next was handled."""
+_TEXTS = ("exc_value", "exc_notes", "syntax_error")
+
+_stacks = ExceptionDictTransformer(show_locals=False)
+
+
+def stacks_for(*, texts: bool) -> ExceptionTransformer:
+    """Return what turns an exception into its stacks, for JSON; with ``texts`` each has its text and notes, too."""
+    return _stacks if texts else _bare_stacks
+
+
+def text_for(*, texts: bool) -> ExceptionRenderer:
+    """Return what writes an exception as text for people: Python's own traceback, or one without texts."""
+    return plain_traceback if texts else _bare_text
+
+
+def _bare_stacks(exc_info: ExcInfo) -> list[Stack]:
+    return _without_texts(_stacks(exc_info))
+
+
+def _without_texts(stacks: list[Stack]) -> list[Stack]:
+    for stack in stacks:
+        for key in _TEXTS:
+            stack.pop(key, None)
+        for inner in stack["exceptions"]:
+            _without_texts(inner)
+    return stacks
+
+
+def _bare_text(stream: TextIO, exc_info: ExcInfo) -> None:
+    stream.write("\n" + "\n".join(_lines(_bare_stacks(exc_info))))
+
+
+def _lines(stacks: list[Stack], indent: str = "") -> list[str]:
+    lines: list[str] = []
+    for stack in stacks:
+        bridge = "" if not lines else "caused by " if stack["is_cause"] else "while handling "
+        lines.append(f"{indent}{bridge}{stack['exc_type']}, its innermost call last:")
+        lines += [f"{indent}  {frame['filename']}:{frame['lineno']} in {frame['name']}" for frame in stack["frames"]]
+        for inner in stack["exceptions"]:
+            lines += _lines(inner, indent + "    ")
+    return lines

@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import pytest
+
+from antiphon.cli.head_start import HeadStart
+from antiphon.engine.bindings import EngineLoadError
+from antiphon.engine.interface import EngineOptions
+from antiphon.engine.worker_process import settings_for
+
+
+def test_the_model_s_process_and_vocabulary_were_begun_before_anybody_asks(smollm2_path: Path) -> None:
+    options = EngineOptions(model_path=str(smollm2_path))
+    with HeadStart(options) as head_start:
+        assert head_start._standby is not None
+        begun, reading = head_start._standby._process, head_start._reading
+        assert begun is not None
+        assert begun is head_start.start_process(settings_for(options))
+        assert reading is head_start.read_vocabulary(options.model_path)
+        assert reading is not None
+        reading.result().close()
+    begun.kill()
+    begun.communicate()
+
+
+def test_another_model_s_vocabulary_is_read_when_asked_for(smollm2_path: Path) -> None:
+    with HeadStart() as head_start:
+        tokenizer = head_start.read_vocabulary(str(smollm2_path)).result()
+        assert str(smollm2_path) == tokenizer.path
+        tokenizer.close()
+
+
+def test_a_file_that_is_no_model_is_told_to_who_asks(tmp_path: Path) -> None:
+    path = str(tmp_path / "none.gguf")
+    with HeadStart(EngineOptions(model_path=path)) as head_start, pytest.raises(EngineLoadError):
+        head_start.read_vocabulary(path).result()
+
+
+def test_what_nobody_asked_for_is_ended(smollm2_path: Path) -> None:
+    with HeadStart(EngineOptions(model_path=str(smollm2_path))) as head_start:
+        assert head_start._standby is not None
+        process = head_start._standby._process
+    assert process is not None
+    assert process.returncode is not None

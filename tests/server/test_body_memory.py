@@ -1,0 +1,274 @@
+"""The bodies of all requests together: what is let in, what is refused, and that everything is given back."""
+
+import asyncio
+import gc
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from antiphon.config import ServerOptions
+from antiphon.engine.interface import GenerateRequest
+from antiphon.errors import APIError, BodyMemoryError, RateLimitError
+from antiphon.server import middleware
+from antiphon.server.body_memory import SMALL_BODY, BodyMemory
+from antiphon.server.completion_answer import CompletionAnswer
+from antiphon.server.middleware import ErrorBoundary, RequestBounds
+from tests.scripted_engine import Script, ScriptedEngine
+from tests.server.asgi import Exchange, body
+from tests.server.conftest import MODEL, Server, StartServer, scripted_app
+
+LIMIT = 200_000
+LARGE = 150_000
+"""Bytes of a body beside which there is no room for another."""
+SIZES = (0, 1, 40_000, SMALL_BODY, SMALL_BODY + 1, LARGE, LIMIT, 2 * LIMIT)
+PATH = "/v1/chat/completions"
+QUESTION = msgspec.json.encode({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]})
+
+
+@pytest.mark.parametrize("size", [SMALL_BODY + 1, LIMIT])
+def test_what_fits_is_let_in(size: int) -> None:
+    memory = BodyMemory(LIMIT)
+    memory.grow(0, size)
+    assert size == memory.held
+
+
+@pytest.mark.parametrize("size", [SMALL_BODY + 1, LIMIT])
+def test_what_does_not_fit_is_refused_and_granted_nothing(size: int) -> None:
+    memory = BodyMemory(LIMIT)
+    memory.grow(0, LARGE)
+    with pytest.raises(BodyMemoryError, match="200000 bytes"):
+        memory.grow(0, size)
+    assert LARGE == memory.held
+
+
+def test_a_small_body_is_counted_and_never_refused() -> None:
+    memory = BodyMemory(LIMIT)
+    memory.grow(0, LIMIT)
+    memory.grow(0, SMALL_BODY)
+    assert LIMIT + SMALL_BODY == memory.held
+
+
+def test_a_body_that_grows_is_counted_once() -> None:
+    memory = BodyMemory(LIMIT)
+    memory.grow(0, 1)
+    memory.grow(1, LIMIT)
+    assert LIMIT == memory.held
+
+
+def test_what_is_given_back_is_free_for_others() -> None:
+    memory = BodyMemory(LIMIT)
+    memory.grow(0, LIMIT)
+    memory.give_back(LIMIT)
+    memory.grow(0, LARGE)
+    assert LARGE == memory.held
+
+
+def test_more_cannot_be_given_back_than_was_granted() -> None:
+    with pytest.raises(AssertionError, match="-1 >= 0"):
+        BodyMemory(LIMIT).give_back(1)
+
+
+class Upload(msgspec.Struct, frozen=True):
+    """A request: how its body comes, and how it ends."""
+
+    pieces: tuple[int, ...]
+    """Bytes."""
+    declared: bool
+    end: Literal["answered", "fails", "unread", "cancelled", "vanishes", "stalls"]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Content-Length": str(sum(self.pieces))} if self.declared else {}
+
+    @property
+    def whole(self) -> bool:
+        return self.end not in {"vanishes", "stalls"}
+
+    def messages(self) -> list[Message]:
+        return body(*(bytes(size) for size in self.pieces), complete=self.whole)
+
+
+UPLOADS = st.builds(
+    Upload,
+    pieces=st.lists(st.sampled_from(SIZES), min_size=1, max_size=4).map(tuple),
+    declared=st.booleans(),
+    end=st.sampled_from(["answered", "fails", "unread", "cancelled", "vanishes", "stalls"]),
+)
+
+
+def bounded(app: ASGIApp, memory: BodyMemory, *, body_timeout: float = 5) -> RequestBounds:
+    return RequestBounds(app, max_body_size=2 * LIMIT, body_timeout=body_timeout, memory=memory)
+
+
+async def run(upload: Upload, memory: BodyMemory) -> None:
+    async def app(scope: Scope, receive: Receive, _send: Send) -> None:
+        if upload.end == "unread":
+            return
+        await Request(scope, receive).body()
+        await asyncio.sleep(0)
+        if upload.end == "fails":
+            raise LookupError
+        if upload.end == "cancelled":
+            await asyncio.Event().wait()
+
+    exchange = Exchange(upload.messages())
+    if upload.end == "vanishes":
+        exchange.disconnect()
+    bounds = bounded(app, memory, body_timeout=0.001 if upload.end == "stalls" else 5)
+    running = asyncio.create_task(exchange.run(bounds, headers=upload.headers))
+    for _ in range(10):
+        await asyncio.sleep(0)
+        assert memory.held <= memory.limit + 12 * SMALL_BODY
+    if upload.end == "cancelled":
+        running.cancel()
+    await asyncio.wait({running})
+    if not running.cancelled():
+        assert isinstance(running.exception(), APIError | ClientDisconnect | LookupError | None)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(UPLOADS, min_size=1, max_size=12))
+def test_however_requests_end_nothing_stays_taken(uploads: list[Upload]) -> None:
+    memory = BodyMemory(LIMIT)
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(run(upload, memory) for upload in uploads))
+
+    asyncio.run(all_at_once())
+    assert 0 == memory.held
+
+
+@contextmanager
+def taken(memory: BodyMemory) -> Iterator[None]:
+    """Leave no room for a large body."""
+    memory.grow(0, LARGE)
+    yield
+    memory.give_back(LARGE)
+
+
+async def reads(scope: Scope, receive: Receive, send: Send) -> None:
+    await Request(scope, receive).body()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.mark.anyio
+async def test_a_declared_length_that_does_not_fit_is_refused_unread() -> None:
+    memory = BodyMemory(LIMIT)
+    exchange = Exchange(body(b"0"))
+    with taken(memory), pytest.raises(BodyMemoryError):
+        await exchange.run(bounded(reads, memory), headers={"Content-Length": str(LARGE)})
+    assert b"0" == (await exchange.receive())["body"]
+
+
+@pytest.mark.anyio
+async def test_a_body_without_a_length_is_refused_where_it_no_longer_fits() -> None:
+    memory = BodyMemory(LIMIT)
+    exchange = Exchange(body(bytes(40_000), bytes(40_000), b"the rest"))
+    with taken(memory), pytest.raises(BodyMemoryError):
+        await exchange.run(bounded(reads, memory))
+    assert b"the rest" == (await exchange.receive())["body"]
+
+
+@pytest.mark.anyio
+async def test_a_body_larger_than_all_of_the_memory_is_never_taken() -> None:
+    exchange = Exchange(body(b"0"))
+    app = ErrorBoundary(bounded(reads, BodyMemory(LIMIT)))
+    await exchange.run(app, headers={"Content-Length": str(LIMIT + 1)})
+    assert 413 == exchange.status
+
+
+class Piece(bytearray):
+    """Bytes whose end can be seen."""
+
+
+@pytest.mark.anyio
+async def test_what_has_arrived_is_gone_while_the_refusal_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(middleware, "LINGER", 0.02)
+    piece = Piece(40_000)
+    seen = weakref.ref(piece)
+    begin: Message = {"type": "http.request", "body": piece, "more_body": True}
+    exchange = Exchange([begin, *body(bytes(40_000))])
+    del piece, begin
+    left: list[object] = []
+
+    async def send(message: Message) -> None:
+        left.append(seen())
+        await exchange.send(message)
+
+    async def app(scope: Scope, receive: Receive, _send: Send) -> None:
+        await ErrorBoundary(bounded(reads, memory))(scope, receive, send)
+
+    memory = BodyMemory(LIMIT)
+    with taken(memory):
+        await exchange.run(app)
+    assert 429 == exchange.status
+    assert {None} == set(left)
+
+
+def full(_request: GenerateRequest) -> Script:
+    raise RateLimitError("full")
+
+
+@pytest.mark.anyio
+async def test_a_request_that_fails_is_gone_at_once_and_waits_for_no_collector() -> None:
+    app = scripted_app(ScriptedEngine(full))
+    exchange = Exchange(body(QUESTION))
+    gc.collect()
+    gc.disable()
+    try:
+        await exchange.run(app, method="POST", path=PATH, headers={"Content-Type": "application/json"})
+        left = [thing for thing in gc.get_objects() if type(thing) is CompletionAnswer]
+    finally:
+        gc.enable()
+    assert (429, []) == (exchange.status, left)
+
+
+LARGE_QUESTION = QUESTION + b" " * 700_000
+
+
+@pytest.fixture
+def server(start_server: StartServer) -> Server:
+    """A server whose bodies have one MiB, so that it holds one such question."""
+    return start_server(options=ServerOptions(max_body_memory=1))
+
+
+def status(server: Server, content: bytes) -> int:
+    return server.http.post(PATH, content=content, headers={"Content-Type": "application/json"}).status_code
+
+
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+
+
+def test_a_client_that_vanishes_in_the_middle_of_a_body_gives_its_memory_back(server: Server) -> None:
+    with server.connect() as slow:
+        slow.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(LARGE_QUESTION))
+        assert slow.recv(65536).startswith(b"HTTP/1.1 100 ")
+        slow.sendall(LARGE_QUESTION[:400_000])
+        assert 429 == status(server, LARGE_QUESTION)
+        assert 200 == status(server, QUESTION)
+    server.wait_until(lambda: status(server, LARGE_QUESTION) == 200)
+
+
+def test_the_refusal_says_what_is_short_and_when_to_come_back(server: Server) -> None:
+    with server.connect() as slow:
+        slow.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(LARGE_QUESTION))
+        assert slow.recv(65536).startswith(b"HTTP/1.1 100 ")
+        answer = server.http.post(PATH, content=LARGE_QUESTION, headers={"Content-Type": "application/json"})
+    error = answer.json()["error"]
+    assert ("rate_limit_error", "body_memory_exceeded", None) == (error["type"], error["code"], error["param"])
+    assert "1048576 bytes" in error["message"]
+    assert ("1", "close") == (answer.headers["retry-after"], answer.headers["connection"])
+
+
+def test_an_answer_that_is_whole_gives_its_memory_back(server: Server) -> None:
+    assert 200 == status(server, LARGE_QUESTION)
+    server.wait_until(lambda: status(server, LARGE_QUESTION) == 200)
