@@ -422,3 +422,21 @@ def test_a_long_prompt_goes_on_however_many_short_ones_keep_coming() -> None:
         if short.lease is not None:
             steps.scheduler.finish(short)
     assert long.generates
+
+
+def test_short_prompts_leave_the_cells_of_the_one_before_them() -> None:
+    steps = Steps(cells=256, seqs=8)
+    long = steps.add(request("long", text(1, 200)))
+    for i in range(12):
+        steps.add(request(f"s{i}", text(i + 2, 8)))
+        carried = steps.step()
+        assert long.generates or carried["long"]
+
+
+def test_a_short_prompt_overtakes_nobody_of_a_higher_tier() -> None:
+    steps = Steps()
+    steps.add(request("flex", text(1, 150), tier="flex"))
+    steps.step()
+    steps.add(request("priority", text(2, 60), tier="priority"), now=40.0)
+    steps.add(request("short", text(3, 8)), now=41.0)
+    assert "short" not in steps.step()

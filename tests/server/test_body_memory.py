@@ -63,6 +63,12 @@ def test_a_body_that_grows_is_counted_once() -> None:
     assert LIMIT == memory.held
 
 
+def test_what_is_only_announced_takes_nothing() -> None:
+    memory = BodyMemory(LIMIT)
+    memory.check(0, LIMIT)
+    assert 0 == memory.held
+
+
 def test_what_is_given_back_is_free_for_others() -> None:
     memory = BodyMemory(LIMIT)
     memory.grow(0, LIMIT)
@@ -170,6 +176,19 @@ async def test_a_declared_length_that_does_not_fit_is_refused_unread() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_declared_body_counts_as_far_as_it_has_come() -> None:
+    memory = BodyMemory(LIMIT)
+    running = asyncio.create_task(
+        Exchange(body(b"000", complete=False)).run(bounded(reads, memory), headers={"Content-Length": str(LIMIT)})
+    )
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert 3 == memory.held
+    running.cancel()
+    await asyncio.wait({running})
+
+
+@pytest.mark.anyio
 async def test_a_body_without_a_length_is_refused_where_it_no_longer_fits() -> None:
     memory = BodyMemory(LIMIT)
     exchange = Exchange(body(bytes(40_000), bytes(40_000), b"the rest"))
@@ -253,7 +272,7 @@ def test_a_client_that_vanishes_in_the_middle_of_a_body_gives_its_memory_back(se
         slow.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(LARGE_QUESTION))
         assert slow.recv(65536).startswith(b"HTTP/1.1 100 ")
         slow.sendall(LARGE_QUESTION[:400_000])
-        assert 429 == status(server, LARGE_QUESTION)
+        server.wait_until(lambda: status(server, LARGE_QUESTION) == 429)
         assert 200 == status(server, QUESTION)
     server.wait_until(lambda: status(server, LARGE_QUESTION) == 200)
 
@@ -262,6 +281,8 @@ def test_the_refusal_says_what_is_short_and_when_to_come_back(server: Server) ->
     with server.connect() as slow:
         slow.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(LARGE_QUESTION))
         assert slow.recv(65536).startswith(b"HTTP/1.1 100 ")
+        slow.sendall(LARGE_QUESTION[:400_000])
+        server.wait_until(lambda: status(server, LARGE_QUESTION) == 429)
         answer = server.http.post(PATH, content=LARGE_QUESTION, headers={"Content-Type": "application/json"})
     error = answer.json()["error"]
     assert ("rate_limit_error", "body_memory_exceeded", None) == (error["type"], error["code"], error["param"])

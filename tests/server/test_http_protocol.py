@@ -152,6 +152,7 @@ class Pipe(asyncio.Transport):
         super().__init__()
         self.unread = unread
         self.aborted = False
+        self.written = b""
 
     def get_write_buffer_size(self) -> int:
         return self.unread
@@ -161,6 +162,12 @@ class Pipe(asyncio.Transport):
 
     def close(self) -> None:
         self.aborted = True
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += bytes(data)
+
+    def pause_reading(self) -> None:
+        pass
 
     def is_closing(self) -> bool:
         return self.aborted
@@ -210,6 +217,40 @@ async def test_a_connection_that_ends_leaves_no_timer() -> None:
     protocol = paused(Pipe(unread=100))
     protocol.connection_lost(None)
     assert (None, None) == (protocol._reader_timer, protocol._head_timer)
+
+
+@pytest.mark.anyio
+async def test_what_is_answered_hears_that_its_client_has_gone_though_another_request_waits() -> None:
+    protocol = paused(Pipe(unread=0))
+    protocol.data_received(POST + b"0\r\n\r\n" + POST)
+    answered, waiting = protocol._running, protocol.cycle
+    assert answered is not None
+    assert answered is not waiting
+    protocol.connection_lost(None)
+    assert (True, 0) == (answered.disconnected, len(protocol.pipeline))
+    await asyncio.wait(protocol.tasks, timeout=WAIT)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("waiting", "refused"), [(32, False), (33, True)])
+async def test_a_connection_has_few_requests_waiting(waiting: int, *, refused: bool) -> None:
+    pipe = Pipe(unread=0)
+    protocol = paused(pipe)
+    protocol.data_received((HEALTH + b"\r\n") * (1 + waiting))
+    assert refused == pipe.aborted == pipe.written.startswith(b"HTTP/1.1 400")
+    protocol.connection_lost(None)
+    await asyncio.wait(protocol.tasks, timeout=WAIT)
+
+
+@pytest.mark.anyio
+async def test_what_comes_behind_an_answer_must_become_a_head() -> None:
+    protocol = paused(Pipe(unread=0))
+    protocol.resume_writing()
+    protocol.data_received(HEALTH + b"\r\n")
+    await asyncio.wait(protocol.tasks, timeout=WAIT)
+    protocol.data_received(b"\r\n")
+    assert protocol._head_timer is not None
+    protocol.connection_lost(None)
 
 
 def test_the_patience_is_an_argument() -> None:

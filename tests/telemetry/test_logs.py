@@ -133,6 +133,11 @@ def test_the_event_loop_s_reports_keep_their_first_words() -> None:
     }
 
 
+def test_statements_of_the_database_are_not_logged_at_any_level() -> None:
+    configure_logging("debug", json=True, stream=io.StringIO())
+    assert not logging.getLogger("aiosqlite").isEnabledFor(logging.DEBUG)
+
+
 def test_the_form_follows_the_terminal() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from antiphon.engine.bindings import EngineLoadError, eog_ids, llama_cpp, model_handle
 from antiphon.engine.interface import EngineOptions, ModelInfo
 from antiphon.engine.radix_tree import Copy
-from antiphon.engine.zero_pages import release_zeros
+from antiphon.engine.zero_pages import mappings, release_zeros
 
 MAX_SEQ_IDS: Final = 256
 """LLAMA_MAX_SEQ: sequence ids that one context knows."""
@@ -130,12 +130,13 @@ class LlamaModel:
             )
         trained = llama_cpp.llama_model_n_ctx_train(model)
         params = _context_params(options, trained)
+        before = mappings()
         context = llama_cpp.llama_init_from_model(model, params)
         if not context:
             llama_cpp.llama_model_free(model)
             raise EngineLoadError(f"No memory for a context of {params.n_ctx} KV cells.")
         if not llama_cpp.llama_supports_gpu_offload():  # a GPU's driver may read host memory by its physical pages
-            release_zeros()
+            release_zeros(before)
         loaded = cls(model, context, _describe(options, model, context, params))
         loaded.info = msgspec.structs.replace(loaded.info, host_cache_size=loaded._host_cache_size(options.cache_ram))
         return loaded

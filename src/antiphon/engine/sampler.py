@@ -192,7 +192,8 @@ class Sampler:
             np.subtract(self._row, top, out=weights)
             weights *= scale
         np.exp(weights, out=weights)
-        return np.einsum("ij->i", weights.reshape(-1, BLOCK))
+        shifted: Floats = np.einsum("ij->i", weights.reshape(-1, BLOCK))
+        return shifted
 
     def _candidates(self, params: SamplingParams) -> Ints:
         """Ids that top_k or min_p and top_p leave, most likely first."""

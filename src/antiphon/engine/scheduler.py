@@ -1,8 +1,10 @@
 """Who runs in the next step, and with how many tokens. Pure: the clock is an argument, nothing here decodes.
 
 A step carries the newest tokens of every generating sequence and, within a bound, chunks of prompts (chunked prefill),
-so that a long prompt never stalls the streams of others. When cells run out the sequence served last is preempted: its
-cells become cached prefixes and it waits again, to be recomputed from what is still cached (vLLM: recomputation).
+so that a long prompt never stalls the streams of others. Prompts are served in order of arrival, but for tiers, and for
+short ones, which need not wait for the whole of a long one: half of a step is theirs. When cells run out the sequence
+served last is preempted: its cells become cached prefixes and it waits again, to be recomputed from what is still
+cached (vLLM: recomputation).
 """
 
 from bisect import insort
@@ -152,6 +154,8 @@ class Scheduler:
         # With every place taken and no prompt begun, which is most steps under load, nobody who waits is looked at.
         waiting = self.waiting[:LOOKAHEAD] if begun or admits else []
         prompts = list(merge(begun, waiting, key=attrgetter("order")))
+        if budget and admits and prompts and prompts[0].lease is None and not self._must_wait(prompts[0]):
+            admits = self._admit(prompts[0])
         for first in [*self._overtakers(prompts, budget), *prompts]:
             sequence = first
             if budget == 0:
@@ -176,16 +180,23 @@ class Scheduler:
         if not prompts or self._missing(prompts[0]) <= budget // 2:
             return []
         found: list[Sequence] = []
-        spare, places = budget // 2, self._max_num_seqs - len(self.running) - 1
+        spare, places = budget // 2, self._max_num_seqs - len(self.running)
         next_in = next((sequence for sequence in prompts if sequence.lease is None), None)
-        if next_in is not None and not self._fits(next_in):
-            places = 0
+        cells = 0 if next_in is None else self._cells(next_in)
+        tier = _tier(prompts[0])
         for sequence in prompts[1:OVERTAKERS]:
-            waits, n = sequence.lease is None, self._missing(sequence)
-            if n > min(spare, self._prefill_chunk_size // 2) or _tier(sequence) > _tier(prompts[0]):
+            waits, tier = sequence.lease is None, min(tier, _tier(sequence))
+            if _tier(sequence) > tier or (waits and places <= (sequence is not next_in)):
                 continue
-            if waits and (places <= 0 or self._must_wait(sequence)):
+            n = self._missing(sequence)
+            if n > min(spare, self._prefill_chunk_size // 2):
                 continue
+            if waits:
+                wanted = (0 if sequence is next_in else self._cells(sequence)) + GROWTH_HEADROOM
+                headroom = GROWTH_HEADROOM * len(self.running)
+                if not self.cache.fits(cells + wanted + headroom) or self._must_wait(sequence):
+                    continue
+                cells += wanted
             found.append(sequence)
             spare -= n
             places -= waits
@@ -209,9 +220,11 @@ class Scheduler:
         insort(self.running, sequence, key=lambda s: s.order)
         return True
 
+    def _cells(self, sequence: Sequence) -> int:
+        return self.cache.missing_cells(sequence.request.cache_salt, sequence.tokens)
+
     def _fits(self, sequence: Sequence) -> bool:
-        missing = self.cache.missing_cells(sequence.request.cache_salt, sequence.tokens)
-        return self.cache.fits(missing + GROWTH_HEADROOM * len(self.running))
+        return self.cache.fits(self._cells(sequence) + GROWTH_HEADROOM * len(self.running))
 
     def _lease(self, sequence: Sequence) -> Lease | None:
         if not self._fits(sequence):

@@ -213,11 +213,11 @@ def _check_combinations(request: CreateChatCompletion) -> None:
     if request.max_tokens is not None and request.max_completion_tokens not in {None, request.max_tokens}:
         reason = "it differs from 'max_completion_tokens', which replaces it."
         raise validation.invalid_value("max_tokens", reason)
-    if _nests_deeper(request.chat_template_kwargs, MAX_TEMPLATE_NESTING):
-        reason = f"it is nested more than {MAX_TEMPLATE_NESTING} levels deep."
-        raise validation.invalid_value("chat_template_kwargs", reason)
     if request.chat_template_kwargs and len(msgspec.json.encode(request.chat_template_kwargs)) > MAX_TEMPLATE_BYTES:
         reason = f"it has more than {MAX_TEMPLATE_BYTES} bytes as JSON."
+        raise validation.invalid_value("chat_template_kwargs", reason)
+    if _nests_deeper(request.chat_template_kwargs, MAX_TEMPLATE_NESTING):
+        reason = f"it is nested more than {MAX_TEMPLATE_NESTING} levels deep."
         raise validation.invalid_value("chat_template_kwargs", reason)
 
 

@@ -1,7 +1,8 @@
 """What the bodies of all requests may take of the memory together.
 
-A body counts from its Content-Length on, or piece by piece where it has none, to the end of its request: while it
-arrives, while the request waits, and while its answer is generated from it. Each body by itself is bounded elsewhere;
+A body counts piece by piece to the end of its request: while it arrives, while the request waits, and while its answer
+is generated from it. One whose Content-Length does not fit when it begins is refused unread; what is announced and does
+not come takes nothing from others. Each body by itself is bounded elsewhere;
 without a bound on their sum, memory would be that bound times the connections.
 """
 
@@ -26,14 +27,17 @@ class BodyMemory:
 
     def grow(self, granted: int, size: int) -> None:
         """Let a body that was granted ``granted`` bytes have ``size``, or raise ``BodyMemoryError``."""
-        held = self.held + size - granted
-        if held > self.limit and size > SMALL_BODY:
+        self.check(granted, size)
+        self.held += size - granted
+
+    def check(self, granted: int, size: int) -> None:
+        """Raise ``BodyMemoryError`` when a body that was granted ``granted`` bytes could not have ``size`` now."""
+        if self.held + size - granted > self.limit and size > SMALL_BODY:
             message = (
                 f"The bodies of all requests may take {self.limit} bytes of this server's memory together, and there "
                 "is no room for this one now."
             )
             raise BodyMemoryError(message)
-        self.held = held
 
     def give_back(self, granted: int) -> None:
         """Free what the body of a request that has ended was granted."""

@@ -10,7 +10,8 @@ import asyncio
 from typing import ClassVar
 
 import structlog
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from antiphon.errors import InvalidRequestError
 from antiphon.server.middleware import MAX_HEADER_BYTES, context_headers, error_answer, new_request_id
@@ -28,7 +29,11 @@ class HTTPProtocol(HttpToolsProtocol):
     """Seconds from the connection, or from a later request's first byte, to the end of the head."""
     write_timeout: ClassVar[float] = 60.0
     """Seconds for which a client may take nothing of what is written to it; then the connection is cut off."""
+    max_pipelined: ClassVar[int] = 32
+    """Requests that one connection may have waiting behind the one that is answered."""
 
+    _running: RequestResponseCycle | None = None
+    """The request that is answered, or was answered last; uvicorn's ``cycle`` is the newest one that has come."""
     _silent_bytes = 0
     _in_head = False
     _head_timer: asyncio.TimerHandle | None = None
@@ -38,7 +43,7 @@ class HTTPProtocol(HttpToolsProtocol):
     @property
     def busy(self) -> bool:
         """Whether a request is being answered."""
-        return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr] # None at first
+        return self._running is not None and not self._running.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect the first head."""
@@ -46,10 +51,14 @@ class HTTPProtocol(HttpToolsProtocol):
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Expect nothing more."""
+        """Expect nothing more: what is answered hears of it, what waits is forgotten."""
         self._stop_head_timer()
         self._stop_reader_timer()
         super().connection_lost(exc)
+        self.pipeline.clear()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         """Parse, and count what the parser only keeps."""
@@ -57,11 +66,15 @@ class HTTPProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._silent_bytes > self.max_silent_bytes and not self.transport.is_closing():
             self.send_400_response(f"The request's headers are too long: at most {MAX_HEADER_BYTES} bytes are taken.")
-        if self._in_head and self._head_timer is None:  # most heads come whole, and need no timer
+        # Most heads come whole, and need no timer; what comes while nothing is answered must become one.
+        awaited = self._in_head or not self.busy
+        if awaited and self._head_timer is None and not self.transport.is_closing():
             self._expect_head()
 
     def on_message_begin(self) -> None:
-        """Expect the head of another request."""
+        """Expect the head of another request, unless too many wait: the parser makes an error of what is raised."""
+        if len(self.pipeline) >= self.max_pipelined:
+            raise InvalidRequestError(f"At most {self.max_pipelined} requests may wait on one connection.")
         super().on_message_begin()
         self._stop_head_timer()
         self._in_head = True
@@ -100,16 +113,19 @@ class HTTPProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what no application will see; an answer that has begun is cut off instead."""
-        begun = self.cycle is not None and self.cycle.response_started  # type: ignore[redundant-expr] # None at first
-        if not begun or self.cycle.response_complete:
+        if self._running is None or not self.busy or not self._running.response_started:
             answer = error_answer(InvalidRequestError(msg))
             request_id = new_request_id()
             headers = [*answer.raw_headers, *context_headers(request_id, 0), (b"connection", b"close")]
             lines = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in headers)]
             self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + bytes(answer.body))
-            if self.cycle is None or self.cycle.response_complete:  # type: ignore[redundant-expr] # None at first
+            if not self.busy:
                 _log_refusal(request_id, len(answer.body))
         self.transport.close()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _expect_head(self) -> None:
         self._stop_head_timer()
@@ -134,7 +150,7 @@ class HTTPProtocol(HttpToolsProtocol):
     def _judge_reader(self) -> None:
         """Cut off a client that took nothing, unless more was written meanwhile: that answer's end is watched, too."""
         unread = self.transport.get_write_buffer_size()
-        if not (self.flow.write_paused or self.cycle.response_complete):
+        if self.busy and not self.flow.write_paused:
             return
         if unread < self._unread:
             self._watch_reader()

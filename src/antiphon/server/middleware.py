@@ -67,7 +67,8 @@ def error_answer(error: APIError, headers: Mapping[str, str] | None = None) -> R
     if error.retry_after is not None or error.status in RETRYABLE:
         retry = retry_headers(DEFAULT_RETRY_AFTER if error.retry_after is None else error.retry_after)
     answer = json_answer(error_response(error), error.status, {**error.headers, **retry, **(headers or {})})
-    if isinstance(error, PayloadTooLargeError | RequestTimeoutError | BodyMemoryError):
+    unread = isinstance(error, PayloadTooLargeError | RequestTimeoutError | BodyMemoryError)
+    if unread or error.headers.get("connection") == "close":
         return ClosingResponse(answer.body, answer.status_code, answer.headers)
     return answer
 
@@ -255,8 +256,8 @@ def _declared_length(headers: Headers) -> int:
 class BoundedBody:
     """A ``receive`` whose body has at most ``limit`` bytes and arrives within ``timeout`` seconds of the first read.
 
-    ``declared`` is the Content-Length, 0 where there is none. What follows the body passes unchanged. What the body
-    takes of ``memory``, the declared length at the first read, is taken until :meth:`give_back`.
+    ``declared`` is the Content-Length, 0 where there is none. What follows the body passes unchanged. What has
+    come of the body is taken of ``memory`` until :meth:`give_back`.
     """
 
     def __init__(self, receive: Receive, declared: int, limit: int, timeout: float, memory: BodyMemory) -> None:
@@ -298,9 +299,11 @@ class BoundedBody:
     def _check_size(self) -> None:
         if self._size > self._limit:
             raise PayloadTooLargeError(f"The request body is too large: at most {self._limit} bytes are taken.")
-        if self._size > self._granted:
-            self._memory.grow(self._granted, self._size)
-            self._granted = self._size
+        if not self._read:
+            self._memory.check(0, self._size)
+        elif self._read > self._granted:
+            self._memory.grow(self._granted, self._read)
+            self._granted = self._read
 
     def give_back(self) -> None:
         """Free the memory; call it once the request has ended."""

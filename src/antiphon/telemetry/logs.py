@@ -131,3 +131,5 @@ def _route(handler: logging.Handler, level: LogLevel) -> None:
         logger.handlers = []
         logger.propagate = True
         logger.setLevel(max(logging.WARNING, root.level) if level != "debug" else logging.DEBUG)
+    # At debug it tells every statement with its values, which are what users have said.
+    logging.getLogger("aiosqlite").setLevel(max(logging.WARNING, root.level))
