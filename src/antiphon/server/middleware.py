@@ -67,8 +67,7 @@ def error_answer(error: APIError, headers: Mapping[str, str] | None = None) -> R
     if error.retry_after is not None or error.status in RETRYABLE:
         retry = retry_headers(DEFAULT_RETRY_AFTER if error.retry_after is None else error.retry_after)
     answer = json_answer(error_response(error), error.status, {**error.headers, **retry, **(headers or {})})
-    unread = isinstance(error, PayloadTooLargeError | RequestTimeoutError | BodyMemoryError)
-    if unread or error.headers.get("connection") == "close":
+    if isinstance(error, PayloadTooLargeError | RequestTimeoutError | BodyMemoryError):
         return ClosingResponse(answer.body, answer.status_code, answer.headers)
     return answer
 
