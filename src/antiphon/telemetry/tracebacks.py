@@ -6,7 +6,7 @@ read, a driver the parameters of a statement. Nor are local variables or lines o
 
 from typing import Any, TextIO
 
-from structlog.dev import plain_traceback
+from structlog import dev
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import ExceptionRenderer, ExceptionTransformer, ExcInfo
 
@@ -25,7 +25,7 @@ def stacks_for(*, texts: bool) -> ExceptionTransformer:
 
 def text_for(*, texts: bool) -> ExceptionRenderer:
     """Return what writes an exception as text for people: Python's own traceback, or one without texts."""
-    return plain_traceback if texts else _bare_text
+    return dev.plain_traceback if texts else _bare_text
 
 
 def _bare_stacks(exc_info: ExcInfo) -> list[Stack]:
