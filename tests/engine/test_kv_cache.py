@@ -304,9 +304,20 @@ def test_cooling_leaves_a_few_cells_where_they_are() -> None:
         cache.release(run(cache, memory, [i] * 3), [i] * 3)
     counts = []
     for _ in range(3):
-        cache.cool()
+        cache.cool(3)
         counts.append((cache.cached_cells, cache.host_cells))
     assert [(6, 3), (3, 6), (3, 6)] == counts
+
+
+def test_several_prefixes_are_cooled_at_once_as_far_as_is_allowed() -> None:
+    cache, memory = new_cache(n_host_cells=64)
+    for i in (1, 2, 3):
+        cache.release(run(cache, memory, [i] * 3), [i] * 3)
+    counts = []
+    for most in (0, 5, 4):
+        cache.cool(most)
+        counts.append(cache.cached_cells)
+    assert [9, 4, 0] == counts
 
 
 def test_cooling_moves_a_long_prefix_piece_by_piece_from_its_end() -> None:

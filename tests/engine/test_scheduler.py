@@ -440,3 +440,16 @@ def test_a_short_prompt_overtakes_nobody_of_a_higher_tier() -> None:
     steps.add(request("priority", text(2, 60), tier="priority"), now=40.0)
     steps.add(request("short", text(3, 8)), now=41.0)
     assert "short" not in steps.step()
+
+
+def test_prompts_alone_move_what_nobody_uses_as_far_as_they_are_long() -> None:
+    steps = Steps(batched=16)
+    steps.cache.n_host_cells = 512
+    before = steps.add(request("before", text(1, 100)))
+    while not before.generates:
+        steps.step()
+    steps.scheduler.finish(before)
+    held = steps.cache.cached_cells
+    steps.add(request("next", text(2, 40)))
+    steps.step()
+    assert held - 4 * 16 == steps.cache.evictable_cells

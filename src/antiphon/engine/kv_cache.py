@@ -11,8 +11,9 @@ from typing import Final, Protocol
 
 from antiphon.engine.radix_tree import Copy, Node, RadixTree, common_length
 
-COLD_CELLS: Final = 256
-"""Cells of unused prefixes that are left where they are."""
+COLD_CELLS: Final = 0
+"""Cells of unused prefixes that are left where they are: few cost as much as many where they lie behind all others,
+since every decode walks up to the last filled cell."""
 MOVED_AT_ONCE: Final = 1024
 """Tokens that one step may move to host memory, so that no stream waits long for it."""
 MIN_SEGMENT: Final = 256
@@ -188,18 +189,19 @@ class KVCache:
         self._free_ids.append(lease.seq_id)
         self._tree.forget_empty_root(lease.salt)
 
-    def cool(self) -> None:
-        """Move the prefix that was idle for longest to host memory, or its end, when more than a few cells are idle.
+    def cool(self, most: int | None = None) -> None:
+        """Move prefixes that nobody uses to host memory, the one that was idle for longest first.
 
-        To be called once in a step that decodes.
+        To be called once in a step; ``most`` tokens are moved, by default as many as no stream waits long for.
         """
-        if not self.n_host_cells or self._tree.unused_cells <= self._cold_cells:
-            return
-        node = next(iter(self._tree.unused_resident))
-        spare = len(node.tokens) - self._moved_at_once
-        if spare > 0 and node.copy is None:
-            node = self._split(node, spare) or node
-        self._offload(node)
+        left = self._moved_at_once if most is None else most
+        while left > 0 and self.n_host_cells and self._tree.unused_cells > self._cold_cells:
+            node = next(iter(self._tree.unused_resident))
+            spare = len(node.tokens) - left
+            if spare > 0 and node.copy is None:
+                node = self._split(node, spare) or node
+            left -= len(node.tokens)
+            self._offload(node)
 
     def check(self) -> None:
         """Assert the equations that hold between any two calls."""

@@ -28,6 +28,8 @@ GROWTH_HEADROOM: Final = 16
 """Cells per running sequence that admission leaves free, so that a newcomer is not preempted at once."""
 LOOKAHEAD: Final = 64
 """Waiting sequences that one step looks at, so that a long queue costs no more than a short one."""
+MOVED_FOR_A_TOKEN: Final = 4
+"""Tokens that a step of prompts alone may move to host memory for each that it computes, which takes longer by far."""
 OVERTAKERS: Final = 16
 """Sequences that one step looks at for short prompts behind a long one."""
 
@@ -91,7 +93,10 @@ class Scheduler:
         budget = self._max_num_batched_tokens - sum(work.size for work in decodes)
         if decodes:
             budget = min(budget, self._prefill_chunk_size)
-        return decodes + self._prefills(budget)
+        prefills = self._prefills(budget)
+        if not decodes:
+            self.cache.cool(MOVED_FOR_A_TOKEN * sum(work.n for work in prefills))
+        return decodes + prefills
 
     def commit(self, work: Work) -> None:
         """After the step: what a prefill computed can be shared from now on."""
