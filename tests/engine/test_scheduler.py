@@ -444,7 +444,7 @@ def test_a_short_prompt_overtakes_nobody_of_a_higher_tier() -> None:
 
 def test_prompts_alone_move_what_nobody_uses_as_far_as_they_are_long() -> None:
     steps = Steps(batched=16)
-    steps.cache.n_host_cells = 512
+    steps.cache.n_host_cells, steps.cache._cold_cells = 512, 0
     before = steps.add(request("before", text(1, 100)))
     while not before.generates:
         steps.step()

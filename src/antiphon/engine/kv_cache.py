@@ -11,9 +11,9 @@ from typing import Final, Protocol
 
 from antiphon.engine.radix_tree import Copy, Node, RadixTree, common_length
 
-COLD_CELLS: Final = 0
-"""Cells of unused prefixes that are left where they are: few cost as much as many where they lie behind all others,
-since every decode walks up to the last filled cell."""
+COLD_CELLS: Final = 256
+"""Cells of unused prefixes that are left where they are: what comes back from host memory lies in other cells, whose
+attention is summed in another order, and short answers should not differ by that."""
 MOVED_AT_ONCE: Final = 1024
 """Tokens that one step may move to host memory, so that no stream waits long for it."""
 MIN_SEGMENT: Final = 256
