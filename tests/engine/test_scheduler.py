@@ -13,12 +13,14 @@ from tests.engine.fake_model import FakeMemory, assert_agrees
 class Steps:
     """A scheduler whose sequences each gain a made-up token when their last one is computed."""
 
-    def __init__(self, cells: int = 512, *, seqs: int = 8, batched: int = 64, chunk: int = 16) -> None:
+    def __init__(
+        self, cells: int = 512, *, seqs: int = 8, batched: int = 64, chunk: int = 16, host_cells: int = 0
+    ) -> None:
         options = EngineOptions(
             model_path="", max_num_seqs=seqs, max_num_batched_tokens=batched, prefill_chunk_size=chunk
         )
         self.memory = FakeMemory(cells)
-        self.cache = KVCache(self.memory, cells, 256)
+        self.cache = KVCache(self.memory, cells, 256, host_cells)
         self.scheduler = Scheduler(self.cache, options)
         self.computed = 0
 
@@ -443,8 +445,8 @@ def test_a_short_prompt_overtakes_nobody_of_a_higher_tier() -> None:
 
 
 def test_prompts_alone_move_what_nobody_uses_as_far_as_they_are_long() -> None:
-    steps = Steps(batched=16)
-    steps.cache.n_host_cells, steps.cache._cold_cells = 512, 0
+    steps = Steps(batched=16, host_cells=512)
+    steps.cache._cold_cells = 0
     before = steps.add(request("before", text(1, 100)))
     while not before.generates:
         steps.step()
