@@ -96,7 +96,7 @@ def rate(layout: Layout, streams: int, steps: int) -> float:
 def main() -> None:
     """Measure all layouts in turn and print tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=served_model())
+    parser.add_argument("--model", default="", type=served_model)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=24)
     options = parser.parse_args()

@@ -146,7 +146,9 @@ def bans(model: str) -> dict[str, object]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=served_model(), help="a GGUF file; default: what is served by default")
+    parser.add_argument(
+        "--model", default="", type=served_model, help="a GGUF file; default: what is served by default"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=MINUTES, help="no further round begins that would end later")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="rows; nothing is written then")

@@ -136,8 +136,13 @@ class Server:
         return self._log.read().decode(errors="replace").strip()
 
 
-def served_model() -> str:
-    """Path of what ``antiphon serve`` serves by default: the bundled model's copy, made where it is missing."""
+def served_model(path: str) -> str:
+    """Give the model file of an option: where none is given, what ``antiphon serve`` serves by default.
+
+    That is the bundled model's copy, which is made where it is missing.
+    """
+    if path:
+        return path
     source = bundled_model()
     if source is None:
         raise ServerError("the package of the bundled model is not installed")

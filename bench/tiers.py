@@ -231,7 +231,7 @@ def plot(results: Results, path: Path) -> None:
 def main() -> None:
     """Parse the options, measure, print the table and write it with its plot."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=served_model())
+    parser.add_argument("--model", default="", type=served_model)
     parser.add_argument("--out", type=Path, default=Path("docs"))
     options = parser.parse_args()
     console = Console()

@@ -138,7 +138,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=500)
     parser.add_argument("--max-waiting", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--model", default=served_model())
+    parser.add_argument("--model", default="", type=served_model)
     parser.add_argument("--out", type=Path, default=Path("docs"))
     options = parser.parse_args()
     banned = {str(token): -100 for token in sorted(Tokenizer.open(options.model).eog_ids)}

@@ -101,7 +101,7 @@ def main() -> int:
     parser.add_argument("--max-requests", type=int, default=200_000)
     parser.add_argument("--fault-every", type=float, default=20.0, help="seconds between two faults, on average")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--model", default=served_model())
+    parser.add_argument("--model", default="", type=served_model)
     parser.add_argument("--out", type=Path, default=Path("docs"))
     options = parser.parse_args()
     plan = Plan(

@@ -211,7 +211,6 @@ def test_settings_survive_the_journey() -> None:
 PARENT = """
 import asyncio, sys
 from antiphon.engine.client import EngineClient
-from antiphon.engine.worker_process import WorkerSettings, settings_for, start_process
 from tests.engine.scripted_core import Script
 
 async def main():

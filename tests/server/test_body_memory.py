@@ -267,22 +267,25 @@ def status(server: Server, content: bytes) -> int:
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
 
 
-def test_a_client_that_vanishes_in_the_middle_of_a_body_gives_its_memory_back(server: Server) -> None:
+@contextmanager
+def half_sent(server: Server) -> Iterator[None]:
+    """Have somebody send a part of a large question, beside which there is no room for another."""
     with server.connect() as slow:
         slow.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(LARGE_QUESTION))
         assert slow.recv(65536).startswith(b"HTTP/1.1 100 ")
         slow.sendall(LARGE_QUESTION[:400_000])
         server.wait_until(lambda: status(server, LARGE_QUESTION) == 429)
+        yield
+
+
+def test_a_client_that_vanishes_in_the_middle_of_a_body_gives_its_memory_back(server: Server) -> None:
+    with half_sent(server):
         assert 200 == status(server, QUESTION)
     server.wait_until(lambda: status(server, LARGE_QUESTION) == 200)
 
 
 def test_the_refusal_says_what_is_short_and_when_to_come_back(server: Server) -> None:
-    with server.connect() as slow:
-        slow.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(LARGE_QUESTION))
-        assert slow.recv(65536).startswith(b"HTTP/1.1 100 ")
-        slow.sendall(LARGE_QUESTION[:400_000])
-        server.wait_until(lambda: status(server, LARGE_QUESTION) == 429)
+    with half_sent(server):
         answer = server.http.post(PATH, content=LARGE_QUESTION, headers={"Content-Type": "application/json"})
     error = answer.json()["error"]
     assert ("rate_limit_error", "body_memory_exceeded", None) == (error["type"], error["code"], error["param"])

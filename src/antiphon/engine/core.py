@@ -102,7 +102,7 @@ class Core:
 
     @classmethod
     def open(cls, options: EngineOptions, *, clock: Callable[[], float], entropy: Callable[[], int]) -> "Core":
-        """Load the model. Raises :class:`antiphon.engine.llama.EngineLoadError`."""
+        """Load the model. Raises :class:`antiphon.engine.bindings.EngineLoadError`."""
         model = LlamaModel.open(options)
         draft_model = open_draft_model(options, model) if options.draft_model else None
         core = cls(model, options, clock=clock, entropy=entropy, draft_model=draft_model)

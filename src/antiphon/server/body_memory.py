@@ -2,8 +2,8 @@
 
 A body counts piece by piece to the end of its request: while it arrives, while the request waits, and while its answer
 is generated from it. One whose Content-Length does not fit when it begins is refused unread; what is announced and does
-not come takes nothing from others. Each body by itself is bounded elsewhere;
-without a bound on their sum, memory would be that bound times the connections.
+not come takes nothing from others. Each body by itself is bounded elsewhere; without a bound on their sum, memory would
+be that bound times the connections.
 """
 
 from typing import Final
