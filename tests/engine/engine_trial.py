@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 
+from antiphon.engine.batch_plan import AttentionCosts
 from antiphon.engine.core import Core
 from antiphon.engine.draft_model import DraftModel
 from antiphon.engine.interface import (
@@ -56,7 +57,7 @@ def text(start: int, n: int) -> list[int]:
 class Trial:
     """One core, its clock, and everything that it reported."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (a setting each)
         self,
         ctx_size: int = 256,
         *,
@@ -67,6 +68,7 @@ class Trial:
         eog_ids: frozenset[int] = EOG_IDS,
         host_cache_size: int = 0,
         draft_eog_ids: frozenset[int] | None = None,
+        attention: AttentionCosts | None = None,
     ) -> None:
         """With host memory, every prefix leaves its cells as soon as nobody uses it.
 
@@ -78,7 +80,13 @@ class Trial:
             max_num_batched_tokens=max_num_batched_tokens,
             prefill_chunk_size=prefill_chunk_size,
         )
-        self.model = FakeModel(ctx_size, max_model_len=max_model_len, eog_ids=eog_ids, host_cache_size=host_cache_size)
+        self.model = FakeModel(
+            ctx_size,
+            max_model_len=max_model_len,
+            eog_ids=eog_ids,
+            host_cache_size=host_cache_size,
+            attention=attention,
+        )
         self.now = 0.0
         draft_model = None
         if draft_eog_ids is not None:
@@ -119,8 +127,9 @@ class Trial:
         self.now += STEP_SECONDS
         events = self.core.step()
         if unfinished:
-            assert len(self.model.batches) == n_batches + 1, "a step with work to do decoded nothing"
-            self._check_batch(decoding)
+            assert len(self.model.batches) > n_batches, "a step with work to do decoded nothing"
+            assert self.model.attention or len(self.model.batches) == n_batches + 1
+            self._check_batches(decoding, self.model.batches[n_batches:])
         self._check_order(running)
         self.check()
         for event in events:
@@ -159,9 +168,11 @@ class Trial:
         assert cached < len(asked.prompt_ids)
         assert end.cached_tokens == cached or (end.reason == "abort" and end.cached_tokens == 0)
 
-    def _check_batch(self, decoding: dict[Sequence, Lease]) -> None:
+    def _check_batches(self, decoding: dict[Sequence, Lease], batches: list[list[tuple[int, int]]]) -> None:
         """A step is bounded, prompts more so beside streams, and no stream is passed over unless it is preempted."""
-        rows = Counter(seq_id for seq_id, _ in self.model.batches[-1])
+        rows = Counter(seq_id for batch in batches for seq_id, _ in batch)
+        if self.model.attention:
+            del rows[self.model.attention.padding_id]
         assert rows.total() <= self.options.max_num_batched_tokens
         assert len(rows) <= self.options.max_num_seqs
         streams = {each: lease for each, lease in decoding.items() if each.lease is lease or self._is_over(each)}

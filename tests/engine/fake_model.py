@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
+from antiphon.engine.batch_plan import TILE, AttentionCosts
 from antiphon.engine.interface import GenerateRequest, ModelInfo
 from antiphon.engine.kv_cache import KVCache, Lease
 from antiphon.engine.radix_tree import Node
@@ -89,7 +90,7 @@ class FakeMemory:
 
 
 class FakeModel(FakeMemory):
-    """Implements ``antiphon.engine.core.Model``; ``batches`` records what was decoded."""
+    """Implements ``antiphon.engine.batches.Model``; ``batches`` records what was decoded."""
 
     def __init__(
         self,
@@ -98,13 +99,16 @@ class FakeModel(FakeMemory):
         max_model_len: int | None = None,
         eog_ids: frozenset[int] = EOG_IDS,
         host_cache_size: int = 0,
+        attention: AttentionCosts | None = None,
     ) -> None:
-        super().__init__(ctx_size)
+        """``attention`` makes the core divide steps and pad batches, for which there are cells beside the context's."""
+        super().__init__(ctx_size + (TILE if attention else 0))
         self.info = model_info(ctx_size, max_model_len or ctx_size, host_cache_size)
         self.n_vocab = N_VOCAB
         self.eog_ids = eog_ids
+        self.attention = attention
         self.batches: list[list[tuple[int, int]]] = []
-        """Per step, the (sequence id, position) of every token."""
+        """Per batch, the (sequence id, position) of every token."""
         self.closed = False
 
     def decode(self, tokens: list[int], positions: list[int], seq_ids: list[int], outputs: list[int]) -> Floats:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
+from antiphon.engine.batch_plan import AttentionCosts
 from antiphon.engine.core import Core
 from antiphon.engine.interface import EngineOptions, Finished, GenerateRequest, SamplingParams, ServiceTier
 from tests.engine.engine_trial import ENTROPY, STEP_SECONDS, Trial, request, text
@@ -76,7 +77,7 @@ ARRIVALS = st.lists(
     max_size=7,
 )
 TRIALS = st.builds(
-    lambda ctx_size, batched, seqs, chunk, model_len, host, draft: Trial(
+    lambda ctx_size, batched, seqs, chunk, model_len, host, draft, attention: Trial(
         ctx_size,
         max_model_len=max(2, ctx_size - model_len),
         max_num_seqs=min(seqs, batched),
@@ -84,6 +85,7 @@ TRIALS = st.builds(
         prefill_chunk_size=chunk,
         host_cache_size=host,
         draft_eog_ids=draft,
+        attention=attention,
     ),
     st.integers(24, 100),
     st.integers(1, 40),
@@ -92,6 +94,13 @@ TRIALS = st.builds(
     st.integers(0, 20),
     st.sampled_from([0, 30, 300]),
     st.sampled_from([None, frozenset[int](), EOG_IDS]),
+    st.none()
+    | st.builds(
+        AttentionCosts,
+        row_cell=st.floats(0, 5, width=16),
+        tile_cell=st.floats(0, 20, width=16),
+        padding_id=st.just(255),
+    ),
 )
 
 

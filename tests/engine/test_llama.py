@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from antiphon.engine.batch_plan import TILE
 from antiphon.engine.bindings import EngineLoadError
 from antiphon.engine.core import Core
 from antiphon.engine.interface import EngineOptions, Finished, GenerateRequest, SamplingParams, Started, TokenEvent
-from antiphon.engine.llama import DecodeError, LlamaModel, fingerprint, physical_cores
+from antiphon.engine.llama import CELL_BLOCK, DecodeError, LlamaModel, fingerprint, physical_cores
 from antiphon.engine.tokenizer import Tokenizer
 from tests.engine.tiny_gguf import CONTEXT, write_tiny_model
 
@@ -127,6 +128,18 @@ def test_decoding_in_chunks_equals_decoding_at_once(model: LlamaModel, tokenizer
         model.seq_rm(seq_id, 0, n)
 
 
+def test_attention_costs_follow_from_the_sizes_of_the_model(model: LlamaModel) -> None:
+    assert model.attention is not None
+    assert pytest.approx(1 / 487, rel=0.01) == model.attention.row_cell
+    assert pytest.approx(TILE / 2433, rel=0.01) == model.attention.tile_cell
+
+
+def test_without_flash_attention_steps_are_not_divided(tiny_path: Path) -> None:
+    opened = LlamaModel.open(options(tiny_path, flash_attn=False))
+    assert opened.attention is None
+    opened.close()
+
+
 def test_what_host_memory_gives_back_decodes_as_before(model: LlamaModel, tokenizer: Tokenizer) -> None:
     tokens = tokenizer.encode("The quick brown fox jumps over the lazy dog, and then it runs away.")
     n, (whole, parts, back) = len(tokens), (203, 204, 205)
@@ -144,6 +157,7 @@ def test_without_free_cells_nothing_is_given_back(tiny_path: Path) -> None:
     small = LlamaModel.open(EngineOptions(model_path=str(tiny_path), ctx_size=256))
     small.decode([5] * 200, list(range(200)), [0] * 200, [])
     copy = small.save(0)
+    small.decode([5] * CELL_BLOCK, list(range(CELL_BLOCK)), [2] * CELL_BLOCK, [])  # the cells for padding, too
     assert not small.restore(1, copy)
     small.seq_rm(0, 0, 200)
     assert small.restore(1, copy)

@@ -5,11 +5,12 @@ Invariant: every choice of every request that :meth:`Core.add` accepts ends in e
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
-from typing import Any, Final, Protocol
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from antiphon.engine.batches import Model, batches_of
 from antiphon.engine.draft_model import DraftModel, open_draft_model
 from antiphon.engine.drafting import Drafting
 from antiphon.engine.grammar import GrammarCompiler, GrammarError, Matcher
@@ -19,14 +20,13 @@ from antiphon.engine.interface import (
     Finished,
     FinishReason,
     GenerateRequest,
-    ModelInfo,
     Started,
     StreamEvent,
     TokenEvent,
     TokenLogprobs,
 )
-from antiphon.engine.kv_cache import KVCache, Memory
-from antiphon.engine.llama import MAX_SEQ_IDS, LlamaModel
+from antiphon.engine.kv_cache import KVCache
+from antiphon.engine.llama import SEQ_IDS, LlamaModel
 from antiphon.engine.radix_tree import common_length
 from antiphon.engine.sampler import Sampler, SamplingState
 from antiphon.engine.scheduler import Scheduler, Work
@@ -35,25 +35,6 @@ from antiphon.engine.step_counts import StepCounts
 
 COMPILE_POLL: Final = 0.002
 """Seconds that a step waits for a grammar when nothing else is to do."""
-
-
-class Model(Memory, Protocol):
-    """What decodes: llama.cpp, or a deterministic fake in the tests of scheduling."""
-
-    info: ModelInfo
-    n_vocab: int
-    eog_ids: frozenset[int]
-
-    def decode(
-        self, tokens: list[int], positions: list[int], seq_ids: list[int], outputs: list[int]
-    ) -> npt.NDArray[np.float32]:
-        """Run one batch; return the logits of the rows ``outputs``, shape (len(outputs), n_vocab)."""
-
-    def grammar_tokenizer(self) -> Any:  # noqa: ANN401 (llguidance.LLTokenizer)
-        """The vocabulary for grammars. Called once, in the thread that compiles them."""
-
-    def close(self) -> None:
-        """Release it."""
 
 
 class _Compilation:
@@ -82,7 +63,7 @@ class Core:
         """``clock`` gives monotonic seconds; ``entropy`` a random 64-bit integer, for requests without a seed."""
         self.info: Final = model.info
         self._model: Final = model
-        self._cache: Final = KVCache(model, model.info.ctx_size, MAX_SEQ_IDS, model.info.host_cache_size)
+        self._cache: Final = KVCache(model, model.info.ctx_size, SEQ_IDS, model.info.host_cache_size)
         self._scheduler: Final = Scheduler(self._cache, options)
         self._sampler: Final = Sampler(model.n_vocab)
         self._compiler: Final = GrammarCompiler(model.grammar_tokenizer)
@@ -215,29 +196,21 @@ class Core:
         return draft[: matcher.count_allowed(draft)] if matcher else draft
 
     def _run(self, works: list[Work]) -> None:
-        tokens: list[int] = []
-        positions: list[int] = []
-        seq_ids: list[int] = []
-        outputs: list[int] = []
-        for work in works:
-            sequence, start, end = work.sequence, work.start, work.start + work.n
-            assert sequence.lease is not None
-            tokens += sequence.tokens[start:end] + work.draft
-            positions += range(start, end + len(work.draft))
-            seq_ids += [sequence.lease.seq_id] * work.size
-            if work.samples:
-                outputs += range(len(tokens) - 1 - len(work.draft), len(tokens))
-        self._counts.step(len(tokens), len(works))
-        began = self._clock()
-        logits = self._model.decode(tokens, positions, seq_ids, outputs)
-        self._drafting.costs.observe(len(tokens), self._clock() - began)
-        for work in works:
-            self._scheduler.commit(work)
-        row = 0
-        for work in works:
-            if work.samples:
-                self._advance(work, logits[row : row + 1 + len(work.draft)])
-                row += 1 + len(work.draft)
+        """Decode a step, batch by batch, and give each choice what it has gained."""
+        tokens, seconds = sum(work.size for work in works), 0.0
+        for batch in batches_of(works, self._model.attention, self._cache):
+            began = self._clock()
+            logits = batch.decode(self._model)
+            seconds += self._clock() - began
+            for work in batch.works:
+                self._scheduler.commit(work)
+            row = 0
+            for work in batch.works:
+                if work.samples:
+                    self._advance(work, logits[row : row + 1 + len(work.draft)])
+                    row += 1 + len(work.draft)
+        self._counts.step(tokens, len(works))
+        self._drafting.costs.observe(tokens, seconds)
 
     def _advance(self, work: Work, logits: npt.NDArray[np.float32]) -> None:
         """Give a choice its next tokens, and end it when they were its last.

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from antiphon.engine.interface import EngineOptions
-from antiphon.engine.llama import MAX_SEQ_IDS, LlamaModel, open_sibling
+from antiphon.engine.llama import SEQ_IDS, LlamaModel, open_sibling
 from antiphon.engine.radix_tree import common_length
 
 
@@ -131,4 +131,4 @@ def open_draft_model(options: EngineOptions, model: LlamaModel) -> DraftModel:
     """Load the draft model of ``model``. Raises :class:`antiphon.engine.bindings.EngineLoadError`."""
     sibling = open_sibling(options, model)
     info = sibling.info
-    return DraftModel(sibling, n_cells=info.ctx_size, n_seq_ids=MAX_SEQ_IDS, max_batch=info.max_num_batched_tokens)
+    return DraftModel(sibling, n_cells=info.ctx_size, n_seq_ids=SEQ_IDS, max_batch=info.max_num_batched_tokens)

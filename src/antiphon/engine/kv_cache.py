@@ -7,6 +7,7 @@ Pure bookkeeping over a :class:`Memory`, whose operations it calls in the order 
 checked by :meth:`KVCache.check`: free + cached + owned == cells, and the leases' references are the tree's counts.
 """
 
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 from antiphon.engine.radix_tree import Copy, Node, RadixTree, common_length
@@ -202,6 +203,20 @@ class KVCache:
                 node = self._split(node, spare) or node
             left -= len(node.tokens)
             self._offload(node)
+
+    @staticmethod
+    def distinct_cells(leases: Iterable[Lease]) -> int:
+        """Count the cells that leases fill, those that several share once."""
+        seen: set[Node] = set()
+        cells = 0
+        for lease in leases:
+            cells += lease.owned
+            at: Node | None = lease.node
+            while at is not None and at not in seen:
+                seen.add(at)
+                cells += len(at.tokens)
+                at = at.parent
+        return cells
 
     def check(self) -> None:
         """Assert the equations that hold between any two calls."""

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from antiphon.engine.batch_plan import TILE, AttentionCosts
 from antiphon.engine.bindings import EngineLoadError, eog_ids, llama_cpp, model_handle
 from antiphon.engine.interface import EngineOptions, ModelInfo
 from antiphon.engine.radix_tree import Copy
@@ -27,6 +28,12 @@ MAX_SEQ_IDS: Final = 256
 DEFAULT_CTX_SIZE: Final = 8192
 CELL_BLOCK: Final = 256
 """llama.cpp rounds the number of KV cells up to a multiple of this."""
+SEQ_IDS: Final = MAX_SEQ_IDS - 1
+"""Sequence ids for conversations. The last one is padding's, which has a block of cells of its own."""
+ROW_EFFORT: Final = 8.0
+TILE_EFFORT: Final = 1.6
+"""How much slower attention's arithmetic is than that of the weights' matrices, for a row by itself and for a row of a
+tile: SmolLM2 with 100, 400 and 1,500 cells on a processor with AVX-512, docs/performance.md."""
 
 MIB: Final = 1 << 20
 LONGEST_TOKEN: Final = 16_384
@@ -98,7 +105,8 @@ class LlamaModel:
         self.info = info
         self.n_vocab = info.n_vocab
         self.eog_ids = eog_ids(self._vocab)
-        n = info.max_num_batched_tokens
+        self.attention = _attention_costs(model, info)
+        n = max(info.max_num_batched_tokens, TILE)
         self._tokens = np.zeros(n, dtype=np.int32)
         self._positions = np.zeros(n, dtype=np.int32)
         self._seq_counts = np.ones(n, dtype=np.int32)
@@ -235,7 +243,7 @@ def _context_params(options: EngineOptions, trained: int) -> Any:  # noqa: ANN40
     # llama.cpp pads the cells to whole blocks after it has capped the batch by them, and aborts where a batch could not
     # hold one token of every sequence id.
     cells = options.ctx_size or min(trained, DEFAULT_CTX_SIZE)
-    params.n_ctx = -(-cells // CELL_BLOCK) * CELL_BLOCK
+    params.n_ctx = -(-cells // CELL_BLOCK) * CELL_BLOCK + _padding_cells(options)
     params.n_batch = params.n_ubatch = max(options.max_num_batched_tokens, MAX_SEQ_IDS)
     # With a window's worth of cells only, a cached prefix would lack the keys of its earlier tokens.
     params.swa_full = True
@@ -249,11 +257,30 @@ def _context_params(options: EngineOptions, trained: int) -> Any:  # noqa: ANN40
     return params
 
 
+def _attends_in_tiles(flash_attn: bool, n_gpu_layers: int) -> bool:  # noqa: FBT001
+    return flash_attn and not (n_gpu_layers and llama_cpp.llama_supports_gpu_offload())
+
+
+def _padding_cells(options: EngineOptions) -> int:
+    """Cells that are nobody's, for the padding of a tile."""
+    return CELL_BLOCK if _attends_in_tiles(options.flash_attn, options.n_gpu_layers) else 0
+
+
+def _attention_costs(model: Any, info: ModelInfo) -> AttentionCosts | None:  # noqa: ANN401 (a ctypes handle)
+    """Say what a cell costs, by the sizes of the model; None where llama.cpp attends in another way."""
+    if not _attends_in_tiles(info.flash_attn, info.n_gpu_layers):
+        return None
+    attention = 4 * llama_cpp.llama_model_n_layer(model) * llama_cpp.llama_model_n_embd(model) / (2 * info.n_params)
+    return AttentionCosts(
+        row_cell=ROW_EFFORT * attention, tile_cell=TILE * TILE_EFFORT * attention, padding_id=MAX_SEQ_IDS - 1
+    )
+
+
 def _describe(options: EngineOptions, model: Any, context: Any, params: Any) -> ModelInfo:  # noqa: ANN401 (ctypes)
     text = ctypes.create_string_buffer(256)
     llama_cpp.llama_model_desc(model, text, 256)
     trained = llama_cpp.llama_model_n_ctx_train(model)
-    ctx_size = llama_cpp.llama_n_ctx(context)
+    ctx_size = llama_cpp.llama_n_ctx(context) - _padding_cells(options)
     engine_version = f"llama-cpp-python {version('llama-cpp-python')}"
     return ModelInfo(
         description=text.value.decode(errors="replace"),
