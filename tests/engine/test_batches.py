@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from antiphon.engine.batch_plan import TILE, AttentionCosts
-from antiphon.engine.batches import StepBatch, batches_of
+from antiphon.engine.batches import StepBatch, batches_of, distinct_cells
 from antiphon.engine.bindings import llama_cpp
 from antiphon.engine.interface import EngineOptions, GenerateRequest, SamplingParams
-from antiphon.engine.kv_cache import KVCache
+from antiphon.engine.kv_cache import KVCache, Lease
 from antiphon.engine.llama import SEQ_IDS, LlamaModel
 from antiphon.engine.scheduler import Scheduler, Work
+from antiphon.engine.sequence import Sequence
 from tests.engine.fake_model import FakeModel
 
 COSTS = AttentionCosts(row_cell=1 / 500, tile_cell=TILE / 2500, padding_id=255)
@@ -51,10 +52,36 @@ def test_padding_is_seen_by_nobody_and_leaves_no_cells(model: LlamaModel) -> Non
 
 def test_every_work_is_in_one_batch() -> None:
     works = prompts(KVCache(FakeModel(4096), 4096, 200), 300, *[5] * 20)
-    batches = batches_of(works, COSTS, KVCache(FakeModel(1), 1, 1))
+    batches = batches_of(works, COSTS)
     assert sorted(map(id, works)) == sorted(id(work) for batch in batches for work in batch.works)
 
 
 def test_a_step_without_attention_costs_is_one_batch() -> None:
     works = prompts(KVCache(FakeModel(4096), 4096, 200), 300, *[5] * 20)
-    assert [StepBatch(works)] == batches_of(works, None, KVCache(FakeModel(1), 1, 1))
+    assert [StepBatch(works)] == batches_of(works, None)
+
+
+def test_cells_that_several_share_are_counted_once() -> None:
+    model = FakeModel(512)
+    cache = KVCache(model, 512, 200)
+    shared = list(range(10, 50))
+    first = cache.acquire("", shared)
+    assert first is not None
+    assert cache.reserve(first, 40)
+    cache.fill(first, 40)
+    StepBatch([Work(sequence(shared, first), 0, 40)]).decode(model)
+    cache.commit(first, shared)
+    works = [Work(sequence([*shared, 60 + at], cache.acquire("", [*shared, 60 + at])), 40, 1) for at in range(3)]
+    for work in works:
+        assert work.sequence.lease is not None
+        assert cache.reserve(work.sequence.lease, 1)
+        cache.fill(work.sequence.lease, 1)
+    assert 43 == distinct_cells(works)
+
+
+def sequence(tokens: list[int], lease: Lease | None) -> Sequence:
+    """One choice that holds a lease."""
+    asked = GenerateRequest(request_id="", prompt_ids=tokens, sampling=SamplingParams(max_tokens=4))
+    made = Sequence(asked, 0, 0, 0.0)
+    made.lease = lease
+    return made

@@ -301,12 +301,38 @@ def test_cooling_leaves_a_few_cells_where_they_are() -> None:
     cache, memory = new_cache(n_host_cells=64)
     cache._cold_cells = 4
     for i in (1, 2, 3):
-        cache.release(run(cache, memory, [i] * 3), [i] * 3)
+        cache.release(run(cache, memory, [i] * 2), [i] * 2)
     counts = []
     for _ in range(3):
-        cache.cool(3)
+        cache.cool(1)
         counts.append((cache.cached_cells, cache.host_cells))
-    assert [(6, 3), (3, 6), (3, 6)] == counts
+    assert [(5, 1), (4, 2), (4, 2)] == counts
+
+
+def test_cooling_takes_what_lies_behind_cells_that_are_free_now() -> None:
+    cache, memory = new_cache(n_host_cells=64)
+    cache._cold_cells = 4
+    long = run(cache, memory, list(range(100, 130)))
+    short = run(cache, memory, [1, 2, 3])
+    cache.release(short, [1, 2, 3])
+    cache.cool()
+    assert 33 == cache.cached_cells
+    cache.release(long, list(range(100, 130)))
+    cache.cool()
+    assert (0, 33) == (cache.cached_cells, cache.host_cells)
+
+
+def test_what_came_back_lies_where_it_is_now() -> None:
+    cache, memory = new_cache(n_host_cells=64)
+    cache._cold_cells = 4
+    lease = run(cache, memory, [1, 2, 3])
+    lease.node.filled = 60
+    cache.release(lease, [1, 2, 3])
+    cache.cool()
+    again = run(cache, memory, [1, 2, 3])
+    cache.release(again, [1, 2, 3])
+    cache.cool()
+    assert 3 == cache.cached_cells
 
 
 def test_several_prefixes_are_cooled_at_once_as_far_as_is_allowed() -> None:

@@ -198,7 +198,7 @@ class Core:
     def _run(self, works: list[Work]) -> None:
         """Decode a step, batch by batch, and give each choice what it has gained."""
         tokens, seconds = sum(work.size for work in works), 0.0
-        for batch in batches_of(works, self._model.attention, self._cache):
+        for batch in batches_of(works, self._model.attention):
             began = self._clock()
             logits = batch.decode(self._model)
             seconds += self._clock() - began

@@ -7,14 +7,13 @@ Pure bookkeeping over a :class:`Memory`, whose operations it calls in the order 
 checked by :meth:`KVCache.check`: free + cached + owned == cells, and the leases' references are the tree's counts.
 """
 
-from collections.abc import Iterable
 from typing import Final, Protocol
 
 from antiphon.engine.radix_tree import Copy, Node, RadixTree, common_length
 
 COLD_CELLS: Final = 256
-"""Cells of unused prefixes that are left where they are: what comes back from host memory lies in other cells, whose
-attention is summed in another order, and short answers should not differ by that."""
+"""Cells of unused prefixes that are left where they are, unless that is behind free ones: what comes back from host
+memory lies in other cells, whose attention is summed in another order, and short answers should not differ by that."""
 MOVED_AT_ONCE: Final = 1024
 """Tokens that one step may move to host memory, so that no stream waits long for it."""
 MIN_SEGMENT: Final = 256
@@ -196,27 +195,13 @@ class KVCache:
         To be called once in a step; ``most`` tokens are moved, by default as many as no stream waits long for.
         """
         left = self._moved_at_once if most is None else most
-        while left > 0 and self.n_host_cells and self._tree.unused_cells > self._cold_cells:
+        while left > 0 and self.n_host_cells and self._is_cold():
             node = next(iter(self._tree.unused_resident))
             spare = len(node.tokens) - left
             if spare > 0 and node.copy is None:
                 node = self._split(node, spare) or node
             left -= len(node.tokens)
             self._offload(node)
-
-    @staticmethod
-    def distinct_cells(leases: Iterable[Lease]) -> int:
-        """Count the cells that leases fill, those that several share once."""
-        seen: set[Node] = set()
-        cells = 0
-        for lease in leases:
-            cells += lease.owned
-            at: Node | None = lease.node
-            while at is not None and at not in seen:
-                seen.add(at)
-                cells += len(at.tokens)
-                at = at.parent
-        return cells
 
     def check(self) -> None:
         """Assert the equations that hold between any two calls."""
@@ -247,6 +232,17 @@ class KVCache:
                 return at.parent, at.start
         return node, length
 
+    def _is_cold(self) -> bool:
+        """Whether prefixes that nobody uses are many, or lie behind cells that have become free since."""
+        if self._tree.unused_cells > self._cold_cells:
+            return True
+        behind = self._filled_cells + self._cold_cells
+        return any(node.filled > behind for node in self._tree.unused_resident)
+
+    @property
+    def _filled_cells(self) -> int:
+        return self.cached_cells + self.owned_cells
+
     def _restore(self, node: Node) -> bool:
         """Fill the cells of a locked node from its copy, which stays for the next time."""
         n = len(node.tokens)
@@ -262,6 +258,7 @@ class KVCache:
             return False
         self._tree.take_cells(node, seq_id)
         self.cached_cells += n
+        node.filled = self._filled_cells
         return True
 
     def _may_grow(self, node: Node) -> bool:
@@ -324,6 +321,7 @@ class KVCache:
         self.cached_cells += lease.owned
         self._shrink(lease, lease.owned)
         lease.node = node
+        node.filled = max(node.filled, self._filled_cells)
 
     def _shrink(self, lease: Lease, n: int) -> None:
         lease.owned -= n

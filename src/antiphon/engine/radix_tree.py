@@ -21,7 +21,7 @@ Copy = object
 class Node:
     """Tokens [start, start + len(tokens)) of every prefix that goes through here."""
 
-    __slots__ = ("children", "copy", "parent", "ref", "seq_id", "start", "tokens")
+    __slots__ = ("children", "copy", "filled", "parent", "ref", "seq_id", "start", "tokens")
 
     def __init__(self, parent: "Node | None", start: int, tokens: list[int], seq_id: int | None) -> None:
         self.parent = parent
@@ -31,6 +31,8 @@ class Node:
         """The sequence id of its cells; None while it lives in host memory only."""
         self.copy: Copy | None = None
         """What the cells hold; kept when they are filled from it again."""
+        self.filled = 0
+        """Cells of the whole memory that were filled when its own were: about how far back they lie."""
         self.children: dict[int, Node] = {}
         self.ref = 0
 
@@ -95,7 +97,7 @@ class RadixTree:
         assert 0 < length < len(node.tokens), f"0 < {length} < {len(node.tokens)}"
         self._forget_use(node)
         lower = Node(node, node.start + length, node.tokens[length:], seq_id)
-        lower.ref, node.copy = node.ref, None
+        lower.ref, lower.filled, node.copy = node.ref, node.filled, None
         lower.children, node.children = node.children, {node.tokens[length]: lower}
         for child in lower.children.values():
             child.parent = lower
