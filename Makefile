@@ -25,7 +25,7 @@ HEADING = printf '\n\033[1m== %s\033[0m\n'
 
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell getconf _NPROCESSORS_ONLN)
 
-.PHONY: help serve test lint types contracts tests bench bench-storage bench-tiers soak overload fuzz docs requirements clean
+.PHONY: help serve test lint types contracts tests bench bench-wheel bench-storage bench-tiers soak overload fuzz docs requirements clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -54,6 +54,9 @@ tests: $(VENV)/.test
 
 bench: $(VENV)/.bench ## Measure against llama.cpp's server; ROUNDS=5, MODEL=path.gguf, ONLY='decode gaps'
 	@$(BIN)/python -m bench.run --rounds '$(ROUNDS)' $(if $(MODEL),--model '$(MODEL)') $(ONLY:%=--only '%')
+
+bench-wheel: $(VENV)/.bench ## Measure against the prebuilt llama.cpp's server of the package xllamacpp; ROUNDS=5
+	@$(BIN)/python -m bench.run --peer wheel --rounds '$(ROUNDS)' $(if $(MODEL),--model '$(MODEL)') $(ONLY:%=--only '%')
 
 bench-storage: $(VENV)/.test ## Measure stored completions; ROWS=1000,100000,1000000 DATABASE=postgresql://...
 	@$(BIN)/python -m bench.storage --rows '$(ROWS)' $(if $(DATABASE),--database '$(DATABASE)')

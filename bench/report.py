@@ -36,6 +36,9 @@ class Results(Struct):
     ctx_size: int
     unfinished: str = ""
     """What is missing, when the run has not ended."""
+    name: str = "benchmark"
+    """Of the page and its plot."""
+    command: str = "make bench"
 
     def headline(self) -> str:
         """Say what was run."""
@@ -59,13 +62,20 @@ def show(results: Results, console: Console) -> None:
 def page(results: Results) -> str:
     """Write the table as a page."""
     met = [figure.met for figure in results.figures if figure.met is not None]
-    text = ["# Benchmark", "", "Written by `make bench`.", "", f"{results.headline()}. Peer: {results.peer}.", ""]
+    text = [
+        "# Benchmark",
+        "",
+        f"Written by `{results.command}`.",
+        "",
+        f"{results.headline()}. Peer: {results.peer}.",
+        "",
+    ]
     if results.unfinished:
         text += [f"This run was not finished: {results.unfinished}.", ""]
     text += [EXPLANATION, "", f"{sum(met)} of {len(met)} aims are met.", ""]
     text += [_row(TITLES), _row(["---"] * len(TITLES))]
     text += [_row(line) for line in lines(results.figures)]
-    return "\n".join([*text, "", "![every ratio beside its aim](benchmark.png)", ""])
+    return "\n".join([*text, "", f"![every ratio beside its aim]({results.name}.png)", ""])
 
 
 def _row(line: Sequence[str]) -> str:
@@ -73,7 +83,7 @@ def _row(line: Sequence[str]) -> str:
 
 
 def write(results: Results, folder: Path) -> None:
-    """Write ``benchmark.md`` and ``benchmark.png`` into ``folder``."""
+    """Write the page and its plot into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "benchmark.md").write_text(page(results), encoding="utf-8")
-    plot(results.figures, results.headline(), folder / "benchmark.png")
+    (folder / f"{results.name}.md").write_text(page(results), encoding="utf-8")
+    plot(results.figures, results.headline(), folder / f"{results.name}.png")

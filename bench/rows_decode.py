@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Final
@@ -43,12 +43,12 @@ class Streams(Struct, frozen=True):
     """99th percentile of the seconds between two pieces of a stream."""
 
 
-def rows() -> list[Row]:
-    """Give a row for each number of streams, and one beside a busy process."""
-    return [*(_decode_row(streams) for streams in AIMS), _neighbour_row()]
+def rows(aims: Mapping[int, float] = AIMS) -> list[Row]:
+    """Give a row for each number of streams."""
+    return [_decode_row(streams, aim) for streams, aim in aims.items()]
 
 
-def _decode_row(streams: int) -> Row:
+def _decode_row(streams: int, aim: float) -> Row:
     work = f"decode, {streams} stream{'s' if streams > 1 else ''}"
 
     async def run(turn: Round) -> list[Found]:
@@ -58,7 +58,7 @@ def _decode_row(streams: int) -> Row:
         return [(ours.rate, theirs.rate), (ours.rate, bare)]
 
     lines = (
-        Line(work, "tokens/s", PEER, Aim(">=", AIMS[streams])),
+        Line(work, "tokens/s", PEER, Aim(">=", aim)),
         Line(f"{work}, of the bare loop", "tokens/s", BARE, Aim(">=", OF_BARE)),
     )
     return Row(f"decode-{streams}", lines, run)
@@ -79,7 +79,9 @@ def summary(answers: list[Answer]) -> Streams:
     return Streams(rate=rate, gap=percentile(between, 0.99))
 
 
-def _neighbour_row() -> Row:
+def neighbour_row() -> Row:
+    """Give the row of streams beside a busy process."""
+
     async def run(turn: Round) -> list[Found]:
         tokens = QUICK_ANSWER if turn.site.quick else CROWD_ANSWER
         ours, theirs = await turn.both(partial(_beside_busy, tokens=tokens))

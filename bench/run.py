@@ -50,10 +50,22 @@ class Plan(Struct, frozen=True):
     """No row begins another round that would end later than this."""
 
 
+WHEEL_AIMS: Final = {1: 0.97, 4: 0.97, 16: 0.97}
+"""Of the wheel's rate of decoding, by streams."""
+WHEEL_SHARED_AIM: Final = 0.5
+WHEEL_BATCH: Final = 8
+
+
+def wheel_rows(sizes: Sizes) -> list[Row]:
+    """Give the rows that are measured against the prebuilt server."""
+    return [*rows_decode.rows(WHEEL_AIMS), rows_prompts.shared_row(sizes, WHEEL_SHARED_AIM), step_cost.row(WHEEL_BATCH)]
+
+
 def all_rows(sizes: Sizes) -> list[Row]:
     """Give every row, in the order of the table."""
     return [
         *rows_decode.rows(),
+        rows_decode.neighbour_row(),
         *rows_prompts.rows(sizes),
         *structured.rows(),
         rows_prediction.row(sizes.predicted),
@@ -153,7 +165,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=MINUTES, help="no further round begins that would end later")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="rows; nothing is written then")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see whether all works; nothing is written")
-    parser.add_argument("--out", type=Path, help="folder of benchmark.md and benchmark.png; default: docs")
+    parser.add_argument(
+        "--peer", choices=("native", "wheel"), default="native", help="llama.cpp's server: compiled here, or prebuilt"
+    )
+    parser.add_argument("--out", type=Path, help="folder of the page and its plot; default: docs")
     return parser.parse_args()
 
 
@@ -176,7 +191,8 @@ def main() -> None:
         console = Console(width=WIDTH)
     signal.signal(signal.SIGTERM, _end)
     sizes = QUICK if options.quick else Sizes()
-    rows = chosen(all_rows(sizes), options.only)
+    wheel = options.peer == "wheel"
+    rows = chosen(wheel_rows(sizes) if wheel else all_rows(sizes), options.only)
     out: Path | None = options.out or (None if options.only or options.quick else Path("docs"))
     threads = physical_cores()
     capacity = Capacity(threads, max(rows_decode.AIMS), CTX_SIZE)
@@ -185,7 +201,7 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         site = Site(
             ours=Server(antiphon(options.model, capacity, folder), fields),
-            theirs=Server(llama_server(options.model, capacity, console), fields),
+            theirs=Server(llama_server(options.model, capacity, console, wheel=wheel), fields),
             bare=BareLoop(options.model, threads),
             model=options.model,
             threads=threads,
@@ -195,6 +211,8 @@ def main() -> None:
         for close in (site.ours.close, site.theirs.close, site.bare.close):
             stack.callback(close)
         results = Results([], Path(options.model).name, threads, site.theirs.kind.note, CTX_SIZE)
+        if wheel:
+            results.name, results.command = "benchmark-wheel", "make bench-wheel"
         run = Run(site, rows, results, _writer(out))
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console, transient=True) as progress:

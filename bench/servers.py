@@ -175,11 +175,13 @@ def antiphon(model: str, capacity: Capacity, data_dir: Path) -> Kind:
     return Kind("antiphon", "this checkout", command)
 
 
-def llama_server(model: str, capacity: Capacity, console: Console) -> Kind:
-    """llama.cpp's own server, compiled for this machine, or else out of the package xllamacpp.
+def llama_server(model: str, capacity: Capacity, console: Console, *, wheel: bool = False) -> Kind:
+    """llama.cpp's own server, compiled for this machine, or else, or with ``wheel``, out of the package xllamacpp.
 
     Raises :class:`ServerError` where there is neither.
     """
+    if wheel:
+        return _wheel(model, capacity)
     try:
         return _native(native_peer.find_or_build(console), model, capacity)
     except native_peer.CannotBuildError as error:

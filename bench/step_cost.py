@@ -51,22 +51,22 @@ class StepCost(Struct, frozen=True):
     step_ms: float
 
 
-def row() -> Row:
+def row(batch: int = BATCH) -> Row:
     """Give the row: nothing is filtered at temperature 0, all of the vocabulary at temperature 1."""
-    work = f"Python's share of a step, batch {BATCH}"
+    work = f"Python's share of a step, batch {batch}"
     lines = (
         Line(f"{work}, temperature 0", "%", aim=Aim("<=", SHARE, "figure")),
         Line(f"{work}, temperature 1, top_p {TOP_P:g}, full vocabulary", "%", aim=Aim("<=", SHARE, "figure")),
-        Line(f"a step, batch {BATCH}, temperature 1", "ms"),
+        Line(f"a step, batch {batch}, temperature 1", "ms"),
     )
-    return Row("sampling", lines, _run)
 
+    async def run(turn: Round) -> list[Found]:
+        tokens = QUICK_TOKENS if turn.site.quick else TOKENS
+        options = EngineOptions(model_path=turn.site.model, threads=turn.site.threads)
+        greedy, drawn = await asyncio.to_thread(lambda: [measure(options, batch, t, tokens) for t in (0.0, 1.0)])
+        return [(greedy.python_share, None), (drawn.python_share, None), (drawn.step_ms, None)]
 
-async def _run(turn: Round) -> list[Found]:
-    tokens = QUICK_TOKENS if turn.site.quick else TOKENS
-    options = EngineOptions(model_path=turn.site.model, threads=turn.site.threads)
-    greedy, drawn = await asyncio.to_thread(lambda: [measure(options, BATCH, t, tokens) for t in (0.0, 1.0)])
-    return [(greedy.python_share, None), (drawn.python_share, None), (drawn.step_ms, None)]
+    return Row("sampling", lines, run)
 
 
 def prompts(tokenizer: Tokenizer, n: int) -> list[list[int]]:
