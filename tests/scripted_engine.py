@@ -130,8 +130,11 @@ class ScriptedEngine:
         scripts: Sequence[Script] = (),
         refusal: Exception | None = None,
         info: ModelInfo | None = MODEL_INFO,
+        together: int = 1,
     ) -> None:
+        """``together``: so many events come at a time, the last ones before the end or an exception maybe fewer."""
         self._script = script
+        self._together = together
         self._scripts = list(scripts)
         self.refusal = refusal
         """Raised by ``generate`` before any event, as when the waiting queue is full."""
@@ -191,7 +194,7 @@ class ScriptedEngine:
         self.ready = False
         self.closed += 1
 
-    async def generate(self, request: GenerateRequest) -> AsyncGenerator[StreamEvent, None]:
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[list[StreamEvent], None]:
         """Play the next script; closing the stream before every choice has finished records an abort."""
         if self.refusal is not None:
             raise self.refusal
@@ -200,11 +203,10 @@ class ScriptedEngine:
         self._wake[request.request_id] = asyncio.Event()
         open_choices = set(range(request.n))
         try:
-            async with aclosing(self._play(request)) as events:
-                async for event in events:
-                    if isinstance(event, Finished):
-                        open_choices.discard(event.index)
-                    yield event
+            async with aclosing(self._batched(self._play(request))) as batches:
+                async for batch in batches:
+                    open_choices.difference_update(event.index for event in batch if isinstance(event, Finished))
+                    yield batch
         except Exception:
             open_choices.clear()
             raise
@@ -214,6 +216,22 @@ class ScriptedEngine:
             else:
                 self.ended.append(request.request_id)
             del self._aborted[request.request_id], self._wake[request.request_id]
+
+    async def _batched(self, events: AsyncGenerator[StreamEvent, None]) -> AsyncGenerator[list[StreamEvent], None]:
+        batch: list[StreamEvent] = []
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    batch.append(event)
+                    if len(batch) == self._together:
+                        yield batch
+                        batch = []
+        except Exception:
+            if batch:
+                yield batch
+            raise
+        if batch:
+            yield batch
 
     def _next_script(self, request: GenerateRequest) -> Script:
         if self._scripts:

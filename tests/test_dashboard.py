@@ -135,3 +135,32 @@ def test_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
     ]
     assert len(cells) == len(set(cells))
     assert 24 == 1 + max(x for x, _ in cells)
+
+
+UNITS = {"short", "s", "bytes", "percentunit", "ops", "reqps"}
+"""Of Grafana's list of units, those that are in use."""
+GLOBALS = {"__rate_interval"}
+"""Variables that Grafana itself sets."""
+
+
+def test_every_panel_says_in_what_unit_its_numbers_are() -> None:
+    shown = [panel for panel in panels() if panel["type"] != "heatmap"]
+    assert set() == {panel["fieldConfig"]["defaults"].get("unit") for panel in shown} - UNITS
+
+
+def test_every_variable_is_defined_and_asked_for() -> None:
+    used = set(re.findall(r"\$\{?(\w+)", json.dumps([DASHBOARD["panels"], DASHBOARD["annotations"]])))
+    assert used == {each["name"] for each in DASHBOARD["templating"]["list"]} | GLOBALS
+
+
+def test_the_variable_that_chooses_the_data_source_lists_prometheus() -> None:
+    (source,) = [each for each in DASHBOARD["templating"]["list"] if each["type"] == "datasource"]
+    assert ("datasource", "prometheus") == (source["name"], source["query"])
+    assert {"prometheus"} == {target["datasource"]["type"] for panel in panels() for target in panel["targets"]}
+
+
+def test_queries_of_a_panel_are_told_apart() -> None:
+    for panel in panels():
+        names = [target["refId"] for target in panel["targets"]]
+        assert len(set(names)) == len(names)
+        assert names

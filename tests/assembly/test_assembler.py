@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from antiphon.assembly.assembler import AssemblyOptions, Step
 from antiphon.engine.interface import Started, StreamEvent, TokenEvent
 from antiphon.errors import InternalServerError, ServiceUnavailableError
-from antiphon.protocol.responses import ChatCompletion, CompletionUsage
+from antiphon.protocol.responses import ChatCompletion, ChoiceLogprobs, CompletionUsage
 from tests.assembly.answers import (
     CALL,
     CONTROL,
@@ -260,3 +260,8 @@ def test_the_role_comes_once_and_each_choice_ends_once(options: AssemblyOptions,
     choices = [choice for chunk in chunks for choice in chunk.choices]
     assert [0, 1] == [choice.index for choice in choices if choice.delta.role == "assistant"]
     assert [0, 1] == [choice.index for choice in choices if choice.finish_reason]
+
+
+def test_a_choice_without_content_has_an_empty_list_of_logprobs() -> None:
+    options = AssemblyOptions(logprobs=True, stop=("a",))
+    assert ChoiceLogprobs([]) == answer([b"a"], options, tokens(0), finished("abort")).choices[0].logprobs

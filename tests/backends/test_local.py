@@ -1,4 +1,5 @@
 import asyncio
+import re
 import threading
 from contextlib import aclosing
 from typing import Any
@@ -47,29 +48,39 @@ def call(text: str = "Hi", *, n: int = 1, stop: str | None = None, logprobs: boo
 
 async def collect(backend: LocalBackend, request: Call) -> ChatCompletion:
     collector = Collector()
-    async for chunk in backend.stream(request):
-        collector.add(chunk)
+    async for chunks in backend.stream(request):
+        for chunk in chunks:
+            collector.add(chunk)
     return collector.completion()
 
 
 async def first(backend: LocalBackend, request: Call) -> ChatCompletionChunk:
-    async with aclosing(backend.stream(request)) as chunks:
-        return await anext(chunks)
+    async with aclosing(backend.stream(request)) as batches:
+        return (await anext(batches))[0]
 
 
 async def test_it_answers_with_what_the_engine_says() -> None:
     script = [Started(request_id="", cached_tokens=3), *says("Hello"), *ends("length", prompt_tokens=4)]
     completion = await collect(scripted_backend(ScriptedEngine(script)), call())
     assert "Hello" == completion.choices[0].message.content
-    assert ("c1", 5, "m", "default", "fp_0123456789") == (
+    assert ("c1", 5, "m", "default") == (
         completion.id,
         completion.created,
         completion.model,
         completion.service_tier,
-        completion.system_fingerprint,
     )
     usage = completion.usage
     assert (4, 5, 3) == (usage.prompt_tokens, usage.completion_tokens, usage.prompt_tokens_details.cached_tokens)
+
+
+async def test_the_fingerprint_is_of_the_engine_and_of_what_else_makes_answers_differ() -> None:
+    backends = [
+        LocalBackend(ScriptedEngine(), ByteVocabulary(), ScriptedRenderer(), variant=variant)
+        for variant in ("", "a template", "")
+    ]
+    prints = [(await first(backend, call())).system_fingerprint for backend in backends]
+    assert re.fullmatch("fp_[0-9a-f]{10}", prints[0])
+    assert prints[0] == prints[2] != prints[1]
 
 
 async def test_the_engine_gets_what_was_rendered_under_the_completions_id() -> None:
@@ -131,21 +142,28 @@ async def test_a_model_that_is_not_loaded_is_unavailable_until_it_is_started() -
         ([], InternalServerError),
     ],
 )
+@pytest.mark.parametrize("together", [1, 2, 9])
 async def test_a_failure_at_any_point_is_raised_after_what_came_before(
-    last: list[Item], error: type[Exception]
+    last: list[Item], error: type[Exception], together: int
 ) -> None:
     for length in range(3):
-        engine = ScriptedEngine([*says("abc"[:length]), *last])
+        engine = ScriptedEngine([*says("abc"[:length]), *last], together=together)
         chunks: list[ChatCompletionChunk] = []
 
         async def read(engine: ScriptedEngine, chunks: list[ChatCompletionChunk]) -> None:
-            async for chunk in scripted_backend(engine).stream(call()):
-                chunks.append(chunk)  # noqa: PERF401 (what came before the error is kept)
+            async for batch in scripted_backend(engine).stream(call()):
+                chunks.extend(batch)
 
         with pytest.raises(error):
             await read(engine, chunks)
         assert "abc"[:length] == "".join(str(chunk.choices[0].delta.content) for chunk in chunks)
         assert 0 == engine.running
+
+
+async def test_chunks_of_events_that_come_together_come_together() -> None:
+    engine = ScriptedEngine([*says("abc"), *ends()], together=2)
+    sizes = [len(chunks) async for chunks in scripted_backend(engine).stream(call())]
+    assert [1 + 2, 1 + 1, 1] == sizes
 
 
 async def test_closing_the_stream_aborts_once() -> None:

@@ -16,7 +16,7 @@ from antiphon.engine.interface import (
     TokenEvent,
     TokenLogprobs,
 )
-from antiphon.engine.kv_cache import Lease
+from antiphon.engine.lease import Lease
 from antiphon.engine.sequence import Sequence
 from tests.engine.fake_model import EOG_IDS, FakeModel, answer_alone, assert_agrees
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from antiphon.engine.batch_plan import TILE, AttentionCosts
 from antiphon.engine.interface import GenerateRequest, ModelInfo
-from antiphon.engine.kv_cache import KVCache, Lease
+from antiphon.engine.kv_cache import KVCache
+from antiphon.engine.lease import Lease
 from antiphon.engine.radix_tree import Node
 from antiphon.engine.sampler import Sampler, SamplingState
 

@@ -10,7 +10,8 @@ from antiphon.engine.batch_plan import TILE, AttentionCosts
 from antiphon.engine.batches import StepBatch, batches_of, distinct_cells
 from antiphon.engine.bindings import llama_cpp
 from antiphon.engine.interface import EngineOptions, GenerateRequest, SamplingParams
-from antiphon.engine.kv_cache import KVCache, Lease
+from antiphon.engine.kv_cache import KVCache
+from antiphon.engine.lease import Lease
 from antiphon.engine.llama import SEQ_IDS, LlamaModel
 from antiphon.engine.scheduler import Scheduler, Work
 from antiphon.engine.sequence import Sequence

@@ -50,7 +50,7 @@ def request(request_id: str, *, max_tokens: int, n: int = 1) -> GenerateRequest:
 
 
 async def collect(client: EngineClient, generate: GenerateRequest) -> list[StreamEvent]:
-    return [event async for event in client.generate(generate)]
+    return [event async for events in client.generate(generate) for event in events]
 
 
 def token_ids(events: list[StreamEvent]) -> list[int]:
@@ -75,8 +75,8 @@ async def test_it_generates_and_remembers_the_prefix(smollm2_path: Path) -> None
 async def kill_while_streaming(client: EngineClient) -> None:
     worker = client._supervisor._worker
     assert isinstance(worker, ProcessWorker)
-    async for event in client.generate(request("a", max_tokens=900)):
-        if isinstance(event, TokenEvent):
+    async for events in client.generate(request("a", max_tokens=900)):
+        if any(isinstance(event, TokenEvent) for event in events):
             os.kill(worker._process.pid, signal.SIGKILL)
 
 
@@ -92,8 +92,8 @@ async def test_killing_it_during_a_stream_fails_the_stream_and_the_next_request_
 async def end_of(client: EngineClient, generate: GenerateRequest, begun: asyncio.Event) -> ServiceUnavailableError:
     """Give the error that a request ends in; ``begun`` is set once it has its first tokens."""
     try:
-        async for event in client.generate(generate):
-            if isinstance(event, TokenEvent):
+        async for events in client.generate(generate):
+            if any(isinstance(event, TokenEvent) for event in events):
                 begun.set()
     except ServiceUnavailableError as error:
         return error
@@ -117,9 +117,9 @@ async def test_a_failed_assertion_of_llama_cpp_ends_what_runs_and_the_next_reque
 
 async def test_closing_a_stream_frees_its_cells(smollm2_path: Path) -> None:
     async with running(smollm2_path) as client:
-        async with aclosing(client.generate(request("a", max_tokens=900, n=2))) as events:
-            async for event in events:
-                if isinstance(event, TokenEvent):
+        async with aclosing(client.generate(request("a", max_tokens=900, n=2))) as stream:
+            async for events in stream:
+                if any(isinstance(event, TokenEvent) for event in events):
                     break
         await until(lambda: client.stats and client.stats.steps and not client.stats.running)
         assert client.stats is not None

@@ -5,7 +5,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from antiphon.engine.kv_cache import KVCache, Lease
+from antiphon.engine.kv_cache import KVCache
+from antiphon.engine.lease import Lease
 from tests.engine.fake_model import FakeMemory, assert_agrees
 
 SALTS = st.sampled_from(["", "a"])
@@ -297,9 +298,52 @@ def test_host_memory_keeps_the_prefixes_used_last() -> None:
     assert [0, 2, 2, 2] == [cache.match_length("", [i] * 3) for i in (1, 2, 3, 4)]
 
 
+def test_who_starts_alone_finds_only_its_own_prefix_in_the_cells() -> None:
+    cache, memory = new_cache(n_host_cells=64)
+    for i in (1, 2):
+        cache.release(run(cache, memory, [i] * 3), [i] * 3)
+    lease = cache.acquire("", [1, 1, 1, 5])
+    assert lease is not None
+    assert (3, 3) == (lease.length, cache.cached_cells)
+
+
+def test_what_is_cut_off_the_prefix_of_who_starts_alone_leaves_the_cells() -> None:
+    cache, memory = new_cache(n_host_cells=64)
+    cache.release(run(cache, memory, [1, 2, 3, 4]), [1, 2, 3, 4])
+    lease = cache.acquire("", [1, 2, 5])
+    assert lease is not None
+    assert (2, 2) == (lease.length, cache.cached_cells)
+
+
+def test_who_starts_alone_waits_for_no_more_than_a_part_of_the_cells() -> None:
+    cache, memory = new_cache(n_host_cells=64)
+    cache._moved_for_one = 2
+    cache.release(run(cache, memory, [1] * 3), [1] * 3)
+    assert cache.acquire("", [2, 3]) is not None
+    assert 3 == cache.cached_cells
+
+
+def test_without_room_in_host_memory_nothing_makes_way() -> None:
+    cache, memory = new_cache(n_host_cells=2)
+    cache.release(run(cache, memory, [1] * 3), [1] * 3)
+    assert cache.acquire("", [2, 3]) is not None
+    assert 3 == cache.cached_cells
+
+
+def test_who_joins_others_moves_nothing() -> None:
+    cache, memory = new_cache(n_host_cells=64)
+    cache.release(run(cache, memory, [1] * 3), [1] * 3)
+    held = run(cache, memory, [2] * 3)
+    cache.release(run(cache, memory, [3] * 3), [3] * 3)
+    before = cache.cached_cells
+    assert cache.acquire("", [4, 5]) is not None
+    assert before == cache.cached_cells
+    cache.release(held, [2] * 3)
+
+
 def test_cooling_leaves_a_few_cells_where_they_are() -> None:
     cache, memory = new_cache(n_host_cells=64)
-    cache._cold_cells = 4
+    cache._cold_cells, cache._moved_for_one = 4, 0
     for i in (1, 2, 3):
         cache.release(run(cache, memory, [i] * 2), [i] * 2)
     counts = []
@@ -324,7 +368,7 @@ def test_cooling_takes_what_lies_behind_cells_that_are_free_now() -> None:
 
 def test_what_came_back_lies_where_it_is_now() -> None:
     cache, memory = new_cache(n_host_cells=64)
-    cache._cold_cells = 4
+    cache._cold_cells, cache._moved_for_one = 4, 0
     lease = run(cache, memory, [1, 2, 3])
     lease.node.filled = 60
     cache.release(lease, [1, 2, 3])
@@ -337,7 +381,7 @@ def test_what_came_back_lies_where_it_is_now() -> None:
 
 def test_several_prefixes_are_cooled_at_once_as_far_as_is_allowed() -> None:
     cache, memory = new_cache(n_host_cells=64)
-    cache._cold_cells = 0
+    cache._cold_cells, cache._moved_for_one = 0, 0
     for i in (1, 2, 3):
         cache.release(run(cache, memory, [i] * 3), [i] * 3)
     counts = []

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,8 @@ import pytest
 from antiphon.engine.interface import EngineStats, FromWorker, LoadFailed, Ready, Shutdown
 from antiphon.engine.launcher import MAX_LINE, OUTPUT_LINES, Output, ProcessWorker, ThreadWorker, WorkerExit
 from antiphon.engine.worker import EXIT_LOAD_FAILED, EXIT_SHUTDOWN, EXIT_STEP_FAILED
-from tests.engine.scripted_core import ABORT_PROCESS, RAISE_IN_STEP, SLEEP, Script, request, until
+from antiphon.telemetry.exception_texts import EXCEPTION_TEXTS
+from tests.engine.scripted_core import ABORT_PROCESS, RAISE_IN_STEP, REFUSE, SLEEP, Script, request, until
 
 pytestmark = pytest.mark.anyio
 
@@ -82,6 +84,20 @@ async def test_a_failed_step_ends_it(worker_type: type[ProcessWorker | ThreadWor
         await heard.until(Ready)
         heard.worker.send(request("a", RAISE_IN_STEP))
         assert EXIT_STEP_FAILED == (await heard.end()).status
+
+
+@pytest.mark.parametrize("shown", [False, True])
+async def test_what_an_exception_says_is_written_only_where_logs_show_it(
+    monkeypatch: pytest.MonkeyPatch, *, shown: bool
+) -> None:
+    monkeypatch.setattr(EXCEPTION_TEXTS, "shown", shown)
+    async with launched(ProcessWorker) as heard:
+        await heard.until(Ready)
+        heard.worker.send(request("a", REFUSE))
+        heard.worker.send(request("b", RAISE_IN_STEP))
+        output = "\n".join((await heard.end()).output)
+    assert ["ValueError", "RuntimeError"] == re.findall(r"^\w+Error", output, re.MULTILINE)
+    assert [shown] * 2 == ["this request is refused" in output, "the step failed" in output]
 
 
 async def test_an_abort_is_reported_with_the_last_lines() -> None:

@@ -105,6 +105,20 @@ def test_the_same_seed_gives_the_same_answers_and_choices_differ(core: Core, tok
     assert first["s1", 0] != first["s1", 1]
 
 
+def test_equal_requests_get_equal_answers_whatever_was_asked_between(smollm2_path: Path, tokenizer: Tokenizer) -> None:
+    core = open_core(smollm2_path)
+    answers = []
+    for turn in range(4):
+        ask(
+            core,
+            request("other", tokenizer.encode(f"Question {turn}: why is the sky blue?"), temperature=1.0, seed=turn),
+        )
+        same = request("same", tokenizer.encode(PROMPTS[1]), temperature=1.0, seed=5, max_tokens=60)
+        answers.append(ask(core, same))
+    assert [answers[0]] * 3 == answers[1:]
+    core.close()
+
+
 def test_nothing_is_held_between_requests_but_cached_prefixes(core: Core) -> None:
     stats = core.stats()
     assert (0, 0, stats.kv_cells_cached) == (stats.running, stats.waiting, stats.kv_cells_used)
@@ -226,9 +240,10 @@ def test_the_fingerprint_is_of_the_file_the_library_and_the_options(tiny_path: P
         fingerprint(options(tiny_path, flash_attn=False), "1"),
         fingerprint(options(tiny_path, threads=2), "1"),
         fingerprint(options(tiny_path, max_num_batched_tokens=256), "1"),
+        fingerprint(options(tiny_path, ctx_size=512), "1"),
     ]
     assert len(fingerprints) == len(set(fingerprints))
-    assert fingerprint(base, "1") == fingerprint(options(tiny_path, max_num_seqs=3), "1")
+    assert fingerprints[0] == fingerprint(base, "1")
 
 
 HEAD, PAGES, PAGE = 4 << 20, 1024, 4096

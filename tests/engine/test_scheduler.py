@@ -446,7 +446,7 @@ def test_a_short_prompt_overtakes_nobody_of_a_higher_tier() -> None:
 
 def test_prompts_alone_move_what_nobody_uses_as_far_as_they_are_long() -> None:
     steps = Steps(batched=16, host_cells=512)
-    steps.cache._cold_cells = 0
+    steps.cache._cold_cells, steps.cache._moved_for_one = 0, 0
     before = steps.add(request("before", text(1, 100)))
     while not before.generates:
         steps.step()

@@ -1,5 +1,6 @@
 """The end of a server: what runs ends in order, nothing new is taken, and the exit status is 0."""
 
+import json
 import os
 import signal
 import socket
@@ -21,6 +22,8 @@ from tests.faults.serving import HANG, Faulty, body, faulty
 MODEL = "tiny"
 ENDLESS: dict[str, Any] = {"max_completion_tokens": 400, "n": 128}
 """An answer that takes much longer than any test: one choice after the other."""
+LARGE = 5_000_000
+REFUSED = "The server is shutting down."
 SHUTTING_DOWN = {"message": CUT_OFF, "type": "server_error", "param": None, "code": "service_unavailable"}
 
 
@@ -109,6 +112,45 @@ def test_a_whole_answer_that_does_not_end_in_time_is_a_503_that_says_so(model: P
         assert (503, SHUTTING_DOWN) == (answer.status_code, answer.json()["error"])
         assert ("close", "1") == (answer.headers["connection"], answer.headers["retry-after"])
         assert 0 == server.end()
+
+
+def begin(server: Faulty, length: int) -> socket.socket:
+    """Begin a request on a connection that is taken before the server drains."""
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=HANG)
+    head = ("POST /v1/chat/completions HTTP/1.1", "Host: x", "Content-Type: application/json")
+    connection.sendall("\r\n".join((*head, f"Content-Length: {length}", "Expect: 100-continue", "\r\n")).encode())
+    return connection
+
+
+def rest(connection: socket.socket) -> bytes:
+    received = b""
+    while data := connection.recv(65536):
+        received += data
+    return received
+
+
+def test_an_upload_that_does_not_end_in_time_is_told_so(model: Path) -> None:
+    with running(model, 0) as server, closing(begin(server, 1000)) as upload:
+        assert upload.recv(65536).startswith(b"HTTP/1.1 100 ")
+        upload.sendall(b"{")
+        server.process.terminate()
+        answer = rest(upload)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert {**SHUTTING_DOWN, "message": REFUSED} == json.loads(answer.splitlines()[-1])["error"]
+        assert 0 == server.end()
+        assert "unhandled" not in server.log.read_text()
+
+
+def test_a_refusal_at_the_end_is_read_by_whoever_sends_five_megabytes_first(model: Path) -> None:
+    with running(model, 60) as server, closing(socket.create_connection(("127.0.0.1", server.port), HANG)) as upload:
+        upload.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert upload.recv(65536).startswith(b"HTTP/1.1 200 ")
+        with server.stream(MODEL, **ENDLESS):
+            server.process.terminate()
+            server.wait_until(lambda: refused(server.port))
+            head = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            upload.sendall(f"{head}Content-Length: {LARGE}\r\n\r\n".encode() + b" " * LARGE)
+            assert b"HTTP/1.1 503 " in rest(upload)
 
 
 def test_a_client_that_reads_nothing_does_not_hold_the_end_up(model: Path) -> None:

@@ -260,7 +260,7 @@ class Conversation:
 
     async def events(self) -> list[dict[str, Any]]:
         """Read to the end; give the data of the events, without ``[DONE]``."""
-        lines = [line for line in (await self.rest()).split(b"\r\n") if line.startswith(b"data: {")]
+        lines = [line for line in (await self.rest()).splitlines() if line.startswith(b"data: {")]
         return [json.loads(line.removeprefix(b"data: ")) for line in lines]
 
     @property

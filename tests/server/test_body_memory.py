@@ -2,10 +2,13 @@
 
 import asyncio
 import gc
+import re
+import tracemalloc
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
+from unittest import mock
 
 import msgspec
 import pytest
@@ -16,9 +19,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from antiphon.config import ServerOptions
 from antiphon.engine.interface import GenerateRequest
-from antiphon.errors import APIError, BodyMemoryError, RateLimitError
-from antiphon.server import middleware
-from antiphon.server.body_memory import SMALL_BODY, BodyMemory
+from antiphon.errors import APIError, BodyMemoryError, PayloadTooLargeError, RateLimitError
+from antiphon.server import body_memory
+from antiphon.server.body_memory import (
+    MAX_STRUCTURE,
+    SMALL_BODY,
+    SMALL_WEIGHT,
+    STRUCTURE_BYTES,
+    BodyMemory,
+    structural_characters,
+)
 from antiphon.server.completion_answer import CompletionAnswer
 from antiphon.server.middleware import ErrorBoundary, RequestBounds
 from tests.scripted_engine import Script, ScriptedEngine
@@ -80,6 +90,81 @@ def test_what_is_given_back_is_free_for_others() -> None:
 def test_more_cannot_be_given_back_than_was_granted() -> None:
     with pytest.raises(AssertionError, match="-1 >= 0"):
         BodyMemory(LIMIT).give_back(1)
+
+
+STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+TEXTS = st.lists(st.sampled_from(["", "a", '"', "\\", "\\\\", '[{"', ",:", "é", "\n"]), max_size=6).map("".join)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.recursive(TEXTS | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner)))
+def test_what_is_no_text_is_counted_wherever_texts_begin_and_end(value: object) -> None:
+    text = msgspec.json.encode(value)
+    structure = re.findall(r"[][{}:,]", STRINGS.sub("", text.decode()))
+    with mock.patch.multiple(body_memory, _FEW=-1, _SLICE=3):
+        assert len(structure) == structural_characters(text)
+
+
+def test_a_short_text_is_not_looked_at_closely() -> None:
+    assert 4 == structural_characters(b'["a,b"] ,')
+
+
+HEAVIEST = {
+    "arrays": "[]",
+    "nested arrays": "[[[[]]]]",
+    "objects": "{}",
+    "objects of one": '{"":0}',
+    "objects of a text": '{"a":"b"}',
+    "texts": '"a"',
+    "decimals": "1.5",
+    "integers": "999",
+}
+
+
+@pytest.mark.parametrize("value", HEAVIEST.values(), ids=HEAVIEST)
+def test_no_json_weighs_less_than_what_it_is_decoded_to(value: str) -> None:
+    text = f"[{','.join([value] * 20_000)}]".encode()
+    tracemalloc.start()
+    try:
+        decoded = msgspec.json.decode(text)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 20_000 == len(decoded)
+    assert taken <= BodyMemory(1 << 30).weigh(0, text)
+
+
+def test_what_a_body_is_decoded_to_is_taken_of_the_memory() -> None:
+    memory = BodyMemory(1 << 20)
+    memory.grow(0, 8_000)
+    assert 8_000 + 8_000 * STRUCTURE_BYTES == memory.weigh(8_000, b"[]" * 4_000)
+    assert 8_000 + 8_000 * STRUCTURE_BYTES == memory.held
+
+
+def test_what_would_be_decoded_to_more_than_is_free_is_refused_and_granted_nothing() -> None:
+    memory = BodyMemory(1 << 20)
+    memory.grow(0, LARGE)
+    with pytest.raises(BodyMemoryError):
+        memory.weigh(0, b"[]" * 8_000)
+    assert LARGE == memory.held
+
+
+def test_what_would_be_decoded_to_more_than_all_of_the_memory_is_never_taken() -> None:
+    with pytest.raises(PayloadTooLargeError, match="1048576 bytes when it is decoded"):
+        BodyMemory(1 << 20).weigh(0, b"[]" * 16_000)
+
+
+def test_more_values_than_any_request_has_are_never_taken() -> None:
+    memory = BodyMemory(1 << 40)
+    with pytest.raises(PayloadTooLargeError, match="too many values"):
+        memory.weigh(0, b"[]" * (MAX_STRUCTURE // 2 + 1))
+    assert 0 == memory.held
+
+
+def test_a_small_body_is_weighed_and_never_refused() -> None:
+    memory = BodyMemory(LIMIT)
+    memory.grow(0, LIMIT)
+    assert SMALL_WEIGHT == memory.weigh(0, b"[]" * (SMALL_WEIGHT // STRUCTURE_BYTES // 2))
 
 
 class Upload(msgspec.Struct, frozen=True):
@@ -210,8 +295,7 @@ class Piece(bytearray):
 
 
 @pytest.mark.anyio
-async def test_what_has_arrived_is_gone_while_the_refusal_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(middleware, "LINGER", 0.02)
+async def test_what_has_arrived_is_gone_while_the_refusal_is_sent() -> None:
     piece = Piece(40_000)
     seen = weakref.ref(piece)
     begin: Message = {"type": "http.request", "body": piece, "more_body": True}

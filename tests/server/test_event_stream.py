@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from antiphon.errors import RateLimitError, ServiceUnavailableError
 from antiphon.protocol.responses import ChatCompletionChunk, ChunkChoice, Delta
 from antiphon.protocol.sse import DONE, encode_chunk, encode_error
-from antiphon.server.event_stream import Keep, until_disconnect, write_events, write_kept_events
+from antiphon.server.event_stream import MAX_SENT, Keep, until_disconnect, write_events, write_kept_events
 from tests.server.asgi import Exchange
 
 pytestmark = pytest.mark.anyio
@@ -26,14 +26,14 @@ def chunk(content: str) -> ChatCompletionChunk:
 
 
 class Chunks:
-    """A generator of chunks that counts how often it is closed, and says how it ended."""
+    """A generator of chunks that counts them and says how it ended. Those of a list are ready together."""
 
-    def __init__(self, *items: ChatCompletionChunk | Exception | asyncio.Event) -> None:
+    def __init__(self, *items: ChatCompletionChunk | list[ChatCompletionChunk] | Exception | asyncio.Event) -> None:
         self.items = items
         self.given = 0
         self.ended = ""
 
-    async def generate(self) -> AsyncGenerator[ChatCompletionChunk, None]:
+    async def generate(self) -> AsyncGenerator[list[ChatCompletionChunk], None]:
         try:
             for item in self.items:
                 match item:
@@ -41,9 +41,12 @@ class Chunks:
                         raise item  # noqa: TRY301 - the script says so
                     case asyncio.Event():
                         await item.wait()
+                    case list():
+                        self.given += len(item)
+                        yield item
                     case _:
                         self.given += 1
-                        yield item
+                        yield [item]
             self.ended = "exhausted"
         except BaseException as error:
             # What is awaited here must not be cancelled a second time: an abort may have to be sent.
@@ -72,6 +75,20 @@ async def test_chunks_are_events_and_done_ends_them() -> None:
     await exchange.run(Chunks(chunk("a"), chunk("b")).stream())
     assert encode_chunk(chunk("a")) + encode_chunk(chunk("b")) + DONE == exchange.body
     assert exchange.complete
+
+
+async def test_chunks_that_are_ready_together_are_sent_together() -> None:
+    exchange = Exchange()
+    await exchange.run(Chunks([chunk("a"), chunk("b")], [chunk("c"), chunk("d")]).stream())
+    texts = [b"".join(map(encode_chunk, map(chunk, pair))) for pair in ("ab", "cd")]
+    assert [*texts, DONE] == [message["body"] for message in exchange.sent[1:]]
+
+
+async def test_no_more_is_sent_together_than_a_slow_reader_should_hold() -> None:
+    exchange, large = Exchange(), [chunk("x" * (MAX_SENT // 2)) for _ in range(5)]
+    await exchange.run(Chunks(large).stream())
+    assert [2, 2, 1, 0] == [message["body"].count(b"chatcmpl") for message in exchange.sent[1:]]
+    assert b"".join(map(encode_chunk, large)) + DONE == exchange.body
 
 
 async def test_headers_tell_clients_and_proxies_that_events_come() -> None:
@@ -190,6 +207,41 @@ async def test_work_is_cancelled_when_the_client_goes_away() -> None:
     exchange.disconnect()
     with pytest.raises(ClientDisconnect):
         await until_disconnect(exchange.receive, asyncio.sleep(10))
+
+
+async def test_a_cancellation_of_the_server_is_none_of_the_client() -> None:
+    running = asyncio.create_task(until_disconnect(Exchange().receive, asyncio.sleep(10)))
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_a_task_whose_client_went_away_can_go_on() -> None:
+    exchange = Exchange()
+    exchange.disconnect()
+
+    async def go_on() -> int:
+        with pytest.raises(ClientDisconnect):
+            await until_disconnect(exchange.receive, asyncio.sleep(10))
+        async with asyncio.timeout(5):
+            return await asyncio.sleep(0, 7)
+
+    assert 7 == await asyncio.create_task(go_on())
+
+
+async def test_an_error_while_work_is_cancelled_is_told() -> None:
+    exchange = Exchange()
+    exchange.disconnect()
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(10)
+        finally:
+            raise RateLimitError("full")
+
+    with pytest.raises(RateLimitError):
+        await until_disconnect(exchange.receive, work())
 
 
 async def test_who_keeps_the_answer_has_all_of_it_before_its_end_is_sent() -> None:

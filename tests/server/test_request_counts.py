@@ -29,7 +29,7 @@ async def counted(*, status: int | None = 200, method: str = "GET", routed: bool
             await Exchange().run(counts, method=method, path="/things/7")
     else:
         await Exchange().run(counts, method=method, path="/things/7")
-    return [labels for metric, labels in metrics._counts if metric is HTTP_REQUESTS]
+    return [labels for metric, labels in metrics._counts if metric == HTTP_REQUESTS.name]
 
 
 async def test_a_request_is_counted_by_the_paths_pattern_the_method_and_the_status() -> None:
@@ -52,4 +52,4 @@ async def test_other_scopes_pass_uncounted() -> None:
 
     exchange, metrics = Exchange(), Metrics()
     await RequestCounts(app, metrics=metrics, paths={})({"type": "lifespan"}, exchange.receive, exchange.send)
-    assert (["lifespan"], []) == (seen, [metric for metric, _ in metrics._counts if metric is HTTP_REQUESTS])
+    assert (["lifespan"], []) == (seen, [metric for metric, _ in metrics._counts if metric == HTTP_REQUESTS.name])

@@ -26,10 +26,11 @@ CHUNKS = [
 LAST = msgspec.structs.replace(CHUNKS[0], choices=[], usage=USAGE)
 
 
-async def generate(closed: list[bool]) -> AsyncGenerator[ChatCompletionChunk, None]:
+async def generate(closed: list[bool]) -> AsyncGenerator[list[ChatCompletionChunk], None]:
     try:
-        for chunk in (*CHUNKS, LAST):
-            yield chunk
+        yield CHUNKS[:2]
+        yield CHUNKS[2:]
+        yield [LAST]
     finally:
         closed.append(True)
 
@@ -41,12 +42,16 @@ def answer(options: StreamOptions | None = None, *, closed: list[bool] | None = 
 
 
 async def read(options: StreamOptions | None = None) -> list[ChatCompletionChunk]:
-    return [chunk async for chunk in answer(options).stream()]
+    return [chunk async for chunks in answer(options).stream() for chunk in chunks]
 
 
 async def test_the_completion_is_what_the_stream_says() -> None:
     completion = await answer().completion()
     assert ("Hello there!", USAGE) == (completion.choices[0].message.content, completion.usage)
+
+
+async def test_what_is_ready_together_stays_together_and_nothing_is_not_given() -> None:
+    assert [2, 1] == [len(chunks) async for chunks in answer().stream()]
 
 
 async def test_the_usage_chunk_comes_only_when_it_is_asked_for() -> None:
@@ -58,7 +63,7 @@ async def framed(options: StreamOptions) -> list[ChatCompletionChunk]:
     """The chunks as a client reads them."""
     whole = answer(options)
     encoder = whole.encoder()
-    events = [encoder.encode(chunk) async for chunk in whole.stream()]
+    events = [encoder.encode(chunk) async for chunks in whole.stream() for chunk in chunks]
     return [msgspec.json.decode(event.removeprefix(b"data: "), type=ChatCompletionChunk) for event in events]
 
 

@@ -301,8 +301,8 @@ async def test_a_stream_is_stored_with_how_it_ended(database: Database, script: 
     asked = msgspec.structs.replace(request(), store=True, stream=True)
     async with service.answer(asked) as answer:
         with suppress(ServiceUnavailableError):
-            async for chunk in answer.stream():
-                if chunk.choices[0].delta.content and status == "cancelled":
+            async for chunks in answer.stream():
+                if chunks[-1].choices[0].delta.content and status == "cancelled":
                     break
     stored = await database.read(lambda connection: connection.execute(select(completions.c.status)).scalars().all())
     assert [status] == stored

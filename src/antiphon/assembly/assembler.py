@@ -72,11 +72,12 @@ class Step(Struct, frozen=True):
 class Assembler:
     """Makes the chunks of one answer from the events of one request."""
 
-    __slots__ = ("_cached_tokens", "_choices", "_header", "_open", "_tools")
+    __slots__ = ("_cached_tokens", "_choices", "_first_logprobs", "_header", "_open", "_tools")
 
     def __init__(self, header: ChunkHeader, options: AssemblyOptions, vocabulary: Vocabulary) -> None:
         self._header = header
         self._tools = options.tools
+        self._first_logprobs = ChoiceLogprobs([]) if options.logprobs else None
         texts = TokenTexts(vocabulary)
         self._choices = [ChoiceState(index, options, vocabulary, texts) for index in range(options.n)]
         self._open = options.n
@@ -99,6 +100,9 @@ class Assembler:
         choice = self._choices[event.index]
         if choice.finish_reason is not None:
             return Step([], [], done=False)
+        if choice.begun and choice.plain:
+            text = choice.pass_on(event.token_ids)
+            return Step([self._delta(choice, Delta(content=text))] if text else [], [], done=False)
         chunks = self._gained(choice, choice.push(event.token_ids, event.logprobs))
         if not choice.stopped:
             return Step(chunks, [], done=False)
@@ -127,7 +131,8 @@ class Assembler:
         chunks: list[ChatCompletionChunk] = []
         if not choice.begun:
             choice.begun = True
-            chunks.append(self._delta(choice, _FIRST_DELTA if self._tools is None else _FIRST_DELTA_WITH_TOOLS))
+            first = _FIRST_DELTA if self._tools is None else _FIRST_DELTA_WITH_TOOLS
+            chunks.append(self._delta(choice, first, self._first_logprobs))
         if gain.reasoning:
             chunks.append(self._delta(choice, Delta(reasoning_content=gain.reasoning)))
         if gain.content or gain.entries:

@@ -144,9 +144,6 @@ class ChoiceState:
 
     def push(self, token_ids: list[int], logprobs: list[TokenLogprobs]) -> Gain:
         """Take tokens, up to the one that completes a stop string."""
-        if self._plain and self._content_start is not None:
-            self.completion_tokens += len(token_ids)
-            return Gain(content=self._content.pass_on(b"".join(map(self._vocabulary.token_bytes, token_ids))))
         gain, entries = Gain(), self._entries
         assert entries is None or len(logprobs) == len(token_ids), f"{len(logprobs)} == {len(token_ids)}"
         for position, token_id in enumerate(token_ids):
@@ -161,6 +158,16 @@ class ChoiceState:
                 break
         self._take(gain, final=self.stopped)
         return gain
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing but content comes, and nothing is looked for in it: :meth:`pass_on` does."""
+        return self._plain and self._content_start is not None
+
+    def pass_on(self, token_ids: list[int]) -> str:
+        """Take tokens of a choice that is ``plain``; return the text that they complete."""
+        self.completion_tokens += len(token_ids)
+        return self._content.pass_on(b"".join(map(self._vocabulary.token_bytes, token_ids)))
 
     def flush(self) -> Gain:
         """End the answer: give out everything that was held back."""

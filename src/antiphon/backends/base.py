@@ -48,8 +48,8 @@ class Backend(Protocol):
     def restarts(self) -> int:
         """How often its engine was started again."""
 
-    def stream(self, call: Call) -> AsyncGenerator[ChatCompletionChunk, None]:
-        """Answer in chunks, the last one with empty ``choices`` and the usage.
+    def stream(self, call: Call) -> AsyncGenerator[list[ChatCompletionChunk], None]:
+        """Answer in chunks, those together that are ready together; the last one, alone, has no choices but the usage.
 
         The generator raises an ``APIError`` before its first chunk when the request cannot be taken, later when the
         engine fails; closing it (``aclose``) aborts the request within one step.

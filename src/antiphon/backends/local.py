@@ -4,6 +4,7 @@ A request ends in exactly one way: the chunk with the usage, an exception, or th
 engine's stream has been closed, which aborts whatever still ran.
 """
 
+import hashlib
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
@@ -15,7 +16,7 @@ from antiphon.assembly.detokenizer import Vocabulary
 from antiphon.backends.base import Call
 from antiphon.engine.client import Engine
 from antiphon.engine.interface import EngineReport, EngineStats, ModelInfo, StreamEvent
-from antiphon.errors import InternalServerError, RateLimitError, ServiceUnavailableError
+from antiphon.errors import APIError, InternalServerError, RateLimitError, ServiceUnavailableError
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletionChunk
 from antiphon.rendering.renderer import Rendering
@@ -43,8 +44,10 @@ class RequestRenderer(Protocol):
 class LocalBackend:
     """One engine and what is needed to speak with it in messages instead of tokens."""
 
-    def __init__(self, engine: Engine, vocabulary: Vocabulary, renderer: RequestRenderer) -> None:
+    def __init__(self, engine: Engine, vocabulary: Vocabulary, renderer: RequestRenderer, *, variant: str = "") -> None:
+        """``variant`` says what beside the engine makes answers differ, for ``system_fingerprint``."""
         self._engine = engine
+        self._variant = variant
         self._vocabulary = vocabulary
         self._renderer = renderer
         self._threads = CapacityLimiter(RENDER_THREADS)
@@ -88,28 +91,55 @@ class LocalBackend:
         """End the engine."""
         await self._engine.close()
 
-    async def stream(self, call: Call) -> AsyncGenerator[ChatCompletionChunk, None]:
+    async def stream(self, call: Call) -> AsyncGenerator[list[ChatCompletionChunk], None]:
         """Answer in chunks; see :class:`antiphon.backends.base.Backend`."""
         info = self._engine.info
         if info is None:
             raise ServiceUnavailableError("The model is not loaded yet.", retry_after=RETRY_AFTER)
         self._engine.check_room()  # rendering may take long, and refusals are to be immediate
         rendering = await self._render(call)
-        assembler = Assembler(_header(call, rendering, info), _options(rendering), self._vocabulary)
+        assembler = Assembler(self._header(call, rendering, info), _options(rendering), self._vocabulary)
         # Nothing may be awaited between these lines: a generator that never began is not closed either.
         events = self._engine.generate(rendering.generate)
         try:
-            async for event in events:
-                step = assembler.push(event)
-                for index in step.aborts:
-                    self._engine.abort(rendering.generate.request_id, index)
-                for chunk in step.chunks:
-                    yield chunk
-                if step.done:
+            async for batch in events:
+                chunks: list[ChatCompletionChunk] = []
+                try:
+                    done = self._assemble(batch, assembler, chunks)
+                except APIError:
+                    if chunks:
+                        yield chunks
+                    raise
+                usage = chunks[-1:] if done else []
+                if len(chunks) > len(usage):
+                    yield chunks[: len(chunks) - len(usage)]
+                if done:
+                    yield usage
                     return
             raise InternalServerError("The engine ended before the answer did.")
         finally:
             await _close(events)
+
+    def _assemble(self, events: list[StreamEvent], assembler: Assembler, chunks: list[ChatCompletionChunk]) -> bool:
+        """Add to ``chunks`` what the events led to; say whether the answer has ended. Raises ``APIError``."""
+        for event in events:
+            step = assembler.push(event)
+            for index in step.aborts:
+                self._engine.abort(event.request_id, index)
+            chunks += step.chunks
+            if step.done:
+                return True
+        return False
+
+    def _header(self, call: Call, rendering: Rendering, info: ModelInfo) -> ChunkHeader:
+        digest = hashlib.sha256(f"{info.fingerprint} {self._variant}".encode()).hexdigest()
+        return ChunkHeader(
+            id=call.completion_id,
+            created=call.created,
+            model=call.request.model,
+            service_tier=rendering.service_tier,
+            system_fingerprint=f"fp_{digest[:10]}",
+        )
 
     async def _render(self, call: Call) -> Rendering:
         arguments = (call.request, call.completion_id, call.cache_salt)
@@ -120,19 +150,9 @@ class LocalBackend:
         return await to_thread.run_sync(self._renderer.render, *arguments, limiter=self._threads)
 
 
-async def _close(events: AsyncGenerator[StreamEvent, None]) -> None:
+async def _close(events: AsyncGenerator[list[StreamEvent], None]) -> None:
     with anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
         await events.aclose()
-
-
-def _header(call: Call, rendering: Rendering, info: ModelInfo) -> ChunkHeader:
-    return ChunkHeader(
-        id=call.completion_id,
-        created=call.created,
-        model=call.request.model,
-        service_tier=rendering.service_tier,
-        system_fingerprint=f"fp_{info.fingerprint[:10]}",
-    )
 
 
 def _options(rendering: Rendering) -> AssemblyOptions:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from anyio import CancelScope
 
+from antiphon import __version__
 from antiphon.backends.base import Backend
 from antiphon.backends.local import LocalBackend
 from antiphon.backends.router import Router
@@ -52,6 +53,7 @@ async def open_service(
     template = template or TemplateFlags()
     source = None if template.chat_template is None else read_template(template.chat_template)
     check_format(template.chat_format)
+    variant = repr((__version__, source, template.chat_format))
     if flags.draft_model:
         draft = find_model(flags.draft_model, Hub(cache_dir()))
         flags = replace(flags, draft_model=str(draft.path))
@@ -62,7 +64,7 @@ async def open_service(
             client, tokenizer = await stack.enter_async_context(_open_engine(model, flags, head_start))
             assert client.info is not None, f"{model.name} is started"
             renderer = _make_renderer(model, tokenizer, source, template.chat_format, client.info.max_model_len)
-            backends[model.name] = LocalBackend(client, tokenizer, renderer)
+            backends[model.name] = LocalBackend(client, tokenizer, renderer, variant=variant)
             if loaded is not None:
                 loaded(model, client.info)
         yield Service(Router(backends), storage, access=access)

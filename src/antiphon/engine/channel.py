@@ -9,7 +9,6 @@ decode loop never waits, and memory is bounded by the tokens that the requests i
 worker, the client bounds what is unanswered (``EngineOptions.max_waiting`` requests, one abort per choice).
 """
 
-import asyncio
 import os
 import queue
 import shutil
@@ -18,12 +17,15 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import zmq
 
 from antiphon.engine.interface import EngineStats, FromWorker, ToWorker
+
+if TYPE_CHECKING:
+    import asyncio
 
 HIGH_WATER_MARK = 1000
 """Messages that ZeroMQ holds on each side of the connection from the worker to the client."""
@@ -84,10 +86,14 @@ class PairServer:
 
         Raises OSError when directory, descriptors or socket cannot be had.
         """
+        import asyncio  # noqa: PLC0415 (the worker, which imports this module too, is sooner ready without it)
+
         self._deliver = deliver
         self._broken = broken
         self._loop = asyncio.get_running_loop()
         self._connected = False
+        self._looks = False
+        """Whether it is looked for messages in this turn of the event loop."""
         self._directory = tempfile.mkdtemp(prefix="antiphon-", dir=directory)
         with ExitStack() as undo:
             undo.callback(shutil.rmtree, self._directory, ignore_errors=True)
@@ -110,7 +116,13 @@ class PairServer:
         with suppress(zmq.Again):
             self._socket.send(frame, zmq.NOBLOCK)
         # The descriptor is edge-triggered and sending may consume the edge of a message that has just arrived.
-        self._loop.call_soon(self.receive)
+        if not self._looks:
+            self._looks = True
+            self._loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        self._looks = False
+        self.receive()
 
     def receive(self) -> None:
         """Hand over all that has arrived."""
@@ -216,7 +228,7 @@ class PairChannel:
 class QueueChannel:
     """The worker's end of a channel inside one process: the worker is a thread, the client an event loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, deliver: Deliver) -> None:
+    def __init__(self, loop: "asyncio.AbstractEventLoop", deliver: Deliver) -> None:
         self._loop = loop
         self._deliver = deliver
         self._commands: queue.SimpleQueue[ToWorker] = queue.SimpleQueue()

@@ -70,8 +70,11 @@ class Engine(Protocol):
     async def start(self) -> ModelInfo:
         """Load the model. Raises ``ServiceUnavailableError`` when it cannot be loaded."""
 
-    def generate(self, request: GenerateRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Events up to the Finished of every choice; closing the generator before aborts what is left."""
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[list[StreamEvent], None]:
+        """Events up to the Finished of every choice, those together that have come together.
+
+        Closing the generator before that aborts what is left.
+        """
 
     def abort(self, request_id: str, index: int | None = None) -> None:
         """End one choice, or all, within one step: it finishes with ``abort``. Unknown ids are no error."""
@@ -207,8 +210,8 @@ class EngineClient:
         """End the worker: what is in flight finishes with ``abort``. Idempotent; a closed client stays closed."""
         await self._supervisor.close()
 
-    async def generate(self, request: GenerateRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Events up to the Finished of every choice; closing the generator before aborts what is left.
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[list[StreamEvent], None]:
+        """Events up to the Finished of every choice, at most ``TURN`` at a time; closing the generator aborts the rest.
 
         Raises ``RateLimitError`` before the first event when ``max_waiting`` requests wait, and
         ``ServiceUnavailableError`` when the engine does not become ready in time or dies while it answers.
@@ -222,10 +225,10 @@ class EngineClient:
         self._latencies.sent(request)
         try:
             while events := await stream.take():
-                for count, event in enumerate(events, 1):
-                    yield event
-                    if count % TURN == 0:
-                        await asyncio.sleep(0)
+                yield events[:TURN]
+                for begin in range(TURN, len(events), TURN):
+                    await asyncio.sleep(0)
+                    yield events[begin : begin + TURN]
         finally:
             if self._streams.pop(request_id, None) is not None:
                 self._supervisor.send(Abort(request_id=request_id))

@@ -9,6 +9,7 @@ checked by :meth:`KVCache.check`: free + cached + owned == cells, and the leases
 
 from typing import Final, Protocol
 
+from antiphon.engine.lease import Lease
 from antiphon.engine.radix_tree import Copy, Node, RadixTree, common_length
 
 COLD_CELLS: Final = 256
@@ -16,6 +17,8 @@ COLD_CELLS: Final = 256
 memory lies in other cells, whose attention is summed in another order, and short answers should not differ by that."""
 MOVED_AT_ONCE: Final = 1024
 """Tokens that one step may move to host memory, so that no stream waits long for it."""
+MOVED_FOR_ONE: Final = 2048
+"""Tokens that are moved at most before a sequence starts alone, so that it does not wait long for it."""
 MIN_SEGMENT: Final = 256
 """Tokens: a prefix with a copy in host memory is continued in a node of its own from this length on, so that its copy
 stays good; a shorter one is extended, so that long conversations do not use up the sequence ids."""
@@ -39,29 +42,6 @@ class Memory(Protocol):
         """Fill free cells for ``seq_id``, which holds none, from a copy; False, and none filled, when it cannot be."""
 
 
-class Lease:
-    """A running sequence's hold on the memory.
-
-    Positions [0, shared) are cells of the tree's path down to ``node``; [shared, shared + owned) are its own, filled;
-    ``reserved`` more are set aside for it, so that a prompt that was admitted can always be computed to its end.
-    """
-
-    __slots__ = ("node", "owned", "reserved", "salt", "seq_id", "shared")
-
-    def __init__(self, salt: str, seq_id: int, node: Node, shared: int) -> None:
-        self.salt = salt
-        self.seq_id = seq_id
-        self.node = node
-        self.shared = shared
-        self.owned = 0
-        self.reserved = 0
-
-    @property
-    def length(self) -> int:
-        """Positions whose cells are filled, or are filled by the step at hand."""
-        return self.shared + self.owned
-
-
 class KVCache:
     """``n_cells`` cells and ``n_seq_ids`` sequence ids, given to leases and to the prefixes they leave behind.
 
@@ -78,6 +58,7 @@ class KVCache:
         self._segment = max(MIN_SEGMENT, n_cells // SEGMENTS)
         self._cold_cells = COLD_CELLS
         self._moved_at_once = MOVED_AT_ONCE
+        self._moved_for_one = MOVED_FOR_ONE
         self.host_cells = 0
         """Cells that have a copy in host memory, whether or not they are filled, too."""
         self.cached_cells = 0
@@ -113,6 +94,9 @@ class KVCache:
         path, length = self._tree.match(salt, tokens, len(tokens) - 1)
         node = path[-1] if path else self._tree.root(salt)
         self._tree.lock(node)
+        alone = not self._leases
+        if alone:
+            self._make_way()
         seq_id = self._take_id()
         if seq_id is None:
             self._tree.unlock(node)
@@ -121,6 +105,8 @@ class KVCache:
         node, length = self._bring_back(path, node, length)
         if node.parent is not None and length < node.end:
             node, length = self._cut(node, length)
+        if alone:
+            self._make_way()
         lease = Lease(salt, seq_id, node, length)
         self._share_path(lease)
         self._leases.add(lease)
@@ -217,7 +203,7 @@ class KVCache:
         ids = [node.seq_id for node in resident] + [lease.seq_id for lease in self._leases] + self._free_ids
         assert sorted(i for i in ids if i is not None) == list(range(self._n_seq_ids)), ids
         for node in nodes:
-            leases = sum(1 for lease in self._leases if _goes_through(lease, node))
+            leases = sum(1 for lease in self._leases if lease.goes_through(node))
             assert node.ref == leases, f"{node.ref} == {leases} at {node.start}"
             assert node.copy is not None or node.seq_id is not None
         self._tree.check()
@@ -231,6 +217,20 @@ class KVCache:
                 self._tree.lock(at.parent)
                 return at.parent, at.start
         return node, length
+
+    def _make_way(self) -> None:
+        """Move what nobody uses: who runs alone then has the cells that it had the last time, whatever ran between.
+
+        Attention sums in the order of the cells, in half precision, so equal requests get equal answers by it.
+        """
+        left = self._moved_for_one
+        while self._tree.unused_resident:
+            node = next(iter(self._tree.unused_resident))
+            new = 0 if node.copy is not None else len(node.tokens)
+            if new > left or new + self.host_cells > self.n_host_cells:
+                return
+            left -= new
+            self._offload(node)
 
     def _is_cold(self) -> bool:
         """Whether prefixes that nobody uses are many, or lie behind cells that have become free since."""
@@ -382,12 +382,3 @@ class KVCache:
         if node.copy is not None:
             self.host_cells -= len(node.tokens)
             node.copy = None
-
-
-def _goes_through(lease: Lease, node: Node) -> bool:
-    at: Node | None = lease.node
-    while at is not None:
-        if at is node:
-            return True
-        at = at.parent
-    return False

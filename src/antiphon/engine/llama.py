@@ -58,7 +58,7 @@ def physical_cores() -> int:
 
 
 def fingerprint(options: EngineOptions, engine_version: str) -> str:
-    """Hash what may change the logits: the weights, the library and the options that choose kernels (hex, 64 digits).
+    """Hash what may change an answer: the weights, the library and the engine's options (hex, 64 digits).
 
     The weights count by size and by samples, so that start-up does not read the whole file: the first 4 MiB, which hold
     the metadata, and 1024 pages spread evenly over the rest, the last one at its end. Every stretch of 4 KiB and a
@@ -73,8 +73,7 @@ def fingerprint(options: EngineOptions, engine_version: str) -> str:
         digest.update(os.pread(file.fileno(), head, 0))
         for offset in sorted(offsets):
             digest.update(os.pread(file.fileno(), page, offset))
-    chosen = (size, engine_version, options.flash_attn, options.n_gpu_layers, options.threads, options.threads_batch)
-    digest.update(repr((chosen, options.max_num_batched_tokens, options.prefill_chunk_size)).encode())
+    digest.update(repr((size, engine_version, msgspec.structs.replace(options, model_path=""))).encode())
     return digest.hexdigest()
 
 

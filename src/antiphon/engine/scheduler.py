@@ -16,7 +16,8 @@ from typing import Final
 from msgspec import Struct
 
 from antiphon.engine.interface import EngineOptions, GenerateRequest, ServiceTier
-from antiphon.engine.kv_cache import KVCache, Lease
+from antiphon.engine.kv_cache import KVCache
+from antiphon.engine.lease import Lease
 from antiphon.engine.radix_tree import common_length
 from antiphon.engine.sequence import Sequence
 

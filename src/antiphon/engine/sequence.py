@@ -3,7 +3,7 @@
 from typing import Final
 
 from antiphon.engine.interface import GenerateRequest
-from antiphon.engine.kv_cache import Lease
+from antiphon.engine.lease import Lease
 
 
 class Sequence:

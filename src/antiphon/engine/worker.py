@@ -39,6 +39,7 @@ from antiphon.engine.interface import (
     ToWorker,
 )
 from antiphon.engine.worker_process import WorkerSettings
+from antiphon.telemetry.exception_texts import hide_exception_texts, write_exception
 
 THREAD_ENVIRONMENT: Final[dict[str, str]] = {"GOMP_SPINCOUNT": "2000", "GGML_NO_BACKTRACE": "1"}
 """What the C libraries read when they are loaded, so it is set before, unless the environment says so already.
@@ -160,7 +161,7 @@ class Worker:
             try:
                 messages += self._core.step() if self._core.has_work else ()
             except Exception as error:  # noqa: BLE001 - it concerns everything, and everything must end
-                traceback.print_exc()
+                write_exception(error)
                 reason = f"The engine failed: {type(error).__name__}."
                 self._send_last([*messages, *self._core.abort_all("error", reason)])
                 return EXIT_STEP_FAILED
@@ -184,7 +185,8 @@ class Worker:
         try:
             self._core.add(request)
         except Exception as error:  # noqa: BLE001 - it concerns this request alone, which must end
-            print(f"request {request.request_id} refused: {_describe(error)}", file=sys.stderr)  # noqa: T201
+            print(f"request {request.request_id} refused:", file=sys.stderr)  # noqa: T201
+            write_exception(error)
             return [
                 Finished(request_id=request.request_id, index=index, reason="error", message=_describe(error))
                 for index in range(request.n)
@@ -240,6 +242,8 @@ def main() -> int:
     orphaned = _prepare_process(settings.parent_pid)
     if orphaned():
         return EXIT_ORPHANED
+    if not settings.exception_texts:
+        hide_exception_texts()
     sys.path += [entry for entry in settings.import_path if entry not in sys.path]
     for name, value in THREAD_ENVIRONMENT.items():
         os.environ.setdefault(name, value)

@@ -14,6 +14,7 @@ from typing import Final, Self
 import msgspec
 
 from antiphon.engine.interface import EngineOptions
+from antiphon.telemetry.exception_texts import EXCEPTION_TEXTS
 
 CORE_FACTORY: Final = "antiphon.engine.core:Core.open"
 """What makes the core inside a worker, as ``module:callable``."""
@@ -29,6 +30,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     parent_pid: int
     import_path: list[str]
     """Where the parent finds modules; what is missing here is appended."""
+    exception_texts: bool = False
+    """Whether it may write what exceptions say, which may quote a prompt or an answer."""
 
 
 Start = Callable[[WorkerSettings], "subprocess.Popen[bytes]"]
@@ -37,7 +40,13 @@ Start = Callable[[WorkerSettings], "subprocess.Popen[bytes]"]
 
 def settings_for(options: EngineOptions, core_factory: str = CORE_FACTORY) -> WorkerSettings:
     """Give the settings of a worker of this process."""
-    return WorkerSettings(options=options, core_factory=core_factory, parent_pid=os.getpid(), import_path=sys.path)
+    return WorkerSettings(
+        options=options,
+        core_factory=core_factory,
+        parent_pid=os.getpid(),
+        import_path=sys.path,
+        exception_texts=EXCEPTION_TEXTS.shown,
+    )
 
 
 def start_process(settings: WorkerSettings) -> "subprocess.Popen[bytes]":

@@ -45,11 +45,10 @@ class ChunkEncoder:
             self._begin(chunk)
         assert chunk.id == self._id, f"{chunk.id} == {self._id}"
         choices = _encode(chunk.choices)
+        usage = b"" if chunk.usage is UNSET else _member(b"usage", chunk.usage)
         if self._padding is None or not chunk.choices:
-            obfuscation = _member(b"obfuscation", chunk.obfuscation)
-        else:
-            obfuscation = b',"obfuscation":"' + self._padding(len(choices)) + b'"'
-        return b"".join((self._head, choices, _member(b"usage", chunk.usage), obfuscation, b"}\n\n"))
+            return b"".join((self._head, choices, usage, _member(b"obfuscation", chunk.obfuscation), b"}\n\n"))
+        return b'%b%b%b,"obfuscation":"%b"}\n\n' % (self._head, choices, usage, self._padding(len(choices)))
 
     def _begin(self, first: ChatCompletionChunk) -> None:
         shared = msgspec.structs.replace(first, choices=[], usage=UNSET, obfuscation=UNSET)

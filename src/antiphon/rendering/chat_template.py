@@ -67,6 +67,7 @@ class ChatTemplate:
             _check_size(tree)
             names = meta.find_undeclared_variables(tree)
             self._template = environment.from_string(tree)
+            self._template.globals = dict(self._template.globals)  # a chain of maps, which each rendering would walk
         except Exception as error:  # what is foreign may break Jinja, and what it writes may break Python
             raise ChatTemplateError(f"The chat template is not valid: {str(error)[:MAX_MESSAGE]}") from error
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}

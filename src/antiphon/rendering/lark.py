@@ -21,8 +21,10 @@ class MarkerVocabulary(Protocol):
 
     special_tokens: dict[str, int]
     """Texts of the control tokens."""
-    eog_ids: frozenset[int]
-    """Tokens that end the generation: they are the end of every grammar, and no part of it."""
+
+    @property
+    def eog_ids(self) -> frozenset[int]:
+        """Tokens that end the generation: they are the end of every grammar, and no part of it."""
 
     def encode(self, text: str, *, parse_special: bool = False) -> list[int]:
         """Return token ids."""

@@ -92,7 +92,7 @@ class Veil:
 
     def lift(self, text: str) -> str:
         """Show what is hidden. A veil that the template tore apart hides nothing that could be known."""
-        return _valid(_VEILED.sub(self._shown, text))
+        return text if text.isascii() else _valid(_VEILED.sub(self._shown, text))
 
     def _hide(self, text: str) -> str:
         veil = self._veils.get(text)
@@ -213,4 +213,4 @@ def _ending(text: str) -> str:
 
 def _valid(text: str) -> str:
     """Return the text without lone surrogates, which no UTF-8 contains."""
-    return _SURROGATE.sub("\ufffd", text)
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)

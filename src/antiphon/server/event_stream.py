@@ -1,15 +1,16 @@
 """Server-sent events as ASGI messages of our own, and work that ends when its client goes away.
 
 Why not a streaming response of the framework: on a disconnect it differs between versions of ASGI whether the
-generator is closed, and when. Here one task writes, another waits for ``http.disconnect``, and both are over before the
-call returns. ``asyncio`` cancels once, at an edge, so that what the generator awaits while it unwinds is not cancelled
-again.
+generator is closed, and when. Here the request's own task writes, another waits for ``http.disconnect`` and cancels it,
+and both are done with it before the call returns. ``asyncio`` cancels once, at an edge, so that what the generator
+awaits while it unwinds is not cancelled again.
 
-Chunks that are ready together are written in one turn of the event loop, and uvloop joins such writes into one system
-call; nothing here collects them. A slow reader holds back ``send``, which holds back the generator.
+Chunks that are ready together are sent together, an event each; nothing waits for more of them. A slow reader holds
+back ``send``, which holds back the generator.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any, Final, TypeVar
@@ -30,6 +31,8 @@ HEADERS: Final = (
     (b"x-accel-buffering", b"no"),
 )
 """The last one keeps a reverse proxy from collecting the events."""
+MAX_SENT: Final = 16 * 1024
+"""Bytes after which no further event is sent with those before it: a slow reader is to be noticed."""
 
 logger = structlog.get_logger(__name__)
 
@@ -40,25 +43,33 @@ async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     Call it once the request body is read: every message of ``receive`` but the disconnect is dropped. Raises
     ``ClientDisconnect``, and whatever ``work`` raises.
     """
-    working = asyncio.create_task(work)
-    watching = asyncio.create_task(_disconnected(receive))
+    watched = asyncio.current_task()
+    assert watched is not None, "inside of a task"
+    cancelling = watched.cancelling()
+    watching = asyncio.create_task(_cancel_at_disconnect(receive, watched))
     try:
-        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+        return await work
+    except asyncio.CancelledError:
+        if _gone(watching) and watched.cancelling() == cancelling + 1:
+            raise ClientDisconnect from None
+        raise
     finally:
-        watching.cancel()
-        working.cancel()
-        await asyncio.wait((working, watching))
-    if working.cancelled():
-        raise ClientDisconnect
-    try:
-        return working.result()
-    finally:
-        del working  # a task that failed, its exception and this frame would hold one another, and the request's body
+        if _gone(watching):
+            watched.uncancel()
+        else:
+            watching.cancel()
+            await asyncio.wait((watching,))
 
 
-async def _disconnected(receive: Receive) -> None:
+async def _cancel_at_disconnect(receive: Receive, task: "asyncio.Task[Any]") -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+    task.cancel()
+
+
+def _gone(watching: "asyncio.Task[None]") -> bool:
+    """Whether the client has gone away, and the work was cancelled for it."""
+    return watching.done() and not watching.cancelled() and watching.exception() is None
 
 
 Encode = Callable[[ChatCompletionChunk], bytes]
@@ -67,27 +78,27 @@ Keep = Callable[[bytes], Awaitable[None]]
 
 
 async def write_events(
-    chunks: AsyncGenerator[ChatCompletionChunk, None],
+    batches: AsyncGenerator[list[ChatCompletionChunk], None],
     send: Send,
     headers: Mapping[str, str] | None = None,
     *,
     encode: Encode = encode_chunk,
     keep: Keep | None = None,
 ) -> None:
-    """Answer with chunks as events and ``data: [DONE]``; ``chunks`` is closed exactly once.
+    """Answer with chunks as events and ``data: [DONE]``; ``batches`` is closed exactly once.
 
     The status waits for the first chunk, so that an error before it is a plain HTTP error: it is raised. An error after
     it is one event with the error object, and the end.
     """
-    async with aclosing(chunks):
-        events = _Events(chunks, encode, keep)
+    async with aclosing(batches):
+        events = _Events(batches, encode, keep)
         first = await events.first()
         await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *_raw(headers)]})
         await send({"type": "http.response.body", "body": first, "more_body": True})
         more = True
         while more:
-            event, more = await events.next()
-            await send({"type": "http.response.body", "body": event, "more_body": more})
+            body, more = await events.next()
+            await send({"type": "http.response.body", "body": body, "more_body": more})
 
 
 async def write_kept_events(body: bytes, send: Send, headers: Mapping[str, str]) -> None:
@@ -103,20 +114,26 @@ def _raw(headers: Mapping[str, str] | None) -> list[tuple[bytes, bytes]]:
 class _Events:
     """Chunks as events, all kept until the last one when somebody wants the whole body."""
 
-    def __init__(self, chunks: AsyncGenerator[ChatCompletionChunk, None], encode: Encode, keep: Keep | None) -> None:
-        self._chunks = chunks
+    def __init__(
+        self, batches: AsyncGenerator[list[ChatCompletionChunk], None], encode: Encode, keep: Keep | None
+    ) -> None:
+        self._batches = batches
+        self._ready: deque[ChatCompletionChunk] = deque()
         self._encode = encode
         self._keep = keep
         self._body: list[bytes] = []
 
     async def first(self) -> bytes:
-        """Return the first event. Raises what the chunks raise."""
-        return self._noted(await anext(self._chunks))
+        """Return the first events. Raises what the batches raise."""
+        self._ready.extend(await anext(self._batches))
+        return self._joined()
 
     async def next(self) -> tuple[bytes, bool]:
-        """Return the next event and whether another follows it."""
+        """Return the next events and whether others follow them."""
         try:
-            return self._noted(await anext(self._chunks)), True
+            if not self._ready:
+                self._ready.extend(await anext(self._batches))
+            return self._joined(), True
         except StopAsyncIteration:
             return await self._end(), False
         except Exception as error:  # noqa: BLE001 - whatever it is, the stream ends in an event
@@ -131,11 +148,14 @@ class _Events:
             return _failure(error)
         return DONE
 
-    def _noted(self, chunk: ChatCompletionChunk) -> bytes:
-        event = self._encode(chunk)
+    def _joined(self) -> bytes:
+        """Return the events that are ready, up to the one that makes them :data:`MAX_SENT`."""
+        joined = b""
+        while self._ready and len(joined) < MAX_SENT:
+            joined += self._encode(self._ready.popleft())
         if self._keep is not None:
-            self._body.append(event)
-        return event
+            self._body.append(joined)
+        return joined
 
 
 def _failure(error: Exception) -> bytes:

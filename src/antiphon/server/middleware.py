@@ -1,7 +1,6 @@
 """What every request passes, as plain ASGI: its id and timing, its bounds, and the one place that answers errors."""
 
 import asyncio
-import contextlib
 import math
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,7 +9,6 @@ from typing import Final
 
 import msgspec
 import structlog
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,6 +20,7 @@ from antiphon.errors import (
     InvalidRequestError,
     PayloadTooLargeError,
     RequestTimeoutError,
+    ServiceUnavailableError,
 )
 from antiphon.protocol.sse import error_response
 from antiphon.server.body_memory import BodyMemory
@@ -31,14 +30,14 @@ API_VERSION: Final = b"2020-10-01"
 """The version of the reference, which never changed its date."""
 MAX_HEADER_BYTES: Final = 64 * 1024
 """Names and values of one request's headers together."""
+CLIENT_REQUEST_ID: Final = b"x-client-request-id"
 MAX_CLIENT_REQUEST_ID: Final = 512
 """ASCII characters in X-Client-Request-Id. Reference: debugging requests."""
 MAX_LENGTH_DIGITS: Final = 18
 """Of a Content-Length, so that no number is too long to parse."""
-LINGER: Final = 1.0
-"""Seconds for which a refused upload is still read and dropped."""
 DEFAULT_RETRY_AFTER: Final = 1.0
 """Seconds, where a 429 or 503 names none."""
+SHUTTING_DOWN: Final = "The server is shutting down."
 RETRYABLE: Final = frozenset({429, 503})
 MAX_LOGGED_PATH: Final = 256
 """Characters."""
@@ -66,35 +65,14 @@ def error_answer(error: APIError, headers: Mapping[str, str] | None = None) -> R
     retry: dict[str, str] = {}
     if error.retry_after is not None or error.status in RETRYABLE:
         retry = retry_headers(DEFAULT_RETRY_AFTER if error.retry_after is None else error.retry_after)
-    answer = json_answer(error_response(error), error.status, {**error.headers, **retry, **(headers or {})})
-    if isinstance(error, PayloadTooLargeError | RequestTimeoutError | BodyMemoryError):
-        return ClosingResponse(answer.body, answer.status_code, answer.headers)
-    return answer
+    unusable = isinstance(error, PayloadTooLargeError | RequestTimeoutError | BodyMemoryError)
+    close = {"connection": "close"} if unusable else {}
+    return json_answer(error_response(error), error.status, {**error.headers, **retry, **close, **(headers or {})})
 
 
 def retry_headers(seconds: float) -> dict[str, str]:
     """Say after how many seconds a repeat may succeed."""
     return {"retry-after": str(math.ceil(seconds)), "retry-after-ms": str(math.ceil(seconds * 1000))}
-
-
-class ClosingResponse(Response):
-    """Answers, drops what still arrives for ``LINGER`` seconds, then closes the connection.
-
-    A socket closed over unread bytes is reset, and the reset can destroy the answer before the client has read it
-    (RFC 9112, section 9.6).
-    """
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; returns when the client has closed, has sent all, or the time is up."""
-        assert scope["type"] == "http"
-        headers = [*self.raw_headers, (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
-        await send({"type": "http.response.body", "body": self.body, "more_body": True})
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LINGER):
-                while (await receive()).get("more_body", False):
-                    pass
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class RequestContext:
@@ -114,7 +92,7 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         names = {"request_id": self._new_request_id()}
-        if client_request_id := Headers(scope=scope).get("x-client-request-id"):
+        if client_request_id := header(scope, CLIENT_REQUEST_ID):
             names["client_request_id"] = client_request_id[:MAX_CLIENT_REQUEST_ID]
         scope.setdefault("state", {})["request_id"] = names["request_id"]
         answer = _SentAnswer(send, names["request_id"], self._clock)
@@ -175,7 +153,10 @@ def context_headers(request_id: str, seconds: float) -> list[tuple[bytes, bytes]
 
 
 class ErrorBoundary:
-    """Answers every exception once: an ``APIError`` as itself, anything else as 500 with its trace in the log only."""
+    """Answers every exception once: an ``APIError`` as itself, anything else as 500 with its trace in the log only.
+
+    A request that is cancelled is one that the server's end cuts off, such as an upload: it is told so.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -194,6 +175,10 @@ class ErrorBoundary:
             await self._app(scope, receive, send_and_note)
         except ClientDisconnect:
             return  # the request's line says so: it has no outcome but "cancelled"
+        except asyncio.CancelledError:
+            if started or scope["type"] != "http":
+                raise
+            answer = error_answer(ServiceUnavailableError(SHUTTING_DOWN, headers={"connection": "close"}))
         except Exception as error:
             if started or scope["type"] != "http":
                 raise
@@ -226,27 +211,38 @@ class RequestBounds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        _check_headers(headers)
-        declared = _declared_length(headers)
+        _check_headers(scope)
+        declared = _declared_length(scope)
         body = BoundedBody(receive, declared, self._max_body_size, self._body_timeout, self._memory)
+        scope.setdefault("state", {})["body"] = body
         try:
             await self._app(scope, body, send)
         finally:
             body.give_back()
 
 
-def _check_headers(headers: Headers) -> None:
-    size = sum(len(name) + len(value) for name, value in headers.raw)
+def header(scope: Scope, name: bytes) -> str | None:
+    """Return a request's first header of this name, given in small letters, or None."""
+    for each, value in scope["headers"]:
+        if each == name:
+            text: str = value.decode("latin-1")
+            return text
+    return None
+
+
+def _check_headers(scope: Scope) -> None:
+    size = sum([len(name) + len(value) for name, value in scope["headers"]])
     if size > MAX_HEADER_BYTES:
         raise InvalidRequestError(f"The request's headers are {size} bytes long; at most {MAX_HEADER_BYTES} are taken.")
-    client_request_id = headers.get("x-client-request-id", "")
+    client_request_id = header(scope, CLIENT_REQUEST_ID) or ""
     if len(client_request_id) > MAX_CLIENT_REQUEST_ID or not client_request_id.isascii():
         raise InvalidRequestError(f"X-Client-Request-Id must be at most {MAX_CLIENT_REQUEST_ID} ASCII characters.")
 
 
-def _declared_length(headers: Headers) -> int:
-    text = headers.get("content-length", "0")
+def _declared_length(scope: Scope) -> int:
+    text = header(scope, b"content-length")
+    if text is None:
+        return 0
     if not (text.isascii() and text.isdigit() and len(text) <= MAX_LENGTH_DIGITS):
         raise InvalidRequestError("Content-Length must be a number of bytes.")
     return int(text)
@@ -303,6 +299,10 @@ class BoundedBody:
         elif self._read > self._granted:
             self._memory.grow(self._granted, self._read)
             self._granted = self._read
+
+    def weigh(self, text: bytes) -> None:
+        """Take what the whole body, JSON, is decoded to, before it is. Raises as ``BodyMemory.weigh`` does."""
+        self._granted = self._memory.weigh(self._granted, text)
 
     def give_back(self) -> None:
         """Free the memory; call it once the request has ended."""

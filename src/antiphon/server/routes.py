@@ -1,14 +1,17 @@
 """One handler per path: bytes in, a service call, an answer out. And what is said where no handler fits."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
 from typing import Final
 
 import msgspec
 from anyio import CapacityLimiter, to_thread
+from starlette.datastructures import URL
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route, Router
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as ASGIScope
 
 from antiphon import __version__
 from antiphon.errors import MethodNotAllowedError, NotFoundError, ServiceUnavailableError, UnsupportedMediaTypeError
@@ -17,7 +20,14 @@ from antiphon.protocol.stored import decode_update
 from antiphon.protocol.stored_queries import decode_completion_query, decode_page_query
 from antiphon.server.completion_answer import CompletionAnswer
 from antiphon.server.health_operations import Liveness, Readiness
-from antiphon.server.middleware import DEFAULT_RETRY_AFTER, error_answer, json_answer, retry_headers
+from antiphon.server.middleware import (
+    DEFAULT_RETRY_AFTER,
+    SHUTTING_DOWN,
+    error_answer,
+    header,
+    json_answer,
+    retry_headers,
+)
 from antiphon.server.openapi import build_document
 from antiphon.server.reference_page import render_page
 from antiphon.service import Service
@@ -38,13 +48,10 @@ Handler = Callable[[Request, Caller], Awaitable[ASGIApp]]
 
 
 class Handlers:
-    """The handlers, over one service. The documents are built once."""
+    """The handlers, over one service. The documents are built once, when they are first asked for."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        document = build_document(__version__)
-        self._document = msgspec.json.encode(document)
-        self._page = render_page(document)
         self._pages = CapacityLimiter(1)
 
     def routes(self) -> list[Route]:
@@ -67,28 +74,12 @@ class Handlers:
         ]
 
     def _route(self, method: str, path: str, scope: Scope, handler: Handler) -> Route:
-        """Make a route that asks for a key with ``scope`` before the body is read."""
-
-        async def authorised(request: Request) -> ASGIApp:
-            if self._service.draining:
-                # Whoever repeats it on a new connection reaches another server, or this one once it is back.
-                raise ServiceUnavailableError("The server is shutting down.", headers={"connection": "close"})
-            headers = request.headers
-            credentials = Credentials(
-                authorization=headers.get("authorization"),
-                organization=headers.get("openai-organization"),
-                project=headers.get("openai-project"),
-            )
-            request_id: str = request.state.request_id
-            return await handler(request, await self._service.authenticate(credentials, scope, request_id=request_id))
-
-        return Route(path, authorised, methods=[method])
+        return Route(path, _Authorised(self._service, scope, handler), methods=[method])
 
     async def create_completion(self, request: Request, caller: Caller) -> ASGIApp:
         """Answer a conversation, whole or in chunks. Either ends when the client goes away."""
-        _require_json(request)
-        body = await request.body()
-        key = request.headers.get("idempotency-key")
+        body = await _json_body(request)
+        key = header(request.scope, b"idempotency-key")
         return CompletionAnswer(self._service, caller, decode_request(body), body, key)
 
     async def list_completions(self, request: Request, caller: Caller) -> Response:
@@ -102,8 +93,7 @@ class Handlers:
 
     async def update_completion(self, request: Request, caller: Caller) -> Response:
         """Replace the metadata of a stored completion. Raises ``NotFoundError``."""
-        _require_json(request)
-        metadata = decode_update(await request.body()).metadata
+        metadata = decode_update(await _json_body(request)).metadata
         return json_answer(await self._service.update_completion(_completion_id(request), metadata, caller))
 
     async def delete_completion(self, request: Request, caller: Caller) -> Response:
@@ -145,11 +135,20 @@ class Handlers:
 
     async def openapi(self, _request: Request) -> Response:
         """Return the OpenAPI document."""
-        return Response(self._document, media_type="application/json")
+        document, _ = await to_thread.run_sync(_documents, limiter=self._pages)
+        return Response(document, media_type="application/json")
 
     async def docs(self, _request: Request) -> Response:
         """Return the reference page."""
-        return Response(self._page, headers=PAGE_HEADERS, media_type="text/html")
+        _, page = await to_thread.run_sync(_documents, limiter=self._pages)
+        return Response(page, headers=PAGE_HEADERS, media_type="text/html")
+
+
+@cache
+def _documents() -> tuple[bytes, str]:
+    """Build the OpenAPI document and the page of it, which takes as long as a tenth of the start."""
+    document = build_document(__version__)
+    return msgspec.json.encode(document), render_page(document)
 
 
 def _health_answer(value: msgspec.Struct, *, takes_requests: bool) -> Response:
@@ -164,34 +163,91 @@ def _completion_id(request: Request) -> str:
     return identifier
 
 
+async def _json_body(request: Request) -> bytes:
+    """Read the body, which is to be decoded."""
+    _require_json(request)
+    body = await request.body()
+    request.scope["state"]["body"].weigh(body)
+    return body
+
+
 def _require_json(request: Request) -> None:
-    content_type = request.headers.get("content-type", "")
+    content_type = header(request.scope, b"content-type") or ""
     if content_type.partition(";")[0].strip().lower() != "application/json":
         got = f"'{content_type[:MAX_ECHO]}'" if content_type else "none"
         raise UnsupportedMediaTypeError(f"Unsupported content type: {got}. The body must be 'application/json'.")
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding.strip().lower() != "identity":
+    encoding = header(request.scope, b"content-encoding")
+    if encoding is not None and encoding.strip().lower() != "identity":
         raise UnsupportedMediaTypeError(f"Unsupported content encoding: '{encoding[:MAX_ECHO]}'. Send plain JSON.")
 
 
-async def not_found(request: Request, _error: Exception) -> Response:
+class _Authorised:
+    """An endpoint that asks for a key with a scope before the body is read."""
+
+    def __init__(self, service: Service, scope: Scope, handler: Handler) -> None:
+        self._service = service
+        self._scope = scope
+        self._handler = handler
+
+    async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
+        """Answer one request. Raises ``APIError``."""
+        if self._service.draining:
+            # Whoever repeats it on a new connection reaches another server, or this one once it is back.
+            raise ServiceUnavailableError(SHUTTING_DOWN, headers={"connection": "close"})
+        credentials = Credentials(
+            authorization=header(scope, b"authorization"),
+            organization=header(scope, b"openai-organization"),
+            project=header(scope, b"openai-project"),
+        )
+        request_id: str = scope["state"]["request_id"]
+        caller = await self._service.authenticate(credentials, self._scope, request_id=request_id)
+        answer = await self._handler(Request(scope, receive), caller)
+        await answer(scope, receive, send)
+
+
+class Routing:
+    """Gives each request to the first route of its path and method, and answers those that there is none for."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._routes = routes
+        self._framework = Router()
+        """Answers what is no request, as others' servers ask whether the application is alive."""
+
+    async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._framework(scope, receive, send)
+            return
+        others: list[tuple[Route, ASGIScope]] = []
+        for route in self._routes:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                scope.update(found, route=route)
+                await route.handle(scope, receive, send)
+                return
+            if match is Match.PARTIAL:
+                others.append((route, found))
+        if others:
+            route, found = others[0]
+            scope.update(found, route=route)
+        answer = _method_not_allowed(scope, [route for route, _ in others]) if others else _not_found(scope)
+        await answer(scope, receive, send)
+
+
+def _not_found(scope: ASGIScope) -> Response:
     """Answer for a path that no route has."""
-    return error_answer(NotFoundError(f"Invalid URL ({request.method} {request.url.path[:MAX_ECHO]})"))
+    return error_answer(NotFoundError(f"Invalid URL ({scope['method']} {_shown_path(scope)})"))
 
 
-async def method_not_allowed(request: Request, _error: Exception) -> Response:
+def _method_not_allowed(scope: ASGIScope, routes: list[Route]) -> Response:
     """Answer for a path that has other methods: OPTIONS lists them, the rest are refused."""
-    allow = {"allow": ", ".join(_allowed_methods(request))}
-    if request.method == "OPTIONS":
+    methods = {"OPTIONS"}.union(*(route.methods or () for route in routes))
+    allow = {"allow": ", ".join(sorted(methods))}
+    if scope["method"] == "OPTIONS":
         return Response(status_code=204, headers=allow)
-    message = f"Not allowed to {request.method} on {request.url.path[:MAX_ECHO]}. Allowed: {allow['allow']}."
+    message = f"Not allowed to {scope['method']} on {_shown_path(scope)}. Allowed: {allow['allow']}."
     return error_answer(MethodNotAllowedError(message), allow)
 
 
-def _allowed_methods(request: Request) -> list[str]:
-    router: Router = request.app.router
-    methods = {"OPTIONS"}
-    for route in router.routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-            methods |= route.methods or set()
-    return sorted(methods)
+def _shown_path(scope: ASGIScope) -> str:
+    return URL(scope=scope).path[:MAX_ECHO]

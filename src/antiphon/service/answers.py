@@ -34,14 +34,17 @@ class Padding:
     def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
         self._random_bytes = random_bytes
         self._drawn = b""
+        self._used = 0
 
     def fill(self, size: int) -> bytes:
         """Return the padding of a chunk whose choices take ``size`` bytes: 1 to :data:`OBFUSCATION_BLOCK` more."""
-        missing = OBFUSCATION_BLOCK - size % OBFUSCATION_BLOCK
-        if missing > len(self._drawn):
+        begin = self._used
+        end = begin + OBFUSCATION_BLOCK - size % OBFUSCATION_BLOCK
+        if end > len(self._drawn):
             self._drawn = _base62(self._random_bytes(PADDING_DRAWN))
-        padding, self._drawn = self._drawn[:missing], self._drawn[missing:]
-        return padding
+            begin, end = 0, end - begin
+        self._used = end
+        return self._drawn[begin:end]
 
 
 class Answer:
@@ -50,13 +53,13 @@ class Answer:
     def __init__(
         self,
         request: CreateChatCompletion,
-        chunks: AsyncGenerator[ChatCompletionChunk, None],
+        batches: AsyncGenerator[list[ChatCompletionChunk], None],
         *,
         rate_limits: RateLimitState,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._request = request
-        self._chunks = chunks
+        self._batches = batches
         self._random_bytes = random_bytes
         self.rate_limits = rate_limits
         """What is left of the caller's limits."""
@@ -64,23 +67,25 @@ class Answer:
     async def completion(self) -> ChatCompletion:
         """Return it as a whole. Raises ``APIError``."""
         collector = Collector()
-        async with aclosing(self._chunks) as chunks:
-            async for chunk in chunks:
-                collector.add(chunk)
+        async with aclosing(self._batches) as batches:
+            async for chunks in batches:
+                for chunk in chunks:
+                    collector.add(chunk)
         return collector.completion()
 
-    async def stream(self) -> AsyncGenerator[ChatCompletionChunk, None]:
+    async def stream(self) -> AsyncGenerator[list[ChatCompletionChunk], None]:
         """Return it in chunks, with the usage if ``stream_options`` ask for it; closing the generator aborts it.
 
-        Raises ``APIError``: before the first chunk when the request cannot be taken, later when the engine fails.
+        Those that are ready together come together. Raises ``APIError``: before the first chunk when the request cannot
+        be taken, later when the engine fails.
         """
         with_usage = self._request.includes_usage
-        async with aclosing(self._chunks) as chunks:
-            async for chunk in chunks:
+        async with aclosing(self._batches) as batches:
+            async for chunks in batches:
                 if with_usage:
-                    yield msgspec.structs.replace(chunk, usage=None) if chunk.choices else chunk
-                elif chunk.choices:
-                    yield chunk
+                    yield [msgspec.structs.replace(chunk, usage=None) if chunk.choices else chunk for chunk in chunks]
+                elif chunks[-1].choices:
+                    yield chunks
 
     def encoder(self) -> ChunkEncoder:
         """Return what frames its chunks, padded to hide their length unless the request turns that off."""

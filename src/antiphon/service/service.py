@@ -136,9 +136,10 @@ class Service:
         self, request: CreateChatCompletion, caller: Caller = NOBODY
     ) -> AsyncGenerator[ChatCompletionChunk, None]:
         """Answer in chunks; closing the generator aborts the request. Raises ``APIError``, see ``Answer.stream``."""
-        async with self.answer(request, caller) as answer, aclosing(answer.stream()) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        async with self.answer(request, caller) as answer, aclosing(answer.stream()) as batches:
+            async for chunks in batches:
+                for chunk in chunks:
+                    yield chunk
 
     @asynccontextmanager
     async def answer(self, request: CreateChatCompletion, caller: Caller = NOBODY) -> AsyncGenerator[Answer, None]:
@@ -154,9 +155,9 @@ class Service:
             async with (
                 admitted(limiter, call, caller, observation) as rate_limits,
                 _kept(recorder, observation) if recorder and request.stream else nullcontext(),
-                aclosing(_watched(backend.stream(call), observation, recorder, self._cuts_off)) as chunks,
+                aclosing(_watched(backend.stream(call), observation, recorder, self._cuts_off)) as batches,
             ):
-                yield Answer(request, chunks, rate_limits=rate_limits, random_bytes=self._random_bytes)
+                yield Answer(request, batches, rate_limits=rate_limits, random_bytes=self._random_bytes)
 
     async def list_completions(self, query: CompletionQuery, caller: Caller = NOBODY) -> CompletionList:
         """Return a page of the caller's stored completions. Raises NotFoundError for an unknown ``after``."""
@@ -206,22 +207,23 @@ class Service:
 
 
 async def _watched(
-    chunks: AsyncGenerator[ChatCompletionChunk, None],
+    batches: AsyncGenerator[list[ChatCompletionChunk], None],
     observation: Observation,
     recorder: Recorder | None,
     cuts_off: Callable[[Exception], bool],
-) -> AsyncGenerator[ChatCompletionChunk, None]:
+) -> AsyncGenerator[list[ChatCompletionChunk], None]:
     """Pass on the backend's chunks; the answer is committed before the end is told.
 
     An error that ``cuts_off`` says the server's end has caused is told as that.
     """
     try:
-        async with aclosing(chunks):
-            async for chunk in chunks:
-                observation.see(chunk)
-                if recorder is not None:
-                    recorder.add(chunk)
-                yield chunk
+        async with aclosing(batches):
+            async for chunks in batches:
+                for chunk in chunks:
+                    observation.see(chunk)
+                    if recorder is not None:
+                        recorder.add(chunk)
+                yield chunks
         if recorder is not None:
             await recorder.save("completed")
     except Exception as error:

@@ -13,6 +13,7 @@ from typing import IO, Final, Literal
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from antiphon.telemetry.exception_texts import EXCEPTION_TEXTS
 from antiphon.telemetry.tracebacks import stacks_for, text_for
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
@@ -42,6 +43,7 @@ def configure_logging(
     ``json`` chooses JSON lines or text for people; None means text on a terminal and JSON elsewhere. Of an exception
     its type and its stack are logged, and with ``exception_texts`` what it says, which may be what a user said.
     """
+    EXCEPTION_TEXTS.shown = exception_texts
     stream = sys.stderr if stream is None else stream
     json = not stream.isatty() if json is None else json
     handler = logging.StreamHandler(stream)
@@ -53,7 +55,11 @@ def configure_logging(
         )
     )
     structlog.configure(
-        processors=[*_shared(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,  # before anything is done for a line that nobody reads
+            *_shared(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,

@@ -26,6 +26,7 @@ OPENMETRICS: Final = "application/openmetrics-text"
 _openmetrics: Callable[..., bytes] = openmetrics.generate_latest  # which has no types
 
 Labels = tuple[str, ...]
+_BY_NAME: Final = {metric.name: metric for metric in METRICS}
 
 
 class Reading(Struct, frozen=True):
@@ -49,8 +50,9 @@ class Metrics:
     def __init__(self, readings: Callable[[], Iterable[Reading]] = tuple) -> None:
         """``readings`` gives what is counted elsewhere, each time the page is asked for."""
         self._readings = readings
-        self._counts: dict[tuple[Metric, Labels], float] = {}
-        self._distributions: dict[tuple[Metric, Labels], Distribution] = {}
+        self._counts: dict[tuple[str, Labels], float] = {}
+        """By the metric's name, whose hash is kept, as that of a whole metric is not."""
+        self._distributions: dict[tuple[str, Labels], Distribution] = {}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_Families(self._all))
         ProcessCollector(registry=self._registry)
@@ -66,7 +68,8 @@ class Metrics:
     def count(self, metric: Metric, *labels: str, by: float = 1.0) -> None:
         """Count something. ``labels`` are in the metric's order."""
         assert len(metric.labels) == len(labels), f"{metric.labels} == {labels}"
-        self._counts[metric, labels] = self._counts.get((metric, labels), 0.0) + by
+        series = metric.name, labels
+        self._counts[series] = self._counts.get(series, 0.0) + by
 
     def observe(self, metric: Metric, value: float, *labels: str) -> None:
         """Add a value to a histogram."""
@@ -82,16 +85,18 @@ class Metrics:
 
     def _distribution(self, metric: Metric, labels: Labels) -> Distribution:
         assert len(metric.labels) == len(labels), f"{metric.labels} == {labels}"
-        if (metric, labels) not in self._distributions:
-            self._distributions[metric, labels] = Distribution.over(metric.bounds)
-        return self._distributions[metric, labels]
+        series = metric.name, labels
+        distribution = self._distributions.get(series)
+        if distribution is None:
+            distribution = self._distributions[series] = Distribution.over(metric.bounds)
+        return distribution
 
     def _all(self) -> Iterator[Reading]:
         # The lists are taken at once: the event loop may add keys meanwhile.
-        for (metric, labels), count in list(self._counts.items()):
-            yield Reading(metric, labels, count)
-        for (metric, labels), distribution in list(self._distributions.items()):
-            yield Reading(metric, labels, distribution)
+        for (name, labels), count in list(self._counts.items()):
+            yield Reading(_BY_NAME[name], labels, count)
+        for (name, labels), distribution in list(self._distributions.items()):
+            yield Reading(_BY_NAME[name], labels, distribution)
         yield from self._readings()
 
 

@@ -1,6 +1,6 @@
 """Malformed and oversized schemas are refused with the keyword and its place."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -96,3 +96,12 @@ def test_enums_are_bounded_together() -> None:
     half = {"enum": list(range(MAX_ENUM_VALUES // 2 + 1))}
     with pytest.raises(SchemaRefusedError, match="enum values"):
         list(subschemas({"anyOf": [half, half]}, ()))
+
+
+def test_values_beyond_the_limit_are_not_walked_through() -> None:
+    class Watched(list[int]):
+        def __iter__(self) -> NoReturn:
+            raise AssertionError
+
+    with pytest.raises(SchemaRefusedError, match="enum values"):
+        next(subschemas({"enum": [Watched(), *[[]] * (MAX_ENUM_VALUES + 1)]}, ()))

@@ -4,6 +4,7 @@ Keywords that are not listed are annotations, as the specification has it: they 
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 from antiphon.rendering.json_schema.errors import SchemaRefusedError
@@ -100,7 +101,7 @@ def subschemas(root: Any, path: Path) -> Iterator[tuple[Path, dict[str, Any]]]: 
             continue
         schemas += 1
         _check(schema, at)
-        found = [*_values(schema)]
+        found = [*islice(_values(schema), MAX_ENUM_VALUES - values + 1)]
         values += len(found)
         characters += sum(len(text) for text in found if isinstance(text, str))
         if depth > MAX_DEPTH:
