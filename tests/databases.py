@@ -26,7 +26,7 @@ def _empty() -> str:
     statements = [
         *(f"DELETE FROM {name}" for name in names),  # noqa: S608 (our own names)
         f"DELETE FROM projects WHERE id <> '{schema.DEFAULT_PROJECT}'",  # noqa: S608
-        f"UPDATE {migration.VERSION_TABLE} SET version_num = '{migration.head()}'",  # noqa: S608
+        f"UPDATE {migration.VERSION_TABLE} SET version_num = '{migration.HEAD}'",  # noqa: S608
         "ALTER ROLE antiphon RESET ALL",
     ]
     return "; ".join(statements)

@@ -14,7 +14,7 @@ def execute(site: Site, statement: str) -> None:
 
 
 def test_an_empty_database_is_upgraded(empty_site: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    assert f"The schema is {migration.head()}.\n" == output(capsys, empty_site, "db", "upgrade")
+    assert f"The schema is {migration.HEAD}.\n" == output(capsys, empty_site, "db", "upgrade")
     assert "The database is sound.\n" == output(capsys, empty_site, "db", "check")
 
 
@@ -27,7 +27,7 @@ def test_an_upgraded_database_stays_as_it_is(site: Site, capsys: pytest.CaptureF
 def test_a_check_does_not_upgrade(empty_site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     on_database(empty_site, lambda database: database.check())
     assert "Problems found: 1." == refusal(empty_site, "db", "check")
-    assert f"The schema is missing; this version's is {migration.head()}.\n" == capsys.readouterr().out
+    assert f"The schema is missing; this version's is {migration.HEAD}.\n" == capsys.readouterr().out
 
 
 def test_a_folder_without_a_database_is_not_checked_and_stays_empty(tmp_path: Path) -> None:
@@ -68,6 +68,6 @@ def test_the_address_may_come_from_the_environment(
 
 def test_the_installed_command_upgrades_and_checks(installed: Installed, tmp_path: Path) -> None:
     upgraded = installed.run("db", "upgrade", "--data-dir", str(tmp_path / "new"))
-    assert (0, f"The schema is {migration.head()}.\n") == (upgraded.returncode, upgraded.stdout)
+    assert (0, f"The schema is {migration.HEAD}.\n") == (upgraded.returncode, upgraded.stdout)
     checked = installed.run("db", "check", "--data-dir", str(tmp_path / "new"))
     assert (0, "The database is sound.\n") == (checked.returncode, checked.stdout)

@@ -1,11 +1,14 @@
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from antiphon.cli import head_start as module
 from antiphon.cli.head_start import HeadStart
 from antiphon.engine.bindings import EngineLoadError
 from antiphon.engine.interface import EngineOptions
-from antiphon.engine.worker_process import settings_for
+from antiphon.engine.worker_process import Standby, WorkerSettings, settings_for, start_process
 
 
 def test_the_model_s_process_and_vocabulary_were_begun_before_anybody_asks(smollm2_path: Path) -> None:
@@ -40,4 +43,22 @@ def test_what_nobody_asked_for_is_ended(smollm2_path: Path) -> None:
         assert head_start._standby is not None
         process = head_start._standby._process
     assert process is not None
+    assert process.returncode is not None
+
+
+def test_without_a_thread_no_process_is_left(smollm2_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def start(settings: WorkerSettings) -> "subprocess.Popen[bytes]":
+        begun.append(start_process(settings))
+        return begun[-1]
+
+    def submit(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(module, "Standby", lambda settings: Standby(settings, start))
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", submit)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        HeadStart(EngineOptions(model_path=str(smollm2_path)))
+    (process,) = begun
     assert process.returncode is not None

@@ -1,18 +1,20 @@
+import gc
 import json
 import shlex
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import openai
 import pytest
 
 from antiphon.cli.errors import CommandError
-from antiphon.cli.serve import bind, first_error
+from antiphon.cli.serve import bind, first_error, uncollected
 from antiphon.config import ServerOptions
 from tests.cli.test_hub import FakeHub, running
 from tests.conftest import END, Installed, LiveServer
@@ -106,6 +108,58 @@ def test_a_signal_ends_the_loading(installed: Installed, smollm2_path: Path) -> 
         assert process.wait(END) == 0
         assert stdout.read() == ""
         assert "Traceback" not in stderr.read()
+
+
+UNREADABLE = """
+import sys, threading
+from antiphon.cli import main
+from antiphon.engine.tokenizer import Tokenizer
+
+def wait(path):
+    print("reading", flush=True)
+    threading.Event().wait()
+
+Tokenizer.open = wait
+main(sys.argv[1:])
+"""
+"""A server whose vocabulary is never read."""
+
+
+@pytest.mark.parametrize("phase", ["imports", "loads"])
+def test_another_ctrl_c_does_not_wait_for_a_vocabulary(phase: str, installed: Installed, smollm2_path: Path) -> None:
+    options = ["--model", str(smollm2_path), "--no-optimize", "--port", "0"]
+    process = subprocess.Popen(  # noqa: S603 (our own command)
+        [sys.executable, "-c", UNREADABLE, "serve", *options],
+        env=installed.environ(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert process.stdout is not None
+    with process, process.stderr as stderr, process.stdout as stdout:
+        assert stdout.readline() == "reading\n"
+        if phase == "loads":
+            assert stderr.readline() == "Loading smollm2-135m-instruct\n"
+        assert -signal.SIGINT == interrupted(process)
+
+
+def interrupted(process: "subprocess.Popen[str]") -> int:
+    """Send Ctrl-C until it ends, each when the one before has had time to be taken; give its status."""
+    for _ in range(20):
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(0.5)
+    process.kill()
+    return process.wait(END)
+
+
+def test_garbage_is_collected_again_after_the_imports() -> None:
+    with suppress(ImportError), uncollected():
+        assert not gc.isenabled()
+        raise ImportError
+    gc.unfreeze()
+    assert gc.isenabled()
 
 
 def test_several_models_and_one_from_the_hub_are_served(serve: Serve, smollm2_path: Path, tmp_path: Path) -> None:

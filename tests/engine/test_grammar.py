@@ -5,6 +5,7 @@ import llguidance
 import numpy as np
 import pytest
 
+from antiphon.engine import grammar
 from antiphon.engine.grammar import GrammarCompiler, GrammarError, Matcher
 from antiphon.engine.grammar_limits import MAX_GRAMMAR_TEXT
 
@@ -115,3 +116,27 @@ def test_compiling_runs_beside_the_caller() -> None:
     release.set()
     assert "a" == allowed(future.result(10))
     compiler.close()
+
+
+def test_the_first_grammar_does_not_wait_for_the_time_of_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grammar, "PREPARE_AFTER", 1e6)
+    compiler = GrammarCompiler(byte_tokenizer)
+    compiler.prepare()
+    assert "a" == allowed(compiled(compiler, 'start: "a"'))
+    compiler.close()
+
+
+def test_the_vocabulary_is_prepared_though_no_grammar_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grammar, "PREPARE_AFTER", 0.0)
+    compiler = GrammarCompiler(byte_tokenizer)
+    assert isinstance(compiler.prepare().result(10), llguidance.LLTokenizer)
+    compiler.close()
+
+
+def test_who_closes_before_the_preparation_prepares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grammar, "PREPARE_AFTER", 1e6)
+    made: list[llguidance.LLTokenizer] = []
+    compiler = GrammarCompiler(lambda: made.append(byte_tokenizer()))
+    compiler.prepare()
+    compiler.close()
+    assert [] == made

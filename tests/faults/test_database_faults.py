@@ -100,7 +100,7 @@ def pragma(set_: str, reset: str) -> Fault:
             cursor.execute(setting[0])
             cursor.close()
 
-        event.listen(server.database._engine.sync_engine, "checkout", checkout)
+        event.listen(server.database._engine, "checkout", checkout)
         yield
         setting[0] = reset
 

@@ -66,7 +66,7 @@ def recorded(database: Database) -> Iterator[list[Statement]]:
     def note(_: Connection, __: object, statement: str, parameters: Any, *___: object) -> None:  # noqa: ANN401 (of the driver)
         statements.append((statement, parameters))
 
-    engine = database._engine.sync_engine
+    engine = database._engine
     event.listen(engine, "before_cursor_execute", note)
     try:
         yield statements

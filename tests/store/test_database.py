@@ -3,6 +3,8 @@
 import asyncio
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +13,7 @@ import anyio
 import pytest
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import ProgrammingError, StatementError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from antiphon.errors import ServiceUnavailableError
 from antiphon.store.database import Database
@@ -135,7 +138,7 @@ async def test_a_writer_that_waits_too_long_is_told_so(site: Site, dialect: str)
     async with site.open() as first, site.open(busy_timeout=0.2) as second:
 
         async def hold() -> None:
-            async with first._engine.execution_options(antiphon_mode="write").begin() as connection:
+            async with AsyncEngine(first._engine.execution_options(antiphon_mode="write")).begin() as connection:
                 await connection.execute(text(lock))
                 held.set()
                 await done.wait()
@@ -150,6 +153,30 @@ async def test_a_writer_that_waits_too_long_is_told_so(site: Site, dialect: str)
             await holder
         assert ("The database is busy. Please try again.", 1.0) == (caught.value.message, caught.value.retry_after)
         await second.write(insert_project("one"))
+
+
+OPENED_TWICE = """
+import sys
+from pathlib import Path
+import anyio
+from antiphon.store.database import Database
+
+async def upgrade():
+    for _ in range(2):
+        database = await Database.open(None, data_dir=Path(sys.argv[1]))
+        await database.upgrade()
+        assert not await database.check()
+        await database.close()
+
+anyio.run(upgrade)
+print(*sorted({"alembic", "asyncpg", "sqlalchemy.orm", "sqlalchemy.dialects.postgresql"} & sys.modules.keys()))
+"""
+
+
+def test_what_sqlite_does_not_need_is_not_imported(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OPENED_TWICE, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)  # noqa: S603 (our own)
+    assert "\n" == done.stdout
 
 
 async def test_writers_in_line_give_up_in_time(tmp_path: Path) -> None:
@@ -172,7 +199,7 @@ async def test_writers_in_line_give_up_in_time(tmp_path: Path) -> None:
 async def test_what_sqlite_cannot_write(pragma: str, sentence: str, tmp_path: Path) -> None:
     async with Site(None, tmp_path).open() as database:
         await database.upgrade()
-        event.listen(database._engine.sync_engine, "checkout", lambda driver, *_: driver.cursor().execute(pragma))
+        event.listen(database._engine, "checkout", lambda driver, *_: driver.cursor().execute(pragma))
         with pytest.raises(ServiceUnavailableError) as caught:
             await database.write(lambda connection: [insert_project("x" * 9000 + str(n))(connection) for n in range(9)])
         assert sentence == caught.value.message

@@ -1,16 +1,22 @@
 """Every database that an older version made becomes this version's; every other is left alone."""
 
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from antiphon.store import migration, schema
 from antiphon.store.completions import CompletionStore
 from antiphon.store.database import Database
+from antiphon.store.engines import DATABASE_FILE
 from antiphon.store.failures import ForeignDatabaseError, NewerDatabaseError
 from antiphon.store.schema import DEFAULT_PROJECT
 from tests.databases import Site
@@ -40,6 +46,15 @@ def indexes(connection: Connection) -> set[tuple[str, str, tuple[str | None, ...
     }
 
 
+async def written(folder: Path, make: Callable[[Connection], None]) -> tuple[set[str], set[str]]:
+    """Make SQLite's file; give what the schema's own table holds, and all that makes it anew."""
+    async with Site(None, folder).open() as database:
+        await database.write(make)
+    with closing(sqlite3.connect(folder / DATABASE_FILE)) as connection:
+        schema_table = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master")
+        return {str(row) for row in schema_table}, set(connection.iterdump())
+
+
 def version(connection: Connection) -> str:
     return str(connection.execute(text("SELECT version_num FROM antiphon_schema")).scalar())
 
@@ -47,6 +62,15 @@ def version(connection: Connection) -> str:
 async def set_version(database: Database, version: str) -> None:
     statement = text("UPDATE antiphon_schema SET version_num = :version")
     await database.write(lambda connection: connection.execute(statement, {"version": version}))
+
+
+def test_the_schema_of_this_version_is_the_last_migration() -> None:
+    assert migration.HEAD == ScriptDirectory(str(Path(migration.__file__).with_name("migrations"))).get_current_head()
+
+
+async def test_a_new_file_is_to_the_letter_what_the_migrations_make(tmp_path: Path) -> None:
+    migrated = await written(tmp_path / "migrated", migration.migrate)
+    assert migrated == await written(tmp_path / "new", migration.upgrade)
 
 
 async def test_the_migrations_make_the_schema_of_this_version(database: Database) -> None:
@@ -88,7 +112,7 @@ async def test_the_order_of_text_is_that_of_its_code_points(database: Database) 
 
 async def test_an_empty_database_is_upgraded_once(empty_site: Site) -> None:
     async with empty_site.open() as database:
-        assert [f"The schema is missing; this version's is {migration.head()}."] == await database.check()
+        assert [f"The schema is missing; this version's is {migration.HEAD}."] == await database.check()
         await database.upgrade()
         await database.upgrade()
         assert [] == await database.check()
@@ -104,7 +128,7 @@ async def test_processes_that_start_together_upgrade_one_after_the_other(empty_s
 
 async def test_an_older_database_keeps_its_rows(empty_site: Site) -> None:
     async with empty_site.open() as database:
-        await database.write(lambda connection: migration.upgrade(connection, "0001"))
+        await database.write(lambda connection: migration.migrate(connection, "0001"))
         store = CompletionStore(database)
         await store.save(PROJECT, completion("c1", metadata={"a": "b"}), messages("c1", 3))
         assert ["The schema is 0001; this version's is 0002."] == await database.check()
@@ -129,7 +153,7 @@ async def test_every_step_goes_back(database: Database) -> None:
 
 async def test_an_upgrade_that_fails_leaves_the_older_database(empty_site: Site) -> None:
     async with empty_site.open() as database:
-        await database.write(lambda connection: migration.upgrade(connection, "0001"))
+        await database.write(lambda connection: migration.migrate(connection, "0001"))
         await database.write(lambda connection: connection.execute(text("CREATE TABLE idempotency_keys (x INTEGER)")))
         with pytest.raises(Exception, match="idempotency_keys"):
             await database.upgrade()

@@ -17,7 +17,7 @@ def upgrade(*, storage: StorageFlags | None = None) -> None:
     """Bring an empty or older database to this version's schema; ``serve`` does it, too."""
     with display.progress("Upgrading the database"):
         with_database(storage, lambda database: database.upgrade())
-    display.print_line(f"The schema is {migration.head()}.")
+    display.print_line(f"The schema is {migration.HEAD}.")
 
 
 @db.command

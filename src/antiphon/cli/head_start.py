@@ -1,5 +1,6 @@
 """What is begun before the server itself is imported: the first model's process, and the reading of its vocabulary."""
 
+import signal
 import subprocess
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
@@ -12,20 +13,29 @@ from antiphon.engine.worker_process import Standby, WorkerSettings, settings_for
 class HeadStart:
     """Gives processes and vocabularies: those of one model were begun before, all others are begun when asked for.
 
-    Use it as a context manager: what nobody has asked for is ended with it.
+    Use it as a context manager: what nobody has asked for is ended with it. A vocabulary that is being read is waited
+    for, but after Ctrl-C only until the next one.
     """
 
     def __init__(self, options: EngineOptions | None = None) -> None:
         """Begin with the model of these options, or with none."""
-        self._standby = None if options is None else Standby(settings_for(options))
         self._pool = ThreadPoolExecutor(1, "vocabulary")
         self._path = "" if options is None else options.model_path
-        self._reading = None if options is None else self._pool.submit(Tokenizer.open, options.model_path)
+        self._reading: Future[Tokenizer] | None = None
+        self._standby = None if options is None else Standby(settings_for(options))
+        if options is not None:
+            try:
+                self._reading = self._pool.submit(Tokenizer.open, options.model_path)
+            except BaseException as error:  # no thread can be started
+                self.__exit__(type(error))
+                raise
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         if self._standby is not None:
             self._standby.close()
         self._pool.shutdown()

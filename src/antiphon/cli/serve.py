@@ -1,7 +1,9 @@
 """``antiphon serve``: finds the models, has the first one loaded, and serves."""
 
+import gc
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated
 
 import anyio
@@ -51,8 +53,9 @@ def serve(
         files = find_models(model, Hub(cache_dir()))
         models = served_files(files, OptimizedModels(cache_dir()), named=bool(model), optimized=optimize)
         with _head_start(models, flags) as head_start:
-            # Most of what the server is made of takes 1.5 s to import here, while the model is being loaded.
-            from antiphon.cli.serving import Run  # noqa: PLC0415
+            with uncollected():
+                # Most of what the server is made of takes a second to import here, while the model is being loaded.
+                from antiphon.cli.serving import Run  # noqa: PLC0415
 
             server_run = Run(
                 models=models,
@@ -74,6 +77,17 @@ def serve(
 def _head_start(models: Sequence[ModelFile], flags: EngineFlags) -> HeadStart:
     """Begin with the first model; with a draft model it is not known yet which file that is."""
     return HeadStart(None if flags.draft_model else flags.options(str(models[0].path)))
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Import without collecting garbage: hardly any of it is, and looking through it takes a sixth of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def first_error(group: ExceptionGroup) -> Exception:

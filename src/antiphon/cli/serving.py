@@ -105,15 +105,19 @@ class Run(Struct, kw_only=True):
         )
 
     async def _obey_signals(self, scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
-        """End gracefully at the first SIGINT or SIGTERM, at once at the second; while loading, the first ends it."""
+        """End gracefully at the first SIGINT or SIGTERM, at once at the second.
+
+        While loading, the first ends it, as soon as a vocabulary that is being read has been; the second does not wait.
+        """
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             task_status.started()
             async for _ in signals:
                 if self.http is None:
-                    scope.cancel()
-                    return
+                    break
                 structlog.get_logger(__name__).info("stopping", force=self.http.should_exit)
                 self.http.stop()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # as that of SIGTERM is now
+        scope.cancel()
 
     def _announce(self) -> None:
         host, port = self.listener.getsockname()[:2]

@@ -1,12 +1,14 @@
 """Constrained decoding with llguidance: which tokens may come next, and which must.
 
 Compiling runs in a thread of its own and drops the GIL, so that a large grammar never stalls a step; what was compiled
-is kept by its text and copied for each choice. The vocabulary's side (about 0.4 s) is prepared in that thread at start.
+is kept by its text and copied for each choice. The vocabulary's side (about 0.4 s) is prepared in that thread when the
+first grammar comes, or soon after the start: not at once, because the first answer would wait for it.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
 from typing import Any, Final, Self
 
 import llguidance
@@ -16,6 +18,8 @@ import numpy.typing as npt
 from antiphon.engine.grammar_limits import MAX_GRAMMAR_TEXT, limits
 
 MAX_CACHED_GRAMMARS: Final = 128
+PREPARE_AFTER: Final = 2.0
+"""Seconds from the start, in which no grammar has come, until the vocabulary's side is prepared."""
 
 
 class GrammarError(Exception):
@@ -71,20 +75,30 @@ class GrammarCompiler:
         self._pool = ThreadPoolExecutor(1, "grammar")
         self._make_tokenizer = tokenizer
         self._tokenizer: Future[Any] | None = None
+        self._awaited = Event()
+        """Set when somebody waits for the vocabulary's side, or nobody will."""
+        self._closed = False
         self._compiled: OrderedDict[str, Matcher] = OrderedDict()
 
     def prepare(self) -> "Future[Any]":
-        """Start on the vocabulary's side, so that the first grammar need not wait for it."""
+        """Start on the vocabulary's side soon, so that the first grammar need not wait for it."""
         if self._tokenizer is None:
-            self._tokenizer = self._pool.submit(self._make_tokenizer)
+            self._tokenizer = self._pool.submit(self._prepare)
         return self._tokenizer
+
+    def _prepare(self) -> Any:  # noqa: ANN401 (llguidance.LLTokenizer)
+        self._awaited.wait(PREPARE_AFTER)
+        return None if self._closed else self._make_tokenizer()
 
     def compile(self, grammar: str) -> "Future[Matcher]":
         """Start compiling; the future gives a matcher at the grammar's start, or :class:`GrammarError`."""
+        self._awaited.set()
         return self._pool.submit(self._compile, grammar, self.prepare())
 
     def close(self) -> None:
         """Wait for the grammar at hand, forget those that wait."""
+        self._closed = True
+        self._awaited.set()
         self._pool.shutdown(cancel_futures=True)
 
     def _compile(self, grammar: str, tokenizer: "Future[Any]") -> Matcher:

@@ -1,6 +1,7 @@
 """Text to token ids and back, from a GGUF file's vocabulary alone (no weights), for any process."""
 
 import ctypes
+from functools import cached_property
 from itertools import repeat
 from typing import Any, Final, Self
 
@@ -27,7 +28,6 @@ class Tokenizer:
         self.chat_template: str | None = self.metadata.get(_CHAT_TEMPLATE) or None
         attributes = map(llama_cpp.llama_vocab_get_attr, repeat(vocab), range(self.n_vocab))
         self._control = frozenset(i for i, attribute in enumerate(attributes) if attribute & _SPECIAL)
-        self.eog_ids = eog_ids(vocab)
         self._bytes: dict[int, bytes] = {}
         self.special_tokens = {self.token_text(i): i for i in sorted(self._control) if self.token_text(i)}
         """Text of every control token, and its id; such text in a user's message is not that token."""
@@ -38,6 +38,11 @@ class Tokenizer:
     def open(cls, path: str) -> Self:
         """Read the vocabulary of a GGUF file. Raises :class:`antiphon.engine.bindings.EngineLoadError`."""
         return cls(model_handle(path, vocab_only=True), path)
+
+    @cached_property
+    def eog_ids(self) -> frozenset[int]:
+        """Tokens that end an answer; only grammars ask for them."""
+        return eog_ids(self._vocab)
 
     def encode(self, text: str, *, parse_special: bool = False, add_special: bool = False) -> list[int]:
         """Token ids of ``text``.

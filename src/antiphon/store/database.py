@@ -12,9 +12,9 @@ from typing import Self, TypeVar
 
 import anyio
 import anyio.to_thread
-from sqlalchemy import Connection, and_, delete, text, update
+from sqlalchemy import Connection, Engine, and_, delete, text, update
 from sqlalchemy.exc import ProgrammingError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.util import greenlet_spawn
 
 from antiphon.errors import DatabaseUnavailableError, ServiceUnavailableError
 from antiphon.store import engines, integrity, migration
@@ -35,10 +35,10 @@ class Database:
 
     def __init__(
         self,
-        engine: AsyncEngine,
+        engine: Engine,
         *,
         busy_timeout: float,
-        patient: AsyncEngine | None = None,
+        patient: Engine | None = None,
         checkpointer: engines.Checkpointer | None = None,
     ) -> None:
         """Take the ``patient`` engine for upgrades and checks; callers use :meth:`open`."""
@@ -127,11 +127,11 @@ class Database:
         """Close all connections; nothing may be running."""
         if self._checkpointer is not None:
             await self._checkpointer.close()
-        await self._engine.dispose()
+        await greenlet_spawn(self._engine.dispose)
         if self._patient is not self._engine:
-            await self._patient.dispose()
+            await greenlet_spawn(self._patient.dispose)
 
-    async def _run(self, engine: AsyncEngine, transaction: Transaction[_T], *, alone: bool = False) -> _T:
+    async def _run(self, engine: Engine, transaction: Transaction[_T], *, alone: bool = False) -> _T:
         task = asyncio.create_task(self._transact(engine, transaction, alone=alone))
         try:
             return await asyncio.shield(task)
@@ -139,14 +139,13 @@ class Database:
             await _finished(task)
             raise
 
-    async def _transact(self, engine: AsyncEngine, transaction: Transaction[_T], *, alone: bool) -> _T:
+    async def _transact(self, engine: Engine, transaction: Transaction[_T], *, alone: bool) -> _T:
         with self._noted(write=alone), unavailable_on_failure():
             async with AsyncExitStack() as stack:
                 if alone and self._turn is not None:
                     async with asyncio.timeout(self._busy_timeout):
                         await stack.enter_async_context(self._turn)
-                connection = await stack.enter_async_context(engine.begin())
-                result = await connection.run_sync(transaction)
+                result: _T = await greenlet_spawn(_committed, engine, transaction)
             if alone and self._checkpointer is not None:
                 self._checkpointer.note_write()
             return result
@@ -166,6 +165,11 @@ class Database:
         self.read_failure = None
         if write:
             self.write_failure = None
+
+
+def _committed(engine: Engine, transaction: Transaction[_T]) -> _T:
+    with engine.begin() as connection:
+        return transaction(connection)
 
 
 def _fill(connection: Connection) -> None:
