@@ -147,6 +147,45 @@ def test_a_token_is_kept_exactly_when_the_nucleus_holds_it(
         assert boundary <= logits[drawn]
 
 
+@given(
+    SIZES,
+    st.integers(0, 99),
+    st.sampled_from([0.01, 0.3, 1.0, 1.7]),
+    st.sampled_from([0.1, 0.9, 1.0]),
+    st.dictionaries(st.integers(0, 11), st.sampled_from([-100.0, -3.0, 2.0, 50.0]), max_size=4),
+    st.sampled_from([row, tied]),
+)
+@QUICK
+def test_a_direct_draw_is_the_draw_of_a_copied_row(
+    n_vocab: int,
+    seed: int,
+    temperature: float,
+    top_p: float,
+    bias: dict[int, float],
+    make: Callable[[int, int], Floats],
+) -> None:
+    logits = make(n_vocab, seed)
+    asked: dict[str, Any] = {"temperature": temperature, "top_p": top_p}
+    asked["logit_bias"] = {token: value for token, value in bias.items() if token < n_vocab - 1}
+    sampler, direct, copied = Sampler(n_vocab), state(**asked), state(logprobs=0, **asked)
+    assert (True, False) == (direct.direct, copied.direct)
+    for _ in range(5):
+        assert sampler.sample(logits, copied)[0] == sampler.sample(logits, direct)[0]
+
+
+@given(SIZES, st.integers(0, 99), st.sampled_from([row, tied]))
+@QUICK
+def test_what_weighs_as_much_is_found_in_the_blocks_that_do(
+    n_vocab: int, seed: int, make: Callable[[int, int], Floats]
+) -> None:
+    logits = make(n_vocab, seed)
+    sampler = Sampler(n_vocab)
+    sampler.sample(logits, state())
+    for weight in np.unique(sampler._weights[:n_vocab])[-40:]:
+        expected = np.flatnonzero(sampler._weights >= weight)
+        assert np.array_equal(expected, sampler._at_least(weight, sampler._block_sums()))
+
+
 def on_the_edge(logits: Floats, params: dict[str, Any]) -> bool:
     """Whether the nucleus ends within rounding of a token's end, where float32 and float64 may differ by one token."""
     p = probabilities(logits, **{**params, "top_p": 1.0})

@@ -26,6 +26,8 @@ GREEDY_BELOW: Final = 1e-5
 LEAST_MASS: Final = 1e-10
 MOST_MASS: Final = 1e30
 """Sums of exp(logit / temperature) within which float32 holds every token's part that counts."""
+ROUNDED: Final = np.float32(1 - 1e-4)
+"""What rounding may take off a block's sum, and more."""
 BIAS_LIMIT: Final = 100.0
 """Reference, logit_bias: -100 bans a token, 100 selects it exclusively."""
 
@@ -50,6 +52,7 @@ class SamplingState:
         "banned",
         "bias_ids",
         "bias_values",
+        "direct",
         "filter",
         "forced",
         "params",
@@ -86,6 +89,12 @@ class SamplingState:
         self._penalised: Final = bool(penalised)
         self.plain: Final = not bias and not penalised and token_filter is None
         """Whether the model's logits are sampled from as they are."""
+        self.direct: Final = (
+            not (penalised or self.forced.size or token_filter is not None or params.logprobs is not None)
+            and params.top_k <= 0
+            and params.min_p <= 0.0
+        )
+        """Whether all but a few tokens of the vocabulary weigh what the model says."""
 
     def observe(self, token_id: int) -> None:
         """Count a generated token. The cost does not depend on how many there are."""
@@ -139,6 +148,8 @@ class Sampler:
         greedy = params.temperature < GREEDY_BELOW
         if greedy and state.plain and params.logprobs is None:
             return int(logits.argmax()), None
+        if state.direct and not greedy and (token := self._draw_directly(logits, state)) is not None:
+            return token, None
         row = self._row[: self._n_vocab]
         row[:] = logits
         if not state.plain:
@@ -162,16 +173,37 @@ class Sampler:
             row[:] = logits
             row[excluded] = -np.inf
 
+    def _draw_directly(self, logits: Floats, state: SamplingState) -> int | None:
+        """Draw without a copy of the row: the few tokens with a bias are put right among the weights.
+
+        None where the exponentials leave float32's range.
+        """
+        weights, scale = self._weights[: self._n_vocab], np.float32(1.0 / state.params.temperature)
+        with np.errstate(over="ignore"):
+            np.exp(logits if scale == 1.0 else np.multiply(logits, scale, out=weights), out=weights)
+            if state.bias_ids.size:
+                weights[state.bias_ids] = np.exp((logits[state.bias_ids] + state.bias_values) * scale)
+                weights[state.banned] = 0.0
+        sums = self._block_sums()
+        return self._pick_token(sums, state) if LEAST_MASS < float(sums.sum()) < MOST_MASS else None
+
     def _draw(self, state: SamplingState) -> int:
-        params, weights = state.params, self._weights
+        params = state.params
         sums = self._weigh(params.temperature)
         if sums is None:
             return int(self._row.argmax())
         if params.top_k > 0 or params.min_p > 0.0:
             return self._among(self._candidates(params), state)
+        return self._pick_token(sums, state)
+
+    def _pick_token(self, sums: Floats, state: SamplingState) -> int:
         block, rest = _pick(sums, state.rng.random())
-        token_id = block * BLOCK + _pick(weights[block * BLOCK : (block + 1) * BLOCK], rest)[0]
-        return token_id if params.top_p >= 1.0 else self._within_nucleus(token_id, sums, state)
+        token_id = block * BLOCK + _pick(self._weights[block * BLOCK : (block + 1) * BLOCK], rest)[0]
+        return token_id if state.params.top_p >= 1.0 else self._within_nucleus(token_id, sums, state)
+
+    def _block_sums(self) -> Floats:
+        sums: Floats = np.einsum("ij->i", self._weights.reshape(-1, BLOCK))
+        return sums
 
     def _weigh(self, temperature: float) -> Floats | None:
         """Fill ``_weights`` in proportion to the probabilities; give its blocks' sums, None without finite logits.
@@ -183,7 +215,7 @@ class Sampler:
         scale = np.float32(1.0 / temperature)
         with np.errstate(over="ignore"):
             np.exp(self._row if temperature == 1.0 else np.multiply(self._row, scale, out=weights), out=weights)
-            sums: Floats = np.einsum("ij->i", weights.reshape(-1, BLOCK))
+            sums = self._block_sums()
             if LEAST_MASS < float(sums.sum()) < MOST_MASS:
                 return sums
             top = self._row.max()
@@ -192,8 +224,7 @@ class Sampler:
             np.subtract(self._row, top, out=weights)
             weights *= scale
         np.exp(weights, out=weights)
-        shifted: Floats = np.einsum("ij->i", weights.reshape(-1, BLOCK))
-        return shifted
+        return self._block_sums()
 
     def _candidates(self, params: SamplingParams) -> Ints:
         """Ids that top_k or min_p and top_p leave, most likely first."""
@@ -215,12 +246,24 @@ class Sampler:
         """
         weights = self._weights
         weight = weights[token_id]
-        mass = state.params.top_p * float(sums.sum(dtype=np.float64))
-        ids = np.flatnonzero(weights >= weight)
+        total = float(sums.sum(dtype=np.float64))
+        mass = state.params.top_p * total
+        if total - float(weight) < mass:
+            return token_id
+        ids = self._at_least(weight, sums)
         before = ids[(weights[ids] > weight) | (ids < token_id)]
         if not before.size or float(weights[before].sum(dtype=np.float64)) < mass:
             return token_id
         return self._among(self._nucleus(self._sorted(before), mass), state)
+
+    def _at_least(self, weight: np.float32, sums: Floats) -> Ints:
+        """Ids that weigh so much, ascending: they lie in the blocks that do, mostly few."""
+        blocks = np.flatnonzero(sums >= weight * ROUNDED)
+        if 2 * blocks.size > sums.size:
+            return np.flatnonzero(self._weights >= weight)
+        chosen = np.flatnonzero(self._weights.reshape(-1, BLOCK)[blocks] >= weight)
+        ids: Ints = blocks[chosen // BLOCK] * BLOCK + chosen % BLOCK
+        return ids
 
     def _nucleus(self, ids: Ints, mass: float) -> Ints:
         """Cut ``ids``, most likely first, behind the first with which they weigh ``mass``."""
