@@ -1,5 +1,6 @@
 """Every path but the one that creates completions, which has a file of its own."""
 
+import asyncio
 import re
 
 import httpx2
@@ -8,7 +9,9 @@ import pytest
 from antiphon import __version__
 from antiphon.backends.router import Router
 from antiphon.config import ServerOptions
+from antiphon.server import routes
 from antiphon.server.app import create_app
+from antiphon.server.routes import HEAVY_BODY, Handlers
 from antiphon.service import Service
 from tests.scripted_engine import ScriptedEngine, scripted_backend
 from tests.server.conftest import MODEL, NO_TLS, WAIT, StartServer, running
@@ -46,6 +49,26 @@ def test_an_engine_that_starts_is_live_and_not_ready(start_server: StartServer, 
         answer.json()["status"],
         "retry-after" in answer.headers,
     )
+
+
+@pytest.mark.anyio
+async def test_long_bodies_are_decoded_one_in_a_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(routes, "decode_request", lambda _: seen.append("body"))
+    handlers = Handlers(Service(Router({MODEL: scripted_backend()})))
+    decoding = [asyncio.create_task(handlers._in_turn(b"")) for _ in range(5)]
+    while not all(task.done() for task in decoding):
+        seen.append("other")
+        await asyncio.sleep(0)
+    assert 5 == seen.count("body")
+    assert "body body" not in " ".join(seen)
+
+
+def test_a_long_body_is_answered_like_a_short_one(http: httpx2.Client) -> None:
+    messages = [{"role": "user", "content": "x" * HEAVY_BODY}]
+    fields = {"model": MODEL, "messages": messages, "max_tokens": 1}
+    answers = [http.post("/v1/chat/completions", json={**fields, **more}) for more in ({}, {"nothing": 1})]
+    assert [200, 400] == [answer.status_code for answer in answers]
 
 
 def test_a_server_that_stops_takes_nothing_and_closes_the_connection() -> None:

@@ -1,5 +1,6 @@
 """One handler per path: bytes in, a service call, an answer out. And what is said where no handler fits."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from typing import Final
@@ -15,10 +16,11 @@ from starlette.types import Scope as ASGIScope
 
 from antiphon import __version__
 from antiphon.errors import MethodNotAllowedError, NotFoundError, ServiceUnavailableError, UnsupportedMediaTypeError
-from antiphon.protocol.requests import decode_request
+from antiphon.protocol.requests import CreateChatCompletion, decode_request
 from antiphon.protocol.stored import decode_update
 from antiphon.protocol.stored_queries import decode_completion_query, decode_page_query
 from antiphon.server.completion_answer import CompletionAnswer
+from antiphon.server.event_stream import until_disconnect
 from antiphon.server.health_operations import Liveness, Readiness
 from antiphon.server.middleware import (
     DEFAULT_RETRY_AFTER,
@@ -33,6 +35,8 @@ from antiphon.server.reference_page import render_page
 from antiphon.service import Service
 from antiphon.service.access import Caller, Credentials, Scope
 
+HEAVY_BODY: Final = 64 * 1024
+"""Bytes: longer bodies are decoded one in a turn of the event loop, so that many of them do not keep others waiting."""
 MAX_ECHO: Final = 200
 """Characters of a path or header that an error repeats."""
 
@@ -53,6 +57,7 @@ class Handlers:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._pages = CapacityLimiter(1)
+        self._decoding = asyncio.Lock()
 
     def routes(self) -> list[Route]:
         """Return the table of paths, the most asked for first. Those without a scope are for everybody."""
@@ -80,7 +85,14 @@ class Handlers:
         """Answer a conversation, whole or in chunks. Either ends when the client goes away."""
         body = await _json_body(request)
         key = header(request.scope, b"idempotency-key")
-        return CompletionAnswer(self._service, caller, decode_request(body), body, key)
+        heavy = len(body) > HEAVY_BODY
+        decoded = await until_disconnect(request.receive, self._in_turn(body)) if heavy else decode_request(body)
+        return CompletionAnswer(self._service, caller, decoded, body, key)
+
+    async def _in_turn(self, body: bytes) -> CreateChatCompletion:
+        async with self._decoding:
+            await asyncio.sleep(0)
+            return decode_request(body)
 
     async def list_completions(self, request: Request, caller: Caller) -> Response:
         """List what is stored."""
