@@ -21,8 +21,12 @@ CONFIG = {
     "request-timeout": WAIT,
     "generation": {"max-examples": 15, "deterministic": True, "database": "none", "no-shrink": True},
     "phases": {"stateful": {"enabled": False}},
-    # Rules between fields, and between messages, are beyond JSON Schema: data that fits it may still be a 400.
-    "checks": {"positive_data_acceptance": {"expected-statuses": ["200", "400", "404"]}},
+    # Rules between fields, and between messages, are beyond JSON Schema: data that fits it may still be a 400. And data
+    # that does not fit it may be refused for its size before it is looked at.
+    "checks": {
+        "positive_data_acceptance": {"expected-statuses": ["200", "400", "404"]},
+        "negative_data_rejection": {"expected-statuses": ["400", "401", "403", "404", "405", "413", "415", "429", "503"]},
+    },
 }
 
 
