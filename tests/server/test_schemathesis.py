@@ -25,7 +25,9 @@ CONFIG = {
     # that does not fit it may be refused for its size before it is looked at.
     "checks": {
         "positive_data_acceptance": {"expected-statuses": ["200", "400", "404"]},
-        "negative_data_rejection": {"expected-statuses": ["400", "401", "403", "404", "405", "413", "415", "429", "503"]},
+        "negative_data_rejection": {
+            "expected-statuses": ["400", "401", "403", "404", "405", "413", "415", "429", "503"]
+        },
     },
 }
 
