@@ -10,6 +10,7 @@ DATABASE ?=
 SECONDS ?= 60
 MINUTES ?= 10
 CLIENTS ?= 8
+WORKERS ?= 2
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -33,7 +34,7 @@ help: ## Show the targets
 serve: $(VENV)/.serve ## Serve on 127.0.0.1; PORT=8000, MODEL=path.gguf, name=path.gguf or hf:owner/repo:quant
 	@exec $(BIN)/antiphon serve --port '$(PORT)' $(if $(MODEL),--model '$(MODEL)')
 
-test: lint types contracts tests ## Lint, types, import contracts, tests
+test: lint types contracts tests ## Lint, types, import contracts, tests; WORKERS=2
 
 lint: $(VENV)/.test
 	@$(HEADING) 'Lint'
@@ -50,7 +51,7 @@ contracts: $(VENV)/.test
 
 tests: $(VENV)/.test
 	@$(HEADING) 'Tests'
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses '$(WORKERS)' --dist loadfile
 
 bench: $(VENV)/.bench ## Measure against llama.cpp's server; ROUNDS=5, MODEL=path.gguf, ONLY='decode gaps'
 	@$(BIN)/python -m bench.run --rounds '$(ROUNDS)' $(if $(MODEL),--model '$(MODEL)') $(ONLY:%=--only '%')
