@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from antiphon.engine.batch_plan import TILE, AttentionCosts
-from antiphon.engine.batches import StepBatch, batches_of, distinct_cells
+from antiphon.engine.batches import StepBatch, batches_of
 from antiphon.engine.bindings import llama_cpp
 from antiphon.engine.interface import EngineOptions, GenerateRequest, SamplingParams
 from antiphon.engine.kv_cache import KVCache
-from antiphon.engine.lease import Lease
 from antiphon.engine.llama import SEQ_IDS, LlamaModel
 from antiphon.engine.scheduler import Scheduler, Work
 from antiphon.engine.sequence import Sequence
@@ -62,27 +61,8 @@ def test_a_step_without_attention_costs_is_one_batch() -> None:
     assert [StepBatch(works)] == batches_of(works, None)
 
 
-def test_cells_that_several_share_are_counted_once() -> None:
-    model = FakeModel(512)
-    cache = KVCache(model, 512, 200)
-    shared = list(range(10, 50))
-    first = cache.acquire("", shared)
-    assert first is not None
-    assert cache.reserve(first, 40)
-    cache.fill(first, 40)
-    StepBatch([Work(sequence(shared, first), 0, 40)]).decode(model)
-    cache.commit(first, shared)
-    works = [Work(sequence([*shared, 60 + at], cache.acquire("", [*shared, 60 + at])), 40, 1) for at in range(3)]
-    for work in works:
-        assert work.sequence.lease is not None
-        assert cache.reserve(work.sequence.lease, 1)
-        cache.fill(work.sequence.lease, 1)
-    assert 43 == distinct_cells(works)
-
-
-def sequence(tokens: list[int], lease: Lease | None) -> Sequence:
-    """One choice that holds a lease."""
-    asked = GenerateRequest(request_id="", prompt_ids=tokens, sampling=SamplingParams(max_tokens=4))
-    made = Sequence(asked, 0, 0, 0.0)
-    made.lease = lease
-    return made
+def test_the_newest_tokens_are_decoded_apart_from_a_long_prompt() -> None:
+    cache = KVCache(FakeModel(4096), 4096, 200)
+    (prompt,) = prompts(cache, 300)
+    newest = Work(Sequence(prompt.sequence.request, 0, 0, 0.0), 300, 1)
+    assert [StepBatch([newest]), StepBatch([prompt])] == batches_of([newest, prompt], COSTS)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.engine.radix_tree import common_length
-from antiphon.engine.speculative import FIRST_DRAFT, LONG_RUN, MAX_DRAFT, Drafter, PredictionIndex
+from antiphon.engine.speculative import FIRST_DRAFT, MAX_DRAFT, Drafter, PredictionIndex
 
 TEXT = random.Random(5).choices(range(60), k=400)  # noqa: S311 (a text)
 OTHER = random.Random(6).choices(range(60), k=400)  # noqa: S311
@@ -30,36 +30,17 @@ def follow(prediction: list[int], answer: list[int]) -> tuple[int, Drafter]:
 def test_a_right_prediction_is_said_in_few_steps_and_nothing_is_rejected() -> None:
     steps, drafter = follow(TEXT, TEXT)
     assert (0, len(TEXT)) == (drafter.rejected, drafter.accepted + steps)
-    assert 9 >= steps
+    assert steps < 20
 
 
 def test_drafts_grow_while_they_are_accepted_and_shrink_when_not() -> None:
     drafter = Drafter(PredictionIndex(TEXT))
     assert FIRST_DRAFT == len(drafter.draft(100))
-    drafter.report(1, 1)
-    assert 4 == len(drafter.draft(100))
-    drafter.report(4, 4)
+    for _ in range(8):
+        drafter.report(1, 1)
     assert MAX_DRAFT == len(drafter.draft(100))
     drafter.report(MAX_DRAFT, 3)
     assert 3 == len(drafter.draft(100))
-
-
-def test_drafts_are_no_longer_than_mismatches_are_apart() -> None:
-    drafter = Drafter(PredictionIndex(TEXT))
-    for start in range(0, 80, 8):
-        drafter.observe([*TEXT[start : start + 7], 61])
-    drafter.observe(TEXT[80:84])
-    drafter.report(4, 4)
-    assert 6 == len(drafter.draft(100))
-
-
-def test_long_runs_end_short_drafts() -> None:
-    drafter = Drafter(PredictionIndex(TEXT))
-    for start in range(0, 80, 8):
-        drafter.observe([*TEXT[start : start + 7], 61])
-    drafter.observe(TEXT[80 : 81 + LONG_RUN])
-    drafter.report(4, 4)
-    assert MAX_DRAFT == len(drafter.draft(100))
 
 
 def test_a_draft_keeps_to_its_limit() -> None:

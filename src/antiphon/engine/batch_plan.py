@@ -3,12 +3,14 @@
 On a processor llama.cpp attends in two ways (ggml's ``flash_attn_ext``). A batch of fewer than :data:`TILE` rows goes
 row by row through the cells of the row's own sequence. A larger one is cut into tiles of that many rows, and each tile
 is multiplied with every cell that any of its rows sees: several times as fast for a row and a cell, but no faster for
-rows that share no cells. So the rows of one prompt, or of one long draft, belong into a tile, if need be one that is
-filled up with padding; the newest tokens of many conversations do not, and are decoded by themselves.
-docs/performance.md has what that saves.
+rows that share no cells. So the rows of one prompt belong into a tile, if need be one that is filled up with padding;
+the newest tokens of many conversations do not. docs/performance.md has what that saves.
+
+The two ways also round differently, by enough for another token now and then. What is generated, drafts included, is
+always decoded row by row: so an answer depends neither on its drafts nor on whose prompts are computed beside it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import ceil
 from typing import Final
 
@@ -18,8 +20,6 @@ TILE: Final = 64
 """Rows of a tile (GGML_FA_TILE_Q)."""
 NEW_BATCH: Final = 8.0
 """Time that one more batch takes, in rows: the weights are read again, and smaller products are slower."""
-LEAST_ROWS: Final = 16
-"""Rows below which nothing is to be gained."""
 
 
 class AttentionCosts(Struct, frozen=True, kw_only=True):
@@ -39,6 +39,8 @@ class Load(Struct, frozen=True):
     rows: int
     cells: int
     """Cells that its last row sees."""
+    generates: bool = False
+    """Whether these are newest tokens and their draft, not a prompt."""
 
 
 class Batch(Struct, frozen=True):
@@ -48,70 +50,43 @@ class Batch(Struct, frozen=True):
     padding: int = 0
 
 
-Distinct = Callable[[list[int]], int]
-"""Counts the cells of some sequences, by their places, those that several share once."""
-
-
-def plan_batches(loads: Sequence[Load], costs: AttentionCosts | None, distinct: Distinct) -> list[Batch]:
-    """Choose the cheaper: everything in one batch, or many conversations' newest tokens beside whole prompts."""
+def plan_batches(loads: Sequence[Load], costs: AttentionCosts | None) -> list[Batch]:
+    """Divide a step: what is decoded row by row, in batches of fewer rows than a tile, and what in tiles."""
     everything = list(range(len(loads)))
-    if costs is None or sum(load.rows for load in loads) < LEAST_ROWS:
+    if costs is None:
         return [Batch(everything)]
-    plan = _Plan(loads, costs, distinct)
-    together, one = plan.batch(everything)
-    sparse = [place for place in everything if not plan.is_dense(loads[place])]
-    dense = [place for place in everything if plan.is_dense(loads[place])]
-    parts = [plan.batch(places) for places in [*plan.parted(sparse), dense] if places]
-    apart = sum(time for time, _ in parts) + NEW_BATCH * (len(parts) - 1)
-    return [batch for _, batch in parts] if apart < together else [one]
+    dense = [place for place in everything if _is_dense(loads[place], costs)]
+    rows = sum(loads[place].rows for place in dense)
+    if rows < TILE and not _is_worth_padding([loads[place] for place in dense], costs):
+        dense = []
+    by_row = [place for place in everything if place not in set(dense)]
+    batches = [Batch(places) for places in _parted(by_row, loads)]
+    return [*batches, Batch(dense, max(0, TILE - rows))] if dense else batches
 
 
-class _Plan:
-    def __init__(self, loads: Sequence[Load], costs: AttentionCosts, distinct: Distinct) -> None:
-        self._loads = loads
-        self._costs = costs
-        self._distinct = distinct
-
-    def is_dense(self, load: Load) -> bool:
-        """Whether a sequence's rows are computed faster in tiles, even if they share them with nobody."""
-        return load.rows * self._costs.row_cell > ceil(load.rows / TILE) * self._costs.tile_cell
-
-    def batch(self, places: list[int]) -> tuple[float, Batch]:
-        """Time of one batch, in rows, and the batch, with padding where that is faster."""
-        rows = self._rows(places)
-        if rows >= TILE:
-            return rows + self._tiled(places), Batch(places)
-        alone = rows + self._costs.row_cell * sum(self._loads[at].rows * self._loads[at].cells for at in places)
-        if alone <= TILE:
-            return alone, Batch(places)
-        return min((alone, Batch(places)), (TILE + self._tiled(places), Batch(places, TILE - rows)), key=_time)
-
-    def parted(self, places: list[int]) -> list[list[int]]:
-        """Cut into batches that are no tiles, of about equal sizes."""
-        if not places:
-            return []
-        rows = self._rows(places)
-        target = ceil(rows / ceil(rows / (TILE - 1)))
-        parts: list[list[int]] = [[]]
-        for place in places:
-            held = self._rows(parts[-1])
-            if held >= target or held + self._loads[place].rows >= TILE:
-                parts.append([])
-            parts[-1].append(place)
-        return parts
-
-    def _rows(self, places: list[int]) -> int:
-        return sum(self._loads[place].rows for place in places)
-
-    def _tiled(self, places: list[int]) -> float:
-        """Time of attention in tiles: those of many sequences see all of their cells, those of one its own."""
-        sparse = [place for place in places if not self.is_dense(self._loads[place])]
-        cells = self._distinct(sparse) * ceil(self._rows(sparse) / TILE) if sparse else 0
-        for place in places:
-            load = self._loads[place]
-            cells += ceil(load.rows / TILE) * load.cells if self.is_dense(load) else 0
-        return self._costs.tile_cell * cells
+def _is_dense(load: Load, costs: AttentionCosts) -> bool:
+    """Whether a prompt's rows are computed faster in tiles, even if they share them with nobody."""
+    return not load.generates and load.rows * costs.row_cell > ceil(load.rows / TILE) * costs.tile_cell
 
 
-def _time(timed: tuple[float, Batch]) -> float:
-    return timed[0]
+def _is_worth_padding(loads: Sequence[Load], costs: AttentionCosts) -> bool:
+    """Whether fewer rows than a tile are computed faster in one than by themselves."""
+    alone = sum(load.rows * (1 + costs.row_cell * load.cells) for load in loads)
+    return TILE + NEW_BATCH + costs.tile_cell * sum(load.cells for load in loads) < alone
+
+
+def _parted(places: list[int], loads: Sequence[Load]) -> list[list[int]]:
+    """Cut into batches that are no tiles, of about equal sizes."""
+    if not places:
+        return []
+    rows = sum(loads[place].rows for place in places)
+    target = ceil(rows / ceil(rows / (TILE - 1)))
+    parts: list[list[int]] = [[]]
+    held = 0
+    for place in places:
+        if held >= target or (parts[-1] and held + loads[place].rows >= TILE):
+            parts.append([])
+            held = 0
+        parts[-1].append(place)
+        held += loads[place].rows
+    return parts

@@ -1,6 +1,6 @@
 """A step as the batches that the model decodes: what a model is to the decode loop, and which rows go into it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,7 +10,6 @@ from msgspec import Struct
 from antiphon.engine.batch_plan import AttentionCosts, Load, plan_batches
 from antiphon.engine.interface import ModelInfo
 from antiphon.engine.kv_cache import Memory
-from antiphon.engine.radix_tree import Node
 from antiphon.engine.scheduler import Work
 
 
@@ -67,21 +66,5 @@ class StepBatch(Struct, frozen=True):
 
 def batches_of(works: Sequence[Work], costs: AttentionCosts | None) -> list[StepBatch]:
     """Divide a step into the batches that take least time."""
-    loads = [Load(work.size, work.start + work.size) for work in works]
-    planned = plan_batches(loads, costs, lambda places: distinct_cells(works[place] for place in places))
-    return [StepBatch([works[place] for place in batch.places], batch.padding) for batch in planned]
-
-
-def distinct_cells(works: Iterable[Work]) -> int:
-    """Count the cells that works fill and go through, those that several share once."""
-    seen: set[Node] = set()
-    cells = 0
-    for work in works:
-        assert work.sequence.lease is not None
-        cells += work.sequence.lease.owned
-        at: Node | None = work.sequence.lease.node
-        while at is not None and at not in seen:
-            seen.add(at)
-            cells += len(at.tokens)
-            at = at.parent
-    return cells
+    loads = [Load(work.size, work.start + work.size, work.start >= work.sequence.prompt_len) for work in works]
+    return [StepBatch([works[place] for place in batch.places], batch.padding) for batch in plan_batches(loads, costs)]

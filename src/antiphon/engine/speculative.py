@@ -10,16 +10,9 @@ Pure: token ids in, token ids out.
 from bisect import bisect_right
 from typing import Final
 
-from antiphon.engine.batch_plan import TILE
-
-MAX_DRAFT: Final = TILE - 1
-"""Tokens of one draft: with the token before it they fill one tile, which takes hardly longer than two thirds of it."""
+MAX_DRAFT: Final = 32
+"""Tokens of one draft: it bounds what a single mismatch wastes, and how long it holds up other streams."""
 FIRST_DRAFT: Final = 4
-LONG_RUN: Final = 20
-"""Tokens between two mismatches that are worth drafts as long as they may be."""
-FIRST_RUN: Final = 32.0
-"""Tokens up to the first mismatch that are expected of an answer."""
-NEW_RUN_WEIGHT: Final = 0.5
 LONGEST_GRAM: Final = 4
 """Newest tokens of the answer that are looked up to find the place again."""
 LOOKED_AT_AHEAD: Final = 64
@@ -50,10 +43,9 @@ class PredictionIndex:
 class Drafter:
     """Follows one answer through its prediction.
 
-    While the answer says what the prediction says, drafts are as long as they may be, or as mismatches are apart if
-    that is less. After a mismatch the newest tokens are looked up: what was inserted, deleted or replaced is passed
-    over. Drafts that are refused as a whole make the next one smaller and later, so that a prediction that is of no use
-    costs little.
+    While the answer says what the prediction says, drafts grow up to :data:`MAX_DRAFT`. After a mismatch the newest
+    tokens are looked up: what was inserted, deleted or replaced is passed over. Drafts that are refused as a whole make
+    the next one smaller and later, so that a prediction that is of no use costs little.
     """
 
     def __init__(self, index: PredictionIndex) -> None:
@@ -66,10 +58,6 @@ class Drafter:
         self._last_place = 0
         """The last place that was sure: wrong ones must not lead away from it."""
         self._length = FIRST_DRAFT
-        self._following = 0
-        """Tokens that the answer has said as the prediction does since the last mismatch."""
-        self._expected_run = FIRST_RUN
-        """Mean of such tokens between two mismatches."""
         self._failures = 0
         self._pause = 0
         self.accepted = 0
@@ -79,7 +67,7 @@ class Drafter:
         """Give up to ``limit`` tokens that may come next; none when nothing is known or nothing was of use."""
         if self._place is None or self._pause > 0:
             return []
-        return self._prediction[self._place : self._place + min(limit, self._length, self._longest())]
+        return self._prediction[self._place : self._place + min(limit, self._length)]
 
     def report(self, drafted: int, accepted: int) -> None:
         """Learn how much of a draft the model has said."""
@@ -88,7 +76,7 @@ class Drafter:
         self.accepted += accepted
         self.rejected += drafted - accepted
         if accepted == drafted:
-            self._length = MAX_DRAFT if drafted >= FIRST_DRAFT else 4 * drafted
+            self._length = min(2 * self._length, MAX_DRAFT)
         else:
             self._length = max(1, min(self._length, accepted))
         self._failures = 0 if accepted else self._failures + 1
@@ -103,24 +91,13 @@ class Drafter:
             if self._place is not None and self._prediction[self._place : self._place + 1] == [token_id]:
                 self._place += 1
                 self._run += 1
-                self._following += 1
             else:
-                self._end_run()
                 self._place, self._run = self._find()
                 # The place found may be a wrong one, so the next draft is short.
                 sure = self._run >= LONGEST_GRAM
                 self._length = min(self._length, FIRST_DRAFT if sure else UNSURE_DRAFT)
             if self._place is not None and self._run >= LONGEST_GRAM:
                 self._be_sure(self._place)
-
-    def _longest(self) -> int:
-        run = max(self._expected_run, self._following)
-        return MAX_DRAFT if run >= LONG_RUN else max(FIRST_DRAFT, int(run))
-
-    def _end_run(self) -> None:
-        if self._following:
-            self._expected_run += NEW_RUN_WEIGHT * (self._following - self._expected_run)
-        self._following = 0
 
     def _be_sure(self, place: int) -> None:
         self._last_place = place
