@@ -7,7 +7,8 @@ rows that share no cells. So the rows of one prompt belong into a tile, if need 
 the newest tokens of many conversations do not. docs/performance.md has what that saves.
 
 The two ways also round differently, by enough for another token now and then. What is generated, drafts included, is
-always decoded row by row: so an answer depends neither on its drafts nor on whose prompts are computed beside it.
+always decoded row by row: so neither drafts nor prompts that are computed beside an answer round it otherwise. (Single
+rows over more than 512 cells llama.cpp divides among its threads, which is a third way.)
 """
 
 from collections.abc import Sequence
