@@ -37,6 +37,10 @@ ROW_TIMEOUT: Final = 900.0
 MINUTES: Final = 28.0
 WIDTH: Final = 150
 """Columns of the table where there is no terminal."""
+WHEEL_AIMS: Final = {1: 0.97, 4: 0.97, 16: 0.97}
+"""Of the wheel's rate of decoding, by streams."""
+WHEEL_SHARED_AIM: Final = 0.5
+WHEEL_BATCH: Final = 8
 _WARM_UP: Final = 4
 
 Write = Callable[[Results], object]
@@ -48,12 +52,6 @@ class Plan(Struct, frozen=True):
     rounds: int
     seconds: float
     """No row begins another round that would end later than this."""
-
-
-WHEEL_AIMS: Final = {1: 0.97, 4: 0.97, 16: 0.97}
-"""Of the wheel's rate of decoding, by streams."""
-WHEEL_SHARED_AIM: Final = 0.5
-WHEEL_BATCH: Final = 8
 
 
 def wheel_rows(sizes: Sizes) -> list[Row]:

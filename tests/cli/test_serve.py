@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
@@ -91,15 +91,16 @@ def test_traces_are_sent_at_the_latest_when_the_server_ends(serve: Serve) -> Non
     assert "sentence about" not in str(spans)
 
 
+def started(command: Sequence[str], installed: Installed) -> "subprocess.Popen[str]":
+    """A process of our own whose output is read."""
+    return subprocess.Popen(  # noqa: S603 (our own command)
+        command, env=installed.environ(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
 def test_a_signal_ends_the_loading(installed: Installed, smollm2_path: Path) -> None:
     models = [part for number in range(9) for part in ("--model", f"m{number}={smollm2_path}")]
-    process = subprocess.Popen(  # noqa: S603 (our own command)
-        installed.command("serve", "--port", "0", "--no-optimize", *models),
-        env=installed.environ(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = started(installed.command("serve", "--port", "0", "--no-optimize", *models), installed)
     assert process.stderr is not None
     assert process.stdout is not None
     with process, process.stderr as stderr, process.stdout as stdout:
@@ -128,13 +129,7 @@ main(sys.argv[1:])
 @pytest.mark.parametrize("phase", ["imports", "loads"])
 def test_another_ctrl_c_does_not_wait_for_a_vocabulary(phase: str, installed: Installed, smollm2_path: Path) -> None:
     options = ["--model", str(smollm2_path), "--no-optimize", "--port", "0"]
-    process = subprocess.Popen(  # noqa: S603 (our own command)
-        [sys.executable, "-c", UNREADABLE, "serve", *options],
-        env=installed.environ(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = started([sys.executable, "-c", UNREADABLE, "serve", *options], installed)
     assert process.stderr is not None
     assert process.stdout is not None
     with process, process.stderr as stderr, process.stdout as stdout:

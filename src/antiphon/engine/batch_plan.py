@@ -56,11 +56,13 @@ def plan_batches(loads: Sequence[Load], costs: AttentionCosts | None) -> list[Ba
     everything = list(range(len(loads)))
     if costs is None:
         return [Batch(everything)]
-    dense = [place for place in everything if _is_dense(loads[place], costs)]
+    dense: list[int] = []
+    by_row: list[int] = []
+    for place, load in enumerate(loads):
+        (dense if _is_dense(load, costs) else by_row).append(place)
     rows = sum(loads[place].rows for place in dense)
     if rows < TILE and not _is_worth_padding([loads[place] for place in dense], costs):
-        dense = []
-    by_row = [place for place in everything if place not in set(dense)]
+        dense, by_row = [], everything
     batches = [Batch(places) for places in _parted(by_row, loads)]
     return [*batches, Batch(dense, max(0, TILE - rows))] if dense else batches
 
