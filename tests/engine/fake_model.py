@@ -16,7 +16,8 @@ from antiphon.engine.interface import GenerateRequest, ModelInfo
 from antiphon.engine.kv_cache import KVCache
 from antiphon.engine.lease import Lease
 from antiphon.engine.radix_tree import Node
-from antiphon.engine.sampler import Sampler, SamplingState
+from antiphon.engine.sampler import Sampler
+from antiphon.engine.sampling_state import SamplingState
 
 N_VOCAB = 300
 EOG_IDS = frozenset({0, 1, 2})

@@ -10,55 +10,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from antiphon.engine.interface import SamplingParams, TokenLogprobs
-from antiphon.engine.sampler import BLOCK, UNLIKELY, Sampler, SamplingState, _pick
-
-Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-
-SIZES = st.sampled_from([1, 2, 3, 19, 20, 21, 255, 256, 257, 300, 1000])
-QUICK = settings(max_examples=60, deadline=None)
-
-
-def row(n: int, seed: int, scale: float = 3.0) -> Floats:
-    rng = np.random.Generator(np.random.Philox(key=seed))
-    return (rng.standard_normal(n) * scale).astype(np.float32)
-
-
-def tied(n: int, seed: int) -> Floats:
-    """Logits with a few distinct values only."""
-    return np.round(row(n, seed, 1.5)).astype(np.float32)
-
-
-def state(
-    prompt: list[int] | None = None,
-    stream: tuple[int, int] = (1, 0),
-    generated: tuple[int, ...] = (),
-    **params: Any,  # noqa: ANN401 (any of SamplingParams' fields)
-) -> SamplingState:
-    made = SamplingState(SamplingParams(max_tokens=100, **params), prompt or [], stream)
-    for token_id in generated:
-        made.observe(token_id)
-    return made
-
-
-def probabilities(logits: npt.NDArray[np.floating], **params: float) -> Doubles:
-    """The naive reference: softmax, then min_p, top_k and top_p over all tokens in order; ties by id."""
-    scaled = logits.astype(np.float64) / params.get("temperature", 1.0)
-    p = np.exp(scaled - scaled.max())
-    p[p < np.float32(params.get("min_p", 0.0))] = 0.0
-    order = np.argsort(-p, kind="stable")
-    top_k = int(params.get("top_k", 0))
-    if top_k:
-        p[order[top_k:]] = 0.0
-    p /= p.sum()
-    before = np.cumsum(p[order]) - p[order]
-    if params.get("top_p", 1.0) < 1.0:  # 1.0 cuts nothing, though the sum may round to it before its last token
-        p[order[before >= params["top_p"]]] = 0.0
-    if not p.sum():
-        p[order[0]] = 1.0
-    kept: Doubles = p / p.sum()
-    return kept
+from antiphon.engine.drawing import BLOCK
+from antiphon.engine.interface import TokenLogprobs
+from antiphon.engine.sampler import UNLIKELY, Sampler
+from tests.engine.logits import QUICK, SIZES, Doubles, Floats, on_the_edge, probabilities, row, state, tied
 
 
 def draws(logits: Floats, n: int, params: dict[str, Any]) -> npt.NDArray[np.intp]:
@@ -129,24 +84,6 @@ def test_truncation_leaves_the_candidates_of_the_reference(
         assert np.array_equal(np.sort(logits[expected > 0.0]), np.sort(logits[ids])), "equal but for ties"
 
 
-@given(SIZES, st.integers(0, 9), st.sampled_from([0.0, 0.1, 0.5, 0.9, 0.999]), st.sampled_from([row, tied]))
-@QUICK
-def test_a_token_is_kept_exactly_when_the_nucleus_holds_it(
-    n_vocab: int, seed: int, top_p: float, make: Callable[[int, int], Floats]
-) -> None:
-    logits = make(n_vocab, seed)
-    expected = probabilities(logits, top_p=top_p)
-    assume(not on_the_edge(logits, {"top_p": top_p}))
-    sampler, truncating = Sampler(n_vocab), state(top_p=top_p)
-    sampler.sample(logits, truncating)
-    sums = sampler._weights.reshape(-1, BLOCK).sum(axis=1)
-    boundary = logits[expected > 0.0].min()
-    for token_id in np.flatnonzero(logits != boundary)[:50].tolist():
-        drawn = sampler._within_nucleus(token_id, sums, truncating)
-        assert (token_id == drawn) == (expected[token_id] > 0.0)
-        assert boundary <= logits[drawn]
-
-
 @given(
     SIZES,
     st.integers(0, 99),
@@ -175,26 +112,6 @@ def test_a_direct_draw_is_the_draw_of_a_copied_row(
 
 @given(SIZES, st.integers(0, 99), st.sampled_from([row, tied]))
 @QUICK
-def test_what_weighs_as_much_is_found_in_the_blocks_that_do(
-    n_vocab: int, seed: int, make: Callable[[int, int], Floats]
-) -> None:
-    logits = make(n_vocab, seed)
-    sampler = Sampler(n_vocab)
-    sampler.sample(logits, state())
-    for weight in np.unique(sampler._weights[:n_vocab])[-40:]:
-        expected = np.flatnonzero(sampler._weights >= weight)
-        assert np.array_equal(expected, sampler._at_least(weight, sampler._block_sums()))
-
-
-def on_the_edge(logits: Floats, params: dict[str, Any]) -> bool:
-    """Whether the nucleus ends within rounding of a token's end, where float32 and float64 may differ by one token."""
-    p = probabilities(logits, **{**params, "top_p": 1.0})
-    ends = np.cumsum(np.sort(p)[::-1])
-    return 0.0 < params["top_p"] < 1.0 and bool(np.abs(ends - params["top_p"]).min() < 1e-6)
-
-
-@given(SIZES, st.integers(0, 99), st.sampled_from([row, tied]))
-@QUICK
 def test_temperature_zero_takes_the_first_of_the_most_likely(
     n_vocab: int, seed: int, make: Callable[[int, int], Floats]
 ) -> None:
@@ -209,48 +126,6 @@ def test_temperature_zero_takes_the_first_of_the_most_likely(
 def test_the_smallest_temperatures_are_greedy(temperature: float) -> None:
     logits = row(300, 1)
     assert int(logits.argmax()) == Sampler(300).sample(logits, state(temperature=temperature))[0]
-
-
-@given(
-    SIZES,
-    st.lists(st.integers(0, 999), max_size=80),
-    st.floats(-2, 2),
-    st.floats(-2, 2),
-    st.dictionaries(st.integers(0, 999), st.floats(-99, 99), max_size=5),
-)
-@QUICK
-def test_penalties_and_bias_follow_the_reference(
-    n_vocab: int, generated: list[int], frequency: float, presence: float, bias: dict[int, float]
-) -> None:
-    """mu[j] -> mu[j] - c[j] * alpha_frequency - (c[j] > 0) * alpha_presence over generated tokens, and bias."""
-    ids = [token_id % n_vocab for token_id in generated]
-    bias = {token_id % n_vocab: value for token_id, value in bias.items()}
-    counts = np.bincount(ids, minlength=n_vocab).astype(np.float64) if ids else np.zeros(n_vocab)
-    logits = row(n_vocab, 3)
-    expected = logits.astype(np.float64) - counts * frequency - (counts > 0) * presence
-    for token_id, value in bias.items():
-        expected[token_id] += value
-    adjusted = logits.copy()
-    state(
-        [0] * 5,
-        generated=tuple(ids),
-        frequency_penalty=frequency,
-        presence_penalty=presence,
-        logit_bias=bias,
-    ).adjust(adjusted)
-    np.testing.assert_allclose(adjusted, expected, rtol=1e-5, atol=1e-4)
-
-
-@given(st.lists(st.integers(0, 49), max_size=20), st.lists(st.integers(0, 49), max_size=20), st.floats(0.5, 2))
-@QUICK
-def test_repetition_penalty_counts_prompt_and_answer(prompt: list[int], generated: list[int], penalty: float) -> None:
-    logits = row(50, 4)
-    seen = sorted({*prompt, *generated})
-    expected = logits.astype(np.float64)
-    expected[seen] = np.where(expected[seen] > 0, expected[seen] / penalty, expected[seen] * penalty)
-    adjusted = logits.copy()
-    state(prompt, generated=tuple(generated), repetition_penalty=penalty).adjust(adjusted)
-    np.testing.assert_allclose(adjusted, expected, rtol=1e-5)
 
 
 def test_a_bias_of_minus_100_bans_and_of_100_forces() -> None:
@@ -359,24 +234,23 @@ def test_extreme_logits_give_a_possible_token_and_finite_logprobs(
     assert np.array_equal(logits, given_logits), "the model's row is left as it was"
 
 
-@given(
-    st.lists(st.sampled_from([0.0, 0.0, 1e-38, 1e-20, 1e-7, 0.3, 1.0]), min_size=1, max_size=700).filter(any),
-    st.sampled_from([0.0, 1e-300, 1 / 3, 0.5, 1.0 - 2**-52, 1.0 - 2**-53, 1.0]) | st.floats(0, 1),
-)
-@settings(max_examples=200, deadline=None)
-def test_a_token_of_weight_zero_is_never_picked(values: list[float], uniform: float) -> None:
-    weights = np.array(values, dtype=np.float32)
-    index, rest = _pick(weights, uniform)
-    assert weights[index] > 0.0
-    assert 0.0 <= rest <= 1.0
-    ends = np.cumsum(weights, dtype=np.float64)
-    target, slack = uniform * ends[-1], 1e-12 * ends[-1]
-    assert ends[index] - float(weights[index]) - slack <= target <= ends[index] + slack
-
-
 def test_one_sampler_serves_rows_in_turn_without_traces_of_the_last() -> None:
     sampler = Sampler(BLOCK + 1)
     plain = row(BLOCK + 1, 2)
     alone = Sampler(BLOCK + 1).sample(plain, state(temperature=0.0, logprobs=20))
     sampler.sample(row(BLOCK + 1, 9), state(logit_bias={3: 100.0}, logprobs=3))
     assert alone == sampler.sample(plain, state(temperature=0.0, logprobs=20))
+
+
+def test_choices_together_are_given_what_is_drawn_and_nothing_else() -> None:
+    logits = np.stack([row(300, seed) for seed in range(3)])
+    states = [state(), state(temperature=0.0), state(top_p=0.9)]
+    drawn = Sampler(300).draw_together(logits, range(3), states)
+    assert [False, True, False] == [token_id is None for token_id in drawn]
+
+
+def test_a_banned_token_is_not_the_most_likely() -> None:
+    logits = row(300, 6)
+    first, second = np.argsort(-logits)[:2].tolist()
+    assert second == Sampler(300).sample(logits, state(temperature=0.0, logit_bias={first: -100.0}))[0]
+    assert first == Sampler(300).sample(logits, state(temperature=0.0, logit_bias={second: -100.0}))[0]

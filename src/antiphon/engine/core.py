@@ -5,6 +5,7 @@ Invariant: every choice of every request that :meth:`Core.add` accepts ends in e
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
+from itertools import accumulate
 from typing import Final
 
 import numpy as np
@@ -28,7 +29,8 @@ from antiphon.engine.interface import (
 from antiphon.engine.kv_cache import KVCache
 from antiphon.engine.llama import SEQ_IDS, LlamaModel
 from antiphon.engine.radix_tree import common_length
-from antiphon.engine.sampler import Sampler, SamplingState
+from antiphon.engine.sampler import Sampler
+from antiphon.engine.sampling_state import SamplingState
 from antiphon.engine.scheduler import Scheduler, Work
 from antiphon.engine.sequence import Sequence
 from antiphon.engine.step_counts import StepCounts
@@ -204,19 +206,22 @@ class Core:
             seconds += self._clock() - began
             for work in batch.works:
                 self._scheduler.commit(work)
-            row = 0
-            for work in batch.works:
-                if work.samples:
-                    self._advance(work, logits[row : row + 1 + len(work.draft)])
-                    row += 1 + len(work.draft)
+            self._advance_all([work for work in batch.works if work.samples], logits)
         self._counts.step(tokens, len(works))
         self._drafting.costs.observe(tokens, seconds)
 
-    def _advance(self, work: Work, logits: npt.NDArray[np.float32]) -> None:
+    def _advance_all(self, works: list[Work], logits: npt.NDArray[np.float32]) -> None:
+        """Give each choice what it has gained; its rows of logits lie behind those of the one before."""
+        rows = list(accumulate((1 + len(work.draft) for work in works), initial=0))
+        drawn = self._sampler.draw_together(logits, rows[:-1], [self._states[work.sequence] for work in works])
+        for work, row, end, token_id in zip(works, rows, rows[1:], drawn, strict=False):
+            self._advance(work, logits[row:end], token_id)
+
+    def _advance(self, work: Work, logits: npt.NDArray[np.float32], drawn: int | None) -> None:
         """Give a choice its next tokens, and end it when they were its last.
 
-        ``logits`` has a row for its last token and one for each of its draft. A row counts only when all of the draft
-        before it is what the model has said.
+        ``logits`` has a row for its last token, from which ``drawn`` comes if it is not None, and one for each of its
+        draft. A row counts only when all of the draft before it is what the model has said.
         """
         sequence, accepted = work.sequence, 0
         end: tuple[FinishReason, str] | None = None
@@ -224,7 +229,7 @@ class Core:
             run: list[int] = []
             while end is None and accepted + len(run) <= len(work.draft) and run == work.draft[accepted:][: len(run)]:
                 accepted += len(run)
-                run, end = self._sample(sequence, logits[accepted])
+                run, end = self._sample(sequence, logits[accepted], None if accepted else drawn)
             accepted += common_length(run, work.draft, accepted, min(accepted + len(run), len(work.draft)))
         except GrammarError as error:
             end = ("error", f"the grammar could not be followed: {error}")
@@ -236,11 +241,12 @@ class Core:
             self._finish(sequence, *end)
 
     def _sample(
-        self, sequence: Sequence, logits: npt.NDArray[np.float32]
+        self, sequence: Sequence, logits: npt.NDArray[np.float32], drawn: int | None
     ) -> tuple[list[int], tuple[FinishReason, str] | None]:
         """Draw a choice's next token, with what the grammar forces after it; say whether that ends it, and why."""
         matcher = self._matchers.get(sequence)
-        token_id, logprobs = self._sampler.sample(logits, self._states[sequence])
+        state = self._states[sequence]
+        token_id, logprobs = self._sampler.sample(logits, state) if drawn is None else (drawn, None)
         sequence.tokens.append(token_id)
         self._generated_tokens += 1
         if token_id in self._model.eog_ids:
