@@ -105,6 +105,10 @@ class ScriptedCore:
         events, self._ended = self._ended, []
         return events
 
+    def rest(self) -> bool:
+        """Nothing is left to do."""
+        return False
+
     def stats(self) -> EngineStats:
         """Count what runs."""
         return EngineStats(

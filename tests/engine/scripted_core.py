@@ -69,6 +69,8 @@ class ScriptedCore:
         self._running: list[Choice] = []
         self._events: list[StreamEvent] = []
         self._steps = self._generated = 0
+        self.pieces = 0
+        """Pieces of work to do while it rests."""
 
     @property
     def has_work(self) -> bool:
@@ -98,6 +100,10 @@ class ScriptedCore:
         self._steps += 1
         time.sleep(self._script.step_seconds)
         return self._take_events()
+
+    def rest(self) -> bool:
+        self.pieces -= 1
+        return self.pieces >= 0
 
     def stats(self) -> EngineStats:
         return EngineStats(

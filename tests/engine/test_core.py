@@ -117,6 +117,9 @@ def test_every_choice_of_any_workload_ends_once_as_if_it_had_run_alone(trial: Tr
         for request_id, index in aborts.get(at, ()):
             trial.core.abort(request_id, index)
             trial.check()
+        if not trial.core.has_work:
+            trial.core.rest()
+            trial.check()
         trial.step()
     trial.run()
     trial.check_end()
@@ -415,3 +418,11 @@ def test_drafts_of_the_conversation_are_not_charged_to_a_prediction() -> None:
         trial.finished["a", 0].accepted_prediction_tokens,
         trial.finished["a", 0].rejected_prediction_tokens,
     )
+
+
+def test_what_was_said_is_copied_at_rest() -> None:
+    trial = Trial(host_cache_size=64)
+    trial.add(request("a", text(1, 12), max_tokens=4))
+    trial.run()
+    assert [True, False] == [trial.core.rest() for _ in range(2)]
+    assert 0 < trial.cache.host_cells == trial.cache.cached_cells

@@ -96,6 +96,13 @@ class CacheMachine(RuleBasedStateMachine):
         self.cache._moved_at_once = moved_at_once
         self.cache.cool()
 
+    @precondition(lambda self: not self.tokens)
+    @rule()
+    def copy_one(self) -> None:
+        cells = self.cache.cached_cells
+        self.cache.copy_one()
+        assert cells == self.cache.cached_cells
+
     @precondition(lambda self: self.tokens)
     @rule(which=st.integers(0, 7))
     def commit(self, which: int) -> None:
@@ -339,6 +346,37 @@ def test_who_joins_others_moves_nothing() -> None:
     assert cache.acquire("", [4, 5]) is not None
     assert before == cache.cached_cells
     cache.release(held, [2] * 3)
+
+
+def test_what_nobody_uses_is_copied_piece_by_piece_and_stays_in_its_cells() -> None:
+    cache, memory = new_cache(n_host_cells=64)
+    cache._moved_for_one = 4
+    cache.release(run(cache, memory, [1] * 10), [1] * 10)
+    copied = [(cache.copy_one(), cache.host_cells, cache.cached_cells) for _ in range(4)]
+    assert [(True, 4, 10), (True, 8, 10), (True, 10, 10), (False, 10, 10)] == copied
+
+
+def test_what_was_copied_leaves_its_cells_for_who_starts_alone_at_once() -> None:
+    cache, memory = new_cache(n_host_cells=64)
+    cache._moved_for_one = 4
+    cache.release(run(cache, memory, [1] * 10), [1] * 10)
+    while cache.copy_one():
+        pass
+    cache._moved_for_one = 0
+    assert cache.acquire("", [2] * 3) is not None
+    assert (0, 9) == (cache.cached_cells, cache.match_length("", [1] * 10))
+
+
+def test_no_more_is_copied_than_host_memory_holds() -> None:
+    cache, memory = new_cache(n_host_cells=5)
+    cache.release(run(cache, memory, [1] * 6), [1] * 6)
+    assert (False, 0) == (cache.copy_one(), cache.host_cells)
+
+
+def test_what_somebody_uses_is_not_copied() -> None:
+    cache, memory = new_cache(n_host_cells=64)
+    run(cache, memory, [1] * 3)
+    assert not cache.copy_one()
 
 
 def test_cooling_leaves_a_few_cells_where_they_are() -> None:

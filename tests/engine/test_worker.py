@@ -30,6 +30,7 @@ from antiphon.engine.worker import (
     EXIT_ORPHANED,
     EXIT_SHUTDOWN,
     EXIT_STEP_FAILED,
+    QUIET,
     Connection,
     Worker,
     open_core,
@@ -106,7 +107,28 @@ def test_one_message_holds_the_events_of_one_step() -> None:
 
 def test_it_waits_only_when_there_is_nothing_to_do() -> None:
     inbox = work([request("a", max_tokens=2)])
-    assert [1.0, 0.0, 1.0] == inbox.timeouts[:3]
+    assert [QUIET, 0.0, QUIET, 1.0 - QUIET] == inbox.timeouts[:4]
+
+
+def test_it_rests_in_pieces_once_it_is_quiet_and_looks_up_after_each() -> None:
+    inbox, resting = Inbox([], [], [], [Shutdown()]), core()
+    resting.pieces = 2
+    assert EXIT_SHUTDOWN == Worker(resting, inbox, clock=Clock(0.001)).run()
+    assert [QUIET, 0.0, 0.0, 1.0 - QUIET] == inbox.timeouts
+
+
+def test_who_comes_while_it_rests_is_served_before_it_goes_on() -> None:
+    inbox, resting = Inbox([], [request("a", max_tokens=1)], [Shutdown()]), core()
+    resting.pieces = 9
+    assert EXIT_SHUTDOWN == Worker(resting, inbox, clock=Clock(0.001)).run()
+    assert (8, 1) == (resting.pieces, sum(isinstance(event, TokenEvent) for event in inbox.events()))
+
+
+def test_with_work_it_does_not_rest() -> None:
+    inbox, resting = Inbox([request("a", max_tokens=3)], [], [], [Shutdown()]), core()
+    resting.pieces = 9
+    assert EXIT_SHUTDOWN == Worker(resting, inbox, clock=Clock(0.001)).run()
+    assert 9 == resting.pieces
 
 
 def test_an_abort_ends_the_request_before_the_next_step() -> None:

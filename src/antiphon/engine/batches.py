@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from antiphon.engine.batch_plan import AttentionCosts, Load, plan_batches
 from antiphon.engine.interface import ModelInfo
-from antiphon.engine.kv_cache import Memory
+from antiphon.engine.memory import Memory
 from antiphon.engine.scheduler import Work
 
 

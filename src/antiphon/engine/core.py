@@ -148,6 +148,10 @@ class Core:
             self._steps += 1
         return self._take_events()
 
+    def rest(self) -> bool:
+        """Do a piece of what makes later steps faster, while there is no work; False when nothing is left to do."""
+        return self._cache.copy_one()
+
     def stats(self) -> EngineStats:
         """What is held now, and counts since the start."""
         stats = EngineStats(

@@ -7,10 +7,11 @@ Pure bookkeeping over a :class:`Memory`, whose operations it calls in the order 
 checked by :meth:`KVCache.check`: free + cached + owned == cells, and the leases' references are the tree's counts.
 """
 
-from typing import Final, Protocol
+from typing import Final
 
 from antiphon.engine.lease import Lease
-from antiphon.engine.radix_tree import Copy, Node, RadixTree, common_length
+from antiphon.engine.memory import Memory
+from antiphon.engine.radix_tree import Node, RadixTree, common_length
 
 COLD_CELLS: Final = 256
 """Cells of unused prefixes that are left where they are, unless that is behind free ones: what comes back from host
@@ -18,28 +19,13 @@ memory lies in other cells, whose attention is summed in another order, and shor
 MOVED_AT_ONCE: Final = 1024
 """Tokens that one step may move to host memory, so that no stream waits long for it."""
 MOVED_FOR_ONE: Final = 2048
-"""Tokens that are moved at most before a sequence starts alone, so that it does not wait long for it."""
+"""Tokens that are copied at most before a sequence starts alone, or at once while nobody runs, so that who comes does
+not wait long for it."""
 MIN_SEGMENT: Final = 256
 """Tokens: a prefix with a copy in host memory is continued in a node of its own from this length on, so that its copy
 stays good; a shorter one is extended, so that long conversations do not use up the sequence ids."""
 SEGMENTS: Final = 32
 """Nodes that the longest conversation is cut into for this reason."""
-
-
-class Memory(Protocol):
-    """Cells that belong to sets of sequence ids, by position. llama.cpp's memory, or a test's model of it."""
-
-    def seq_cp(self, source: int, target: int, start: int, end: int) -> None:
-        """Let ``target`` share ``source``'s cells at positions [start, end)."""
-
-    def seq_rm(self, seq_id: int, start: int, end: int) -> None:
-        """Take ``seq_id`` off its cells at positions [start, end)."""
-
-    def save(self, seq_id: int) -> Copy:
-        """Copy what the cells of ``seq_id`` hold to host memory."""
-
-    def restore(self, seq_id: int, copy: Copy) -> bool:
-        """Fill free cells for ``seq_id``, which holds none, from a copy; False, and none filled, when it cannot be."""
 
 
 class KVCache:
@@ -188,6 +174,22 @@ class KVCache:
                 node = self._split(node, spare) or node
             left -= len(node.tokens)
             self._offload(node)
+
+    def copy_one(self) -> bool:
+        """Copy a prefix that nobody uses, or the end of a long one, to host memory; False when that cannot be done.
+
+        To be called while nobody runs. Its cells stay as they are until somebody is to have them, which then costs
+        nothing.
+        """
+        node = next((node for node in self._tree.unused_resident if node.copy is None), None)
+        if node is None:
+            return False
+        spare = len(node.tokens) - self._moved_for_one
+        node = (self._split(node, spare) or node) if spare > 0 else node
+        if len(node.tokens) + self.host_cells > self.n_host_cells:
+            return False
+        self._save(node)
+        return True
 
     def check(self) -> None:
         """Assert the equations that hold between any two calls."""
@@ -350,8 +352,7 @@ class KVCache:
         """Empty the cells of an unused node, whose copy stays, where host memory has room for one."""
         assert node.seq_id is not None
         if node.copy is None and len(node.tokens) <= self.n_host_cells:
-            node.copy = self._memory.save(node.seq_id)
-            self.host_cells += len(node.tokens)
+            self._save(node)
         self._memory.seq_rm(node.seq_id, node.start, node.end)
         self.cached_cells -= len(node.tokens)
         self._free_ids.append(node.seq_id)
@@ -361,6 +362,11 @@ class KVCache:
         self._tree.leave_cells(node)
         while self.host_cells > self.n_host_cells:
             self._shed_copy()
+
+    def _save(self, node: Node) -> None:
+        assert node.seq_id is not None
+        node.copy = self._memory.save(node.seq_id)
+        self.host_cells += len(node.tokens)
 
     def _shed_copy(self) -> None:
         """Forget a copy: of the prefix that was idle for longest, or of one that has its cells."""

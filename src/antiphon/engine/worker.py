@@ -55,6 +55,8 @@ EXIT_ORPHANED: Final = 72
 
 STATS_INTERVAL: Final = 0.25
 """Seconds between two statistics at least, while there is work."""
+QUIET: Final = 0.1
+"""Seconds without work until the worker rests, so that it is not in the way of who asks again at once."""
 FLUSH_SECONDS: Final = 1.0
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -78,6 +80,9 @@ class EngineCore(Protocol):
 
     def step(self) -> list[StreamEvent]:
         """Advance everything once. An exception concerns everything in flight."""
+
+    def rest(self) -> bool:
+        """Do a piece of what makes later steps faster, while there is no work; False when nothing is left to do."""
 
     def abort_all(self, reason: FinishReason, message: str) -> list[StreamEvent]:
         """End everything in flight and return the events, those that no step has returned included."""
@@ -150,8 +155,7 @@ class Worker:
     def run(self) -> int:
         """Work until the end; returns the exit status. The core is closed unless a step failed."""
         while True:
-            busy = self._core.has_work
-            commands = self._channel.receive(0.0 if busy else self._heartbeat_interval)
+            commands = self._receive()
             shutdown = any(isinstance(command, Shutdown) for command in commands)
             messages: list[FromWorker] = self._take(commands)
             if shutdown:
@@ -171,6 +175,16 @@ class Worker:
                     return EXIT_ORPHANED
             if messages:
                 self._channel.send(messages)
+
+    def _receive(self) -> list[ToWorker]:
+        """Take what has come; without work wait for it, and rest once it is quiet."""
+        if self._core.has_work:
+            return self._channel.receive(0.0)
+        quiet = min(QUIET, self._heartbeat_interval)
+        commands = self._channel.receive(quiet)
+        while not commands and self._core.rest():
+            commands = self._channel.receive(0.0)
+        return commands or self._channel.receive(self._heartbeat_interval - quiet)
 
     def _take(self, commands: list[ToWorker]) -> list[FromWorker]:
         refused: list[FromWorker] = []
