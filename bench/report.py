@@ -19,7 +19,8 @@ turn, round by round, the other one first each time; whoever is not asked is idl
 rounds.
 
 Decoding is counted from when the last stream has begun to when the first ends, so without the prompts. Streams and
-choices that decode beside others are at temperature 1, where no text repeats itself; everything else is at 0.
+choices that decode beside others, and the free text that reports are compared with, are at temperature 1, where no text
+repeats itself; everything else is at 0.
 End-of-generation tokens are banned by `logit_bias` on both servers. The bare loop is `llama_decode` on the same file
 and threads with an argmax, no HTTP and no scheduling. Memory is the private pages of a server's processes, anonymous or
 of files, without the mapping of the model file; a copy that is made of the weights counts."""

@@ -1,9 +1,9 @@
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
-from antiphon.cli import workloads
+from antiphon.cli import load, workloads
 from antiphon.cli.load import Answer, LoadError, Target
 from antiphon.cli.workloads import QUICK, Prompts, overall_rate, replaced, steady_rate
 from antiphon.engine.interface import GenerateRequest, Started
@@ -134,10 +134,19 @@ async def test_a_server_that_ignores_n_is_told() -> None:
             await workloads.choices(two, Prompts("f"), QUICK)
 
 
-async def test_a_report_is_asked_for_with_its_schema(echoing: Target) -> None:
-    under_schema, plain = await workloads.report(echoing, Prompts("g"))
-    assert under_schema > 0
-    assert plain > 0
+async def test_a_report_is_timed_beside_free_text_that_varies_and_that_repeats_itself(
+    echoing: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[bool, float]] = []
+
+    async def ask(target: Target, body: dict[str, Any]) -> Answer:
+        asked.append(("response_format" in body, body["temperature"]))
+        return await load.ask(target, body)
+
+    monkeypatch.setattr(workloads, "ask", ask)
+    reported = await workloads.report(echoing, Prompts("g"))
+    assert min(reported.under_schema, reported.free, reported.repetitive) > 0
+    assert [(True, 0), (True, 0), (False, 0), (False, 1), (False, 0)] == asked
 
 
 def test_every_part_of_the_report_is_required() -> None:

@@ -99,7 +99,7 @@ def rows_of(sizes: Sizes, streams: Sequence[int]) -> list[Row]:
         return measure
 
     async def schema(target: Target, prompts: Prompts) -> float:
-        return (await workloads.report(target, prompts))[0]
+        return (await workloads.report(target, prompts)).under_schema
 
     async def prediction(target: Target, prompts: Prompts) -> float:
         found = await workloads.prediction(target, prompts, sizes)

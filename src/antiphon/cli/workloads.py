@@ -126,6 +126,16 @@ class Predicted(Struct, frozen=True):
     """Of the answer, without those that were drafted in vain."""
 
 
+class Reported(Struct, frozen=True):
+    """Tokens a second of a report under a schema, and of free text of the same length."""
+
+    under_schema: float
+    free: float
+    """At temperature 1, where text does not repeat itself."""
+    repetitive: float
+    """At temperature 0, where a small model repeats itself and prompt lookup, if there is one, finds that."""
+
+
 def user(content: str) -> Message:
     """Write a user's message."""
     return {"role": "user", "content": content}
@@ -279,15 +289,18 @@ def response_format(schema: dict[str, Any]) -> dict[str, Any]:
     return {"response_format": form, "temperature": 0}
 
 
-async def report(target: Target, prompts: Prompts) -> tuple[float, float]:
-    """Give tokens a second of a report under a JSON Schema, and of free text as long; the prompts are known before."""
+async def report(target: Target, prompts: Prompts) -> Reported:
+    """Ask for a report under a JSON Schema, and for free text as long; the prompts are known before."""
     messages = [user(f"Report on the house {prompts.words(6)}.")]
     constrained = {"messages": messages, **response_format(report_schema())}
     await ask(target, {**constrained, "max_tokens": 16})
     under_schema = await ask(target, {**constrained, "max_tokens": REPORT})
     await ask(target, free(target, messages, 2))
-    plain = await ask(target, free(target, messages, max(2, under_schema.tokens)))
-    return under_schema.tokens / under_schema.total, plain.tokens / plain.total
+    tokens = max(2, under_schema.tokens)
+    varied = await ask(target, free(target, messages, tokens, temperature=1))
+    repetitive = await ask(target, free(target, messages, tokens))
+    rates = [answer.tokens / answer.total for answer in (under_schema, varied, repetitive)]
+    return Reported(under_schema=rates[0], free=rates[1], repetitive=rates[2])
 
 
 async def prediction(target: Target, prompts: Prompts, sizes: Sizes) -> Predicted:
