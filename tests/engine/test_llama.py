@@ -14,7 +14,7 @@ from antiphon.engine.batch_plan import TILE
 from antiphon.engine.bindings import EngineLoadError
 from antiphon.engine.core import Core
 from antiphon.engine.interface import EngineOptions, Finished, GenerateRequest, SamplingParams, Started, TokenEvent
-from antiphon.engine.llama import CELL_BLOCK, DecodeError, LlamaModel, fingerprint, physical_cores
+from antiphon.engine.llama import DecodeError, LlamaModel, fingerprint, physical_cores
 from antiphon.engine.tokenizer import Tokenizer
 from tests.engine.tiny_gguf import CONTEXT, write_tiny_model
 
@@ -152,30 +152,6 @@ def test_without_flash_attention_steps_are_not_divided(tiny_path: Path) -> None:
     opened = LlamaModel.open(options(tiny_path, flash_attn=False))
     assert opened.attention is None
     opened.close()
-
-
-def test_what_host_memory_gives_back_decodes_as_before(model: LlamaModel, tokenizer: Tokenizer) -> None:
-    tokens = tokenizer.encode("The quick brown fox jumps over the lazy dog, and then it runs away.")
-    n, (whole, parts, back) = len(tokens), (203, 204, 205)
-    expected = model.decode(tokens, list(range(n)), [whole] * n, [n - 1]).copy()
-    model.decode(tokens[:-1], list(range(n - 1)), [parts] * (n - 1), [])
-    copy = model.save(parts)
-    model.seq_rm(parts, 0, n)
-    assert model.restore(back, copy)
-    np.testing.assert_allclose(model.decode(tokens[-1:], [n - 1], [back], [0]), expected, atol=1e-2)
-    for seq_id in (whole, back):
-        model.seq_rm(seq_id, 0, n)
-
-
-def test_without_free_cells_nothing_is_given_back(tiny_path: Path) -> None:
-    small = LlamaModel.open(EngineOptions(model_path=str(tiny_path), ctx_size=256))
-    small.decode([5] * 200, list(range(200)), [0] * 200, [])
-    copy = small.save(0)
-    small.decode([5] * CELL_BLOCK, list(range(CELL_BLOCK)), [2] * CELL_BLOCK, [])  # the cells for padding, too
-    assert not small.restore(1, copy)
-    small.seq_rm(0, 0, 200)
-    assert small.restore(1, copy)
-    small.close()
 
 
 @pytest.mark.parametrize(("cache_ram", "least", "most"), [(-1, 512, 512), (0, 0, 0), (1, 1, 1_000_000)])

@@ -8,7 +8,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from antiphon.errors import RateLimitError, ServiceUnavailableError
 from antiphon.protocol.responses import ChatCompletionChunk, ChunkChoice, Delta
 from antiphon.protocol.sse import DONE, encode_chunk, encode_error
-from antiphon.server.event_stream import MAX_SENT, Keep, until_disconnect, write_events, write_kept_events
+from antiphon.server.event_stream import (
+    MAX_SENT,
+    Departure,
+    Keep,
+    until_disconnect,
+    write_events,
+    write_kept_events,
+)
 from tests.server.asgi import Exchange
 
 pytestmark = pytest.mark.anyio
@@ -242,6 +249,62 @@ async def test_an_error_while_work_is_cancelled_is_told() -> None:
 
     with pytest.raises(RateLimitError):
         await until_disconnect(exchange.receive, work())
+
+
+async def test_a_departure_that_is_told_cancels_the_work() -> None:
+    departure, begun = Departure(), asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        await asyncio.sleep(10)
+
+    running = asyncio.create_task(until_disconnect(Exchange().receive, work(), departure))
+    await begun.wait()
+    departure.happen()
+    with pytest.raises(ClientDisconnect):
+        await running
+
+
+async def test_one_that_was_told_before_leaves_the_task_as_it_was() -> None:
+    departure = Departure()
+    departure.happen()
+
+    async def go_on() -> int:
+        with pytest.raises(ClientDisconnect):
+            await until_disconnect(Exchange().receive, asyncio.sleep(10), departure)
+        async with asyncio.timeout(5):
+            return await asyncio.sleep(0, 7)
+
+    assert 7 == await asyncio.create_task(go_on())
+
+
+async def test_one_that_is_told_after_the_work_cancels_nothing() -> None:
+    departure = Departure()
+    assert 7 == await until_disconnect(Exchange().receive, asyncio.sleep(0, 7), departure)
+    departure.happen()
+    assert 8 == await asyncio.sleep(0, 8)
+
+
+async def test_a_cancellation_of_the_server_is_no_departure() -> None:
+    running = asyncio.create_task(until_disconnect(Exchange().receive, asyncio.sleep(10), Departure()))
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_work_that_fails_when_its_client_departs_tells_why() -> None:
+    departure = Departure()
+    departure.happen()
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(10)
+        finally:
+            raise RateLimitError("full")
+
+    with pytest.raises(RateLimitError):
+        await until_disconnect(Exchange().receive, work(), departure)
 
 
 async def test_who_keeps_the_answer_has_all_of_it_before_its_end_is_sent() -> None:

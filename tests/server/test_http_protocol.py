@@ -228,6 +228,7 @@ async def test_what_is_answered_hears_that_its_client_has_gone_though_another_re
     assert answered is not waiting
     protocol.connection_lost(None)
     assert (True, 0) == (answered.disconnected, len(protocol.pipeline))
+    assert answered.scope["state"]["departure"].happened
     await asyncio.wait(protocol.tasks, timeout=WAIT)
 
 

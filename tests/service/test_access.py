@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from antiphon.errors import AuthenticationError, DatabaseUnavailableError, PermissionDeniedError
@@ -49,6 +51,30 @@ async def test_revoking_every_key_does_not_open_it_again(keys: KeyStore) -> None
     await keys.revoke(new.key.id)
     with pytest.raises(AuthenticationError):
         await access(keys).authenticate(NOTHING, "read")
+
+
+async def test_who_comes_while_the_database_is_asked_waits_for_its_answer(
+    keys: KeyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    async def any_key() -> bool:
+        asked.append(1)
+        await asyncio.sleep(0)
+        return False
+
+    monkeypatch.setattr(keys, "any", any_key)
+    door = access(keys)
+    await asyncio.gather(*(door.authenticate(NOTHING, "read") for _ in range(3)))
+    assert [1] == asked
+
+
+async def test_who_gives_up_meanwhile_takes_nobody_s_answer(keys: KeyStore) -> None:
+    door = access(keys)
+    first, second = (asyncio.create_task(door.authenticate(NOTHING, "read")) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert Principal() == await second
 
 
 async def test_a_key_says_whose_request_it_is(keys: KeyStore, database: Database) -> None:

@@ -122,7 +122,8 @@ class PairServer:
 
     def _look(self) -> None:
         self._looks = False
-        self.receive()
+        if not self._socket.closed and self._socket.poll(0):  # hardly ever; `receive` would find out by an exception
+            self.receive()
 
     def receive(self) -> None:
         """Hand over all that has arrived."""

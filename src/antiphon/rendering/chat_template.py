@@ -22,6 +22,7 @@ from antiphon.errors import InvalidRequestError
 from antiphon.rendering.capabilities import Capabilities, probe
 from antiphon.rendering.sandbox import Sandbox
 from antiphon.rendering.template_work import MAX_STEPS, TooMuchWorkError, Work
+from antiphon.rendering.text_reading import reads_texts
 
 MAX_SOURCE: Final = 1 << 17
 """Characters of a template's source; the longest known have 20,000."""
@@ -65,6 +66,8 @@ class ChatTemplate:
         try:
             tree = environment.parse(source)
             _check_size(tree)
+            self.reads_texts = reads_texts(tree)
+            """Whether it may look into the texts of messages, as :mod:`antiphon.rendering.text_reading` has it."""
             names = meta.find_undeclared_variables(tree)
             self._template = environment.from_string(tree)
             self._template.globals = dict(self._template.globals)  # a chain of maps, which each rendering would walk

@@ -13,6 +13,9 @@ differ, the template looks into the text (``'</think>' in content``) or escapes 
 the same control tokens in the same order, else the veiled one. Templates look into variables (the types of a tool's
 parameters) more often than into messages: where control tokens depend on that, a third rendering shows them the
 variables that are plain words, of which no more than the inside of a control token can come.
+
+A template that never looks into texts (:mod:`antiphon.rendering.text_reading`) is rendered once, veiled: the visible
+one would give the same.
 """
 
 import re
@@ -124,13 +127,14 @@ class PromptEncoder:
         self._cached = lru_cache(MAX_CACHED_FRAGMENTS)(self._encode)
         self._strips = lru_cache(MAX_CACHED_FRAGMENTS)(self._stripping)
 
-    def encode(self, render: Render, suffix: Callable[[str], str]) -> Prompt:
+    def encode(self, render: Render, suffix: Callable[[str], str], *, reads_texts: bool = True) -> Prompt:
         """Return the prompt that ``render`` gives, with what ``suffix`` gives for its ending behind it.
 
-        The suffix is the server's own text: control tokens in it are such.
+        The suffix is the server's own text: control tokens in it are such. ``reads_texts``: whether the rendering may
+        depend on what is in the texts, which it gives to the masks.
         """
         veil = Veil(self._special)
-        rendered = self._rendered(render, veil)
+        rendered = self._rendered(render, veil, reads_texts=reads_texts)
         rendered += suffix(_ending(rendered))
         ids = array("i")
         before, *rest = [None, *self._special.split(rendered), None]
@@ -141,9 +145,9 @@ class PromptEncoder:
             before = behind
         return Prompt(self._begun(ids.tolist()), _ending(rendered))
 
-    def _rendered(self, render: Render, veil: Veil) -> str:
+    def _rendered(self, render: Render, veil: Veil, *, reads_texts: bool) -> str:
         try:
-            return self._told_apart(render, veil)
+            return self._told_apart(render, veil) if reads_texts else render(veil.veiled, veil.veiled)
         except InvalidRequestError as error:
             raise InvalidRequestError(veil.lift(error.message), param=error.param, code=error.code) from error
 

@@ -33,7 +33,7 @@ class CompletionAnswer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer. Raises ``APIError`` while nothing is sent yet, and ``ClientDisconnect``."""
-        await until_disconnect(receive, self._respond(scope, receive, send))
+        await until_disconnect(receive, self._respond(scope, receive, send), scope["state"].get("departure"))
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._service.once(self._caller, self._key, self._body) as repeat:

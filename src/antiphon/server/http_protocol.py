@@ -14,6 +14,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from antiphon.errors import InvalidRequestError
+from antiphon.server.event_stream import Departure
 from antiphon.server.middleware import MAX_HEADER_BYTES, context_headers, error_answer, new_request_id
 from antiphon.telemetry.request_line import RequestLine
 
@@ -34,6 +35,8 @@ class HTTPProtocol(HttpToolsProtocol):
 
     _running: RequestResponseCycle | None = None
     """The request that is answered, or was answered last; uvicorn's ``cycle`` is the newest one that has come."""
+    _departure: Departure
+    """Of its client: the application finds it in the request's state."""
     _silent_bytes = 0
     _in_head = False
     _head_timer: asyncio.TimerHandle | None = None
@@ -59,6 +62,7 @@ class HTTPProtocol(HttpToolsProtocol):
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
             self._running.message_event.set()
+            self._departure.happen()
 
     def data_received(self, data: bytes) -> None:
         """Parse, and count what the parser only keeps."""
@@ -125,6 +129,7 @@ class HTTPProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
+        self._departure = cycle.scope["state"]["departure"] = Departure()
         super()._start_asgi_task(cycle, app)
 
     def _expect_head(self) -> None:

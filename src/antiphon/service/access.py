@@ -4,6 +4,7 @@ A server without keys is open, where its operator lets it be: everybody is the d
 is closed, for good: revoking every key does not open it again.
 """
 
+import asyncio
 import hmac
 import time
 from collections.abc import Callable
@@ -62,6 +63,8 @@ class Access:
         self._organization = organization
         self._timer = timer
         self._open_until = float("-inf")
+        self._looking: asyncio.Future[bool] | None = None
+        """The look at the database that goes on now."""
 
     @property
     def asks_for_keys(self) -> bool:
@@ -89,11 +92,23 @@ class Access:
             return False
         if self._timer() < self._open_until:
             return True
-        if await self._has_keys():
+        if await self._look():
             self._open_without_keys = False
             return False
         self._open_until = self._timer() + OPEN_CHECK_INTERVAL
         return True
+
+    async def _look(self) -> bool:
+        """Say whether there are keys; whoever asks while the database is asked already waits for the same answer."""
+        if self._looking is None:
+            self._looking = asyncio.ensure_future(self._has_keys())
+            self._looking.add_done_callback(self._looked)
+        return await asyncio.shield(self._looking)
+
+    def _looked(self, looking: "asyncio.Future[bool]") -> None:
+        self._looking = None
+        if not looking.cancelled():
+            looking.exception()  # those who wait are told; nobody may be left of them
 
     async def _has_keys(self) -> bool:
         """Ask the database; while it fails, a server that was seen to be open stays so for what needs no database."""

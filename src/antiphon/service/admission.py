@@ -1,7 +1,7 @@
 """Letting a request in by the rate limits of its project and key, and charging what it has used."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 import msgspec
 import structlog
@@ -21,17 +21,22 @@ _encode = msgspec.json.Encoder().encode
 logger = structlog.get_logger(__name__)
 
 
-@asynccontextmanager
-async def admitted(
+def admitted(
     limiter: RateLimiter | None, call: Call, caller: Caller, observation: Observation
-) -> AsyncGenerator[RateLimitState, None]:
+) -> AbstractAsyncContextManager[RateLimitState]:
     """Let a request in for the time of the block; give what is left of its limits.
 
     It is charged an estimate first, and at its end what it used. Raises RateLimitError.
     """
     if limiter is None or not limiter.active:
-        yield RateLimitState()
-        return
+        return nullcontext(RateLimitState())
+    return _limited(limiter, call, caller, observation)
+
+
+@asynccontextmanager
+async def _limited(
+    limiter: RateLimiter, call: Call, caller: Caller, observation: Observation
+) -> AsyncGenerator[RateLimitState, None]:
     prompt = len(_encode(call.request.messages)) // BYTES_PER_TOKEN
     estimate = max(prompt, _most_tokens(call.request))
     admission = await limiter.admit(call.completion_id, caller.principal, tokens=estimate)

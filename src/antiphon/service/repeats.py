@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 import structlog
 
@@ -48,18 +48,19 @@ class Repeat:
                 logger.warning("idempotency_key_not_given_up", error=error.message)
 
 
-@asynccontextmanager
-async def once(
+def once(
     store: IdempotencyStore | None, caller: Caller, key: str | None, body: bytes
-) -> AsyncGenerator[Repeat, None]:
+) -> AbstractAsyncContextManager[Repeat]:
     """Say what is to be done with the request of this body; a block that ends without an answer gives the key up.
 
     Raises ConflictError when the key was used with another body or is being answered, InvalidRequestError when it
     cannot be a key or nothing is kept here.
     """
-    if key is None:
-        yield Repeat(None, None)
-        return
+    return nullcontext(Repeat(None, None)) if key is None else _once(store, caller, key, body)
+
+
+@asynccontextmanager
+async def _once(store: IdempotencyStore | None, caller: Caller, key: str, body: bytes) -> AsyncGenerator[Repeat, None]:
     if store is None:
         raise InvalidRequestError(f"{HEADER} is not supported: this server keeps nothing.", param=HEADER)
     repeat = Repeat(store, await _begin(store, caller, key, body))
