@@ -24,6 +24,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 LLAMA := $(shell grep '^llama-cpp-python==' requirements.txt)
 HEADING = printf '\n\033[1m== %s\033[0m\n'
 
+# Set up two things at a time: pip and the compiler seldom wait for one another.
+SET_UP = $(MAKE) --silent --no-print-directory --jobs=2
+# The pinned dependencies but the engine, which is compiled meanwhile. The pins are complete: nothing is left to resolve.
+INSTALL_PINS = install() { $(PIP) install --quiet --no-deps --requirement <(grep -v '^llama-cpp-python==' "$$1"); }; install
+
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell getconf _NPROCESSORS_ONLN)
 
 .PHONY: help serve test lint types contracts tests bench bench-wheel bench-storage bench-tiers soak overload fuzz docs requirements clean
@@ -31,10 +36,13 @@ export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell getconf _NPROCESSORS_ONLN)
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
-serve: $(VENV)/.serve ## Serve on 127.0.0.1; PORT=8000, MODEL=path.gguf, name=path.gguf or hf:owner/repo:quant
-	@exec $(BIN)/antiphon serve --port '$(PORT)' $(if $(MODEL),--model '$(MODEL)')
+serve: ## Serve on 127.0.0.1; PORT=8000, MODEL=path.gguf, name=path.gguf or hf:owner/repo:quant
+	@$(SET_UP) $(VENV)/.serve
+	exec $(BIN)/antiphon serve --port '$(PORT)' $(if $(MODEL),--model '$(MODEL)')
 
-test: lint types contracts tests ## Lint, types, import contracts, tests; WORKERS=2
+test: ## Lint, types, import contracts, tests; WORKERS=2
+	@$(SET_UP) $(VENV)/.test
+	$(MAKE) --no-print-directory lint types contracts tests
 
 lint: $(VENV)/.test
 	@$(HEADING) 'Lint'
@@ -49,6 +57,8 @@ contracts: $(VENV)/.test
 	@$(HEADING) 'Import contracts'
 	$(BIN)/lint-imports
 
+# The many processes that tests start read what one of them has compiled, also where the environment says otherwise.
+tests: export PYTHONDONTWRITEBYTECODE :=
 tests: $(VENV)/.test
 	@$(HEADING) 'Tests'
 	$(BIN)/pytest --numprocesses '$(WORKERS)' --dist loadfile
@@ -104,9 +114,11 @@ $(VENV)/.created:
 	touch $@
 
 # llama.cpp is compiled for this machine's own instruction set. pip keeps the wheel, so it is compiled once per machine.
+$(VENV)/.engine: export SKBUILD_CMAKE_DEFINE = CMAKE_PROJECT_llama_cpp_INCLUDE=$(CURDIR)/scripts/engine.cmake
 $(VENV)/.engine: $(VENV)/.created requirements.txt
 	@$(HEADING) 'Engine: $(LLAMA)'
-	$(PIP) install --verbose --no-deps '$(LLAMA)' 2>&1 | tee $(VENV)/engine.log | $(BIN)/python scripts/build_progress.py \
+	$(PIP) wheel --verbose --no-deps --wheel-dir $(VENV)/wheels '$(LLAMA)' 2>&1 | tee $(VENV)/engine.log \
+	    | $(BIN)/python scripts/build_progress.py \
 	    || { echo 'The engine could not be built; the whole log is in $(VENV)/engine.log. Its end:' >&2; tail -n 30 $(VENV)/engine.log >&2; exit 1; }
 	touch $@
 
@@ -120,13 +132,20 @@ $(VENV)/.fuzz: $(VENV)/.test pyproject.toml
 	$(PIP) install --quiet --group fuzz
 	touch $@
 
-$(VENV)/.serve: $(VENV)/.engine requirements.txt pyproject.toml
+$(VENV)/.pins: $(VENV)/.created requirements.txt
 	@$(HEADING) 'Dependencies'
-	$(PIP) install --quiet --requirement requirements.txt
+	$(INSTALL_PINS) requirements.txt
+	touch $@
+
+$(VENV)/.test-pins: $(VENV)/.pins requirements-test.txt
+	@$(HEADING) 'Dependencies of the tests'
+	$(INSTALL_PINS) requirements-test.txt
+	touch $@
+
+$(VENV)/.serve: $(VENV)/.engine $(VENV)/.pins pyproject.toml
+	@$(PIP) install --quiet --no-deps --no-index --find-links $(VENV)/wheels '$(LLAMA)'
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-$(VENV)/.test: $(VENV)/.serve requirements-test.txt
-	@$(HEADING) 'Dependencies of the tests'
-	$(PIP) install --quiet --requirement requirements-test.txt
-	touch $@
+$(VENV)/.test: $(VENV)/.serve $(VENV)/.test-pins
+	@touch $@
