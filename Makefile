@@ -26,8 +26,9 @@ HEADING = printf '\n\033[1m== %s\033[0m\n'
 
 # Set up two things at a time: pip and the compiler seldom wait for one another.
 SET_UP = $(MAKE) --silent --no-print-directory --jobs=2
-# The pinned dependencies but the engine, which is compiled meanwhile. The pins are complete: nothing is left to resolve.
-INSTALL_PINS = install() { $(PIP) install --quiet --no-deps --requirement <(grep -v '^llama-cpp-python==' "$$1"); }; install
+# The pinned dependencies but the engine, which is compiled meanwhile, and pip, which does that. The pins are complete:
+# nothing is left to resolve.
+INSTALL_PINS = install() { $(PIP) install --quiet --no-deps --requirement <(grep -Ev '^(llama-cpp-python|pip)==' "$$1"); }; install
 
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell getconf _NPROCESSORS_ONLN)
 
@@ -40,9 +41,17 @@ serve: ## Serve on 127.0.0.1; PORT=8000, MODEL=path.gguf, name=path.gguf or hf:o
 	@$(SET_UP) $(VENV)/.serve
 	exec $(BIN)/antiphon serve --port '$(PORT)' $(if $(MODEL),--model '$(MODEL)')
 
-test: ## Lint, types, import contracts, tests; WORKERS=2
+# Types are checked while the tests run, on what these leave of the cores, and told behind them.
+test: ## Lint, import contracts, tests, types; WORKERS=2
 	@$(SET_UP) $(VENV)/.test
-	$(MAKE) --no-print-directory lint types contracts tests
+	$(MAKE) --no-print-directory lint contracts
+	$(BIN)/mypy >$(VENV)/types.log 2>&1 & types=$$!
+	failed=0
+	$(MAKE) --no-print-directory tests || failed=1
+	$(HEADING) 'Types'
+	wait $$types || failed=1
+	cat $(VENV)/types.log
+	exit $$failed
 
 lint: $(VENV)/.test
 	@$(HEADING) 'Lint'
@@ -148,4 +157,5 @@ $(VENV)/.serve: $(VENV)/.engine $(VENV)/.pins pyproject.toml
 	touch $@
 
 $(VENV)/.test: $(VENV)/.serve $(VENV)/.test-pins
-	@touch $@
+	@$(PIP) install --quiet --no-deps "$$(grep '^pip==' requirements-test.txt)"
+	touch $@

@@ -1,5 +1,6 @@
 """Rows of logits, and a plain float64 reference of what may be drawn from them."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -63,3 +64,16 @@ def on_the_edge(logits: Floats, params: dict[str, Any]) -> bool:
     p = probabilities(logits, **{**params, "top_p": 1.0})
     ends = np.cumsum(np.sort(p)[::-1])
     return 0.0 < params["top_p"] < 1.0 and bool(np.abs(ends - params["top_p"]).min() < 1e-6)
+
+
+def assert_distributed(counts: npt.NDArray[np.intp], expected: Doubles) -> None:
+    """Pearson's chi-square, small cells pooled, against five standard deviations of its own."""
+    n = int(counts.sum())
+    assert not counts[expected == 0.0].any()
+    large = expected * n >= 5
+    seen = np.append(counts[large], counts[~large].sum())
+    mean = np.append(expected[large], expected[~large].sum()) * n
+    seen, mean = seen[mean > 0], mean[mean > 0]
+    chi_square = float(((seen - mean) ** 2 / mean).sum())
+    freedom = max(1, len(mean) - 1)
+    assert chi_square < freedom + 5 * math.sqrt(2 * freedom) + 5, f"{chi_square} with {freedom} degrees of freedom"

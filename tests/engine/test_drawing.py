@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from antiphon.engine.drawing import BLOCK, TOGETHER, Drawing, _is_within, pick
 from antiphon.engine.sampler import Sampler
-from tests.engine.logits import QUICK, SIZES, Floats, on_the_edge, probabilities, row, state, tied
+from tests.engine.logits import (
+    QUICK,
+    SIZES,
+    Floats,
+    assert_distributed,
+    on_the_edge,
+    probabilities,
+    row,
+    state,
+    tied,
+)
 
 WAYS: list[dict[str, Any]] = [
     {},
@@ -77,6 +87,19 @@ def test_a_nucleus_that_is_hardly_ever_hit_is_drawn_from_all_the_same(top_p: flo
     own, drawing = state(top_p=top_p), Drawing(2 * BLOCK)
     drawn = {drawing.draw(logits[None], [0], [own])[0] for _ in range(200)}
     assert nucleus == drawn
+
+
+@pytest.mark.parametrize("top_p", [0.05, 0.2, 0.36])
+@pytest.mark.parametrize("first", [0.12, 0.001])
+def test_draws_from_a_small_nucleus_follow_its_distribution(top_p: float, first: float) -> None:
+    """The first token is in the nucleus or far outside: neither is a place to begin with."""
+    weights = np.full(1000, 0.5 / 997)
+    weights[:3] = first, 0.05, 0.2
+    logits = np.log(weights).astype(np.float32)
+    expected = probabilities(logits, top_p=top_p)
+    own, drawing = state(top_p=top_p), Drawing(1000)
+    drawn = np.array([drawing.draw(logits[None], [0], [own])[0] for _ in range(4000)], dtype=np.intp)
+    assert_distributed(np.bincount(drawn, minlength=1000), expected)
 
 
 @given(

@@ -373,6 +373,24 @@ def test_no_more_is_copied_than_host_memory_holds() -> None:
     assert (False, 0) == (cache.copy_one(), cache.host_cells)
 
 
+def test_what_is_too_much_for_host_memory_is_not_cut_either() -> None:
+    cache, memory = new_cache(n_host_cells=3)
+    cache._moved_for_one = 4
+    cache.release(run(cache, memory, [1] * 10), [1] * 10)
+    assert not cache.copy_one()
+    assert [10] == [len(node.tokens) for node in cache._tree.nodes()]
+
+
+def test_without_a_free_id_nothing_is_cut_for_a_copy() -> None:
+    cache, memory = new_cache(n_seq_ids=2, n_host_cells=64)
+    cache._moved_for_one = 4
+    cache.release(run(cache, memory, [1] * 10), [1] * 10)
+    held = cache._free_ids.pop()
+    assert not cache.copy_one()
+    cache._free_ids.append(held)
+    assert cache.copy_one()
+
+
 def test_what_somebody_uses_is_not_copied() -> None:
     cache, memory = new_cache(n_host_cells=64)
     run(cache, memory, [1] * 3)

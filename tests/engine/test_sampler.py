@@ -13,26 +13,13 @@ from hypothesis import strategies as st
 from antiphon.engine.drawing import BLOCK
 from antiphon.engine.interface import TokenLogprobs
 from antiphon.engine.sampler import UNLIKELY, Sampler
-from tests.engine.logits import QUICK, SIZES, Doubles, Floats, on_the_edge, probabilities, row, state, tied
+from tests.engine.logits import QUICK, SIZES, Floats, assert_distributed, on_the_edge, probabilities, row, state, tied
 
 
 def draws(logits: Floats, n: int, params: dict[str, Any]) -> npt.NDArray[np.intp]:
     sampler, drawing = Sampler(logits.size), state(**params)
     ids = [sampler.sample(logits, drawing)[0] for _ in range(n)]
     return np.bincount(ids, minlength=logits.size)
-
-
-def assert_distributed(counts: npt.NDArray[np.intp], expected: Doubles) -> None:
-    """Pearson's chi-square, small cells pooled, against five standard deviations of its own."""
-    n = int(counts.sum())
-    assert not counts[expected == 0.0].any()
-    large = expected * n >= 5
-    seen = np.append(counts[large], counts[~large].sum())
-    mean = np.append(expected[large], expected[~large].sum()) * n
-    seen, mean = seen[mean > 0], mean[mean > 0]
-    chi_square = float(((seen - mean) ** 2 / mean).sum())
-    freedom = max(1, len(mean) - 1)
-    assert chi_square < freedom + 5 * math.sqrt(2 * freedom) + 5, f"{chi_square} with {freedom} degrees of freedom"
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,14 @@ def test_it_rests_in_pieces_once_it_is_quiet_and_looks_up_after_each() -> None:
     assert [QUIET, 0.0, 0.0, 1.0 - QUIET] == inbox.timeouts
 
 
+def test_it_rests_for_no_longer_than_a_heartbeat() -> None:
+    inbox, resting = Inbox([], [], [], [Shutdown()]), core()
+    resting.pieces = 9
+    assert EXIT_SHUTDOWN == Worker(resting, inbox, clock=Clock(0.6)).run()
+    assert [QUIET, 0.0, 0.0, QUIET] == inbox.timeouts
+    assert [EngineStats] == [type(message) for messages in inbox.sent for message in messages]
+
+
 def test_who_comes_while_it_rests_is_served_before_it_goes_on() -> None:
     inbox, resting = Inbox([], [request("a", max_tokens=1)], [Shutdown()]), core()
     resting.pieces = 9

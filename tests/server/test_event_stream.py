@@ -294,17 +294,51 @@ async def test_a_cancellation_of_the_server_is_no_departure() -> None:
 
 
 async def test_work_that_fails_when_its_client_departs_tells_why() -> None:
-    departure = Departure()
-    departure.happen()
+    departure, begun = Departure(), asyncio.Event()
 
     async def work() -> None:
+        begun.set()
         try:
             await asyncio.sleep(10)
         finally:
             raise RateLimitError("full")
 
+    running = asyncio.create_task(until_disconnect(Exchange().receive, work(), departure))
+    await begun.wait()
+    departure.happen()
     with pytest.raises(RateLimitError):
-        await until_disconnect(Exchange().receive, work(), departure)
+        await running
+
+
+async def test_work_that_waits_for_nothing_does_not_begin_after_a_departure() -> None:
+    departure, begun = Departure(), []
+    departure.happen()
+
+    async def work() -> None:
+        begun.append(1)
+
+    async def go_on() -> int:
+        with pytest.raises(ClientDisconnect):
+            await until_disconnect(Exchange().receive, work(), departure)
+        return await asyncio.sleep(0, 7)
+
+    assert 7 == await asyncio.create_task(go_on())
+    assert [] == begun
+
+
+async def test_a_second_departure_changes_nothing() -> None:
+    departure, begun = Departure(), asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        await asyncio.sleep(10)
+
+    running = asyncio.create_task(until_disconnect(Exchange().receive, work(), departure))
+    await begun.wait()
+    departure.happen()
+    departure.happen()
+    with pytest.raises(ClientDisconnect):
+        await running
 
 
 async def test_who_keeps_the_answer_has_all_of_it_before_its_end_is_sent() -> None:

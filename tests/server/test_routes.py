@@ -5,6 +5,7 @@ import re
 
 import httpx2
 import pytest
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from antiphon import __version__
 from antiphon.backends.router import Router
@@ -152,3 +153,7 @@ def test_every_answer_carries_the_headers_of_the_api(http: httpx2.Client, path: 
 
 def test_no_two_answers_have_the_same_id(http: httpx2.Client) -> None:
     assert 2 == len({http.get("/health").headers["x-request-id"] for _ in range(2)})
+
+
+def test_every_body_for_which_reading_is_paused_is_watched() -> None:
+    assert HEAVY_BODY <= HIGH_WATER_LIMIT

@@ -81,14 +81,16 @@ class Drawing:
         weights, rng, top_p = self.weights[row], state.rng, state.params.top_p
         if top_p >= 1.0:
             return self._pick_token(weights, sums, rng.random())
+        if top_p <= 0.0:
+            return int(weights.argmax())
         mass = top_p * float(sums.sum(dtype=np.float64))
-        outside = 0
+        heaviest = np.float32(0.0)
         for _ in range(TRIES):
             token_id = self._pick_token(weights, sums, rng.random())
             if _is_within(weights, token_id, mass):
                 return token_id
-            outside = max(outside, token_id, key=weights.__getitem__)
-        ids = np.flatnonzero(weights >= weights[outside])
+            heaviest = max(heaviest, weights[token_id])
+        ids = np.flatnonzero(weights >= heaviest)
         return pick_among(weights, nucleus(weights, likeliest_first(weights, ids), mass), state)
 
     @staticmethod

@@ -182,11 +182,12 @@ class KVCache:
         nothing.
         """
         node = next((node for node in self._tree.unused_resident if node.copy is None), None)
-        if node is None:
+        if node is None or min(len(node.tokens), self._moved_for_one) + self.host_cells > self.n_host_cells:
             return False
         spare = len(node.tokens) - self._moved_for_one
-        node = (self._split(node, spare) or node) if spare > 0 else node
-        if len(node.tokens) + self.host_cells > self.n_host_cells:
+        if spare > 0:
+            node = self._split(node, spare) if self._free_ids else None
+        if node is None:
             return False
         self._save(node)
         return True

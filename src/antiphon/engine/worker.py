@@ -177,13 +177,16 @@ class Worker:
                 self._channel.send(messages)
 
     def _receive(self) -> list[ToWorker]:
-        """Take what has come; without work wait for it, and rest once it is quiet."""
+        """Take what has come; without work wait for it, and rest once it is quiet, for a heartbeat at most."""
         if self._core.has_work:
             return self._channel.receive(0.0)
         quiet = min(QUIET, self._heartbeat_interval)
         commands = self._channel.receive(quiet)
+        until = self._clock() + self._heartbeat_interval
         while not commands and self._core.rest():
             commands = self._channel.receive(0.0)
+            if self._clock() >= until:
+                return commands
         return commands or self._channel.receive(self._heartbeat_interval - quiet)
 
     def _take(self, commands: list[ToWorker]) -> list[FromWorker]:

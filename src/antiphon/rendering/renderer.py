@@ -157,8 +157,8 @@ class Renderer:
         def suffix(ending: str) -> str:
             return self._closing(ending) if asked.closes_reasoning else ""
 
-        reads = self._template.reads_texts or tools is not None or bool(kwargs)
-        return self._encoder.encode(render, suffix, reads_texts=reads)
+        lists = capabilities.typed_content or tools is not None or bool(kwargs)
+        return self._encoder.encode(render, suffix, reads_texts=lists or self._template.reads_texts)
 
     def _template_tools(self, required: Requirements) -> list[dict[str, Any]] | None:
         """Return the functions for a template that tells the model of them in the notation that is used."""

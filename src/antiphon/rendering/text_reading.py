@@ -17,6 +17,8 @@ from jinja2 import nodes
 MESSAGES: Final = "messages"
 _ROLE: Final = "role"
 """The member that is not a user's text."""
+_TEXTS: Final = frozenset({"content", "name", "reasoning", "reasoning_content", "tool_call_id"})
+"""The members that are one text, where contents are: others, such as calls of tools, are written as what they are."""
 _LOOP: Final = frozenset({"first", "last", "index", "index0", "revindex", "revindex0", "length"})
 """What a loop tells of itself without showing its items."""
 _PRESENCE: Final = frozenset({"defined", "undefined", "none"})
@@ -28,7 +30,10 @@ MAX_PLACES: Final = 8
 
 
 def reads_texts(template: nodes.Template) -> bool:
-    """Whether the template may give something else when the texts of messages are hidden from it."""
+    """Whether the template may give something else when the texts of messages are hidden from it.
+
+    That is said for messages whose content is one text, and not a list of parts.
+    """
     reader = _Reader()
     return not reader.harmless(template.body) or reader.places > MAX_PLACES
 
@@ -103,7 +108,7 @@ class _Reader:
                 parts = [node.node]
             case _ if node is not None and self._text(node):
                 self.places += 1
-                return True
+                return _member(node) in _TEXTS
             case _:
                 return isinstance(node, nodes.TemplateData) or self._plain(node)
         return all(map(self._written, parts))

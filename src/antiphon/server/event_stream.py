@@ -48,18 +48,22 @@ class Departure:
         self._task: asyncio.Task[Any] | None = None
 
     def happen(self) -> None:
-        """Say that the client has gone."""
+        """Say that the client has gone; only the first time counts."""
+        if self.happened:
+            return
         self.happened = True
         if self._task is not None:
             self._task.cancel()
 
     async def cancels(self, work: Coroutine[Any, Any, T]) -> T:
         """Do as :func:`until_disconnect`, for one ``work`` at a time."""
+        gone = self.happened
+        if gone:
+            work.close()
+            raise ClientDisconnect
         self._task = asyncio.current_task()
         assert self._task is not None, "inside of a task"
         cancelling = self._task.cancelling()
-        if self.happened:
-            self._task.cancel()
         try:
             return await work
         except asyncio.CancelledError:

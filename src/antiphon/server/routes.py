@@ -36,7 +36,11 @@ from antiphon.service import Service
 from antiphon.service.access import Caller, Credentials, Scope
 
 HEAVY_BODY: Final = 64 * 1024
-"""Bytes: longer bodies are decoded one in a turn of the event loop, so that many of them do not keep others waiting."""
+"""Bytes: longer bodies are decoded one in a turn of the event loop, so that many of them do not keep others waiting.
+
+Not above uvicorn's HIGH_WATER_LIMIT, from which on it reads no more until it is asked to, and so does not see a client
+go: who watches for that while a long body is decoded asks it to.
+"""
 MAX_ECHO: Final = 200
 """Characters of a path or header that an error repeats."""
 
