@@ -24,7 +24,7 @@ def show(lines: Iterable[str], out: TextIO, started: float) -> None:
     tenth = -1
     for line in lines:
         if "Building wheel for llama" in line and "started" in line:
-            out.write("  Compiling llama.cpp for this machine, once: about 3 minutes on 2 cores.\n")
+            out.write("  Compiling llama.cpp for this machine, once: 3 to 5 minutes on 2 cores.\n")
         done = fraction(line)
         if done is None:
             continue

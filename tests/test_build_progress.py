@@ -38,7 +38,7 @@ def test_a_file_gets_a_line_for_each_tenth(script: ModuleType) -> None:
         *(f"[{i}/100] c++\n" for i in range(101)),
     ]
     script.show(lines, out, 0.0)
-    assert "about 3 minutes" in out.getvalue()
+    assert "3 to 5 minutes" in out.getvalue()
     assert out.getvalue().count("\n") == 12
 
 

@@ -49,7 +49,7 @@ class Drawing:
         n = len(states)
         weights = self.weights[:n, : self._n_vocab]
         with np.errstate(over="ignore"):
-            if all(state.params.temperature == 1.0 for state in states):
+            if all(state.scale == 1.0 for state in states):
                 np.exp(logits, out=weights)
             else:
                 scales = np.array([state.scale for state in states])

@@ -76,23 +76,22 @@ class Sampler:
 
     def _draw(self, state: SamplingState) -> int:
         params = state.params
-        sums = self._weigh(params.temperature)
+        sums = self._weigh(state.scale)
         if sums is None:
             return int(self._row.argmax())
         if params.top_k > 0 or params.min_p > 0.0:
             return pick_among(self._weights, self._candidates(params), state)
         return self._drawing.pick(0, sums, state)
 
-    def _weigh(self, temperature: float) -> Floats | None:
+    def _weigh(self, scale: np.float32) -> Floats | None:
         """Fill ``_weights`` in proportion to the probabilities; give its blocks' sums, None without finite logits.
 
         exp(logit / temperature) is taken as it is where it neither overflows nor loses the tail, as nearly always:
         that saves two passes over the row.
         """
         weights = self._weights
-        scale = np.float32(1.0 / temperature)
         with np.errstate(over="ignore"):
-            np.exp(self._row if temperature == 1.0 else np.multiply(self._row, scale, out=weights), out=weights)
+            np.exp(self._row if scale == 1.0 else np.multiply(self._row, scale, out=weights), out=weights)
             sums: Floats = self._drawing.block_sums()[0]
             if LEAST_MASS < float(sums.sum()) < MOST_MASS:
                 return sums

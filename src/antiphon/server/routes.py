@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from anyio import CapacityLimiter, to_thread
 from starlette.datastructures import URL
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route, Router
 from starlette.types import ASGIApp, Receive, Send
@@ -182,21 +182,9 @@ def _completion_id(request: Request) -> str:
 async def _json_body(request: Request) -> bytes:
     """Read the body, which is to be decoded."""
     _require_json(request)
-    body = await _whole_body(request.receive)
+    body = await request.body()
     request.scope["state"]["body"].weigh(body)
     return body
-
-
-async def _whole_body(receive: Receive) -> bytes:
-    """Return the body, which mostly has come in one piece. Raises ``ClientDisconnect``."""
-    pieces: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        pieces.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _require_json(request: Request) -> None:
