@@ -328,7 +328,7 @@ class ScriptedRenderer:
         self._reasoning_open = reasoning_open
         self._refusal = refusal
 
-    def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
+    async def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
         """Pass on ``n``, ``stop`` and the logprobs of the request."""
         if self._refusal is not None:
             raise self._refusal

@@ -1,23 +1,19 @@
 import asyncio
 import re
-import threading
 from contextlib import aclosing
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from antiphon.assembly.collector import Collector
-from antiphon.backends import local
 from antiphon.backends.base import Call
 from antiphon.backends.local import LocalBackend
 from antiphon.chat_formats.base import HERMES, ReasoningMarkers
 from antiphon.engine.interface import Started
 from antiphon.errors import InternalServerError, InvalidRequestError, RateLimitError, ServiceUnavailableError
-from antiphon.protocol.messages import TextPart, UserMessage
+from antiphon.protocol.messages import UserMessage
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk, FunctionCall, FunctionToolCall
-from antiphon.protocol.tools import FunctionDefinition, FunctionTool, LegacyFunction, ResponseFormatJSONObject
 from antiphon.rendering.renderer import Rendering
 from antiphon.rendering.tools import AnswerTools
 from tests.scripted_engine import (
@@ -36,8 +32,7 @@ from tests.scripted_engine import (
 
 pytestmark = pytest.mark.anyio
 
-WEATHER = FunctionTool(function=FunctionDefinition(name="weather"))
-LONG = "x" * (local.INLINE_CHARACTERS + 1)
+SLOW = "slow"
 
 
 def call(text: str = "Hi", *, n: int = 1, stop: str | None = None, logprobs: bool = False, name: str = "c1") -> Call:
@@ -180,28 +175,25 @@ async def test_a_stream_that_was_never_read_reaches_no_engine() -> None:
 
 
 class SlowRenderer(ScriptedRenderer):
-    """Blocks its thread until it is told to go on."""
+    """Renders one request only when it is told to go on."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.go = threading.Event()
-        self.threads: set[int] = set()
+        self.go = asyncio.Event()
 
-    def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
-        if len(str(request.messages[0].content)) > local.INLINE_CHARACTERS:
-            self.threads.add(threading.get_ident())
-            assert self.go.wait(10)
-        return super().render(request, request_id, cache_salt)
+    async def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
+        if request.messages[0].content == SLOW:
+            await self.go.wait()
+        return await super().render(request, request_id, cache_salt)
 
 
-async def test_a_long_conversation_is_rendered_in_a_thread_and_stalls_nobody() -> None:
+async def test_a_request_that_is_rendered_slowly_stalls_nobody() -> None:
     renderer = SlowRenderer()
     backend = scripted_backend(ScriptedEngine(), renderer)
-    long = asyncio.create_task(collect(backend, call(LONG)))
+    slow = asyncio.create_task(collect(backend, call(SLOW)))
     assert "Hi" == (await collect(backend, call("Hi", name="c2"))).choices[0].message.content
     renderer.go.set()
-    assert LONG == (await long).choices[0].message.content
-    assert threading.get_ident() not in renderer.threads
+    assert SLOW == (await slow).choices[0].message.content
 
 
 async def test_a_request_that_would_be_refused_is_not_rendered_first() -> None:
@@ -213,16 +205,14 @@ async def test_a_request_that_would_be_refused_is_not_rendered_first() -> None:
 
 
 class ToolRenderer(ScriptedRenderer):
-    """Says that calls of one function may come, and in which thread it worked."""
+    """Says that calls of one function may come."""
 
     def __init__(self, *, named: bool = False, legacy: bool = False) -> None:
         super().__init__()
-        self.thread = 0
         self._tools = AnswerTools(notation=HERMES, tools={"weather": {}}, named=named, legacy=legacy)
 
-    def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
-        self.thread = threading.get_ident()
-        return replace(super().render(request, request_id, cache_salt), tools=self._tools)
+    async def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
+        return replace(await super().render(request, request_id, cache_salt), tools=self._tools)
 
 
 @pytest.mark.parametrize(("expected", "named"), [("tool_calls", False), ("stop", True)])
@@ -247,53 +237,13 @@ async def test_deprecated_functions_are_answered_in_their_own_form() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"tools": [WEATHER]},
-        {"functions": [LegacyFunction(name="f")]},
-        {"response_format": ResponseFormatJSONObject()},
-    ],
-)
-async def test_what_needs_a_grammar_is_rendered_in_a_thread(fields: dict[str, Any]) -> None:
-    renderer = ToolRenderer()
-    request = CreateChatCompletion(messages=[UserMessage(content="Hi")], model="m", **fields)
-    await collect(scripted_backend(renderer=renderer), Call(completion_id="c", created=5, request=request))
-    assert threading.get_ident() != renderer.thread
-    await collect(scripted_backend(renderer=renderer), call())
-    assert threading.get_ident() == renderer.thread
-
-
-async def test_the_length_of_text_parts_counts() -> None:
-    renderer = SlowRenderer()
-    renderer.go.set()
-    message = UserMessage(content=[TextPart(text=LONG)])
-    request = CreateChatCompletion(messages=[message], model="m")
-    await collect(scripted_backend(renderer=renderer), Call(completion_id="c", created=5, request=request))
-    assert 1 == len(renderer.threads)
-
-
-async def test_threads_are_few_and_those_who_wait_for_one_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "MAX_WAITING_RENDERS", 1)
-    renderer = SlowRenderer()
-    backend = scripted_backend(ScriptedEngine(), renderer)
-    tasks = [asyncio.create_task(collect(backend, call(LONG, name=str(number)))) for number in range(3)]
-    await asyncio.sleep(0.01)
-    with pytest.raises(RateLimitError):
-        await collect(backend, call(LONG, name="4"))
-    renderer.go.set()
-    await asyncio.gather(*tasks)
-    assert len(renderer.threads) <= local.RENDER_THREADS
-
-
-async def test_cancelling_while_a_thread_renders_reaches_no_engine() -> None:
+async def test_a_request_that_is_cancelled_while_it_is_rendered_reaches_no_engine() -> None:
     renderer, engine = SlowRenderer(), ScriptedEngine()
-    task = asyncio.create_task(collect(scripted_backend(engine, renderer), call(LONG)))
+    task = asyncio.create_task(collect(scripted_backend(engine, renderer), call(SLOW)))
     await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    renderer.go.set()
     assert [] == engine.requests
 
 

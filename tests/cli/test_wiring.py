@@ -98,7 +98,7 @@ async def test_the_notation_of_calls_can_be_chosen(smollm2_path: Path) -> None:
     async with open_service([ModelFile(name="m", path=smollm2_path)], FLAGS, template=flags) as service:
         backend = service.router.backend("m")
         assert isinstance(backend, LocalBackend)
-        rendering = backend._renderer.render(decode_request(call), "r", "")
+        rendering = await backend._renderer.render(decode_request(call), "r", "")
     assert "[TOOL_CALLS]" in rendering.generate.grammar
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.engine.interface import EngineStats, FromWorker, LoadFailed, Ready, Shutdown
-from antiphon.engine.launcher import MAX_LINE, OUTPUT_LINES, Output, ProcessWorker, ThreadWorker, WorkerExit
+from antiphon.engine.launcher import ProcessWorker, ThreadWorker, WorkerExit
 from antiphon.engine.worker import EXIT_LOAD_FAILED, EXIT_SHUTDOWN, EXIT_STEP_FAILED
 from antiphon.telemetry.exception_texts import EXCEPTION_TEXTS
 from tests.engine.scripted_core import ABORT_PROCESS, RAISE_IN_STEP, REFUSE, SLEEP, Script, request, until
@@ -164,39 +164,6 @@ async def test_standard_input_is_empty_for_the_model() -> None:
 )
 async def test_an_exit_is_described(status: int, text: str) -> None:
     assert text == WorkerExit(status).describe()
-
-
-async def test_output_is_kept_line_by_line_in_any_chunking() -> None:
-    ours, theirs = os.pipe()
-    output = Output(ours, 1)
-    try:
-        for byte in "Größe\nzwei\n\ndrei".encode():
-            os.write(theirs, bytes([byte]))
-            output.read()
-        assert ("Größe", "zwei", "drei") == output.last_lines
-    finally:
-        output.close()
-        os.close(theirs)
-        os.close(ours)
-
-
-async def test_output_keeps_the_last_lines_and_splits_long_ones() -> None:
-    ours, theirs = os.pipe()
-    output = Output(ours, 1)
-    try:
-        os.write(theirs, b"x" * (MAX_LINE + 1) + b"\n")
-        output.read()
-        assert ("x" * (MAX_LINE + 1),) == output.last_lines
-        os.write(theirs, b"y" * (2 * MAX_LINE + 1))
-        output.read()
-        assert ["y" * MAX_LINE, "y" * MAX_LINE, "y"] == list(output.last_lines)[1:]
-        os.write(theirs, b"".join(b"%d\n" % number for number in range(100)))
-        os.close(theirs)
-        output.read()
-        assert tuple(str(number) for number in range(100))[-OUTPUT_LINES:] == output.last_lines
-    finally:
-        output.close()
-        os.close(ours)
 
 
 async def test_a_long_step_does_not_keep_a_process_alive() -> None:

@@ -92,8 +92,8 @@ class Letters:
 class CallingRenderer(ScriptedRenderer):
     """Passes the seed on, and has the answer to a request with tools begin inside the arguments of a call."""
 
-    def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
-        rendering = super().render(request, request_id, cache_salt)
+    async def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
+        rendering = await super().render(request, request_id, cache_salt)
         sampling = msgspec.structs.replace(rendering.generate.sampling, seed=request.seed)
         generate = msgspec.structs.replace(rendering.generate, sampling=sampling)
         rendering = msgspec.structs.replace(rendering, generate=generate)

@@ -17,6 +17,7 @@ class ByteVocabulary:
         self.add_bos = add_bos
         self.bos_id = self.special_tokens.get("<s>")
         self.eog_ids = frozenset(self.special_tokens[text] for text in ("<|im_end|>", "</s>") if text in control_texts)
+        self.longest_token = max([1, *(len(text.encode()) for text in control_texts)])
         self.merges = merges
         """Finds control tokens unasked, as a vocabulary whose merges lead to one."""
         self.encoded: list[str] = []

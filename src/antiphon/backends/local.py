@@ -9,25 +9,18 @@ from collections.abc import AsyncGenerator
 from typing import Protocol
 
 import anyio
-from anyio import CapacityLimiter, to_thread
 
 from antiphon.assembly.assembler import Assembler, AssemblyOptions, ChunkHeader, ToolCalling
 from antiphon.assembly.detokenizer import Vocabulary
 from antiphon.backends.base import Call
 from antiphon.engine.client import Engine
 from antiphon.engine.interface import EngineReport, EngineStats, ModelInfo, StreamEvent
-from antiphon.errors import APIError, InternalServerError, RateLimitError, ServiceUnavailableError
+from antiphon.errors import APIError, InternalServerError, ServiceUnavailableError
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletionChunk
 from antiphon.rendering.renderer import Rendering
 from antiphon.rendering.tools import AnswerTools
 
-INLINE_CHARACTERS = 4096
-"""A longer conversation is rendered in a thread: it would stall the streams of others for more than about 2 ms. So is
-every request with a grammar."""
-RENDER_THREADS = 2
-MAX_WAITING_RENDERS = 256
-"""Long conversations that may wait for a thread; one more is refused with 429."""
 CLOSE_TIMEOUT = 5.0
 """Seconds that closing the engine's stream may take when the request was cancelled."""
 RETRY_AFTER = 1.0
@@ -35,10 +28,10 @@ RETRY_AFTER = 1.0
 
 
 class RequestRenderer(Protocol):
-    """What turns a request into the engine's."""
+    """Turns a request into the engine's; see :class:`antiphon.rendering.isolated_renderer.IsolatedRenderer`."""
 
-    def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
-        """Raise ``InvalidRequestError`` for what this model cannot do. Called from threads."""
+    async def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
+        """Raise an ``APIError`` for what cannot be rendered."""
 
 
 class LocalBackend:
@@ -50,7 +43,6 @@ class LocalBackend:
         self._variant = variant
         self._vocabulary = vocabulary
         self._renderer = renderer
-        self._threads = CapacityLimiter(RENDER_THREADS)
 
     @property
     def info(self) -> ModelInfo | None:
@@ -97,7 +89,7 @@ class LocalBackend:
         if info is None:
             raise ServiceUnavailableError("The model is not loaded yet.", retry_after=RETRY_AFTER)
         self._engine.check_room()  # rendering may take long, and refusals are to be immediate
-        rendering = await self._render(call)
+        rendering = await self._renderer.render(call.request, call.completion_id, call.cache_salt)
         assembler = Assembler(self._header(call, rendering, info), _options(rendering), self._vocabulary)
         # Nothing may be awaited between these lines: a generator that never began is not closed either.
         events = self._engine.generate(rendering.generate)
@@ -141,14 +133,6 @@ class LocalBackend:
             system_fingerprint=f"fp_{digest[:10]}",
         )
 
-    async def _render(self, call: Call) -> Rendering:
-        arguments = (call.request, call.completion_id, call.cache_salt)
-        if _is_short(call.request):
-            return self._renderer.render(*arguments)
-        if self._threads.statistics().tasks_waiting >= MAX_WAITING_RENDERS:
-            raise RateLimitError("Too many long conversations are waiting.", retry_after=RETRY_AFTER)
-        return await to_thread.run_sync(self._renderer.render, *arguments, limiter=self._threads)
-
 
 async def _close(events: AsyncGenerator[list[StreamEvent], None]) -> None:
     with anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
@@ -172,19 +156,3 @@ def _tools(tools: AnswerTools | None) -> ToolCalling | None:
     return ToolCalling(
         notation=tools.notation, tools=tools.tools, opening=tools.opening, named=tools.named, legacy=tools.legacy
     )
-
-
-def _is_short(request: CreateChatCompletion) -> bool:
-    """Say whether nothing but short messages is to be rendered; stops counting once they are not."""
-    if request.tools is not None or request.functions is not None or request.response_format is not None:
-        return False
-    if request.prediction is not None:
-        return False
-    left = INLINE_CHARACTERS
-    for message in request.messages:
-        content = getattr(message, "content", None)
-        texts = [content] if isinstance(content, str) else [getattr(part, "text", "") for part in content or ()]
-        left -= sum(map(len, texts)) + 1
-        if left < 0:
-            return False
-    return True

@@ -12,7 +12,7 @@ from antiphon import __version__
 from antiphon.backends.base import Backend
 from antiphon.backends.local import LocalBackend
 from antiphon.backends.router import Router
-from antiphon.chat_formats.builtin import FORMAT_NAMES, named_format, recognise
+from antiphon.chat_formats.builtin import FORMAT_NAMES
 from antiphon.cli import display
 from antiphon.cli.errors import CommandError
 from antiphon.cli.head_start import HeadStart
@@ -24,11 +24,18 @@ from antiphon.engine.client import EngineClient
 from antiphon.engine.interface import ModelInfo
 from antiphon.engine.tokenizer import Tokenizer
 from antiphon.errors import ServiceUnavailableError
-from antiphon.rendering.chat_template import CHATML, ChatTemplate, ChatTemplateError
-from antiphon.rendering.renderer import Renderer
+from antiphon.isolation.process_pool import ProcessPool, settings_for
+from antiphon.rendering.chat_template import ChatTemplateError
+from antiphon.rendering.isolated_renderer import LIMITS, MAX_WAITING_RENDERS, RENDER_PROCESSES, IsolatedRenderer
+from antiphon.rendering.render_process import FACTORY
+from antiphon.rendering.renderer_settings import RendererSettings, open_renderer
 from antiphon.service import Service
 from antiphon.service.access import Access
 from antiphon.service.storage import Storage
+
+START_POOL_AFTER = 2.0
+"""Seconds from the engine's start until the processes that render long requests are prepared: the first answer, which
+is short as a rule, comes sooner without them."""
 
 Loaded = Callable[[ModelFile, ModelInfo], None]
 """Told of each model as soon as its engine runs."""
@@ -63,7 +70,13 @@ async def open_service(
         for model in models:
             client, tokenizer = await stack.enter_async_context(_open_engine(model, flags, head_start))
             assert client.info is not None, f"{model.name} is started"
-            renderer = _make_renderer(model, tokenizer, source, template.chat_format, client.info.max_model_len)
+            settings = RendererSettings(
+                model_path=str(model.path),
+                template=source,
+                chat_format=template.chat_format,
+                max_model_len=client.info.max_model_len,
+            )
+            renderer = await stack.enter_async_context(_open_renderer(model, settings, tokenizer))
             backends[model.name] = LocalBackend(client, tokenizer, renderer, variant=variant)
             if loaded is not None:
                 loaded(model, client.info)
@@ -110,14 +123,19 @@ async def _start(client: EngineClient, model: ModelFile) -> None:
         raise CommandError(f"The model {model.name} cannot be served: {error.message}") from error
 
 
-def _make_renderer(
-    model: ModelFile, tokenizer: Tokenizer, template: str | None, chat_format: str | None, max_model_len: int
-) -> Renderer:
-    source = template or tokenizer.chat_template or CHATML
+@asynccontextmanager
+async def _open_renderer(
+    model: ModelFile, settings: RendererSettings, tokenizer: Tokenizer
+) -> AsyncGenerator[IsolatedRenderer, None]:
+    """Make the renderer; its processes, which start soon after, are ended at the end."""
     try:
-        compiled = ChatTemplate(source, tokenizer.bos_token, tokenizer.eos_token)
+        renderer = open_renderer(settings, tokenizer)
     except ChatTemplateError as error:
         advice = "Give another with --chat-template."
         raise CommandError(f"The model {model.name} cannot be talked to: {error}", advice) from error
-    family = recognise(source) if chat_format is None else named_format(chat_format, source)
-    return Renderer(tokenizer, compiled, family, max_model_len)
+    pool = ProcessPool(settings_for(FACTORY, settings, LIMITS), size=RENDER_PROCESSES, max_waiting=MAX_WAITING_RENDERS)
+    pool.start_later(START_POOL_AFTER)
+    try:
+        yield IsolatedRenderer(renderer, pool)
+    finally:
+        await pool.close()

@@ -5,11 +5,9 @@ for whatever reason; ``close`` leaves no process, no thread that runs, no descri
 """
 
 import asyncio
-import os
 import signal
 import threading
 import traceback
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -22,11 +20,8 @@ from antiphon.engine.channel import Deliver, PairServer, QueueChannel
 from antiphon.engine.interface import EngineOptions, FromWorker, ToWorker
 from antiphon.engine.worker import Connection, EngineCore, open_core, serve
 from antiphon.engine.worker_process import Start, settings_for, start_process, tell
+from antiphon.isolation.process_output import ProcessOutput
 
-OUTPUT_LINES = 40
-"""Lines of the worker's output that are kept for the report of its end."""
-MAX_LINE = 4096
-"""Bytes of one line of output; the rest becomes a line of its own."""
 REAP_SECONDS = 10.0
 """How long a killed process may take to disappear."""
 
@@ -109,7 +104,7 @@ class ProcessWorker:
             self._channel.close()
             raise
         assert self._process.stdout is not None
-        self._output = Output(self._process.stdout.fileno(), self._process.pid)
+        self._output = ProcessOutput(self._process.stdout.fileno(), self._process.pid, "engine_output")
         self._waiter = threading.Thread(target=self._wait, args=(loop,), name="engine-waiter", daemon=True)
         self._waiter.start()
         self._tell(Connection(address=self._channel.address, heartbeat_interval=heartbeat_interval))
@@ -155,47 +150,6 @@ class ProcessWorker:
     def _broken(self, message: str) -> None:
         _log.error("engine_channel_broken", message=message, pid=self._process.pid)
         self.kill()
-
-
-class Output:
-    """A worker's standard output and error: each line is logged, the last ones are kept."""
-
-    def __init__(self, descriptor: int, pid: int) -> None:
-        self._descriptor = descriptor
-        self._log = _log.bind(pid=pid)
-        self._rest = b""
-        self._lines: deque[str] = deque(maxlen=OUTPUT_LINES)
-        self._loop = asyncio.get_running_loop()
-        os.set_blocking(descriptor, False)
-        self._loop.add_reader(descriptor, self.read)
-
-    @property
-    def last_lines(self) -> tuple[str, ...]:
-        """What was written last, an unfinished line included."""
-        return (*self._lines, self._rest.decode(errors="replace")) if self._rest else tuple(self._lines)
-
-    def read(self) -> None:
-        """Take what is there now."""
-        try:
-            while block := os.read(self._descriptor, 65536):
-                self._split(self._rest + block)
-            self.close()
-        except BlockingIOError:
-            pass
-
-    def close(self) -> None:
-        """Read no more."""
-        self._loop.remove_reader(self._descriptor)
-
-    def _split(self, text: bytes) -> None:
-        *lines, self._rest = text.split(b"\n")
-        while len(self._rest) > MAX_LINE:
-            lines.append(self._rest[:MAX_LINE])
-            self._rest = self._rest[MAX_LINE:]
-        for line in lines:
-            if shown := line.decode(errors="replace").rstrip():
-                self._lines.append(shown)
-                self._log.debug("engine_output", line=shown)
 
 
 class ThreadWorker:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from antiphon.engine.batch_plan import TILE, AttentionCosts
 from antiphon.engine.bindings import EngineLoadError, eog_ids, llama_cpp, model_handle
+from antiphon.engine.grammar_vocabulary import grammar_tokenizer
 from antiphon.engine.interface import EngineOptions, ModelInfo
 from antiphon.engine.radix_tree import Copy
 from antiphon.engine.zero_pages import mappings, release_zeros
@@ -36,8 +37,6 @@ TILE_EFFORT: Final = 1.6
 tile: SmolLM2 with 100, 400 and 1,500 cells on a processor with AVX-512, docs/performance.md."""
 
 MIB: Final = 1 << 20
-LONGEST_TOKEN: Final = 16_384
-"""Bytes that a token's text may have."""
 _BYTES: Final = ctypes.POINTER(ctypes.c_uint8)
 
 Floats = npt.NDArray[np.float32]
@@ -75,22 +74,6 @@ def fingerprint(options: EngineOptions, engine_version: str) -> str:
             digest.update(os.pread(file.fileno(), page, offset))
     digest.update(repr((size, engine_version, msgspec.structs.replace(options, model_path=""))).encode())
     return digest.hexdigest()
-
-
-def grammar_tokens(vocab: Any) -> list[bytes]:  # noqa: ANN401 (a ctypes handle)
-    """Bytes of every token as llguidance reads them: those of control tokens begin with 0xFF, which no text does."""
-    buffer = ctypes.create_string_buffer(LONGEST_TOKEN)
-    control = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
-    user_defined = llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
-    tokens = []
-    for token_id in range(llama_cpp.llama_vocab_n_tokens(vocab)):
-        length = llama_cpp.llama_token_to_piece(vocab, token_id, buffer, LONGEST_TOKEN, 0, True)  # noqa: FBT003
-        assert length >= 0, f"token {token_id} takes {-length} bytes"
-        text = ctypes.string_at(buffer, length)
-        attributes = llama_cpp.llama_vocab_get_attr(vocab, token_id)
-        tagged = attributes & user_defined and text.startswith(b"<") and text.endswith(b">")
-        tokens.append(b"\xff" + text if attributes & control or tagged else text)
-    return tokens
 
 
 class LlamaModel:
@@ -171,14 +154,7 @@ class LlamaModel:
 
     def grammar_tokenizer(self) -> llguidance.LLTokenizer:
         """The vocabulary as llguidance needs it."""
-        made: llguidance.LLTokenizer = llguidance.LLTokenizer.from_llamacpp(  # type: ignore[attr-defined]  # no stub
-            tokens=grammar_tokens(self._vocab),
-            vocab_ptr=self._vocab,
-            tokenize_fptr=ctypes.cast(llama_cpp.llama_cpp._lib.llama_tokenize, ctypes.c_void_p).value,  # noqa: SLF001
-            eos_token=sorted(self.eog_ids),
-            slices=None,
-        )
-        return made
+        return grammar_tokenizer(self._vocab, self.eog_ids)
 
     def seq_cp(self, source: int, target: int, start: int, end: int) -> None:
         """Let ``target`` share the cells of ``source`` at positions [start, end)."""

@@ -5,7 +5,10 @@ from functools import cached_property
 from itertools import repeat
 from typing import Any, Final, Self
 
+import llguidance
+
 from antiphon.engine.bindings import eog_ids, llama_cpp, model_handle
+from antiphon.engine.grammar_vocabulary import grammar_tokenizer
 
 _SPECIAL: Final = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
 _CHAT_TEMPLATE: Final = "tokenizer.chat_template"
@@ -43,6 +46,16 @@ class Tokenizer:
     def eog_ids(self) -> frozenset[int]:
         """Tokens that end an answer; only grammars ask for them."""
         return eog_ids(self._vocab)
+
+    @cached_property
+    def longest_token(self) -> int:
+        """Bytes of the longest token's text, or a little more: no text has fewer tokens than its bytes by this."""
+        texts = map(llama_cpp.llama_vocab_get_text, repeat(self._vocab), range(self.n_vocab))
+        return max(map(len, texts), default=1)
+
+    def grammar_tokenizer(self) -> llguidance.LLTokenizer:
+        """Return the vocabulary as llguidance needs it."""
+        return grammar_tokenizer(self._vocab, self.eog_ids)
 
     def encode(self, text: str, *, parse_special: bool = False, add_special: bool = False) -> list[int]:
         """Token ids of ``text``.

@@ -127,19 +127,29 @@ class PromptEncoder:
         self._cached = lru_cache(MAX_CACHED_FRAGMENTS)(self._encode)
         self._strips = lru_cache(MAX_CACHED_FRAGMENTS)(self._stripping)
 
-    def encode(self, render: Render, suffix: Callable[[str], str], *, reads_texts: bool = True) -> Prompt:
+    def encode(
+        self,
+        render: Render,
+        suffix: Callable[[str], str],
+        check: Callable[[str], None] = lambda _: None,
+        *,
+        reads_texts: bool = True,
+    ) -> Prompt:
         """Return the prompt that ``render`` gives, with what ``suffix`` gives for its ending behind it.
 
-        The suffix is the server's own text: control tokens in it are such. ``reads_texts``: whether the rendering may
-        depend on what is in the texts, which it gives to the masks.
+        The suffix is the server's own text: control tokens in it are such. ``check`` may refuse a text before it is
+        tokenized. ``reads_texts``: whether the rendering may depend on what is in the texts, which it gives to the
+        masks.
         """
         veil = Veil(self._special)
         rendered = self._rendered(render, veil, reads_texts=reads_texts)
         rendered += suffix(_ending(rendered))
         ids = array("i")
         before, *rest = [None, *self._special.split(rendered), None]
-        for text, behind in zip(rest[::2], rest[1::2], strict=True):
-            ids.extend(self._fragment(veil.lift(text or ""), before, behind))
+        texts = [veil.lift(text or "") for text in rest[::2]]
+        check("".join(texts))
+        for text, behind in zip(texts, rest[1::2], strict=True):
+            ids.extend(self._fragment(text, before, behind))
             if behind is not None:
                 ids.append(self._ids[behind])
             before = behind

@@ -1,6 +1,7 @@
 """From a checked request to what the engine is asked to do: prompt ids, grammar, sampling, token budget."""
 
 import json
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from msgspec import Struct
@@ -13,7 +14,7 @@ from antiphon.protocol.requests import CreateChatCompletion, Prediction
 from antiphon.rendering.chat_template import RESERVED, ChatTemplate
 from antiphon.rendering.conversation import BLANK_LINE, Mask, fold, masked, template_messages
 from antiphon.rendering.instructions import instructions
-from antiphon.rendering.json_schema import validate_grammar
+from antiphon.rendering.json_schema import shorten_problem, validate_grammar
 from antiphon.rendering.lark import Markers, MarkerVocabulary
 from antiphon.rendering.prompt import Prompt, PromptEncoder, Vocabulary
 from antiphon.rendering.requirements import Requirements, requirements
@@ -23,7 +24,9 @@ from antiphon.rendering.tools import AnswerTools, customs_text, format_text, fun
 MAX_ANSWER_TOKENS: Final = 1 << 20
 """Of all choices together: 128 choices of 8,192 tokens."""
 MAX_CHARACTERS_PER_TOKEN: Final = 256
-"""No text has fewer tokens than its characters by this; longer ones are refused before they are tokenized."""
+"""No text has fewer tokens than its characters by this; longer ones are refused before they are rendered."""
+Stage = Callable[[str], None]
+"""Takes the name of the request's field that is worked on from now on."""
 SERVICE_TIERS: Final[dict[str | None, ServiceTier]] = {
     None: "default",
     "auto": "default",
@@ -55,13 +58,30 @@ class Rendering(Struct, frozen=True, kw_only=True):
 class RendererVocabulary(Vocabulary, MarkerVocabulary, Protocol):
     """What is needed of a tokenizer."""
 
+    @property
+    def longest_token(self) -> int:
+        """Bytes of the longest token's text, or more."""
+
+
+class Trial(Protocol):
+    """Tries a grammar out as the engine will follow it."""
+
+    def problem(self, grammar: str) -> str:
+        """Return what keeps the engine from following it, or the empty text."""
+
 
 class Renderer:
     """Renders requests for one model. Holds no state of requests; may be called from several threads."""
 
     def __init__(
-        self, tokenizer: RendererVocabulary, template: ChatTemplate, chat_format: ChatFormat, max_model_len: int
+        self,
+        tokenizer: RendererVocabulary,
+        template: ChatTemplate,
+        chat_format: ChatFormat,
+        max_model_len: int,
+        trial: Trial | None = None,
     ) -> None:
+        """Hold the parts. With a ``trial`` grammars are tried out, which may take long or crash."""
         self._n_vocab = tokenizer.n_vocab
         self._tokenizer = tokenizer
         self._encoder = PromptEncoder(tokenizer)
@@ -71,16 +91,25 @@ class Renderer:
         self._markers = Markers(tokenizer)
         self._max_model_len = max_model_len
         self._max_output = max_model_len * MAX_CHARACTERS_PER_TOKEN
+        self._max_bytes = max_model_len * tokenizer.longest_token
+        self._trial = trial
 
-    def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
+    def render(
+        self, request: CreateChatCompletion, request_id: str, cache_salt: str, enter: Stage = lambda _: None
+    ) -> Rendering:
         """Return the work for the engine. Raises ``InvalidRequestError``.
 
         The prompt must leave room for one token; ``max_completion_tokens`` may ask for more than is left and is capped,
-        as in the reference.
+        as in the reference. ``enter`` learns which field is worked on.
         """
+        enter(_constraining_field(request) or "messages")
         required = requirements(request, self._notation)
+        enter("messages")
         prompt = self._prompt(request, required)
         self._check_length(len(prompt.ids))
+        enter("prediction" if request.prediction else required.param)
+        prediction_ids = self._prediction_ids(request.prediction)
+        enter(required.param)
         answer = self._answer(required, prompt.ending)
         tier = SERVICE_TIERS[request.service_tier]
         top_logprobs = (request.top_logprobs or 0) if request.logprobs else None
@@ -91,7 +120,7 @@ class Renderer:
                 sampling=self._sampling(request, len(prompt.ids), top_logprobs),
                 n=request.n or 1,
                 grammar=self._grammar(answer, required),
-                prediction_ids=self._prediction_ids(request.prediction),
+                prediction_ids=prediction_ids,
                 cache_salt=_cache_salt(cache_salt, request.prompt_cache_key),
                 service_tier=tier,
             ),
@@ -117,6 +146,9 @@ class Renderer:
         grammar = answer_grammar(answer, required.notation, self._markers)
         if grammar:
             validate_grammar(grammar, param=required.param)
+            problem = "" if self._trial is None else self._trial.problem(grammar)
+            if problem:
+                raise validation.invalid_value(required.param, f"no answer can follow it: {shorten_problem(problem)}")
         return grammar
 
     def _prompt(self, request: CreateChatCompletion, required: Requirements) -> Prompt:
@@ -158,7 +190,8 @@ class Renderer:
             return self._closing(ending) if asked.closes_reasoning else ""
 
         lists = capabilities.typed_content or tools is not None or bool(kwargs)
-        return self._encoder.encode(render, suffix, reads_texts=lists or self._template.reads_texts)
+        reads_texts = lists or self._template.reads_texts
+        return self._encoder.encode(render, suffix, self._check_bytes, reads_texts=reads_texts)
 
     def _template_tools(self, required: Requirements) -> list[dict[str, Any]] | None:
         """Return the functions for a template that tells the model of them in the notation that is used."""
@@ -196,6 +229,18 @@ class Renderer:
                 code="context_length_exceeded",
             )
 
+    def _check_bytes(self, text: str) -> None:
+        """Refuse a prompt that has too many tokens by its length alone: tokenizing takes longer than in proportion."""
+        size = len(text.encode())
+        if size > self._max_bytes:
+            least = -(-size // self._tokenizer.longest_token)
+            raise InvalidRequestError(
+                f"This model's maximum context length is {self._max_model_len} tokens. However, your messages resulted "
+                f"in {size} bytes, which are at least {least} tokens. Please reduce the length of the messages.",
+                param="messages",
+                code="context_length_exceeded",
+            )
+
     def _check_length(self, length: int) -> None:
         if length == 0:
             raise InvalidRequestError("The messages give an empty prompt with this model.", param="messages")
@@ -216,8 +261,8 @@ class Renderer:
             return []
         content = prediction.content
         text = content if isinstance(content, str) else "".join(part.text for part in content)
-        if len(text) > self._max_output:
-            raise validation.too_long("prediction.content", "string", self._max_output, len(text))
+        if len(text.encode()) > self._max_bytes:
+            raise validation.too_long("prediction.content", "string", self._max_bytes, len(text))
         return self._tokenizer.encode(text)[: self._max_model_len]
 
     def _sampling(self, request: CreateChatCompletion, length: int, top_logprobs: int | None) -> SamplingParams:
@@ -282,6 +327,12 @@ def _tools(required: Requirements, opening: str) -> AnswerTools | None:
         return None
     named, legacy = use is not None and use.named, use is not None and use.legacy
     return AnswerTools(notation=required.notation, tools=tools, opening=opening, named=named, legacy=legacy)
+
+
+def _constraining_field(request: CreateChatCompletion) -> str | None:
+    """Return the field whose schemas and grammars are compiled first."""
+    fields = {"tools": request.tools, "functions": request.functions, "response_format": request.response_format}
+    return next((name for name, value in fields.items() if value is not None), None)
 
 
 def _default(value: float | None, default: float) -> float:

@@ -104,17 +104,18 @@ def _problem(grammar: str) -> str:
     if grammar.count("\n") >= MAX_GRAMMAR_LINES:
         return f"the grammar exceeds the limit of {MAX_GRAMMAR_LINES} lines."
     failed, messages = llguidance.LLMatcher.validate_grammar_with_warnings(grammar, None, limits=limits())
-    return _shorten(messages[0]) if failed else ""
+    return shorten_problem(messages[0]) if failed else ""
 
 
 _kept_problem = lru_cache(KEPT_RESULTS)(_problem)
 
 
-def _shorten(text: str) -> str:
+def shorten_problem(text: str) -> str:
+    """Return llguidance's own words as one line of at most :data:`MAX_ECHO` characters."""
     line = " ".join(text.partition("<state>")[0].split())
     return line if len(line) <= MAX_ECHO else f"{line[: MAX_ECHO - 3]}..."
 
 
 def _invalid(subject: str, reason: str, path: Path, param: str, code: str | None) -> InvalidRequestError:
-    message = f"Invalid schema for {subject}: In context={_shorten(repr(path))}, {reason.rstrip('.')}."
+    message = f"Invalid schema for {subject}: In context={shorten_problem(repr(path))}, {reason.rstrip('.')}."
     return InvalidRequestError(message, param=param, code=code)

@@ -1,0 +1,1 @@
+"""Jobs in processes that may be killed: for whatever works on hostile bytes, or works long."""

@@ -1,0 +1,43 @@
+"""Reads and writes the messages between a pool and its processes: a kind, a length and a payload."""
+
+import struct
+from typing import Final, Literal, Protocol
+
+JOB: Final = b"j"
+"""To a process: the payload of one job."""
+STAGE: Final = b"s"
+"""From a process: the name of the part of the job that begins now, UTF-8."""
+RESULT: Final = b"r"
+"""From a process: what the job gave."""
+Kind = Literal[b"j", b"s", b"r"]
+
+_HEADER: Final = struct.Struct("!cI")
+HEADER_SIZE: Final = _HEADER.size
+
+
+class Stream(Protocol):
+    """A blocking stream of bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return ``size`` bytes, fewer at the end."""
+
+
+def pack(kind: bytes, payload: bytes) -> bytes:
+    """Return one message as bytes; the payload has less than 4 GiB."""
+    return _HEADER.pack(kind, len(payload)) + payload
+
+
+def unpack_header(header: bytes) -> tuple[bytes, int]:
+    """Return the kind of a message and the size of its payload in bytes."""
+    kind, size = _HEADER.unpack(header)
+    return kind, size
+
+
+def read(stream: Stream) -> tuple[bytes, bytes] | None:
+    """Read one message as its kind and its payload; None at the end of the stream."""
+    header = stream.read(HEADER_SIZE)
+    if len(header) < HEADER_SIZE:
+        return None
+    kind, size = unpack_header(header)
+    payload = stream.read(size)
+    return None if len(payload) < size else (kind, payload)

@@ -1,0 +1,23 @@
+"""Messages between a pool and its processes."""
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.isolation import frames
+
+KINDS = st.sampled_from([frames.JOB, frames.STAGE, frames.RESULT])
+
+
+@given(st.lists(st.tuples(KINDS, st.binary(max_size=300))))
+def test_messages_are_read_as_they_were_written(messages: list[tuple[bytes, bytes]]) -> None:
+    stream = io.BytesIO(b"".join(frames.pack(kind, payload) for kind, payload in messages))
+    assert messages == [frames.read(stream) for _ in messages]
+    assert frames.read(stream) is None
+
+
+@pytest.mark.parametrize("length", range(8))
+def test_a_message_that_is_cut_off_is_the_end_of_the_stream(length: int) -> None:
+    assert frames.read(io.BytesIO(frames.pack(frames.JOB, b"abc")[:length])) is None

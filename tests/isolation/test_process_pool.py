@@ -1,0 +1,235 @@
+"""Jobs in forked processes: limits, deaths, cancellation, and what is kept between two jobs."""
+
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+from msgspec.structs import replace
+
+from antiphon.isolation import process_pool
+from antiphon.isolation.process_pool import JobLostError, PoolFullError, PoolUnavailableError, ProcessPool
+from tests.isolation.jobs import LIMITS, MEBIBYTE, settings
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def opened(*, size: int = 1, max_waiting: int = 8, cpu_seconds: int = 2) -> AsyncIterator[ProcessPool]:
+    pool = ProcessPool(settings(replace(LIMITS, cpu_seconds=cpu_seconds)), size=size, max_waiting=max_waiting)
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+async def lost(pool: ProcessPool, job: bytes) -> tuple[str, str]:
+    with pytest.raises(JobLostError) as caught:
+        await pool.run(job)
+    return caught.value.cause, caught.value.stage
+
+
+def lives(pid: int) -> bool:
+    """Whether the process runs; one that has ended and is not waited for yet does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in {"Z", "X"}
+
+
+async def gone(pid: int) -> bool:
+    for _ in range(500):
+        if not lives(pid):
+            return True
+        await anyio.sleep(0.02)
+    return False
+
+
+async def test_a_job_gives_what_the_handler_makes_of_it() -> None:
+    async with opened() as pool:
+        assert b"falcon" == await pool.run(b"echo falcon")
+
+
+async def test_the_handler_is_prepared_with_the_argument() -> None:
+    async with opened() as pool:
+        assert b"maple" == await pool.run(b"word")
+
+
+async def test_a_long_job_and_a_long_result_pass_whole() -> None:
+    text = os.urandom(1 << 20).hex().encode()
+    async with opened() as pool:
+        assert text == await pool.run(b"echo " + text)
+
+
+async def test_a_process_is_kept_for_the_next_job() -> None:
+    async with opened() as pool:
+        assert [b"1", b"2", b"3"] == [await pool.run(b"number") for _ in range(3)]
+
+
+async def test_jobs_run_at_the_same_time_in_processes_of_their_own() -> None:
+    async with opened(size=2) as pool, anyio.create_task_group() as tasks:
+        tasks.start_soon(pool.run, b"sleep 60")
+        assert b"falcon" == await pool.run(b"echo falcon")
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_job_that_takes_too_much_processor_time_is_lost_alone() -> None:
+    async with opened(cpu_seconds=1) as pool:
+        assert ("time", "spin") == await lost(pool, b"spin")
+        assert b"falcon" == await pool.run(b"echo falcon")
+
+
+async def test_processor_time_is_counted_for_each_job_anew() -> None:
+    async with opened(cpu_seconds=2) as pool:
+        for _ in range(3):
+            began = time.monotonic()
+            await pool.run(b"echo " + b"x" * 1000)
+            assert 60 > time.monotonic() - began
+
+
+async def test_a_job_that_takes_too_much_memory_is_lost_alone() -> None:
+    async with opened() as pool:
+        assert ("memory", "allocate") == await lost(pool, b"allocate %d" % (300 * MEBIBYTE))
+        assert b"1000" == await pool.run(b"allocate 1000")
+
+
+async def test_a_job_may_use_the_memory_that_it_is_given() -> None:
+    async with opened() as pool:
+        assert b"%d" % (100 * MEBIBYTE) == await pool.run(b"allocate %d" % (100 * MEBIBYTE))
+
+
+async def test_a_crash_of_native_code_loses_its_job_alone() -> None:
+    async with opened() as pool:
+        assert ("crash", "crash") == await lost(pool, b"crash")
+        assert b"falcon" == await pool.run(b"echo falcon")
+
+
+async def test_an_exception_of_the_handler_is_a_fault_of_the_job() -> None:
+    async with opened() as pool:
+        assert ("fault", "fail") == await lost(pool, b"fail maple")
+        assert b"falcon" == await pool.run(b"echo falcon")
+
+
+async def test_a_cancelled_job_is_killed() -> None:
+    async with opened() as pool:
+        pid = int(await pool.run(b"pid"))
+        with anyio.move_on_after(0.2):
+            await pool.run(b"spin")
+        assert await gone(pid)
+        assert b"falcon" == await pool.run(b"echo falcon")
+
+
+async def test_a_job_that_is_cancelled_before_its_process_is_prepared_leaves_no_process() -> None:
+    async with opened() as pool:
+        with anyio.move_on_after(0.0):
+            await pool.run(b"spin")
+        assert b"falcon" == await pool.run(b"echo falcon")
+        assert 0 == pool.running
+
+
+async def test_one_job_more_than_may_wait_is_refused() -> None:
+    async with opened(max_waiting=1) as pool, anyio.create_task_group() as tasks:
+        for _ in range(2):
+            tasks.start_soon(pool.run, b"sleep 60")
+        while (1, 1) != (pool.running, pool.waiting):
+            await anyio.lowlevel.checkpoint()
+        with pytest.raises(PoolFullError):
+            await pool.run(b"echo falcon")
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_stopped_process_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened() as pool:
+        os.kill(int(await pool.run(b"pid")), signal.SIGSTOP)
+        monkeypatch.setattr(process_pool, "WALL_SECONDS", 0.2)
+        assert ("time", "") == await lost(pool, b"echo falcon")
+        monkeypatch.undo()
+        assert b"falcon" == await pool.run(b"echo falcon")
+
+
+async def test_a_process_that_died_idle_loses_no_job() -> None:
+    async with opened() as pool:
+        pid = int(await pool.run(b"pid"))
+        os.kill(pid, signal.SIGKILL)
+        assert await gone(pid)
+        await anyio.sleep(0.1)
+        assert b"falcon" == await pool.run(b"echo falcon")
+
+
+async def test_a_killed_fork_server_takes_its_processes_with_it_and_is_started_again() -> None:
+    async with opened() as pool:
+        pid = int(await pool.run(b"pid"))
+        os.kill(parent_of(pid), signal.SIGKILL)
+        assert await gone(pid)
+        with suppress(PoolUnavailableError):
+            await pool.run(b"echo falcon")
+        assert b"falcon" == await pool.run(b"echo falcon")
+
+
+async def test_a_fork_server_that_dies_during_a_job_is_no_fault_of_the_job() -> None:
+    async with opened() as pool, anyio.create_task_group() as tasks:
+        server = parent_of(int(await pool.run(b"pid")))
+
+        async def kill() -> None:
+            await anyio.sleep(0.2)
+            os.kill(server, signal.SIGKILL)
+
+        tasks.start_soon(kill)
+        with pytest.raises(PoolUnavailableError):
+            await pool.run(b"sleep 60")
+
+
+async def test_a_stopped_fork_server_is_killed_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_pool, "END_SECONDS", 0.2)
+    async with opened() as pool:
+        pid = int(await pool.run(b"pid"))
+        os.kill(parent_of(pid), signal.SIGSTOP)
+        with pytest.raises(PoolUnavailableError):
+            await pool.run(b"crash")
+        assert b"falcon" == await pool.run(b"echo falcon")
+
+
+async def test_a_handler_that_cannot_be_prepared_makes_the_pool_unavailable() -> None:
+    pool = ProcessPool(settings(factory="refuse"), size=1, max_waiting=8)
+    try:
+        with pytest.raises(PoolUnavailableError):
+            await pool.run(b"echo falcon")
+    finally:
+        await pool.close()
+
+
+async def test_a_closed_pool_leaves_no_process_and_takes_no_job() -> None:
+    async with opened() as pool:
+        pid = int(await pool.run(b"pid"))
+        server = parent_of(pid)
+    assert (True, True) == (await gone(pid), await gone(server))
+    with pytest.raises(PoolUnavailableError):
+        await pool.run(b"echo falcon")
+
+
+async def test_jobs_that_run_when_the_pool_closes_are_lost() -> None:
+    pool = ProcessPool(settings(), size=1, max_waiting=8)
+    await pool.run(b"pid")
+    outcome: list[Exception] = []
+
+    async def run() -> None:
+        try:
+            await pool.run(b"sleep 60")
+        except PoolUnavailableError as error:
+            outcome.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+        await anyio.sleep(0.2)
+        await pool.close()
+    assert 1 == len(outcome)
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
