@@ -127,8 +127,12 @@ def write_vocabulary(
     chat_template: str | None = None,
     markers: Sequence[str] = MARKERS,
     add_bos: bool = False,
+    add_space: bool = True,
 ) -> Path:
-    """Write the vocabulary of one kind, a few kilobytes, and return ``path``; ``markers`` are USER_DEFINED tokens."""
+    """Write the vocabulary of one kind, a few kilobytes, and return ``path``.
+
+    ``markers`` are USER_DEFINED tokens. ``add_space``: a text of SentencePiece begins with a space.
+    """
     tokens = [*_tokens(model, markers)]
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_tokenizer_model(model)
@@ -144,8 +148,8 @@ def write_vocabulary(
         writer.add_token_merges([*_merges(model)])
     if model == "gpt2" and pre != MISSING:
         writer.add_tokenizer_pre(pre)
-    if model == "t5":
-        writer.add_add_space_prefix(value=True)
+    if model in ("llama", "t5"):
+        writer.add_add_space_prefix(add_space)
     if chat_template is not None:
         writer.add_chat_template(chat_template)
     writer.write_header_to_file()
@@ -171,16 +175,12 @@ def _tokens(model: str, markers: Sequence[str]) -> Iterator[Token]:
         (PLAIN, Type.USER_DEFINED),
         (UNUSED, Type.UNUSED),
     ]
-    seen = set()
-    for texts, kind in kinds:
-        for text in texts:
-            written = _escaped(text) if model == "rwkv" else text
-            seen.add(written)
-            yield Token(written, kind, 0.0)
-    for text, kind in _texts(model):
+    defined = [(_escaped(text) if model == "rwkv" else text, kind) for texts, kind in kinds for text in texts]
+    seen: set[str] = set()
+    for text, kind in [*defined, *_texts(model)]:
         if text not in seen:
-            seen.add(text)
             yield Token(text, kind, -float(len(seen)))
+        seen.add(text)
 
 
 def _texts(model: str) -> Iterator[tuple[str, Type]]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from antiphon.engine.bindings import EngineLoadError
 from antiphon.engine.tokenizer import Tokenizer
+from tests import vocabularies
 from tests.engine.tiny_gguf import CHAT_TEMPLATE, vocabulary
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -30,6 +31,15 @@ def smollm2(smollm2_path: Path) -> Iterator[Tokenizer]:
 @pytest.fixture(scope="module")
 def tiny(tiny_path: Path) -> Iterator[Tokenizer]:
     tokenizer = Tokenizer.open(str(tiny_path))
+    yield tokenizer
+    tokenizer.close()
+
+
+@pytest.fixture(scope="module", params=vocabularies.MODELS)
+def typed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tokenizer]:
+    """Give a vocabulary of each kind that has tokens of every type."""
+    path = tmp_path_factory.mktemp("vocabularies") / "model.gguf"
+    tokenizer = Tokenizer.open(str(vocabularies.write_vocabulary(path, request.param)))
     yield tokenizer
     tokenizer.close()
 
@@ -70,6 +80,26 @@ def test_the_text_of_a_control_token_is_text_unless_it_is_our_own(smollm2: Token
 def test_sentence_pieces_keep_control_text_apart_too(tiny: Tokenizer) -> None:
     assert {1, 2} & set(tiny.encode("x</s><s>", parse_special=True)) == {1, 2}
     assert not {1, 2} & set(tiny.encode("x</s><s>"))
+
+
+def test_tokens_are_told_apart_by_their_type(typed: Tokenizer) -> None:
+    assert {"<unk>", *vocabularies.CONTROL} == typed.special_tokens.keys()
+    assert {typed.special_tokens["<unk>"]} == typed.unknown_ids
+    assert {*vocabularies.MARKERS, *vocabularies.PLAIN} == typed.user_defined_tokens.keys()
+
+
+@pytest.mark.parametrize("marker", vocabularies.MARKERS)
+def test_a_user_defined_token_is_taken_from_every_text(typed: Tokenizer, marker: str) -> None:
+    assert typed.user_defined_tokens[marker] in typed.encode(f"a{marker}b")
+    assert marker.encode() == typed.token_bytes(typed.user_defined_tokens[marker])
+
+
+@pytest.mark.parametrize("pre", vocabularies.PRE_TOKENIZERS)
+def test_every_pre_tokenizer_spells_the_text(pre: str, tmp_path: Path) -> None:
+    tokenizer = Tokenizer.open(str(vocabularies.write_vocabulary(tmp_path / "model.gguf", "gpt2", pre)))
+    text = "Hello  the 12345 tool\n\n \t\tx's \u4e00\u9fa5 \U0001f9d9 <tool_call>é...</tool_call>\r\n"
+    assert text == decode(tokenizer, tokenizer.encode(text))
+    tokenizer.close()
 
 
 def test_a_control_token_has_a_name_but_no_bytes(smollm2: Tokenizer, tiny: Tokenizer) -> None:

@@ -5,6 +5,7 @@ names, texts, reasoning, calls and their arguments one by one, results, tools, v
 """
 
 from functools import cache
+from typing import Literal
 
 from antiphon.chat_formats.base import ChatFormat, ToolNotation, tool_markers
 from antiphon.chat_formats.builtin import FAMILIES, FORMAT_NAMES, named_format
@@ -13,6 +14,7 @@ from tests.rendering.byte_vocabulary import ByteVocabulary
 
 BOS, EOS = "<s>", "</s>"
 OPEN, CLOSE = "<|im_start|>", "<|im_end|>"
+Kind = Literal["control", "user-defined"]
 MOOD = "mood"
 """A variable that requests can set."""
 
@@ -87,8 +89,10 @@ def _literal(text: str) -> str:
     return "{{ " + repr(text) + " }}" if text else ""
 
 
-def family_vocabulary(family: str) -> ByteVocabulary:
-    return ByteVocabulary(markers(family))
+def family_vocabulary(family: str, kind: Kind = "control") -> ByteVocabulary:
+    """Return a vocabulary in which the family's markers are tokens of this kind."""
+    texts = markers(family)
+    return ByteVocabulary(texts) if kind == "control" else ByteVocabulary((), user_defined=texts)
 
 
-__all__ = ["FORMAT_NAMES", "MOOD", "family_format", "family_template", "family_vocabulary", "markers"]
+__all__ = ["FORMAT_NAMES", "MOOD", "Kind", "family_format", "family_template", "family_vocabulary", "markers"]

@@ -170,3 +170,9 @@ def test_a_template_must_be_usable() -> None:
 def test_variables_are_those_a_request_may_set() -> None:
     source = "{{ bos_token }}{{ strftime_now('') }}{% set a = 1 %}{{ a }}{{ documents }}{{ mood }}{{ tools }}"
     assert ChatTemplate(source + ECHO, "", "").variables == {"documents", "mood"}
+
+
+def test_what_a_template_writes_of_its_own() -> None:
+    source = "<s>{# no #}{% for m in messages %}{{ '<|' + m['role'] ~ \"|>\" }}{{ m.content }}</s>{% endfor %}"
+    assert {"<s>", "</s>", "<|", "|>"} <= {*ChatTemplate(source, "", "").texts}
+    assert " no " not in ChatTemplate(source, "", "").texts

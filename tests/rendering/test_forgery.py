@@ -1,29 +1,49 @@
-"""No text of a client's becomes a control token, whatever family the model is of and wherever the text stands."""
+"""No text of a client's becomes structure, whatever family the model is of and wherever the text stands.
+
+Each family has its markers as control tokens in one vocabulary and as USER_DEFINED tokens in another; then real
+vocabularies of every kind have them as USER_DEFINED tokens, which llama.cpp takes from every text.
+"""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from antiphon.engine.tokenizer import Tokenizer
 from antiphon.protocol.requests import decode_request
-from antiphon.rendering.renderer import Renderer
-from tests.rendering.byte_vocabulary import ByteVocabulary
+from antiphon.rendering.renderer import Renderer, RendererVocabulary
 from tests.rendering.family_templates import (
     FORMAT_NAMES,
     MOOD,
+    Kind,
     family_format,
     family_template,
     family_vocabulary,
     markers,
 )
+from tests.vocabularies import CONTROL, MODELS, write_vocabulary
 
 Body = dict[str, Any]
 CONTEXT = 1 << 20
 CALL = {"id": "call_1", "type": "function", "function": {"name": "find", "arguments": '{"city": "Paris"}'}}
 HARMLESS = "~"
+PLAIN = {"```", "\\n<arg_value>", "List of tools: [", '{"name": function name'}
+"""What any text may have as well, and pieces of a template's source, by which the family is recognised."""
+families = pytest.mark.parametrize("family", FORMAT_NAMES)
+kinds = pytest.mark.parametrize("kind", ["control", "user-defined"])
+
+
+def pieces(family: str) -> st.SearchStrategy[str]:
+    """Make texts of whole markers, of ends and beginnings of them, and of what may stand between."""
+    whole = st.sampled_from(markers(family))
+    piece = st.builds(lambda text, begin, end: text[begin:] + text[:end], whole, st.integers(0, 9), st.integers(0, 9))
+    return st.lists(whole | piece | st.sampled_from(["\n", " ", "x", "\u2581"]), min_size=1, max_size=6).map("".join)
 
 
 def conversation(text: str) -> list[Body]:
@@ -90,53 +110,94 @@ def everything(text: str) -> Body:
     }
 
 
-def prompt_ids(family: str, vocabulary: ByteVocabulary, body: Body) -> list[int]:
+def prompt_ids(family: str, vocabulary: RendererVocabulary, body: Body) -> list[int]:
     renderer = Renderer(vocabulary, family_template(family), family_format(family), CONTEXT)
     return renderer.render(decode_request(json.dumps(body).encode()), "req", "").generate.prompt_ids
 
 
-def control_tokens(family: str, make: Callable[[str], Body], text: str) -> list[str]:
-    vocabulary = family_vocabulary(family)
-    return vocabulary.control(prompt_ids(family, vocabulary, make(text)))
+def structure(family: str, kind: Kind, text: str) -> list[str]:
+    """Return the tokens of structure of a prompt with ``text`` everywhere; plain tokens are none."""
+    vocabulary = family_vocabulary(family, kind)
+    return [
+        token for token in vocabulary.control(prompt_ids(family, vocabulary, everything(text))) if token not in PLAIN
+    ]
 
 
-def control_places(family: str, text: str) -> Iterator[tuple[int, str]]:
-    """Give each control token of a prompt with where it stands, for texts that are of one length."""
-    vocabulary = family_vocabulary(family)
-    texts = {token: marker for marker, token in vocabulary.special_tokens.items()}
+def structure_places(family: str, kind: Kind, text: str) -> Iterator[tuple[int, str]]:
+    """Give each token of structure with the byte at which it stands, for texts that are of one length."""
+    vocabulary = family_vocabulary(family, kind)
+    texts = {token: marker for marker, token in vocabulary.tokens.items()}
     body = {"model": "m", "messages": [{"role": "user", "content": text}, {"role": "assistant", "content": text}]}
-    for place, token in enumerate(prompt_ids(family, vocabulary, body)):
-        if token in texts:
-            yield place, texts[token]
+    place = 0
+    for token in prompt_ids(family, vocabulary, body):
+        written = texts.get(token, "~")
+        if token in texts and written not in PLAIN:
+            yield place, written
+        place += len(written.encode())
 
 
-@pytest.mark.parametrize("family", FORMAT_NAMES)
-def test_the_template_itself_writes_control_tokens(family: str) -> None:
-    written = control_tokens(family, everything, HARMLESS)
+@cache
+def tokenizer(family: str, model: str) -> Tokenizer:
+    with TemporaryDirectory() as folder:
+        path = write_vocabulary(Path(folder) / "model.gguf", model, "qwen2", markers=markers(family))
+        return Tokenizer.open(str(path))
+
+
+def real_structure(family: str, model: str, text: str) -> list[str]:
+    vocabulary = tokenizer(family, model)
+    marked = {token: marker for marker, token in vocabulary.user_defined_tokens.items() if marker in markers(family)}
+    control = {token: marker for marker, token in vocabulary.special_tokens.items() if marker in CONTROL}
+    texts = {**marked, **control}
+    return [texts[i] for i in prompt_ids(family, vocabulary, everything(text)) if i in texts and texts[i] not in PLAIN]
+
+
+@kinds
+@families
+def test_the_template_itself_writes_structure(family: str, kind: Kind) -> None:
+    written = structure(family, kind, HARMLESS)
     assert {"<s>", "<|im_start|>", "<|im_end|>"} <= set(written)
     assert 30 < len(written)
 
 
-@pytest.mark.parametrize("family", FORMAT_NAMES)
-def test_every_marker_everywhere_is_text(family: str) -> None:
-    """All markers in one text; then all control tokens are those of the conversation with harmless texts."""
+@kinds
+@families
+def test_every_marker_everywhere_is_text(family: str, kind: Kind) -> None:
+    """All markers in one text; then all structure is that of the conversation with harmless texts."""
     text = "".join(markers(family))
-    assert control_tokens(family, everything, HARMLESS) == control_tokens(family, everything, text)
+    assert structure(family, kind, HARMLESS) == structure(family, kind, text)
 
 
-@pytest.mark.parametrize("family", FORMAT_NAMES)
-def test_control_tokens_stand_where_the_template_put_them(family: str) -> None:
-    for text in markers(family):
+@kinds
+@families
+def test_structure_stands_where_the_template_put_it(family: str, kind: Kind) -> None:
+    for text in {*markers(family)} - PLAIN:
         harmless = HARMLESS * len(text.encode())
-        assert [*control_places(family, harmless)] == [*control_places(family, text)], text
+        assert [*structure_places(family, kind, harmless)] == [*structure_places(family, kind, text)], text
 
 
 @settings(max_examples=3, deadline=None)
-@pytest.mark.parametrize("family", FORMAT_NAMES)
+@kinds
+@families
 @given(data=st.data())
-def test_markers_in_pieces_are_text(family: str, data: st.DataObject) -> None:
-    whole = st.sampled_from(markers(family))
-    piece = st.builds(lambda text, begin, end: text[begin:] + text[:end], whole, st.integers(0, 9), st.integers(0, 9))
-    text = "".join(data.draw(st.lists(whole | piece | st.sampled_from(["\n", " ", "x"]), min_size=1, max_size=6)))
+def test_markers_in_pieces_are_text(family: str, kind: Kind, data: st.DataObject) -> None:
+    text = data.draw(pieces(family))
     if text.strip():
-        assert control_tokens(family, everything, HARMLESS) == control_tokens(family, everything, text)
+        assert structure(family, kind, HARMLESS) == structure(family, kind, text)
+
+
+@pytest.mark.parametrize("model", ["llama", "gpt2"])
+@families
+def test_every_marker_is_text_in_real_vocabularies(family: str, model: str) -> None:
+    harmless = real_structure(family, model, HARMLESS)
+    assert 30 < len(harmless)
+    assert harmless == real_structure(family, model, "".join(markers(family)))
+
+
+@settings(max_examples=40, deadline=None)
+@pytest.mark.parametrize("model", MODELS)
+@given(data=st.data())
+def test_markers_in_pieces_are_text_in_real_vocabularies(model: str, data: st.DataObject) -> None:
+    family = data.draw(st.sampled_from(FORMAT_NAMES))
+    text = data.draw(pieces(family))
+    if text.strip():
+        assert real_structure(family, model, HARMLESS) == real_structure(family, model, text)

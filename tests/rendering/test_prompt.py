@@ -117,6 +117,29 @@ def test_a_vocabulary_that_merges_into_control_tokens_is_held_off() -> None:
     assert vocabulary.decode(prompt.ids) == "<s>[INST]a</s>b[/INST]"
 
 
+def test_a_token_that_every_text_is_searched_for_is_structure_where_the_template_writes_it() -> None:
+    vocabulary = ByteVocabulary((), user_defined=[text for text in CONTROL_TEXTS if text != "<|"])
+    prompt = encoded("trimming", ["a</s>b", "[INST]c<|im_end|>"], vocabulary)
+    assert vocabulary.control(prompt.ids) == ["<s>", "[INST]", "[/INST]", "[INST]", "[/INST]"]
+    assert vocabulary.decode(prompt.ids) == "<s>[INST]a</s>b[/INST][INST][INST]c<|im_end|>[/INST]"
+
+
+def test_a_token_that_is_plain_text_is_found_in_every_text() -> None:
+    vocabulary = ByteVocabulary((), user_defined=["\n\n", "<b>"])
+    prompt = encoded("chatml", ["a\n\nb<b>"], vocabulary)
+    assert vocabulary.control(prompt.ids) == ["\n\n", "<b>"]
+
+
+def test_what_the_template_writes_is_structure() -> None:
+    def render(mask: Mask, _: Mask) -> str:
+        return f"<b>{mask('<b>')}"
+
+    vocabulary = ByteVocabulary((), user_defined=["<b>"])
+    prompt = PromptEncoder(vocabulary, ["<b>"]).encode(render, no_suffix)
+    assert ([256], "<b><b>") == (prompt.ids[:1], vocabulary.decode(prompt.ids))
+    assert vocabulary.control(prompt.ids) == ["<b>"]
+
+
 def test_a_token_that_swallows_whitespace_does() -> None:
     class Phi(ByteVocabulary):
         def encode(self, text: str, *, parse_special: bool = False) -> list[int]:

@@ -29,11 +29,16 @@ class Tokenizer:
         self.eos_id = _known(llama_cpp.llama_vocab_eos(vocab))
         self.metadata = _metadata(model)
         self.chat_template: str | None = self.metadata.get(_CHAT_TEMPLATE) or None
-        attributes = map(llama_cpp.llama_vocab_get_attr, repeat(vocab), range(self.n_vocab))
-        self._control = frozenset(i for i, attribute in enumerate(attributes) if attribute & _SPECIAL)
+        attributes = [*map(llama_cpp.llama_vocab_get_attr, repeat(vocab), range(self.n_vocab))]
+        self._control = _having(attributes, _SPECIAL)
         self._bytes: dict[int, bytes] = {}
         self.special_tokens = {self.token_text(i): i for i in sorted(self._control) if self.token_text(i)}
         """Text of every control token, and its id; such text in a user's message is not that token."""
+        defined = _having(attributes, llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED) - self._control
+        self.user_defined_tokens = {self.token_text(i): i for i in sorted(defined) if self.token_text(i)}
+        """Text and id of the tokens that :meth:`encode` takes from every text, before all else."""
+        self.unknown_ids = _having(attributes, llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN)
+        """Tokens that stand for what the vocabulary cannot write."""
         self.bos_token = "" if self.bos_id is None else self.token_text(self.bos_id)
         self.eos_token = "" if self.eos_id is None else self.token_text(self.eos_id)
 
@@ -60,8 +65,9 @@ class Tokenizer:
     def encode(self, text: str, *, parse_special: bool = False, add_special: bool = False) -> list[int]:
         """Token ids of ``text``.
 
-        With ``parse_special`` the text of a control token becomes that token: only for text of our own. With
-        ``add_special`` the vocabulary's own begin and end tokens are added.
+        With ``parse_special`` the text of a control token becomes that token: only for text of our own. The text of a
+        USER_DEFINED token becomes that token always. With ``add_special`` the vocabulary's own begin and end tokens
+        are added.
         """
         raw = text.encode()
         capacity = len(raw) + 8
@@ -97,6 +103,10 @@ class Tokenizer:
             if n >= 0:
                 return buffer.raw[:n]
             size = -n
+
+
+def _having(attributes: list[int], wanted: int) -> frozenset[int]:
+    return frozenset(i for i, attribute in enumerate(attributes) if attribute & wanted)
 
 
 def _known(token_id: int) -> int | None:

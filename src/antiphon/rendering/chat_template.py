@@ -68,6 +68,8 @@ class ChatTemplate:
             _check_size(tree)
             self.reads_texts = reads_texts(tree)
             """Whether it may look into the texts of messages, as :mod:`antiphon.rendering.text_reading` has it."""
+            self.texts = _texts(tree)
+            """What it may write of its own: its text, and the strings in its expressions."""
             names = meta.find_undeclared_variables(tree)
             self._template = environment.from_string(tree)
             self._template.globals = dict(self._template.globals)  # a chain of maps, which each rendering would walk
@@ -144,6 +146,11 @@ def _check_size(tree: nodes.Template) -> None:
     size = sum(1 for _ in tree.find_all(nodes.Node))
     if size > MAX_NODES:
         raise ChatTemplateError(f"it has {size} expressions and statements, more than {MAX_NODES}")
+
+
+def _texts(tree: nodes.Template) -> tuple[str, ...]:
+    data = [node.data for node in tree.find_all(nodes.TemplateData)]
+    return (*data, *(node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)))
 
 
 def _failure(render: Callable[..., str]) -> str:

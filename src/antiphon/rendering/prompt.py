@@ -2,7 +2,8 @@
 
 A template and the texts given to it come out as one string, in which ``<|im_end|>`` may stand because the template
 wrote it or because a user did. So users' texts are exchanged before rendering for lone surrogates, which no valid
-text contains, and put back behind the search for control tokens. There are two renderings:
+text contains, and put back behind the search for control tokens. Every token that is structure counts as one here
+(:mod:`antiphon.rendering.structure`). There are two renderings:
 
 - *visible*: only what is the text of a control token is exchanged, so that the template reads everything else;
 - *veiled*: whole texts are, but for the whitespace around them, so that not even a part of a control token, completed
@@ -20,16 +21,17 @@ one would give the same.
 
 import re
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import lru_cache
-from itertools import pairwise
 from typing import Final, Protocol
 
 from msgspec import Struct
 
 from antiphon.errors import InvalidRequestError
 from antiphon.rendering.conversation import Mask
+from antiphon.rendering.plain_text import PlainText
+from antiphon.rendering.structure import StructureVocabulary, alternation, structure_tokens
 
 _HIGH, _LOW, _BASE = 0xD800, 0xDC00, 0x3FF
 _FILL: Final = "\udfff"
@@ -46,17 +48,11 @@ MAX_CACHED_LENGTH: Final = 1 << 14
 """Characters of a fragment whose token ids are kept: together at most 8 million."""
 
 
-class Vocabulary(Protocol):
+class Vocabulary(StructureVocabulary, Protocol):
     """What is needed of a tokenizer."""
 
     n_vocab: int
     add_bos: bool
-    bos_id: int | None
-    special_tokens: dict[str, int]
-    """Texts of the control tokens."""
-
-    def encode(self, text: str, *, parse_special: bool = False) -> list[int]:
-        """Return token ids; control tokens only with ``parse_special``."""
 
 
 class Prompt(Struct, frozen=True):
@@ -118,13 +114,13 @@ class PromptEncoder:
     Keeps the ids of recent fragments, since a conversation comes back with a little more at its end.
     """
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, written: Iterable[str] = ()) -> None:
+        """``written``: what the chat template and the notation of the family write of their own."""
         self._vocabulary = vocabulary
-        self._ids = {text: token for text, token in vocabulary.special_tokens.items() if text.strip()}
-        texts = sorted(self._ids, key=len, reverse=True)
-        self._special = re.compile("(" + "|".join(map(re.escape, texts)) + ")") if texts else re.compile("((?!))")
-        self._control = frozenset(self._ids.values())
-        self._cached = lru_cache(MAX_CACHED_FRAGMENTS)(self._encode)
+        self._ids = structure_tokens(vocabulary, written)
+        self._special = re.compile(f"({alternation(self._ids)})" if self._ids else "((?!))")
+        self._plain = PlainText(vocabulary, self._special, frozenset(self._ids.values()) - vocabulary.unknown_ids)
+        self._cached = lru_cache(MAX_CACHED_FRAGMENTS)(self._plain.encode)
         self._strips = lru_cache(MAX_CACHED_FRAGMENTS)(self._stripping)
 
     def encode(
@@ -186,23 +182,7 @@ class PromptEncoder:
             text = text.lstrip()
         if behind is not None and self._strips(behind)[0]:
             text = text.rstrip()
-        return self._cached(text) if len(text) <= MAX_CACHED_LENGTH else self._encode(text)
-
-    def _encode(self, text: str) -> "array[int]":
-        """Return ids without control tokens, whatever the text. Some vocabularies merge characters into one."""
-        if not text:
-            return array("i")
-        ids = array("i", self._vocabulary.encode(text))
-        if self._control.isdisjoint(ids):
-            return ids
-        parts = [self._vocabulary.encode(part) for part in self._broken(text)]
-        return array("i", (token for part in parts for token in part if token not in self._control))
-
-    def _broken(self, text: str) -> list[str]:
-        """Cut the text inside every text of a control token, so that no token covers it."""
-        cuts = [match.start() + max(1, len(match[0]) // 2) for match in self._special.finditer(text)]
-        bounds = [0, *cuts, len(text)]
-        return [text[begin:end] for begin, end in pairwise(bounds) if begin < end]
+        return self._cached(text) if len(text) <= MAX_CACHED_LENGTH else self._plain.encode(text)
 
     def _stripping(self, special: str) -> tuple[bool, bool]:
         """Return whether a control token swallows the whitespace before and behind it, as some of Phi's do."""

@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
-from antiphon.chat_formats.base import HERMES, ChatFormat, ReasoningMarkers, ToolNotation
+from antiphon.chat_formats.base import HERMES, ChatFormat, ReasoningMarkers, ToolNotation, tool_markers
 from antiphon.engine.interface import GenerateRequest, SamplingParams, ServiceTier
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
@@ -84,7 +84,7 @@ class Renderer:
         """Hold the parts. With a ``trial`` grammars are tried out, which may take long or crash."""
         self._n_vocab = tokenizer.n_vocab
         self._tokenizer = tokenizer
-        self._encoder = PromptEncoder(tokenizer)
+        self._encoder = PromptEncoder(tokenizer, _written(template, chat_format))
         self._template = template
         self._reasoning = chat_format.reasoning
         self._notation = chat_format.tools
@@ -255,6 +255,8 @@ class Renderer:
     def _prediction_ids(self, prediction: Prediction | None) -> list[int]:
         """Tokenize what the answer is expected to be, as far as an answer can be long.
 
+        Its tokens may be structure: they are drafts, which the model itself must choose before they count.
+
         Raises InvalidRequestError when the text is longer than any answer.
         """
         if prediction is None:
@@ -307,6 +309,13 @@ class Renderer:
         if self._opens_reasoning(ending):
             return f"\n{self._reasoning.end}\n\n"
         return f"{self._reasoning.start}\n\n{self._reasoning.end}\n\n"
+
+
+def _written(template: ChatTemplate, chat_format: ChatFormat) -> tuple[str, ...]:
+    """Return the texts by which the template and the notations mark something."""
+    reasoning = chat_format.reasoning
+    markers = (*tool_markers(chat_format.tools), *tool_markers(HERMES))
+    return (*template.texts, *markers, *((reasoning.start, reasoning.end) if reasoning else ()))
 
 
 def _opening(notation: ToolNotation, ending: str) -> str:
