@@ -1,6 +1,5 @@
 """No text gives structure, and every text keeps its characters: on real vocabularies of every kind."""
 
-import re
 import unicodedata
 from collections.abc import Iterator
 
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 
 from antiphon.engine.tokenizer import Tokenizer
 from antiphon.rendering.plain_text import PlainText
-from antiphon.rendering.structure import alternation, structure_tokens
+from antiphon.rendering.structure import structure_tokens
 from tests import vocabularies
 from tests.rendering.byte_vocabulary import ByteVocabulary
 
@@ -28,9 +27,7 @@ texts = st.lists(st.sampled_from(MARKERS) | piece | glue, max_size=8).map("".joi
 
 
 def plain_text(vocabulary: Tokenizer | ByteVocabulary) -> PlainText:
-    structure = structure_tokens(vocabulary, ())
-    pattern = re.compile(f"({alternation(structure)})")
-    return PlainText(vocabulary, pattern, frozenset(structure.values()) - vocabulary.unknown_ids)
+    return PlainText(vocabulary, structure_tokens(vocabulary, ()))
 
 
 def structure_ids(tokenizer: Tokenizer) -> set[int]:

@@ -2,70 +2,60 @@
 
 import re
 from array import array
+from collections.abc import Collection, Mapping
 from itertools import pairwise
-from typing import Final, Protocol
+from typing import Final
+
+from antiphon.rendering.structure import StructureVocabulary, alternation
 
 _BEFORE: Final = ("\n", "a", ".")
 """Texts that a piece is tokenized behind. Every vocabulary of a chat model has tokens for them."""
-
-
-class Encoder(Protocol):
-    """What is needed of a tokenizer."""
-
-    def encode(self, text: str, *, parse_special: bool = False) -> list[int]:
-        """Return token ids."""
 
 
 class PlainText:
     """Encodes text for one vocabulary without the tokens of structure that it has.
 
     A tokenizer finds such tokens in plain text: llama.cpp those that are USER_DEFINED, some kinds of vocabulary even
-    control tokens. A text in which it does is cut inside each of their texts, and the pieces are tokenized apart: a
-    token stands for its text, so no piece gives it. A tokenizer that reads a text as another one (full-width characters
-    as plain ones) may still find one in a piece, which is then halved until it does not.
+    control tokens. So a text is cut inside each of their texts, and the pieces are tokenized apart: a token stands for
+    its text, so no piece gives it. A tokenizer that reads a text as another one (full-width characters as plain ones)
+    may still find one in a piece, which is then halved until it does not.
+
+    The texts of USER_DEFINED tokens are cut before anything is tokenized: llama.cpp's time grows with the square of
+    their number in a text.
     """
 
-    def __init__(self, vocabulary: Encoder, texts: re.Pattern[str], ids: frozenset[int]) -> None:
-        """``texts`` matches the texts of the tokens of structure, ``ids`` are theirs."""
+    def __init__(self, vocabulary: StructureVocabulary, structure: Mapping[str, int]) -> None:
+        """``structure`` holds the texts of the tokens and their ids."""
         self._vocabulary = vocabulary
-        self._texts = texts
-        self._ids = ids
+        self.texts = _pattern(structure)
+        """Matches the text of any token of structure, and captures it."""
+        self._found = _pattern(structure.keys() & vocabulary.user_defined_tokens.keys())
+        self._ids = frozenset(structure.values()) - vocabulary.unknown_ids
         self._heads = [(before, head) for before in _BEFORE if (head := vocabulary.encode(before))]
 
     def encode(self, text: str) -> "array[int]":
         """Return ids without structure."""
-        if not text:
-            return array("i")
-        ids = array("i", self._vocabulary.encode(text))
-        return ids if self._ids.isdisjoint(ids) else self._apart(text)
-
-    def _apart(self, text: str) -> "array[int]":
-        ids = array("i")
+        first, *rest = _cut(text, self._found) or [""]
+        ids = array("i", self._piece(first, begins=True))
         known: dict[str, list[int]] = {}
-        for number, piece in enumerate(self._pieces(text)):
-            if number == 0:
-                ids.extend(self._halved(piece, first=True))
-                continue
+        for piece in rest:
             if piece not in known:
-                known[piece] = self._halved(piece, first=False)
+                known[piece] = self._piece(piece, begins=False)
             ids.extend(known[piece])
         return ids
 
-    def _pieces(self, text: str) -> list[str]:
-        """Cut the text inside every text of a token; what overlaps another one may be whole in a piece."""
-        cuts = [match.start() + max(1, len(match[0]) // 2) for match in self._texts.finditer(text)]
-        bounds = [0, *cuts, len(text)]
-        return [text[begin:end] for begin, end in pairwise(bounds) if begin < end]
-
-    def _halved(self, text: str, *, first: bool) -> list[int]:
-        """Return the ids of a piece, in halves where it still gives structure; ``first``: the text begins with it."""
-        ids = self._vocabulary.encode(text) if first else self._inside(text)
+    def _piece(self, text: str, *, begins: bool) -> list[int]:
+        """Return the ids of a piece, in smaller ones where it gives structure; ``begins``: the text begins with it."""
+        ids = self._vocabulary.encode(text) if begins else self._inside(text)
         if self._ids.isdisjoint(ids):
             return ids
         if len(text) == 1:
             return [token for token in ids if token not in self._ids]
-        middle = len(text) // 2
-        return [*self._halved(text[:middle], first=first), *self._halved(text[middle:], first=False)]
+        pieces = _cut(text, self.texts)
+        if len(pieces) == 1:
+            pieces = [text[: len(text) // 2], text[len(text) // 2 :]]
+        first, *rest = pieces
+        return [*self._piece(first, begins=begins), *(i for piece in rest for i in self._piece(piece, begins=False))]
 
     def _inside(self, piece: str) -> list[int]:
         """Return the ids of a piece that stands inside a text: SentencePiece puts a space before a text's beginning.
@@ -78,3 +68,13 @@ class PlainText:
             if ids[: len(head)] == head:
                 return ids[len(head) :]
         return self._vocabulary.encode(piece)
+
+
+def _pattern(texts: Collection[str]) -> re.Pattern[str]:
+    return re.compile(f"({alternation(texts)})" if texts else "((?!))")
+
+
+def _cut(text: str, texts: re.Pattern[str]) -> list[str]:
+    """Cut the text inside everything that matches; what overlaps it may be whole in a piece."""
+    cuts = [match.start() + max(1, len(match[0]) // 2) for match in texts.finditer(text)]
+    return [text[begin:end] for begin, end in pairwise([0, *cuts, len(text)]) if begin < end]

@@ -31,7 +31,7 @@ from msgspec import Struct
 from antiphon.errors import InvalidRequestError
 from antiphon.rendering.conversation import Mask
 from antiphon.rendering.plain_text import PlainText
-from antiphon.rendering.structure import StructureVocabulary, alternation, structure_tokens
+from antiphon.rendering.structure import StructureVocabulary, structure_tokens
 
 _HIGH, _LOW, _BASE = 0xD800, 0xDC00, 0x3FF
 _FILL: Final = "\udfff"
@@ -118,8 +118,8 @@ class PromptEncoder:
         """``written``: what the chat template and the notation of the family write of their own."""
         self._vocabulary = vocabulary
         self._ids = structure_tokens(vocabulary, written)
-        self._special = re.compile(f"({alternation(self._ids)})" if self._ids else "((?!))")
-        self._plain = PlainText(vocabulary, self._special, frozenset(self._ids.values()) - vocabulary.unknown_ids)
+        self._plain = PlainText(vocabulary, self._ids)
+        self._special = self._plain.texts
         self._cached = lru_cache(MAX_CACHED_FRAGMENTS)(self._plain.encode)
         self._strips = lru_cache(MAX_CACHED_FRAGMENTS)(self._stripping)
 
