@@ -1,5 +1,6 @@
 """No text gives structure, and every text keeps its characters: on real vocabularies of every kind."""
 
+import time
 import unicodedata
 from collections.abc import Iterator
 
@@ -78,6 +79,22 @@ def test_every_pre_tokenizer_reads_markers_as_text(pre: str, tmp_path_factory: p
     assert structure_ids(tokenizer).isdisjoint(ids)
     assert text == decoded(tokenizer, ids)
     tokenizer.close()
+
+
+@given(text=st.lists(st.sampled_from([*MARKERS, *vocabularies.PLAIN]) | glue, max_size=9).map("".join))
+@FIXTURES
+def test_many_tokens_are_found_as_the_tokenizer_finds_them(tokenizer: Tokenizer, text: str) -> None:
+    long = f"{text}a" * 40
+    assert tokenizer.encode(long) == plain_text(tokenizer).tokens(long)
+
+
+def test_many_tokens_in_a_text_take_no_time_that_grows_with_their_square(tokenizer: Tokenizer) -> None:
+    """In one call these would take a minute."""
+    text = "a\n\n<think>" * 20_000
+    began = time.monotonic()
+    assert 60_000 < len(plain_text(tokenizer).encode(text))
+    assert 40_000 < len(plain_text(tokenizer).tokens(text))
+    assert 30 > time.monotonic() - began
 
 
 def test_plain_tokens_stay_what_they_are(tokenizer: Tokenizer) -> None:

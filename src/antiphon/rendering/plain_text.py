@@ -10,6 +10,8 @@ from antiphon.rendering.structure import StructureVocabulary, alternation
 
 _BEFORE: Final = ("\n", "a", ".")
 """Texts that a piece is tokenized behind. Every vocabulary of a chat model has tokens for them."""
+_TOGETHER: Final = 64
+"""USER_DEFINED tokens that are searched for in one call: llama.cpp's time grows with the square of their number."""
 
 
 class PlainText:
@@ -20,8 +22,6 @@ class PlainText:
     its text, so no piece gives it. A tokenizer that reads a text as another one (full-width characters as plain ones)
     may still find one in a piece, which is then halved until it does not.
 
-    The texts of USER_DEFINED tokens are cut before anything is tokenized: llama.cpp's time grows with the square of
-    their number in a text.
     """
 
     def __init__(self, vocabulary: StructureVocabulary, structure: Mapping[str, int]) -> None:
@@ -30,6 +30,7 @@ class PlainText:
         self.texts = _pattern(structure)
         """Matches the text of any token of structure, and captures it."""
         self._found = _pattern(structure.keys() & vocabulary.user_defined_tokens.keys())
+        self._defined = _pattern(vocabulary.user_defined_tokens)
         self._ids = frozenset(structure.values()) - vocabulary.unknown_ids
         self._heads = [(before, head) for before in _BEFORE if (head := vocabulary.encode(before))]
 
@@ -44,9 +45,21 @@ class PlainText:
             ids.extend(known[piece])
         return ids
 
+    def tokens(self, text: str) -> list[int]:
+        """Return ids as the tokenizer gives them, structure among them, in a time that grows with the text's length.
+
+        A text may be cut before a USER_DEFINED token: the tokenizer takes these out first, and tokenizes what is
+        between them apart.
+        """
+        starts = [match.start() for match in self._defined.finditer(text)][_TOGETHER::_TOGETHER]
+        if not starts:
+            return self._vocabulary.encode(text)
+        bounds = pairwise([0, *starts, len(text)])
+        return [token for begin, end in bounds for token in self._vocabulary.encode(text[begin:end])]
+
     def _piece(self, text: str, *, begins: bool) -> list[int]:
         """Return the ids of a piece, in smaller ones where it gives structure; ``begins``: the text begins with it."""
-        ids = self._vocabulary.encode(text) if begins else self._inside(text)
+        ids = self.tokens(text) if begins else self._inside(text)
         if self._ids.isdisjoint(ids):
             return ids
         if len(text) == 1:
@@ -64,10 +77,10 @@ class PlainText:
         text alone, no token lies across the border, and the others are those of the piece.
         """
         for before, head in self._heads:
-            ids = self._vocabulary.encode(before + piece)
+            ids = self.tokens(before + piece)
             if ids[: len(head)] == head:
                 return ids[len(head) :]
-        return self._vocabulary.encode(piece)
+        return self.tokens(piece)
 
 
 def _pattern(texts: Collection[str]) -> re.Pattern[str]:

@@ -151,6 +151,10 @@ class PromptEncoder:
             before = behind
         return Prompt(self._begun(ids.tolist()), _ending(rendered))
 
+    def draft(self, text: str) -> list[int]:
+        """Return the ids of a text that the model may write: it writes structure as well."""
+        return self._plain.tokens(text)
+
     def _rendered(self, render: Render, veil: Veil, *, reads_texts: bool) -> str:
         try:
             return self._told_apart(render, veil) if reads_texts else render(veil.veiled, veil.veiled)

@@ -83,7 +83,6 @@ class Renderer:
     ) -> None:
         """Hold the parts. With a ``trial`` grammars are tried out, which may take long or crash."""
         self._n_vocab = tokenizer.n_vocab
-        self._tokenizer = tokenizer
         self._encoder = PromptEncoder(tokenizer, _written(template, chat_format))
         self._template = template
         self._reasoning = chat_format.reasoning
@@ -91,7 +90,8 @@ class Renderer:
         self._markers = Markers(tokenizer)
         self._max_model_len = max_model_len
         self._max_output = max_model_len * MAX_CHARACTERS_PER_TOKEN
-        self._max_bytes = max_model_len * tokenizer.longest_token
+        self._longest_token = tokenizer.longest_token
+        self._max_bytes = max_model_len * self._longest_token
         self._trial = trial
 
     def render(
@@ -233,7 +233,7 @@ class Renderer:
         """Refuse a prompt that has too many tokens by its length alone: tokenizing takes longer than in proportion."""
         size = len(text.encode())
         if size > self._max_bytes:
-            least = -(-size // self._tokenizer.longest_token)
+            least = -(-size // self._longest_token)
             raise InvalidRequestError(
                 f"This model's maximum context length is {self._max_model_len} tokens. However, your messages resulted "
                 f"in {size} bytes, which are at least {least} tokens. Please reduce the length of the messages.",
@@ -265,7 +265,7 @@ class Renderer:
         text = content if isinstance(content, str) else "".join(part.text for part in content)
         if len(text.encode()) > self._max_bytes:
             raise validation.too_long("prediction.content", "string", self._max_bytes, len(text))
-        return self._tokenizer.encode(text)[: self._max_model_len]
+        return self._encoder.draft(text)[: self._max_model_len]
 
     def _sampling(self, request: CreateChatCompletion, length: int, top_logprobs: int | None) -> SamplingParams:
         left = self._max_model_len - length
