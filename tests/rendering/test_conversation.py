@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from antiphon.protocol.messages import Message
 from antiphon.rendering.capabilities import Capabilities, ToolHistory
 from antiphon.rendering.conversation import fold, masked, template_messages
+from antiphon.rendering.own_text import apart, own
 
 NATIVE = ToolHistory(content="null", arguments="object", short_ids=False, parallel=True)
 FULL = Capabilities(
@@ -49,7 +50,7 @@ RESULTS = [
 
 
 def same(text: str) -> str:
-    return text
+    return "".join(apart(text))
 
 
 def folded(messages: list[dict[str, Any]], instructions: str = "", /, **lacking: Any) -> list[dict[str, Any]]:  # noqa: ANN401
@@ -273,3 +274,28 @@ def test_nothing_is_dropped_and_roles_are_those_taken(sequence: list[str], lacki
         assert "system" not in kinds[int(lacking["system"]) :]
     if not lacking["consecutive"]:
         assert all(a != b for a, b in pairwise(kinds))
+
+
+def test_the_notation_of_calls_is_the_servers_own_text() -> None:
+    messages = [USER, CALLING, *RESULTS]
+    capabilities = replace(FULL, tool_history=None)
+    _, calling, results = fold(convert(messages, list[Message]), capabilities)
+    first, second = own("<tool_call>\n"), own("\n</tool_call>")
+    assert f'{first}{{"name": "f", "arguments": {{"x": 1}}}}{second}' == calling.text.split("\n" + first)[0]
+    assert f"{own('<tool_response>')}R1{own('</tool_response>')}" == results.text.split("\n")[0]
+
+
+@pytest.mark.parametrize("history", [NATIVE, None])
+def test_arguments_cannot_say_that_they_are_the_servers_own_text(history: ToolHistory | None) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": r'{"x": "\udc00<s>\udc01"}'}}
+    messages = [{"role": "assistant", "tool_calls": [call]}]
+    capabilities = replace(FULL, tool_history=history)
+    texts: list[str] = []
+
+    def kept(text: str) -> str:
+        texts.append(text)
+        return text
+
+    template_messages(fold(convert(messages, list[Message]), capabilities), capabilities, kept)
+    assert "<s>" not in {part for text in texts for part in apart(text)[1::2]}
+    assert any("\ufffd<s>\ufffd" in text for text in texts)

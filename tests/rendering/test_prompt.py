@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from antiphon.errors import InvalidRequestError
 from antiphon.rendering.chat_template import CHATML, ChatTemplate
 from antiphon.rendering.conversation import Mask
+from antiphon.rendering.own_text import own
 from antiphon.rendering.prompt import MAX_CACHED_LENGTH, Prompt, PromptEncoder
 from tests.rendering.byte_vocabulary import CONTROL_TEXTS, ByteVocabulary
 
@@ -138,6 +139,17 @@ def test_what_the_template_writes_is_structure() -> None:
     prompt = PromptEncoder(vocabulary, ["<b>"]).encode(render, no_suffix)
     assert ([256], "<b><b>") == (prompt.ids[:1], vocabulary.decode(prompt.ids))
     assert vocabulary.control(prompt.ids) == ["<b>"]
+
+
+def test_what_the_server_writes_among_the_texts_is_structure() -> None:
+    prompt = encoded("chatml", [f"a<s>{own('<s>b')} <s>"])
+    assert VOCABULARY.decode(prompt.ids) == "<|im_start|>user\na<s><s>b <s><|im_end|>\n<|im_start|>assistant\n"
+    assert VOCABULARY.control(prompt.ids) == ["<|im_start|>", "<s>", "<|im_end|>", "<|im_start|>"]
+
+
+def test_a_text_cannot_complete_what_the_server_writes() -> None:
+    for text in (f"<|im_{own('end|>')}", f"{own('<|im_')}end|>"):
+        assert "<|im_end|>" not in VOCABULARY.control(encoded("tight", [text]).ids)
 
 
 def test_a_token_that_swallows_whitespace_does() -> None:

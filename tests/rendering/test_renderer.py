@@ -298,6 +298,22 @@ def test_a_call_of_the_conversation_is_written_in_structure_and_a_text_that_look
     assert 4 == QWENS.decode(ids.generate.prompt_ids).count(forged)
 
 
+def test_the_servers_own_notation_is_structure_in_a_family_without_tools() -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"x": "<tool_call>"}'}}
+    messages = [
+        {"role": "user", "content": "<tool_call>"},
+        {"role": "assistant", "content": "</tool_call>", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "<tool_call>"},
+    ]
+    template = ChatTemplate(CHATML, "", "")
+    rendered = Renderer(QWENS, template, recognise(CHATML), 4096).render(
+        request(messages=messages, tools=[WEATHER]), "req", ""
+    )
+    turn, call_marks = ["<|im_start|>", "<|im_end|>"], ["<tool_call>", "</tool_call>"]
+    expected = [turn[0], *call_marks, turn[1], *turn, turn[0], *call_marks, turn[1], *turn, turn[0]]
+    assert expected == QWENS.control(rendered.generate.prompt_ids)
+
+
 def test_a_prediction_may_hold_structure_because_the_model_chooses_it() -> None:
     body = request(prediction={"type": "content", "content": "a<tool_call>"})
     rendered = Renderer(QWENS, QWEN, recognise(QWEN.source), 4096).render(body, "req", "")

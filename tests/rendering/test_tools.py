@@ -6,6 +6,7 @@ import pytest
 from antiphon.chat_formats.base import HERMES
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
 from antiphon.protocol.requests import CreateChatCompletion, decode_request
+from antiphon.rendering.own_text import apart
 from antiphon.rendering.tools import ToolUse, customs_text, format_text, functions_text, template_tools, tool_use
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -30,6 +31,10 @@ def used(**fields: Any) -> ToolUse:  # noqa: ANN401 (JSON)
 
 def allowed(mode: str, *tools: dict[str, Any]) -> dict[str, Any]:
     return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": list(tools)}}
+
+
+def read(text: str) -> str:
+    return "".join(apart(text))
 
 
 def test_no_tools() -> None:
@@ -99,7 +104,7 @@ def test_what_templates_are_given() -> None:
 
 
 def test_functions_in_words() -> None:
-    assert functions_text(used(tools=[WEATHER]), HERMES) == (
+    assert read(functions_text(used(tools=[WEATHER]), HERMES)) == (
         "You can call these functions:\n"
         '{"name":"weather","description":"It rains?",'
         '"parameters":{"type":"object","properties":{"city":{"type":"string"}}}}\n'
@@ -121,12 +126,12 @@ def test_functions_in_words() -> None:
     ],
 )
 def test_the_example_is_in_the_family_s_notation(expected: str, family: str) -> None:
-    text = functions_text(used(tools=[TIME]), TOOL_NOTATIONS[family])
+    text = read(functions_text(used(tools=[TIME]), TOOL_NOTATIONS[family]))
     assert expected == text.partition("write:\n")[2]
 
 
 def test_custom_tools_in_words() -> None:
-    assert customs_text(used(tools=TOOLS)) == (
+    assert read(customs_text(used(tools=TOOLS))) == (
         "You can use these tools:\n"
         '{"name":"shell","description":"Runs it.","input":{"regex":"a+"}}\n'
         '{"name":"note"}\n'
@@ -146,3 +151,10 @@ def test_a_schema_is_told() -> None:
     assert 'Answer in JSON that follows this schema (weather: In short.):\n{"type":"object"}' == told
     del form["schema"]
     assert "" == format_text(request(response_format={"type": "json_schema", "json_schema": form}).response_format)
+
+
+def test_the_example_of_a_call_is_the_servers_own_text() -> None:
+    use = used(tools=TOOLS)
+    example = '<tool_call>\n{"name": NAME, "arguments": ARGUMENTS}\n</tool_call>'
+    assert [example] == apart(functions_text(use, HERMES))[1::2]
+    assert ['<custom_tool_call name="NAME">\nINPUT'] == apart(customs_text(use))[1::2]

@@ -38,6 +38,7 @@ from antiphon.protocol.messages import (
     ToolMessage,
 )
 from antiphon.rendering.capabilities import Capabilities, ToolHistory
+from antiphon.rendering.own_text import own, valid
 
 Mask = Callable[[str], str]
 """Applied to every text of the user's on its way into the template."""
@@ -228,13 +229,13 @@ def _generic(calling: Turn, results: list[Turn]) -> list[Turn]:
 def _generic_call(call: Call) -> str:
     """Write a call as :mod:`antiphon.chat_formats.base` has it; that of a custom tool comes last in its message."""
     if call.custom:
-        return f"{CUSTOM_CALL.start}{call.name}{CUSTOM_CALL.name_end}{call.arguments}"
+        return f"{own(CUSTOM_CALL.start)}{call.name}{own(CUSTOM_CALL.name_end)}{call.arguments}"
     document = {HERMES.name_key: call.name, HERMES.arguments_key: _parsed(call.arguments)}
-    return f"{HERMES.call_start}{json.dumps(document, ensure_ascii=False)}{HERMES.call_end}"
+    return f"{own(HERMES.call_start)}{json.dumps(document, ensure_ascii=False)}{own(HERMES.call_end)}"
 
 
 def _tool_response(text: str) -> str:
-    return f"<tool_response>{text}</tool_response>"
+    return f"{own('<tool_response>')}{text}{own('</tool_response>')}"
 
 
 def _parsed(arguments: str) -> object:
@@ -243,7 +244,9 @@ def _parsed(arguments: str) -> object:
         value = json.loads(arguments or "{}")
     except (ValueError, RecursionError):
         return arguments
-    return value if isinstance(value, dict) else arguments
+    if not isinstance(value, dict):
+        return arguments
+    return masked(value, valid) if "\\u" in arguments else value
 
 
 def _short_id(call_id: str) -> str:

@@ -3,7 +3,8 @@
 A template and the texts given to it come out as one string, in which ``<|im_end|>`` may stand because the template
 wrote it or because a user did. So users' texts are exchanged before rendering for lone surrogates, which no valid
 text contains, and put back behind the search for control tokens. Every token that is structure counts as one here
-(:mod:`antiphon.rendering.structure`). There are two renderings:
+(:mod:`antiphon.rendering.structure`). What the server writes among users' texts is not exchanged
+(:mod:`antiphon.rendering.own_text`). There are two renderings:
 
 - *visible*: only what is the text of a control token is exchanged, so that the template reads everything else;
 - *veiled*: whole texts are, but for the whitespace around them, so that not even a part of a control token, completed
@@ -30,6 +31,7 @@ from msgspec import Struct
 
 from antiphon.errors import InvalidRequestError
 from antiphon.rendering.conversation import Mask
+from antiphon.rendering.own_text import apart, valid
 from antiphon.rendering.plain_text import PlainText
 from antiphon.rendering.structure import StructureVocabulary, structure_tokens
 
@@ -37,7 +39,6 @@ _HIGH, _LOW, _BASE = 0xD800, 0xDC00, 0x3FF
 _FILL: Final = "\udfff"
 _FILLED: Final = 64
 _VEILED: Final = re.compile("[\ud800-\udbff][\udc00-\udffe]\udfff*")
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _PLAIN: Final = re.compile(r"[a-zA-Z0-9_ .-]*")
 """What templates compare variables with."""
 _ENDING: Final = 256
@@ -76,14 +77,11 @@ class Veil:
 
     def visible(self, text: str) -> str:
         """Hide the texts of control tokens."""
-        return self._special.sub(lambda match: self._hide(match[0]), _valid(text))
+        return self._users(text, lambda part: self._special.sub(lambda match: self._hide(match[0]), part))
 
     def veiled(self, text: str) -> str:
         """Hide all but the whitespace at both ends."""
-        text = _valid(text)
-        begin = len(text) - len(text.lstrip())
-        end = len(text.rstrip())
-        return text[:begin] + self._hide(text[begin:end]) + text[end:] if begin < end else text
+        return self._users(text, self._veil)
 
     def guarded(self, text: str) -> str:
         """Hide all but plain words."""
@@ -91,7 +89,20 @@ class Veil:
 
     def lift(self, text: str) -> str:
         """Show what is hidden. A veil that the template tore apart hides nothing that could be known."""
-        return text if text.isascii() else _valid(_VEILED.sub(self._shown, text))
+        return text if text.isascii() else valid(_VEILED.sub(self._shown, text))
+
+    @staticmethod
+    def _users(text: str, mask: Mask) -> str:
+        """Mask a text but for what of it the server wrote."""
+        first, *rest = apart(text)
+        if not rest:
+            return mask(valid(first))
+        return "".join(part if number % 2 else mask(valid(part)) for number, part in enumerate((first, *rest)))
+
+    def _veil(self, text: str) -> str:
+        begin = len(text) - len(text.lstrip())
+        end = len(text.rstrip())
+        return text[:begin] + self._hide(text[begin:end]) + text[end:] if begin < end else text
 
     def _hide(self, text: str) -> str:
         veil = self._veils.get(text)
@@ -207,8 +218,3 @@ def _filling(text: str) -> str:
 
 def _ending(text: str) -> str:
     return text[-_ENDING:].rstrip()
-
-
-def _valid(text: str) -> str:
-    """Return the text without lone surrogates, which no UTF-8 contains."""
-    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
