@@ -1,5 +1,7 @@
 """One answer for all repeats of a request under one key."""
 
+import time
+
 import anyio
 import anyio.lowlevel
 import pytest
@@ -103,6 +105,61 @@ async def test_a_request_whose_process_died_may_be_repeated(
     assert InProgress() == await store.begin(PROJECT, "lost", "h")
     assert await store.finish(taken, status=200, answer=b"x")
     assert await store.finish(kept, status=200, answer=b"x")
+
+
+HOUR = 3600
+
+
+async def test_a_request_whose_process_died_may_be_repeated_when_the_clock_steps_back(
+    database: Database, store: IdempotencyStore, clock: Clock
+) -> None:
+    dead = IdempotencyStore(database, holder="dead", clock=clock)
+    await begin(dead)
+    clock.now -= HOUR
+    assert InProgress() == await store.begin(PROJECT, "k", "h")
+    clock.now += LEASE - 1
+    assert InProgress() == await store.begin(PROJECT, "k", "h")
+    clock.now += 1
+    await begin(store)
+
+
+async def test_a_request_that_is_answered_holds_its_key_when_the_clock_steps(
+    database: Database, store: IdempotencyStore, clock: Clock
+) -> None:
+    other = IdempotencyStore(database, holder="b", clock=clock)
+    new = await begin(store)
+    clock.now -= HOUR
+    for _ in range(3):
+        await store.renew()
+        assert InProgress() == await other.begin(PROJECT, "k", "h")
+        clock.now += LEASE - 1
+    clock.now += HOUR
+    assert 0 == await store.purge()
+    assert InProgress() == await store.begin(PROJECT, "k", "h")
+    assert await store.finish(new, status=200, answer=b"x")
+    assert Done(status=200, answer=b"x") == await other.begin(PROJECT, "k", "h")
+
+
+async def test_an_answer_is_kept_for_a_day_from_when_the_clock_stepped_back(
+    store: IdempotencyStore, clock: Clock
+) -> None:
+    for key in ("asked", "purged"):
+        await store.finish(await begin(store, key=key), status=200, answer=b"x")
+    clock.now -= 30 * LIFETIME
+    assert Done(status=200, answer=b"x") == await store.begin(PROJECT, "asked", "h")
+    assert 0 == await store.purge()
+    clock.now += LIFETIME - 1
+    assert Done(status=200, answer=b"x") == await store.begin(PROJECT, "purged", "h")
+    clock.now += 1
+    await begin(store, key="asked", body="other")
+    assert 1 == await store.purge()
+
+
+async def test_without_a_clock_of_its_own_a_store_goes_by_that_of_the_database(database: Database) -> None:
+    await begin(IdempotencyStore(database, holder="a"))
+    statement = select(idempotency_keys.c.expires_at)
+    end = await database.read(lambda connection: connection.execute(statement).scalar_one())
+    assert abs(end - LEASE - time.time()) < 60
 
 
 async def test_of_many_at_once_one_is_the_first(site: Site, clock: Clock) -> None:

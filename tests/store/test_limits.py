@@ -1,6 +1,8 @@
 """Rate limits that hold whoever asks: by the minute, by tokens, and by how many run at once."""
 
 import asyncio
+import time
+from contextlib import suppress
 
 import anyio
 import pytest
@@ -8,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from antiphon.errors import RateLimitError
+from antiphon.errors import RateLimitError, ServiceUnavailableError
 from antiphon.protocol.rate_limits import Allowance
 from antiphon.store.database import Database
 from antiphon.store.keys import Principal
-from antiphon.store.limits import LEASE, Admission, Limits, RateLimiter
+from antiphon.store.limits import LEASE, SECOND, Admission, Limits, RateLimiter
 from antiphon.store.schema import rate_leases, rate_limits
 from tests.databases import Site
 from tests.store.rows import PROJECT, Clock, recorded
@@ -175,6 +177,170 @@ async def test_the_places_of_a_process_that_died_are_free_in_time(database: Data
     clock.now += 1
     await alive.admit("r3", ME, tokens=0)
     await refusal(alive)
+
+
+HOUR = 3600.0
+BOTH = Limits(requests_per_minute=3, tokens_per_minute=100)
+
+
+async def test_a_clock_that_steps_back_leaves_the_allowance_as_it_was(database: Database, clock: Clock) -> None:
+    limits = limiter(database, clock, key=BOTH)
+    await limits.admit("r1", ME, tokens=40)
+    clock.now -= HOUR
+    second = await limits.admit("r2", ME, tokens=50)
+    assert Allowance(limit=3, remaining=1, reset=40.0) == second.state.requests
+    assert Allowance(limit=100, remaining=10, reset=54.0) == second.state.tokens
+
+
+async def test_a_refused_request_passes_after_the_time_it_was_told_by_a_clock_that_stepped_back(
+    database: Database, clock: Clock
+) -> None:
+    limits = limiter(database, clock, key=BOTH)
+    for number in range(3):
+        await limits.admit(f"r{number}", ME, tokens=0)
+    clock.now -= HOUR
+    error = await refusal(limits)
+    assert 20.0 == error.retry_after
+    clock.now += 20.0
+    await limits.admit("r", ME, tokens=0)
+    await refusal(limits)
+
+
+async def test_a_debt_is_owed_on_when_the_clock_steps_back(database: Database, clock: Clock) -> None:
+    limits = limiter(database, clock, key=Limits(tokens_per_minute=100))
+    await limits.settle(await limits.admit("r1", ME, tokens=10), tokens=300)
+    clock.now -= HOUR
+    assert 120.6 == (await refusal(limits, tokens=1)).retry_after
+    clock.now += 120.6
+    await limits.admit("r2", ME, tokens=1)
+
+
+async def test_a_request_may_begin_before_the_clock_steps_back_and_end_after(database: Database, clock: Clock) -> None:
+    limits = limiter(database, clock, key=BOTH)
+    admission = await limits.admit("r1", ME, tokens=10)
+    clock.now -= HOUR
+    await limits.settle(admission, tokens=60)
+    second = await limits.admit("r2", ME, tokens=10)
+    assert Allowance(limit=3, remaining=1, reset=40.0) == second.state.requests
+    assert Allowance(limit=100, remaining=30, reset=42.0) == second.state.tokens
+
+
+async def test_a_clock_that_steps_to_and_fro_fills_an_allowance_once_a_step_forward(
+    database: Database, clock: Clock
+) -> None:
+    limits = limiter(database, clock, key=Limits(requests_per_minute=3))
+    for step in (HOUR, -HOUR, HOUR, -HOUR):
+        clock.now += step
+        for number in range(3 if step > 0 else 0):
+            await limits.admit(f"r{clock.now}{number}", ME, tokens=0)
+        await refusal(limits)
+
+
+async def test_clocks_that_differ_by_seconds_give_no_more_than_one(database: Database, clock: Clock) -> None:
+    behind = Clock(clock.now - 5.0)
+    rules = Limits(requests_per_minute=20)
+    both = [limiter(database, each, key=rules, holder=str(each.now)) for each in (clock, behind)]
+    admitted = 0
+    for number in range(60):
+        with suppress(RateLimitError):
+            await both[number % 2].admit(f"r{number}", ME, tokens=0)
+            admitted += 1
+    assert 20 == admitted
+
+
+async def test_the_places_of_a_process_that_died_are_free_in_time_when_the_clock_steps_back(
+    database: Database, clock: Clock
+) -> None:
+    rules = Limits(concurrent_requests=2)
+    dead = limiter(database, clock, key=rules, holder="dead")
+    alive = limiter(database, clock, key=rules, holder="alive")
+    await dead.admit("r1", ME, tokens=0)
+    await alive.admit("r2", ME, tokens=0)
+    clock.now -= HOUR
+    await alive.renew()
+    await refusal(alive)
+    clock.now += LEASE - 1
+    await alive.renew()
+    await refusal(alive)
+    clock.now += 1
+    await alive.admit("r3", ME, tokens=0)
+    await refusal(alive)
+
+
+async def test_running_requests_keep_their_places_when_the_clock_steps_forward(
+    database: Database, clock: Clock
+) -> None:
+    limits = limiter(database, clock, key=Limits(concurrent_requests=2))
+    for number in range(2):
+        await limits.admit(f"r{number}", ME, tokens=0)
+    clock.now += HOUR
+    await refusal(limits)
+
+
+async def test_a_place_that_another_process_freed_is_taken_again(database: Database, clock: Clock) -> None:
+    rules = Limits(concurrent_requests=2)
+    first = limiter(database, clock, key=rules, holder="first")
+    second = limiter(database, clock, key=rules, holder="second")
+    await first.admit("r1", ME, tokens=0)
+    clock.now += HOUR
+    taken = await second.admit("r2", ME, tokens=0)
+    assert 1 == await leases(database)
+    await first.renew()
+    assert "Running 2" in (await refusal(second)).message
+    await second.settle(taken, tokens=0)
+    assert 1 == await leases(database)
+
+
+async def test_without_a_clock_of_its_own_a_limiter_goes_by_that_of_the_database(database: Database) -> None:
+    limits = RateLimiter(database, holder="a", key=Limits(requests_per_minute=1))
+    await limits.admit("r", ME, tokens=0)
+    error = await refusal(limits)
+    assert error.retry_after is not None
+    assert 0 < error.retry_after <= 60
+    statement = select(rate_limits.c.updated_at)
+    written = await database.read(lambda connection: connection.execute(statement).scalar_one())
+    assert abs(written / SECOND - time.time()) < 60
+
+
+async def test_a_debt_of_tokens_does_not_stop_what_costs_none(database: Database, clock: Clock) -> None:
+    limits = limiter(database, clock, key=Limits(tokens_per_minute=100))
+    await limits.settle(await limits.admit("r1", ME, tokens=10), tokens=300)
+    await limits.admit("r2", ME, tokens=0)
+    await refusal(limits, tokens=1)
+
+
+async def test_a_request_whose_end_was_not_written_loses_its_place_in_time(
+    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = limiter(database, clock, key=Limits(concurrent_requests=1))
+    admission = await limits.admit("r1", ME, tokens=0)
+
+    async def fail(*_: object, **__: object) -> None:
+        raise ServiceUnavailableError("The database is busy.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "write", fail)
+        with pytest.raises(ServiceUnavailableError):
+            await limits.settle(admission, tokens=0)
+    clock.now += LEASE - 1
+    await limits.renew()
+    await refusal(limits)
+    clock.now += 1
+    await limits.admit("r2", ME, tokens=0)
+
+
+async def test_of_project_and_key_the_one_with_less_left_is_told(database: Database, clock: Clock) -> None:
+    limits = limiter(
+        database,
+        clock,
+        project=Limits(tokens_per_minute=1000),
+        key=Limits(tokens_per_minute=100, requests_per_minute=9),
+    )
+    await limits.admit("r0", COLLEAGUE, tokens=0)
+    for number in range(8):
+        await limits.admit(f"p{number}", Principal(project_id=PROJECT), tokens=100)
+    state = (await limits.admit("r1", ME, tokens=10)).state
+    assert Allowance(limit=100, remaining=90, reset=6.0) == state.tokens
 
 
 async def test_an_admission_that_is_cancelled_holds_no_place(database: Database, clock: Clock) -> None:

@@ -131,7 +131,7 @@ async def test_an_older_database_keeps_its_rows(empty_site: Site) -> None:
         await database.write(lambda connection: migration.migrate(connection, "0001"))
         store = CompletionStore(database)
         await store.save(PROJECT, completion("c1", metadata={"a": "b"}), messages("c1", 3))
-        assert ["The schema is 0001; this version's is 0002."] == await database.check()
+        assert [f"The schema is 0001; this version's is {migration.HEAD}."] == await database.check()
         await database.upgrade()
         assert completion("c1", metadata={"a": "b"}) == await store.get(PROJECT, "c1")
         assert [] == await database.check()
@@ -141,7 +141,7 @@ async def test_every_step_goes_back(database: Database) -> None:
     store = CompletionStore(database)
     await store.save(PROJECT, completion("c1"), messages("c1"))
     await database.write(lambda connection: migration.downgrade(connection, "0001"))
-    assert ["The schema is 0001; this version's is 0002."] == await database.check()
+    assert [f"The schema is 0001; this version's is {migration.HEAD}."] == await database.check()
     assert completion("c1") == await store.get(PROJECT, "c1")
     await database.write(lambda connection: migration.downgrade(connection, "base"))
     names = await database.read(lambda connection: inspect(connection).get_table_names())
@@ -164,10 +164,11 @@ async def test_an_upgrade_that_fails_leaves_the_older_database(empty_site: Site)
 
 async def test_a_newer_database_is_refused_and_left_alone(database: Database) -> None:
     await set_version(database, "9999")
-    with pytest.raises(NewerDatabaseError, match=r"newer version .* \(schema 9999; this version knows up to 0002\)"):
+    expected = rf"newer version .* \(schema 9999; this version knows up to {migration.HEAD}\)"
+    with pytest.raises(NewerDatabaseError, match=expected):
         await database.upgrade()
     assert "9999" == await database.read(version)
-    assert ["The schema is 9999; this version's is 0002."] == await database.check()
+    assert [f"The schema is 9999; this version's is {migration.HEAD}."] == await database.check()
 
 
 async def test_tables_of_another_program_are_refused(empty_site: Site) -> None:

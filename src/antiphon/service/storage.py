@@ -29,13 +29,16 @@ class Storage:
         holder: str,
         project_limits: Limits = UNLIMITED,
         key_limits: Limits = UNLIMITED,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         random_bytes: RandomBytes = os.urandom,
     ) -> None:
-        """``holder`` names this process, as no other is named; ``clock`` is in Unix seconds."""
+        """``holder`` names this process, as no other is named.
+
+        ``clock`` is in Unix seconds; without one, what processes share goes by the clock that they share.
+        """
         self.database = database
-        self.completions = CompletionStore(database, clock=clock)
-        self.keys = KeyStore(database, clock=clock, random_bytes=random_bytes)
+        self.completions = CompletionStore(database, clock=clock or time.time)
+        self.keys = KeyStore(database, clock=clock or time.time, random_bytes=random_bytes)
         self.limiter = RateLimiter(database, holder=holder, project=project_limits, key=key_limits, clock=clock)
         self.idempotency = IdempotencyStore(database, holder=holder, clock=clock, random_bytes=random_bytes)
 

@@ -17,7 +17,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import NullPool
@@ -52,6 +52,16 @@ def insert(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415 (see the module)
 
     return postgresql.insert(table)
+
+
+def unix_time(connection: Connection) -> float:
+    """Read the clock that all processes of the database share, in Unix seconds.
+
+    PostgreSQL's own serves machines whose clocks differ. SQLite's processes are on one machine.
+    """
+    if connection.dialect.name == "sqlite":
+        return time.time()
+    return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
 
 
 def check_url(url: str) -> None:

@@ -2,17 +2,20 @@
 
 A request that is being answered holds its key by a lease, which its process renews: when the process dies, the lease
 ends and a repeat starts anew.
+
+The clock may step. An end that lies further in the future than any is set was written before the clock stepped back,
+and counts from now; a process holds the keys of its own unfinished requests whatever the clock says.
 """
 
 import os
-import time
 from collections.abc import Callable
+from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, and_, delete, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, select, tuple_, update
 
 from antiphon.store.database import Database
-from antiphon.store.engines import insert
+from antiphon.store.engines import insert, unix_time
 from antiphon.store.identifiers import RandomBytes, random_text
 from antiphon.store.schema import idempotency_keys
 
@@ -22,6 +25,9 @@ LEASE = 60
 """Seconds that an unfinished request holds its key without being renewed."""
 RENEW_INTERVAL = LEASE / 3
 """Seconds between two calls of :meth:`IdempotencyStore.renew`."""
+CLOCK_TOLERANCE = 10
+"""Seconds that an end may lie too far in the future: a transaction may wait so long for a lock after it read the clock.
+"""
 PURGE_BATCH = 200
 TOKEN_LENGTH = 22
 
@@ -63,10 +69,13 @@ class IdempotencyStore:
         database: Database,
         *,
         holder: str,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         random_bytes: RandomBytes = os.urandom,
     ) -> None:
-        """``holder`` names this process, as no other is named; ``clock`` is in Unix seconds."""
+        """``holder`` names this process, as no other is named.
+
+        ``clock`` is in Unix seconds; without one it is the clock that the processes of this database share.
+        """
         self._database = database
         self._holder = holder
         self._clock = clock
@@ -76,10 +85,9 @@ class IdempotencyStore:
     async def begin(self, project_id: str, key: str, body_hash: str) -> Beginning:
         """Say what to do with a request whose body has this hash. A call that is cancelled holds nothing."""
         new = New(project_id=project_id, key=key, token=random_text(TOKEN_LENGTH, self._random_bytes))
-        now = int(self._clock())
         try:
             beginning = await self._database.write(
-                lambda connection: _begin(connection, new, body_hash, self._holder, now), durable=False
+                lambda connection: self._begin(connection, new, body_hash), durable=False
             )
         except BaseException as error:
             if not isinstance(error, Exception):
@@ -92,9 +100,7 @@ class IdempotencyStore:
     async def finish(self, new: New, *, status: int, answer: bytes) -> bool:
         """Keep the answer for :data:`LIFETIME` seconds from now; False when the lease ended and another took over."""
         self._running.discard(new.token)
-        values = {"holder": None, "status": status, "answer": answer, "expires_at": int(self._clock()) + LIFETIME}
-        statement = update(idempotency_keys).where(_held(new)).values(**values).returning(idempotency_keys.c.key)
-        return await self._database.write(lambda connection: connection.execute(statement).one_or_none() is not None)
+        return await self._database.write(lambda connection: self._finish(connection, new, status, answer))
 
     async def abandon(self, new: New) -> None:
         """Give the key up, so that a repeat starts anew: the request failed."""
@@ -107,24 +113,64 @@ class IdempotencyStore:
         """Hold the keys of this process's unfinished requests for another :data:`LEASE` seconds."""
         if not self._running:
             return
-        statement = (
-            update(idempotency_keys)
-            .where(idempotency_keys.c.holder == self._holder, idempotency_keys.c.token.in_(sorted(self._running)))
-            .values(expires_at=int(self._clock()) + LEASE)
-        )
-        await self._database.write(lambda connection: connection.execute(statement), durable=False)
+        await self._database.write(self._renew, durable=False)
 
     async def purge(self) -> int:
         """Delete what has expired, in bounded batches; return how many keys."""
-        table, now, total = idempotency_keys.c, int(self._clock()), 0
-        key = (table.project_id, table.key)
-        expired = select(*key).where(table.expires_at <= now).limit(PURGE_BATCH)
-        statement = delete(idempotency_keys).where(tuple_(*key).in_(expired)).returning(table.key)
-        while deleted := await self._database.write(
-            lambda connection: len(connection.execute(statement).all()), durable=False
-        ):
+        await self._database.write(self._move_back, durable=False)
+        total = 0
+        while deleted := await self._database.write(self._purge_batch, durable=False):
             total += deleted
         return total
+
+    def _now(self, connection: Connection) -> int:
+        return int(unix_time(connection) if self._clock is None else self._clock())
+
+    def _begin(self, connection: Connection, new: New, body_hash: str) -> Beginning:
+        table, now = idempotency_keys, self._now(connection)
+        held = {"body_hash": body_hash, "token": new.token, "holder": self._holder, "expires_at": now + LEASE}
+        statement = insert(connection, table).values(project_id=new.project_id, key=new.key, **held)
+        if connection.execute(statement.on_conflict_do_nothing().returning(table.c.token)).one_or_none() is not None:
+            return new
+        row = connection.execute(select(table).where(_is(new)).with_for_update()).one_or_none()
+        if row is None:  # abandoned between the two statements, which PostgreSQL allows
+            return InProgress()
+        if self._is_over(row, now):
+            taken_over = held | {"status": None, "answer": None}
+            connection.execute(update(table).where(_is(new)).values(**taken_over))
+            return new
+        if row.expires_at > _latest_end(row, now):
+            connection.execute(update(table).where(_is(new)).values(expires_at=now + _lifetime(row)))
+        if row.body_hash != body_hash:
+            return Mismatch()
+        return InProgress() if row.answer is None else Done(status=row.status, answer=row.answer)
+
+    def _is_over(self, row: Row[*tuple[Any, ...]], now: int) -> bool:
+        return bool(row.expires_at <= now) and row.token not in self._running
+
+    def _finish(self, connection: Connection, new: New, status: int, answer: bytes) -> bool:
+        values = {"holder": None, "status": status, "answer": answer, "expires_at": self._now(connection) + LIFETIME}
+        statement = update(idempotency_keys).where(_held(new)).values(**values).returning(idempotency_keys.c.key)
+        return connection.execute(statement).one_or_none() is not None
+
+    def _renew(self, connection: Connection) -> None:
+        table = idempotency_keys.c
+        mine = and_(table.holder == self._holder, table.token.in_(sorted(self._running)))
+        connection.execute(update(idempotency_keys).where(mine).values(expires_at=self._now(connection) + LEASE))
+
+    def _move_back(self, connection: Connection) -> None:
+        """Keep for no longer than a day from now what was kept before the clock stepped back."""
+        table, end = idempotency_keys.c, self._now(connection) + LIFETIME
+        late = table.expires_at > end + CLOCK_TOLERANCE
+        connection.execute(update(idempotency_keys).where(late).values(expires_at=end))
+
+    def _purge_batch(self, connection: Connection) -> int:
+        table = idempotency_keys.c
+        key = (table.project_id, table.key)
+        over = and_(table.expires_at <= self._now(connection), table.token.not_in(sorted(self._running)))
+        expired = select(*key).where(over).limit(PURGE_BATCH)
+        statement = delete(idempotency_keys).where(tuple_(*key).in_(expired)).returning(table.key)
+        return len(connection.execute(statement).all())
 
 
 def _is(new: New) -> ColumnElement[bool]:
@@ -135,19 +181,10 @@ def _held(new: New) -> ColumnElement[bool]:
     return and_(_is(new), idempotency_keys.c.token == new.token, idempotency_keys.c.holder.is_not(None))
 
 
-def _begin(connection: Connection, new: New, body_hash: str, holder: str, now: int) -> Beginning:
-    table = idempotency_keys
-    values = {"body_hash": body_hash, "token": new.token, "holder": holder, "expires_at": now + LEASE}
-    statement = insert(connection, table).values(project_id=new.project_id, key=new.key, **values)
-    taken_over = values | {"status": None, "answer": None}
-    statement = statement.on_conflict_do_update(
-        index_elements=["project_id", "key"], set_=taken_over, where=table.c.expires_at <= now
-    )
-    if connection.execute(statement.returning(table.c.token)).one_or_none() is not None:
-        return new
-    row = connection.execute(select(table).where(_is(new))).one_or_none()
-    if row is None:  # abandoned between the two statements, which PostgreSQL allows
-        return InProgress()
-    if row.body_hash != body_hash:
-        return Mismatch()
-    return InProgress() if row.answer is None else Done(status=row.status, answer=row.answer)
+def _lifetime(row: Row[*tuple[Any, ...]]) -> int:
+    return LIFETIME if row.holder is None else LEASE
+
+
+def _latest_end(row: Row[*tuple[Any, ...]], now: int) -> int:
+    """When the row expires at the latest, unless the clock has stepped back."""
+    return now + _lifetime(row) + CLOCK_TOLERANCE

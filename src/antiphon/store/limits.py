@@ -4,20 +4,23 @@ Requests and tokens a minute follow the generic cell rate algorithm (ITU-T I.371
 scope one moment is kept, at which its allowance will be full again. A charge moves it by cost / limit minutes; it may
 never lie more than a minute ahead. Requests that run at once hold leases, which end by themselves when their process
 dies.
+
+The clock may step. Every row says when it was written: where that lies in the future the clock has stepped back, and
+the row moves back as far, so that what is owed stays what it was. A step forward fills each allowance once. A process
+keeps the leases of its own running requests whatever the clock says.
 """
 
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, func, select, true, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, select, true, update
 from sqlalchemy.sql.schema import Column
 
 from antiphon.errors import RateLimitError
 from antiphon.protocol.rate_limits import Allowance, RateLimitState, rate_limit_headers
 from antiphon.store.database import Database
-from antiphon.store.engines import insert
+from antiphon.store.engines import insert, unix_time
 from antiphon.store.keys import Principal
 from antiphon.store.schema import rate_leases, rate_limits
 
@@ -30,6 +33,8 @@ RENEW_INTERVAL = LEASE / 3
 """Seconds between two calls of :meth:`RateLimiter.renew`."""
 BUSY_RETRY_AFTER = 1.0
 """Seconds. Nobody knows when a running request ends."""
+CLOCK_TOLERANCE = 10 * SECOND
+"""Microseconds that a row may lie in the future: a transaction may wait so long for a lock after it read the clock."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -52,6 +57,10 @@ class Admission(Struct, frozen=True, kw_only=True):
     state: RateLimitState
 
 
+class _SteppedBackError(Exception):
+    """The clock has stepped back since a row was written that refuses a request."""
+
+
 class RateLimiter:
     """Lets requests in or refuses them. Every method raises ServiceUnavailableError when the database fails.
 
@@ -65,15 +74,18 @@ class RateLimiter:
         holder: str,
         project: Limits = UNLIMITED,
         key: Limits = UNLIMITED,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
-        """Set the limits of every project and of every key; ``holder`` names this process, as no other is named."""
+        """Set the limits of every project and of every key; ``holder`` names this process, as no other is named.
+
+        ``clock`` is in Unix seconds; without one it is the clock that the processes of this database share.
+        """
         self._database = database
         self._holder = holder
         self._project = project
         self._key = key
         self._clock = clock
-        self._running: set[str] = set()
+        self._running: dict[str, Admission] = {}
 
     @property
     def active(self) -> bool:
@@ -89,38 +101,93 @@ class RateLimiter:
         admission = Admission(request_id=request_id, scopes=scopes, tokens=tokens, state=RateLimitState())
         if not scopes:
             return admission
-        now = self._now()
         try:
-            state = await self._database.write(
-                lambda connection: _admit(connection, admission, self._holder, now), durable=False
-            )
+            state = await self._charged(admission)
         except BaseException as error:
             if not isinstance(error, Exception):
                 await self._release(admission)
             raise
-        self._running.add(request_id)
+        self._running[request_id] = admission
         return Admission(request_id=request_id, scopes=scopes, tokens=tokens, state=state)
 
     async def settle(self, admission: Admission, *, tokens: int) -> None:
         """End a request that used ``tokens``: charge what the estimate was short of, or give back; free its places."""
         # Even when the database fails: a place that is no longer renewed becomes free by itself.
-        self._running.discard(admission.request_id)
+        self._running.pop(admission.request_id, None)
         if admission.scopes:
-            difference, now = tokens - admission.tokens, self._now()
+            difference = tokens - admission.tokens
             await self._database.write(
-                lambda connection: _settle(connection, admission, difference, now), durable=False
+                lambda connection: _settle(connection, admission, difference, self._now(connection)), durable=False
             )
 
     async def renew(self) -> None:
         """Keep the places of this process's requests for another :data:`LEASE` seconds."""
         if not self._running or {self._project.concurrent_requests, self._key.concurrent_requests} == {None}:
             return
-        mine = and_(rate_leases.c.holder == self._holder, rate_leases.c.request_id.in_(sorted(self._running)))
-        statement = update(rate_leases).where(mine).values(expires_at=self._now() + LEASE * SECOND)
-        await self._database.write(lambda connection: connection.execute(statement), durable=False)
+        await self._database.write(self._renew, durable=False)
 
-    def _now(self) -> int:
-        return int(self._clock() * SECOND)
+    async def _charged(self, admission: Admission) -> RateLimitState:
+        """Charge for a request and give it its places; rows that the clock has left behind are mended first."""
+        try:
+            return await self._database.write(lambda connection: self._admit(connection, admission), durable=False)
+        except _SteppedBackError:
+            # In a transaction of its own: that of a refusal is undone.
+            scopes = [scope for scope, _ in admission.scopes]
+            await self._database.write(
+                lambda connection: _move_back(connection, scopes, self._now(connection)), durable=False
+            )
+        return await self._charged(admission)
+
+    def _now(self, connection: Connection) -> int:
+        return int((unix_time(connection) if self._clock is None else self._clock()) * SECOND)
+
+    def _admit(self, connection: Connection, admission: Admission) -> RateLimitState:
+        states, now = [], self._now(connection)
+        for scope, limits in admission.scopes:
+            row = _charge(connection, scope, limits, admission.tokens, now)
+            if row is None:
+                raise _refusal(connection, scope, limits, admission.tokens, now)
+            states.append(_state(row, limits, now))
+            if limits.concurrent_requests is not None:
+                running = self._count_running(connection, scope, limits.concurrent_requests, now)
+                if running >= limits.concurrent_requests:
+                    raise _crowded(limits.concurrent_requests, running, states[-1])
+                _take_places(connection, [(scope, admission.request_id)], self._holder, now)
+        return RateLimitState(
+            requests=_scarcest(state.requests for state in states), tokens=_scarcest(state.tokens for state in states)
+        )
+
+    def _count_running(self, connection: Connection, scope: str, places: int, now: int) -> int:
+        """Count the requests that hold a place; free the places of processes that died."""
+        table = rate_leases.c
+        rows = connection.execute(select(rate_leases).where(table.scope == scope)).all()
+        dead = [row.request_id for row in rows if row.expires_at <= now and not self._runs(row)]
+        if dead:
+            connection.execute(delete(rate_leases).where(table.scope == scope, table.request_id.in_(dead)))
+        running = len(rows) - len(dead)
+        if running >= places and any(row.expires_at > _latest_end(now) for row in rows):
+            raise _SteppedBackError
+        return running
+
+    def _runs(self, lease: Row[*tuple[Any, ...]]) -> bool:
+        return lease.holder == self._holder and lease.request_id in self._running
+
+    def _renew(self, connection: Connection) -> None:
+        now, table = self._now(connection), rate_leases.c
+        mine = and_(table.holder == self._holder, table.request_id.in_(sorted(self._running)))
+        statement = update(rate_leases).where(mine).values(expires_at=now + LEASE * SECOND)
+        renewed = {
+            (row.scope, row.request_id)
+            for row in connection.execute(statement.returning(table.scope, table.request_id))
+        }
+        # Those that are missing were taken for a dead process's by another one, when the clock stepped forward.
+        missing = sorted(
+            (scope, admission.request_id)
+            for admission in self._running.values()
+            for scope, limits in admission.scopes
+            if limits.concurrent_requests is not None and (scope, admission.request_id) not in renewed
+        )
+        _take_places(connection, missing, self._holder, now)
 
     def _scopes(self, principal: Principal) -> tuple[tuple[str, Limits], ...]:
         """Name the limited scopes, always in the same order: two requests never wait for each other's rows."""
@@ -130,23 +197,6 @@ class RateLimiter:
 
     async def _release(self, admission: Admission) -> None:
         await self._database.write(lambda connection: _free(connection, admission), durable=False)
-
-
-def _admit(connection: Connection, admission: Admission, holder: str, now: int) -> RateLimitState:
-    states = []
-    for scope, limits in admission.scopes:
-        row = _charge(connection, scope, limits, admission.tokens, now)
-        if row is None:
-            raise _refusal(connection, scope, limits, admission.tokens, now)
-        states.append(_state(row, limits, now))
-        if limits.concurrent_requests is not None:
-            running = _running(connection, scope, now)
-            if running >= limits.concurrent_requests:
-                raise _crowded(limits.concurrent_requests, running, states[-1])
-            _take_place(connection, admission.request_id, scope, holder, now)
-    return RateLimitState(
-        requests=_scarcest(state.requests for state in states), tokens=_scarcest(state.tokens for state in states)
-    )
 
 
 def _cost(amount: int, limit: int | None) -> int:
@@ -165,29 +215,50 @@ def _charge(connection: Connection, scope: str, limits: Limits, tokens: int, now
     }
     if any(cost > MINUTE for cost in costs.values()):
         return None
-    first = {column.name: now + cost for column, cost in costs.items()}
+    first = {column.name: now + cost for column, cost in costs.items()} | {"updated_at": now}
     later = {column.name: _from_now(column, now) + cost for column, cost in costs.items()}
     # What costs nothing passes, also where a settlement has left a debt.
     allowed = (later[column.name] <= now + MINUTE for column, cost in costs.items() if cost)
     statement = insert(connection, rate_limits).values(scope=scope, **first)
-    statement = statement.on_conflict_do_update(index_elements=["scope"], set_=later, where=and_(true(), *allowed))
+    statement = statement.on_conflict_do_update(
+        index_elements=["scope"], set_=later | {"updated_at": now}, where=and_(true(), *allowed)
+    )
     return connection.execute(statement.returning(rate_limits)).one_or_none()
 
 
 def _from_now(column: Column[int], now: int) -> ColumnElement[int]:
     """The later of the moment and now: an allowance that is full stays full."""
-    return case((column > now, column), else_=now)
+    moment = _moved_back(column, now)
+    return case((moment > now, moment), else_=now)
 
 
-def _running(connection: Connection, scope: str, now: int) -> int:
-    table = rate_leases.c
-    connection.execute(delete(rate_leases).where(table.scope == scope, table.expires_at <= now))
-    return connection.execute(select(func.count()).where(table.scope == scope)).scalar_one()
+def _moved_back(column: Column[int], now: int) -> ColumnElement[int]:
+    """The moment, moved back as far as the clock has stepped back since the row was written."""
+    step = rate_limits.c.updated_at - now
+    return case((step > CLOCK_TOLERANCE, column - step), else_=column)
 
 
-def _take_place(connection: Connection, request_id: str, scope: str, holder: str, now: int) -> None:
-    values = {"scope": scope, "request_id": request_id, "holder": holder, "expires_at": now + LEASE * SECOND}
-    connection.execute(rate_leases.insert(), values)
+def _latest_end(now: int) -> int:
+    """When a lease ends at the latest, unless the clock has stepped back."""
+    return now + LEASE * SECOND + CLOCK_TOLERANCE
+
+
+def _move_back(connection: Connection, scopes: list[str], now: int) -> None:
+    """Mend what was written before the clock stepped back."""
+    limits, leases = rate_limits.c, rate_leases.c
+    ahead = and_(limits.scope.in_(scopes), limits.updated_at > now + CLOCK_TOLERANCE)
+    moved = {column.name: _moved_back(column, now) for column in (limits.requests_full_at, limits.tokens_full_at)}
+    connection.execute(update(rate_limits).where(ahead).values(**moved, updated_at=now))
+    ahead = and_(leases.scope.in_(scopes), leases.expires_at > _latest_end(now))
+    connection.execute(update(rate_leases).where(ahead).values(expires_at=now + LEASE * SECOND))
+
+
+def _take_places(connection: Connection, places: list[tuple[str, str]], holder: str, now: int) -> None:
+    """Give each scope and request a lease."""
+    if places:
+        common = {"holder": holder, "expires_at": now + LEASE * SECOND}
+        rows = [{"scope": scope, "request_id": request_id, **common} for scope, request_id in places]
+        connection.execute(insert(connection, rate_leases).on_conflict_do_nothing(), rows)
 
 
 def _crowded(places: int, running: int, state: RateLimitState) -> RateLimitError:
@@ -198,6 +269,8 @@ def _crowded(places: int, running: int, state: RateLimitState) -> RateLimitError
 def _refusal(connection: Connection, scope: str, limits: Limits, tokens: int, now: int) -> RateLimitError:
     """Say which limit was reached, and when the same request would pass."""
     row = connection.execute(select(rate_limits).where(rate_limits.c.scope == scope)).one_or_none()
+    if row is not None and row.updated_at > now + CLOCK_TOLERANCE:
+        raise _SteppedBackError
     kinds = (
         ("requests", limits.requests_per_minute, 1, row.requests_full_at if row else now),
         ("tokens", limits.tokens_per_minute, tokens, row.tokens_full_at if row else now),
@@ -242,10 +315,15 @@ def _scarcest(allowances: Iterable[Allowance | None]) -> Allowance | None:
 
 
 def _settle(connection: Connection, admission: Admission, tokens: int, now: int) -> None:
+    table = rate_limits.c
     for scope, limits in admission.scopes:
         if difference := _cost(tokens, limits.tokens_per_minute):
-            moment = _from_now(rate_limits.c.tokens_full_at, now) + difference
-            connection.execute(update(rate_limits).where(rate_limits.c.scope == scope).values(tokens_full_at=moment))
+            moments = {
+                "tokens_full_at": _from_now(table.tokens_full_at, now) + difference,
+                "requests_full_at": _moved_back(table.requests_full_at, now),
+                "updated_at": now,
+            }
+            connection.execute(update(rate_limits).where(table.scope == scope).values(**moments))
     _free(connection, admission)
 
 

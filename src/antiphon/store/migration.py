@@ -17,7 +17,7 @@ from antiphon.store.failures import ForeignDatabaseError, NewerDatabaseError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The last of the migrations."""
 VERSION_TABLE: Final = "antiphon_schema"
 """Not Alembic's default: PostgreSQL may be shared with another program that uses Alembic."""

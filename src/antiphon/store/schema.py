@@ -143,6 +143,7 @@ rate_limits = Table(
     Column("scope", ClientText, primary_key=True),
     Column("requests_full_at", BigInteger, nullable=False, doc="Unix microseconds."),
     Column("tokens_full_at", BigInteger, nullable=False, doc="Unix microseconds."),
+    Column("updated_at", BigInteger, nullable=False, doc="Unix microseconds: by which clock the moments are meant."),
 )
 
 rate_leases = Table(
