@@ -123,6 +123,18 @@ async def test_new_metadata_replaces_all_of_the_old(database: Database, store: C
     assert [] == await database.check()
 
 
+async def test_new_metadata_leaves_another_project_s_completion_of_the_same_id_alone(
+    database: Database, store: CompletionStore
+) -> None:
+    await add_project(database)
+    for project in (PROJECT, OTHER):
+        await store.save(project, completion("c1", metadata={"a": "1"}), messages("c1"))
+    await store.update_metadata(PROJECT, "c1", {"b": "2"})
+    found = await store.list(OTHER, CompletionQuery(metadata={"a": "1"}))
+    assert [completion("c1", metadata={"a": "1"})] == found.data
+    assert [] == await database.check()
+
+
 async def test_null_clears_metadata(store: CompletionStore) -> None:
     await store.save(PROJECT, completion("c1", metadata={"a": "1"}), messages("c1"))
     assert completion("c1") == await store.update_metadata(PROJECT, "c1", None)
