@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from antiphon.assembly.collector import Collector
-from antiphon.backends.base import Call
+from antiphon.backends.base import Call, Spent
 from antiphon.backends.local import LocalBackend
 from antiphon.chat_formats.base import HERMES, ReasoningMarkers
 from antiphon.engine.interface import Started
@@ -92,6 +92,19 @@ async def test_a_choice_that_reaches_its_stop_string_is_aborted_alone_and_once()
     assert ["a", "xyz"] == [choice.message.content for choice in completion.choices]
     assert 2 + 3 == completion.usage.completion_tokens
     assert 0 == engine.running
+
+
+@pytest.mark.parametrize(
+    ("script", "spent"),
+    [
+        ([*says("a", tokens_per_event=1), Hang()], Spent(completion_tokens=1)),
+        ([Started(request_id="", cached_tokens=0), *says("Hello", tokens_per_event=5), Hang()], Spent(2, 5)),
+    ],
+)
+async def test_an_answer_that_is_closed_has_counted_its_tokens(script: list[Item], spent: Spent) -> None:
+    request = call("Hi")
+    await first(scripted_backend(ScriptedEngine(script)), request)
+    assert spent == request.spent
 
 
 async def test_reasoning_and_logprobs_follow_the_rendering() -> None:

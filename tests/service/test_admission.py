@@ -1,13 +1,15 @@
 import anyio
+import msgspec
 import pytest
 import structlog
 from msgspec import UNSET
 
-from antiphon.backends.base import Call
-from antiphon.errors import RateLimitError, ServiceUnavailableError
+from antiphon.backends.base import Call, Spent
+from antiphon.errors import InternalServerError, RateLimitError, ServiceUnavailableError
 from antiphon.protocol.rate_limits import RateLimitState
 from antiphon.protocol.requests import CreateChatCompletion, decode_request
 from antiphon.protocol.responses import ChatCompletionChunk, CompletionUsage
+from antiphon.protocol.tools import FunctionDefinition, FunctionTool
 from antiphon.service.access import Caller
 from antiphon.service.admission import admitted
 from antiphon.service.records import Observation
@@ -52,9 +54,12 @@ def observation(*, usage: CompletionUsage | None = None, chunks: int = 0) -> Obs
     return seen
 
 
-async def remaining(limits: RateLimiter, seen: Observation) -> int:
-    """Let one request through that is seen so; return the tokens that are left."""
-    async with admitted(limits, call("a"), Caller(), seen):
+async def remaining(
+    limits: RateLimiter, seen: Observation, spent: Spent | None = None, request: CreateChatCompletion = REQUEST
+) -> int:
+    """Let one request through that is seen so and has spent so much; return the tokens that are left."""
+    first = msgspec.structs.replace(call("a", request), spent=spent or Spent())
+    async with admitted(limits, first, Caller(), seen):
         pass
     async with admitted(
         limits,
@@ -93,8 +98,39 @@ async def test_a_request_that_broke_off_is_charged_its_prompt_and_its_chunks(dat
     assert 1000 - 110 - 10 - 30 < left <= 1000 - 100 - 10
 
 
-async def test_a_request_that_failed_before_its_first_chunk_is_charged_no_tokens(database: Database) -> None:
+async def test_a_request_that_broke_off_is_charged_what_its_backend_counted(database: Database) -> None:
+    limits = limiter(database, Limits(tokens_per_minute=1000))
+    left = await remaining(limits, observation(chunks=2), Spent(prompt_tokens=300, completion_tokens=40))
+    assert 660 - 20 < left <= 660
+
+
+@pytest.mark.parametrize("error", [None, InternalServerError("no grammar")])
+async def test_a_request_that_ended_in_its_prompt_is_charged_the_prompt_whoever_ended_it(
+    database: Database, error: Exception | None
+) -> None:
+    seen = observation()
+    if error is not None:
+        seen.failed(error)
+    left = await remaining(limiter(database, Limits(tokens_per_minute=1000)), seen, Spent(prompt_tokens=300))
+    assert 700 - 20 < left <= 700
+
+
+async def test_a_request_that_is_left_before_the_engine_began_is_charged_its_estimate(database: Database) -> None:
     left = await remaining(limiter(database, Limits(tokens_per_minute=1000)), observation())
+    assert 900 - 40 < left <= 900
+
+
+async def test_tools_count_as_a_part_of_the_prompt(database: Database) -> None:
+    tool = FunctionTool(function=FunctionDefinition(name="f", description="x" * 800))
+    asked = msgspec.structs.replace(SMALL, tools=[tool])
+    left = await remaining(limiter(database, Limits(tokens_per_minute=1000)), observation(), request=asked)
+    assert 800 - 60 < left <= 800
+
+
+async def test_a_request_that_failed_before_the_engine_began_is_charged_no_tokens(database: Database) -> None:
+    seen = observation()
+    seen.failed(ServiceUnavailableError("no engine"))
+    left = await remaining(limiter(database, Limits(tokens_per_minute=1000)), seen)
     assert 1000 - 20 < left <= 1000
 
 

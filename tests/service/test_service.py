@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from antiphon.backends.router import Router
 from antiphon.engine.interface import Started
-from antiphon.errors import DatabaseUnavailableError, ModelNotFoundError, ServiceUnavailableError
+from antiphon.errors import DatabaseUnavailableError, ModelNotFoundError, RateLimitError, ServiceUnavailableError
 from antiphon.protocol.messages import UserMessage
 from antiphon.protocol.requests import CreateChatCompletion, StreamOptions
 from antiphon.protocol.responses import ChatCompletionChunk, CompletionUsage, Model, ModelList
@@ -20,6 +20,7 @@ from antiphon.service.records import RequestRecord, log_request
 from antiphon.service.service import CUT_OFF
 from antiphon.service.storage import Storage
 from antiphon.store.database import Database
+from antiphon.store.limits import Limits
 from antiphon.store.schema import completions
 from tests.scripted_engine import Hang, Item, Pause, ScriptedEngine, ends, says, scripted_backend
 
@@ -306,6 +307,32 @@ async def test_a_stream_is_stored_with_how_it_ended(database: Database, script: 
                     break
     stored = await database.read(lambda connection: connection.execute(select(completions.c.status)).scalars().all())
     assert [status] == stored
+
+
+@pytest.mark.parametrize(
+    ("script", "admitted"),
+    [([Started(request_id="", cached_tokens=0), Hang()], 3), ([Hang()], 11)],
+    ids=["begun", "not"],
+)
+async def test_dropping_the_connection_does_not_evade_the_token_limit(
+    database: Database, script: list[Item], admitted: int
+) -> None:
+    engine = ScriptedEngine(script)
+    limits = Limits(tokens_per_minute=21_100)
+    storage = Storage(database, holder="test", project_limits=limits, clock=lambda: 1_000_000.0)
+    service = Service(Router({"m": scripted_backend(engine)}), storage, log=lambda _: None)
+    asked = CreateChatCompletion(messages=[UserMessage(content="x" * 7000)], model="m")
+    for _ in range(13):
+        task = asyncio.create_task(service.create(asked))
+        for _ in range(10_000):
+            if engine.running or task.done():
+                break
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with suppress(asyncio.CancelledError, RateLimitError):
+            await task
+    assert admitted == len(engine.requests)
 
 
 async def test_what_is_answered_is_on_the_metrics_page() -> None:

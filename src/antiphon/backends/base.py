@@ -3,11 +3,20 @@
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from antiphon.engine.interface import EngineReport, EngineStats, ModelInfo
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletionChunk
+
+
+class Spent(Struct):
+    """The tokens of one answer so far: its backend counts them, its bill reads them when the answer breaks off."""
+
+    prompt_tokens: int = 0
+    """Of the whole prompt, from when the engine begins to compute it."""
+    completion_tokens: int = 0
+    """Of all choices."""
 
 
 class Call(Struct, frozen=True, kw_only=True):
@@ -19,6 +28,8 @@ class Call(Struct, frozen=True, kw_only=True):
     request: CreateChatCompletion
     cache_salt: str = ""
     """Whose cached prefixes may be shared: the project."""
+    spent: Spent = field(default_factory=Spent)
+    """Filled in while the answer comes."""
 
 
 class Backend(Protocol):

@@ -12,9 +12,9 @@ import anyio
 
 from antiphon.assembly.assembler import Assembler, AssemblyOptions, ChunkHeader, ToolCalling
 from antiphon.assembly.detokenizer import Vocabulary
-from antiphon.backends.base import Call
+from antiphon.backends.base import Call, Spent
 from antiphon.engine.client import Engine
-from antiphon.engine.interface import EngineReport, EngineStats, ModelInfo, StreamEvent
+from antiphon.engine.interface import EngineReport, EngineStats, ModelInfo, Started, StreamEvent, TokenEvent
 from antiphon.errors import APIError, InternalServerError, ServiceUnavailableError
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletionChunk
@@ -95,6 +95,7 @@ class LocalBackend:
         events = self._engine.generate(rendering.generate)
         try:
             async for batch in events:
+                _count(call.spent, batch, len(rendering.generate.prompt_ids))
                 chunks: list[ChatCompletionChunk] = []
                 try:
                     done = self._assemble(batch, assembler, chunks)
@@ -132,6 +133,15 @@ class LocalBackend:
             service_tier=rendering.service_tier,
             system_fingerprint=f"fp_{digest[:10]}",
         )
+
+
+def _count(spent: Spent, events: list[StreamEvent], prompt_tokens: int) -> None:
+    """Note the tokens of these events for the bill."""
+    for event in events:
+        if isinstance(event, TokenEvent):
+            spent.completion_tokens += len(event.token_ids)
+        elif isinstance(event, Started):
+            spent.prompt_tokens = prompt_tokens
 
 
 async def _close(events: AsyncGenerator[list[StreamEvent], None]) -> None:
