@@ -14,6 +14,7 @@ from msgspec import Struct
 from antiphon.store import migration, schema
 from antiphon.store.database import Database
 from antiphon.store.engines import DATABASE_FILE
+from antiphon.store.ownership import VERSION_TABLE
 from tests.store.postgresql import PostgreSQL, account, bin_folder, running
 
 UPGRADED = "upgraded"
@@ -26,7 +27,7 @@ def _empty() -> str:
     statements = [
         *(f"DELETE FROM {name}" for name in names),  # noqa: S608 (our own names)
         f"DELETE FROM projects WHERE id <> '{schema.DEFAULT_PROJECT}'",  # noqa: S608
-        f"UPDATE {migration.VERSION_TABLE} SET version_num = '{migration.HEAD}'",  # noqa: S608
+        f"UPDATE {VERSION_TABLE} SET version_num = '{migration.HEAD}'",  # noqa: S608
         "ALTER ROLE antiphon RESET ALL",
     ]
     return "; ".join(statements)

@@ -6,8 +6,10 @@ from antiphon.errors import RateLimitError, ServiceUnavailableError
 from antiphon.service.maintenance import Retention, delete_old, renew_leases, watch_database
 from antiphon.service.storage import Storage
 from antiphon.store.database import Database
+from antiphon.store.engines import DATABASE_FILE
 from antiphon.store.keys import Principal
 from antiphon.store.limits import LEASE, RENEW_INTERVAL, Limits
+from tests.databases import Site
 from tests.store.rows import PROJECT, Clock, completion
 
 pytestmark = pytest.mark.anyio
@@ -83,6 +85,13 @@ async def test_a_database_that_fails_is_logged_and_tried_again(
     with structlog.testing.capture_logs() as lines:
         await renew(storage, clock, 2)
     assert ["maintenance_failed"] * 2 == [line["event"] for line in lines]
+
+
+async def test_room_for_deletions_is_reserved_beside_a_file(site: Site) -> None:
+    async with site.open() as database:
+        await work(storage_at(database, Clock()), Clock(), 1)
+        found = [path.name for path in site.data_dir.glob("*-reserve")]
+        assert ([f"{DATABASE_FILE}-reserve"] if database.dialect == "sqlite" else []) == found
 
 
 async def test_it_ends_when_it_is_cancelled(database: Database) -> None:

@@ -5,7 +5,7 @@ from antiphon.service.storage import Storage
 from antiphon.store.database import Database
 from antiphon.store.failures import NewerDatabaseError
 from antiphon.store.limits import Limits
-from antiphon.store.migration import VERSION_TABLE
+from antiphon.store.ownership import VERSION_TABLE
 from tests.databases import Site
 
 pytestmark = pytest.mark.anyio

@@ -18,6 +18,7 @@ from antiphon.store.completions import CompletionStore
 from antiphon.store.database import Database
 from antiphon.store.engines import DATABASE_FILE
 from antiphon.store.failures import ForeignDatabaseError, NewerDatabaseError
+from antiphon.store.ownership import VERSION_TABLE
 from antiphon.store.schema import DEFAULT_PROJECT
 from tests.databases import Site
 from tests.store.rows import PROJECT, completion, messages
@@ -31,7 +32,7 @@ def differences(connection: Connection) -> list[object]:
         found, expected = (kind.compile(connection.dialect).replace("VARCHAR", "TEXT") for kind in types[-2:])
         return bool(found != expected)
 
-    opts = {"version_table": migration.VERSION_TABLE, "compare_type": differ}
+    opts = {"version_table": VERSION_TABLE, "compare_type": differ}
     context = MigrationContext.configure(connection, opts=opts)
     found: list[object] = compare_metadata(context, schema.metadata)
     return found
@@ -145,7 +146,7 @@ async def test_every_step_goes_back(database: Database) -> None:
     assert completion("c1") == await store.get(PROJECT, "c1")
     await database.write(lambda connection: migration.downgrade(connection, "base"))
     names = await database.read(lambda connection: inspect(connection).get_table_names())
-    assert [migration.VERSION_TABLE] == names
+    assert [VERSION_TABLE] == names
     await database.upgrade()
     assert [] == await database.read(differences)
     assert [] == await database.check()
@@ -178,8 +179,12 @@ async def test_tables_of_another_program_are_refused(empty_site: Site) -> None:
             await database.upgrade()
 
 
-async def test_other_tables_beside_ours_are_no_matter(empty_site: Site) -> None:
+async def test_postgresql_may_hold_other_tables_beside_ours_and_a_file_may_not(empty_site: Site) -> None:
     async with empty_site.open() as database:
         await database.write(lambda connection: connection.execute(text("CREATE TABLE alembic_version (x INTEGER)")))
-        await database.upgrade()
-        assert [] == await database.check()
+        if database.dialect == "sqlite":
+            with pytest.raises(ForeignDatabaseError, match="tables of another program: alembic_version"):
+                await database.upgrade()
+        else:
+            await database.upgrade()
+            assert [] == await database.check()

@@ -55,6 +55,7 @@ async def delete_old(
 ) -> None:
     """Delete what has had its time, until cancelled. A database that fails is tried again at the next turn."""
     while True:
+        await storage.database.reserve_room()
         await _attempt("purge", storage.idempotency.purge)
         await _attempt("prune", lambda: _prune(storage, retention))
         await sleep(PRUNE_INTERVAL)

@@ -119,7 +119,7 @@ class CompletionStore:
     async def delete(self, project_id: str, completion_id: str) -> CompletionDeleted:
         """Delete one with its messages and metadata. Raises NotFoundError."""
         now = int(self._clock())
-        await self._database.write(lambda connection: _delete(connection, project_id, completion_id, now))
+        await self._database.write(lambda connection: _delete(connection, project_id, completion_id, now), urgent=True)
         return CompletionDeleted(id=completion_id)
 
     async def messages(self, project_id: str, completion_id: str, query: PageQuery | None = None) -> MessageList:

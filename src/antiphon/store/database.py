@@ -7,18 +7,27 @@ cancelled, so that no half of one is left behind and no connection is lost.
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
 import anyio
 import anyio.to_thread
 from sqlalchemy import Connection, Engine, and_, delete, text, update
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.util import greenlet_spawn
 
 from antiphon.errors import DatabaseUnavailableError, ServiceUnavailableError
 from antiphon.store import engines, integrity, migration
-from antiphon.store.failures import TRY_AGAIN, DatabaseOpenError, driver_message, unavailable_on_failure
+from antiphon.store.failures import (
+    TRY_AGAIN,
+    DatabaseOpenError,
+    driver_message,
+    out_of_space,
+    sentence,
+    unavailable_on_failure,
+)
+from antiphon.store.reserve import Reserve
 from antiphon.store.schema import DEFAULT_PROJECT, idempotency_keys, projects
 
 BUSY_TIMEOUT = 5.0
@@ -40,6 +49,7 @@ class Database:
         busy_timeout: float,
         patient: Engine | None = None,
         checkpointer: engines.Checkpointer | None = None,
+        reserve: Reserve | None = None,
     ) -> None:
         """Take the ``patient`` engine for upgrades and checks; callers use :meth:`open`."""
         self._engine = engine
@@ -47,6 +57,7 @@ class Database:
         self._modes = {mode: engine.execution_options(**{engines.MODE: mode}) for mode in engines.MODES}
         self._busy_timeout = busy_timeout
         self._checkpointer = checkpointer
+        self._reserve = reserve
         self.read_failure: str | None = None
         """Why the last transaction that changes nothing failed, a sentence; None after one that did not."""
         self.write_failure: str | None = None
@@ -63,7 +74,8 @@ class Database:
         if url is None:
             path = await anyio.to_thread.run_sync(lambda: engines.prepare_sqlite(data_dir, busy_timeout=busy_timeout))
             engine = engines.sqlite_engine(path, busy_timeout=busy_timeout)
-            return cls(engine, busy_timeout=busy_timeout, checkpointer=engines.Checkpointer(path))
+            checkpointer = engines.Checkpointer(path)
+            return cls(engine, busy_timeout=busy_timeout, checkpointer=checkpointer, reserve=Reserve(path))
         engines.check_url(url)
         patient = engines.postgresql_engine(url, busy_timeout=busy_timeout, patient=True)
         database = cls(
@@ -101,13 +113,20 @@ class Database:
         """Run a transaction that changes nothing. Raises ServiceUnavailableError."""
         return await self._run(self._modes["read"], transaction)
 
-    async def write(self, transaction: Transaction[_T], *, durable: bool = True) -> _T:
+    async def write(self, transaction: Transaction[_T], *, durable: bool = True, urgent: bool = False) -> _T:
         """Run a transaction; it is committed when this returns, and undone when it raises.
 
-        A ``durable`` one survives a loss of power; any survives the death of this process. Raises
-        ServiceUnavailableError.
+        A ``durable`` one survives a loss of power; any survives the death of this process. An ``urgent`` one, which
+        frees room or takes rights away, works on a full disk as well, while the reserve lasts; it may be run twice.
+        Raises ServiceUnavailableError.
         """
-        return await self._run(self._modes["write" if durable else "volatile"], transaction, alone=True)
+        engine = self._modes["write" if durable else "volatile"]
+        return await self._run(engine, transaction, alone=True, reserve=self._reserve if urgent else None)
+
+    async def reserve_room(self) -> None:
+        """Reserve the room that urgent transactions need on a full disk; call it now and then."""
+        if self._reserve is not None:
+            await self._reserve.fill()
 
     async def probe(self) -> None:
         """Find out whether the database can be read and written, by a change that changes nothing.
@@ -131,24 +150,36 @@ class Database:
         if self._patient is not self._engine:
             await greenlet_spawn(self._patient.dispose)
 
-    async def _run(self, engine: Engine, transaction: Transaction[_T], *, alone: bool = False) -> _T:
-        task = asyncio.create_task(self._transact(engine, transaction, alone=alone))
+    async def _run(
+        self, engine: Engine, transaction: Transaction[_T], *, alone: bool = False, reserve: Reserve | None = None
+    ) -> _T:
+        task = asyncio.create_task(self._transact(engine, transaction, alone=alone, reserve=reserve))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             await _finished(task)
             raise
 
-    async def _transact(self, engine: Engine, transaction: Transaction[_T], *, alone: bool) -> _T:
+    async def _transact(
+        self, engine: Engine, transaction: Transaction[_T], *, alone: bool, reserve: Reserve | None
+    ) -> _T:
+        full: DBAPIError | None = None
         with self._noted(write=alone), unavailable_on_failure():
             async with AsyncExitStack() as stack:
                 if alone and self._turn is not None:
                     async with asyncio.timeout(self._busy_timeout):
                         await stack.enter_async_context(self._turn)
-                result: _T = await greenlet_spawn(_committed, engine, transaction)
+                try:
+                    result: _T = await greenlet_spawn(_committed, engine, transaction)
+                except DBAPIError as error:
+                    if reserve is None or not out_of_space(error):
+                        raise
+                    full, result = error, await _in_reserve(reserve, engine, transaction)
             if alone and self._checkpointer is not None:
                 self._checkpointer.note_write()
-            return result
+        if full is not None:  # for all others it is
+            self.write_failure = sentence(full)
+        return result
 
     @contextmanager
     def _noted(self, *, write: bool) -> Iterator[None]:
@@ -170,6 +201,22 @@ class Database:
 def _committed(engine: Engine, transaction: Transaction[_T]) -> _T:
     with engine.begin() as connection:
         return transaction(connection)
+
+
+async def _in_reserve(reserve: Reserve, engine: Engine, transaction: Transaction[_T]) -> _T:
+    async with reserve.released():
+        result: _T = await greenlet_spawn(_committed, engine, partial(_sparing, transaction))
+    return result
+
+
+def _sparing(transaction: Transaction[_T], connection: Connection) -> _T:
+    """Run a transaction without writing zeros over what it deletes, which takes as many pages in the log."""
+    before = connection.exec_driver_sql("PRAGMA secure_delete").scalar_one()
+    connection.exec_driver_sql("PRAGMA secure_delete=FAST")
+    try:
+        return transaction(connection)
+    finally:
+        connection.exec_driver_sql(f"PRAGMA secure_delete={before}")
 
 
 def _fill(connection: Connection) -> None:

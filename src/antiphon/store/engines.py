@@ -24,6 +24,7 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.schema import Table
 
 from antiphon.store.failures import DatabaseOpenError, DatabaseURLError
+from antiphon.store.ownership import check_owner
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
@@ -136,7 +137,10 @@ def sqlite_engine(path: Path, *, busy_timeout: float) -> Engine:
 
 
 def prepare_sqlite(data_dir: Path, *, busy_timeout: float) -> Path:
-    """Make the folder and the file, readable by their owner only, in WAL mode. Raises DatabaseOpenError."""
+    """Make the folder and the file, readable by their owner only, in WAL mode.
+
+    Raises DatabaseOpenError, and ForeignDatabaseError for a file of another program, which is left as it is.
+    """
     path = data_dir / DATABASE_FILE
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -151,14 +155,15 @@ def prepare_sqlite(data_dir: Path, *, busy_timeout: float) -> Path:
 
 def _write_ahead(path: Path, deadline: float) -> str:
     """Switch to WAL, once and for all. SQLite refuses at once while another process does the same."""
-    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
-        while True:
-            try:
+    while True:
+        try:
+            check_owner(path)
+            with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
                 return str(connection.execute("PRAGMA journal_mode=WAL").fetchone()[0])
-            except sqlite3.OperationalError:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(0.02)
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
 
 
 class Checkpointer:

@@ -64,6 +64,11 @@ class ForeignDatabaseError(StoreError):
     """The database holds tables of another program."""
 
 
+def out_of_space(error: Exception) -> bool:
+    """Whether the disk may be full, or a quota used up."""
+    return isinstance(error, sqlalchemy.exc.DBAPIError) and _SENTENCES.get(_code(error)) in {_FULL, _BROKEN}
+
+
 @contextmanager
 def unavailable_on_failure() -> Iterator[None]:
     """Turn a failure of the database into DatabaseUnavailableError; mistakes in our own SQL pass as they are."""
@@ -74,10 +79,11 @@ def unavailable_on_failure() -> Iterator[None]:
     except _FAILURES as error:
         if _code(error) == _SQL_ERROR:
             raise
-        raise DatabaseUnavailableError(f"{_sentence(error)}{TRY_AGAIN}", retry_after=RETRY_AFTER) from error
+        raise DatabaseUnavailableError(f"{sentence(error)}{TRY_AGAIN}", retry_after=RETRY_AFTER) from error
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception) -> str:
+    """Say for anybody why the database failed."""
     if isinstance(error, TimeoutError | sqlalchemy.exc.TimeoutError):
         return _BUSY
     return _SENTENCES.get(_code(error), _UNREACHABLE)

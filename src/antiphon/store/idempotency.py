@@ -117,9 +117,9 @@ class IdempotencyStore:
 
     async def purge(self) -> int:
         """Delete what has expired, in bounded batches; return how many keys."""
-        await self._database.write(self._move_back, durable=False)
+        await self._database.write(self._move_back, durable=False, urgent=True)
         total = 0
-        while deleted := await self._database.write(self._purge_batch, durable=False):
+        while deleted := await self._database.write(self._purge_batch, durable=False, urgent=True):
             total += deleted
         return total
 

@@ -112,7 +112,7 @@ class KeyStore:
         """End a key at once and for good; again is no mistake. Raises NotFoundError."""
         revoked_at = func.coalesce(api_keys.c.revoked_at, int(self._clock()))
         statement = update(api_keys).where(_is(key_id, project_id)).values(revoked_at=revoked_at).returning(api_keys)
-        row = await self._database.write(lambda connection: connection.execute(statement).one_or_none())
+        row = await self._database.write(lambda connection: connection.execute(statement).one_or_none(), urgent=True)
         return _key(_found(row, key_id))
 
     async def rotate(self, key_id: str, *, grace: float = 0.0, project_id: str | None = None) -> NewKey:

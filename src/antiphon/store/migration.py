@@ -13,14 +13,13 @@ from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, Strin
 
 from antiphon.store import schema
 from antiphon.store.failures import ForeignDatabaseError, NewerDatabaseError
+from antiphon.store.ownership import VERSION_TABLE, sign
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 HEAD: Final = "0003"
 """The last of the migrations."""
-VERSION_TABLE: Final = "antiphon_schema"
-"""Not Alembic's default: PostgreSQL may be shared with another program that uses Alembic."""
 
 _versions = Table(
     VERSION_TABLE,
@@ -37,15 +36,16 @@ _LOCK = 0x616E7469
 def upgrade(connection: Connection) -> None:
     """Upgrade to this version's schema. Raises NewerDatabaseError and ForeignDatabaseError."""
     current = _current(_locked(connection))
-    if current == HEAD:
-        return
-    tables = inspect(connection).get_table_names()
-    if current is None and (taken := sorted(set(tables) & set(schema.metadata.tables))):
-        raise ForeignDatabaseError(f"The database holds tables of another program: {', '.join(taken)}. Use another.")
-    if not tables and connection.dialect.name == "sqlite":
-        _make(connection)
-    else:
-        migrate(connection)
+    if current != HEAD:
+        tables = inspect(connection).get_table_names()
+        if current is None:
+            _check_tables(connection, set(tables))
+        if not tables and connection.dialect.name == "sqlite":
+            _make(connection)
+        else:
+            migrate(connection)
+    if connection.dialect.name == "sqlite":
+        sign(connection)
 
 
 def migrate(connection: Connection, revision: str = "head") -> None:
@@ -77,6 +77,14 @@ def problem(connection: Connection) -> str | None:
     if current == HEAD:
         return None
     return f"The schema is {current or 'missing'}; this version's is {HEAD}."
+
+
+def _check_tables(connection: Connection, tables: set[str]) -> None:
+    """Refuse tables that are in the way; in SQLite's file, which is not shared, any that another program has made."""
+    taken = tables - {VERSION_TABLE} if connection.dialect.name == "sqlite" else tables & set(schema.metadata.tables)
+    if taken:
+        names = ", ".join(sorted(taken))
+        raise ForeignDatabaseError(f"The database holds tables of another program: {names}. Use another.")
 
 
 def _current(connection: Connection) -> str | None:

@@ -13,7 +13,7 @@ from antiphon.store.database import Database
 from antiphon.store.engines import insert
 from antiphon.store.schema import completions, deleted_completions, projects
 
-BATCH = 200
+BATCH = 100
 """Completions that one transaction deletes: some milliseconds' work."""
 PLACE_LIFETIME = 24 * 3600
 """Seconds that the place of a deleted completion is known."""
@@ -46,7 +46,7 @@ async def prune(database: Database, *, now: int, max_age: float | None, max_coun
     for project in await database.read(lambda connection: connection.execute(select(projects.c.id)).scalars().all()):
         surplus = await database.read(partial(_surplus, project=project, now=now, max_age=max_age, max_count=max_count))
         if surplus is not None:
-            while deleted := await database.write(partial(_prune_batch, surplus=surplus, now=now)):
+            while deleted := await database.write(partial(_prune_batch, surplus=surplus, now=now), urgent=True):
                 total += deleted
     return total
 
