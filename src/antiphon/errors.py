@@ -106,7 +106,7 @@ class PayloadTooLargeError(APIError):
 
 
 class UnsupportedMediaTypeError(APIError):
-    """The body is not ``application/json`` (415)."""
+    """The body is not ``application/json``, in UTF-8 and not compressed (415)."""
 
     status = 415
     type = "invalid_request_error"

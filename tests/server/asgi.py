@@ -13,7 +13,8 @@ DISCONNECT: Message = {"type": "http.disconnect"}
 def scope(
     method: str = "GET", path: str = "/", headers: dict[str, str] | None = None, query: bytes = b""
 ) -> dict[str, Any]:
-    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()]
+    fields = {"Host": "x", **(headers or {})}
+    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},

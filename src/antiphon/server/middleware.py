@@ -24,6 +24,7 @@ from antiphon.errors import (
 )
 from antiphon.protocol.sse import error_response
 from antiphon.server.body_memory import BodyMemory
+from antiphon.server.request_head import check_head
 from antiphon.telemetry.request_line import RequestLine, current_line, request_line
 
 API_VERSION: Final = b"2020-10-01"
@@ -207,10 +208,11 @@ class RequestBounds:
         self._memory = memory
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on. Raises ``InvalidRequestError`` when its headers are too large or not valid."""
+        """Pass one request on. Raises ``InvalidRequestError`` when its head is too large, not valid or ambiguous."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        check_head(scope)
         _check_headers(scope)
         declared = _declared_length(scope)
         body = BoundedBody(receive, declared, self._max_body_size, self._body_timeout, self._memory)
@@ -222,10 +224,10 @@ class RequestBounds:
 
 
 def header(scope: Scope, name: bytes) -> str | None:
-    """Return a request's first header of this name, given in small letters, or None."""
+    """Return a request's first header of this name, given in small letters, without blanks around it, or None."""
     for each, value in scope["headers"]:
         if each == name:
-            text: str = value.decode("latin-1")
+            text: str = value.strip(b" \t").decode("latin-1")
             return text
     return None
 
@@ -244,7 +246,8 @@ def _declared_length(scope: Scope) -> int:
     if text is None:
         return 0
     if not (text.isascii() and text.isdigit() and len(text) <= MAX_LENGTH_DIGITS):
-        raise InvalidRequestError("Content-Length must be a number of bytes.")
+        message = "Content-Length must be a number of bytes."
+        raise InvalidRequestError(message, headers={"connection": "close"})
     return int(text)
 
 

@@ -32,6 +32,7 @@ from antiphon.server.middleware import (
 )
 from antiphon.server.openapi import build_document
 from antiphon.server.reference_page import render_page
+from antiphon.server.request_head import is_json
 from antiphon.service import Service
 from antiphon.service.access import Caller, Credentials, Scope
 
@@ -189,9 +190,10 @@ async def _json_body(request: Request) -> bytes:
 
 def _require_json(request: Request) -> None:
     content_type = header(request.scope, b"content-type") or ""
-    if content_type.partition(";")[0].strip().lower() != "application/json":
+    if not is_json(content_type):
         got = f"'{content_type[:MAX_ECHO]}'" if content_type else "none"
-        raise UnsupportedMediaTypeError(f"Unsupported content type: {got}. The body must be 'application/json'.")
+        message = f"Unsupported content type: {got}. The body must be 'application/json', in UTF-8."
+        raise UnsupportedMediaTypeError(message)
     encoding = header(request.scope, b"content-encoding")
     if encoding is not None and encoding.strip().lower() != "identity":
         raise UnsupportedMediaTypeError(f"Unsupported content encoding: '{encoding[:MAX_ECHO]}'. Send plain JSON.")
