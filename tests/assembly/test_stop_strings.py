@@ -10,6 +10,10 @@ letters = st.text("abé€", min_size=1, max_size=4)
 stops = st.lists(letters, min_size=1, max_size=4)
 
 
+overlaps = st.lists(st.text("ab", min_size=3, max_size=7), min_size=1, max_size=3)
+"""Stop strings in which parts of themselves and of the others come again."""
+
+
 def cut(stop: list[str], text: str) -> tuple[str, bool]:
     """Try every end: the first that a stop string reaches wins, the longest of several."""
     for end in range(len(text) + 1):
@@ -40,6 +44,19 @@ def run(stop: list[str], pieces: list[bytes]) -> tuple[bytes, bool]:
 def test_any_chunking_ends_where_trying_every_end_does(stop: list[str], text: str, at: list[int]) -> None:
     expected, matched = cut(stop, text)
     assert (expected.encode(), matched) == run(stop, split(text.encode(), at))
+
+
+@settings(deadline=None)
+@given(overlaps, st.text("ab", max_size=40), st.lists(st.integers(0, 40)))
+def test_stop_strings_that_overlap_themselves_end_where_trying_every_end_does(
+    stop: list[str], text: str, at: list[int]
+) -> None:
+    expected, matched = cut(stop, text)
+    assert (expected.encode(), matched) == run(stop, split(text.encode(), at))
+
+
+def test_a_start_that_fails_falls_back_to_the_longest_shorter_one_that_goes_on() -> None:
+    assert (b"aaabaaabaabb", False) == run(["aaabb"], [b"aaabaaabaabb"])
 
 
 @settings(deadline=None)
@@ -96,13 +113,19 @@ def test_what_is_held_at_the_end_is_text() -> None:
     assert b"EN" == strings.flush()
 
 
-def test_a_new_run_begins_after_a_match_and_after_a_flush() -> None:
+def test_a_new_run_begins_after_a_flush() -> None:
     strings = StopStrings(["ab"])
     strings.push(b"xa")
-    strings.flush()
-    assert (b"b", None) == strings.push(b"b")
-    strings.push(b"ab")
-    assert (b"b", None) == strings.push(b"b")
+    assert b"a" == strings.flush()
+    assert (b"b", None) == strings.push(b"ba")
+    assert b"a" == strings.flush()
+
+
+def test_a_new_run_begins_after_a_match_for_every_stop_string() -> None:
+    strings = StopStrings(["--", "ab"])
+    assert (b"", b"a") == strings.push(b"--a")
+    assert (b"b", None) == strings.push(b"ba")
+    assert 1 == strings.held
 
 
 @pytest.mark.parametrize("stop", [[], [""]])
