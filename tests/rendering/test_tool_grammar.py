@@ -6,14 +6,16 @@ from typing import Any
 
 import jsonschema
 import pytest
+from msgspec.structs import replace
 
-from antiphon.chat_formats.base import HERMES, ToolNotation
+from antiphon.chat_formats.base import HERMES, CallID, ToolNotation
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
 from antiphon.rendering.json_schema import compile_schema
 from antiphon.rendering.lark import Lark
 from antiphon.rendering.parameters import CallableFunction
 from antiphon.rendering.structured_output import Answer, Calls, answer_grammar
 from antiphon.rendering.tool_grammar import CallRules
+from tests.assembly.notation_writer import write
 from tests.rendering.grammar_walk import Walker, ends, read, special_texts
 
 SCHEMA: dict[str, Any] = {
@@ -143,3 +145,56 @@ def test_the_arguments_of_a_call_are_written_whole() -> None:
 def test_the_same_calls_give_the_same_grammar() -> None:
     first, second = (grammar(Walker(), HERMES, mode="auto") for _ in range(2))
     assert first == second
+
+
+def required(walker: Walker, notation: ToolNotation, *functions: CallableFunction) -> str:
+    """The grammar of one or more calls of functions whose names do not overlap."""
+    calls = Calls(mode="required", parallel=True, functions=list(functions), customs=[])
+    return answer_grammar(Answer(calls=calls), notation, walker.markers)
+
+
+NO_PARAMETERS = CallableFunction(name="ping", schema=None, parameters={}, param="p")
+OPTIONAL_ID = CallID(text="id", pattern="[0-9]", optional=True)
+
+
+@pytest.mark.parametrize("optional", [True, False])
+def test_a_call_comes_without_its_id_only_where_that_is_optional(optional: bool) -> None:  # noqa: FBT001
+    call_id = replace(OPTIONAL_ID, optional=optional)
+    walker = Walker()
+    in_object = required(walker, replace(HERMES, call_id=call_id), NO_PARAMETERS)
+    assert walker.admits(in_object, '<tool_call>\n{"name": "ping", "arguments": {}, "id": "1"}\n</tool_call>')
+    assert optional == walker.admits(in_object, '<tool_call>\n{"name": "ping", "arguments": {}}\n</tool_call>')
+    named = ToolNotation(shape="named", triggers=("<f>",), call_start="<f>", name_end="=", call_end=";")
+    named_text = required(walker, replace(named, call_id=replace(call_id, text=":")), NO_PARAMETERS)
+    assert walker.admits(named_text, "<f>ping:1={};")
+    assert optional == walker.admits(named_text, "<f>ping={};")
+
+
+@pytest.mark.parametrize("family", ["gigachat", "harmony", "hermes", "mistral"])
+def test_several_calls_come_only_in_a_notation_that_can_write_them(family: str) -> None:
+    notation = TOOL_NOTATIONS[family]
+    walker = Walker()
+    one, two = (write(notation, [("ping", {})] * number) for number in (1, 2))
+    text = required(walker, notation, NO_PARAMETERS)
+    assert walker.admits(text, one)
+    assert notation.parallel == walker.admits(text, two)
+
+
+@pytest.mark.parametrize(("named", "admitted"), [("number", True), ("null", True), ("boolean", False), ("array", False)])
+def test_a_value_of_several_types_is_named_by_each_of_them_and_by_no_other(named: str, *, admitted: bool) -> None:
+    value = {"type": "object", "properties": {"x": {"type": ["integer", "null"]}}, "required": ["x"]}
+    walker = Walker()
+    text = required(walker, TOOL_NOTATIONS["kimi-k3"], function("get", {**value, "additionalProperties": False}))
+    called = (
+        '<|open|>tools<|sep|><|open|>call tool="get" index="0"<|sep|><|open|>argument key="x" '
+        f'type="{named}"<|sep|>null<|close|>argument<|sep|><|close|>call<|sep|><|close|>tools<|sep|>'
+    )
+    assert admitted == walker.admits(text, called)
+
+
+@pytest.mark.parametrize(("value", "admitted"), [('<|"|>a<|"|>', False), ('"a"', True), ("1", True), ("[null]", True)])
+def test_a_quoting_notation_writes_a_value_of_no_declared_type_as_json(value: str, *, admitted: bool) -> None:
+    schema = {"type": "object", "properties": {"x": {}}, "required": ["x"], "additionalProperties": False}
+    walker = Walker()
+    text = required(walker, TOOL_NOTATIONS["gemma-4"], function("get", schema))
+    assert admitted == walker.admits(text, f"<|tool_call>call:get{{x:{value}}}<tool_call|>")
