@@ -2,7 +2,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from antiphon.assembly.tool_parser import CallEnd, CallStart, CallText, Content, ToolParser
@@ -54,14 +54,14 @@ def test_what_a_notation_writes_is_read_in_every_cut(
     notation: ToolNotation, one: dict[str, Any], two: dict[str, Any], data: st.DataObject
 ) -> None:
     written: list[Call] = [("find", one), ("no-args", {}), ("find", two)] if notation.parallel else [("find", one)]
-    if not all(decodable(notation, values) for _, values in written):
-        return
     said = "" if notation.leads else "Let me see: é <"
     text = f"{said} \n{write(notation, written)}\n"
     whole = parse(notation, text)
-    assert written == [(name, json.loads(found)) for name, found in calls(whole)]
-    assert said == content(whole).rstrip()
-    assert len(written) == sum(isinstance(piece, CallEnd) for piece in whole)
+    assert "find" == calls(whole)[0][0], "a text that holds what ends it cuts its call short, and the call is one still"
+    if all(decodable(notation, values) for _, values in written):
+        assert written == [(name, json.loads(found)) for name, found in calls(whole)]
+        assert said == content(whole).rstrip()
+        assert len(written) == sum(isinstance(piece, CallEnd) for piece in whole)
     assert whole == parse(notation, text, data.draw(st.integers(1, 7)))
     cut = data.draw(st.integers(0, len(text)))
     assert parse(notation, text[:cut]) == parse(notation, text[:cut], 1)
@@ -88,8 +88,8 @@ def test_any_text_is_read_alike_in_every_cut(notation: ToolNotation, data: st.Da
 @settings(deadline=None)
 @given(st.sampled_from(ALL), st.text())
 def test_text_without_triggers_is_content_unchanged(notation: ToolNotation, text: str) -> None:
-    if not any(marker.strip() in text for marker in tool_markers(notation)):
-        assert text.encode() == b"".join(piece.data for piece in parse(notation, text, 1) if isinstance(piece, Content))
+    assume(not any(marker.strip() in text for marker in tool_markers(notation)))
+    assert text.encode() == b"".join(piece.data for piece in parse(notation, text, 1) if isinstance(piece, Content))
 
 
 @pytest.mark.parametrize(
@@ -133,6 +133,17 @@ def test_arguments_may_come_before_the_name() -> None:
     assert [CallStart(0, "find", custom=False), CallText(0, '{"city": "P"}'), CallEnd(0)] == parse(HERMES, text, 1)
 
 
+@pytest.mark.parametrize("second", ["no-args", "unknown", 1])
+def test_only_the_first_name_of_a_call_counts(second: object) -> None:
+    for order in (
+        '"name": "find", "name": {}, "arguments": {"city": "P"}',
+        '"name": "find", "arguments": {"city": "P"}, "name": {}',
+    ):
+        text = f"<tool_call>{{{order.replace('{}', json.dumps(second))}}}</tool_call>"
+        expected = [CallStart(0, "find", custom=False), CallText(0, '{"city": "P"}'), CallEnd(0)]
+        assert expected == parse(HERMES, text, 1)
+
+
 @pytest.mark.parametrize(
     ("expected", "written"),
     [
@@ -164,6 +175,14 @@ def test_an_end_marker_that_is_cut_is_no_content(left: str) -> None:
     assert "" == content(pieces)
 
 
+@pytest.mark.parametrize("notation", NOTATIONS)
+def test_a_section_that_is_cut_within_its_end_leaves_no_content(notation: ToolNotation) -> None:
+    text = write(notation, [("find", {"city": "P"})])
+    for end in range(len(text) - len(notation.section_end), len(text) + 1):
+        pieces = parse(notation, text[:end], 1)
+        assert ("", "find") == (content(pieces), calls(pieces)[0][0])
+
+
 def test_text_behind_calls_is_content_without_the_whitespace_before_it() -> None:
     text = '<tool_call>{"name": "find"}</tool_call>\n\nDone.'
     assert "Done." == content(parse(HERMES, text, 1))
@@ -174,6 +193,13 @@ def test_a_leading_trigger_counts_at_the_start_only() -> None:
     assert [("find", "{}")] == calls(parse(LLAMA, f" \n{call}", 1))
     assert [] == calls(parse(LLAMA, f"So: {call}", 1))
     assert "[1, 2]" == content(parse(PYTHONIC, "[1, 2]", 1))
+
+
+def test_whitespace_among_the_marks_of_content_leaves_the_start_of_the_content_open() -> None:
+    call = " to=functions.find<|channel|>commentary <|constrain|>json<|message|>{}<|call|>"
+    harmony = TOOL_NOTATIONS["harmony"]
+    assert [("find", "{}")] == calls(parse(harmony, f"\n<|start|>assistant{call}", 1))
+    assert [] == calls(parse(harmony, f"Hi<|start|>assistant{call}", 1))
 
 
 def test_the_opening_is_read_as_if_the_model_had_written_it() -> None:

@@ -180,7 +180,9 @@ def test_several_calls_come_only_in_a_notation_that_can_write_them(family: str) 
     assert notation.parallel == walker.admits(text, two)
 
 
-@pytest.mark.parametrize(("named", "admitted"), [("number", True), ("null", True), ("boolean", False), ("array", False)])
+@pytest.mark.parametrize(
+    ("named", "admitted"), [("number", True), ("null", True), ("boolean", False), ("array", False)]
+)
 def test_a_value_of_several_types_is_named_by_each_of_them_and_by_no_other(named: str, *, admitted: bool) -> None:
     value = {"type": "object", "properties": {"x": {"type": ["integer", "null"]}}, "required": ["x"]}
     walker = Walker()
