@@ -483,3 +483,47 @@ def test_a_short_prefix_with_a_copy_is_extended() -> None:
     cache.release(run(cache, memory, [2] * 8), [2] * 8)
     cache.release(run(cache, memory, [1] * 6), [1] * 6)
     assert [[1] * 6] == [node.tokens for node in cache._tree.match("", [1] * 6, 6)[0]]
+
+
+def test_a_prefix_that_grows_in_a_memory_that_has_emptied_lies_as_far_back_as_before() -> None:
+    cache, memory = new_cache(n_host_cells=64)
+    cache._cold_cells = 4
+    long = run(cache, memory, list(range(100, 130)))
+    short = run(cache, memory, [1, 2, 3])
+    cache.release(long, list(range(100, 130)))
+    cache.cool()
+    assert 3 == cache.cached_cells
+    assert cache.reserve(short, 1)
+    cache.fill(short, 1)
+    compute(memory, short, [1, 2, 3, 4])
+    cache.release(short, [1, 2, 3, 4])
+    assert 4 == cache.cached_cells == cache.evictable_cells
+    cache.cool()
+    assert (0, 3) == (cache.cached_cells, cache.match_length("", [1, 2, 3, 4]))
+
+
+def copied_and_resident(n_host_cells: int) -> tuple[KVCache, FakeMemory]:
+    """A cache in which a running sequence uses the prefix [1, 1, 1], which has a copy in host memory, too."""
+    cache, memory = new_cache(n_host_cells=n_host_cells)
+    cache._cold_cells = 0
+    cache.release(run(cache, memory, [1] * 3), [1] * 3)
+    cache.cool()
+    assert cache.acquire("", [1, 1, 1, 5]) is not None
+    assert (3, 3) == (cache.cached_cells, cache.host_cells)
+    return cache, memory
+
+
+def test_the_only_prefix_that_lives_in_host_memory_alone_outlives_the_copy_of_one_that_has_its_cells() -> None:
+    cache, memory = copied_and_resident(n_host_cells=5)
+    cache.release(run(cache, memory, [2] * 3), [2] * 3)
+    cache.cool()
+    assert (3, 3, 2) == (cache.cached_cells, cache.host_cells, cache.match_length("", [2] * 3))
+
+
+def test_of_several_prefixes_in_host_memory_alone_the_one_that_was_idle_for_longest_goes() -> None:
+    cache, memory = copied_and_resident(n_host_cells=8)
+    for i in (2, 3):
+        cache.release(run(cache, memory, [i] * 3), [i] * 3)
+        cache.cool()
+    assert [3, 0, 2] == [cache.match_length("", [i] * 3 + [5] * (i == 1)) for i in (1, 2, 3)]
+    assert (3, 6) == (cache.cached_cells, cache.host_cells)

@@ -111,6 +111,13 @@ def test_split_keeps_children_and_references() -> None:
     assert [1, 1, 1] == [each.ref for each in (node, lower, leaf)]
 
 
+def test_both_parts_of_a_split_node_lie_as_far_back_as_it_did() -> None:
+    tree = build([[1, 2, 3]])
+    (node,), _ = tree.match("", [1, 2, 3], 3)
+    node.filled = 7
+    assert [7, 7] == [tree.split(node, 2, 9).filled, node.filled]
+
+
 def test_a_node_that_leaves_its_cells_is_found_again_and_counts_no_cells() -> None:
     tree = build([[1, 2, 3]])
     (node,), _ = tree.match("", [1, 2, 3], 3)

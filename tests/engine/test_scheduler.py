@@ -4,7 +4,7 @@ import pytest
 
 from antiphon.engine.interface import EngineOptions, GenerateRequest, ServiceTier
 from antiphon.engine.kv_cache import KVCache
-from antiphon.engine.scheduler import LOOKAHEAD, SHARED_PREFIX_MIN, Scheduler
+from antiphon.engine.scheduler import GROWTH_HEADROOM, LOOKAHEAD, SHARED_PREFIX_MIN, Scheduler
 from antiphon.engine.sequence import Sequence
 from tests.engine.engine_trial import request, text
 from tests.engine.fake_model import FakeMemory, assert_agrees
@@ -455,3 +455,60 @@ def test_prompts_alone_move_what_nobody_uses_as_far_as_they_are_long() -> None:
     steps.add(request("next", text(2, 40)))
     steps.step()
     assert held - 4 * 16 == steps.cache.evictable_cells
+
+
+@pytest.mark.parametrize(("length", "admitted"), [(46, True), (47, False)])
+def test_a_newcomer_leaves_each_running_sequence_its_room_to_grow(length: int, *, admitted: bool) -> None:
+    steps = Steps(cells=120)
+    for name in ("1", "2"):
+        steps.add(request(name, text(int(name), 20)))
+    steps.step()
+    steps.add(request("new", text(3, length)))
+    carried = steps.step()
+    assert 2 * 21 + 46 + 2 * GROWTH_HEADROOM == 120
+    assert admitted == ("new" in carried)
+
+
+@pytest.mark.parametrize(("cells", "carried"), [(140, {"short": 8, "long": 56}), (139, {"long": 64})])
+def test_a_short_prompt_overtakes_where_it_and_the_running_have_room_to_grow(
+    cells: int, carried: dict[str, int]
+) -> None:
+    steps = Steps(cells)
+    steps.add(request("long", text(1, 100)))
+    steps.add(request("short", text(2, 8)))
+    assert carried == steps.step()
+    assert 100 + 8 + 2 * GROWTH_HEADROOM == 140
+
+
+@pytest.mark.parametrize(("cells", "carried"), [(164, {"s0": 8, "s1": 8, "long": 48}), (163, {"s0": 8, "long": 56})])
+def test_short_prompts_overtake_as_far_as_all_of_them_have_room_to_grow(cells: int, carried: dict[str, int]) -> None:
+    steps = Steps(cells)
+    steps.add(request("long", text(1, 100)))
+    for i in range(2):
+        steps.add(request(f"s{i}", text(i + 2, 8)))
+    assert carried == steps.step()
+    assert 100 + 2 * 8 + 3 * GROWTH_HEADROOM == 164
+
+
+def test_a_short_prompt_overtakes_no_higher_tier_that_stands_behind_a_lower_one() -> None:
+    steps = Steps()
+    steps.add(request("flex", text(1, 150), tier="flex"), now=0.0)
+    steps.add(request("priority", text(2, 60), tier="priority"), now=70.0)
+    steps.add(request("short", text(3, 8)), now=45.0)
+    assert ["flex", "priority", "short"] == steps.waiting
+    assert {"flex": 64} == steps.step()
+
+
+def test_nobody_waits_for_an_answer_that_is_being_generated() -> None:
+    steps = Steps()
+    first = steps.add(request("a", text(1, 20), max_tokens=90))
+    for _ in range(1 + 2 * SHARED_PREFIX_MIN):
+        steps.step()
+    steps.add(request("b", [*first.tokens, 3, 4]))
+    assert {"a": 1, "b": 16} == steps.step()
+
+
+def test_a_choice_waits_for_its_sibling_up_to_the_last_token_of_the_prompt() -> None:
+    steps = Steps()
+    steps.add(request("a", text(1, 66), n=2))
+    assert [{"a": 64}, {"a": 2}, {"a": 2}] == [steps.step() for _ in range(3)]
