@@ -127,6 +127,12 @@ class BodyMemoryError(RateLimitError):
     code = "body_memory_exceeded"
 
 
+class AnswerMemoryError(RateLimitError):
+    """The answers that are collected leave no room for more of this one (429, with Retry-After)."""
+
+    code = "answer_memory_exceeded"
+
+
 class InternalServerError(APIError):
     """A fault of the server itself (500)."""
 

@@ -1,3 +1,6 @@
+import tracemalloc
+
+import msgspec
 import pytest
 from msgspec import UNSET
 
@@ -19,6 +22,7 @@ from antiphon.protocol.responses import (
     FunctionToolCall,
     TokenLogprob,
     ToolCallDelta,
+    TopLogprob,
 )
 
 USAGE = CompletionUsage(prompt_tokens=1, completion_tokens=2, total_tokens=3)
@@ -91,6 +95,55 @@ def test_logprobs_are_null_unless_some_came() -> None:
     first = gained(Delta(content="a"), logprobs=ChoiceLogprobs([entry]))
     assert ChoiceLogprobs([entry, entry]) == collect(first, first, end("stop")).choices[0].logprobs
     assert collect(gained(Delta(content="a")), end("stop")).choices[0].logprobs is None
+
+
+def alternatives(number: int) -> ChatCompletionChunk:
+    """One token with so many alternatives."""
+    top = [TopLogprob(f" {rank}", -rank - number / 7, [32, *str(rank).encode()]) for rank in range(20)]
+    entry = TokenLogprob(" a", -number / 7, [32, 97], top)
+    return gained(Delta(content=" a"), logprobs=ChoiceLogprobs([entry], [entry]))
+
+
+def test_logprobs_come_back_as_they_came() -> None:
+    chunks = [alternatives(number) for number in range(3)]
+    entries = [chunk.choices[0].logprobs.content[0] for chunk in chunks]  # type: ignore[union-attr, index]
+    assert ChoiceLogprobs(entries, entries) == collect(*chunks, end("stop")).choices[0].logprobs
+    empty = gained(Delta(content=""), logprobs=ChoiceLogprobs([]))
+    assert ChoiceLogprobs([]) == collect(empty, end("stop")).choices[0].logprobs
+
+
+def test_what_was_stored_in_part_may_go_on() -> None:
+    collector = Collector()
+    collector.add(alternatives(0))
+    first = msgspec.json.encode(collector.stored_choices())
+    collector.add(alternatives(1))
+    found = msgspec.json.decode(msgspec.json.encode(collector.stored_choices()))[0]
+    assert (2, msgspec.json.decode(first)[0]["logprobs"]["content"]) == (
+        len(found["logprobs"]["content"]),
+        found["logprobs"]["content"][:1],
+    )
+
+
+def test_the_bytes_that_it_gains_are_those_of_the_body() -> None:
+    function = FunctionCallDelta(name="f", arguments="é" * 500)
+    call = ToolCallDelta(index=0, id="call_1", type="function", function=function)
+    chunks = [*map(alternatives, range(50)), gained(Delta(content="é" * 1000)), gained(Delta(tool_calls=[call]))]
+    collector = Collector()
+    size = sum(map(collector.add, [*chunks, end("stop"), chunk(usage=USAGE)]))
+    assert 0 < len(collector.body()) - size < 1000
+
+
+def test_it_holds_little_more_than_the_bytes_of_the_body() -> None:
+    tracemalloc.start()
+    try:
+        collector = Collector()
+        for number in range(500):
+            collector.add(alternatives(number))
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    size = sum(map(collector.add, (end("stop"), chunk(usage=USAGE)))) + len(collector.body())
+    assert held < 1.5 * size
 
 
 def test_tool_calls_are_put_together_by_index() -> None:

@@ -1,17 +1,29 @@
 """Repeated requests and rate limits over HTTP, on both databases."""
 
+import shutil
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx2
+import msgspec
 import openai
 import pytest
+from starlette.types import Receive, Scope, Send
 
+from antiphon.backends.router import Router
 from antiphon.errors import ServiceUnavailableError
+from antiphon.protocol.requests import decode_request
+from antiphon.server.completion_answer import CompletionAnswer
+from antiphon.service import Service, answer_memory
+from antiphon.service.access import Caller
+from antiphon.store.engines import DATABASE_FILE
 from antiphon.store.limits import Limits
 from tests.databases import Site
-from tests.scripted_engine import Hang, ScriptedEngine, ends, says
+from tests.scripted_engine import Hang, ScriptedEngine, ends, says, scripted_backend
+from tests.server.asgi import Exchange
 from tests.server.conftest import MODEL
 from tests.server.storing import StoringServer, storing
 
@@ -136,3 +148,61 @@ def test_a_request_too_large_for_its_limit_is_not_to_be_repeated(site: Site) -> 
     ):
         client.chat.completions.create(**BODY, max_completion_tokens=11)
     assert [] == server.engine.requests
+
+
+LONG = [*says("x" * 50), *ends()]
+"""50 tokens: 80 KB with 20 alternatives each, which is more than a short answer."""
+ALTERNATIVES: dict[str, Any] = {"logprobs": True, "top_logprobs": 20}
+
+
+@pytest.mark.parametrize(
+    ("fields", "key", "refused"),
+    [
+        ({}, None, True),
+        ({"stream": True}, None, False),
+        ({"stream": True}, "k", True),
+        ({"stream": True, "store": True}, None, True),
+    ],
+    ids=["whole", "streamed", "streamed and kept", "streamed and stored"],
+)
+def test_an_answer_that_grows_too_large_to_be_collected_ends_in_an_error_by_name(
+    sqlite_template: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fields: dict[str, bool],
+    key: str | None,
+    *,
+    refused: bool,
+) -> None:
+    shutil.copy(sqlite_template, tmp_path / DATABASE_FILE)
+    monkeypatch.setattr(answer_memory, "MAX_ANSWER", 20_000)
+    with storing(Site(None, tmp_path), ScriptedEngine(LONG)) as server:
+        headers = {"Idempotency-Key": key} if key else {}
+        answer = server.http.post(PATH, json=BODY | ALTERNATIVES | fields, headers=headers)
+        again = server.http.post(PATH, json=BODY)
+    assert (400 if refused and not fields else 200) == answer.status_code
+    assert (refused, refused) == ('"code":"answer_too_large"' in answer.text, "longer than the 20000" in answer.text)
+    assert ("[DONE]" in answer.text) is not refused
+    assert 200 == again.status_code
+
+
+@pytest.mark.anyio
+async def test_an_answer_counts_until_its_client_has_taken_it() -> None:
+    service = Service(Router({MODEL: scripted_backend(ScriptedEngine(LONG))}))
+    request = decode_request(msgspec.json.encode(BODY | ALTERNATIVES))
+    exchange = Exchange()
+    exchange.writable.clear()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"] = {}
+        await CompletionAnswer(service, Caller(), request, b"", None)(scope, receive, send)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(exchange.run, app)
+        with anyio.fail_after(5):
+            while not exchange.sent:  # noqa: ASYNC110 - the exchange is kept simple
+                await anyio.sleep(0.001)
+        held = service.answer_memory.held
+        exchange.writable.set()
+    assert 0.9 * len(exchange.body) < held < len(exchange.body)
+    assert 0 == service.answer_memory.held

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 import pytest
 from starlette.requests import ClientDisconnect
@@ -62,11 +62,12 @@ class Chunks:
             self.ended = type(error).__name__
             raise
 
-    def stream(self, keep: Keep | None = None) -> ASGIApp:
+    def stream(self, keep: Keep | None = None, count: Callable[[int], None] = lambda _: None) -> ASGIApp:
         """Make an application that answers with the chunks until the client goes away."""
 
         async def app(_scope: Scope, receive: Receive, send: Send) -> None:
-            await until_disconnect(receive, write_events(self.generate(), send, {"x-one": "1"}, keep=keep))
+            events = write_events(self.generate(), send, {"x-one": "1"}, keep=keep, count=count)
+            await until_disconnect(receive, events)
 
         return app
 
@@ -326,6 +327,33 @@ async def test_work_that_waits_for_nothing_does_not_begin_after_a_departure() ->
 
     assert 7 == await asyncio.create_task(go_on())
     assert [] == begun
+
+
+@pytest.mark.parametrize("kept", [False, True])
+async def test_what_is_held_for_keeping_is_counted(*, kept: bool) -> None:
+    async def keep(_body: bytes) -> None:
+        pass
+
+    counted: list[int] = []
+    await Exchange().run(Chunks(chunk("a"), chunk("b")).stream(keep if kept else None, counted.append))
+    assert ([len(encode_chunk(chunk(text))) for text in "ab"] if kept else []) == counted
+
+
+async def test_a_stream_that_is_not_to_be_held_any_longer_ends_in_the_error() -> None:
+    async def keep(_body: bytes) -> None:
+        raise AssertionError("nothing is whole")
+
+    held = 0
+
+    def count(size: int) -> None:
+        nonlocal held
+        held += size
+        if held > size:
+            raise RateLimitError("full")
+
+    exchange = Exchange()
+    await exchange.run(Chunks(chunk("a"), chunk("b")).stream(keep, count))
+    assert encode_chunk(chunk("a")) + encode_error(RateLimitError("full")) == exchange.body
 
 
 async def test_who_keeps_the_answer_has_all_of_it_before_its_end_is_sent() -> None:

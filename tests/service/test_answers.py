@@ -3,10 +3,11 @@ from collections.abc import AsyncGenerator
 import msgspec
 import pytest
 
+from antiphon.assembly.collector import Collector
 from antiphon.protocol.messages import UserMessage
 from antiphon.protocol.rate_limits import RateLimitState
 from antiphon.protocol.requests import CreateChatCompletion, StreamOptions
-from antiphon.protocol.responses import ChatCompletionChunk, ChunkChoice, CompletionUsage, Delta
+from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk, ChunkChoice, CompletionUsage, Delta
 from antiphon.service.answers import OBFUSCATION_BLOCK, PADDING_DRAWN, Answer, Padding, new_completion_id
 
 pytestmark = pytest.mark.anyio
@@ -26,19 +27,21 @@ CHUNKS = [
 LAST = msgspec.structs.replace(CHUNKS[0], choices=[], usage=USAGE)
 
 
-async def generate(closed: list[bool]) -> AsyncGenerator[list[ChatCompletionChunk], None]:
+async def generate(closed: list[bool], collector: Collector) -> AsyncGenerator[list[ChatCompletionChunk], None]:
     try:
-        yield CHUNKS[:2]
-        yield CHUNKS[2:]
-        yield [LAST]
+        for chunks in (CHUNKS[:2], CHUNKS[2:], [LAST]):
+            for chunk in chunks:
+                collector.add(chunk)
+            yield chunks
     finally:
         closed.append(True)
 
 
 def answer(options: StreamOptions | None = None, *, closed: list[bool] | None = None) -> Answer:
     request = CreateChatCompletion(messages=[UserMessage(content="Hi")], model="m", stream_options=options)
-    chunks = generate([] if closed is None else closed)
-    return Answer(request, chunks, rate_limits=RateLimitState(), random_bytes=bytes)
+    collector = Collector()
+    chunks = generate([] if closed is None else closed, collector)
+    return Answer(request, chunks, rate_limits=RateLimitState(), collector=collector, random_bytes=bytes)
 
 
 async def read(options: StreamOptions | None = None) -> list[ChatCompletionChunk]:
@@ -48,6 +51,10 @@ async def read(options: StreamOptions | None = None) -> list[ChatCompletionChunk
 async def test_the_completion_is_what_the_stream_says() -> None:
     completion = await answer().completion()
     assert ("Hello there!", USAGE) == (completion.choices[0].message.content, completion.usage)
+
+
+async def test_its_body_is_the_completion_as_json() -> None:
+    assert await answer().completion() == msgspec.json.decode(await answer().body(), type=ChatCompletion)
 
 
 async def test_what_is_ready_together_stays_together_and_nothing_is_not_given() -> None:

@@ -1,5 +1,6 @@
 import pytest
 
+from antiphon.assembly.collector import Collector
 from antiphon.backends.base import Call
 from antiphon.errors import DatabaseUnavailableError
 from antiphon.protocol.requests import decode_request
@@ -37,13 +38,14 @@ def last() -> ChatCompletionChunk:
 
 def recorder(database: Database, *, project: str = PROJECT) -> Recorder:
     caller = Caller(principal=Principal(project_id=project), request_id="req_1")
-    return Recorder(CompletionStore(database), Call(completion_id="c", created=5, request=REQUEST), caller)
+    call = Call(completion_id="c", created=5, request=REQUEST)
+    return Recorder(CompletionStore(database), call, caller, Collector())
 
 
 async def test_the_request_is_kept_beside_its_answer(database: Database) -> None:
     keeps = recorder(database)
     for each in (chunk("Hel"), chunk("lo", "stop"), last()):
-        keeps.add(each)
+        keeps.collector.add(each)
     await keeps.save("completed")
     stored = await CompletionStore(database).get(PROJECT, "c")
     assert ("Hello", "stop", USAGE) == (
@@ -70,7 +72,7 @@ async def test_the_request_is_kept_beside_its_answer(database: Database) -> None
 
 async def test_tools_and_formats_are_kept_as_the_client_sent_them(database: Database) -> None:
     keeps = recorder(database)
-    keeps.add(chunk("x", "stop"))
+    keeps.collector.add(chunk("x", "stop"))
     await keeps.save("completed")
     stored = await CompletionStore(database).get(PROJECT, "c")
     function = {"name": "look", "parameters": {"default": None}}
@@ -81,7 +83,7 @@ async def test_tools_and_formats_are_kept_as_the_client_sent_them(database: Data
 async def test_what_broke_off_is_kept_as_far_as_it_got(database: Database) -> None:
     keeps = recorder(database)
     for each in (chunk("a", index=1), chunk("b"), chunk("c", "stop", index=1)):
-        keeps.add(each)
+        keeps.collector.add(each)
     await keeps.save("cancelled")
     stored = await CompletionStore(database).get(PROJECT, "c")
     assert [(0, "b", None), (1, "ac", "stop")] == [
@@ -93,7 +95,7 @@ async def test_what_broke_off_is_kept_as_far_as_it_got(database: Database) -> No
 async def test_it_is_empty_until_a_chunk_came_and_unsaved_until_it_was_saved(database: Database) -> None:
     keeps = recorder(database)
     assert (True, False) == (keeps.empty, keeps.saved)
-    keeps.add(chunk("a"))
+    keeps.collector.add(chunk("a"))
     assert not keeps.empty
     await keeps.save("completed")
     assert keeps.saved
@@ -102,7 +104,7 @@ async def test_it_is_empty_until_a_chunk_came_and_unsaved_until_it_was_saved(dat
 async def test_it_belongs_to_the_caller_s_project(database: Database) -> None:
     await add_project(database)
     keeps = recorder(database, project=OTHER)
-    keeps.add(chunk("a", "stop"))
+    keeps.collector.add(chunk("a", "stop"))
     await keeps.save("completed")
     store = CompletionStore(database)
     pages = [(await store.list(project)).data for project in (PROJECT, OTHER)]
@@ -117,7 +119,7 @@ async def test_an_answer_that_cannot_be_stored_says_that_it_was_generated(
 
     monkeypatch.setattr(database, "write", fail)
     keeps = recorder(database)
-    keeps.add(chunk("a", "stop"))
+    keeps.collector.add(chunk("a", "stop"))
     with pytest.raises(DatabaseUnavailableError, match=r"generated, but not stored\. The database is busy") as caught:
         await keeps.save("completed")
     assert (1, True) == (caught.value.retry_after, keeps.saved)

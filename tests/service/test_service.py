@@ -11,11 +11,17 @@ from sqlalchemy import select
 
 from antiphon.backends.router import Router
 from antiphon.engine.interface import Started
-from antiphon.errors import DatabaseUnavailableError, ModelNotFoundError, RateLimitError, ServiceUnavailableError
+from antiphon.errors import (
+    AnswerMemoryError,
+    DatabaseUnavailableError,
+    ModelNotFoundError,
+    RateLimitError,
+    ServiceUnavailableError,
+)
 from antiphon.protocol.messages import UserMessage
 from antiphon.protocol.requests import CreateChatCompletion, StreamOptions
 from antiphon.protocol.responses import ChatCompletionChunk, CompletionUsage, Model, ModelList
-from antiphon.service import Service
+from antiphon.service import Service, answer_memory
 from antiphon.service.records import RequestRecord, log_request
 from antiphon.service.service import CUT_OFF
 from antiphon.service.storage import Storage
@@ -333,6 +339,47 @@ async def test_dropping_the_connection_does_not_evade_the_token_limit(
         with suppress(asyncio.CancelledError, RateLimitError):
             await task
     assert admitted == len(engine.requests)
+
+
+ENDLESS: list[Item] = [*says("x" * 3000, tokens_per_event=100), *ends()]
+
+
+@pytest.mark.parametrize(
+    ("fields", "collected"),
+    [({}, True), ({"stream": True}, False), ({"stream": True, "store": True}, True), ({"store": True}, True)],
+)
+async def test_an_answer_that_is_collected_counts_and_ends_where_there_is_no_room(
+    database: Database, monkeypatch: pytest.MonkeyPatch, fields: dict[str, bool], *, collected: bool
+) -> None:
+    monkeypatch.setattr(answer_memory, "SMALL_ANSWER", 1000)
+    engine = ScriptedEngine(ENDLESS)
+    service = Service(Router({"m": scripted_backend(engine)}), Storage(database, holder="test"), log=lambda _: None)
+    service.answer_memory.limit = 2000
+    asked = msgspec.structs.replace(request(), **fields)
+
+    async def read() -> int:
+        async with service.answer(asked) as answer:
+            if not asked.stream:
+                return len(await answer.body())
+            return sum([service.answer_memory.held async for _ in answer.stream()])
+
+    if collected:
+        with pytest.raises(AnswerMemoryError):
+            await read()
+        assert 1 == len(engine.aborts)
+    else:
+        assert 0 == await read()
+    assert (0, 0) == (service.answer_memory.held, engine.running)
+
+
+async def test_an_answer_that_is_stored_and_given_whole_is_collected_once(database: Database) -> None:
+    service = Service(
+        Router({"m": scripted_backend(ScriptedEngine(SCRIPT))}), Storage(database, holder="test"), log=lambda _: None
+    )
+    with service.answer_memory.share() as share:
+        async with service.answer(msgspec.structs.replace(request(), store=True), share=share) as answer:
+            assert b"Hello" in await answer.body()
+        assert len("Hello") == share.held
 
 
 async def test_what_is_answered_is_on_the_metrics_page() -> None:

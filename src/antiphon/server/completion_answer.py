@@ -2,7 +2,6 @@
 
 from typing import Final
 
-import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -11,6 +10,7 @@ from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.server.event_stream import until_disconnect, write_events, write_kept_events
 from antiphon.service import Service
 from antiphon.service.access import Caller
+from antiphon.service.answer_memory import AnswerShare
 from antiphon.service.repeats import Repeat
 
 JSON: Final = "application/json"
@@ -38,19 +38,21 @@ class CompletionAnswer:
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._service.once(self._caller, self._key, self._body) as repeat:
             if repeat.answer is None:
-                await self._generate(repeat, scope, receive, send)
+                with self._service.answer_memory.share() as share:
+                    await self._generate(repeat, share, scope, receive, send)
             elif self._request.stream:
                 await write_kept_events(repeat.answer, send, REPLAYED)
             else:
                 await Response(repeat.answer, headers=REPLAYED, media_type=JSON)(scope, receive, send)
 
-    async def _generate(self, repeat: Repeat, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._service.answer(self._request, self._caller) as answer:
+    async def _generate(self, repeat: Repeat, share: AnswerShare, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._service.answer(self._request, self._caller, share) as answer:
             headers = rate_limit_headers(answer.rate_limits)
             if self._request.stream:
-                keep = repeat.keep if repeat.keeps else None
-                await write_events(answer.stream(), send, headers, encode=answer.encoder().encode, keep=keep)
+                keep, encode = repeat.keep if repeat.keeps else None, answer.encoder().encode
+                await write_events(answer.stream(), send, headers, encode=encode, keep=keep, count=share.grow)
                 return
-            body = msgspec.json.encode(await answer.completion())
+            body = await answer.body()
+        del answer  # and what it has collected: the client may take long
         await repeat.keep(body)
         await Response(body, headers=headers, media_type=JSON)(scope, receive, send)

@@ -125,14 +125,16 @@ async def write_events(
     *,
     encode: Encode = encode_chunk,
     keep: Keep | None = None,
+    count: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Answer with chunks as events and ``data: [DONE]``; ``batches`` is closed exactly once.
 
     The status waits for the first chunk, so that an error before it is a plain HTTP error: it is raised. An error after
-    it is one event with the error object, and the end.
+    it is one event with the error object, and the end. ``count`` is told of the bytes that are held for ``keep``, and
+    may raise ``APIError``.
     """
     async with aclosing(batches):
-        events = _Events(batches, encode, keep)
+        events = _Events(batches, encode, keep, count)
         first = await events.first()
         await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *_raw(headers)]})
         await send({"type": "http.response.body", "body": first, "more_body": True})
@@ -156,12 +158,17 @@ class _Events:
     """Chunks as events, all kept until the last one when somebody wants the whole body."""
 
     def __init__(
-        self, batches: AsyncGenerator[list[ChatCompletionChunk], None], encode: Encode, keep: Keep | None
+        self,
+        batches: AsyncGenerator[list[ChatCompletionChunk], None],
+        encode: Encode,
+        keep: Keep | None,
+        count: Callable[[int], None],
     ) -> None:
         self._batches = batches
         self._ready: deque[ChatCompletionChunk] = deque()
         self._encode = encode
         self._keep = keep
+        self._count = count
         self._body: list[bytes] = []
 
     async def first(self) -> bytes:
@@ -195,6 +202,7 @@ class _Events:
         while self._ready and len(joined) < MAX_SENT:
             joined += self._encode(self._ready.popleft())
         if self._keep is not None:
+            self._count(len(joined))
             self._body.append(joined)
         return joined
 

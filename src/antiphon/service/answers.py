@@ -56,8 +56,11 @@ class Answer:
         batches: AsyncGenerator[list[ChatCompletionChunk], None],
         *,
         rate_limits: RateLimitState,
+        collector: Collector | None = None,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
+        """Take the ``collector`` that has gained the chunks when they are read; a streamed answer needs none."""
+        self._collector = collector
         self._request = request
         self._batches = batches
         self._random_bytes = random_bytes
@@ -66,12 +69,18 @@ class Answer:
 
     async def completion(self) -> ChatCompletion:
         """Return it as a whole. Raises ``APIError``."""
-        collector = Collector()
+        return (await self._collected()).completion()
+
+    async def body(self) -> bytes:
+        """Return it as a whole, as JSON. Raises ``APIError``."""
+        return (await self._collected()).body()
+
+    async def _collected(self) -> Collector:
+        assert self._collector is not None, "a streamed answer is not collected"
         async with aclosing(self._batches) as batches:
-            async for chunks in batches:
-                for chunk in chunks:
-                    collector.add(chunk)
-        return collector.completion()
+            async for _ in batches:
+                pass
+        return self._collector
 
     async def stream(self) -> AsyncGenerator[list[ChatCompletionChunk], None]:
         """Return it in chunks, with the usage if ``stream_options`` ask for it; closing the generator aborts it.

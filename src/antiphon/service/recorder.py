@@ -12,36 +12,32 @@ from antiphon.telemetry.request_line import Outcome
 
 
 class Recorder:
-    """Collects the chunks of one answer, and stores it once."""
+    """Stores one answer, once."""
 
-    def __init__(self, store: CompletionStore, call: Call, caller: Caller) -> None:
+    def __init__(self, store: CompletionStore, call: Call, caller: Caller, collector: Collector) -> None:
+        """``collector`` gets the answer's chunks before it is saved."""
         self._store = store
         self._call = call
         self._caller = caller
-        self._collector = Collector()
-        self._last: ChatCompletionChunk | None = None
+        self.collector = collector
         self.saved = False
         """Whether :meth:`save` was called."""
-
-    def add(self, chunk: ChatCompletionChunk) -> None:
-        """Take the next chunk."""
-        self._last = chunk
-        self._collector.add(chunk)
 
     @property
     def empty(self) -> bool:
         """Whether no chunk came: nothing was said that could be stored."""
-        return self._last is None
+        return self.collector.first is None
 
     async def save(self, outcome: Outcome) -> None:
         """Store what came; it is committed when this returns. Raises DatabaseUnavailableError."""
-        assert self._last is not None, "no chunk came"
+        first = self.collector.first
+        assert first is not None, "no chunk came"
         self.saved = True
         request, identifier = self._call.request, self._call.completion_id
         try:
             await self._store.save(
                 self._caller.project,
-                self._stored(request, self._last),
+                self._stored(request, first),
                 stored_messages(identifier, request.messages),
                 status=outcome,
             )
@@ -49,21 +45,21 @@ class Recorder:
             message = f"The answer was generated, but not stored. {error.message}"
             raise DatabaseUnavailableError(message, retry_after=error.retry_after) from error
 
-    def _stored(self, request: CreateChatCompletion, last: ChatCompletionChunk) -> StoredCompletion:
+    def _stored(self, request: CreateChatCompletion, first: ChatCompletionChunk) -> StoredCompletion:
         return StoredCompletion(
             id=self._call.completion_id,
             created=self._call.created,
-            model=last.model,
+            model=first.model,
             request_id=self._caller.request_id,
-            choices=self._collector.stored_choices(),
-            usage=self._collector.usage,
+            choices=self.collector.stored_choices(),
+            usage=self.collector.usage,
             seed=request.seed,
             temperature=_or_default(request.temperature, 1.0),
             top_p=_or_default(request.top_p, 1.0),
             presence_penalty=_or_default(request.presence_penalty, 0.0),
             frequency_penalty=_or_default(request.frequency_penalty, 0.0),
-            system_fingerprint=last.system_fingerprint,
-            service_tier=last.service_tier,
+            system_fingerprint=first.system_fingerprint,
+            service_tier=first.service_tier,
             input_user=request.user,
             tools=plain_json(request.tools),
             tool_choice=plain_json(request.tool_choice),

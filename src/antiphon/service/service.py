@@ -10,9 +10,11 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 
+import msgspec
 import structlog
 
 from antiphon import __version__
+from antiphon.assembly.collector import Collector
 from antiphon.backends.base import Call
 from antiphon.backends.router import Router
 from antiphon.errors import DatabaseUnavailableError, InvalidRequestError, ServiceUnavailableError
@@ -22,6 +24,7 @@ from antiphon.protocol.stored import CompletionDeleted, CompletionList, MessageL
 from antiphon.protocol.stored_queries import CompletionQuery, PageQuery
 from antiphon.service.access import Access, Caller, Credentials
 from antiphon.service.admission import admitted
+from antiphon.service.answer_memory import AnswerMemory, AnswerShare
 from antiphon.service.answers import Answer, new_completion_id
 from antiphon.service.chat_spans import chat_span
 from antiphon.service.health import Health, assess
@@ -70,6 +73,8 @@ class Service:
         self._random_bytes = random_bytes
         self._log = log
         self._measurement = Measurement(router)
+        self.answer_memory = AnswerMemory()
+        """Counts the answers that are collected."""
         self._created = int(clock())
         self.draining = False
         """Whether the server is stopping: what runs may end, nothing new is taken."""
@@ -129,7 +134,7 @@ class Service:
 
     async def create(self, request: CreateChatCompletion, caller: Caller = NOBODY) -> ChatCompletion:
         """Answer as a whole; cancelling the call aborts the request. Raises ``APIError``."""
-        async with self.answer(request, caller) as answer:
+        async with self.answer(msgspec.structs.replace(request, stream=False), caller) as answer:
             return await answer.completion()
 
     async def stream(
@@ -142,22 +147,45 @@ class Service:
                     yield chunk
 
     @asynccontextmanager
-    async def answer(self, request: CreateChatCompletion, caller: Caller = NOBODY) -> AsyncGenerator[Answer, None]:
-        """Let a request in and give its answer; the end of the block aborts what has not ended. Raises ``APIError``."""
+    async def answer(
+        self, request: CreateChatCompletion, caller: Caller = NOBODY, share: AnswerShare | None = None
+    ) -> AsyncGenerator[Answer, None]:
+        """Let a request in and give its answer; the end of the block aborts what has not ended. Raises ``APIError``.
+
+        What is collected counts in ``share``, for longer than the block lasts, or else for as long.
+        """
+        with nullcontext(share) if share is not None else self.answer_memory.share() as counted:
+            async with self._answer(request, caller, counted) as answer:
+                yield answer
+
+    @asynccontextmanager
+    async def _answer(
+        self, request: CreateChatCompletion, caller: Caller, share: AnswerShare
+    ) -> AsyncGenerator[Answer, None]:
         call = Call(completion_id=self._ids(), created=int(self._clock()), request=request, cache_salt=caller.project)
         observation = Observation(self._timer, partial(self._measurement.began, request.model))
         with self._logged(call, caller, observation):
             backend = self._router.backend(request.model)
-            recorder = Recorder(self._completions("store"), call, caller) if request.store else None
+            collector = Collector() if request.store or not request.stream else None
+            recorder = (
+                Recorder(self._completions("store"), call, caller, collector) if request.store and collector else None
+            )
             if recorder and self._storage:
                 await self._storage.check()
             limiter = self._storage.limiter if self._storage else None
+            batches = backend.stream(call) if collector is None else _collected(backend.stream(call), collector, share)
             async with (
                 admitted(limiter, call, caller, observation) as rate_limits,
                 _kept(recorder, observation) if recorder and request.stream else nullcontext(),
-                aclosing(_watched(backend.stream(call), observation, recorder, self._cuts_off)) as batches,
+                aclosing(_watched(batches, observation, recorder, self._cuts_off)) as watched,
             ):
-                yield Answer(request, batches, rate_limits=rate_limits, random_bytes=self._random_bytes)
+                yield Answer(
+                    request,
+                    watched,
+                    rate_limits=rate_limits,
+                    collector=collector,
+                    random_bytes=self._random_bytes,
+                )
 
     async def list_completions(self, query: CompletionQuery, caller: Caller = NOBODY) -> CompletionList:
         """Return a page of the caller's stored completions. Raises NotFoundError for an unknown ``after``."""
@@ -206,6 +234,16 @@ class Service:
                 span.record(chat_span(call, record))
 
 
+async def _collected(
+    batches: AsyncGenerator[list[ChatCompletionChunk], None], collector: Collector, share: AnswerShare
+) -> AsyncGenerator[list[ChatCompletionChunk], None]:
+    """Pass on the chunks that ``collector`` has gained. Raises what ``share`` raises when it may not grow."""
+    async with aclosing(batches):
+        async for chunks in batches:
+            share.grow(sum(map(collector.add, chunks)))
+            yield chunks
+
+
 async def _watched(
     batches: AsyncGenerator[list[ChatCompletionChunk], None],
     observation: Observation,
@@ -221,8 +259,6 @@ async def _watched(
             async for chunks in batches:
                 for chunk in chunks:
                     observation.see(chunk)
-                    if recorder is not None:
-                        recorder.add(chunk)
                 yield chunks
         if recorder is not None:
             await recorder.save("completed")
