@@ -40,7 +40,9 @@ CONFIGURATION = """\
 # Configuration
 
 {notice} Every option of the command line can be set in the environment; the command line wins. A repeatable option's
-variable holds values parted by blanks, quoted as in a shell.
+variable holds values parted by blanks, quoted as in a shell. A variable that begins with `ANTIPHON_` and that no option
+has is an error, which names the nearest. Variables that begin with `ANTIPHON_TEST_` are ignored, and those that
+Kubernetes sets for a service whose name begins with `antiphon`.
 
 | Option | Variable | Default | Meaning | Commands |
 | --- | --- | --- | --- | --- |

@@ -3,8 +3,10 @@ from pathlib import Path
 import pytest
 
 from antiphon.config import (
+    OPTIONS,
     OTLP_PROTOCOL,
     ServerOptions,
+    VariableError,
     cache_dir,
     data_dir,
     names_collector,
@@ -69,6 +71,60 @@ def test_the_process_environment_says_where_the_database_lies(monkeypatch: pytes
 
 def test_filters_by_metadata_are_split_as_a_shell_would() -> None:
     assert option_values({"ANTIPHON_METADATA": "a=b 'c=d e'"}) == {"metadata": ["a=b", "c=d e"]}
+
+
+@pytest.mark.parametrize(
+    ("suggested", "name"),
+    [
+        ("ANTIPHON_CTX_SIZE", "ANTIPHON_CTX_SIZ"),
+        ("ANTIPHON_HEARTBEAT_TIMEOUT", "ANTIPHON_HEARTBEAT_TIMOUT"),
+        ("ANTIPHON_MMAP", "ANTIPHON_USE_MMAP"),
+        ("ANTIPHON_FLASH_ATTN", "ANTIPHON_NO_FLASH_ATTN"),
+        ("ANTIPHON_THREADS", "ANTIPHON_THREAD"),
+        ("docs/configuration.md", "ANTIPHON_XYZZY"),
+        ("docs/configuration.md", "ANTIPHON_"),
+    ],
+)
+def test_a_mistyped_variable_is_an_error_that_names_the_nearest(suggested: str, name: str) -> None:
+    with pytest.raises(VariableError, match=f"{name} is no variable") as caught:
+        option_values({name: "1", "ANTIPHON_PORT": "1"})
+    assert suggested in caught.value.advice
+
+
+def test_a_mistyped_variable_without_a_value_is_absent() -> None:
+    assert {} == option_values({"ANTIPHON_CTX_SIZ": ""})
+
+
+def test_variables_of_the_tests_are_not_options() -> None:
+    assert {"port": "1"} == option_values({"ANTIPHON_TEST_KILLS": "50", "ANTIPHON_PORT": "1"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ANTIPHON_SERVICE_HOST", "10.0.0.1"),
+        ("ANTIPHON_SERVICE_PORT", "8000"),
+        ("ANTIPHON_SERVICE_PORT_HTTP", "8000"),
+        ("ANTIPHON_PORT", "tcp://10.0.0.1:8000"),
+        ("ANTIPHON_PORT_8000_TCP", "tcp://10.0.0.1:8000"),
+        ("ANTIPHON_PORT_8000_TCP_PROTO", "tcp"),
+        ("ANTIPHON_CANARY_SERVICE_HOST", "10.0.0.1"),
+        ("ANTIPHON_CANARY_PORT", "udp://10.0.0.1:8000"),
+    ],
+)
+def test_what_kubernetes_sets_for_a_service_is_no_option(name: str, value: str) -> None:
+    assert {} == option_values({name: value})
+
+
+@pytest.mark.parametrize("value", ["'a", 'a"', "a\\"])
+def test_values_that_no_shell_reads_are_an_error_that_names_the_variable(value: str) -> None:
+    with pytest.raises(VariableError, match="ANTIPHON_MODEL cannot be read"):
+        option_values({"ANTIPHON_MODEL": value})
+
+
+def test_no_option_takes_a_name_that_is_left_to_others() -> None:
+    names = {variable(option): "1" for option in OPTIONS}
+    assert OPTIONS == set(option_values(names))
 
 
 def test_the_server_listens_on_loopback_without_cors_unless_told() -> None:

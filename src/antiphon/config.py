@@ -1,22 +1,100 @@
 """What the server is told from outside: its options, and the only place that reads the environment.
 
 Every option of the command line has a variable ``ANTIPHON_<OPTION>`` (``--ctx-size`` is ``ANTIPHON_CTX_SIZE``); an
-option given on the command line wins. The variables of the Hugging Face hub (``HF_*``) are read by ``huggingface_hub``,
-those of OpenTelemetry (``OTEL_*``) by its SDK.
+option given on the command line wins, and a variable that no option has is an error. The variables of the Hugging Face
+hub (``HF_*``) are read by ``huggingface_hub``, those of OpenTelemetry (``OTEL_*``) by its SDK.
 """
 
+import difflib
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct
 
 PREFIX = "ANTIPHON_"
+TEST_PREFIX: Final = f"{PREFIX}TEST_"
+"""Of variables that are for the tests of this project."""
+OPTIONS: Final = frozenset(
+    {
+        "allow-unauthenticated",
+        "answered-by",
+        "api-key",
+        "cache-dir",
+        "cache-ram",
+        "chat-format",
+        "chat-template",
+        "completion-id",
+        "cors-origin",
+        "ctx-size",
+        "data-dir",
+        "database",
+        "draft-model",
+        "drain-timeout",
+        "expires",
+        "flash-attn",
+        "force",
+        "grace",
+        "heartbeat-timeout",
+        "host",
+        "interval",
+        "json",
+        "key-concurrent-requests",
+        "key-id",
+        "key-requests-per-minute",
+        "key-tokens-per-minute",
+        "limit",
+        "log-exception-text",
+        "log-json",
+        "log-level",
+        "max-body-memory",
+        "max-body-size",
+        "max-num-batched-tokens",
+        "max-num-seqs",
+        "max-waiting",
+        "measure",
+        "metadata",
+        "mlock",
+        "mmap",
+        "model",
+        "n-gpu-layers",
+        "name",
+        "only",
+        "optimize",
+        "organization",
+        "otlp-traces-endpoint",
+        "output",
+        "port",
+        "prefill-chunk-size",
+        "project",
+        "project-concurrent-requests",
+        "project-requests-per-minute",
+        "project-tokens-per-minute",
+        "prompt-lookup",
+        "quick",
+        "retention-count",
+        "retention-days",
+        "rounds",
+        "scope",
+        "streams",
+        "system",
+        "threads",
+        "threads-batch",
+        "type",
+        "unfinished",
+        "url",
+        "urls",
+        "write-timeout",
+    }
+)
+"""What has a variable: the options of all commands, and the folder of downloaded models. A test compares them."""
 LIST_OPTIONS = frozenset({"model", "cors-origin", "metadata", "scope", "streams", "only"})
 """Options that may be given several times; their variables hold values parted by blanks, quoted as in a shell."""
-
-
+_SERVICE_LINK: Final = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)", re.ASCII)
+_SERVICE_ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://", re.ASCII)
 OTLP_PROTOCOL = "http/protobuf"
 """How traces are sent: the default of OpenTelemetry, and the only one that is spoken."""
 
@@ -48,17 +126,53 @@ def variable(option: str) -> str:
     return PREFIX + option.lstrip("-").replace("-", "_").upper()
 
 
+class VariableError(ValueError):
+    """A variable that no option has, or whose value cannot be read."""
+
+    def __init__(self, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice
+
+
 def option_values(environ: Mapping[str, str] | None = None) -> dict[str, str | list[str]]:
-    """Give what the environment sets, by option name without dashes before it; empty variables count as absent."""
+    """Give what the environment sets, by option name without dashes before it; empty variables count as absent.
+
+    Raises :class:`VariableError` for a variable of ours that no option has: a mistyped one is never ignored.
+    """
     environ = os.environ if environ is None else environ
     values: dict[str, str | list[str]] = {}
-    for name, value in environ.items():
-        if name.startswith(PREFIX) and value:
+    for name, value in sorted(environ.items()):
+        if name.startswith(PREFIX) and value and not _is_of_others(name, value):
             option = name.removeprefix(PREFIX).lower().replace("_", "-")
-            parts = shlex.split(value) if option in LIST_OPTIONS else [value]
-            # A lone value suits an option that takes one, too, such as chat's --model beside serve's.
-            values[option] = parts[0] if len(parts) == 1 else parts
+            if option not in OPTIONS:
+                raise VariableError(f"{name} is no variable of Antiphon.", _suggestion(option))
+            values[option] = _parts(name, value) if option in LIST_OPTIONS else value
     return values
+
+
+def _is_of_others(name: str, value: str) -> bool:
+    """Whether a variable is one of the tests, or one that Kubernetes sets for a service whose name begins as ours.
+
+    Among those of a service that is called antiphon is ANTIPHON_PORT, which holds an address.
+    """
+    if name.endswith("_PORT") and _SERVICE_ADDRESS.match(value):
+        return True
+    return name.startswith(TEST_PREFIX) or bool(_SERVICE_LINK.fullmatch(name))
+
+
+def _suggestion(option: str) -> str:
+    found = difflib.get_close_matches(option, OPTIONS, n=1)
+    return f"Did you mean {variable(found[0])}?" if found else "docs/configuration.md lists all variables."
+
+
+def _parts(name: str, value: str) -> str | list[str]:
+    """Cut a value as a shell does. A lone part suits an option that takes one, such as --model of chat."""
+    try:
+        parts = shlex.split(value)
+    except ValueError as error:
+        raise VariableError(f"{name} cannot be read: {error}.", "Quote its values as in a shell.") from error
+    return parts[0] if len(parts) == 1 else parts
 
 
 def names_collector(environ: Mapping[str, str] | None = None) -> bool:

@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
+from cyclopts import App
 
 import antiphon
+from antiphon import config
 from antiphon.cli import create_cli, main
 from antiphon.cli.errors import CommandError
 from tests.conftest import Installed
@@ -79,11 +82,85 @@ def test_what_cannot_be_done_is_told_without_a_traceback(
     assert capsys.readouterr().err == "Error: No.\nTry yes.\n"
 
 
-def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2) -> str:
+    """Run a command that must be refused with this status; give what it says."""
+    capsys.readouterr()
     with pytest.raises(SystemExit) as caught:
-        main(["server"])
-    assert caught.value.code == 2
-    assert "server" in capsys.readouterr().err
+        main(arguments)
+    assert status == caught.value.code
+    said = capsys.readouterr()
+    assert "" == said.out
+    return said.err
+
+
+@pytest.mark.parametrize(
+    ("said", "arguments"),
+    [
+        ('Unknown command "server". Did you mean "serve"?', ["server"]),
+        ("Unknown option: --ctx-siz. Did you mean --ctx-size?", ["serve", "--ctx-siz", "1"]),
+        ('Invalid value "inf" for --heartbeat-timeout.', ["serve", "--heartbeat-timeout", "inf"]),
+        ('Invalid value for --ctx-size: "5.5" is no whole number.', ["serve", "--ctx-size", "5.5"]),
+        ('Invalid value "x" for --scope. Choose from: "read", "write", "admin".', ["keys", "create", "--scope", "x"]),
+        ('Command "keys revoke" parameter --key-id requires an argument.', ["keys", "revoke"]),
+    ],
+)
+def test_a_command_that_is_called_wrongly_says_so_in_one_line(
+    said: str, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    err = refusal(capsys, *arguments)
+    assert err.startswith(f"Error: {said}")
+    assert 1 == err.count("\n")
+
+
+@pytest.mark.parametrize(
+    ("said", "name", "value"),
+    [
+        ('Invalid value "inf" for ANTIPHON_HEARTBEAT_TIMEOUT.', "ANTIPHON_HEARTBEAT_TIMEOUT", "inf"),
+        ('Invalid value for ANTIPHON_HEARTBEAT_TIMEOUT: unable to convert "x"', "ANTIPHON_HEARTBEAT_TIMEOUT", "x"),
+        ('Invalid value for ANTIPHON_CTX_SIZE: "1e3" is no whole number.', "ANTIPHON_CTX_SIZE", "1e3"),
+        ('Invalid value for ANTIPHON_FLASH_ATTN: unable to convert "maybe"', "ANTIPHON_FLASH_ATTN", "maybe"),
+        ('Invalid value "loud" for ANTIPHON_LOG_LEVEL. Choose from: "debug"', "ANTIPHON_LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_variable_with_a_wrong_value_is_named_in_one_line(
+    said: str, name: str, value: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    err = refusal(capsys, "serve")
+    assert err.startswith(f"Error: {said}")
+    assert 1 == err.count("\n")
+
+
+@pytest.mark.parametrize("command", ["serve", "chat", "models", "top"])
+def test_no_command_runs_with_a_mistyped_variable(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTIPHON_CTX_SIZ", "1024")
+    expected = "Error: ANTIPHON_CTX_SIZ is no variable of Antiphon.\nDid you mean ANTIPHON_CTX_SIZE?\n"
+    assert expected == refusal(capsys, command, status=1)
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["serve", "--help"]])
+def test_help_and_version_are_told_whatever_the_environment_says(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTIPHON_CTX_SIZ", "1024")
+    main(arguments)
+    assert "Error" not in capsys.readouterr().err
+
+
+def every_option(app: App) -> Iterator[str]:
+    for name in app:
+        if not name.startswith("-"):
+            yield from every_option(app[name])
+    if app.default_command:
+        for argument in app.assemble_argument_collection(parse_docstring=True):
+            if argument.show:
+                yield argument.name.lstrip("-").lower()
+
+
+def test_every_option_of_every_command_has_a_variable_and_no_other_has() -> None:
+    assert {*every_option(create_cli(whole=True)), "cache-dir"} == config.OPTIONS
 
 
 def imported(code: str) -> set[str]:

@@ -1,9 +1,12 @@
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from antiphon.cli import create_cli
+from antiphon.cli import create_cli, main
+from antiphon.cli.errors import CommandError
 from antiphon.cli.options import EngineFlags, KeepFlags, LimitFlags, ServerFlags, StorageFlags, TelemetryFlags
 from antiphon.config import ServerOptions
 from antiphon.engine.interface import EngineOptions
@@ -70,21 +73,84 @@ def test_the_environment_says_what_is_logged_and_where_traces_go(monkeypatch: py
     assert expected == bound.arguments["telemetry"]
 
 
+def parts(hint: object) -> set[object]:
+    """Give a type and all that it is made of."""
+    return {hint}.union(*map(parts, get_args(hint)))
+
+
+def numbers(kind: type) -> Iterator[str]:
+    """Name the options of these commands that are numbers of one kind, each as the command takes it."""
+    for command in ("serve", "top", "bench", "completions"):
+        app = create_cli()[command]
+        for each in (app["list"],) if command == "completions" else (app,):
+            for argument in each.assemble_argument_collection():
+                if kind in parts(argument.hint):
+                    yield f"{command}{' list' if command == 'completions' else ''} {argument.name}"
+
+
+WHOLE = list(numbers(int))
+SPANS = list(numbers(float))
+
+
+def test_every_number_was_found() -> None:
+    assert {"serve --ctx-size", "bench --streams", "completions list --limit"} < set(WHOLE)
+    assert {"serve --retention-days", "top --interval"} < set(SPANS)
+    assert (22, 5) == (len(WHOLE), len(SPANS))
+
+
+def refused(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Give what is said of a value that must be refused before the command runs."""
+    *command, name = option.split()
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        main([*command, *(["http://127.0.0.1:1"] if command == ["bench"] else []), f"{name}={value}"])
+    assert 2 == caught.value.code
+    said = capsys.readouterr().err
+    assert said.startswith("Error: Invalid value")
+    assert 1 == said.count("\n")
+    return said
+
+
 @pytest.mark.parametrize(
-    "arguments",
+    "value", ["inf", "nan", "-2", "1e400", "5.5", "1e3", "0x10", "1_0", "9" * 30, "2147483648", ""]
+)
+@pytest.mark.parametrize("option", WHOLE)
+def test_a_count_is_a_whole_number_of_32_bits(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert option.rsplit(maxsplit=1)[-1] in refused(option, value, capsys)
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "-1", "1e400", "1e18", "x", ""])
+@pytest.mark.parametrize("option", SPANS)
+def test_a_span_is_finite(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert option.rsplit(maxsplit=1)[-1] in refused(option, value, capsys)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
     [
-        ["--ctx-size", "-1"],
-        ["--port", "65536"],
-        ["--max-num-seqs", "0"],
-        ["--n-gpu-layers", "-2"],
-        ["--threads", "x"],
-        ["--retention-days", "0"],
-        ["--retention-count", "-1"],
-        ["--key-tokens-per-minute", "0"],
+        ("serve --ctx-size", "-1"),
+        ("serve --port", "65536"),
+        ("serve --max-num-seqs", "0"),
+        ("serve --max-num-batched-tokens", "1048577"),
+        ("serve --threads", "513"),
+        ("serve --heartbeat-timeout", "0"),
+        ("serve --retention-days", "0"),
+        ("serve --retention-days", "36501"),
+        ("serve --retention-count", "-1"),
+        ("serve --key-tokens-per-minute", "0"),
     ],
 )
-def test_values_out_of_range_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        create_cli()(["serve", *arguments])
-    assert caught.value.code == 2
-    assert arguments[0] in capsys.readouterr().err
+def test_values_out_of_range_are_refused(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert option.rsplit(maxsplit=1)[-1] in refused(option, value, capsys)
+
+
+@pytest.mark.parametrize("value", ["0", "1.5", "1e3", "3153600000"])
+def test_a_span_within_its_bounds_is_taken(value: str) -> None:
+    _, bound, _ = create_cli().parse_args(["serve", "--drain-timeout", value])
+    assert float(value) == bound.arguments["server"].drain_timeout
+
+
+def test_a_step_must_hold_a_token_of_every_sequence() -> None:
+    with pytest.raises(CommandError, match="--max-num-batched-tokens 512 cannot decode --max-num-seqs 513"):
+        EngineFlags(max_num_seqs=513)
+    assert 513 == EngineFlags(max_num_seqs=513, max_num_batched_tokens=513).options("m.gguf").max_num_seqs

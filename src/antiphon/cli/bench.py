@@ -7,7 +7,6 @@ from typing import Annotated, Final
 import anyio
 import msgspec
 from cyclopts import Parameter
-from cyclopts.validators import Number
 from msgspec import Struct
 
 from antiphon.cli import display, workloads
@@ -15,6 +14,7 @@ from antiphon.cli.conversation import open_client, served_models
 from antiphon.cli.errors import CommandError
 from antiphon.cli.figures import Figure, cells
 from antiphon.cli.load import LoadError, Target
+from antiphon.cli.numeric_options import count
 from antiphon.cli.workloads import QUICK, Prompts, Sizes
 
 MAX_ROUNDS: Final = 100
@@ -40,8 +40,8 @@ def bench(
     *urls: str,
     model: Annotated[tuple[str, ...], Parameter(negative_iterable="", show_default=False)] = (),
     api_key: Annotated[tuple[str, ...], Parameter(negative_iterable="", show_default=False)] = (),
-    rounds: Annotated[int, Parameter(validator=Number(gte=1, lte=MAX_ROUNDS))] = 3,
-    streams: Annotated[tuple[int, ...], Parameter(validator=Number(gte=1, lte=MAX_STREAMS), negative_iterable="")] = (
+    rounds: Annotated[int, count(1, MAX_ROUNDS)] = 3,
+    streams: Annotated[tuple[Annotated[int, count(1, MAX_STREAMS)], ...], Parameter(negative_iterable="")] = (
         1,
         4,
         16,

@@ -9,10 +9,10 @@ from typing import Annotated, Any, BinaryIO
 
 import msgspec
 from cyclopts import App, Parameter
-from cyclopts.validators import Number
 
 from antiphon.cli import display
 from antiphon.cli.errors import CommandError
+from antiphon.cli.numeric_options import count
 from antiphon.cli.options import StorageFlags
 from antiphon.cli.projects import find_project
 from antiphon.cli.storage import with_storage
@@ -39,7 +39,7 @@ def list_completions(
     project: str = DEFAULT_PROJECT,
     answered_by: str | None = None,
     metadata: Metadata = (),
-    limit: Annotated[int, Parameter(validator=Number(gte=1))] = 20,
+    limit: Annotated[int, count(1)] = 20,
     storage: StorageFlags | None = None,
 ) -> None:
     """List stored completions, the newest first.

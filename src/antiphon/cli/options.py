@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Group, Parameter
-from cyclopts.validators import Number
 
+from antiphon.cli.errors import CommandError
+from antiphon.cli.numeric_options import MAX_BATCHED_TOKENS, MAX_DAYS, MAX_THREADS, count, span
 from antiphon.config import ServerOptions, data_dir
 from antiphon.engine.interface import EngineOptions
 from antiphon.telemetry.logs import LogLevel
@@ -18,8 +19,6 @@ SERVER_GROUP = Group("Server", sort_key=3)
 STORAGE_GROUP = Group("Storage", sort_key=4)
 LIMITS_GROUP = Group("Rate limits", sort_key=5)
 TELEMETRY_GROUP = Group("Logs and traces", sort_key=6)
-_AT_LEAST_0 = Number(gte=0)
-_AT_LEAST_1 = Number(gte=1)
 
 
 @Parameter(name="*", group=ENGINE_GROUP)
@@ -29,45 +28,47 @@ class EngineFlags:
 
     ctx_size: Annotated[
         int,
+        count(0),
         Parameter(
-            validator=_AT_LEAST_0,
             help="Tokens that a model's KV cache holds, all requests together. 0: its training context, at most 8192.",
         ),
     ] = _ENGINE.ctx_size
     cache_ram: Annotated[
         int,
+        count(-1),
         Parameter(
-            validator=Number(gte=-1),
             help="MiB of host memory for cached prefixes that nobody uses, so that they neither slow down running "
             "streams nor are forgotten. -1: twice what the KV cache takes. 0: none.",
         ),
     ] = _ENGINE.cache_ram
-    max_num_seqs: Annotated[int, Parameter(validator=_AT_LEAST_1, help="Sequences that decode at the same time.")] = (
+    max_num_seqs: Annotated[int, count(1), Parameter(help="Sequences that decode at the same time.")] = (
         _ENGINE.max_num_seqs
     )
-    max_num_batched_tokens: Annotated[int, Parameter(validator=_AT_LEAST_1, help="Tokens that one step may carry.")] = (
-        _ENGINE.max_num_batched_tokens
-    )
+    max_num_batched_tokens: Annotated[
+        int, count(1, MAX_BATCHED_TOKENS), Parameter(help="Tokens that one step may carry.")
+    ] = _ENGINE.max_num_batched_tokens
     prefill_chunk_size: Annotated[
         int,
+        count(1),
         Parameter(
-            validator=_AT_LEAST_1,
             help="Prompt tokens that one step may carry while others decode: smaller keeps their streams smoother.",
         ),
     ] = _ENGINE.prefill_chunk_size
     max_waiting: Annotated[
-        int, Parameter(validator=_AT_LEAST_0, help="Requests that may wait for their first step; one more gets a 429.")
+        int, count(0), Parameter(help="Requests that may wait for their first step; one more gets a 429.")
     ] = _ENGINE.max_waiting
     threads: Annotated[
-        int, Parameter(validator=_AT_LEAST_0, help="Threads of a decode step. 0: the physical cores.")
+        int, count(0, MAX_THREADS), Parameter(help="Threads of a decode step. 0: the physical cores.")
     ] = _ENGINE.threads
     threads_batch: Annotated[
         int,
-        Parameter(validator=_AT_LEAST_0, help="Threads of a step that carries prompt tokens. 0: as many as --threads."),
+        count(0, MAX_THREADS),
+        Parameter(help="Threads of a step that carries prompt tokens. 0: as many as --threads."),
     ] = _ENGINE.threads_batch
     n_gpu_layers: Annotated[
         int,
-        Parameter(validator=Number(gte=-1), help="Layers on the accelerator. -1: all, where the build has one."),
+        count(-1),
+        Parameter(help="Layers on the accelerator. -1: all, where the build has one."),
     ] = _ENGINE.n_gpu_layers
     flash_attn: Annotated[bool, Parameter(help="Use flash attention.")] = _ENGINE.flash_attn
     prompt_lookup: Annotated[
@@ -89,12 +90,19 @@ class EngineFlags:
     )
     heartbeat_timeout: Annotated[
         float,
+        span(),
         Parameter(
-            validator=Number(gt=0),
             help="Seconds of silence after which an engine counts as hung: it is killed and started again. Must be "
             "more than its longest step takes.",
         ),
     ] = _ENGINE.heartbeat_timeout
+
+    def __post_init__(self) -> None:
+        """Raise :class:`CommandError` where the options contradict each other."""
+        if self.max_num_seqs > self.max_num_batched_tokens:
+            sequences, tokens = self.max_num_seqs, self.max_num_batched_tokens
+            message = f"A step of --max-num-batched-tokens {tokens} cannot decode --max-num-seqs {sequences}."
+            raise CommandError(message, "Each sequence that decodes needs a token of the step.")
 
     def options(self, model_path: str) -> EngineOptions:
         """Give the engine's options for one model file."""
@@ -126,9 +134,7 @@ class ServerFlags:
     host: Annotated[str, Parameter(help="Address to listen on. One that other machines reach needs keys.")] = (
         _SERVER.host
     )
-    port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535), help="Port to listen on. 0: a free one.")] = (
-        _SERVER.port
-    )
+    port: Annotated[int, count(0, 65535), Parameter(help="Port to listen on. 0: a free one.")] = _SERVER.port
     cors_origin: Annotated[
         tuple[str, ...],
         Parameter(
@@ -137,28 +143,28 @@ class ServerFlags:
             show_default=False,
         ),
     ] = _SERVER.cors_origins
-    max_body_size: Annotated[int, Parameter(validator=_AT_LEAST_1, help="Bytes that a request body may have.")] = (
+    max_body_size: Annotated[int, count(1), Parameter(help="Bytes that a request body may have.")] = (
         _SERVER.max_body_size
     )
     max_body_memory: Annotated[
         int,
+        count(1),
         Parameter(
-            validator=_AT_LEAST_1,
             help="MiB that the bodies of all requests may take together until they are answered. One that does not fit "
             "gets a 429, unless it is at most 64 KiB long.",
         ),
     ] = _SERVER.max_body_memory
     write_timeout: Annotated[
         float,
+        span(),
         Parameter(
-            validator=Number(gt=0),
             help="Seconds for which a client may take nothing of its answer; then its connection is closed.",
         ),
     ] = _SERVER.write_timeout
     drain_timeout: Annotated[
         float,
+        span(positive=False),
         Parameter(
-            validator=_AT_LEAST_0,
             help="Seconds that running answers have to end after SIGTERM or Ctrl-C. A second signal ends them at once.",
         ),
     ] = _SERVER.drain_timeout
@@ -217,11 +223,12 @@ class KeepFlags(StorageFlags):
     """Where stored completions are kept, and for how long."""
 
     retention_days: Annotated[
-        float | None, Parameter(validator=Number(gt=0), help="Days after which stored completions are deleted.")
+        float | None, span(most=MAX_DAYS), Parameter(help="Days after which stored completions are deleted.")
     ] = None
     retention_count: Annotated[
         int | None,
-        Parameter(validator=_AT_LEAST_0, help="Stored completions that are kept of each project, the newest."),
+        count(0),
+        Parameter(help="Stored completions that are kept of each project, the newest."),
     ] = None
 
 
@@ -257,20 +264,18 @@ class LimitFlags:
     """What a project and a key may use; no limit where none is given."""
 
     project_requests_per_minute: Annotated[
-        int | None, Parameter(validator=_AT_LEAST_1, help="Requests a minute of each project.")
+        int | None, count(1), Parameter(help="Requests a minute of each project.")
     ] = None
     project_tokens_per_minute: Annotated[
-        int | None, Parameter(validator=_AT_LEAST_1, help="Tokens a minute of each project, prompts and answers.")
+        int | None, count(1), Parameter(help="Tokens a minute of each project, prompts and answers.")
     ] = None
     project_concurrent_requests: Annotated[
-        int | None, Parameter(validator=_AT_LEAST_1, help="Requests of each project that run at once.")
+        int | None, count(1), Parameter(help="Requests of each project that run at once.")
     ] = None
-    key_requests_per_minute: Annotated[
-        int | None, Parameter(validator=_AT_LEAST_1, help="Requests a minute of each key.")
-    ] = None
+    key_requests_per_minute: Annotated[int | None, count(1), Parameter(help="Requests a minute of each key.")] = None
     key_tokens_per_minute: Annotated[
-        int | None, Parameter(validator=_AT_LEAST_1, help="Tokens a minute of each key, prompts and answers.")
+        int | None, count(1), Parameter(help="Tokens a minute of each key, prompts and answers.")
     ] = None
     key_concurrent_requests: Annotated[
-        int | None, Parameter(validator=_AT_LEAST_1, help="Requests of each key that run at once.")
+        int | None, count(1), Parameter(help="Requests of each key that run at once.")
     ] = None

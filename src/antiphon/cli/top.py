@@ -6,14 +6,13 @@ from typing import Annotated
 
 import anyio
 import httpx2
-from cyclopts import Parameter
-from cyclopts.validators import Number
 from rich.console import Console, RenderableType
 from rich.live import Live
 
 from antiphon.cli import display
 from antiphon.cli.conversation import open_client
 from antiphon.cli.errors import CommandError
+from antiphon.cli.numeric_options import span
 from antiphon.cli.scrape import Scrape, Span
 from antiphon.cli.top_view import view
 
@@ -26,7 +25,7 @@ TIMEOUT = 10.0
 def top(
     *,
     url: str = "http://127.0.0.1:8000",
-    interval: Annotated[float, Parameter(validator=Number(gt=0))] = 2.0,
+    interval: Annotated[float, span()] = 2.0,
 ) -> None:
     """Watch a server: queue, streams, tokens, latencies and caches, until Ctrl-C.
 
