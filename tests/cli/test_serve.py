@@ -18,6 +18,7 @@ from antiphon.cli.serve import bind, first_error, uncollected
 from antiphon.config import ServerOptions
 from tests.cli.test_hub import FakeHub, running
 from tests.conftest import END, Installed, LiveServer
+from tests.engine.tiny_gguf import write_tiny_model
 from tests.telemetry.collector import collecting
 
 Serve = Callable[..., AbstractContextManager[LiveServer]]
@@ -213,6 +214,22 @@ def test_a_model_that_cannot_be_loaded_is_told_without_a_traceback(installed: In
     assert (1, "") == (done.returncode, done.stdout)
     assert "Error: The model damaged cannot be served" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_model_without_a_context_length_is_told_before_it_is_served(installed: Installed, tmp_path: Path) -> None:
+    path = write_tiny_model(tmp_path / "damaged.gguf", context=2**32 - 1)
+    done = installed.run("serve", "--port", "0", "--model", str(path))
+    assert (1, "") == (done.returncode, done.stdout)
+    assert f"Error: The model damaged cannot be served: {path} says that it was trained" in done.stderr
+    assert "context of 4294967295 tokens" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_mistyped_variable_is_told_before_anything_is_done(installed: Installed) -> None:
+    done = installed.run("serve", "--port", "0", ANTIPHON_HEARTBEAT_TIMOUT="60")
+    assert (1, "") == (done.returncode, done.stdout)
+    said = "Error: ANTIPHON_HEARTBEAT_TIMOUT is no variable of Antiphon.\nDid you mean ANTIPHON_HEARTBEAT_TIMEOUT?\n"
+    assert said == done.stderr
 
 
 def test_what_no_command_raised_stays_what_it_is() -> None:

@@ -298,3 +298,18 @@ def test_small_contexts_and_batches_load_and_decode(tiny_path: Path, ctx_size: i
     prompt = [3 + i % 200 for i in range(core.info.max_model_len - 2)]
     assert len(ask(core, request("a", prompt, max_tokens=2))["a", 0]) <= 2
     core.close()
+
+
+@pytest.mark.parametrize("ctx_size", [0, 1024])
+@pytest.mark.parametrize("context", [0, 1, 2**31, 2**31 + 8192, 2**32 - 1])
+def test_a_file_without_a_usable_context_length_is_refused_by_it(tmp_path: Path, context: int, ctx_size: int) -> None:
+    path = write_tiny_model(tmp_path / "m.gguf", context=context)
+    with pytest.raises(EngineLoadError, match=rf"m\.gguf says .* context of {context} tokens \(context_length"):
+        LlamaModel.open(options(path, ctx_size=ctx_size))
+
+
+@pytest.mark.parametrize(("expected", "context"), [(2, 2), (512, 512), (8192, 2**31 - 1)])
+def test_a_request_is_never_longer_than_the_file_says(tmp_path: Path, expected: int, context: int) -> None:
+    loaded = LlamaModel.open(options(write_tiny_model(tmp_path / "m.gguf", context=context), ctx_size=0))
+    assert (expected, context) == (loaded.info.max_model_len, loaded.info.n_ctx_train)
+    loaded.close()

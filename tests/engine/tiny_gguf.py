@@ -23,11 +23,13 @@ PIECES = [
 CHAT_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 
 
-def write_tiny_model(path: Path, *, seed: int = 1, chat_template: str | None = CHAT_TEMPLATE) -> Path:
+def write_tiny_model(
+    path: Path, *, seed: int = 1, chat_template: str | None = CHAT_TEMPLATE, context: int = CONTEXT
+) -> Path:
     """Write the model, about 100 kB, and return ``path``."""
     writer = gguf.GGUFWriter(path, "llama")
     _add_vocabulary(writer, chat_template)
-    writer.add_context_length(CONTEXT)
+    writer.add_context_length(context)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
     writer.add_feed_forward_length(FEED_FORWARD)

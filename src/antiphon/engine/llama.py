@@ -27,6 +27,8 @@ from antiphon.engine.zero_pages import mappings, release_zeros
 MAX_SEQ_IDS: Final = 256
 """LLAMA_MAX_SEQ: sequence ids that one context knows."""
 DEFAULT_CTX_SIZE: Final = 8192
+SHORTEST_CONTEXT: Final = 2
+"""Tokens: one of a prompt and one of its answer."""
 CELL_BLOCK: Final = 256
 """llama.cpp rounds the number of KV cells up to a multiple of this."""
 SEQ_IDS: Final = MAX_SEQ_IDS - 1
@@ -112,14 +114,10 @@ class LlamaModel:
     def open(cls, options: EngineOptions) -> Self:
         """Load the model and make its context. Raises :class:`EngineLoadError`."""
         model = model_handle(options.model_path, vocab_only=False, options=options)
-        if llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model):
+        if reason := _unservable(model):
             llama_cpp.llama_model_free(model)
-            raise EngineLoadError(
-                f"{options.model_path} is a recurrent or hybrid model: its state cannot be cut at a token, which the "
-                "prefix cache and preemption need. Only attention models are served."
-            )
-        trained = llama_cpp.llama_model_n_ctx_train(model)
-        params = _context_params(options, trained)
+            raise EngineLoadError(f"{options.model_path} {reason}")
+        params = _context_params(options, llama_cpp.llama_model_n_ctx_train(model))
         before = mappings()
         context = llama_cpp.llama_init_from_model(model, params)
         if not context:
@@ -211,6 +209,23 @@ def open_sibling(options: EngineOptions, model: LlamaModel) -> LlamaModel:
         sibling.close()
         raise EngineLoadError(f"The draft model {options.draft_model} has another vocabulary than the model itself.")
     return sibling
+
+
+def _unservable(model: Any) -> str | None:  # noqa: ANN401 (a ctypes handle)
+    """Say why a model cannot be served, in words that follow its path; None where nothing speaks against it."""
+    if llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model):
+        return (
+            "is a recurrent or hybrid model: its state cannot be cut at a token, which the prefix cache and preemption "
+            "need. Only attention models are served."
+        )
+    # The file holds 32 bits without a sign, and llama.cpp gives them with one: from 2^31 on the length is negative.
+    trained = llama_cpp.llama_model_n_ctx_train(model)
+    if trained < SHORTEST_CONTEXT:
+        return (
+            f"says that it was trained with a context of {trained % 2**32} tokens (context_length in its metadata), "
+            f"which is not between {SHORTEST_CONTEXT} and {2**31 - 1}: the file is damaged or was converted wrongly."
+        )
+    return None
 
 
 def _context_params(options: EngineOptions, trained: int) -> Any:  # noqa: ANN401 (a ctypes struct)
