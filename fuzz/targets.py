@@ -5,18 +5,25 @@ Free of the fuzzer, so that the suite replays the corpus through the same functi
 
 import json
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import msgspec
 
 from antiphon.assembly.tool_parser import CallText, Content, Piece, ToolParser
 from antiphon.chat_formats.base import ToolNotation
+from antiphon.chat_formats.builtin import recognise
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
+from antiphon.engine.tokenizer import Tokenizer
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol.requests import decode_request
 from antiphon.protocol.sse import SSEDecoder
 from antiphon.rendering.chat_template import ChatTemplate, ChatTemplateError
+from antiphon.rendering.renderer import Renderer
+from tests.vocabularies import CONTROL, MARKERS, MODELS, PLAIN, PRE_TOKENIZERS, write_vocabulary
 
 MAX_ERROR: Final = 2000
 """Characters of what an error says, whatever the request was."""
@@ -29,6 +36,16 @@ SCHEMA: Final = {
 }
 TOOLS: Final[dict[str, dict[str, Any] | None]] = {"find": SCHEMA, "no-args": {}, "run": None}
 USER: Final = [{"role": "user", "content": "Hi"}]
+KINDS: Final = (*((model, "default") for model in MODELS), *(("gpt2", pre) for pre in PRE_TOKENIZERS))
+"""Every kind of vocabulary: its model and its pre-tokenizer."""
+TALK: Final = (
+    "<s>{% for m in messages %}<|im_start|>{{ m.role }}{{ m.content }}<think>{{ m.reasoning_content or '' }}</think>"
+    "{% for call in m.tool_calls or [] %}<tool_call>{{ call.function.name }}<|message|>{{ call.function.arguments }}"
+    "</tool_call>{% endfor %}<|im_end|>{% endfor %}"
+)
+SPECIAL: Final = (*CONTROL, *MARKERS, *PLAIN, "\u2581", "\uff5c", "\u00e9")
+WRITABLE: Final = ("llama", "gpt2", "gemma4")
+"""Models whose ids spell every text."""
 
 
 def request_decoder(data: bytes) -> None:
@@ -70,12 +87,57 @@ def chat_template(data: bytes) -> None:
         return
 
 
+def user_text(data: bytes) -> None:
+    """Any text gives no token of structure, and is spelled whole. The first byte chooses the kind of vocabulary.
+
+    A byte beyond ASCII is the text of a token that is structure, or of one that is plain.
+    """
+    kind = KINDS[data[0] % len(KINDS)] if data else KINDS[0]
+    text = "".join(chr(byte) if byte < 0x80 else SPECIAL[byte % len(SPECIAL)] for byte in data[1:])  # noqa: PLR2004
+    if not text.strip():
+        return
+    tokenizer, renderer = _rendering(*kind)
+    marked, harmless = (_marked(tokenizer, renderer, said) for said in (text, "~"))
+    assert harmless[0] == marked[0], f"{harmless[0]} != {marked[0]} with {kind}"
+    if kind[0] in WRITABLE:
+        assert _solid(text) in marked[1], f"{text!r} is not in {marked[1]!r}"
+
+
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "request_decoder": request_decoder,
     "sse": sse,
     "tool_parser": tool_parser,
     "chat_template": chat_template,
+    "user_text": user_text,
 }
+
+
+@cache
+def _rendering(model: str, pre: str) -> tuple[Tokenizer, Renderer]:
+    with TemporaryDirectory() as folder:
+        tokenizer = Tokenizer.open(str(write_vocabulary(Path(folder) / "model.gguf", model, pre)))
+    return tokenizer, Renderer(tokenizer, ChatTemplate(TALK, "<s>", "</s>"), recognise(TALK), 1 << 20)
+
+
+def _marked(tokenizer: Tokenizer, renderer: Renderer, text: str) -> tuple[list[str], str]:
+    """Return the structure of a prompt in which every text is ``text``, and its characters without spaces."""
+    call = {"id": "1", "type": "function", "function": {"name": text[:256], "arguments": text}}
+    messages = [
+        {"role": "user", "content": text},
+        {"role": "assistant", "content": text, "reasoning_content": text, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": text},
+    ]
+    request = decode_request(json.dumps({"model": "m", "messages": messages}).encode())
+    ids = renderer.render(request, "fuzz", "").generate.prompt_ids
+    structure = {*CONTROL, *MARKERS}
+    written = [*map(tokenizer.token_text, ids)]
+    spelled = b"".join(map(tokenizer.token_bytes, ids)).decode(errors="replace")
+    return [token for token in written if token in structure], _solid(spelled)
+
+
+def _solid(text: str) -> str:
+    """Return the text without spaces: SentencePiece adds some, and writes them as another character."""
+    return text.replace(" ", "").replace("\u2581", "")
 
 
 def _parsed(notation: ToolNotation, data: bytes, size: int) -> list[Piece]:
