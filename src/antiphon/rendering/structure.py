@@ -8,10 +8,10 @@ runs of spaces, digits. A model has read these in every text, so they stay what 
 structure when
 
 - it ends an answer, or begins every prompt;
-- it looks like a marker: letters between brackets or bars, as ``<…>``, ``<|…|>``, ``[…]``, ``◁…▷``. The tags of HTML
-  that Gemma's vocabulary has are none, but for the next rule;
-- the chat template or the notation of the family writes it (``<|"|>``, ``Human:``), and it is neither one character nor
-  a plain word nor whitespace.
+- it looks like a marker: ``<|…|>``, or letters between other brackets or bars, as ``<…>``, ``[…]``, ``◁…▷``. The tags
+  of HTML that Gemma's vocabulary has are none, but for the next rule;
+- the chat template or the notation of the family writes it (``Human:``), and it is neither one character nor a plain
+  word nor whitespace.
 
 So in doubt a token is structure. The price is small: a text that contains it is read as the pieces of that text.
 
@@ -83,7 +83,8 @@ def _is_structure(text: str, written: str) -> bool:
     letters, signs = any(map(str.isalpha, core)), any(sign in _SIGNS for sign in core)
     if len(core) < 2:  # noqa: PLR2004 (one character cannot be told in pieces)
         return False
-    marker = letters and core[0] in _SIGNS and core[-1] in _SIGNS
+    barred = core.startswith("<|") and core.endswith("|>")
+    marker = barred or (letters and core[0] in _SIGNS and core[-1] in _SIGNS)
     if marker and not _FORMATTING.fullmatch(core):
         return True
     word = all(character.isalnum() or character in " _" for character in core)
