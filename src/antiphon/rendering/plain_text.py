@@ -21,7 +21,6 @@ class PlainText:
     control tokens. So a text is cut inside each of their texts, and the pieces are tokenized apart: a token stands for
     its text, so no piece gives it. A tokenizer that reads a text as another one (full-width characters as plain ones)
     may still find one in a piece, which is then halved until it does not.
-
     """
 
     def __init__(self, vocabulary: StructureVocabulary, structure: Mapping[str, int]) -> None:

@@ -59,14 +59,17 @@ class StructureVocabulary(Protocol):
 def structure_tokens(vocabulary: StructureVocabulary, written: Iterable[str]) -> dict[str, int]:
     """Return the text and the id of every token that is structure, given the texts that template and notation write."""
     texts = "\0".join(written)
-    ends = vocabulary.eog_ids | {vocabulary.bos_id}
     tokens = {text: token for text, token in vocabulary.special_tokens.items() if text.strip()}
-    defined = vocabulary.user_defined_tokens.items()
-    tokens |= {text: token for text, token in defined if token in ends or _is_structure(text, texts)}
+    plain: dict[str, int] = {}
+    for text, token in vocabulary.user_defined_tokens.items():
+        (tokens if _is_structure(text, texts) else plain)[text] = token
+    if plain:  # the tokens that end an answer are asked for one by one
+        ends = vocabulary.eog_ids | {vocabulary.bos_id}
+        tokens |= {text: token for text, token in plain.items() if token in ends}
     for match in sorted({*_MARKER.findall(texts)} - tokens.keys()):
-        token = _only(vocabulary, match)
-        if token is not None and any(map(str.isalpha, match)):
-            tokens[match] = token
+        only = _only(vocabulary, match)
+        if only is not None and any(map(str.isalpha, match)):
+            tokens[match] = only
     return tokens
 
 
