@@ -1,4 +1,6 @@
 import itertools
+import random
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -53,6 +55,23 @@ def test_stop_strings_that_overlap_themselves_end_where_trying_every_end_does(
 ) -> None:
     expected, matched = cut(stop, text)
     assert (expected.encode(), matched) == run(stop, split(text.encode(), at))
+
+
+def test_every_pattern_of_two_letters_is_found_wherever_a_search_finds_it() -> None:
+    text = "".join(random.Random(1).choices("ab", k=1500))  # noqa: S311 (a text)
+    for pattern in map("".join, itertools.chain.from_iterable(itertools.product("ab", repeat=n) for n in range(1, 9))):
+        strings, rest = StopStrings([pattern]), text.encode()
+        expected = text.encode().replace(pattern.encode(), b"")
+        assert expected == b"".join(through(strings, rest)), pattern
+
+
+def through(strings: StopStrings, data: bytes) -> Iterator[bytes]:
+    """Give all that is let through, a new run beginning behind each match."""
+    rest: bytes | None = data
+    while rest is not None:
+        decided, rest = strings.push(rest)
+        yield decided
+    yield strings.flush()
 
 
 def test_a_start_that_fails_falls_back_to_the_longest_shorter_one_that_goes_on() -> None:
