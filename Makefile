@@ -8,6 +8,7 @@ ONLY ?=
 ROWS ?= 1000,100000,1000000
 DATABASE ?=
 SECONDS ?= 60
+MODULE ?=
 MINUTES ?= 10
 CLIENTS ?= 8
 WORKERS ?= 2
@@ -32,7 +33,7 @@ INSTALL_PINS = install() { $(PIP) install --quiet --no-deps --requirement <(grep
 
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell getconf _NPROCESSORS_ONLN)
 
-.PHONY: help serve test lint types contracts tests bench bench-wheel bench-storage bench-tiers soak overload fuzz docs requirements clean
+.PHONY: help serve test lint types contracts tests bench bench-wheel bench-storage bench-tiers soak overload fuzz mutants docs requirements clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -99,6 +100,9 @@ fuzz: $(VENV)/.fuzz ## Make up hostile inputs; SECONDS=60 for each of the progra
 	        -artifact_prefix="build/fuzz/$$name-" "build/fuzz/$$name" "fuzz/corpus/$${name#fuzz_}"
 	done
 
+mutants: $(VENV)/.mutants ## Put small faults into the code, see which the tests find; MINUTES=10 MODULE=engine
+	@$(BIN)/python -m mutants.run --minutes '$(MINUTES)' $(if $(MODULE),--module '$(MODULE)')
+
 docs: $(VENV)/.test ## Write the generated parts of the docs anew
 	@$(BIN)/python scripts/generate_docs.py
 
@@ -139,6 +143,11 @@ $(VENV)/.bench: $(VENV)/.test requirements-bench.txt
 $(VENV)/.fuzz: $(VENV)/.test pyproject.toml
 	@$(HEADING) 'The fuzzer'
 	$(PIP) install --quiet --group fuzz
+	touch $@
+
+$(VENV)/.mutants: $(VENV)/.test pyproject.toml
+	@$(HEADING) 'What makes mutants'
+	$(PIP) install --quiet --group mutants
 	touch $@
 
 $(VENV)/.pins: $(VENV)/.created requirements.txt

@@ -1,0 +1,43 @@
+import pytest
+
+from mutants.modules import HELD_ELSEWHERE, MODULES, SOURCE, chosen, held_by, source_of
+from tests.conftest import ROOT
+
+WITHOUT_BEHAVIOUR = {"assembly/__init__", "rendering/json_schema/__init__", "rendering/json_schema/errors",
+                     "rendering/json_schema/formats"}  # fmt: skip
+"""They name a door, hold the texts of errors, or are a table."""
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_and_its_tests_are_there(module: str) -> None:
+    assert [] == [path for path in (source_of(module), *held_by(module)) if not (ROOT / path).is_file()]
+
+
+@pytest.mark.parametrize("folder", ["assembly", "rendering/json_schema"])
+def test_every_module_of_a_folder_is_mutated(folder: str) -> None:
+    names = {f"{folder}/{path.stem}" for path in (ROOT / SOURCE / folder).glob("*.py")}
+    assert names - WITHOUT_BEHAVIOUR == set(chosen(folder))
+
+
+def test_only_mutated_modules_have_tests_elsewhere() -> None:
+    assert set() == set(HELD_ELSEWHERE) - set(MODULES)
+    assert len(MODULES) == len(set(MODULES))
+
+
+def test_the_mirrored_tests_run_first() -> None:
+    assert ["tests/engine/test_lease.py", "tests/engine/test_kv_cache.py"] == [*map(str, held_by("engine/lease"))]
+
+
+@pytest.mark.parametrize("name", ["engine/lease", "src/antiphon/engine/lease.py"])
+def test_a_module_is_chosen_by_its_name_or_path(name: str) -> None:
+    assert ("engine/lease",) == chosen(name)
+
+
+def test_no_name_chooses_all() -> None:
+    assert MODULES == chosen("")
+
+
+@pytest.mark.parametrize("name", ["server", "engine/leas", "lease"])
+def test_an_unknown_name_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"'{name}' is none of the mutated modules"):
+        chosen(name)

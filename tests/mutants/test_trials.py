@@ -1,0 +1,77 @@
+"""In a small tree of its own, and from a process of its own, as the modules under test must not be loaded before."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from mutants.trials import COPIED
+from tests.conftest import ROOT
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from mutants.trials import Trials
+root, folder = map(Path, sys.argv[1:])
+small, tests = Path("src/antiphon/small.py"), (Path("tests/test_small.py"),)
+trials, found = Trials(root, folder), {}
+found["usual"] = trials.unchanged(tests, 60)
+texts = {"killed": "n = 2", "survived": "n = 1 # other", "syntax": "n =", "endless": "while True: pass"}
+for name, text in texts.items():
+    found[name] = trials.tried(small, text, tests, -1.0 if name == "endless" else 10.0).value
+found["again"] = trials.tried(small, "n = 1", tests, 10.0).value
+found["left"] = (folder / "tree" / small).read_text()
+try:
+    trials.unchanged((Path("tests/test_broken.py"),), 60)
+except ValueError as error:
+    found["broken"] = str(error)
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    folder = tmp_path_factory.mktemp("trials")
+    root = folder / "root"
+    for name in COPIED:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        if "." in name:
+            (root / name).write_text("")
+        else:
+            (root / name).mkdir()
+    shutil.copytree(ROOT / "mutants", root / "mutants", dirs_exist_ok=True)
+    (root / "src" / "antiphon").mkdir()
+    (root / "src" / "antiphon" / "small.py").write_text("n = 1")
+    (root / "tests" / "test_small.py").write_text("from antiphon.small import n\ndef test_n(): assert 1 == n\n")
+    (root / "tests" / "test_broken.py").write_text("def test_n(): assert 1 == 2\n")
+    command = [sys.executable, "-c", PROGRAM, str(root), str(folder / "copy")]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)  # noqa: S603 (Python)
+    written: dict[str, object] = json.loads(run.stdout.splitlines()[-1])
+    return written | {"original": (root / "src/antiphon/small.py").read_text()}
+
+
+def test_a_mutant_that_a_test_finds_is_killed(found: dict[str, object]) -> None:
+    assert "killed" == found["killed"]
+
+
+def test_a_mutant_that_cannot_be_imported_is_killed(found: dict[str, object]) -> None:
+    assert "killed" == found["syntax"]
+
+
+def test_a_mutant_that_no_test_finds_survives(found: dict[str, object]) -> None:
+    assert "survived" == found["survived"]
+
+
+def test_a_mutant_that_never_ends_is_ended(found: dict[str, object]) -> None:
+    assert "timed out" == found["endless"]
+
+
+def test_the_tests_pass_again_after_each_mutant(found: dict[str, object]) -> None:
+    assert ("survived", "n = 1", "n = 1") == (found["again"], found["left"], found["original"])
+
+
+def test_tests_that_fail_without_a_mutant_are_told(found: dict[str, object]) -> None:
+    assert "1 failed" in str(found["broken"])
+    assert float(str(found["usual"])) > 0

@@ -1,0 +1,107 @@
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from mutants.listed import Listed
+from mutants.modules import held_by, source_of
+from mutants.mutant import Mutant
+from mutants.trials import Outcome, Trials
+from mutants.trying import Module, try_all
+
+SOURCE = "a = 1\n"
+NAME = "engine/lease"
+
+
+class Script(Trials):
+    """Trials whose outcomes are known: a mutant's text is the name of its outcome."""
+
+    def __init__(self, failure: str = "") -> None:
+        self.failure = failure
+        self.ran: list[tuple[Path, str]] = []
+
+    def unchanged(self, tests: Sequence[Path], limit: float) -> float:
+        assert 0 < limit
+        assert tests
+        if self.failure:
+            raise ValueError(self.failure)
+        return 1.5
+
+    def tried(self, path: Path, mutated: str, tests: Sequence[Path], usual: float) -> Outcome:
+        assert (held_by(path.relative_to("src/antiphon").as_posix().removesuffix(".py")), 1.5) == (tests, usual)
+        self.ran.append((path, mutated))
+        return Outcome[mutated.removeprefix("a = ").split("#")[0].strip()]
+
+
+def mutants(*outcomes: str) -> list[Mutant]:
+    texts = [f"{outcome}#{number}" for number, outcome in enumerate(outcomes)]
+    return [Mutant(function="f", line=1, before="a = 1", after=f"a = {t}", start=4, end=5, text=t) for t in texts]
+
+
+def module(*outcomes: str, name: str = NAME, entries: Sequence[Listed] = (), seed: int = 0) -> Module:
+    return Module(name, SOURCE, mutants(*outcomes), list(entries), seed)
+
+
+def entry(mutant: Mutant, name: str = NAME) -> Listed:
+    return Listed(name, *mutant.name, reason="A reason.")
+
+
+def test_every_outcome_is_counted_and_survivors_are_kept() -> None:
+    one = module("KILLED", "SURVIVED", "TIMED_OUT", "KILLED")
+    try_all([one], Script(), 60, io.StringIO())
+    assert {Outcome.KILLED: 2, Outcome.TIMED_OUT: 1, Outcome.SURVIVED: 1} == one.findings.outcomes
+    assert ["a = SURVIVED#1"] == [mutant.after for mutant in one.findings.survivors]
+    assert ([], 0, 4) == (one.findings.stale, one.findings.equivalent, one.findings.mutants)
+
+
+def test_the_mutated_text_is_tried_at_the_module_s_place() -> None:
+    script = Script()
+    try_all([module("KILLED")], script, 60, io.StringIO())
+    assert [(source_of(NAME), "a = KILLED#0\n")] == script.ran
+
+
+def test_listed_mutants_are_tried_first_even_without_time_and_are_not_counted() -> None:
+    made = mutants("KILLED", "SURVIVED", "KILLED")
+    one = Module(NAME, SOURCE, made, [entry(made[1])], 0)
+    try_all([one], Script(), 0, io.StringIO())
+    assert (1, 0, []) == (one.findings.equivalent, one.findings.tried, one.findings.stale)
+    assert 2 == len(one.left)
+
+
+def test_a_listed_mutant_that_is_killed_is_stale() -> None:
+    made = mutants("KILLED")
+    one = Module(NAME, SOURCE, made, [entry(made[0])], 0)
+    try_all([one], Script(), 0, io.StringIO())
+    assert [entry(made[0])] == one.findings.stale
+
+
+def test_a_listed_mutant_whose_code_is_gone_is_stale_before_anything_is_tried() -> None:
+    other = mutants("SURVIVED")[0]
+    assert [entry(other)] == module("KILLED", entries=[entry(other)]).findings.stale
+    assert [] == module("KILLED", entries=[entry(other, "engine/core")]).findings.stale
+
+
+def test_no_mutant_is_tried_where_the_tests_fail_without_one() -> None:
+    one, script = module("KILLED"), Script("1 failed")
+    try_all([one], script, 60, io.StringIO())
+    assert ("1 failed", 0, []) == (one.findings.failure, one.findings.tried, script.ran)
+
+
+def test_modules_take_turns() -> None:
+    script = Script()
+    try_all([module("KILLED", "KILLED"), module("KILLED", name="engine/core")], script, 60, io.StringIO())
+    assert [source_of(name) for name in (NAME, "engine/core", NAME)] == [path for path, _ in script.ran]
+
+
+def test_a_seed_draws_the_same_order_again_and_another_seed_another() -> None:
+    def order(seed: int) -> list[str]:
+        return [mutant.text for mutant in module(*["KILLED"] * 30, seed=seed).left]
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+    assert sorted(order(1)) == sorted(order(2))
+
+
+def test_the_last_line_says_what_was_found() -> None:
+    out = io.StringIO()
+    try_all([module("KILLED", "SURVIVED")], Script(), 60, out)
+    assert "2 of 2 mutants, 1 killed, 1 survived" == out.getvalue().strip().splitlines()[-1]
