@@ -68,6 +68,14 @@ async def test_a_short_conversation_is_rendered_at_once() -> None:
     assert ("req", "salt", []) == (result.generate.request_id, result.generate.cache_salt, pool.jobs)
 
 
+async def test_nothing_is_rendered_at_once_where_the_vocabulary_is_slow() -> None:
+    _, pool = opened()
+    result = await rendered(
+        IsolatedRenderer(Renderer(ByteVocabulary(), ChatTemplate(CHATML, "", ""), THINK, 512), pool, inline=False)
+    )
+    assert ("req", 1) == (result.generate.request_id, len(pool.jobs))
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -17,6 +17,8 @@ from antiphon.rendering.renderer import Rendering
 
 INLINE_BYTES: Final = 4096
 """JSON of a request that is rendered on the event loop, which takes at most about 2 ms; larger ones go to a process."""
+MAX_CALL_SECONDS: Final = 0.001
+"""Seconds that tokenizing a letter may take on the event loop: a conversation has a call for each of its messages."""
 RENDER_PROCESSES: Final = 2
 MAX_WAITING_RENDERS: Final = 256
 """Requests that may wait for a process; one more is refused with 429."""
@@ -56,8 +58,10 @@ class Pool(Protocol):
 class IsolatedRenderer:
     """One model's renderer, here and in other processes."""
 
-    def __init__(self, renderer: InlineRenderer, pool: Pool) -> None:
+    def __init__(self, renderer: InlineRenderer, pool: Pool, *, inline: bool = True) -> None:
+        """Hold both; without ``inline`` everything goes to the pool."""
         self._renderer = renderer
+        self._inline = inline
         self._pool = pool
 
     async def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
@@ -68,7 +72,7 @@ class IsolatedRenderer:
         caller is cancelled, the process is killed.
         """
         job = _JOBS.encode(RenderJob(request=request, request_id=request_id, cache_salt=cache_salt))
-        if len(job) <= INLINE_BYTES and not _has_grammar(request):
+        if self._inline and len(job) <= INLINE_BYTES and not _has_grammar(request):
             return self._renderer.render(request, request_id, cache_salt)
         try:
             outcome: Outcome = _OUTCOMES.decode(await self._pool.run(job))
