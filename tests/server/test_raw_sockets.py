@@ -6,6 +6,7 @@ import pytest
 
 from antiphon.engine.interface import Started
 from antiphon.server.http_protocol import HTTPProtocol
+from antiphon.server.middleware import MAX_HEADER_BYTES
 from tests.scripted_engine import Hang, Pause, ScriptedEngine, ends, says
 from tests.server.conftest import Server, StartServer, running, scripted_app
 from tests.server.raw_http import (
@@ -159,6 +160,12 @@ def test_the_body_of_a_get_is_no_request(server: Server) -> None:
 def test_what_cannot_be_read_is_answered_after_what_came_before_it(server: Server) -> None:
     assert [200, 200, 400] == statuses(server.port, post() + GET + b"\x00\r\n\r\n" + GET, GET)
     assert [200, 400] == statuses(server.port, post() + chunked(b"zz\r\n") + GET, GET)
+
+
+def test_what_cannot_be_read_takes_no_waiting_request_with_it(start_server: StartServer) -> None:
+    server = start_server(ScriptedEngine([STARTED, Pause(0.3), *says("a"), *ends()]))
+    garbage = b"zz\r\n" + b"x" * (2 * MAX_HEADER_BYTES)
+    assert [200, 200, 400] == statuses(server.port, post() + GET + chunked(b""), garbage, GET)
 
 
 def test_a_body_that_cannot_be_read_is_answered_at_once(server: Server) -> None:

@@ -82,11 +82,16 @@ class HTTPProtocol(HttpToolsProtocol):
         except HttpParserError as error:
             cause = error.__context__
             self.send_400_response(cause.message if isinstance(cause, InvalidRequestError) else NOT_HTTP)
-        if self._silent_bytes > self.max_silent_bytes and not self.transport.is_closing():
+        if not self.transport.is_closing():
+            self._bound_what_came()
+
+    def _bound_what_came(self) -> None:
+        if self._refusal is not None:
+            return
+        if self._silent_bytes > self.max_silent_bytes:
             self.send_400_response(f"The request's headers are too long: at most {MAX_HEADER_BYTES} bytes are taken.")
         # Most heads come whole, and need no timer; what comes while nothing is answered must become one.
-        awaited = (self._in_head or not self.busy) and self._refusal is None
-        if awaited and self._head_timer is None and not self.transport.is_closing():
+        elif self._head_timer is None and (self._in_head or not self.busy):
             self._expect_head()
 
     def _parse(self, data: bytes) -> None:
