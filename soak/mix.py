@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+import msgspec
+
+from soak.hostile import hostile_fields
 from soak.invariants import Asked
 from soak.ledger import Kept, Ledger
 from soak.wire import Manner
@@ -83,6 +86,7 @@ WEIGHTS: Final = {
     "stored": 6,
     "malformed": 3,
     "oversized": 1,
+    "hostile": 3,
     "vanishing": 5,
     "slow": 2,
     "list": 2,
@@ -177,6 +181,11 @@ class Mix:
     def _oversized(self) -> Asked:
         body = b'{"model": "' + b"x" * self._max_body_size + b'"}'
         return Asked(kind="oversized", method="POST", path=PATH, body=body, expected=frozenset({413}))
+
+    def _hostile(self) -> Asked:
+        """Return what may be answered or refused, but is never an error of the server."""
+        asked = self._completion("hostile", {**self._delivery(), **hostile_fields(self._rng)})
+        return msgspec.structs.replace(asked, expected=frozenset({200, 400, 413}))
 
     def _vanishing(self) -> Asked:
         stage = self._rng.choice(list(STAGES))
