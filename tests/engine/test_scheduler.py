@@ -512,3 +512,87 @@ def test_a_choice_waits_for_its_sibling_up_to_the_last_token_of_the_prompt() -> 
     steps = Steps()
     steps.add(request("a", text(1, 66), n=2))
     assert [{"a": 64}, {"a": 2}, {"a": 2}] == [steps.step() for _ in range(3)]
+
+
+def test_what_nobody_uses_moves_to_host_memory_while_others_generate() -> None:
+    steps = Steps(host_cells=512)
+    steps.cache._cold_cells = 0
+    before = steps.add(request("before", text(1, 30)))
+    steps.add(request("stream", text(2, 5)))
+    steps.step()
+    steps.scheduler.finish(before)
+    assert 30 == steps.cache.evictable_cells
+    assert {"stream": 1} == steps.step()
+    assert (0, 29) == (steps.cache.evictable_cells, steps.cache.match_length("", text(1, 30)))
+
+
+def test_a_prompt_s_last_token_in_a_step_of_its_own_has_no_draft_behind_it() -> None:
+    steps = Steps()
+    steps.add(request("1", text(1, 65), max_tokens=9)).draft = text(2, 8)
+    assert [{"1": 64}, {"1": 1}, {"1": 9}] == [steps.step() for _ in range(3)]
+
+
+def test_a_preemption_is_counted_once() -> None:
+    steps = Steps(40)
+    for name in ("a", "b"):
+        steps.add(request(name, text(ord(name), 10)))
+    steps.step()
+    while not steps.waiting:
+        steps.step()
+    assert (["a"], ["b"], 1) == (steps.running, steps.waiting, steps.scheduler.preemptions)
+
+
+def test_with_every_place_taken_a_higher_tier_waits() -> None:
+    steps = Steps(seqs=1)
+    steps.add(request("flex", text(1, 150), tier="flex"))
+    steps.step()
+    steps.add(request("priority", text(2, 20), tier="priority"))
+    assert ({"flex": 64}, ["flex"], ["priority"]) == (steps.step(), steps.running, steps.waiting)
+
+
+def test_a_prompt_of_half_a_step_is_not_overtaken_nor_is_the_one_behind_it() -> None:
+    steps = Steps()
+    for name, length in (("half", 32), ("long", 40), ("short", 8)):
+        steps.add(request(name, text(length, length)))
+    assert {"half": 32, "long": 32} == steps.step()
+
+
+def test_the_last_place_is_left_to_who_waits_for_a_prefix() -> None:
+    steps = Steps(seqs=2)
+    steps.add(request("flex", text(1, 150), tier="flex"))
+    steps.step()
+    steps.add(request("priority", text(1, 150) + text(3, 40), tier="priority"))
+    steps.add(request("short", text(4, 8), tier="priority"))
+    assert {"flex": 64} == steps.step()
+
+
+def test_short_prompts_take_the_places_but_for_the_last_where_somebody_waits_for_a_prefix() -> None:
+    steps = Steps(seqs=3)
+    steps.add(request("flex", text(1, 150), tier="flex"))
+    steps.step()
+    steps.add(request("priority", text(1, 150) + text(3, 40), tier="priority"))
+    for i in range(2):
+        steps.add(request(f"s{i}", text(4 + i, 8), tier="priority"))
+    assert {"s0": 8, "flex": 56} == steps.step()
+
+
+def test_a_prompt_that_has_begun_needs_no_place_to_overtake() -> None:
+    steps = Steps(seqs=2)
+    steps.add(request("begun", text(1, 70)))
+    steps.step()
+    steps.add(request("long", text(2, 150)), now=-5.0)
+    assert {"begun": 6, "long": 58} == steps.step()
+
+
+@pytest.mark.parametrize(("length", "carried"), [(1, [2, 2]), (2, [2, 2]), (3, [3, 2])])
+def test_a_choice_waits_for_a_single_token_that_its_sibling_computes(length: int, carried: list[int]) -> None:
+    steps = Steps()
+    steps.add(request("a", text(1, length), n=2))
+    assert carried == [steps.step()["a"] for _ in range(2)]
+
+
+def test_as_much_as_is_worth_it_is_waited_for() -> None:
+    steps = Steps(batched=256)
+    steps.add(request("a", text(1, 80)))
+    steps.add(request("b", text(1, SHARED_PREFIX_MIN) + text(2, 10)))
+    assert [{"a": 80}, {"a": 1, "b": 10}] == [steps.step() for _ in range(2)]
