@@ -527,3 +527,39 @@ def test_of_several_prefixes_in_host_memory_alone_the_one_that_was_idle_for_long
         cache.cool()
     assert [3, 0, 2] == [cache.match_length("", [i] * 3 + [5] * (i == 1)) for i in (1, 2, 3)]
     assert (3, 6) == (cache.cached_cells, cache.host_cells)
+
+
+def test_of_a_prefix_that_is_a_token_too_long_for_one_copy_the_end_is_copied() -> None:
+    cache, memory = new_cache(n_host_cells=64)
+    cache._moved_for_one = 2
+    cache.release(run(cache, memory, [1] * 3), [1] * 3)
+    copied = []
+    while cache.copy_one():
+        copied.append(cache.host_cells)
+    assert [2, 3] == copied
+
+
+def test_a_copy_that_cannot_be_brought_back_costs_no_sequence_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, memory = new_cache(n_host_cells=64)
+    cache._cold_cells = 0
+    cache.release(run(cache, memory, [1] * 3), [1] * 3)
+    cache.cool()
+    monkeypatch.setattr(memory, "restore", lambda _seq_id, _copy: False)
+    lease = cache.acquire("", [1, 1, 1, 5])
+    assert lease is not None
+    assert 0 == lease.length
+    assert_agrees(cache, memory, {lease: []})
+
+
+def test_who_computed_what_several_others_committed_meanwhile_shares_all_of_it() -> None:
+    cache, memory = new_cache()
+    late = cache.acquire("", [1, 2, 3, 4, 5])
+    assert late is not None
+    for tokens in ([1, 2, 3, 4], [1, 2, 9]):
+        cache.release(run(cache, memory, tokens), tokens)
+    assert cache.reserve(late, 4)
+    cache.fill(late, 4)
+    compute(memory, late, [1, 2, 3, 4])
+    cache.commit(late, [1, 2, 3, 4])
+    assert (5, 5, 4, 0) == (len(memory.cells), cache.cached_cells, late.shared, late.owned)
+    assert_agrees(cache, memory, {late: [1, 2, 3, 4]})
