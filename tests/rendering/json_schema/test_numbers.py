@@ -60,10 +60,16 @@ def test_no_number_out_of_bounds_is_admitted(kind: str, bounds: Any, step: Any, 
 def test_every_number_within_bounds_can_be_written(number: int, digits: int, low: int, width: int) -> None:
     schema = {"type": "number", "minimum": low / 100, "maximum": (low + width) / 100}
     text = str(Decimal(number).scaleb(-digits))
+    shortest = text.rstrip("0").removesuffix(".") if "." in text else text
     assert is_valid(schema, text) == any(
-        admits_text(compile_schema(schema, strict=False, param="p"), text + zeros)
-        for zeros in ("", ".0" if "." not in text else "0", "00")
+        admits_text(compile_schema(schema, strict=False, param="p"), numeral)
+        for numeral in (shortest, text, text + (".0" if "." not in text else "0"), text + "00")
     )
+
+
+def test_a_number_that_is_the_only_one_within_bounds_is_written_in_its_shortest_form() -> None:
+    compiled = compile_schema({"type": "number", "minimum": 0.0, "maximum": 0.0}, strict=False, param="p")
+    assert [True, False] == [admits_text(compiled, text) for text in ("0", "0.0")]
 
 
 @pytest.mark.parametrize(
