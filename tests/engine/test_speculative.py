@@ -207,3 +207,17 @@ def test_no_draft_is_no_refusal() -> None:
     for _ in range(4):
         drafter.report(0, 0)
     assert [0, 1, 2, 3] == drafter.draft(100)
+
+
+def test_of_two_places_behind_the_nearest_goes_first() -> None:
+    prediction = [5, 7, 20, *range(100, 140), 5, 7, 30, *range(140, 160)]
+    assert [30] == after(prediction, [*prediction, STRANGE, 5, 7])
+
+
+def test_an_accepted_draft_doubles_the_next() -> None:
+    drafter = Drafter(PredictionIndex(TEXT))
+    lengths = []
+    for _ in range(4):
+        lengths.append(len(drafter.draft(100)))
+        drafter.report(lengths[-1], lengths[-1])
+    assert [FIRST_DRAFT, 2 * FIRST_DRAFT, 4 * FIRST_DRAFT, MAX_DRAFT] == lengths
