@@ -43,7 +43,7 @@ COPIED: Final = (
     "docs",
     "README.md",
 )
-PLUGINS: Final = ("anyio.pytest_plugin", "_hypothesis_pytestplugin", "mutants.quick_hypothesis")
+PLUGINS: Final = ("anyio.pytest_plugin", "_hypothesis_pytestplugin", "mutants.quick_tests")
 OPTIONS: Final = (
     *("-x", "-q", "--tb=line", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"),
     *(option for plugin in PLUGINS for option in ("-p", plugin)),

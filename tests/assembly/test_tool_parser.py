@@ -100,6 +100,7 @@ def test_text_without_triggers_is_content_unchanged(notation: ToolNotation, text
         '<tool_call>\n{"arguments": {}}\n</tool_call>',
         '<tool_call>\n{"name": "run", "arguments": {}}\n</tool_call>',
         "<tool_call><b>",
+        '<tool_call>{: 1, "name": "find"}</tool_call>',
         'a <tool_call>\n[1] <custom_tool_call name="find">\nx',
     ],
 )
@@ -193,6 +194,19 @@ def test_a_leading_trigger_counts_at_the_start_only() -> None:
     assert [("find", "{}")] == calls(parse(LLAMA, f" \n{call}", 1))
     assert [] == calls(parse(LLAMA, f"So: {call}", 1))
     assert "[1, 2]" == content(parse(PYTHONIC, "[1, 2]", 1))
+
+
+@pytest.mark.parametrize(("notation", "call"), [(LLAMA, '{"name": "find", "parameters": {}}'), (PYTHONIC, "[find()]")])
+def test_calls_whose_trigger_leads_may_follow_one_another(notation: ToolNotation, call: str) -> None:
+    pieces = parse(notation, f"{call}\n{call} So.", 1)
+    assert ([("find", "{}")] * 2, "So.") == (calls(pieces), content(pieces))
+
+
+def test_an_id_comes_before_the_name_or_behind_it_as_the_notation_says() -> None:
+    solar = TOOL_NOTATIONS["solar"]
+    start = "<|tool_calls|><|tool_call:begin|>1<|tool_call:name|>find"
+    assert [("find", "{}")] == calls(parse(solar, f"{start}<|tool_call:args|>{{}}<|tool_call:end|><|calls|>", 1))
+    assert [] == calls(parse(solar, f"{start}<|tool_call:name|>1<|tool_call:args|>{{}}<|tool_call:end|><|calls|>", 1))
 
 
 def test_whitespace_among_the_marks_of_content_leaves_the_start_of_the_content_open() -> None:
