@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from msgspec import Struct
 
 from mutants.modules import SOURCE
 
@@ -53,10 +54,13 @@ MEMORY: Final = 8 << 30
 """Bytes of address space for the tests of a mutant: one that never stops appending must not take the machine's."""
 POLL: Final = 0.01
 """Seconds between two looks at a process."""
-TIMES_AS_LONG: Final = 4
+TIMES_AS_BUSY: Final = 4
 GRACE: Final = 5.0
-"""A mutant's tests may take so many times as long as without a mutant, and so many seconds more, until it counts as one
-that never ends: the machine may be busier by then."""
+"""A mutant's tests may use so many times the processor's time that they use without a mutant, and so many seconds more,
+until it counts as one that never ends. That is the same on a busy machine."""
+TIMES_AS_LONG: Final = 10
+PATIENCE: Final = 30.0
+"""They may take so many times as long by the clock, and so many seconds more: then they wait for something."""
 
 
 class Outcome(Enum):
@@ -65,6 +69,15 @@ class Outcome(Enum):
     KILLED = "killed"
     TIMED_OUT = "timed out"
     SURVIVED = "survived"
+
+
+class Times(Struct, frozen=True):
+    """Seconds."""
+
+    busy: float
+    """Of the processor, for the tests and the processes that they started and waited for."""
+    whole: float
+    """By the clock."""
 
 
 class Trials:
@@ -82,24 +95,25 @@ class Trials:
         for library in LIBRARIES:
             importlib.import_module(library)
 
-    def unchanged(self, tests: Sequence[Path], limit: float) -> float:
-        """Run the tests without a mutant; return the seconds they took.
+    def unchanged(self, tests: Sequence[Path], limit: float) -> Times:
+        """Run the tests without a mutant; return the time they took.
 
         Raises ValueError, with the end of what they wrote, when they fail or take longer than ``limit`` seconds.
         """
-        began = time.monotonic()
-        if self._run(tests, limit) is not Outcome.SURVIVED:
+        outcome, times = self._run(tests, Times(limit, limit))
+        if outcome is not Outcome.SURVIVED:
             written = self._log.read_text(errors="replace").strip().splitlines()
             raise ValueError("the tests fail without a mutant: " + " / ".join(written[-3:]))
-        return time.monotonic() - began
+        return times
 
-    def tried(self, path: Path, mutated: str, tests: Sequence[Path], usual: float) -> Outcome:
-        """Run the tests with other contents of the file at ``path``; ``usual`` are the seconds they take without."""
+    def tried(self, path: Path, mutated: str, tests: Sequence[Path], usual: Times) -> Outcome:
+        """Run the tests with other contents of the file at ``path``; ``usual`` is the time they take without."""
+        limits = Times(TIMES_AS_BUSY * usual.busy + GRACE, TIMES_AS_LONG * usual.whole + PATIENCE)
         file = self._tree / path
         original = file.read_text()
         try:
             self._write(file, mutated)
-            return self._run(tests, TIMES_AS_LONG * usual + GRACE)
+            return self._run(tests, limits)[0]
         finally:
             self._write(file, original)
 
@@ -109,22 +123,25 @@ class Trials:
         self._changes += 1
         os.utime(file, (self._changes, self._changes))
 
-    def _run(self, tests: Sequence[Path], limit: float) -> Outcome:
+    def _run(self, tests: Sequence[Path], limits: Times) -> tuple[Outcome, Times]:
         self._temporary.mkdir(exist_ok=True)
+        began = time.monotonic()
         child = os.fork()
         if child == 0:
-            self._test(tests, limit)
-        status = _ended(child, limit)
+            self._test(tests, limits)
+        ended = _ended(child, limits.whole)
+        whole = time.monotonic() - began
         _kill_group(child)
-        if status is None:
-            os.waitpid(child, 0)
+        _, status, used = ended or os.wait4(child, 0)
         shutil.rmtree(self._temporary, ignore_errors=True)
-        if status is None:
-            return Outcome.TIMED_OUT
-        return Outcome.SURVIVED if os.waitstatus_to_exitcode(status) == 0 else Outcome.KILLED
+        times = Times(used.ru_utime + used.ru_stime, whole)
+        code = os.waitstatus_to_exitcode(status)
+        if ended is None or code == -signal.SIGXCPU:
+            return Outcome.TIMED_OUT, times
+        return (Outcome.SURVIVED if code == 0 else Outcome.KILLED), times
 
-    def _test(self, tests: Sequence[Path], limit: float) -> None:
-        """Become a process that runs the tests and ends, if need be without the parent after ``limit`` busy seconds."""
+    def _test(self, tests: Sequence[Path], limits: Times) -> None:
+        """Become a process that runs the tests and ends."""
         code = 1
         try:
             os.setsid()
@@ -133,7 +150,7 @@ class Trials:
             for stream in (1, 2):
                 os.dup2(log, stream)
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-            resource.setrlimit(resource.RLIMIT_CPU, (4 * ceil(limit), 4 * ceil(limit) + 1))
+            resource.setrlimit(resource.RLIMIT_CPU, (ceil(limits.busy), ceil(limits.busy) + 1))
             os.environ.update(PYTHONPATH=str(SOURCE.parent.absolute()), TMPDIR=str(self._temporary))
             os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
             sys.path[:] = [
@@ -151,13 +168,13 @@ def _is_library(folder: str) -> bool:
     return "site-packages" in folder or folder.startswith((sys.base_prefix, sys.base_exec_prefix))
 
 
-def _ended(child: int, limit: float) -> int | None:
-    """Wait for a process; return its status, or None when it runs for longer than ``limit`` seconds."""
+def _ended(child: int, limit: float) -> tuple[int, int, resource.struct_rusage] | None:
+    """Wait for a process; return how it ended, or None when it runs for longer than ``limit`` seconds."""
     end = time.monotonic() + limit
     while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return status
+        found = os.wait4(child, os.WNOHANG)
+        if found[0]:
+            return found
         time.sleep(POLL)
     return None
 

@@ -9,7 +9,7 @@ from mutants.listed import Listed, gone
 from mutants.modules import held_by, source_of
 from mutants.mutant import Mutant
 from mutants.report import Findings, total
-from mutants.trials import Outcome, Trials
+from mutants.trials import Outcome, Times, Trials
 
 LINE: Final = 15.0
 """Seconds between two lines where no terminal shows how the run goes."""
@@ -29,7 +29,7 @@ class Module:
         self.findings.stale += gone(self.listed.values(), {name: [mutant.name for mutant in mutants]})
         order = Random(f"{seed} {name}").sample(mutants, len(mutants))  # noqa: S311 (one that anyone can draw again)
         self.left: Final = sorted(order, key=lambda mutant: mutant.name not in self.listed)
-        self.usual = 0.0
+        self.usual = Times(0.0, 0.0)
 
     def prepare(self, trials: Trials) -> None:
         """Run the tests without a mutant; where they fail, no mutant of the module is tried."""

@@ -100,7 +100,7 @@ def test_text_without_triggers_is_content_unchanged(notation: ToolNotation, text
         '<tool_call>\n{"arguments": {}}\n</tool_call>',
         '<tool_call>\n{"name": "run", "arguments": {}}\n</tool_call>',
         "<tool_call><b>",
-        '<tool_call>{: 1, "name": "find"}</tool_call>',
+        '<tool_call>{x : 1, "name": "find"}</tool_call>',
         'a <tool_call>\n[1] <custom_tool_call name="find">\nx',
     ],
 )

@@ -13,15 +13,18 @@ from tests.conftest import ROOT
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from mutants.trials import Trials
+from mutants.trials import Times, Trials
 root, folder = map(Path, sys.argv[1:])
 small, tests = Path("src/antiphon/small.py"), (Path("tests/test_small.py"),)
 trials, found = Trials(root, folder), {}
-found["usual"] = trials.unchanged(tests, 60)
+usual = trials.unchanged(tests, 60)
+found["usual"] = [usual.busy, usual.whole]
 texts = {"killed": "n = 2", "survived": "n = 1 # other", "syntax": "n =", "endless": "while True: pass"}
+texts["waiting"] = "import time; time.sleep(600)"
 for name, text in texts.items():
-    found[name] = trials.tried(small, text, tests, -1.0 if name == "endless" else 10.0).value
-found["again"] = trials.tried(small, "n = 1", tests, 10.0).value
+    times = {"endless": Times(-0.5, 10.0), "waiting": Times(10.0, -2.5)}.get(name, Times(10.0, 10.0))
+    found[name] = trials.tried(small, text, tests, times).value
+found["again"] = trials.tried(small, "n = 1", tests, Times(10.0, 10.0)).value
 found["left"] = (folder / "tree" / small).read_text()
 try:
     trials.unchanged((Path("tests/test_broken.py"),), 60)
@@ -64,8 +67,9 @@ def test_a_mutant_that_no_test_finds_survives(found: dict[str, object]) -> None:
     assert "survived" == found["survived"]
 
 
-def test_a_mutant_that_never_ends_is_ended(found: dict[str, object]) -> None:
-    assert "timed out" == found["endless"]
+@pytest.mark.parametrize("kind", ["endless", "waiting"])
+def test_a_mutant_that_never_ends_is_ended(found: dict[str, object], kind: str) -> None:
+    assert "timed out" == found[kind]
 
 
 def test_the_tests_pass_again_after_each_mutant(found: dict[str, object]) -> None:
@@ -74,4 +78,8 @@ def test_the_tests_pass_again_after_each_mutant(found: dict[str, object]) -> Non
 
 def test_tests_that_fail_without_a_mutant_are_told(found: dict[str, object]) -> None:
     assert "1 failed" in str(found["broken"])
-    assert float(str(found["usual"])) > 0
+
+
+def test_the_tests_own_time_is_measured(found: dict[str, object]) -> None:
+    assert isinstance(found["usual"], list)
+    assert all(0 < seconds < 60 for seconds in found["usual"])

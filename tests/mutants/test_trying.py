@@ -5,11 +5,12 @@ from pathlib import Path
 from mutants.listed import Listed
 from mutants.modules import held_by, source_of
 from mutants.mutant import Mutant
-from mutants.trials import Outcome, Trials
+from mutants.trials import Outcome, Times, Trials
 from mutants.trying import Module, try_all
 
 SOURCE = "a = 1\n"
 NAME = "engine/lease"
+TIMES = Times(1.5, 2.5)
 
 
 class Script(Trials):
@@ -19,15 +20,15 @@ class Script(Trials):
         self.failure = failure
         self.ran: list[tuple[Path, str]] = []
 
-    def unchanged(self, tests: Sequence[Path], limit: float) -> float:
+    def unchanged(self, tests: Sequence[Path], limit: float) -> Times:
         assert 0 < limit
         assert tests
         if self.failure:
             raise ValueError(self.failure)
-        return 1.5
+        return TIMES
 
-    def tried(self, path: Path, mutated: str, tests: Sequence[Path], usual: float) -> Outcome:
-        assert (held_by(path.relative_to("src/antiphon").as_posix().removesuffix(".py")), 1.5) == (tests, usual)
+    def tried(self, path: Path, mutated: str, tests: Sequence[Path], usual: Times) -> Outcome:
+        assert (held_by(path.relative_to("src/antiphon").as_posix().removesuffix(".py")), TIMES) == (tests, usual)
         self.ran.append((path, mutated))
         return Outcome[mutated.removeprefix("a = ").split("#")[0].strip()]
 
