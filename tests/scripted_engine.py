@@ -31,6 +31,7 @@ from antiphon.engine.interface import (
     TokenLogprobs,
 )
 from antiphon.engine.latencies import Latencies
+from antiphon.isolation.process_pool import PoolLoad
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.rendering.renderer import Rendering
 
@@ -327,6 +328,7 @@ class ScriptedRenderer:
         self._reasoning = reasoning
         self._reasoning_open = reasoning_open
         self._refusal = refusal
+        self.load = PoolLoad()
 
     async def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
         """Pass on ``n``, ``stop`` and the logprobs of the request."""

@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from antiphon.isolation import process_pool
-from antiphon.isolation.process_pool import JobLostError, PoolFullError, PoolUnavailableError, ProcessPool
+from antiphon.isolation.process_pool import JobLostError, PoolFullError, PoolLoad, PoolUnavailableError, ProcessPool
 from tests.isolation.jobs import LIMITS, MEBIBYTE, settings
 
 pytestmark = pytest.mark.anyio
@@ -130,18 +130,27 @@ async def test_a_job_that_is_cancelled_before_its_process_is_prepared_leaves_no_
         with anyio.move_on_after(0.0):
             await pool.run(b"spin")
         assert b"falcon" == await pool.run(b"echo falcon")
-        assert 0 == pool.running
+        assert PoolLoad() == pool.load
 
 
 async def test_one_job_more_than_may_wait_is_refused() -> None:
     async with opened(max_waiting=1) as pool, anyio.create_task_group() as tasks:
         for _ in range(2):
             tasks.start_soon(pool.run, b"sleep 60")
-        while (1, 1) != (pool.running, pool.waiting):
+        while (1, 1) != (pool.load.running, pool.load.waiting):
             await anyio.lowlevel.checkpoint()
         with pytest.raises(PoolFullError):
             await pool.run(b"echo falcon")
         tasks.cancel_scope.cancel()
+
+
+async def test_the_load_tells_how_long_the_oldest_job_has_run() -> None:
+    async with opened(size=2) as pool, anyio.create_task_group() as tasks:
+        tasks.start_soon(pool.run, b"sleep 60")
+        await pool.run(b"sleep 0.2")
+        assert (1, 0, True) == (pool.load.running, pool.load.waiting, 0.2 <= pool.load.oldest_seconds)
+        tasks.cancel_scope.cancel()
+    assert 0 == pool.load.oldest_seconds
 
 
 async def test_a_stopped_process_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from antiphon.errors import (
     RateLimitError,
     ServiceUnavailableError,
 )
-from antiphon.isolation.process_pool import Cause, JobLostError, PoolFullError, PoolUnavailableError
+from antiphon.isolation.process_pool import Cause, JobLostError, PoolFullError, PoolLoad, PoolUnavailableError
 from antiphon.protocol.requests import decode_request
 from antiphon.rendering.chat_template import CHATML, ChatTemplate
 from antiphon.rendering.isolated_renderer import INLINE_BYTES, IsolatedRenderer
@@ -33,6 +33,7 @@ class Pool:
 
     def __init__(self, do: Callable[[bytes], bytes], error: Exception | None = None) -> None:
         self.jobs: list[bytes] = []
+        self.load = PoolLoad(running=1)
         self._do = do
         self._error = error
 
@@ -66,6 +67,11 @@ async def test_a_short_conversation_is_rendered_at_once() -> None:
     renderer, pool = opened()
     result = await rendered(renderer)
     assert ("req", "salt", []) == (result.generate.request_id, result.generate.cache_salt, pool.jobs)
+
+
+def test_the_load_is_that_of_the_pool() -> None:
+    renderer, pool = opened()
+    assert pool.load == renderer.load
 
 
 async def test_nothing_is_rendered_at_once_where_the_vocabulary_is_slow() -> None:

@@ -37,7 +37,8 @@ def test_any_other_model_is_404(http: httpx2.Client, path: str) -> None:
 
 def test_health_is_200_when_requests_are_taken(http: httpx2.Client) -> None:
     answer = http.get("/health")
-    model = {"id": MODEL, "status": "ready", "reason": None, "restarts": 0}
+    preparing = {"running": 0, "waiting": 0, "oldest_seconds": 0.0}
+    model = {"id": MODEL, "status": "ready", "reason": None, "restarts": 0, "preparing": preparing}
     said = {"status": "ready", "version": __version__, "draining": False, "models": [model], "database": None}
     assert (200, said, "no-store") == (answer.status_code, answer.json(), answer.headers["cache-control"])
 

@@ -3,15 +3,17 @@
 import pytest
 
 from antiphon.backends.router import Router
+from antiphon.isolation.process_pool import PoolLoad
 from antiphon.service.access import Access
-from antiphon.service.health import DatabaseHealth, Health, ModelHealth, Status, assess
+from antiphon.service.health import DatabaseHealth, Health, ModelHealth, Preparing, Status, assess
 from antiphon.service.storage import Storage
 from antiphon.store.database import Database
 from antiphon.store.limits import UNLIMITED, Limits
-from tests.scripted_engine import ScriptedEngine, scripted_backend
+from tests.scripted_engine import ScriptedEngine, ScriptedRenderer, scripted_backend
 
 pytestmark = pytest.mark.anyio
 
+IDLE = Preparing(running=0, waiting=0, oldest_seconds=0.0)
 BUSY = "The database is busy."
 
 
@@ -53,10 +55,17 @@ def test_a_server_that_drains_takes_nothing() -> None:
 def test_each_model_has_its_state_and_its_reason() -> None:
     models = health(router(engine(), engine(ready=False), ScriptedEngine(info=None))).models
     assert [
-        ModelHealth(id="a", status="ready", reason=None, restarts=2),
-        ModelHealth(id="b", status="restarting", reason="It was killed by SIGKILL.", restarts=2),
-        ModelHealth(id="c", status="starting", reason=None, restarts=0),
+        ModelHealth(id="a", status="ready", reason=None, restarts=2, preparing=IDLE),
+        ModelHealth(id="b", status="restarting", reason="It was killed by SIGKILL.", restarts=2, preparing=IDLE),
+        ModelHealth(id="c", status="starting", reason=None, restarts=0, preparing=IDLE),
     ] == models
+
+
+def test_requests_that_take_long_to_prepare_are_told() -> None:
+    renderer = ScriptedRenderer()
+    renderer.load = PoolLoad(running=2, waiting=3, oldest_seconds=4.56)
+    models = health(Router({"a": scripted_backend(engine(), renderer)})).models
+    assert Preparing(running=2, waiting=3, oldest_seconds=4.6) == models[0].preparing
 
 
 def test_what_keeps_nothing_has_no_database() -> None:

@@ -6,6 +6,7 @@ from typing import Protocol
 from msgspec import Struct, field
 
 from antiphon.engine.interface import EngineReport, EngineStats, ModelInfo
+from antiphon.isolation.process_pool import PoolLoad
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletionChunk
 
@@ -58,6 +59,10 @@ class Backend(Protocol):
     @property
     def restarts(self) -> int:
         """How often its engine was started again."""
+
+    @property
+    def preparing(self) -> PoolLoad:
+        """The requests that are prepared in processes, and that wait for one."""
 
     def stream(self, call: Call) -> AsyncGenerator[list[ChatCompletionChunk], None]:
         """Answer in chunks, those together that are ready together; the last one, alone, has no choices but the usage.

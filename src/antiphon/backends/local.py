@@ -16,6 +16,7 @@ from antiphon.backends.base import Call, Spent
 from antiphon.engine.client import Engine
 from antiphon.engine.interface import EngineReport, EngineStats, ModelInfo, Started, StreamEvent, TokenEvent
 from antiphon.errors import APIError, InternalServerError, ServiceUnavailableError
+from antiphon.isolation.process_pool import PoolLoad
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletionChunk
 from antiphon.rendering.renderer import Rendering
@@ -29,6 +30,10 @@ RETRY_AFTER = 1.0
 
 class RequestRenderer(Protocol):
     """Turns a request into the engine's; see :class:`antiphon.rendering.isolated_renderer.IsolatedRenderer`."""
+
+    @property
+    def load(self) -> PoolLoad:
+        """The requests that are prepared in processes, and that wait for one."""
 
     async def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
         """Raise an ``APIError`` for what cannot be rendered."""
@@ -73,6 +78,11 @@ class LocalBackend:
     def restarts(self) -> int:
         """How often the engine was started again."""
         return self._engine.restarts
+
+    @property
+    def preparing(self) -> PoolLoad:
+        """The requests that are prepared in processes, and that wait for one."""
+        return self._renderer.load
 
     async def start(self) -> None:
         """Load the model unless it is loaded. Raises ``ServiceUnavailableError`` when it cannot be."""

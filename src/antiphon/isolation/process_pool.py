@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from itertools import count
 from typing import Final, Literal
@@ -61,6 +62,15 @@ class PoolUnavailableError(Exception):
     """No process can be started."""
 
 
+class PoolLoad(msgspec.Struct, frozen=True, kw_only=True):
+    """The jobs of a pool now."""
+
+    running: int = 0
+    waiting: int = 0
+    oldest_seconds: float = 0.0
+    """How long the job that began first among the running ones has run."""
+
+
 def settings_for(factory: str, argument: object, limits: JobLimits) -> ForkServerSettings:
     """Return the settings of a fork server of this process; ``argument`` is anything that JSON can say, or a Struct."""
     return ForkServerSettings(
@@ -82,19 +92,19 @@ class ProcessPool:
         self._slots = CapacityLimiter(size)
         self._max_waiting = max_waiting
         self._idle: list[_JobProcess] = []
+        self._begun: dict[_JobProcess, float] = {}
+        """When the jobs that run began."""
         self._server: _ForkServer | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     @property
-    def waiting(self) -> int:
-        """Jobs that wait for a process."""
-        return self._slots.statistics().tasks_waiting
-
-    @property
-    def running(self) -> int:
-        """Jobs that a process works on."""
-        return self._slots.statistics().borrowed_tokens
+    def load(self) -> PoolLoad:
+        """The jobs that run and wait now."""
+        slots = self._slots.statistics()
+        oldest = min(self._begun.values(), default=None)
+        seconds = 0.0 if oldest is None else time.monotonic() - oldest
+        return PoolLoad(running=slots.borrowed_tokens, waiting=slots.tasks_waiting, oldest_seconds=seconds)
 
     def start(self) -> None:
         """Start the fork server, which prepares the handler from now on. Raises :class:`PoolUnavailableError`."""
@@ -124,10 +134,11 @@ class ProcessPool:
         Raises :class:`JobLostError`, :class:`PoolFullError` and :class:`PoolUnavailableError`. When the caller is
         cancelled, the process is killed.
         """
-        if self.waiting >= self._max_waiting:
+        if self._slots.statistics().tasks_waiting >= self._max_waiting:
             raise PoolFullError
         async with self._slots:
             process = self._take()
+            self._begun[process] = time.monotonic()
             try:
                 with anyio.fail_after(WALL_SECONDS):
                     result = await process.run(payload)
@@ -136,6 +147,8 @@ class ProcessPool:
             except BaseException:
                 process.kill()
                 raise
+            finally:
+                del self._begun[process]
             self._keep(process)
             return result
 
@@ -280,6 +293,7 @@ class _ForkServer:
         del self._statuses[number]
         if not status.done():
             self._process.kill()  # its forks die with it
+            await asyncio.to_thread(self._process.wait)
             return None
         return status.result()
 

@@ -10,7 +10,7 @@ import msgspec
 
 from antiphon.errors import APIError, InternalServerError, InvalidRequestError, RateLimitError, ServiceUnavailableError
 from antiphon.isolation.fork_server import JobLimits
-from antiphon.isolation.process_pool import JobLostError, PoolFullError, PoolUnavailableError
+from antiphon.isolation.process_pool import JobLostError, PoolFullError, PoolLoad, PoolUnavailableError
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.rendering.render_process import Outcome, Refused, RenderJob
 from antiphon.rendering.renderer import Rendering
@@ -51,6 +51,10 @@ class InlineRenderer(Protocol):
 class Pool(Protocol):
     """Does jobs in other processes; see :class:`antiphon.isolation.process_pool.ProcessPool`."""
 
+    @property
+    def load(self) -> PoolLoad:
+        """The jobs that run and wait now."""
+
     async def run(self, payload: bytes) -> bytes:
         """Return the result of a job."""
 
@@ -63,6 +67,11 @@ class IsolatedRenderer:
         self._renderer = renderer
         self._inline = inline
         self._pool = pool
+
+    @property
+    def load(self) -> PoolLoad:
+        """The requests that are prepared in processes, and that wait for one."""
+        return self._pool.load
 
     async def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
         """Return the work for the engine.

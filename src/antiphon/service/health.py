@@ -16,6 +16,16 @@ Status = Literal["ready", "degraded", "live"]
 """``ready``: every request is taken. ``degraded``: some are, others are refused. ``live``: none is."""
 
 
+class Preparing(Struct, frozen=True, kw_only=True):
+    """The long requests, and those with tools or schemas, that are prepared now in processes of their own."""
+
+    running: int
+    waiting: int
+    """Requests that wait for a process."""
+    oldest_seconds: float
+    """How long the one that began first has run; it is refused when it takes too much processor time."""
+
+
 class ModelHealth(Struct, frozen=True, kw_only=True):
     """One model."""
 
@@ -25,6 +35,7 @@ class ModelHealth(Struct, frozen=True, kw_only=True):
     """Why its engine is not ready, a sentence; null when it is, or before it ever was."""
     restarts: int
     """How often its engine was started again."""
+    preparing: Preparing
 
 
 class DatabaseHealth(Struct, frozen=True, kw_only=True):
@@ -70,11 +81,15 @@ def assess(router: Router, storage: Storage | None, access: Access | None, *, dr
 
 def _model(router: Router, name: str) -> ModelHealth:
     backend = router.backend(name)
-    restarts = backend.restarts
-    if backend.ready:
-        return ModelHealth(id=name, status="ready", reason=None, restarts=restarts)
-    status: Literal["starting", "restarting"] = "starting" if backend.info is None else "restarting"
-    return ModelHealth(id=name, status=status, reason=backend.failure, restarts=restarts)
+    status: Literal["starting", "ready", "restarting"] = "starting" if backend.info is None else "restarting"
+    load = backend.preparing
+    return ModelHealth(
+        id=name,
+        status="ready" if backend.ready else status,
+        reason=None if backend.ready else backend.failure,
+        restarts=backend.restarts,
+        preparing=Preparing(running=load.running, waiting=load.waiting, oldest_seconds=round(load.oldest_seconds, 1)),
+    )
 
 
 def _database(storage: Storage) -> DatabaseHealth:
