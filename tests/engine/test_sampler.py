@@ -41,6 +41,14 @@ def test_draws_follow_the_exact_distribution(n_vocab: int, params: dict[str, Any
     assert_distributed(draws(logits, 4000, params), probabilities(logits, **params))
 
 
+@pytest.mark.parametrize("shift", [-300.0, 300.0])
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_logits_far_from_zero_are_drawn_at_their_temperature(shift: float, temperature: float) -> None:
+    logits = row(12, 7) + np.float32(shift)
+    params: dict[str, Any] = {"temperature": temperature}
+    assert_distributed(draws(logits, 4000, params), probabilities(logits, **params))
+
+
 @given(
     SIZES,
     st.integers(0, 9),
