@@ -1,13 +1,14 @@
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 
 import llguidance
 import numpy as np
 import pytest
 
 from antiphon.engine import grammar
-from antiphon.engine.grammar import GrammarCompiler, GrammarError, Matcher
-from antiphon.engine.grammar_limits import MAX_GRAMMAR_TEXT
+from antiphon.engine.grammar import FORGETTING, SLOW, GrammarCompiler, GrammarError, Matcher, Pace
+from antiphon.engine.grammar_limits import LONG_GRAMMAR, MAX_GRAMMAR_TEXT
 
 EOS = 261
 N_VOCAB = 262
@@ -116,6 +117,98 @@ def test_compiling_runs_beside_the_caller() -> None:
     release.set()
     assert "a" == allowed(future.result(10))
     compiler.close()
+
+
+class Slow:
+    """A compiler whose work on one grammar goes on until the test ends it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.compiler = GrammarCompiler(byte_tokenizer)
+        self.begun = threading.Semaphore(0)
+        self.release = threading.Event()
+        self.compiled: list[str] = []
+        compile_ = GrammarCompiler._compile
+
+        def slow(text: str, tokenizer: "Future[llguidance.LLTokenizer]") -> Matcher:
+            self.compiled.append(text)
+            self.begun.release()
+            if "slow" in text:
+                assert self.release.wait(10)
+            return compile_(text, tokenizer)
+
+        monkeypatch.setattr(GrammarCompiler, "_compile", staticmethod(slow))
+
+    def close(self) -> None:
+        self.release.set()
+        self.compiler.close()
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
+    slow = Slow(monkeypatch)
+    yield slow
+    slow.close()
+
+
+def test_a_slow_grammar_does_not_hold_the_next(slow: Slow) -> None:
+    first = slow.compiler.compile('start: "slow"')
+    assert "o" == allowed(slow.compiler.compile('start: "ok"').result(10))
+    assert not first.done()
+    slow.release.set()
+    assert "s" == allowed(first.result(10))
+
+
+def test_a_text_that_is_being_compiled_is_not_compiled_twice(slow: Slow) -> None:
+    futures = [slow.compiler.compile('start: "slow"') for _ in range(3)]
+    assert slow.begun.acquire(timeout=10)
+    slow.release.set()
+    assert ["s"] * 3 == [allowed(future.result(10)) for future in futures]
+    assert ['start: "slow"'] == slow.compiled
+
+
+def test_a_text_that_could_not_be_compiled_is_tried_again(slow: Slow) -> None:
+    for _ in range(2):
+        with pytest.raises(GrammarError):
+            slow.compiler.compile("start: missing_rule").result(10)
+    assert 2 == len(slow.compiled)
+
+
+def test_a_forgotten_text_is_compiled_anew(slow: Slow) -> None:
+    first = slow.compiler.compile('start: "ok"').result(10)
+    slow.compiler.forget('start: "ok"')
+    second = slow.compiler.compile('start: "ok"').result(10)
+    assert (2, True) == (len(slow.compiled), first.pace is not second.pace)
+
+
+def test_only_so_many_grammars_are_kept(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grammar, "MAX_CACHED_GRAMMARS", 2)
+    for letter in "abcab":
+        slow.compiler.compile(f'start: "{letter}"').result(10)
+    assert 5 == len(slow.compiled)
+    slow.compiler.compile('start: "a"').result(10)
+    assert 5 == len(slow.compiled)
+
+
+def test_copies_share_their_pace(compiler: GrammarCompiler) -> None:
+    first = compiled(compiler, OBJECT)
+    assert first.pace is first.copy().pace is compiled(compiler, OBJECT).pace
+
+
+def test_a_grammar_is_slow_while_its_latest_work_was() -> None:
+    pace = Pace()
+    pace.observe(SLOW / 2)
+    quick = pace.slow
+    pace.observe(2 * SLOW)
+    slow = pace.slow
+    for _ in range(20):
+        pace.observe(0.0)
+    assert 2 * FORGETTING**20 < 1
+    assert (False, True, False) == (quick, slow, pace.slow)
+
+
+@pytest.mark.parametrize(("extra", "long"), [(-20, False), (20, True)])
+def test_a_long_text_may_force_much_at_once(compiler: GrammarCompiler, extra: int, long: bool) -> None:  # noqa: FBT001
+    assert long == compiled(compiler, f'start: "a"\n//{" " * (LONG_GRAMMAR + extra)}').pace.long
 
 
 def test_the_first_grammar_does_not_wait_for_the_time_of_preparation(monkeypatch: pytest.MonkeyPatch) -> None:

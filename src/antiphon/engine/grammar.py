@@ -1,38 +1,69 @@
 """Constrained decoding with llguidance: which tokens may come next, and which must.
 
-Compiling runs in a thread of its own and drops the GIL, so that a large grammar never stalls a step; what was compiled
-is kept by its text and copied for each choice. The vocabulary's side (about 0.4 s) is prepared in that thread when the
-first grammar comes, or soon after the start: not at once, because the first answer would wait for it.
+Compiling runs in threads of its own and drops the GIL, so that a large grammar never stalls a step; what was compiled
+is kept by its text and copied for each choice. The vocabulary's side (about 0.4 s) is prepared in such a thread when
+the first grammar comes, or soon after the start: not at once, because the first answer would wait for it.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Event
+from threading import Event, Lock
 from typing import Any, Final, Self
 
 import llguidance
 import numpy as np
 import numpy.typing as npt
 
-from antiphon.engine.grammar_limits import MAX_GRAMMAR_TEXT, limits
+from antiphon.engine.grammar_limits import LONG_GRAMMAR, MAX_GRAMMAR_TEXT, limits
 
 MAX_CACHED_GRAMMARS: Final = 128
+COMPILERS: Final = 2
+"""Grammars that are compiled at the same time, so that a slow one does not hold all others."""
 PREPARE_AFTER: Final = 2.0
 """Seconds from the start, in which no grammar has come, until the vocabulary's side is prepared."""
+SLOW: Final = 0.01
+"""Seconds of processor time of one piece of work from which a grammar is slow: a step never waits for its work."""
+FORGETTING: Final = 0.9
+"""What each piece of work leaves of the cost of those before it."""
 
 
 class GrammarError(Exception):
     """The grammar cannot be compiled, or has grown too complex while it was followed."""
 
 
+class Pace:
+    """How costly the latest work on a compiled grammar was, and the lock of its lexer, which all its matchers share.
+
+    The library waits for a lexer in use while it holds the interpreter's lock: nobody may ask for one without ``lock``.
+    """
+
+    __slots__ = ("_cost", "lock", "long")
+
+    def __init__(self, *, long: bool = False) -> None:
+        self.lock: Final = Lock()
+        self.long: Final = long
+        """Whether the text is so long that finding out what it forces may take long."""
+        self._cost = 0.0
+
+    @property
+    def slow(self) -> bool:
+        """Whether a step must not wait for this grammar's work."""
+        return self._cost > SLOW
+
+    def observe(self, seconds: float) -> None:
+        """Learn the processor time of one piece of work."""
+        self._cost = max(seconds, FORGETTING * self._cost)
+
+
 class Matcher:
-    """Where one choice stands in its grammar."""
+    """Where one choice stands in its grammar. Used under the lock of its pace, see :class:`Pace`."""
 
-    __slots__ = ("_matcher",)
+    __slots__ = ("_matcher", "pace")
 
-    def __init__(self, matcher: llguidance.LLMatcher) -> None:
+    def __init__(self, matcher: llguidance.LLMatcher, pace: Pace | None = None) -> None:
         self._matcher = matcher
+        self.pace: Final = pace or Pace()
 
     @property
     def finished(self) -> bool:
@@ -59,8 +90,8 @@ class Matcher:
         self._check()
 
     def copy(self) -> Self:
-        """An independent matcher at the same place."""
-        return type(self)(self._matcher.deep_copy())
+        """An independent matcher at the same place. Needs no lock as long as this one is only copied."""
+        return type(self)(self._matcher.deep_copy(), self.pace)
 
     def _check(self) -> None:
         if self._matcher.is_error():
@@ -68,17 +99,19 @@ class Matcher:
 
 
 class GrammarCompiler:
-    """Compiles grammars for one vocabulary, one at a time, in order."""
+    """Compiles grammars for one vocabulary, :data:`COMPILERS` at a time, and begins in order."""
 
     def __init__(self, tokenizer: Callable[[], Any]) -> None:
-        """``tokenizer`` makes the ``llguidance.LLTokenizer``; it is called once, in the compiling thread."""
-        self._pool = ThreadPoolExecutor(1, "grammar")
+        """``tokenizer`` makes the ``llguidance.LLTokenizer``; it is called once, in a compiling thread."""
+        self._pool = ThreadPoolExecutor(COMPILERS, "grammar")
         self._make_tokenizer = tokenizer
         self._tokenizer: Future[Any] | None = None
         self._awaited = Event()
         """Set when somebody waits for the vocabulary's side, or nobody will."""
         self._closed = False
-        self._compiled: OrderedDict[str, Matcher] = OrderedDict()
+        self._lock = Lock()
+        self._compiled: OrderedDict[str, Future[Matcher]] = OrderedDict()
+        """By text; whoever asks for one that is being compiled waits for it. Guarded by ``_lock``."""
 
     def prepare(self) -> "Future[Any]":
         """Start on the vocabulary's side soon, so that the first grammar need not wait for it."""
@@ -93,24 +126,41 @@ class GrammarCompiler:
     def compile(self, grammar: str) -> "Future[Matcher]":
         """Start compiling; the future gives a matcher at the grammar's start, or :class:`GrammarError`."""
         self._awaited.set()
-        return self._pool.submit(self._compile, grammar, self.prepare())
+        return self._pool.submit(self._copy_of, grammar, self.prepare())
+
+    def forget(self, grammar: str) -> None:
+        """Compile a text anew when it comes again: its lexer, which all its matchers share, has failed."""
+        with self._lock:
+            self._compiled.pop(grammar, None)
 
     def close(self) -> None:
-        """Wait for the grammar at hand, forget those that wait."""
+        """Wait for the grammars at hand, forget those that wait."""
         self._closed = True
         self._awaited.set()
         self._pool.shutdown(cancel_futures=True)
 
-    def _compile(self, grammar: str, tokenizer: "Future[Any]") -> Matcher:
-        known = self._compiled.get(grammar)
+    def _copy_of(self, grammar: str, tokenizer: "Future[Any]") -> Matcher:
+        with self._lock:
+            known = self._compiled.get(grammar)
+            made: Future[Matcher] = known or Future()
+            self._compiled[grammar] = made
+            self._compiled.move_to_end(grammar)
+            if len(self._compiled) > MAX_CACHED_GRAMMARS:
+                self._compiled.popitem(last=False)
         if known is None:
-            if len(grammar) > MAX_GRAMMAR_TEXT:
-                raise GrammarError(f"The grammar has {len(grammar)} characters, more than {MAX_GRAMMAR_TEXT}.")
-            compiled = llguidance.LLMatcher(tokenizer.result(), grammar, log_level=0, limits=limits())
-            if compiled.is_error():
-                raise GrammarError(compiled.get_error())
-            known = self._compiled[grammar] = Matcher(compiled)
-        self._compiled.move_to_end(grammar)
-        if len(self._compiled) > MAX_CACHED_GRAMMARS:
-            self._compiled.popitem(last=False)
-        return known.copy()
+            try:
+                made.set_result(self._compile(grammar, tokenizer))
+            except BaseException as error:
+                self.forget(grammar)
+                made.set_exception(error)
+                raise
+        return made.result().copy()
+
+    @staticmethod
+    def _compile(grammar: str, tokenizer: "Future[Any]") -> Matcher:
+        if len(grammar) > MAX_GRAMMAR_TEXT:
+            raise GrammarError(f"The grammar has {len(grammar)} characters, more than {MAX_GRAMMAR_TEXT}.")
+        compiled = llguidance.LLMatcher(tokenizer.result(), grammar, log_level=0, limits=limits())
+        if compiled.is_error():
+            raise GrammarError(compiled.get_error())
+        return Matcher(compiled, Pace(long=len(grammar) > LONG_GRAMMAR))
