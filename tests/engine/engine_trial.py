@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 
 from antiphon.engine.batch_plan import AttentionCosts
+from antiphon.engine.compiling import Compiler
 from antiphon.engine.core import Core
 from antiphon.engine.draft_model import DraftModel
 from antiphon.engine.interface import (
@@ -36,13 +37,16 @@ def request(  # noqa: PLR0913 (a field each)
     salt: str = "",
     tier: ServiceTier = "default",
     prediction: list[int] | None = None,
+    grammar: str = "",
+    logprobs: int | None = None,
 ) -> GenerateRequest:
     """A request with the fields that scheduling depends on."""
     return GenerateRequest(
         request_id=request_id,
         prompt_ids=prompt_ids,
-        sampling=SamplingParams(temperature=temperature, seed=seed, max_tokens=max_tokens),
+        sampling=SamplingParams(temperature=temperature, seed=seed, max_tokens=max_tokens, logprobs=logprobs),
         n=n,
+        grammar=grammar,
         cache_salt=salt,
         service_tier=tier,
         prediction_ids=prediction or [],
@@ -69,6 +73,7 @@ class Trial:
         host_cache_size: int = 0,
         draft_eog_ids: frozenset[int] | None = None,
         attention: AttentionCosts | None = None,
+        compiler: Compiler | None = None,
     ) -> None:
         """With host memory, every prefix leaves its cells as soon as nobody uses it.
 
@@ -93,7 +98,12 @@ class Trial:
             drafts = FakeModel(ctx_size, eog_ids=draft_eog_ids)
             draft_model = DraftModel(drafts, n_cells=ctx_size, n_seq_ids=8, max_batch=max_num_batched_tokens)
         self.core = Core(
-            self.model, self.options, clock=lambda: self.now, entropy=lambda: ENTROPY, draft_model=draft_model
+            self.model,
+            self.options,
+            clock=lambda: self.now,
+            entropy=lambda: ENTROPY,
+            draft_model=draft_model,
+            compiler=compiler,
         )
         self.scheduler = self.core._scheduler
         self.cache = self.core._cache
@@ -122,11 +132,12 @@ class Trial:
     def step(self) -> list[StreamEvent]:
         """One step, with everything checked that every step must keep."""
         unfinished = self.scheduler.running + self.scheduler.waiting
+        held = any(each.held for each in unfinished)
         decoding = {each: each.lease for each in self.scheduler.running if each.lease is not None and each.generates}
         running, n_batches = set(self.scheduler.running), len(self.model.batches)
         self.now += STEP_SECONDS
         events = self.core.step()
-        if unfinished:
+        if len(self.model.batches) > n_batches or (unfinished and not held):
             assert len(self.model.batches) > n_batches, "a step with work to do decoded nothing"
             assert self.model.attention or len(self.model.batches) == n_batches + 1
             self._check_batches(decoding, self.model.batches[n_batches:])
@@ -155,6 +166,8 @@ class Trial:
     def _check_choice(self, asked: GenerateRequest, index: int) -> None:
         end = self.finished[asked.request_id, index]
         tokens = self.tokens[asked.request_id, index]
+        if asked.grammar:
+            return
         alone, reason = answer_alone(
             asked, index, self.core.info.max_model_len, entropy=ENTROPY, eog_ids=self.model.eog_ids
         )
@@ -188,7 +201,7 @@ class Trial:
         """Whoever has joined left nobody behind who comes first, but for those who wait for a prefix being computed."""
         for newcomer in set(self.scheduler.running) - running:
             for other in self.scheduler.waiting:
-                assert other.order > newcomer.order or other.waits_for is not None
+                assert other.order > newcomer.order or other.waits_for is not None or other.held
 
     def _take(self, event: StreamEvent) -> None:
         assert event.request_id in self.requests

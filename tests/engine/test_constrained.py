@@ -8,8 +8,10 @@ import jsonschema
 import llguidance
 import pytest
 
+from antiphon.engine import constraint
 from antiphon.engine.core import Core
-from antiphon.engine.interface import EngineOptions, Finished, GenerateRequest, SamplingParams, TokenEvent
+from antiphon.engine.grammar import GrammarCompiler
+from antiphon.engine.interface import EngineOptions, Finished, GenerateRequest, SamplingParams, StreamEvent, TokenEvent
 from antiphon.engine.tokenizer import Tokenizer
 
 SCHEMA = {
@@ -57,13 +59,13 @@ class Engine:
         for _ in range(MAX_STEPS):
             if not self.core.has_work:
                 return
-            for event in self.core.step():
-                if isinstance(event, TokenEvent):
-                    self.events.append(event)
-                if isinstance(event, Finished):
-                    self.finished.append(event)
+            self.take(self.core.step())
             self.core.check()
         raise AssertionError(f"not done after {MAX_STEPS} steps")
+
+    def take(self, events: list[StreamEvent]) -> None:
+        self.events += [event for event in events if isinstance(event, TokenEvent)]
+        self.finished += [event for event in events if isinstance(event, Finished)]
 
     def text(self, request_id: str, index: int = 0) -> str:
         mine = [event for event in self.events if (event.request_id, event.index) == (request_id, index)]
@@ -175,3 +177,58 @@ def test_a_prediction_changes_the_steps_and_not_the_answer(engine: Engine, gramm
     end = engine.end(right)
     assert 0 < end.accepted_prediction_tokens < end.completion_tokens
     assert fewer < end.completion_tokens * 0.7
+
+
+STARS = "start: " + '("a"|"b")* ' * 200
+"""Each letter may belong to each of the repetitions: to check a draft of 32 takes as long as to make 70 masks."""
+CHOICES = 16
+HOSTILE = {
+    "(a|b) 1,600 times": "start: " + '("a"|"b") ' * 1600,
+    "(a|b)* 200 times": STARS,
+    "(a|b)? 330 times": "start: " + '("a"|"b")? ' * 330,
+    "400 optional properties": llguidance.LLMatcher.grammar_from_json_schema(
+        {"type": "object", "properties": {f"property_{i}": {"type": "integer"} for i in range(400)}}
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def draft_seconds(engine: Engine) -> float:
+    """Processor time of checking 32 letters at once in the most ambiguous grammar, by this machine."""
+    compiler = GrammarCompiler(engine.core._model.grammar_tokenizer)
+    matcher = compiler.compile(STARS).result(60)
+    draft = engine.tokenizer.encode("a") * 32
+    began = time.thread_time()
+    matcher.count_allowed(draft)
+    seconds = time.thread_time() - began
+    compiler.close()
+    return seconds
+
+
+@pytest.mark.parametrize("grammar", HOSTILE.values(), ids=HOSTILE)
+def test_a_legal_grammar_does_not_hold_the_stream_of_another(
+    engine: Engine, grammar: str, draft_seconds: float
+) -> None:
+    """By the processor time of a step: with work on grammars in it, the two in the middle took 1.2 and 2.3 times this."""
+    letter = engine.tokenizer.encode("a")[0]
+    bias = {letter: 30.0, **dict.fromkeys(engine.tokenizer.eog_ids, -100.0)}
+    hostile = engine.ask(grammar, n=CHOICES, logit_bias=bias, prediction="a" * 64, max_tokens=8)
+    free = engine.ask("", max_tokens=60, logit_bias=dict.fromkeys(engine.tokenizer.eog_ids, -100.0))
+    longest = 0.0
+    while engine.core.has_work:
+        began = time.thread_time()
+        engine.take(engine.core.step())
+        longest = max(longest, time.thread_time() - began)
+    assert 60 == engine.end(free).completion_tokens
+    assert all(engine.end(hostile, index).completion_tokens > 0 for index in range(CHOICES))
+    assert longest < draft_seconds / 4, f"{longest:.3f} < {draft_seconds:.3f} / 4"
+
+
+def test_an_answer_whose_grammar_takes_too_much_work_says_so(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constraint, "ANSWER_SECONDS", 0.02)
+    monkeypatch.setattr(constraint, "TOKEN_SECONDS", 0.0)
+    request = engine.ask(HOSTILE["(a|b)? 330 times"], max_tokens=100)
+    engine.run()
+    end = engine.end(request)
+    assert "error" == end.reason
+    assert "seconds of processor time" in end.message

@@ -4,14 +4,12 @@ Invariant: every choice of every request that :meth:`Core.add` accepts ends in e
 """
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, wait
 from itertools import accumulate
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
 from antiphon.engine.batches import Model, batches_of
+from antiphon.engine.compiling import Compilations, Compiler, end_choices
+from antiphon.engine.constraint import Constraints
 from antiphon.engine.draft_model import DraftModel, open_draft_model
 from antiphon.engine.drafting import Drafting
 from antiphon.engine.grammar import GrammarCompiler, GrammarError, Matcher
@@ -30,24 +28,15 @@ from antiphon.engine.kv_cache import KVCache
 from antiphon.engine.llama import SEQ_IDS, LlamaModel
 from antiphon.engine.radix_tree import common_length
 from antiphon.engine.sampler import Sampler
-from antiphon.engine.sampling_state import SamplingState
+from antiphon.engine.sampling_state import Floats, SamplingState
 from antiphon.engine.scheduler import Scheduler, Work
 from antiphon.engine.sequence import Sequence
 from antiphon.engine.step_counts import StepCounts
 
-COMPILE_POLL: Final = 0.002
+POLL: Final = 0.002
 """Seconds that a step waits for a grammar when nothing else is to do."""
-
-
-class _Compilation:
-    """A request whose grammar is being compiled, and its choices that were not aborted meanwhile."""
-
-    __slots__ = ("future", "indices", "request")
-
-    def __init__(self, request: GenerateRequest, future: "Future[Matcher]") -> None:
-        self.request = request
-        self.future = future
-        self.indices = list(range(request.n))
+End = tuple[FinishReason, str]
+"""Why a choice ends, and the message of an error."""
 
 
 class Core:
@@ -61,16 +50,20 @@ class Core:
         clock: Callable[[], float],
         entropy: Callable[[], int],
         draft_model: DraftModel | None = None,
+        compiler: Compiler | None = None,
     ) -> None:
-        """``clock`` gives monotonic seconds; ``entropy`` a random 64-bit integer, for requests without a seed."""
+        """``clock`` gives monotonic seconds; ``entropy`` a random 64-bit integer, for requests without a seed.
+
+        ``compiler`` compiles for the model's own vocabulary, unless another is given.
+        """
         self.info: Final = model.info
         self._model: Final = model
         self._cache: Final = KVCache(model, model.info.ctx_size, SEQ_IDS, model.info.host_cache_size)
         self._scheduler: Final = Scheduler(self._cache, options)
         self._sampler: Final = Sampler(model.n_vocab)
-        self._compiler: Final = GrammarCompiler(model.grammar_tokenizer)
-        self._compiling: dict[str, _Compilation] = {}
-        self._matchers: dict[Sequence, Matcher] = {}
+        self._compiler: Final = compiler or GrammarCompiler(model.grammar_tokenizer)
+        self._compiling: Final = Compilations(self._compiler)
+        self._constraints: Final = Constraints(model.n_vocab, model.eog_ids)
         self._drafting: Final = Drafting(prompt_lookup=options.prompt_lookup, clock=clock, draft_model=draft_model)
         self._clock: Final = clock
         self._entropy: Final = entropy
@@ -88,9 +81,9 @@ class Core:
         """Load the model. Raises :class:`antiphon.engine.bindings.EngineLoadError`."""
         model = LlamaModel.open(options)
         draft_model = open_draft_model(options, model) if options.draft_model else None
-        core = cls(model, options, clock=clock, entropy=entropy, draft_model=draft_model)
-        core._compiler.prepare()
-        return core
+        compiler = GrammarCompiler(model.grammar_tokenizer)
+        compiler.prepare()
+        return cls(model, options, clock=clock, entropy=entropy, draft_model=draft_model, compiler=compiler)
 
     @property
     def has_work(self) -> bool:
@@ -102,20 +95,20 @@ class Core:
         self._assert_possible(request)
         self._arrivals[request.request_id] = self._clock()
         if request.grammar:
-            self._compiling[request.request_id] = _Compilation(request, self._compiler.compile(request.grammar))
+            self._compiling.add(request)
         else:
             self._queue(request, range(request.n), None)
 
     def _queue(self, request: GenerateRequest, indices: Iterable[int], matcher: Matcher | None) -> None:
         seed = self._entropy() if request.sampling.seed is None else request.sampling.seed
-        matchers = {index: None if matcher is None else matcher.copy() for index in indices}
-        states = [SamplingState(request.sampling, request.prompt_ids, (seed, i), m) for i, m in matchers.items()]
-        sequences = self._scheduler.add(request, self._clock(), matchers)
+        constraints = {index: None if matcher is None else self._constraints.make(matcher) for index in indices}
+        states = [SamplingState(request.sampling, request.prompt_ids, (seed, i), c) for i, c in constraints.items()]
+        sequences = self._scheduler.add(request, self._clock(), constraints)
         self._requests[request.request_id] = sequences
         self._states.update(zip(sequences, states, strict=True))
-        for sequence, own in zip(sequences, matchers.values(), strict=True):
+        for sequence, own in zip(sequences, constraints.values(), strict=True):
             if own is not None:
-                self._matchers[sequence] = own
+                self._constraints.add(sequence, own)
         self._drafting.add(sequences, request.prompt_ids, request.prediction_ids)
 
     def abort(self, request_id: str, index: int | None = None) -> None:
@@ -128,7 +121,7 @@ class Core:
 
     def abort_all(self, reason: FinishReason = "abort", message: str = "") -> list[StreamEvent]:
         """End everything in flight and return the events, for the engine's own end."""
-        for request_id in list(self._compiling):
+        for request_id in self._compiling:
             self._end_compiling(request_id, None, reason, message)
         for sequences in list(self._requests.values()):
             for sequence in list(sequences):
@@ -137,15 +130,19 @@ class Core:
 
     def step(self) -> list[StreamEvent]:
         """Decode one batch and return what happened since the last call, in order."""
+        self._constraints.begin_step()
         self._take_compiled()
+        self._resume()
         self._draft()
         works = self._scheduler.schedule()
-        if not works and self._compiling:
-            wait([entry.future for entry in self._compiling.values()], COMPILE_POLL, "FIRST_COMPLETED")
         self._report_starts(works)
         if works:
             self._run(works)
             self._steps += 1
+        elif self._constraints.wait(POLL):
+            self._resume()
+        elif self._compiling:
+            self._compiling.wait(POLL)
         return self._take_events()
 
     def rest(self) -> bool:
@@ -156,7 +153,7 @@ class Core:
         """What is held now, and counts since the start."""
         stats = EngineStats(
             running=len(self._scheduler.running),
-            waiting=len(self._scheduler.waiting) + sum(len(entry.indices) for entry in self._compiling.values()),
+            waiting=len(self._scheduler.waiting) + self._compiling.choices,
             kv_cells_used=self._cache.n_cells - self._cache.free_cells,
             kv_cells_cached=self._cache.evictable_cells,
             kv_cells_total=self._cache.n_cells,
@@ -173,13 +170,16 @@ class Core:
         self._cache.check()
         held = set(self._scheduler.running) | set(self._scheduler.waiting)
         assert held == set(self._states), f"{len(held)} == {len(self._states)}"
-        assert self._arrivals.keys() <= self._requests.keys() | self._compiling.keys(), list(self._arrivals)
+        assert self._arrivals.keys() <= self._requests.keys() | set(self._compiling), list(self._arrivals)
+        self._constraints.check(held)
 
     def close(self) -> None:
-        """Release the model and the compiling thread."""
+        """Release the model and the threads. Work on a grammar that does not end keeps the model, which it may read."""
+        ended = self._constraints.close()
         self._compiler.close()
         self._drafting.close()
-        self._model.close()
+        if ended:
+            self._model.close()
 
     def _assert_possible(self, request: GenerateRequest) -> None:
         """Stop at the door what would fail a step, and everybody in it."""
@@ -198,12 +198,13 @@ class Core:
         self._drafting.propose(generating, self._room, self._allowed)
 
     def _allowed(self, sequence: Sequence, draft: list[int]) -> list[int]:
-        matcher = self._matchers.get(sequence)
-        return draft[: matcher.count_allowed(draft)] if matcher else draft
+        constraint = self._constraints.get(sequence)
+        return draft[: constraint.count_allowed(draft)] if constraint else draft
 
     def _run(self, works: list[Work]) -> None:
         """Decode a step, batch by batch, and give each choice what it has gained."""
         tokens, seconds = sum(work.size for work in works), 0.0
+        self._constraints.start_masks(work.sequence for work in works if work.samples)
         for batch in batches_of(works, self._model.attention):
             began = self._clock()
             logits = batch.decode(self._model)
@@ -214,29 +215,31 @@ class Core:
         self._counts.step(tokens, len(works))
         self._drafting.costs.observe(tokens, seconds)
 
-    def _advance_all(self, works: list[Work], logits: npt.NDArray[np.float32]) -> None:
+    def _advance_all(self, works: list[Work], logits: Floats) -> None:
         """Give each choice what it has gained; its rows of logits lie behind those of the one before."""
         rows = list(accumulate((1 + len(work.draft) for work in works), initial=0))
         drawn = self._sampler.draw_together(logits, rows[:-1], [self._states[work.sequence] for work in works])
         for work, row, end, token_id in zip(works, rows, rows[1:], drawn, strict=False):
             self._advance(work, logits[row:end], token_id)
 
-    def _advance(self, work: Work, logits: npt.NDArray[np.float32], drawn: int | None) -> None:
+    def _advance(self, work: Work, logits: Floats, drawn: int | None) -> None:
         """Give a choice its next tokens, and end it when they were its last.
 
         ``logits`` has a row for its last token, from which ``drawn`` comes if it is not None, and one for each of its
         draft. A row counts only when all of the draft before it is what the model has said.
         """
         sequence, accepted = work.sequence, 0
-        end: tuple[FinishReason, str] | None = None
+        end: End | None = None
         try:
             run: list[int] = []
             while end is None and accepted + len(run) <= len(work.draft) and run == work.draft[accepted:][: len(run)]:
                 accepted += len(run)
                 run, end = self._sample(sequence, logits[accepted], None if accepted else drawn)
+                if sequence.held:
+                    break
             accepted += common_length(run, work.draft, accepted, min(accepted + len(run), len(work.draft)))
         except GrammarError as error:
-            end = ("error", f"the grammar could not be followed: {error}")
+            end = self._grammar_failed(sequence, error)
         self._scheduler.keep(work, accepted)
         if work.draft:
             self._drafting.report(sequence, len(work.draft), accepted)
@@ -244,48 +247,63 @@ class Core:
         if end is not None:
             self._finish(sequence, *end)
 
-    def _sample(
-        self, sequence: Sequence, logits: npt.NDArray[np.float32], drawn: int | None
-    ) -> tuple[list[int], tuple[FinishReason, str] | None]:
-        """Draw a choice's next token, with what the grammar forces after it; say whether that ends it, and why."""
-        matcher = self._matchers.get(sequence)
-        state = self._states[sequence]
-        token_id, logprobs = self._sampler.sample(logits, state) if drawn is None else (drawn, None)
-        sequence.tokens.append(token_id)
-        self._generated_tokens += 1
-        if token_id in self._model.eog_ids:
-            return [], ("stop", "")
-        gained = [token_id, *self._follow(sequence, matcher, token_id)] if matcher else [token_id]
-        self._gain(sequence, gained, logprobs)
-        if matcher is not None and matcher.finished:
-            return gained, ("stop", "")
-        return gained, ("length", "") if self._room(sequence) == 0 else None
+    def _sample(self, sequence: Sequence, logits: Floats, drawn: int | None = None) -> tuple[list[int], End | None]:
+        """Draw a choice's next token, with those that the grammar forces after it; say whether that ends it, and why.
 
-    def _follow(self, sequence: Sequence, matcher: Matcher, token_id: int) -> list[int]:
-        """Go on in the grammar, and append what it forces: those tokens need no sampling, and no step each.
-
-        With logprobs every token has a step of its own, since its logits are asked for.
+        Where the grammar's work takes longer than the step may wait, the choice is held, and gains them later.
         """
-        matcher.accept([token_id])
-        if sequence.request.sampling.logprobs is not None:
-            return []
-        forced = []
-        for token in matcher.forced()[: self._room(sequence)]:
-            if token in self._model.eog_ids:
-                break
-            forced.append(token)
-        matcher.accept(forced)
-        sequence.tokens += forced
-        self._generated_tokens += len(forced)
-        return forced
+        constraint = self._constraints.get(sequence)
+        if constraint is not None and not self._constraints.has_ended(constraint.has_mask):
+            self._constraints.hold(sequence, logits)
+            return [], None
+        token_id, logprobs = self._sampler.sample(logits, self._states[sequence]) if drawn is None else (drawn, None)
+        if token_id in self._model.eog_ids:
+            sequence.tokens.append(token_id)
+            self._generated_tokens += 1
+            return [], ("stop", "")
+        if constraint is None:
+            return self._gain(sequence, [token_id], logprobs)
+        # With logprobs every token has a step of its own, since its logits are asked for.
+        room = 0 if sequence.request.sampling.logprobs is not None else self._room(sequence) - 1
+        constraint.accept(token_id, logprobs, room)
+        return self._follow(sequence)
+
+    def _follow(self, sequence: Sequence) -> tuple[list[int], End | None]:
+        """Take the token that a choice's grammar has accepted, and those that it forces, once they are known."""
+        constraint = self._constraints.get(sequence)
+        assert constraint is not None
+        if not self._constraints.has_ended(constraint.is_idle):
+            self._constraints.hold(sequence, None)
+            return [], None
+        constraint.check()
+        return self._gain(sequence, constraint.gained, constraint.logprobs, finished=constraint.finished)
+
+    def _resume(self) -> None:
+        """Go on with the held sequences for which the work on their grammars has ended."""
+        for sequence, logits in self._constraints.resume():
+            try:
+                _, end = self._follow(sequence) if logits is None else self._sample(sequence, logits)
+            except GrammarError as error:
+                end = self._grammar_failed(sequence, error)
+            if end is not None:
+                self._finish(sequence, *end)
+
+    def _grammar_failed(self, sequence: Sequence, error: GrammarError) -> End:
+        self._compiler.forget(sequence.request.grammar)
+        return "error", f"the grammar could not be followed: {error}"
 
     def _room(self, sequence: Sequence) -> int:
         """Tokens that the choice may still gain."""
         asked = sequence.request.sampling.max_tokens - sequence.generated
         return max(0, min(asked, self.info.max_model_len - len(sequence.tokens)))
 
-    def _gain(self, sequence: Sequence, token_ids: list[int], logprobs: TokenLogprobs | None) -> None:
+    def _gain(
+        self, sequence: Sequence, token_ids: list[int], logprobs: TokenLogprobs | None, *, finished: bool = False
+    ) -> tuple[list[int], End | None]:
+        """Append tokens to a choice and report them; return them, and why they are its last when they are."""
         state = self._states[sequence]
+        sequence.tokens += token_ids
+        self._generated_tokens += len(token_ids)
         for token_id in token_ids:
             state.observe(token_id)
         self._drafting.observe(sequence, token_ids)
@@ -297,38 +315,30 @@ class Core:
                 logprobs=[] if logprobs is None else [logprobs],
             )
         )
+        if finished:
+            return token_ids, ("stop", "")
+        return token_ids, ("length", "") if self._room(sequence) == 0 else None
 
     def _take_compiled(self) -> None:
         """Queue the requests whose grammars are ready; end those whose grammars cannot be compiled."""
-        for request_id, entry in list(self._compiling.items()):
-            if not entry.future.done():
-                continue
+        for entry in self._compiling.take():
             error = entry.future.exception()
-            if error is not None:
-                self._end_compiling(request_id, None, "error", f"the grammar could not be compiled: {error}")
+            if error is None:
+                self._queue(entry.request, entry.indices, entry.future.result())
                 continue
-            del self._compiling[request_id]
-            self._queue(entry.request, entry.indices, entry.future.result())
+            del self._arrivals[entry.request.request_id]
+            self._events += end_choices(entry, None, "error", f"the grammar could not be compiled: {error}")
 
     def _end_compiling(self, request_id: str, index: int | None, reason: FinishReason, message: str = "") -> None:
         """End choices of a request that never ran."""
-        entry = self._compiling[request_id]
-        for ended in [i for i in entry.indices if index in (None, i)]:
-            entry.indices.remove(ended)
-            prompt_tokens = len(entry.request.prompt_ids)
-            self._events.append(
-                Finished(
-                    request_id=request_id, index=ended, reason=reason, prompt_tokens=prompt_tokens, message=message
-                )
-            )
-        if not entry.indices:
-            entry.future.cancel()
-            del self._compiling[request_id], self._arrivals[request_id]
+        self._events += self._compiling.end(request_id, index, reason, message)
+        if request_id not in self._compiling:
+            del self._arrivals[request_id]
 
     def _finish(self, sequence: Sequence, reason: FinishReason, message: str = "") -> None:
         self._scheduler.finish(sequence)
         del self._states[sequence]
-        self._matchers.pop(sequence, None)
+        self._constraints.remove(sequence)
         accepted, rejected = self._drafting.finish(sequence)
         request_id = sequence.request.request_id
         self._events.append(

@@ -10,6 +10,7 @@ cached (vLLM: recomputation).
 from bisect import insort
 from collections.abc import Iterable
 from heapq import merge
+from itertools import filterfalse, islice
 from operator import attrgetter
 from typing import Final
 
@@ -33,6 +34,7 @@ MOVED_FOR_A_TOKEN: Final = 4
 """Tokens that a step of prompts alone may move to host memory for each that it computes, which takes longer by far."""
 OVERTAKERS: Final = 16
 """Sequences that one step looks at for short prompts behind a long one."""
+_HELD: Final = attrgetter("held")
 
 
 class Work(Struct, frozen=True):
@@ -155,10 +157,10 @@ class Scheduler:
         Whoever shares a prefix that is being computed lends its place to the one that computes it.
         """
         works: list[Work] = []
-        begun = [sequence for sequence in self.running if not sequence.in_flight]
+        begun = [sequence for sequence in self.running if not sequence.in_flight and not sequence.held]
         admits = len(self.running) < self._max_num_seqs
         # With every place taken and no prompt begun, which is most steps under load, nobody who waits is looked at.
-        waiting = self.waiting[:LOOKAHEAD] if begun or admits else []
+        waiting = list(islice(filterfalse(_HELD, self.waiting), LOOKAHEAD)) if begun or admits else []
         prompts = list(merge(begun, waiting, key=attrgetter("order")))
         if budget and admits and prompts and prompts[0].lease is None and not self._must_wait(prompts[0]):
             admits = self._admit(prompts[0])

@@ -13,6 +13,7 @@ class Sequence:
         "arrival",
         "cached_tokens",
         "draft",
+        "held",
         "in_flight",
         "index",
         "lease",
@@ -40,6 +41,8 @@ class Sequence:
         """What may come after ``tokens``: the next step may try some of it."""
         self.in_flight = 0
         """Tokens that the step at hand computes: their cells are filled, but nobody can share them yet."""
+        self.held = False
+        """Whether its last token is computed and its next one not known yet: no step has anything to do for it."""
         self.waits_for: tuple[Sequence, int] | None = None
         """A prefilling sequence, and the length of the prefix that this one will share with it once it is computed."""
 
@@ -64,6 +67,8 @@ class Sequence:
 
         A sequence that was preempted computes its answer again from reserved cells, in chunks like a prompt.
         """
+        if self.held:
+            return False
         if self.uncomputed == 1:
             return True
         return self.computed >= self.prompt_len and self.lease is not None and not self.lease.reserved
