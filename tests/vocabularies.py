@@ -133,21 +133,10 @@ def write_vocabulary(
 
     ``markers`` are USER_DEFINED tokens. ``add_space``: a text of SentencePiece begins with a space.
     """
-    tokens = [*_tokens(model, markers)]
     writer = gguf.GGUFWriter(path, "llama")
-    writer.add_tokenizer_model(model)
-    writer.add_token_list([token.text for token in tokens])
-    writer.add_token_scores([token.score for token in tokens])
-    writer.add_token_types([token.kind for token in tokens])
-    writer.add_unk_token_id(0)
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
+    add_tokens(writer, model, pre, markers)
     writer.add_add_bos_token(add_bos)
     writer.add_add_eos_token(value=False)
-    if model in ("gpt2", "gemma4"):
-        writer.add_token_merges([*_merges(model)])
-    if model == "gpt2" and pre != MISSING:
-        writer.add_tokenizer_pre(pre)
     if model in ("llama", "t5"):
         writer.add_add_space_prefix(add_space)
     if chat_template is not None:
@@ -156,6 +145,23 @@ def write_vocabulary(
     writer.write_kv_data_to_file()
     writer.close()
     return path
+
+
+def add_tokens(writer: gguf.GGUFWriter, model: str, pre: str, markers: Sequence[str] = MARKERS) -> int:
+    """Add the tokens of one kind of vocabulary to a file, and return how many they are."""
+    tokens = [*_tokens(model, markers)]
+    writer.add_tokenizer_model(model)
+    writer.add_token_list([token.text for token in tokens])
+    writer.add_token_scores([token.score for token in tokens])
+    writer.add_token_types([token.kind for token in tokens])
+    writer.add_unk_token_id(0)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    if model in ("gpt2", "gemma4"):
+        writer.add_token_merges([*_merges(model)])
+    if model == "gpt2" and pre != MISSING:
+        writer.add_tokenizer_pre(pre)
+    return len(tokens)
 
 
 @cache

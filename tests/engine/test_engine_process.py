@@ -24,6 +24,7 @@ from antiphon.engine.worker_process import CORE_FACTORY
 from antiphon.errors import ServiceUnavailableError
 from tests.engine.asserting_core import ASSERT
 from tests.engine.scripted_core import until
+from tests.engine.tiny_gguf import write_tiny_model
 
 pytestmark = pytest.mark.anyio
 
@@ -133,3 +134,17 @@ async def test_a_file_that_is_no_model_is_an_error_of_start(tmp_path: Path) -> N
     client = EngineClient(EngineOptions(model_path=str(path)))
     with pytest.raises(ServiceUnavailableError, match=r"model\.gguf"):
         await client.start()
+
+
+async def test_a_long_text_that_a_grammar_forces_ends_no_engine(tmp_path: Path) -> None:
+    """llama.cpp tokenizes it, and with this vocabulary 26,400 letters overflow a stack of 8 MiB."""
+    path = write_tiny_model(tmp_path / "tiny.gguf", pre="deepseek-llm")
+    async with running(path) as client:
+        sampling = SamplingParams(temperature=0.0, max_tokens=400)
+        for letters in (2, 200_000):
+            grammar = f'start: "{"a" * letters}"'
+            forced = GenerateRequest(request_id=str(letters), prompt_ids=[5, 6], sampling=sampling, grammar=grammar)
+            events = await collect(client, forced)
+            assert isinstance(events[-1], Finished)
+            assert ("stop" if letters < 400 else "length") == events[-1].reason
+        assert 0 == client.restarts

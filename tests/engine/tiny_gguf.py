@@ -5,6 +5,8 @@ from pathlib import Path
 import gguf
 import numpy as np
 
+from tests.vocabularies import add_tokens
+
 WIDTH, HEADS, FEED_FORWARD, LAYERS = 32, 2, 64, 2
 CONTEXT = 512
 PIECES = [
@@ -24,11 +26,18 @@ CHAT_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor 
 
 
 def write_tiny_model(
-    path: Path, *, seed: int = 1, chat_template: str | None = CHAT_TEMPLATE, context: int = CONTEXT
+    path: Path,
+    *,
+    seed: int = 1,
+    chat_template: str | None = CHAT_TEMPLATE,
+    context: int = CONTEXT,
+    pre: str | None = None,
 ) -> Path:
-    """Write the model, about 100 kB, and return ``path``."""
+    """Write the model, about 100 kB, and return ``path``; ``pre`` gives it byte-level BPE with that pre-tokenizer."""
     writer = gguf.GGUFWriter(path, "llama")
-    _add_vocabulary(writer, chat_template)
+    n_vocab = _add_vocabulary(writer) if pre is None else add_tokens(writer, "gpt2", pre)
+    if chat_template is not None:
+        writer.add_chat_template(chat_template)
     writer.add_context_length(context)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
@@ -37,7 +46,7 @@ def write_tiny_model(
     writer.add_head_count_kv(HEADS)
     writer.add_rope_dimension_count(WIDTH // HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
-    _add_weights(writer, np.random.default_rng(seed))
+    _add_weights(writer, np.random.default_rng(seed), n_vocab)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -52,7 +61,7 @@ def vocabulary() -> list[tuple[str, gguf.TokenType]]:
     return control + bytes_ + [(piece, gguf.TokenType.NORMAL) for piece in PIECES]
 
 
-def _add_vocabulary(writer: gguf.GGUFWriter, chat_template: str | None) -> None:
+def _add_vocabulary(writer: gguf.GGUFWriter) -> int:
     tokens = vocabulary()
     writer.add_tokenizer_model("llama")
     writer.add_token_list([text for text, _ in tokens])
@@ -61,12 +70,10 @@ def _add_vocabulary(writer: gguf.GGUFWriter, chat_template: str | None) -> None:
     writer.add_unk_token_id(0)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
-    if chat_template is not None:
-        writer.add_chat_template(chat_template)
+    return len(tokens)
 
 
-def _add_weights(writer: gguf.GGUFWriter, rng: np.random.Generator) -> None:
-    n_vocab = len(vocabulary())
+def _add_weights(writer: gguf.GGUFWriter, rng: np.random.Generator, n_vocab: int) -> None:
     shapes = {"token_embd": (n_vocab, WIDTH), "output": (n_vocab, WIDTH), "output_norm": (WIDTH,)}
     for layer in range(LAYERS):
         shapes |= {

@@ -13,6 +13,7 @@ import os
 import secrets
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -58,6 +59,9 @@ STATS_INTERVAL: Final = 0.25
 QUIET: Final = 0.1
 """Seconds without work until the worker rests, so that it is not in the way of who asks again at once."""
 FLUSH_SECONDS: Final = 1.0
+STACK: Final = 1 << 28
+"""Bytes of stack of each thread, memory only as far as they are used: llama.cpp tokenizes the text that a grammar
+forces, and its regular expressions take about 300 for each of at most 524,288 characters."""
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -227,10 +231,13 @@ def _describe(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _prepare_process(parent_pid: int) -> Callable[[], bool]:
-    """Settle signals and the bond to the parent; returns whether the parent has gone."""
+def _ignore_signals() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _prepare_process(parent_pid: int) -> Callable[[], bool]:
+    """Bind this process's life to the parent's; returns whether the parent has gone."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     return lambda: os.getppid() != parent_pid
@@ -254,7 +261,20 @@ def _end_of_input() -> None:
 
 
 def main() -> int:
-    """Run one worker process; returns its exit status."""
+    """Run one worker process; returns its exit status.
+
+    All of it runs in a thread, whose stack can be larger than the system's default.
+    """
+    statuses: list[int] = []
+    threading.stack_size(STACK)
+    thread = threading.Thread(target=lambda: statuses.append(_main()), name="engine")
+    _ignore_signals()
+    thread.start()
+    thread.join()
+    return statuses[0] if statuses else EXIT_STEP_FAILED
+
+
+def _main() -> int:
     settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=WorkerSettings)
     orphaned = _prepare_process(settings.parent_pid)
     if orphaned():
