@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from antiphon.assembly.assembler import AssemblyOptions, Step
 from antiphon.engine.interface import Started, StreamEvent, TokenEvent
-from antiphon.errors import InternalServerError, ServiceUnavailableError
+from antiphon.errors import InternalServerError, InvalidRequestError, ServiceUnavailableError
 from antiphon.protocol.responses import ChatCompletion, ChoiceLogprobs, CompletionUsage
 from tests.assembly.answers import (
     CALL,
@@ -161,6 +161,12 @@ def test_a_chosen_control_token_has_an_entry_without_bytes() -> None:
 def test_an_error_of_the_engine_is_a_server_error_with_its_reason() -> None:
     with pytest.raises(InternalServerError, match="out of memory"):
         assembler([]).push(finished("error", message="out of memory"))
+
+
+def test_a_grammar_that_takes_too_much_work_is_the_clients_error() -> None:
+    with pytest.raises(InvalidRequestError, match="seconds of processor time") as caught:
+        assembler([]).push(finished("grammar", message="it took 9 seconds of processor time"))
+    assert "grammar_too_costly" == caught.value.code
 
 
 def test_an_abort_that_nobody_asked_for_is_reported() -> None:

@@ -136,7 +136,7 @@ def test_a_grammar_that_cannot_be_compiled_ends_its_request_alone(engine: Engine
     bad, good = engine.ask("start: missing", n=2), engine.ask(GRAMMAR)
     engine.run()
     reasons = [engine.end(bad, 0).reason, engine.end(bad, 1).reason, engine.end(good).reason]
-    assert ["error", "error", "stop"] == reasons
+    assert ["grammar", "grammar", "stop"] == reasons
 
 
 def test_a_choice_is_aborted_while_its_grammar_is_compiled(engine: Engine) -> None:
@@ -230,5 +230,5 @@ def test_an_answer_whose_grammar_takes_too_much_work_says_so(engine: Engine, mon
     request = engine.ask(HOSTILE["(a|b)? 330 times"], max_tokens=100)
     engine.run()
     end = engine.end(request)
-    assert "error" == end.reason
+    assert "grammar" == end.reason
     assert "seconds of processor time" in end.message

@@ -187,7 +187,7 @@ def test_an_error_ends_a_late_choice_alone_and_names_itself() -> None:
     made.add(constrained(), request("free", text(2, 10), max_tokens=40))
     made.run(MANY_STEPS)
     end = made.finished["g", 0]
-    assert ("error", "the grammar could not be followed: scripted failure") == (end.reason, end.message)
+    assert ("grammar", "the grammar could not be followed: scripted failure") == (end.reason, end.message)
     assert (4, 4) == (end.completion_tokens, len(made.tokens["g", 0]))
     assert "length" == made.finished["free", 0].reason
 

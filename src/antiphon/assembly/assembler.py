@@ -21,7 +21,7 @@ from antiphon.assembly.detokenizer import Vocabulary
 from antiphon.assembly.token_logprobs import TokenTexts
 from antiphon.assembly.tool_parser import CallStart, CallText
 from antiphon.engine.interface import Finished, Started, StreamEvent, TokenEvent
-from antiphon.errors import InternalServerError, ServiceUnavailableError
+from antiphon.errors import InternalServerError, InvalidRequestError, ServiceUnavailableError
 from antiphon.protocol.responses import (
     ChatCompletionChunk,
     ChoiceLogprobs,
@@ -86,8 +86,9 @@ class Assembler:
     def push(self, event: StreamEvent) -> Step:
         """Take the next event.
 
-        Raises ``InternalServerError`` when the engine ended a choice with an error, ``ServiceUnavailableError`` when it
-        gave one up that nobody aborted.
+        Raises ``InternalServerError`` when the engine ended a choice with an error, ``InvalidRequestError`` when the
+        choice's grammar takes too much work, ``ServiceUnavailableError`` when the engine gave a choice up that nobody
+        aborted.
         """
         if isinstance(event, TokenEvent):
             return self._tokens(event)
@@ -201,6 +202,9 @@ class Assembler:
 
 
 def _finish_reason(event: Finished) -> FinishReason:
+    if event.reason == "grammar":
+        message = f"The answer cannot be held to its tools or its response format: {event.message}."
+        raise InvalidRequestError(message, code="grammar_too_costly")
     if event.reason == "error":
         raise InternalServerError(f"The engine could not finish the answer: {event.message or 'it gave no reason'}.")
     if event.reason == "abort":

@@ -290,7 +290,7 @@ class Core:
 
     def _grammar_failed(self, sequence: Sequence, error: GrammarError) -> End:
         self._compiler.forget(sequence.request.grammar)
-        return "error", f"the grammar could not be followed: {error}"
+        return "grammar", f"the grammar could not be followed: {error}"
 
     def _room(self, sequence: Sequence) -> int:
         """Tokens that the choice may still gain."""
@@ -327,7 +327,7 @@ class Core:
                 self._queue(entry.request, entry.indices, entry.future.result())
                 continue
             del self._arrivals[entry.request.request_id]
-            self._events += end_choices(entry, None, "error", f"the grammar could not be compiled: {error}")
+            self._events += end_choices(entry, None, "grammar", f"the grammar could not be compiled: {error}")
 
     def _end_compiling(self, request_id: str, index: int | None, reason: FinishReason, message: str = "") -> None:
         """End choices of a request that never ran."""

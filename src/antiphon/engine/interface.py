@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from antiphon.telemetry.distribution import Distribution
 
-FinishReason = Literal["stop", "length", "abort", "error"]
+FinishReason = Literal["stop", "length", "abort", "error", "grammar"]
 ServiceTier = Literal["priority", "default", "flex"]
 STEP_BOUNDS: Final = tuple(float(2**power) for power in range(14))
 """Of the numbers of tokens and of sequences in a step: 1 to 8192."""
@@ -181,7 +181,8 @@ class Finished(Struct, frozen=True, kw_only=True, tag="finished"):
     request_id: str
     index: int
     reason: FinishReason
-    """``stop``: the model ended its turn; ``length``: max_tokens or the context; ``abort``: asked for; ``error``."""
+    """``stop``: the model ended its turn; ``length``: max_tokens or the context; ``abort``: asked for; ``error``: a fault
+    of the engine; ``grammar``: the request's grammar cannot be followed, or takes too much work."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     """Tokens sampled, the end-of-generation token included."""
@@ -191,7 +192,7 @@ class Finished(Struct, frozen=True, kw_only=True, tag="finished"):
     rejected_prediction_tokens: int = 0
     """Tokens that were drafted from the prediction and decoded in vain; not among ``completion_tokens``."""
     message: str = ""
-    """Why, when ``reason`` is ``error``."""
+    """Why, when ``reason`` is ``error`` or ``grammar``."""
 
 
 class EngineStats(Struct, frozen=True, kw_only=True, tag="stats"):
