@@ -33,8 +33,8 @@ class Script:
         self.fails_at = fails_at
         """Number of tokens at which no mask can be made."""
         self.masks = 0
-        self.threads: set[str] = set()
-        """The threads in which masks were made."""
+        self.threads: list[str] = []
+        """The threads in which masks were made, in order."""
 
 
 def allows(tokens: list[int], token: int) -> bool:
@@ -55,7 +55,7 @@ class ScriptedMatcher(Matcher):
         return len(self.tokens) >= self.script.length
 
     def allowed(self, n_vocab: int) -> npt.NDArray[np.bool_]:
-        self.script.threads.add(threading.current_thread().name)
+        self.script.threads.append(threading.current_thread().name)
         self.script.at_gate.release()
         assert self.script.gate.wait(WAIT), "the test never opened the gate"
         self.script.masks += 1
@@ -70,7 +70,7 @@ class ScriptedMatcher(Matcher):
         if not self.script.forces or len(self.tokens) % 4 != 1:
             return []
         first = next(token for token in range(3, 300) if allows(self.tokens, token))
-        return [first, next(token for token in range(9, 300) if allows([*self.tokens, first], token))]
+        return [first, next(token for token in range(10, 300) if allows([*self.tokens, first], token))]
 
     def accept(self, token_ids: list[int]) -> None:
         assert self.script.accept_gate.wait(WAIT), "the test never opened the gate"

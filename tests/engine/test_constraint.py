@@ -6,9 +6,19 @@ import numpy as np
 import pytest
 
 from antiphon.engine import constraint as module
-from antiphon.engine.constraint import ANSWER_SECONDS, DRAFT_SECONDS, FIRST_CHECKED, TOKEN_SECONDS, Constraint
+from antiphon.engine.constraint import (
+    ANSWER_SECONDS,
+    DRAFT_SECONDS,
+    FIRST_CHECKED,
+    PATIENCE,
+    TOKEN_SECONDS,
+    Constraint,
+    Constraints,
+)
 from antiphon.engine.grammar import SLOW, GrammarError
 from antiphon.engine.mask_threads import MaskThreads
+from antiphon.engine.sequence import Sequence
+from tests.engine.engine_trial import request
 from tests.engine.fake_model import EOG_IDS, N_VOCAB
 from tests.engine.scripted_grammar import WAIT, Script, ScriptedMatcher, allows
 
@@ -109,6 +119,18 @@ def test_slow_work_is_never_waited_for(slow: Made) -> None:
     slow.script.gate.set()
     slow.idle()
     assert slow.constraint.has_mask(0.0)
+
+
+def test_what_is_queued_of_a_grammar_that_has_become_slow_leaves_the_quick_thread(made: Made) -> None:
+    other = Constraint(made.matcher.copy(), made.threads, N_VOCAB, EOG_IDS)
+    made.script.gate.clear()
+    made.constraint.start_mask()
+    other.start_mask()
+    assert made.script.at_gate.acquire(timeout=WAIT)
+    made.script.pace.observe(2 * SLOW)
+    made.script.gate.set()
+    assert made.threads.wait(lambda: not other.pending, WAIT)
+    assert ["quick-masks", "slow-masks"] == made.script.threads
 
 
 def test_quick_work_in_a_thread_is_waited_for_as_long_as_the_step_may(made: Made) -> None:
@@ -240,3 +262,50 @@ def test_cancelled_work_is_not_done(slow: Made) -> None:
     slow.constraint.start_mask()
     slow.idle()
     assert 0 == slow.script.masks
+
+
+def held(made: Made) -> tuple[Constraints, Sequence]:
+    """All constraints of an engine, and a choice whose mask is late."""
+    constraints, sequence = Constraints(N_VOCAB, EOG_IDS, made.threads), Sequence(request("a", [5, 6]), 0, 1, 0.0)
+    constraints.add(sequence, made.constraint)
+    made.script.gate.clear()
+    constraints.start_masks([sequence, Sequence(request("b", [5, 6]), 0, 1, 0.0)])
+    return constraints, sequence
+
+
+def test_the_logits_of_a_held_choice_are_its_own(slow: Made) -> None:
+    constraints, sequence = held(slow)
+    logits = np.ones(3, dtype=np.float32)
+    constraints.hold(sequence, logits)
+    logits[:] = 0.0
+    slow.script.gate.set()
+    assert constraints.wait(WAIT)
+    ((resumed, kept),) = constraints.resume()
+    assert kept is not None
+    assert (sequence, False, [1.0] * 3) == (resumed, sequence.held, kept.tolist())
+    assert ([], False) == (constraints.resume(), constraints.wait(0.0))
+
+
+def test_a_choice_is_held_until_its_work_has_ended(slow: Made) -> None:
+    constraints, sequence = held(slow)
+    constraints.hold(sequence, None)
+    assert ([], True) == (constraints.resume(), sequence.held)
+    constraints.remove(sequence)
+    slow.script.gate.set()
+    assert not constraints.wait(WAIT)
+
+
+def test_a_step_waits_once(made: Made) -> None:
+    constraints, _ = held(made)
+    waited: list[float] = []
+
+    def late(patience: float) -> bool:
+        waited.append(patience)
+        return False
+
+    for _ in range(2):
+        constraints.begin_step()
+        constraints.has_ended(late)
+        constraints.has_ended(late)
+    made.script.gate.set()
+    assert [PATIENCE, 0.0] * 2 == waited

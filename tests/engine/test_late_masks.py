@@ -106,11 +106,20 @@ def test_every_token_of_a_slow_grammar_is_one_that_it_allows() -> None:
     assert all(allows(tokens[:at], token) for at, token in enumerate(tokens))
 
 
+@pytest.mark.parametrize("slow", [False, True])
+def test_forced_tokens_end_with_the_tokens_asked_for(slow: bool) -> None:  # noqa: FBT001 (a table)
+    made = trial(Script(slow=slow))
+    made.add(request("g", text(1, 10), grammar="g", max_tokens=2))
+    finish(made)
+    end = made.finished["g", 0]
+    assert ("length", 2, 2) == (end.reason, end.completion_tokens, len(made.tokens["g", 0]))
+
+
 def test_masks_are_made_in_other_threads() -> None:
     for slow in (False, True):
         script = Script(slow=slow)
         answers(script, constrained())
-        assert "MainThread" not in script.threads
+        assert {"slow-masks" if slow else "quick-masks"} == set(script.threads)
 
 
 def test_logprobs_of_a_late_choice_are_those_of_its_tokens() -> None:
@@ -250,7 +259,10 @@ def test_a_late_choice_may_be_preempted_and_is_computed_again() -> None:
         if made.scheduler.preemptions:
             break
         made.step()
-    assert held(made) == made.scheduler.waiting
+    while ("free", 0) not in made.finished:
+        made.step()
+    made.step()
+    assert (held(made), []) == (made.scheduler.waiting, made.scheduler.running), "nothing is computed for it twice"
     resume(made, script)
     finish(made)
     assert answers(Script(), constrained())["g", 0] == made.tokens["g", 0]

@@ -113,11 +113,17 @@ class Constraint:
 
     def _submit(self, work: Callable[[], None]) -> None:
         self.pending = True
-        self._threads.submit(lambda: self._run(work), slow=self._pace.slow)
+        self._queue(work, slow=self._pace.slow)
 
-    def _run(self, work: Callable[[], None]) -> None:
-        """Do work in a thread."""
+    def _queue(self, work: Callable[[], None], *, slow: bool) -> None:
+        self._threads.submit(lambda: self._run(work, slow=slow), slow=slow)
+
+    def _run(self, work: Callable[[], None], *, slow: bool) -> None:
+        """Do work in a thread; a grammar that has become slow meanwhile leaves the thread for quick work."""
         if not self._cancelled:
+            if self._pace.slow and not slow:
+                self._queue(work, slow=True)
+                return
             with self._pace.lock:
                 self._attempt(work)
         self._threads.end(self._rest)

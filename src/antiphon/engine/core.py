@@ -139,9 +139,7 @@ class Core:
         if works:
             self._run(works)
             self._steps += 1
-        elif self._constraints.wait(POLL):
-            self._resume()
-        elif self._compiling:
+        elif not self._constraints.wait(POLL) and self._compiling:
             self._compiling.wait(POLL)
         return self._take_events()
 

@@ -26,7 +26,8 @@ class MaskThreads:
     def submit(self, work: Callable[[], None], *, slow: bool) -> None:
         """Queue work, which must not raise; ``slow`` chooses the thread."""
         if not self._threads:
-            self._threads = [Thread(target=self._run, args=(queue,), daemon=True) for queue in self._queues]
+            named = zip(("quick-masks", "slow-masks"), self._queues, strict=True)
+            self._threads = [Thread(target=self._run, args=(queue,), name=name, daemon=True) for name, queue in named]
             for thread in self._threads:
                 thread.start()
         self._queues[slow].put(work)
