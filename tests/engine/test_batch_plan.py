@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.engine.batch_plan import TILE, AttentionCosts, Batch, Load, plan_batches
+from antiphon.engine.batch_plan import NEW_BATCH, TILE, AttentionCosts, Batch, Load, plan_batches
 
 
 def newest(cells: int, rows: int = 1) -> Load:
@@ -80,3 +80,32 @@ def test_the_end_of_a_prompt_behind_a_long_cached_one_is_filled_up() -> None:
 
 def test_the_end_of_a_short_prompt_is_not_filled_up() -> None:
     assert [Batch([0])] == plan_batches([Load(40, 240)], COSTS)
+
+
+ROUND = AttentionCosts(row_cell=0.1, tile_cell=1.0, padding_id=255)
+"""A tile pays for more than 10 rows; padding pays when the rows' cells cost more than a whole tile and a batch."""
+
+
+@pytest.mark.parametrize(("rows", "batches"), [(10, [Batch([0, 1])]), (11, [Batch([0]), Batch([1], 53)])])
+def test_a_tile_pays_from_a_number_of_rows_on(rows: int, batches: list[Batch]) -> None:
+    assert batches == plan_batches([newest(1), Load(rows, 1000)], ROUND)
+
+
+@pytest.mark.parametrize(("cells", "batches"), [(52, [Batch([0])]), (53, [Batch([0], 44)])])
+def test_padding_pays_from_a_number_of_cells_on(cells: int, batches: list[Batch]) -> None:
+    assert TILE + NEW_BATCH + 52 == 20 * (1 + 0.1 * 52)
+    assert batches == plan_batches([Load(20, cells)], ROUND)
+
+
+@pytest.mark.parametrize(("cells", "batches"), [(16, [Batch([0, 1])]), (17, [Batch([0, 1], 24)])])
+def test_padding_pays_by_the_rows_and_cells_of_all_prompts(cells: int, batches: list[Batch]) -> None:
+    assert TILE + NEW_BATCH + 16 + 16 == 2 * 20 * (1 + 0.1 * 16)
+    assert batches == plan_batches([Load(20, 16), Load(20, cells)], ROUND)
+
+
+def test_a_whole_tile_needs_no_padding_and_comes_last() -> None:
+    assert [Batch([1]), Batch([0])] == plan_batches([Load(TILE, 1), newest(1)], ROUND)
+
+
+def test_several_prompts_fill_a_tile_together() -> None:
+    assert [Batch([1]), Batch([0, 2])] == plan_batches([Load(40, 1), newest(1), Load(30, 1)], ROUND)

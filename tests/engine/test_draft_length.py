@@ -68,3 +68,31 @@ def test_the_last_token_of_a_draft_is_worth_its_cost_and_one_more_would_not_be(r
     rate = min(rate, 0.98)
     assert length == 0 or rate**length >= cost * (1 - 1e-9)
     assert rate ** (length + 1) <= cost * (1 + 1e-9) or rate ** (length + 1) <= cost + 1e-12
+
+
+def test_a_mean_moves_a_tenth_of_the_way_to_each_new_step() -> None:
+    learnt = costs({4: 0.02})
+    learnt.observe(7, 0.12)
+    assert [pytest.approx(0.03 / 4.3)] * 2 == [learnt.share(4), learnt.share(7)]
+
+
+def test_a_step_that_takes_less_time_with_more_tokens_costs_the_least() -> None:
+    assert LEAST_COST == costs({1: 0.02, 4: 0.01}).draft_cost(1)
+
+
+def test_a_report_weighs_four_fifths_with_the_next_one() -> None:
+    rate = AcceptanceRate(0.5)
+    rate.report(4, 2)
+    assert pytest.approx((0.8 * 1 + 2) / (0.8 * 2 + 2 + 1)) == rate.value
+    rate.report(2, 2)
+    assert pytest.approx((0.8 * 2.8 + 2) / (0.8 * 4.6 + 2)) == rate.value
+
+
+@pytest.mark.parametrize(
+    ("length", "rate", "cost"),
+    [(2, 0.5, 0.2), (1, 0.5, 0.25), (1, 0.5, 0.49), (0, 0.5, 0.5), (0, 0.0, 0.0), (68, 1.0, 0.25), (0, 0.01, 0.02)],
+)
+def test_a_draft_is_as_long_as_its_last_token_is_worth_more_than_its_cost(
+    length: int, rate: float, cost: float
+) -> None:
+    assert length == worth_drafting(rate, cost)

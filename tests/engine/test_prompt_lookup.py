@@ -52,3 +52,20 @@ def test_what_is_not_worth_it_is_tried_again_with_one_token_after_a_while() -> N
 
 def test_a_conversation_shorter_than_a_run_has_no_drafts() -> None:
     assert [] == looked_up([1], [1], 4)
+
+
+def test_what_is_not_worth_it_is_tried_again_after_exactly_so_many_tokens() -> None:
+    lookup, tokens = PromptLookup({}, 0.5), [7] * TRY_AGAIN
+    lookup.observe(tokens, TRY_AGAIN - 1)
+    assert [] == lookup.draft(tokens, 0)
+    lookup.observe(tokens, 1)
+    assert [7] == lookup.draft(tokens, 0)
+
+
+def test_the_answer_goes_before_the_prompt() -> None:
+    assert [5] == looked_up([1, 2, 3, 4, 9], [1, 2, 3, 5, 1, 2, 3], 1)
+
+
+def test_three_tokens_are_enough_to_look_up() -> None:
+    lookup = PromptLookup({(1, 1, 1): 2}, 0.5)
+    assert [1] == lookup.draft([1, 1, 1], 4)

@@ -1,5 +1,7 @@
 """The counts that a sequence derives from its tokens and its lease."""
 
+import pytest
+
 from antiphon.engine.kv_cache import KVCache
 from antiphon.engine.sequence import Sequence
 from tests.engine.engine_trial import request
@@ -37,3 +39,23 @@ def test_order_is_priority_then_arrival_then_choice() -> None:
     sequences = [Sequence(request("a", [1]), index, arrival, priority) for priority, arrival, index in keys]
     shuffled = [sequences[i] for i in (2, 0, 3, 1)]
     assert keys == [sequence.order for sequence in sorted(shuffled, key=lambda each: each.order)]
+
+
+@pytest.mark.parametrize(
+    ("generates", "filled", "reserved"), [(False, 2, 0), (True, 3, 0), (False, 3, 1), (True, 4, 0), (True, 4, 1)]
+)
+def test_who_has_its_prompt_and_set_no_cells_aside_generates_and_so_does_who_lacks_one_token(
+    filled: int, reserved: int, *, generates: bool
+) -> None:
+    sequence = Sequence(request("a", [7, 8, 9]), 0, 1, 0.0)
+    sequence.tokens += [5, 6]
+    cache = KVCache(FakeMemory(8), 8, 4)
+    sequence.lease = cache.acquire("", sequence.tokens)
+    assert sequence.lease is not None
+    assert cache.reserve(sequence.lease, filled + reserved)
+    cache.fill(sequence.lease, filled)
+    assert (generates, 2) == (sequence.generates, sequence.generated)
+
+
+def test_a_waiting_sequence_of_one_token_generates() -> None:
+    assert [True, False] == [Sequence(request("a", prompt), 0, 1, 0.0).generates for prompt in ([7], [7, 8])]
