@@ -7,6 +7,8 @@ SOURCE: Final = Path("src/antiphon")
 TESTS: Final = Path("tests")
 
 HELD_ELSEWHERE: Final[dict[str, tuple[str, ...]]] = {
+    "engine/scheduler": ("engine/test_core.py",),
+    "engine/kv_cache": ("engine/test_core.py",),
     "engine/sequence": ("engine/test_scheduler.py",),
     "engine/lease": ("engine/test_kv_cache.py",),
     "engine/radix_tree": ("engine/test_kv_cache.py",),

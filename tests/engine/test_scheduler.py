@@ -529,7 +529,9 @@ def test_what_nobody_uses_moves_to_host_memory_while_others_generate() -> None:
 def test_a_prompt_s_last_token_in_a_step_of_its_own_has_no_draft_behind_it() -> None:
     steps = Steps()
     steps.add(request("1", text(1, 65), max_tokens=9)).draft = text(2, 8)
-    assert [{"1": 64}, {"1": 1}, {"1": 9}] == [steps.step() for _ in range(3)]
+    assert [{"1": 64}, {"1": 1}] == [steps.step() for _ in range(2)]
+    assert 512 - 65 == steps.cache.free_cells
+    assert {"1": 1 + 8} == steps.step()
 
 
 def test_a_preemption_is_counted_once() -> None:
@@ -540,6 +542,11 @@ def test_a_preemption_is_counted_once() -> None:
     while not steps.waiting:
         steps.step()
     assert (["a"], ["b"], 1) == (steps.running, steps.waiting, steps.scheduler.preemptions)
+    steps.scheduler.finish(steps.scheduler.running[0])
+    steps.add(request("c", text(3, 10)))
+    while steps.scheduler.preemptions == 1:
+        steps.step()
+    assert 2 == steps.scheduler.preemptions
 
 
 def test_with_every_place_taken_a_higher_tier_waits() -> None:
@@ -596,3 +603,112 @@ def test_as_much_as_is_worth_it_is_waited_for() -> None:
     steps.add(request("a", text(1, 80)))
     steps.add(request("b", text(1, SHARED_PREFIX_MIN) + text(2, 10)))
     assert [{"a": 80}, {"a": 1, "b": 10}] == [steps.step() for _ in range(2)]
+
+
+def test_tokens_that_a_grammar_forced_are_computed_in_parts_of_a_step_without_a_draft() -> None:
+    steps = Steps(seqs=8, batched=64)
+    (stream,) = drafting(steps, "1", draft=2)
+    stream.tokens += text(7, 11)
+    assert [{"1": 8}, {"1": 4 + 2}] == [steps.step() for _ in range(2)]
+
+
+def test_choices_of_requests_that_come_together_are_served_request_by_request() -> None:
+    steps = Steps()
+    for name in ("a", "b"):
+        steps.add(request(name, text(1, 5), n=2))
+    assert ["a", "a", "b", "b"] == steps.waiting
+
+
+def test_only_the_choices_that_are_named_are_queued() -> None:
+    added = Steps().scheduler.add(request("a", text(1, 5), n=3), 0.0, [2, 0])
+    assert [2, 0] == [sequence.index for sequence in added]
+
+
+def test_the_accepted_part_of_a_draft_keeps_its_cells() -> None:
+    steps = Steps()
+    (stream,) = drafting(steps, "1", draft=5)
+    (work,) = steps.scheduler.schedule()
+    steps.scheduler.commit(work)
+    steps.scheduler.keep(work, 2)
+    assert stream.lease is not None
+    assert work.start + 1 + 2 == stream.lease.length
+
+
+def test_the_last_of_three_is_preempted_first() -> None:
+    steps = Steps(60)
+    for name in "abc":
+        steps.add(request(name, text(ord(name), 10), max_tokens=90))
+    steps.step()
+    while not steps.waiting:
+        steps.step()
+    assert (["a", "b"], ["c"]) == (steps.running, steps.waiting)
+
+
+def test_the_last_one_preempts_itself_when_those_before_it_have_taken_the_last_cells() -> None:
+    steps = Steps(41)
+    for name in "ab":
+        steps.add(request(name, text(ord(name), 10), max_tokens=90))
+    steps.step()
+    while not steps.waiting:
+        steps.step()
+    assert (["a"], ["b"], 1) == (steps.running, steps.waiting, steps.scheduler.preemptions)
+
+
+def test_who_waits_for_a_prefix_lends_its_turn_even_with_every_place_taken() -> None:
+    steps = Steps(seqs=2)
+    steps.add(request("flex", text(1, 150), tier="flex"))
+    steps.step()
+    steps.add(request("default", text(2, 150)))
+    steps.step()
+    steps.add(request("priority", text(1, 150) + text(3, 10), tier="priority"))
+    assert {"flex": 64} == steps.step()
+
+
+def test_nobody_is_admitted_to_a_step_that_is_full() -> None:
+    steps = Steps(seqs=4, batched=8)
+    drafting(steps, "1", draft=7)
+    steps.add(request("new", text(2, 5)))
+    assert ({"1": 8}, ["new"]) == (steps.step(), steps.waiting)
+
+
+def test_a_short_prompt_overtakes_several() -> None:
+    steps = Steps()
+    steps.add(request("long", text(1, 150)), now=-50.0)
+    steps.add(request("flex", text(2, 8), tier="flex"), now=-45.0)
+    steps.add(request("other", text(3, 20)), now=-1.0)
+    steps.add(request("short", text(4, 8)), now=0.0)
+    assert ["long", "flex", "other", "short"] == steps.waiting
+    assert {"short": 8, "long": 56} == steps.step()
+
+
+@pytest.mark.parametrize(("cells", "carried"), [(257, {"l1": 1, "short": 8, "l2": 8}), (256, {"l1": 1, "l2": 16})])
+def test_who_overtakes_leaves_each_running_sequence_its_room_to_grow(cells: int, carried: dict[str, int]) -> None:
+    steps = Steps(cells)
+    for name in ("l1", "l2"):
+        steps.add(request(name, text(int(name[1]), 100)))
+    assert [{"l1": 64}, {"l1": 36, "l2": 28}] == [steps.step() for _ in range(2)]
+    steps.add(request("short", text(3, 8)))
+    assert carried == steps.step()
+    assert 101 + 100 + 8 + 3 * GROWTH_HEADROOM == 257
+
+
+def test_a_prefix_is_looked_for_among_all_that_are_being_computed() -> None:
+    steps = Steps(batched=256)
+    for name, tokens in (("a", text(1, 100)), ("b", text(2, 100)), ("c", [*text(2, 100), 3, 4])):
+        steps.add(request(name, tokens))
+    assert {"a": 100, "b": 100} == steps.step()
+
+
+def test_what_is_computed_already_is_not_waited_for() -> None:
+    steps = Steps()
+    steps.add(request("a", text(1, 200)))
+    steps.step()
+    steps.add(request("b", text(1, 60) + text(2, 8)))
+    assert {"b": 8, "a": 56} == steps.step()
+
+
+def test_an_equal_prompt_waits_for_all_but_its_last_token() -> None:
+    steps = Steps()
+    for name in "ab":
+        steps.add(request(name, text(1, 129)))
+    assert [{"a": 64}, {"a": 64}, {"a": 1, "b": 1}] == [steps.step() for _ in range(3)]
