@@ -518,6 +518,7 @@ def test_the_only_prefix_that_lives_in_host_memory_alone_outlives_the_copy_of_on
     cache.release(run(cache, memory, [2] * 3), [2] * 3)
     cache.cool()
     assert (3, 3, 2) == (cache.cached_cells, cache.host_cells, cache.match_length("", [2] * 3))
+    cache.check()
 
 
 def test_of_several_prefixes_in_host_memory_alone_the_one_that_was_idle_for_longest_goes() -> None:
@@ -563,3 +564,116 @@ def test_who_computed_what_several_others_committed_meanwhile_shares_all_of_it()
     cache.commit(late, [1, 2, 3, 4])
     assert (5, 5, 4, 0) == (len(memory.cells), cache.cached_cells, late.shared, late.owned)
     assert_agrees(cache, memory, {late: [1, 2, 3, 4]})
+
+
+def test_the_last_token_of_a_prompt_that_is_cached_whole_must_be_filled() -> None:
+    cache, memory = new_cache()
+    cache.release(run(cache, memory, [1, 2, 3]), [1, 2, 3])
+    assert [1, 2] == [cache.missing_cells("", tokens) for tokens in ([1, 2, 3], [1, 2, 3, 4, 5])]
+
+
+def test_of_a_prefix_in_host_memory_only_what_is_shared_must_be_filled() -> None:
+    cache, memory = new_cache(n_host_cells=64)
+    cache._cold_cells = 0
+    cache.release(run(cache, memory, [1] * 4), [1] * 4)
+    cache.cool()
+    assert 2 + 1 == cache.missing_cells("", [1, 1, 9])
+
+
+def test_a_prefix_with_a_copy_leaves_its_cells_at_once_however_long_it_is() -> None:
+    cache, memory = new_cache(n_host_cells=64)
+    cache._cold_cells, cache._moved_at_once = 1, 4
+    cache.release(run(cache, memory, [1] * 10), [1] * 10)
+    assert cache.copy_one()
+    cache.cool()
+    assert (0, 10) == (cache.cached_cells, cache.host_cells)
+
+
+def test_a_prefix_is_copied_where_it_just_fits_into_host_memory() -> None:
+    for room, copied in ((3, True), (2, False)):
+        cache, memory = new_cache(n_host_cells=room)
+        cache.release(run(cache, memory, [1] * 3), [1] * 3)
+        assert (copied, 3 * copied) == (cache.copy_one(), cache.host_cells)
+
+
+def test_no_prefix_leaves_its_cells_so_that_a_long_one_can_be_copied_in_pieces() -> None:
+    cache, memory = new_cache(n_seq_ids=2, n_host_cells=64)
+    cache._moved_for_one = 2
+    cache.release(run(cache, memory, [1] * 5), [1] * 5)
+    assert [True, False] == [cache.copy_one(), cache.copy_one()]
+    assert (5, 2) == (cache.cached_cells, cache.host_cells)
+
+
+def test_nothing_makes_way_for_who_starts_alone_that_host_memory_has_no_room_for() -> None:
+    cache, memory = new_cache(n_host_cells=4)
+    cache._cold_cells = 0
+    cache.release(run(cache, memory, [1] * 3), [1] * 3)
+    cache.cool()
+    cache.release(run(cache, memory, [2] * 3), [2] * 3)
+    assert cache.acquire("", [3, 3]) is not None
+    assert (3, 3) == (cache.cached_cells, cache.host_cells)
+    assert [2, 2] == [cache.match_length("", [i] * 3) for i in (1, 2)]
+
+
+def test_who_starts_alone_waits_for_a_number_of_tokens_of_all_prefixes_together() -> None:
+    cache, memory = new_cache(n_host_cells=64)
+    cache._moved_for_one = 0
+    for i in (1, 2, 3):
+        cache.release(run(cache, memory, [i] * 3), [i] * 3)
+    cache._moved_for_one = 5
+    assert cache.acquire("", [4, 4]) is not None
+    assert (3, 6) == (cache.cached_cells, cache.host_cells), "one before and one after its own prefix has come back"
+
+
+def test_cells_of_a_running_sequence_lie_before_those_that_are_filled_after_them() -> None:
+    cache, memory = new_cache(n_host_cells=64)
+    cache._cold_cells = 4
+    long = cache.acquire("", [9] * 31)
+    assert long is not None
+    assert cache.reserve(long, 30)
+    cache.fill(long, 30)
+    compute(memory, long, [9] * 30)
+    short = run(cache, memory, [1, 2, 3])
+    assert 33 == short.node.filled
+
+
+def test_an_unused_prefix_makes_room_for_one_that_comes_back() -> None:
+    cache, memory = new_cache(n_cells=9, n_host_cells=64)
+    cache._cold_cells = 0
+    cache.release(run(cache, memory, [1] * 4), [1] * 4)
+    cache.cool()
+    running = run(cache, memory, [7] * 2)
+    cache.release(run(cache, memory, [2] * 4), [2] * 4)
+    lease = cache.acquire("", [1, 1, 1, 1, 5])
+    assert lease is not None
+    assert (4, 6) == (lease.length, cache.cached_cells)
+    assert_agrees(cache, memory, {running: [7] * 2, lease: [1] * 4})
+
+
+def test_without_an_id_for_it_a_prefix_does_not_come_back() -> None:
+    cache, memory = new_cache(n_seq_ids=3, n_host_cells=64)
+    cache._cold_cells = 0
+    cache.release(run(cache, memory, [1] * 4), [1] * 4)
+    cache.cool()
+    running = run(cache, memory, [7] * 2)
+    lease = cache.acquire("", [1, 1, 1, 1, 5])
+    assert lease is not None
+    assert 0 == lease.length
+    assert_agrees(cache, memory, {running: [7] * 2, lease: []})
+
+
+def test_a_prefix_gives_its_id_to_a_newer_one() -> None:
+    cache, memory = new_cache(n_seq_ids=2)
+    for i in (1, 2):
+        cache.release(run(cache, memory, [i] * 3), [i] * 3)
+    assert [0, 2] == [cache.match_length("", [i] * 3) for i in (1, 2)]
+
+
+def test_several_prefixes_go_for_one_large_request() -> None:
+    cache, memory = new_cache(n_cells=6)
+    for i in (1, 2, 3):
+        cache.release(run(cache, memory, [i] * 2), [i] * 2)
+    lease = cache.acquire("", [4] * 6)
+    assert lease is not None
+    assert cache.reserve(lease, 6)
+    assert (0, 0, set()) == (cache.free_cells, cache.cached_cells, memory.cells)
