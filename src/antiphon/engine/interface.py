@@ -181,8 +181,8 @@ class Finished(Struct, frozen=True, kw_only=True, tag="finished"):
     request_id: str
     index: int
     reason: FinishReason
-    """``stop``: the model ended its turn; ``length``: max_tokens or the context; ``abort``: asked for; ``error``: a fault
-    of the engine; ``grammar``: the request's grammar cannot be followed, or takes too much work."""
+    """``stop``: the model ended its turn; ``length``: max_tokens or the context; ``abort``: asked for; ``error``:
+    a fault of the engine; ``grammar``: the request's grammar cannot be followed, or takes too much work."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     """Tokens sampled, the end-of-generation token included."""
