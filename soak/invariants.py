@@ -152,7 +152,9 @@ def schema(asked: Asked, reply: Reply, _excused: bool) -> Problem:  # noqa: FBT0
     """An answer that finished under a schema has the schema's members."""
     if "response_format" not in asked.fields or not _is_success(asked, reply):
         return None
-    required = set(asked.fields["response_format"]["json_schema"]["schema"]["required"])
+    required = set(asked.fields["response_format"]["json_schema"]["schema"].get("required", ()))
+    if not required:
+        return None
     for message in contents(asked, reply):
         if message.finish_reason == "stop" and required != set(json.loads(message.content)):
             return f"{message.content!r} has not the members {sorted(required)}"
@@ -163,7 +165,9 @@ def tool_arguments(asked: Asked, reply: Reply, _excused: bool) -> Problem:  # no
     """Calls name a tool that was given, and finished ones have arguments that are JSON."""
     if "tools" not in asked.fields or not _is_success(asked, reply):
         return None
-    names = {tool["function"]["name"] for tool in asked.fields["tools"]}
+    names = {tool["function"]["name"] for tool in asked.fields["tools"] if tool["type"] == "function"}
+    if not names:
+        return None
     for message in contents(asked, reply):
         for name, arguments in message.calls:
             if name not in names:

@@ -14,6 +14,9 @@ from typing import IO
 import pytest
 from msgspec import Struct
 
+# As a worker sets it: threads that spin while they wait take the cores from the tests beside.
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
 from tests.databases import (
     database,
     dialect,
