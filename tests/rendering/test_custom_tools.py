@@ -76,6 +76,7 @@ def test_what_lark_imports() -> None:
         "start: a\na[max_tokens=3]: /b*/",
         "start: a\na [temperature=0.1]: /b*/",
         "start: a::1\na::_: /b*/",
+        "start: T\nT: /(a{97})*/ & /(a{101})*/ & /(a{103})*/ & /(a{107})*/",
     ],
 )
 def test_what_reaches_out_of_a_grammar_is_refused(text: str) -> None:

@@ -2,7 +2,8 @@
 
 A Lark grammar of the client's is a grammar of its own within the answer's, so that no name of it can clash or reach
 out. Its dialect is what the reference documents: no imports but ``%import common``, no templates, no priorities, no
-lookaround; and none of llguidance's additions that reach for tokens, other grammars or the sampling.
+lookaround; and none of llguidance's additions that reach for tokens, other grammars or the sampling, or that intersect
+terminals, which may take it minutes before the first token.
 """
 
 import re
@@ -31,6 +32,7 @@ _FORBIDDEN: Final = (
     ("a statement other than '%import common' and '%ignore'", re.compile(r"%(?!ignore\b|import\s+common\b)")),
     ("an attribute of a rule", re.compile(r"[\w-]\s*\[[^\]\n]*\]\s*:")),
     ("a parameter of a rule", re.compile(r"::")),
+    ("an intersection of terminals", re.compile(r"&")),
 )
 _COUNT: Final = re.compile(r"\{\s*(\d*)\s*(?:,\s*(\d*)\s*)?\}|~\s*(\d+)(?:\s*\.\.\s*(\d+))?")
 _REGEX_ITEM: Final = re.compile(
