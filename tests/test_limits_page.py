@@ -15,6 +15,7 @@ ROWS = [(match["limit"], match["where"]) for match in ROW.finditer(PAGE)]
 COMPLETE = (
     "antiphon.protocol.limits",
     "antiphon.rendering.json_schema.vocabulary",
+    "antiphon.rendering.json_schema.multiples",
     "antiphon.rendering.custom_tools",
     "antiphon.rendering.grammar_size",
 )

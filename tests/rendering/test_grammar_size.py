@@ -2,7 +2,7 @@
 
 import pytest
 
-from antiphon.rendering.grammar_size import MAX_LEAST_SIZE, least_size
+from antiphon.rendering.grammar_size import MAX_LEAST_SIZE, least_size, sum_of_multiples
 
 
 def doubling(levels: int, leaf: str = '"x"') -> str:
@@ -57,3 +57,18 @@ def test_rules_in_any_order_are_sized() -> None:
 
 def test_brackets_without_end_are_left_to_the_compiler() -> None:
     assert 0 <= least_size("start: " + "(" * 20_000 + ")))]]" + '"a"') <= 1
+
+
+@pytest.mark.parametrize(
+    ("expected", "grammar"),
+    [
+        (0, 'start: "a"'),
+        (7, 'start: %json {"type":"integer","multipleOf":7}'),
+        (32, 'a: %json {"multipleOf":7}\nb: %json {"anyOf":[{"multipleOf":0.25}]}'),
+        (1, 'start: %json {"type":"number","multipleOf":1e-05}'),
+        (0, r'start: %json {"enum":["\"multipleOf\":7"]}'),
+        (0, 'start: %json {"properties":{"multipleOf":{"type":"null"}}}'),
+    ],
+)
+def test_multiples_are_added_up(expected: int, grammar: str) -> None:
+    assert expected == sum_of_multiples(grammar)

@@ -94,3 +94,16 @@ def test_dangling_references(reference: str) -> None:
 def test_nothing_is_fetched(reference: str) -> None:
     with pytest.raises(SchemaRefusedError, match="another document"):
         Document(NESTED).resolve(reference, ())
+
+
+def test_what_only_references_make_a_schema_is_paid_for() -> None:
+    nested: dict[str, Any] = {}
+    for _ in range(50):
+        nested = {"properties": {"a": nested}}
+    document = Document({"elsewhere": {"b": nested}})
+    for depth in range(49, -1, -1):
+        before = document.budget.left
+        document.resolve("#/elsewhere/b" + "/properties/a" * depth, ())
+        assert 51 - depth == before - document.budget.left
+    document.resolve("#/elsewhere/b", ())
+    assert 51 == before - document.budget.left

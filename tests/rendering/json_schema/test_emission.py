@@ -2,15 +2,17 @@
 
 from typing import Any
 
+import llguidance
 import pytest
 
+from antiphon.engine.grammar_limits import limits
 from antiphon.errors import InvalidRequestError
 from antiphon.rendering.json_schema.compiler import compile_schema
 from antiphon.rendering.json_schema.document import Document
 from antiphon.rendering.json_schema.emission import Emitter
 from antiphon.rendering.json_schema.errors import SchemaRefusedError
 from antiphon.rendering.json_schema.expansion import Expander
-from tests.rendering.json_schema.random_schemas import admits, admits_text
+from tests.rendering.json_schema.random_schemas import admits, admits_text, byte_tokenizer
 
 Schema = dict[str, Any]
 
@@ -124,3 +126,79 @@ def test_large_enums_are_written_once() -> None:
 def test_too_many_optional_properties_are_refused() -> None:
     with pytest.raises(SchemaRefusedError, match="optional properties"):
         emitted({"type": "object", "properties": {f"p{index}": {} for index in range(1001)}})
+
+
+def optional(count: int, prefix: str = "p") -> Schema:
+    properties = {f"{prefix}{number}": {"type": "null"} for number in range(count)}
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def starts(schema: Schema) -> bool:
+    """Whether an object can begin: a row of llguidance's parser holds what may come first."""
+    matcher = llguidance.LLMatcher(byte_tokenizer(), f"start: %json {compiled(schema)}", log_level=0, limits=limits())
+    matcher.consume_tokens(list(b"{"))
+    matcher.compute_bitmask()
+    return not matcher.is_error()
+
+
+FITTING = 497
+
+
+@pytest.mark.parametrize(
+    "fitting",
+    [
+        optional(FITTING),
+        {**optional(FITTING - 3), "additionalProperties": True},
+        {"anyOf": [optional(FITTING // 2 - 1, "p"), optional(FITTING // 2 - 1, "q")]},
+        {"anyOf": [{**optional(1, f"k{number}_"), "required": [f"k{number}_0"]} for number in range(1900)]},
+        {**optional(2 * FITTING), "required": [f"p{FITTING}"]},
+    ],
+)
+def test_as_many_properties_as_fit_can_begin(fitting: Schema) -> None:
+    assert starts(fitting)
+
+
+@pytest.mark.parametrize(
+    "crowded",
+    [
+        optional(FITTING + 1),
+        {**optional(FITTING - 1), "additionalProperties": True},
+        {"anyOf": [optional(FITTING // 2 + 1, "p"), optional(FITTING // 2 + 1, "q")]},
+        {"anyOf": [{**optional(1, f"k{number}_"), "required": [f"k{number}_0"]} for number in range(2000)]},
+        {**optional(2 * FITTING), "required": ["p3"]},
+        {"type": "array", "items": optional(FITTING + 1)},
+    ],
+)
+def test_more_properties_than_fit_in_one_place_are_refused(crowded: Schema) -> None:
+    with pytest.raises(InvalidRequestError, match="more than 1990 objects or 497 optional properties in one place"):
+        compiled(crowded)
+
+
+def test_a_large_multiple_is_refused_with_its_path() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer", "multipleOf": 99999989}}}
+    with pytest.raises(
+        InvalidRequestError, match=r"\('properties', 'a'\), 'multipleOf' 99999989 exceeds the limit of 10000"
+    ):
+        compiled(schema)
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        {"type": "number", "not": {"enum": list(range(200))}},
+        {"enum": [f"{'x' * 500}{number}" for number in range(9)]},
+        {"type": "string", "pattern": "(a|b)" * 1000},
+    ],
+)
+def test_a_large_scalar_is_written_once(large: Schema) -> None:
+    schema = {"$defs": {"a": large}, "properties": {f"p{number}": {"$ref": "#/$defs/a"} for number in range(300)}}
+    assert len(compiled(schema)) < 2 * len(compiled(large)) + 300 * len(', "p000": {"$ref": "#/$defs/d0000"}')
+
+
+def test_patterns_that_are_too_hard_together_are_refused_with_their_path() -> None:
+    patterns = [{"pattern": f"^(a{{{count}}})*$"} for count in (97, 101, 103, 107)]
+    schema = {"properties": {"a": {"type": "string", "allOf": patterns}}}
+    with pytest.raises(
+        InvalidRequestError, match=r"\('properties', 'a'\), 'pattern' is too complex to be enforced beside"
+    ):
+        compiled(schema)

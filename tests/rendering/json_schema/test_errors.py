@@ -2,7 +2,7 @@
 
 import pytest
 
-from antiphon.rendering.json_schema.errors import Budget, SchemaRefusedError
+from antiphon.rendering.json_schema.errors import COMPARISONS, Budget, SchemaRefusedError
 
 
 def test_work_within_the_budget_passes() -> None:
@@ -17,3 +17,12 @@ def test_work_beyond_the_budget_is_refused_from_then_on() -> None:
         budget.spend(3)
     with pytest.raises(SchemaRefusedError):
         budget.spend(0)
+
+
+def test_comparisons_are_parts_of_an_alternative() -> None:
+    budget = Budget(1)
+    for _ in range(COMPARISONS):
+        budget.compare(1)
+    assert 0 == budget.left
+    with pytest.raises(SchemaRefusedError, match="too many combinations"):
+        budget.compare(1)

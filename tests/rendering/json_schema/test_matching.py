@@ -3,7 +3,7 @@
 import pytest
 
 from antiphon.rendering.json_schema.errors import SchemaRefusedError
-from antiphon.rendering.json_schema.matching import is_empty, matches, string_schema
+from antiphon.rendering.json_schema.matching import begins, is_empty, matches, string_schema
 
 
 def test_a_search_is_unanchored() -> None:
@@ -44,3 +44,9 @@ def test_schemas_of_texts() -> None:
         "maxLength": 2,
         "allOf": [{"type": "string", "pattern": "b"}],
     } == string_schema(("a", "b"), 1, 2)
+
+
+def test_bounds_that_only_a_long_text_satisfies_cannot_be_begun() -> None:
+    multiples = tuple(f"^(a{{{count}}})*$" for count in (97, 101, 103, 107))
+    assert [True, False] == [begins(multiples[:1], 1), begins(multiples)]
+    assert begins(("^[a-z]+$", "b"), 3, 40)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from antiphon.errors import InvalidRequestError
 from antiphon.rendering.json_schema.compiler import compile_schema
 from antiphon.rendering.json_schema.errors import SchemaRefusedError
-from antiphon.rendering.json_schema.numbers import number_schema
+from antiphon.rendering.json_schema.numbers import exact, number_schema
 from antiphon.rendering.json_schema.shapes import Number
 from tests.rendering.json_schema.random_schemas import admits_text, is_valid
 
@@ -90,6 +90,19 @@ def test_a_number_that_is_the_only_one_within_bounds_is_written_in_its_shortest_
         ),
         ({"type": "integer", "maximum": 2**63 - 1024}, Number(integer=True, upper=(Fraction(2**64), False))),
         ({"type": "integer", "multipleOf": 3}, Number(integer=True, multiple_of=Fraction(3))),
+        (
+            {"type": "integer", "multipleOf": 3, "minimum": 1},
+            Number(integer=True, multiple_of=Fraction(3), lower=(Fraction(3), False)),
+        ),
+        (
+            {"type": "integer", "multipleOf": 3, "minimum": -6, "maximum": -1},
+            Number(
+                integer=True,
+                multiple_of=Fraction(3),
+                lower=(Fraction(-6), False),
+                upper=(Fraction(-3), False),
+            ),
+        ),
     ],
 )
 def test_what_llguidance_is_given(expected: dict[str, Any], shape: Number) -> None:
@@ -108,3 +121,8 @@ def test_what_llguidance_is_given(expected: dict[str, Any], shape: Number) -> No
 def test_numbers_beyond_doubles_are_refused(shape: Number) -> None:
     with pytest.raises(SchemaRefusedError):
         number_schema(shape)
+
+
+def test_numbers_are_what_the_text_says() -> None:
+    assert Fraction(1, 10) == exact(0.1)
+    assert Fraction(2**70) == exact(2**70)

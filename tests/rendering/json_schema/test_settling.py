@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from antiphon.rendering.json_schema import costs
 from antiphon.rendering.json_schema.document import Document
 from antiphon.rendering.json_schema.errors import SchemaRefusedError
 from antiphon.rendering.json_schema.expansion import Expander
 from antiphon.rendering.json_schema.settling import settle
-from antiphon.rendering.json_schema.shapes import Array, Object, Shape
+from antiphon.rendering.json_schema.shapes import Array, Number, Object, Shape
 from antiphon.rendering.json_schema.terms import NEVER, Constant
 
 
@@ -96,3 +97,19 @@ def test_counts_that_nothing_can_follow_are_refused() -> None:
 
 def test_an_empty_object_needs_no_alternatives() -> None:
     assert [Object(additional=NEVER)] == settled({"type": "object", "maxProperties": 0})
+
+
+def test_few_multiples_between_bounds_are_written_out() -> None:
+    found = settled({"type": "integer", "multipleOf": 99999989, "minimum": 1, "maximum": 200000000})
+    assert [99999989, 199999978] == [shape.point for shape in found if isinstance(shape, Number)]
+
+
+@pytest.mark.parametrize("bound", [{"minProperties": 1}, {"maxProperties": 1}])
+def test_alternatives_of_large_objects_are_paid_for(bound: dict[str, int]) -> None:
+    properties = {f"p{number}": {"type": "string"} for number in range(300)}
+    document = Document({"type": "object", "properties": properties, "additionalProperties": False, **bound})
+    expander = Expander(document)
+    (shape,) = expander.expand(document.term(()))
+    before = document.budget.left
+    found = settle(shape, expander)
+    assert 300 * costs.size(shape) <= len(found) * costs.size(shape) <= before - document.budget.left

@@ -8,6 +8,7 @@ import llguidance
 
 from antiphon.engine.grammar_limits import MAX_GRAMMAR_TEXT, limits
 from antiphon.errors import InvalidRequestError
+from antiphon.rendering.grammar_size import MAX_MULTIPLES, sum_of_multiples
 from antiphon.rendering.json_schema.document import Document
 from antiphon.rendering.json_schema.emission import Emitter
 from antiphon.rendering.json_schema.errors import SchemaRefusedError
@@ -101,6 +102,9 @@ def _problem(grammar: str) -> str:
     """What llguidance has against a grammar; the empty text when nothing."""
     if len(grammar) > MAX_GRAMMAR_TEXT:
         return f"the grammar exceeds the limit of {MAX_GRAMMAR_TEXT} characters."
+    multiples = sum_of_multiples(grammar)
+    if multiples > MAX_MULTIPLES:
+        return f"all 'multipleOf' together, {multiples}, exceed the limit of {MAX_MULTIPLES}."
     if grammar.count("\n") >= MAX_GRAMMAR_LINES:
         return f"the grammar exceeds the limit of {MAX_GRAMMAR_LINES} lines."
     failed, messages = llguidance.LLMatcher.validate_grammar_with_warnings(grammar, None, limits=limits())

@@ -85,7 +85,7 @@ class Document:
         if found is None:
             found = self._follow(resource, unquote(fragment), path)
         if found not in self._known:
-            self._index(found, self.at(found))
+            self._index(found, self.at(found), paid=True)
         return self.term(found)
 
     def _follow(self, resource: Path, pointer: str, path: Path) -> Path:
@@ -107,8 +107,10 @@ class Document:
     def _resource_of(self, path: Path) -> Path:
         return next(path[:length] for length in range(len(path), -1, -1) if path[:length] in self._bases)
 
-    def _index(self, start: Path, root: Any) -> None:  # noqa: ANN401 (JSON)
+    def _index(self, start: Path, root: Any, *, paid: bool = False) -> None:  # noqa: ANN401 (JSON)
+        """Take note of subschemas; those that only a reference makes one, and may look at again, are paid for."""
         for path, schema in subschemas(root, start):
+            self.budget.compare(paid)
             self._known.add(path)
             self.evaluates = self.evaluates or "unevaluatedProperties" in schema
             alone = "$ref" in schema and self.reference_stands_alone

@@ -13,9 +13,12 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from antiphon.rendering.json_schema import costs
 from antiphon.rendering.json_schema.errors import SchemaRefusedError
 from antiphon.rendering.json_schema.expansion import Expander
-from antiphon.rendering.json_schema.matching import matches, string_schema
+from antiphon.rendering.json_schema.finite_terms import finite_terms, needed
+from antiphon.rendering.json_schema.matching import begins, matches, string_schema
+from antiphon.rendering.json_schema.multiples import check_multiples
 from antiphon.rendering.json_schema.numbers import number_schema
 from antiphon.rendering.json_schema.pattern import any_but
 from antiphon.rendering.json_schema.settling import settle
@@ -28,13 +31,23 @@ KEY_SEPARATOR: Final = ": "
 
 MAX_OPTIONAL_PROPERTIES: Final = 1000
 """Of one object; llguidance's work grows with the square."""
+MAX_NEXT: Final = 1990
+"""Items of one row of llguidance's parser, which holds 2000: what may come next in one place, four for each optional
+property that may; beyond, the answer would end there."""
 MAX_WORK: Final = 8_000_000
 """The squares of all objects together: about two seconds."""
+_ITEMS: Final = 4
+BEGUN_TEXT: Final = 60
+"""Alternatives that cost as much as to find the first characters of a text with several bounds."""
+EXCLUDED_CHARACTERS: Final = 4
+"""Characters of excluded texts that are written for the cost of one comparison."""
 _SHORT_ESCAPES: Final = 'nrbtf\\"'
 _CONTROLS: Final = re.compile("[\x00-\x07\x0b\x0e-\x1f\x7f]")
 """Characters that JSON can only spell by their code points."""
 MAX_INLINE: Final = 16
-"""Values of an enum that is not worth a definition."""
+"""Alternatives, and values of an enum, that are not worth a definition."""
+MAX_INLINE_CHARACTERS: Final = 4096
+"""Of the texts of a string that is not worth one."""
 _WITHOUT_CONTROLS: Final = "^[^\\x{0}-\\x{7}\\x{B}\\x{E}-\\x{1F}\\x{7F}]*$"
 
 
@@ -46,6 +59,7 @@ class Emitter:
         self._shapes: dict[Term, list[Shape]] = {}
         self._finite: set[Term] = set()
         self._work = 0
+        self._begun: set[tuple[tuple[str, ...], int, int | None]] = set()
         self._names: dict[Term, str] = {}
         self._written: dict[Term, Any] = {}
         self._definitions: dict[str, Any] = {}
@@ -57,7 +71,7 @@ class Emitter:
     def emit(self, root: Term) -> dict[str, Any]:
         """The whole schema. Raises :class:`SchemaRefusedError`, also when there is no finite value."""
         self._explore(root)
-        self._find_finite()
+        self._finite = finite_terms(self._shapes)
         if root not in self._finite:
             raise SchemaRefusedError("the schema admits no value", ())
         self._aliases = any(map(_can_be_passed_by, self._all_shapes()))
@@ -92,34 +106,13 @@ class Emitter:
                 error.path = origin(term) if error.path is None else error.path
                 raise
             self._shapes[term] = shapes
+            self._expander.budget.compare(sum(map(costs.size, shapes)))
             if any(_CONTROLS.search(text) for shape in shapes for text in _texts(shape)):
                 self._controls = term
             waiting += [child for shape in shapes for child in _children(shape)]
 
-    def _find_finite(self) -> None:
-        """Terms with a finite value, found from the leaves upwards."""
-        self._finite = {ANY}
-        found = True
-        while found:
-            found = False
-            for term, shapes in self._shapes.items():
-                if term not in self._finite and any(map(self._is_finite, shapes)):
-                    self._finite.add(term)
-                    found = True
-
     def _is_finite(self, shape: Shape) -> bool:
-        match shape:
-            case Object():
-                terms = dict(shape.properties)
-                others = (shape.additional, *(term for _, term in shape.patterns))
-                needs_other = shape.min_properties > len(shape.required)
-                return all(terms[name] in self._finite for name in shape.required) and (
-                    not needs_other or any(term in self._finite for term in others)
-                )
-            case Array():
-                needed = range(min(shape.min_items, len(shape.prefix) + 1))
-                return all(shape.item(index) in self._finite for index in needed)
-        return True
+        return not any(self._finite.isdisjoint(terms) for terms in needed(shape))
 
     def _term(self, term: Term) -> Any:  # noqa: ANN401 (JSON)
         """The schema of a term, or a reference to its definition."""
@@ -138,7 +131,7 @@ class Emitter:
         shapes = [shape for shape in self._shapes[term] if self._is_finite(shape)]
         if set(shapes) == {*EVERYTHING}:
             return {}
-        if all(map(_is_short, shapes)):
+        if len(shapes) <= MAX_INLINE and all(map(_is_short, shapes)):
             return self._any_of(shapes, term)
         name = self._names[term] = f"d{len(self._names)}"
         self._definitions[name] = {}
@@ -147,6 +140,8 @@ class Emitter:
 
     def _any_of(self, shapes: Union | list[Shape], term: Term) -> dict[str, Any]:
         try:
+            check_multiples(shapes)
+            _check_row(shapes)
             options = [schema for shape in shapes for schema in self._shape(shape)]
         except SchemaRefusedError as error:
             error.path = (origin(term) or ()) if error.path is None else error.path
@@ -171,11 +166,23 @@ class Emitter:
     def _string(self, shape: String) -> dict[str, Any]:
         if shape.values is not None:
             return {"enum": list(shape.values)}
+        self._check_patterns(shape)
+        self._expander.budget.compare(sum(map(len, shape.excluded)) // EXCLUDED_CHARACTERS)
         excluded = (any_but(sorted(shape.excluded)),) if shape.excluded else ()
         patterns = shape.patterns + excluded
         if patterns and self._aliases:
             patterns += (_WITHOUT_CONTROLS,)
         return string_schema(patterns, shape.min_length, shape.max_length)
+
+    def _check_patterns(self, shape: String) -> None:
+        """Refuse patterns that bounds or other patterns make so hard that the engine could not begin with the text."""
+        bounds = (shape.patterns, shape.min_length, shape.max_length)
+        together = len(shape.patterns) + (shape.min_length > 0) + (shape.max_length is not None)
+        if shape.patterns and together > 1 and bounds not in self._begun:
+            self._begun.add(bounds)
+            self._expander.budget.spend(BEGUN_TEXT)
+            if not begins(*bounds):
+                raise SchemaRefusedError("'pattern' is too complex to be enforced beside other bounds")
 
     def _array(self, shape: Array) -> dict[str, Any]:
         schema: dict[str, Any] = {"type": "array"}
@@ -218,6 +225,8 @@ class Emitter:
 
     def _check_named(self, shape: Object, patterns: Iterable[str]) -> None:
         """Refuse a pattern whose schema llguidance would join to that of a name it matches, and change it."""
+        names = sum(len(name) for name, _ in shape.properties)
+        self._expander.budget.compare(costs.matching(len(shape.patterns), len(shape.properties), names))
         for pattern, others in shape.patterns:
             if pattern in patterns and any(
                 term in self._finite and both(term, others) != term and matches(pattern, name)
@@ -244,10 +253,36 @@ def _texts(shape: Shape) -> Iterable[str]:
     return ()
 
 
+def _check_row(shapes: Iterable[Shape]) -> None:
+    """Refuse optional properties of all alternatives that would not fit in a row of llguidance's parser."""
+    first = 0
+    for shape in shapes:
+        if isinstance(shape, Object):
+            runs = _optional_runs(shape)
+            first += runs[0]
+            if max(first, *runs) > MAX_NEXT:
+                raise SchemaRefusedError(
+                    f"more than {MAX_NEXT} objects or {MAX_NEXT // _ITEMS} optional properties in one place"
+                )
+
+
+def _optional_runs(shape: Object) -> list[int]:
+    """Give the parser's items where an object begins and after each of its required properties, in order."""
+    required, runs = set(shape.required), [1]
+    for name, term in shape.properties:
+        if name in required:
+            runs.append(1)
+        elif term != NEVER:
+            runs[-1] += _ITEMS
+    runs[-1] += 0 if shape.closed else 2 * _ITEMS
+    return runs
+
+
 def _is_short(shape: Shape) -> bool:
     """Whether a shape is written in place, and not as a definition."""
     if isinstance(shape, String):
-        return len(shape.values or ()) <= MAX_INLINE
+        texts = (*(shape.values or ()), *shape.excluded, *shape.patterns)
+        return len(texts) <= MAX_INLINE and sum(map(len, texts)) <= MAX_INLINE_CHARACTERS
     return isinstance(shape, Null | Boolean | Number)
 
 

@@ -2,10 +2,12 @@
 
 from typing import Final
 
-MAX_WORK: Final = 30_000
-"""What one schema may cost, in alternatives made and compared; a few seconds."""
+MAX_WORK: Final = 64_000
+"""What one schema may cost, in alternatives made; a few seconds."""
+COMPARISONS: Final = 8
+"""Comparisons of small shapes that cost as much as one alternative."""
 COMPILED_PATTERN: Final = 15
-"""What it costs to compile a pattern, in the same units."""
+"""What it costs to compile a pattern, in alternatives."""
 
 
 class SchemaRefusedError(Exception):
@@ -23,13 +25,18 @@ class CircularReferenceError(SchemaRefusedError):
 
 
 class Budget:
-    """Counts the work that a schema makes, so that a hostile one ends early."""
+    """Counts the work that a schema makes, so that a hostile one ends early, and always the same one."""
 
     def __init__(self, work: int = MAX_WORK) -> None:
-        self._left = work
+        self.left = work * COMPARISONS
+        """Comparisons that may still be made; below 0 when there were too many."""
 
     def spend(self, work: int) -> None:
-        """Count ``work`` more. Raises :class:`SchemaRefusedError` beyond the limit."""
-        self._left -= work
-        if self._left < 0:
+        """Count ``work`` more, in alternatives. Raises :class:`SchemaRefusedError` beyond the limit."""
+        self.compare(work * COMPARISONS)
+
+    def compare(self, comparisons: int) -> None:
+        """Count comparisons of small shapes. Raises :class:`SchemaRefusedError` beyond the limit."""
+        self.left -= comparisons
+        if self.left < 0:
             raise SchemaRefusedError("too many combinations of alternatives")

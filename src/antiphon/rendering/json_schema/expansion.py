@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from antiphon.rendering.json_schema.algebra import intersect, subtract
+from antiphon.rendering.json_schema import costs
+from antiphon.rendering.json_schema.algebra import exactly_one, intersect, subtract
 from antiphon.rendering.json_schema.document import Document
-from antiphon.rendering.json_schema.errors import CircularReferenceError, SchemaRefusedError
+from antiphon.rendering.json_schema.errors import COMPARISONS, CircularReferenceError, SchemaRefusedError
 from antiphon.rendering.json_schema.keywords import bounds, constant
 from antiphon.rendering.json_schema.matching import matches
 from antiphon.rendering.json_schema.normal import normal
@@ -37,6 +38,8 @@ from antiphon.rendering.json_schema.terms import (
     origin,
 )
 
+CONSTANT_CHARACTERS: Final = 512
+"""Characters of a constant that are read for the cost of one alternative."""
 MAX_TRACKED_OPTIONS: Final = 5
 """Options of an anyOf whose combinations ``unevaluatedProperties`` may need to tell apart."""
 
@@ -46,7 +49,7 @@ class Expander:
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._budget = document.budget
+        self.budget: Final = document.budget
         self._shapes: dict[Term, Union] = {}
         self._active: set[Term] = set()
 
@@ -60,7 +63,7 @@ class Expander:
         self._active.add(term)
         try:
             found = self._shapes[term] = self._expand(term)
-            self._budget.spend(1 + len(found))
+            self.budget.spend(1 + len(found))
         except SchemaRefusedError as error:
             error.path = origin(term) if error.path is None else error.path
             raise
@@ -73,12 +76,12 @@ class Expander:
         try:
             return any(self.possible(shape) for shape in self.expand(term))
         except SchemaRefusedError:
-            self._budget.spend(0)
+            self.budget.spend(0)
             return True
 
     def possible(self, shape: Shape) -> bool:
         """False only if the shape has no value."""
-        self._budget.spend(_size(shape))
+        self.budget.compare(COMPARISONS * costs.size(shape))
         match shape:
             case Object():
                 terms = dict(shape.properties)
@@ -92,6 +95,7 @@ class Expander:
             case Location(path):
                 return self._subschema(path)
             case Constant(text):
+                self.budget.spend(len(text) // CONSTANT_CHARACTERS)
                 return (constant(json.loads(text)),)
             case Inverse(inner):
                 return self._without(EVERYTHING, inner)
@@ -104,11 +108,10 @@ class Expander:
                 return result
 
     def _with(self, left: Union, right: Union) -> Union:
-        self._budget.spend(sum(map(_size, left)) * len(right) + sum(map(_size, right)) * len(left) >> 3)
-        return intersect(left, right)
+        return intersect(left, right, self.budget)
 
     def _without(self, left: Union, term: Term) -> Union:
-        return subtract(left, self.expand(term), self.possible)
+        return subtract(left, self.expand(term), self.possible, self.budget)
 
     def _subschema(self, path: Path) -> Union:
         schema = self._document.at(path)
@@ -127,8 +130,8 @@ class Expander:
 
     def _applicators(self) -> Iterator[tuple[str, Callable[[Union, Any, Path], Union]]]:
         """In the order of application: what narrows first, what negates later, what looks at the rest last."""
-        yield "const", lambda result, value, _: intersect(result, (constant(value),))
-        yield "enum", lambda result, values, _: intersect(result, union(map(constant, values)))
+        yield "const", lambda result, value, _: self._with(result, (constant(value),))
+        yield "enum", lambda result, values, _: self._with(result, union(map(constant, values)))
         yield "$ref", self._reference
         yield "$dynamicRef", self._reference
         yield "allOf", self._all_of
@@ -163,13 +166,9 @@ class Expander:
         return union(shape for term in options for shape in self._with(result, self.expand(term)))
 
     def _one_of(self, result: Union, schemas: list[Any], path: Path) -> Union:
-        options = self._options(schemas, path)
-        narrowed = [self._with(result, self.expand(term)) for term in options]
-        for index, term in enumerate(options):
-            for other in range(len(options)):
-                if other != index:
-                    narrowed[other] = self._without(narrowed[other], term)
-        return union(shape for shapes in narrowed for shape in shapes)
+        options = [self.expand(term) for term in self._options(schemas, path)]
+        narrowed = [self._with(result, option) for option in options]
+        return exactly_one(narrowed, options, self.possible, self.budget)
 
     def _if(self, result: Union, _: object, path: Path) -> Union:
         parent, condition = path[:-1], self._document.term(path)
@@ -204,13 +203,12 @@ class Expander:
         )
 
     def _with_names(self, shape: Object, names: list[String]) -> Shape | None:
-        fixed = [text for allowed in names for text in allowed.values or ()]
+        fixed = dict.fromkeys(text for allowed in names for text in allowed.values or ())
+        self.budget.compare(costs.size(shape) + len(fixed))
         searches = [_search(allowed) for allowed in names if allowed.values is None]
         known = dict.fromkeys((*(name for name, _ in shape.properties), *fixed))
         kept = {
-            name: shape.member(name)
-            if name in fixed or any(intersect((String(values=(name,)),), tuple(names)))
-            else NEVER
+            name: shape.member(name) if name in fixed or self._with((String(values=(name,)),), tuple(names)) else NEVER
             for name in known
         }
         patterns: tuple[tuple[str, Term], ...] = ()
@@ -223,6 +221,10 @@ class Expander:
 
     def _unevaluated(self, result: Union, _: object, path: Path) -> Union:
         term = self._document.term(path)
+        for shape in result:
+            patterns = len(shape.evaluated.patterns) if isinstance(shape, Object) else 0
+            names = [name for name, _ in shape.properties] if isinstance(shape, Object) and patterns else []
+            self.budget.compare(costs.size(shape) + costs.matching(patterns, len(names), sum(map(len, names))))
         return union(_with_unevaluated(shape, term) if isinstance(shape, Object) else shape for shape in result)
 
 
@@ -233,10 +235,6 @@ def _located(error: SchemaRefusedError, keyword: str, path: Path) -> SchemaRefus
     if isinstance(error, CircularReferenceError):
         return CircularReferenceError(error.reason, path)
     return SchemaRefusedError(f"'{keyword}' is not supported here: {error.reason}", path)
-
-
-def _size(shape: Shape) -> int:
-    return 1 + len(shape.properties) // 4 if isinstance(shape, Object) else 1
 
 
 def _told_apart(shape: Array) -> int:

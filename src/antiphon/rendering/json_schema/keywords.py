@@ -1,16 +1,17 @@
 """The keywords of one subschema that bound values of one type, as shapes."""
 
 from collections.abc import Iterable
-from decimal import Decimal
 from fractions import Fraction
 from itertools import combinations
 from typing import Any, Final
 
+from antiphon.rendering.json_schema import costs
 from antiphon.rendering.json_schema.document import NEWEST_DRAFT, Document
 from antiphon.rendering.json_schema.errors import COMPILED_PATTERN, SchemaRefusedError
 from antiphon.rendering.json_schema.formats import FORMATS
 from antiphon.rendering.json_schema.matching import is_empty, matches
 from antiphon.rendering.json_schema.normal import normal
+from antiphon.rendering.json_schema.numbers import exact
 from antiphon.rendering.json_schema.pattern import translate
 from antiphon.rendering.json_schema.shapes import (
     Array,
@@ -28,11 +29,6 @@ from antiphon.rendering.json_schema.shapes import (
 from antiphon.rendering.json_schema.terms import ANY, NEVER, Constant, Path, Term, both
 
 _APPLICATORS: Final = {"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "not", "if", "contains"}
-
-
-def exact(value: float) -> Fraction:
-    """A number as the JSON text had it: 0.1 is a tenth."""
-    return Fraction(Decimal(repr(value)))
 
 
 def constant(value: Any) -> Shape:  # noqa: ANN401 (JSON)
@@ -141,8 +137,9 @@ def _array(document: Document, path: Path, schema: dict[str, Any]) -> Array:
 
 def _object(document: Document, path: Path, schema: dict[str, Any]) -> Object:
     patterns = _patterns(document, path, schema)
-    names = len(schema.get("properties", ())) + len(schema.get("required", ()))
-    document.budget.spend(COMPILED_PATTERN * len(patterns) ** 2 + names * len(patterns) // 8)
+    names = (*schema.get("properties", ()), *schema.get("required", ()))
+    document.budget.spend(COMPILED_PATTERN * len(patterns) ** 2)
+    document.budget.compare(costs.matching(len(patterns), len(names), sum(map(len, names))))
     universal = [patterns.pop(pattern) for pattern in [*patterns] if _is_universal(pattern)]
     additional = document.term((*path, "additionalProperties")) if "additionalProperties" in schema else ANY
     if universal:

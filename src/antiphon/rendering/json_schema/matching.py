@@ -39,6 +39,17 @@ def is_empty(patterns: tuple[str, ...], min_length: int = 0, max_length: int | N
     return bool(problem)
 
 
+@lru_cache(_CACHED)
+def begins(patterns: tuple[str, ...], min_length: int = 0, max_length: int | None = None) -> bool:
+    """Whether the first characters of a text can be found with the work that a step may take."""
+    grammar = f"start: %json {json.dumps(string_schema(patterns, min_length, max_length))}"
+    matcher = llguidance.LLMatcher(_bytes(), grammar, log_level=0, limits=limits())
+    if not matcher.is_error():
+        matcher.consume_tokens(list(b'"'))
+        matcher.compute_bitmask()
+    return not matcher.is_error()
+
+
 def matches(pattern: str, text: str) -> bool:
     """Whether the search finds something in ``text``. Raises :class:`SchemaRefusedError`."""
     matcher = _matcher(pattern).deep_copy()

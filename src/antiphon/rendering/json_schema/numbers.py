@@ -3,10 +3,12 @@
 It reads the numbers of a schema as doubles with an error in the last digit (0.9999999999999999 becomes 1), admits an
 excluded whole bound when the other bound has the same whole part, cannot begin a range beyond 18 digits, and reads
 ``multipleOf`` by multiplying a double by ten until it is whole, which may never give the right number. Here a bound
-that would not be read exactly is moved inwards to the next one that is; a constant or a step is refused.
+that would not be read exactly is moved inwards to the next one that is; a constant or a step is refused. Multiples are
+in :mod:`~antiphon.rendering.json_schema.multiples`.
 """
 
 import math
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
@@ -27,12 +29,17 @@ _NEAR: Final = Fraction(10**18)
 """Beyond here a range without an end is not supported."""
 
 
+def exact(value: float) -> Fraction:
+    """A number as the JSON text had it: 0.1 is a tenth."""
+    return Fraction(Decimal(repr(value)))
+
+
 def number_schema(shape: Number) -> dict[str, Any]:
     """The schema for llguidance of a number shape. Raises :class:`SchemaRefusedError`."""
     if shape.point is not None:
         return {"const": _constant(shape.point)}
     schema: dict[str, Any] = {"type": "integer" if shape.integer else "number"}
-    lower, upper = _inwards(shape.lower, 1), _inwards(shape.upper, -1)
+    lower, upper = _inwards(_nearer(shape, shape.lower), 1), _inwards(_nearer(shape, shape.upper), -1)
     if not shape.integer and lower is not None and upper is not None:
         lower, upper = _shifted(lower, upper)
     if lower is not None and upper is not None and lower[0] >= upper[0]:
@@ -44,6 +51,14 @@ def number_schema(shape: Number) -> dict[str, Any]:
     if shape.multiple_of is not None:
         schema["multipleOf"] = _step(shape.multiple_of)
     return schema
+
+
+def _nearer(shape: Number, bound: Bound | None) -> Bound | None:
+    """Bound positive multiples by 1 and negative ones by -1, which takes no automaton beside that of the multiples."""
+    if not shape.integer or bound is None or shape.multiple_of is None or abs(bound[0]) != shape.multiple_of:
+        return bound
+    positive = bound[0] > 0
+    return (Fraction(1 if positive else -1), False) if (bound == shape.lower) == positive else bound
 
 
 def _spell(value: Fraction) -> float:

@@ -81,18 +81,21 @@ def any_but(texts: Iterable[str]) -> str:
         for character in text:
             node = node.setdefault(character, {})  # type: ignore[assignment]
         node[""] = {}
-    return f"^{_other_paths(tree)}$"
+    pieces: list[str] = []
+    _write_other_paths(tree, pieces)
+    return f"^{''.join(pieces)}$"
 
 
-def _other_paths(tree: dict[str, object]) -> str:
+def _write_other_paths(tree: dict[str, object], pieces: list[str]) -> None:
+    """Write, piece by piece, what leaves the tree of texts, and what ends within it."""
     characters = [key for key in tree if key]
     anything = _spell_class(((0, _LAST),))
     other = _spell_class(tuple((ord(key), ord(key)) for key in characters), negated=True)
-    paths = [f"{other}{anything}*"]
-    paths += [f"{_spell(ord(key))}{_other_paths(tree[key])}" for key in characters]  # type: ignore[arg-type]
-    if "" not in tree:
-        paths.append("")
-    return f"(?:{'|'.join(paths)})"
+    pieces.append(f"(?:{other}{anything}*")
+    for key in characters:
+        pieces.append(f"|{_spell(ord(key))}")
+        _write_other_paths(tree[key], pieces)  # type: ignore[arg-type]
+    pieces.append(")" if "" in tree else "|)")
 
 
 def _spell(code: int) -> str:

@@ -13,8 +13,10 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from antiphon.rendering.json_schema import costs
 from antiphon.rendering.json_schema.errors import SchemaRefusedError
 from antiphon.rendering.json_schema.expansion import Expander
+from antiphon.rendering.json_schema.multiples import listed_multiples
 from antiphon.rendering.json_schema.normal import normal
 from antiphon.rendering.json_schema.shapes import Array, Boolean, Null, Number, Object, Shape, String
 from antiphon.rendering.json_schema.terms import NEVER, Constant, Term, both, inverse
@@ -28,14 +30,28 @@ def settle(shape: Shape, expander: Expander) -> list[Shape]:
     """The same values as shapes without ``contains`` and ``unique``, and with counts that llguidance follows."""
     match shape:
         case Array():
-            return [
-                settled
-                for counted in _count_contained(shape, expander)
-                for settled in (_arrange(counted, expander) if counted.unique else [counted])
-            ]
+            return _paid(
+                (
+                    settled
+                    for counted in _count_contained(shape, expander)
+                    for settled in (_arrange(counted, expander) if counted.unique else [counted])
+                ),
+                expander,
+            )
         case Object():
-            return [settled for settled in _choose_properties(shape) if settled is not None]
+            return _paid(_choose_properties(shape), expander)
+        case Number():
+            return _paid(listed_multiples(shape), expander)
     return [shape]
+
+
+def _paid(alternatives: Iterable[Shape | None], expander: Expander) -> list[Shape]:
+    """Collect alternatives and pay for each that is looked at, before the next one is made."""
+    settled: list[Shape] = []
+    for shape in alternatives:
+        expander.budget.compare(1 if shape is None else costs.size(shape))
+        settled += [] if shape is None else [shape]
+    return settled
 
 
 def _count_contained(shape: Array, expander: Expander) -> list[Array]:
@@ -54,6 +70,7 @@ def _count_contained(shape: Array, expander: Expander) -> list[Array]:
 def _one_contained(shape: Array, term: Term, low: int, high: int | None, expander: Expander) -> list[Array]:
     if low == 0 and high is None:
         return [shape]
+    expander.budget.compare(costs.size(shape))
     kinds = [*shape.prefix, shape.items]
     if all(not expander.satisfiable(both(kind, inverse(term))) for kind in kinds):
         limits = [bound for bound in (shape.max_items, high) if bound is not None]

@@ -95,6 +95,10 @@ class Object(Struct, frozen=True):
         for known, term in self.properties:
             if known == name:
                 return term
+        return self.unnamed(name)
+
+    def unnamed(self, name: str) -> Term:
+        """Give what the value under ``name`` must satisfy, where ``properties`` has no such name."""
         terms = [term for pattern, term in self.patterns if matches(pattern, name)]
         return both(*terms) if terms else self.additional
 
