@@ -5,6 +5,7 @@ Free of the fuzzer, so that the suite replays the corpus through the same functi
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -22,11 +23,16 @@ from antiphon.errors import InvalidRequestError
 from antiphon.protocol.requests import decode_request
 from antiphon.protocol.sse import SSEDecoder
 from antiphon.rendering.chat_template import ChatTemplate, ChatTemplateError
+from antiphon.rendering.json_schema import compile_schema
 from antiphon.rendering.renderer import Renderer
+from fuzz.schemas import schema_of
+from fuzz.work import CALLS_OF_CHARACTER, CALLS_OF_WORK, FREE_CALLS, counted_work
 from tests.vocabularies import CONTROL, MARKERS, MODELS, PLAIN, PRE_TOKENIZERS, write_vocabulary
 
 MAX_ERROR: Final = 2000
 """Characters of what an error says, whatever the request was."""
+WORK: Final = 4000
+"""Alternatives: a budget of a schema that is smaller than the server's, so that inputs are many."""
 NOTATIONS: Final[tuple[ToolNotation, ...]] = tuple(
     each for _, notation in sorted(TOOL_NOTATIONS.items()) for each in (notation, *notation.alternatives)
 )
@@ -103,12 +109,22 @@ def user_text(data: bytes) -> None:
         assert _solid(text) in marked[1], f"{text!r} is not in {marked[1]!r}"
 
 
+def json_schema(data: bytes) -> None:
+    """Any schema is compiled or refused, and what was done for it was paid for."""
+    schema = schema_of(data)
+    with counted_work(WORK) as work, suppress(InvalidRequestError):
+        compile_schema(schema, strict=False, param="schema")
+    size = len(json.dumps(schema))
+    assert work.calls <= FREE_CALLS + CALLS_OF_CHARACTER * size + CALLS_OF_WORK * work.spent, f"{work} for {size}"
+
+
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "request_decoder": request_decoder,
     "sse": sse,
     "tool_parser": tool_parser,
     "chat_template": chat_template,
     "user_text": user_text,
+    "json_schema": json_schema,
 }
 
 
