@@ -160,6 +160,19 @@ def test_a_request_that_the_core_refuses_ends_alone() -> None:
     assert "this request is refused" == finished[0].message
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread"), OSError(12, "no memory")])
+def test_a_core_without_resources_ends_everything_and_the_worker(error: Exception) -> None:
+    scripted = core()
+
+    def fail(_: GenerateRequest) -> None:
+        raise error
+
+    scripted.add = fail  # type: ignore[method-assign]
+    inbox = Inbox([request("a")])
+    assert EXIT_STEP_FAILED == Worker(scripted, inbox).run()
+    assert inbox.flushed
+
+
 def test_a_step_that_fails_ends_everything_and_the_worker() -> None:
     inbox = Inbox([request("a", max_tokens=100, n=2)], [], [request("b", RAISE_IN_STEP)])
     assert EXIT_STEP_FAILED == Worker(core(), inbox).run()

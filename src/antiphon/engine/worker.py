@@ -59,6 +59,8 @@ STATS_INTERVAL: Final = 0.25
 QUIET: Final = 0.1
 """Seconds without work until the worker rests, so that it is not in the way of who asks again at once."""
 FLUSH_SECONDS: Final = 1.0
+OUT_OF_RESOURCES: Final = (MemoryError, OSError, RuntimeError, ImportError)
+"""Errors that no request is to blame for, such as a thread that cannot be started: the next one would meet them, too."""
 STACK: Final = 1 << 28
 """Bytes of stack of each thread, memory only as far as they are used: llama.cpp tokenizes the text that a grammar
 forces, and its regular expressions take about 300 for each of at most 524,288 characters."""
@@ -161,18 +163,19 @@ class Worker:
         while True:
             commands = self._receive()
             shutdown = any(isinstance(command, Shutdown) for command in commands)
-            messages: list[FromWorker] = self._take(commands)
-            if shutdown:
-                self._send_last([*messages, *self._core.abort_all("abort", "")])
-                self._core.close()
-                return EXIT_SHUTDOWN
+            messages: list[FromWorker] = []
             try:
-                messages += self._core.step() if self._core.has_work else ()
+                messages += self._take(commands)
+                messages += self._core.step() if self._core.has_work and not shutdown else ()
             except Exception as error:  # noqa: BLE001 - it concerns everything, and everything must end
                 write_exception(error)
                 reason = f"The engine failed: {type(error).__name__}."
                 self._send_last([*messages, *self._core.abort_all("error", reason)])
                 return EXIT_STEP_FAILED
+            if shutdown:
+                self._send_last([*messages, *self._core.abort_all("abort", "")])
+                self._core.close()
+                return EXIT_SHUTDOWN
             if self._stats_due(went_idle=bool(messages) and not self._core.has_work):
                 messages.append(self._core.stats())
                 if self._orphaned():
@@ -205,6 +208,8 @@ class Worker:
     def _add(self, request: GenerateRequest) -> list[Finished]:
         try:
             self._core.add(request)
+        except OUT_OF_RESOURCES:
+            raise
         except Exception as error:  # noqa: BLE001 - it concerns this request alone, which must end
             print(f"request {request.request_id} refused:", file=sys.stderr)  # noqa: T201
             write_exception(error)
