@@ -7,15 +7,14 @@ from typing import Final
 
 from msgspec import Struct
 
+from mutants.mutant import Name
+
 PAGE: Final = Path("docs/mutants.md")
 MARKED: Final = re.compile(r"<!-- equivalent -->\n(.*?)<!-- /equivalent -->", re.DOTALL)
 CELL: Final = re.compile(r"(?<!\\)\|")
 COLUMNS: Final = 5
 HEAD: Final = 2
 """Lines of the table's head."""
-
-Name = tuple[str, str, str]
-"""Function, line before and line after, as in :attr:`mutants.mutant.Mutant.name`."""
 
 
 class Listed(Struct, frozen=True):

@@ -2,6 +2,9 @@
 
 from msgspec import Struct
 
+Name = tuple[str, str, str]
+"""Function, line before and line after."""
+
 
 class Mutant(Struct, frozen=True):
     """One fault: the text from ``start`` to ``end`` of the source is replaced by ``text``."""
@@ -17,7 +20,7 @@ class Mutant(Struct, frozen=True):
     text: str
 
     @property
-    def name(self) -> tuple[str, str, str]:
+    def name(self) -> Name:
         """What the list of equivalent mutants calls it by: it outlives changes of other lines."""
         return (self.function, self.before, self.after)
 

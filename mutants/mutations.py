@@ -1,12 +1,15 @@
 """The mutants of a source text: every operator at every place inside a function."""
 
+from collections import Counter
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import Final
 
 import libcst as cst
 from libcst.metadata import CodeRange, MetadataWrapper, WhitespaceInclusivePositionProvider
+from msgspec.structs import replace
 
-from mutants.mutant import Mutant
+from mutants.mutant import Mutant, Name
 from mutants.operators import OPERATORS
 
 SKIPPED: Final = (cst.Assert, cst.Raise, cst.Annotation, cst.Decorator, cst.Import, cst.ImportFrom)
@@ -18,7 +21,18 @@ def mutants_of(source: str) -> list[Mutant]:
     wrapper = MetadataWrapper(cst.parse_module(source), unsafe_skip_copy=True)
     visitor = _Visitor(source, wrapper.module)
     wrapper.visit(visitor)
-    return sorted(dict.fromkeys(visitor.found), key=lambda mutant: (mutant.start, mutant.end, mutant.text))
+    ordered = sorted(dict.fromkeys(visitor.found), key=lambda mutant: (mutant.start, mutant.end, mutant.text))
+    return list(_told_apart(ordered))
+
+
+def _told_apart(mutants: list[Mutant]) -> Iterator[Mutant]:
+    """Number those of one name, as a comment."""
+    totals = Counter(mutant.name for mutant in mutants)
+    seen: Counter[Name] = Counter()
+    for mutant in mutants:
+        seen[mutant.name] += 1
+        nth, total = seen[mutant.name], totals[mutant.name]
+        yield mutant if total == 1 else replace(mutant, after=f"{mutant.after}  # {nth} of {total}")
 
 
 class _Visitor(cst.CSTVisitor):

@@ -213,7 +213,7 @@ def test_whitespace_among_the_marks_of_content_leaves_the_start_of_the_content_o
     call = " to=functions.find<|channel|>commentary <|constrain|>json<|message|>{}<|call|>"
     harmony = TOOL_NOTATIONS["harmony"]
     assert [("find", "{}")] == calls(parse(harmony, f"\n<|start|>assistant{call}", 1))
-    assert [] == calls(parse(harmony, f"Hi<|start|>assistant{call}", 1))
+    assert [] == calls(parse(harmony, f"Hi{call}", 1))
 
 
 def test_the_opening_is_read_as_if_the_model_had_written_it() -> None:
