@@ -60,6 +60,8 @@ def test_what_is_not_worth_it_is_tried_again_after_exactly_so_many_tokens() -> N
     assert [] == lookup.draft(tokens, 0)
     lookup.observe(tokens, 1)
     assert [7] == lookup.draft(tokens, 0)
+    lookup.observe(tokens, TRY_AGAIN - 1)
+    assert [] == lookup.draft(tokens, 0)
 
 
 def test_the_answer_goes_before_the_prompt() -> None:
