@@ -109,3 +109,13 @@ def test_a_whole_tile_needs_no_padding_and_comes_last() -> None:
 
 def test_several_prompts_fill_a_tile_together() -> None:
     assert [Batch([1]), Batch([0, 2])] == plan_batches([Load(40, 1), newest(1), Load(30, 1)], ROUND)
+
+
+@pytest.mark.parametrize(("rows", "batches"), [(10, [Batch([1]), Batch([0])]), (11, [Batch([0, 1])])])
+def test_few_rows_join_the_tiles_of_others_only_where_a_tile_pays(rows: int, batches: list[Batch]) -> None:
+    assert batches == plan_batches([Load(TILE, 1), Load(rows, 1)], ROUND)
+
+
+def test_where_tiles_never_pay_a_long_prompt_is_a_batch_of_its_own() -> None:
+    costs = AttentionCosts(row_cell=0.0, tile_cell=1.0, padding_id=255)
+    assert [Batch([0]), Batch([1])] == plan_batches([Load(200, 10), newest(1)], costs)
