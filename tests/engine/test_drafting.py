@@ -87,7 +87,7 @@ def test_a_draft_model_drafts_as_much_as_its_accepted_drafts_are_worth_up_to_a_b
     drafts, answer = drafting([], prompt_lookup=False, model=greedy_model())
     assert 1 == len(propose(drafts, answer))
     after_many(drafts, answer, accepted=True)
-    assert [MAX_MODEL_DRAFT, 2] == [len(propose(drafts, answer, room)) for room in (20, 3)]
+    assert [MAX_MODEL_DRAFT, 2, 1] == [len(propose(drafts, answer, room)) for room in (20, 3, 2)]
 
 
 def test_a_grammar_cuts_the_draft_of_a_draft_model() -> None:
@@ -126,9 +126,12 @@ def test_a_prediction_s_failures_are_not_the_conversation_s() -> None:
     drafts, answer = drafting([20, 21])
     propose(drafts, answer)
     after_many(drafts, answer, accepted=False)
-    answer.tokens += [10, 11, 12]
-    drafts.observe(answer, [10, 11, 12])
-    assert [13] == propose(drafts, answer)
+    other = sequence([])
+    drafts.add([other], PROMPT, [])
+    for each in (answer, other):
+        each.tokens += [10, 11, 12]
+        drafts.observe(each, [10, 11, 12])
+        assert [13] == propose(drafts, each)
 
 
 def test_a_new_answer_begins_with_what_lookups_were_worth_in_others() -> None:
@@ -170,3 +173,29 @@ def test_the_draft_model_is_closed_with_the_drafting() -> None:
         draft_model=DraftModel(model, n_cells=100, n_seq_ids=2, max_batch=16),
     ).close()
     assert model.closed
+
+
+def test_a_draft_model_that_is_not_worth_it_is_tried_after_so_many_steps_in_which_nothing_else_drafts() -> None:
+    drafts, predicted = drafting([20, 21], prompt_lookup=False, model=greedy_model())
+    for tokens, seconds in ((1, 0.02), (4, 0.08)):
+        drafts.costs.observe(tokens, seconds)
+    assert [[20, 21]] * 100 == [propose(drafts, predicted) for _ in range(100)]
+    answer = sequence([])
+    drafts.add([answer], PROMPT, [])
+    lengths = [len(propose(drafts, answer)) for _ in range(TRY_AGAIN)]
+    assert [0] * (TRY_AGAIN - 1) + [1] == lengths
+
+
+def test_the_answer_s_own_text_is_looked_up() -> None:
+    drafts, answer = drafting([])
+    for token in (40, 41, 42, 43, 40, 41, 42):
+        answer.tokens.append(token)
+        drafts.observe(answer, [token])
+    assert [43] == propose(drafts, answer)
+
+
+def test_a_lookup_that_is_tried_again_keeps_to_the_room() -> None:
+    drafts, answer = drafting([])
+    answer.tokens += [40] * TRY_AGAIN
+    drafts.observe(answer, [40] * TRY_AGAIN)
+    assert [[], [40]] == [propose(drafts, answer, room) for room in (1, 2)]
