@@ -26,3 +26,8 @@ def test_comparisons_are_parts_of_an_alternative() -> None:
     assert 0 == budget.left
     with pytest.raises(SchemaRefusedError, match="too many combinations"):
         budget.compare(1)
+
+
+def test_the_keyword_is_named_that_makes_the_work() -> None:
+    with pytest.raises(SchemaRefusedError, match="'pattern' makes too many combinations"):
+        Budget(1).spend(2, "pattern")

@@ -13,6 +13,8 @@ from antiphon.rendering.json_schema.vocabulary import KEYWORDS, subschemas
 _DIALECT: Final = re.compile(r"^https?://json-schema\.org/draft[-/](0[3-7]|2019-09|2020-12)/schema#?$")
 _REFERENCE_STANDS_ALONE: Final = 7
 """Until this draft, ``$ref`` makes the keywords beside it void."""
+REFERENCED: Final = 2
+"""Comparisons that cost as much as to read a subschema once more."""
 NEWEST_DRAFT: Final = 2020
 MAX_SMALL: Final = 8
 """Keywords, values or names of a subschema that is looked up among others."""
@@ -110,7 +112,7 @@ class Document:
     def _index(self, start: Path, root: Any, *, paid: bool = False) -> None:  # noqa: ANN401 (JSON)
         """Take note of subschemas; those that only a reference makes one, and may look at again, are paid for."""
         for path, schema in subschemas(root, start):
-            self.budget.compare(paid)
+            self.budget.compare(REFERENCED * paid, "$ref")
             self._known.add(path)
             self.evaluates = self.evaluates or "unevaluatedProperties" in schema
             alone = "$ref" in schema and self.reference_stands_alone

@@ -167,7 +167,7 @@ class Emitter:
         if shape.values is not None:
             return {"enum": list(shape.values)}
         self._check_patterns(shape)
-        self._expander.budget.compare(sum(map(len, shape.excluded)) // EXCLUDED_CHARACTERS)
+        self._expander.budget.compare(sum(map(len, shape.excluded)) // EXCLUDED_CHARACTERS, "not")
         excluded = (any_but(sorted(shape.excluded)),) if shape.excluded else ()
         patterns = shape.patterns + excluded
         if patterns and self._aliases:
@@ -180,7 +180,7 @@ class Emitter:
         together = len(shape.patterns) + (shape.min_length > 0) + (shape.max_length is not None)
         if shape.patterns and together > 1 and bounds not in self._begun:
             self._begun.add(bounds)
-            self._expander.budget.spend(BEGUN_TEXT)
+            self._expander.budget.spend(BEGUN_TEXT, "pattern")
             if not begins(*bounds):
                 raise SchemaRefusedError("'pattern' is too complex to be enforced beside other bounds")
 
@@ -226,7 +226,9 @@ class Emitter:
     def _check_named(self, shape: Object, patterns: Iterable[str]) -> None:
         """Refuse a pattern whose schema llguidance would join to that of a name it matches, and change it."""
         names = sum(len(name) for name, _ in shape.properties)
-        self._expander.budget.compare(costs.matching(len(shape.patterns), len(shape.properties), names))
+        self._expander.budget.compare(
+            costs.matching(len(shape.patterns), len(shape.properties), names), "patternProperties"
+        )
         for pattern, others in shape.patterns:
             if pattern in patterns and any(
                 term in self._finite and both(term, others) != term and matches(pattern, name)

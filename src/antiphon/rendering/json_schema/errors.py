@@ -31,12 +31,13 @@ class Budget:
         self.left = work * COMPARISONS
         """Comparisons that may still be made; below 0 when there were too many."""
 
-    def spend(self, work: int) -> None:
-        """Count ``work`` more, in alternatives. Raises :class:`SchemaRefusedError` beyond the limit."""
-        self.compare(work * COMPARISONS)
+    def spend(self, work: int, keyword: str = "") -> None:
+        """Count ``work`` more, in alternatives, that ``keyword`` makes. Raises :class:`SchemaRefusedError`."""
+        self.compare(work * COMPARISONS, keyword)
 
-    def compare(self, comparisons: int) -> None:
+    def compare(self, comparisons: int, keyword: str = "") -> None:
         """Count comparisons of small shapes. Raises :class:`SchemaRefusedError` beyond the limit."""
         self.left -= comparisons
         if self.left < 0:
-            raise SchemaRefusedError("too many combinations of alternatives")
+            made = f"'{keyword}' makes " if keyword else ""
+            raise SchemaRefusedError(f"{made}too many combinations of alternatives")

@@ -95,7 +95,7 @@ class Expander:
             case Location(path):
                 return self._subschema(path)
             case Constant(text):
-                self.budget.spend(len(text) // CONSTANT_CHARACTERS)
+                self.budget.spend(len(text) // CONSTANT_CHARACTERS, "const")
                 return (constant(json.loads(text)),)
             case Inverse(inner):
                 return self._without(EVERYTHING, inner)

@@ -37,19 +37,22 @@ def settle(shape: Shape, expander: Expander) -> list[Shape]:
                     for settled in (_arrange(counted, expander) if counted.unique else [counted])
                 ),
                 expander,
+                "uniqueItems" if shape.unique else "contains" if shape.contains else "",
             )
         case Object():
-            return _paid(_choose_properties(shape), expander)
+            counted = "minProperties" if shape.min_properties else "maxProperties"
+            keyword = counted if shape.min_properties or shape.max_properties is not None else ""
+            return _paid(_choose_properties(shape), expander, keyword)
         case Number():
-            return _paid(listed_multiples(shape), expander)
+            return _paid(listed_multiples(shape), expander, "multipleOf")
     return [shape]
 
 
-def _paid(alternatives: Iterable[Shape | None], expander: Expander) -> list[Shape]:
-    """Collect alternatives and pay for each that is looked at, before the next one is made."""
+def _paid(alternatives: Iterable[Shape | None], expander: Expander, keyword: str) -> list[Shape]:
+    """Collect the alternatives that a keyword makes, and pay for each before the next one is made."""
     settled: list[Shape] = []
     for shape in alternatives:
-        expander.budget.compare(1 if shape is None else costs.size(shape))
+        expander.budget.compare(1 if shape is None else costs.size(shape), keyword)
         settled += [] if shape is None else [shape]
     return settled
 
