@@ -17,6 +17,7 @@ from antiphon.engine.interface import (
     EngineStats,
     Finished,
     FromWorker,
+    GenerateRequest,
     LoadFailed,
     Ready,
     Shutdown,
@@ -161,13 +162,15 @@ def test_a_request_that_the_core_refuses_ends_alone() -> None:
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread"), OSError(12, "no memory")])
-def test_a_core_without_resources_ends_everything_and_the_worker(error: Exception) -> None:
+def test_a_core_without_resources_ends_everything_and_the_worker(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scripted = core()
 
     def fail(_: GenerateRequest) -> None:
         raise error
 
-    scripted.add = fail  # type: ignore[method-assign]
+    monkeypatch.setattr(scripted, "add", fail)
     inbox = Inbox([request("a")])
     assert EXIT_STEP_FAILED == Worker(scripted, inbox).run()
     assert inbox.flushed

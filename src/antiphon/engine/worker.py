@@ -60,7 +60,7 @@ QUIET: Final = 0.1
 """Seconds without work until the worker rests, so that it is not in the way of who asks again at once."""
 FLUSH_SECONDS: Final = 1.0
 OUT_OF_RESOURCES: Final = (MemoryError, OSError, RuntimeError, ImportError)
-"""Errors that no request is to blame for, such as a thread that cannot be started: the next one would meet them, too."""
+"""Errors that no request causes, such as a thread that cannot be started: the next request would meet them, too."""
 STACK: Final = 1 << 28
 """Bytes of stack of each thread, memory only as far as they are used: llama.cpp tokenizes the text that a grammar
 forces, and its regular expressions take about 300 for each of at most 524,288 characters."""
