@@ -3,12 +3,15 @@
 import asyncio
 import os
 from collections import deque
+from contextlib import suppress
 from typing import Final
 
 import structlog
 
 OUTPUT_LINES: Final = 40
 """Lines of a process's output that are kept for the report of its end."""
+PIPE_SIZE: Final = 65536
+"""Bytes that wait in a pipe of Linux at most, unless it is made larger."""
 MAX_LINE: Final = 4096
 """Bytes of one line of output; the rest becomes a line of its own."""
 
@@ -27,21 +30,20 @@ class ProcessOutput:
         self._lines: deque[str] = deque(maxlen=OUTPUT_LINES)
         self._loop = asyncio.get_running_loop()
         os.set_blocking(descriptor, False)
-        self._loop.add_reader(descriptor, self.read)
+        self._loop.add_reader(descriptor, self.read, MAX_LINE)
 
     @property
     def last_lines(self) -> tuple[str, ...]:
         """What was written last, an unfinished line included."""
         return (*self._lines, self._rest.decode(errors="replace")) if self._rest else tuple(self._lines)
 
-    def read(self) -> None:
-        """Take what is there now."""
-        try:
-            while block := os.read(self._descriptor, 65536):
+    def read(self, size: int = PIPE_SIZE) -> None:
+        """Take up to ``size`` bytes of what is there now, so that a process that writes without end stalls nothing."""
+        with suppress(BlockingIOError):
+            if block := os.read(self._descriptor, size):
                 self._split(self._rest + block)
-            self.close()
-        except BlockingIOError:
-            pass
+            else:
+                self.close()
 
     def close(self) -> None:
         """Read no more."""
