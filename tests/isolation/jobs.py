@@ -2,9 +2,14 @@
 
 import ctypes
 import os
+import signal
+import stat
+import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
+from pathlib import Path
 
 import msgspec
 
@@ -25,6 +30,7 @@ def open_handler(argument: bytes) -> Handler:
     """Prepare a word, and a count of the jobs that this process has done."""
     word = msgspec.json.decode(argument, type=Prepared).word
     numbers = count(1)
+    kept: list[bytes] = []
     commands: dict[str, Callable[[str], bytes]] = {
         "echo": lambda text: text.encode(),
         "word": lambda _: word.encode(),
@@ -35,6 +41,10 @@ def open_handler(argument: bytes) -> Handler:
         "allocate": lambda size: str(len(bytearray(int(size)))).encode(),
         "crash": lambda _: ctypes.string_at(0),
         "fail": _fail,
+        "keep": lambda size: _keep(kept, int(size)),
+        "kill": lambda _: _kill(),
+        "send": _send,
+        "shout": lambda _: _shout(),
     }
 
     def handle(payload: bytes, enter: Stage) -> bytes:
@@ -43,6 +53,12 @@ def open_handler(argument: bytes) -> Handler:
         return commands[name](rest)
 
     return handle
+
+
+def open_slowly(argument: bytes) -> Handler:
+    """Prepare the same, for a second."""
+    time.sleep(1)
+    return open_handler(argument)
 
 
 def refuse(argument: bytes) -> Handler:
@@ -67,3 +83,28 @@ def _sleep(seconds: float) -> bytes:
 
 def _fail(text: str) -> bytes:
     raise ValueError(text)
+
+
+def _keep(kept: list[bytes], size: int) -> bytes:
+    kept.append(b"x" * size)
+    return str(os.getpid()).encode()
+
+
+def _kill() -> bytes:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return b""
+
+
+def _send(text: str) -> bytes:
+    """Send the beginning of a message past the loop, as native code that hostile bytes control might."""
+    kind, size = text.split()
+    for descriptor in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
+        with suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                os.write(descriptor, struct.pack("!cI", kind.encode(), int(size)))
+    return _sleep(60)
+
+
+def _shout() -> bytes:
+    while True:
+        os.write(1, b"falcon\n" * 1000)

@@ -1,6 +1,7 @@
 """Messages between a pool and its processes."""
 
 import io
+import struct
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from antiphon.isolation import frames
 
-KINDS = st.sampled_from([frames.JOB, frames.STAGE, frames.RESULT])
+KINDS = st.sampled_from([frames.JOB, frames.STAGE, frames.RESULT, frames.LAST_RESULT])
 
 
 @given(st.lists(st.tuples(KINDS, st.binary(max_size=300))))
@@ -21,3 +22,16 @@ def test_messages_are_read_as_they_were_written(messages: list[tuple[bytes, byte
 @pytest.mark.parametrize("length", range(8))
 def test_a_message_that_is_cut_off_is_the_end_of_the_stream(length: int) -> None:
     assert frames.read(io.BytesIO(frames.pack(frames.JOB, b"abc")[:length])) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"), [(frames.JOB, 0), (b"x", 1), (frames.STAGE, 257), (frames.RESULT, 2**28 + 1)]
+)
+def test_no_process_sends_such_a_message(kind: bytes, size: int) -> None:
+    with pytest.raises(frames.FrameError):
+        frames.unpack_answer(struct.pack("!cI", kind, size))
+
+
+@pytest.mark.parametrize(("kind", "size"), [(b"s", 256), (b"r", 2**28), (b"l", 2**28)])
+def test_the_longest_message_of_each_kind_is_taken(kind: bytes, size: int) -> None:
+    assert (kind, size) == frames.unpack_answer(struct.pack("!cI", kind, size))

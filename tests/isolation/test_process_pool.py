@@ -1,5 +1,6 @@
 """Jobs in forked processes: limits, deaths, cancellation, and what is kept between two jobs."""
 
+import asyncio
 import os
 import signal
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 import pytest
+import structlog.testing
 from msgspec.structs import replace
 
 from antiphon.isolation import process_pool
@@ -34,21 +36,24 @@ async def lost(pool: ProcessPool, job: bytes) -> tuple[str, str]:
     return caught.value.cause, caught.value.stage
 
 
-def lives(pid: int) -> bool:
-    """Whether the process runs; one that has ended and is not waited for yet does not."""
+def state(pid: int) -> str:
+    """Return the letter of the kernel for the process's state; X when there is none."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in {"Z", "X"}
+        return "X"
 
 
-async def gone(pid: int) -> bool:
+async def reaches(pid: int, states: str) -> bool:
     for _ in range(500):
-        if not lives(pid):
+        if state(pid) in states:
             return True
         await anyio.sleep(0.02)
     return False
+
+
+async def gone(pid: int) -> bool:
+    return await reaches(pid, "ZX")
 
 
 async def test_a_job_gives_what_the_handler_makes_of_it() -> None:
@@ -133,6 +138,24 @@ async def test_a_job_that_is_cancelled_before_its_process_is_prepared_leaves_no_
         assert PoolLoad() == pool.load
 
 
+@pytest.mark.parametrize("factory", ["open_handler", "open_slowly"])
+async def test_clients_that_leave_at_once_cost_no_other_job(factory: str) -> None:
+    pool = ProcessPool(settings(factory=factory), size=2, max_waiting=8)
+    try:
+        server = None
+        if factory == "open_handler":
+            server = parent_of(int(await pool.run(b"pid")))
+        for _ in range(400):
+            job = asyncio.create_task(pool.run(b"spin"))
+            for _ in range(3):
+                await anyio.lowlevel.checkpoint()
+            job.cancel()
+            await asyncio.wait({job})
+        assert server in {None, parent_of(int(await pool.run(b"pid")))}
+    finally:
+        await pool.close()
+
+
 async def test_one_job_more_than_may_wait_is_refused() -> None:
     async with opened(max_waiting=1) as pool, anyio.create_task_group() as tasks:
         for _ in range(2):
@@ -153,11 +176,50 @@ async def test_the_load_tells_how_long_the_oldest_job_has_run() -> None:
     assert 0 == pool.load.oldest_seconds
 
 
+async def test_a_process_that_something_else_kills_is_no_fault_of_its_job() -> None:
+    async with opened() as pool:
+        with pytest.raises(PoolUnavailableError):
+            await pool.run(b"kill")
+        assert b"falcon" == await pool.run(b"echo falcon")
+
+
+async def test_a_process_in_which_jobs_leave_much_memory_does_no_other_job() -> None:
+    async with opened() as pool:
+        pids = [await pool.run(b"keep %d" % (100 * MEBIBYTE)) for _ in range(4)]
+        assert (4, 4) == (len(set(pids)), len(pids))
+        assert await gone(int(pids[0]))
+
+
+async def test_each_job_has_all_of_its_memory_whatever_others_have_left() -> None:
+    async with opened() as pool:
+        pid = await pool.run(b"keep %d" % (50 * MEBIBYTE))
+        assert b"%d" % (230 * MEBIBYTE) == await pool.run(b"allocate %d" % (230 * MEBIBYTE))
+        assert pid == await pool.run(b"pid")
+
+
+@pytest.mark.parametrize("message", [b"r 4294967295", b"l 268435457", b"s 257", b"x 0", b"j 0"])
+async def test_a_process_that_sends_nonsense_is_killed(message: bytes) -> None:
+    async with opened() as pool:
+        assert ("fault", "send") == await lost(pool, b"send " + message)
+        assert b"falcon" == await pool.run(b"echo falcon")
+
+
+async def test_a_process_that_writes_without_end_stalls_nothing_else() -> None:
+    async with opened(size=2) as pool, anyio.create_task_group() as tasks:
+        tasks.start_soon(pool.run, b"shout")
+        for _ in range(20):
+            assert b"falcon" == await pool.run(b"echo falcon")
+        tasks.cancel_scope.cancel()
+
+
 async def test_a_stopped_process_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened() as pool:
-        os.kill(int(await pool.run(b"pid")), signal.SIGSTOP)
+        pid = int(await pool.run(b"pid"))
+        os.kill(pid, signal.SIGSTOP)
+        assert await reaches(pid, "T")
         monkeypatch.setattr(process_pool, "WALL_SECONDS", 0.2)
-        assert ("time", "") == await lost(pool, b"echo falcon")
+        with pytest.raises(PoolUnavailableError):
+            await pool.run(b"echo falcon")
         monkeypatch.undo()
         assert b"falcon" == await pool.run(b"echo falcon")
 
@@ -199,6 +261,7 @@ async def test_a_stopped_fork_server_is_killed_when_it_is_needed(monkeypatch: py
     async with opened() as pool:
         pid = int(await pool.run(b"pid"))
         os.kill(parent_of(pid), signal.SIGSTOP)
+        assert await reaches(parent_of(pid), "T")
         with pytest.raises(PoolUnavailableError):
             await pool.run(b"crash")
         assert b"falcon" == await pool.run(b"echo falcon")
@@ -207,9 +270,31 @@ async def test_a_stopped_fork_server_is_killed_when_it_is_needed(monkeypatch: py
 async def test_a_handler_that_cannot_be_prepared_makes_the_pool_unavailable() -> None:
     pool = ProcessPool(settings(factory="refuse"), size=1, max_waiting=8)
     try:
+        with pytest.raises(PoolUnavailableError), structlog.testing.capture_logs() as logs:
+            await pool.run(b"echo falcon")
+        assert "ValueError" in str([log["output"] for log in logs if log["event"] == "fork_server_ended"])
+    finally:
+        await pool.close()
+
+
+async def test_a_handler_that_takes_too_long_to_prepare_makes_the_pool_unavailable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = ProcessPool(settings(factory="open_slowly"), size=1, max_waiting=8)
+    try:
+        monkeypatch.setattr(process_pool, "WALL_SECONDS", 0.2)
         with pytest.raises(PoolUnavailableError):
             await pool.run(b"echo falcon")
+        monkeypatch.undo()
+        await anyio.sleep(0.1)
+        assert b"falcon" == await pool.run(b"echo falcon")
     finally:
+        await pool.close()
+
+
+async def test_a_pool_may_be_closed_twice() -> None:
+    async with opened() as pool:
+        await pool.run(b"pid")
         await pool.close()
 
 

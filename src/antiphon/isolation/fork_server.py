@@ -1,7 +1,8 @@
 """The fork server: prepares a handler once, then forks processes that run jobs with it under limits.
 
 ``python -m antiphon.isolation.fork_server DESCRIPTOR`` reads :class:`ForkServerSettings` as one line of JSON from
-standard input. The descriptor is a socket of sequenced packets, over which the parent then asks:
+standard input. The descriptor is a socket of sequenced packets, over which it sends :data:`PREPARED` once the handler
+is prepared. Then the parent asks:
 
 - ``fork N``, with one end of a stream socket: process number N reads jobs from that socket until its end;
 - ``end N``: kills that process; answered by ``N STATUS``, its exit status or minus its signal's number.
@@ -22,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable
 from math import ceil
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 import msgspec
 
@@ -34,6 +35,12 @@ MAX_COMMAND: Final = 64
 EXIT_JOB_FAILED: Final = 70
 EXIT_PREPARATION_FAILED: Final = 71
 EXIT_OUT_OF_MEMORY: Final = 72
+EXIT_NOT_FORKED: Final = 73
+"""The status of a process that the kernel refused to fork."""
+PREPARED: Final = b"prepared"
+KEPT_SHARE: Final = 4
+"""A process ends after a job when its jobs have left it this part of a job's memory: caches and fragments otherwise
+stay, and the memory of a deep stack too."""
 _PR_SET_PDEATHSIG: Final = 1
 _STATM_PAGES: Final = "/proc/self/statm"
 
@@ -49,7 +56,7 @@ class JobLimits(msgspec.Struct, frozen=True, kw_only=True):
     cpu_seconds: int
     """Seconds of processor time of one job; the kernel kills a process that needs more."""
     memory: int
-    """Bytes of address space beside the prepared ones and the stack."""
+    """Bytes of address space of one job, beside those that the process has when the job begins."""
     stack: int
     """Bytes of stack of the thread that does the jobs; memory only as far as it is used."""
 
@@ -77,9 +84,40 @@ def prepare(settings: ForkServerSettings) -> Handler:
     return handler
 
 
+class Restraint(Protocol):
+    """Limits each job of the process that it is used in."""
+
+    def begin_job(self) -> None:
+        """Limit the job that begins."""
+
+    def keeps_much(self) -> bool:
+        """Whether jobs have left so much memory in use that the process should end."""
+
+
+class ProcessRestraint:
+    """The kernel's limits of one process."""
+
+    def __init__(self, limits: JobLimits) -> None:
+        """Measure the process as it is before its first job."""
+        self._limits = limits
+        _, self._resident = _used_memory()
+
+    def begin_job(self) -> None:
+        """Limit the processor time and the memory of the job that begins."""
+        limit_processor_time(self._limits.cpu_seconds)
+        size, _ = _used_memory()
+        _limit(resource.RLIMIT_AS, size + self._limits.memory)
+
+    def keeps_much(self) -> bool:
+        """Whether jobs have left more than a part of the memory of one in use."""
+        _, resident = _used_memory()
+        return resident - self._resident > self._limits.memory // KEPT_SHARE
+
+
 def serve(control: socket.socket, handler: Handler, limits: JobLimits) -> None:
     """Obey the parent until it closes its end."""
-    pids: dict[int, int] = {}
+    control.send(PREPARED)
+    pids: dict[int, int | None] = {}
     while True:
         command, descriptors, _, _ = socket.recv_fds(control, MAX_COMMAND, 1)
         if not command:
@@ -91,9 +129,14 @@ def serve(control: socket.socket, handler: Handler, limits: JobLimits) -> None:
             control.send(f"{number} {_end(pids.pop(int(number)))}".encode())
 
 
-def _fork(control: socket.socket, descriptor: int, handler: Handler, limits: JobLimits) -> int:
+def _fork(control: socket.socket, descriptor: int, handler: Handler, limits: JobLimits) -> int | None:
+    """Return the pid, or None when the kernel refuses: the parent then reads the end of the process's socket."""
     server_pid = os.getpid()
-    pid = os.fork()
+    pid = None
+    try:
+        pid = os.fork()
+    except OSError as error:
+        write_exception(error)
     if pid == 0:
         control.close()
         _run(socket.socket(fileno=descriptor), handler, limits, server_pid)
@@ -101,11 +144,13 @@ def _fork(control: socket.socket, descriptor: int, handler: Handler, limits: Job
     return pid
 
 
-def _end(pid: int) -> int:
+def _end(pid: int | None) -> int:
     """Kill a process, which may have ended by itself, and return how it ended.
 
     The pid names no other process: one that has ended keeps it until it is waited for, which happens only here.
     """
+    if pid is None:
+        return EXIT_NOT_FORKED
     os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status)
@@ -117,10 +162,11 @@ def _run(jobs: socket.socket, handler: Handler, limits: JobLimits, server_pid: i
     try:
         _die_with_parent()
         if os.getppid() == server_pid:
-            _limit_memory(limits)
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             threading.stack_size(limits.stack)
             statuses: list[int] = []
-            thread = threading.Thread(target=lambda: statuses.append(do_jobs(jobs, handler, limits.cpu_seconds)))
+            restraint = ProcessRestraint(limits)
+            thread = threading.Thread(target=lambda: statuses.append(do_jobs(jobs, handler, restraint)))
             thread.start()
             thread.join()
             status = statuses[0]
@@ -128,16 +174,15 @@ def _run(jobs: socket.socket, handler: Handler, limits: JobLimits, server_pid: i
         os._exit(status)
 
 
-def do_jobs(jobs: socket.socket, handler: Handler, cpu_seconds: int) -> int:
-    """Do one job after the other until the parent closes the socket; returns the exit status."""
+def do_jobs(jobs: socket.socket, handler: Handler, restraint: Restraint) -> int:
+    """Do one job after the other until the parent closes the socket, or too much is kept; returns the exit status."""
     stream = jobs.makefile("rb")
 
     def enter(stage: str) -> None:
         jobs.sendall(frames.pack(frames.STAGE, stage.encode()))
 
     while (message := frames.read(stream)) is not None:
-        if cpu_seconds:
-            limit_processor_time(cpu_seconds)
+        restraint.begin_job()
         try:
             result = handler(message[1], enter)
         except MemoryError:
@@ -145,20 +190,29 @@ def do_jobs(jobs: socket.socket, handler: Handler, cpu_seconds: int) -> int:
         except Exception as error:  # noqa: BLE001 (the process ends, and tells the parent by its status)
             write_exception(error)
             return EXIT_JOB_FAILED
-        jobs.sendall(frames.pack(frames.RESULT, result))
+        last = restraint.keeps_much()
+        jobs.sendall(frames.pack(frames.LAST_RESULT if last else frames.RESULT, result))
+        if last:
+            return 0
     return 0
 
 
 def limit_processor_time(seconds: int) -> None:
     """Let this process run ``seconds`` of processor time from now on; SIGXCPU ends it after that."""
-    resource.setrlimit(resource.RLIMIT_CPU, (ceil(time.process_time()) + seconds, resource.RLIM_INFINITY))
+    _limit(resource.RLIMIT_CPU, ceil(time.process_time()) + seconds)
 
 
-def _limit_memory(limits: JobLimits) -> None:
+def _limit(kind: int, amount: int) -> None:
+    """Limit a resource, as far as a limit that the whole server runs under leaves room."""
+    _, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (amount if hard == resource.RLIM_INFINITY else min(amount, hard), hard))
+
+
+def _used_memory() -> tuple[int, int]:
+    """Return the bytes of this process's address space, and those of them that are in memory."""
     with open(_STATM_PAGES, encoding="ascii") as file:  # noqa: PTH123 (a forked process does as little as it can)
-        used = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + limits.stack + limits.memory, resource.RLIM_INFINITY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        size, resident, *_ = file.read().split()
+    return int(size) * resource.getpagesize(), int(resident) * resource.getpagesize()
 
 
 def _die_with_parent() -> None:

@@ -9,10 +9,19 @@ STAGE: Final = b"s"
 """From a process: the name of the part of the job that begins now, UTF-8."""
 RESULT: Final = b"r"
 """From a process: what the job gave."""
-Kind = Literal[b"j", b"s", b"r"]
+LAST_RESULT: Final = b"l"
+"""From a process: what the job gave; the process does no other job, and ends."""
+Kind = Literal[b"j", b"s", b"r", b"l"]
+LARGEST: Final = {STAGE: 256, RESULT: 1 << 28, LAST_RESULT: 1 << 28}
+"""Bytes that the payload of a message from a process may have, by kind. A result has at most the ids of two texts as
+long as the context, and schemas as long as a request; a process that hostile bytes control might send anything."""
 
 _HEADER: Final = struct.Struct("!cI")
 HEADER_SIZE: Final = _HEADER.size
+
+
+class FrameError(Exception):
+    """A process sent what no process of ours sends: hostile bytes control it."""
 
 
 class Stream(Protocol):
@@ -30,6 +39,14 @@ def pack(kind: bytes, payload: bytes) -> bytes:
 def unpack_header(header: bytes) -> tuple[bytes, int]:
     """Return the kind of a message and the size of its payload in bytes."""
     kind, size = _HEADER.unpack(header)
+    return kind, size
+
+
+def unpack_answer(header: bytes) -> tuple[bytes, int]:
+    """Return kind and size of a message from a process. Raises :class:`FrameError` for what none of ours sends."""
+    kind, size = unpack_header(header)
+    if size > LARGEST.get(kind, -1):
+        raise FrameError(f"message {kind!r} of {size} bytes")
     return kind, size
 
 

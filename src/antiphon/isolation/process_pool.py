@@ -23,17 +23,20 @@ from anyio import CancelScope, CapacityLimiter
 from antiphon.isolation import frames
 from antiphon.isolation.fork_server import (
     EXIT_JOB_FAILED,
+    EXIT_NOT_FORKED,
     EXIT_OUT_OF_MEMORY,
     MAX_COMMAND,
+    PREPARED,
     ForkServerSettings,
     JobLimits,
 )
+from antiphon.isolation.frames import FrameError
 from antiphon.isolation.process_output import ProcessOutput
 from antiphon.telemetry.exception_texts import EXCEPTION_TEXTS
 
 WALL_SECONDS: Final = 120.0
-"""Seconds after which a job's process is killed although it has used little processor time: it was stopped, or the
-machine is overloaded."""
+"""Seconds after which a process is killed although preparing it, or its job, has used little processor time: it was
+stopped, or the machine is overloaded."""
 END_SECONDS: Final = 5.0
 """Seconds that the fork server may take to end a process; then it is killed with all its forks."""
 _POLL_SECONDS: Final = 0.05
@@ -59,7 +62,7 @@ class PoolFullError(Exception):
 
 
 class PoolUnavailableError(Exception):
-    """No process can be started."""
+    """No process can be started, or the job's was ended by something else than the job."""
 
 
 class PoolLoad(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,8 +95,8 @@ class ProcessPool:
         self._slots = CapacityLimiter(size)
         self._max_waiting = max_waiting
         self._idle: list[_JobProcess] = []
-        self._begun: dict[_JobProcess, float] = {}
-        """When the jobs that run began."""
+        self._begun: dict[object, float] = {}
+        """When the jobs that run, or for which a process is prepared, began."""
         self._server: _ForkServer | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -137,20 +140,26 @@ class ProcessPool:
         if self._slots.statistics().tasks_waiting >= self._max_waiting:
             raise PoolFullError
         async with self._slots:
-            process = self._take()
-            self._begun[process] = time.monotonic()
+            job = object()
+            self._begun[job] = time.monotonic()
             try:
-                with anyio.fail_after(WALL_SECONDS):
-                    result = await process.run(payload)
-            except (TimeoutError, EOFError, OSError) as error:
-                raise await self._lost(process, timed_out=isinstance(error, TimeoutError)) from error
-            except BaseException:
-                process.kill()
-                raise
+                return await self._run(payload)
             finally:
-                del self._begun[process]
-            self._keep(process)
-            return result
+                del self._begun[job]
+
+    async def _run(self, payload: bytes) -> bytes:
+        process = await self._take()
+        try:
+            with anyio.fail_after(WALL_SECONDS):
+                result = await process.run(payload)
+        except (TimeoutError, EOFError, OSError, FrameError) as error:
+            raise await self._lost(process, error) from error
+        except BaseException:
+            with CancelScope(shield=True):  # the next job has the slot once this process has gone
+                await process.end()
+            raise
+        self._keep(process)
+        return result
 
     async def close(self) -> None:
         """End all processes; jobs that run are lost. Idempotent."""
@@ -158,11 +167,12 @@ class ProcessPool:
         if self._timer is not None:
             self._timer.cancel()
         self._drop_idle()
-        if self._server is not None:
+        server, self._server = self._server, None
+        if server is not None:
             with CancelScope(shield=True):
-                await self._server.close()
+                await server.close()
 
-    def _take(self) -> "_JobProcess":
+    async def _take(self) -> "_JobProcess":
         """Return an idle process that lives, else a new one."""
         while self._idle:
             process = self._idle.pop()
@@ -171,11 +181,16 @@ class ProcessPool:
             process.kill()
         self.start()
         assert self._server is not None
-        return self._server.fork()
+        try:
+            return await self._server.fork()
+        except OSError as error:  # no file descriptor is left, or the handler was not prepared in time
+            raise PoolUnavailableError from error
 
     def _keep(self, process: "_JobProcess") -> None:
         if self._closed:
             process.close()
+        elif process.did_its_last:
+            process.kill()
         else:
             self._idle.append(process)
 
@@ -183,15 +198,13 @@ class ProcessPool:
         while self._idle:
             self._idle.pop().close()
 
-    async def _lost(self, process: "_JobProcess", *, timed_out: bool) -> Exception:
+    async def _lost(self, process: "_JobProcess", error: Exception) -> Exception:
         """Kill the process and return the error that says why its job is lost."""
         with CancelScope(shield=True):
             status = await process.end()
-        if status is None:
-            return PoolUnavailableError()
-        cause = "time" if timed_out else _cause(status)
-        _log.warning("job_process_lost", cause=cause, status=status, stage=process.stage)
-        return JobLostError(cause, process.stage)
+        cause = "fault" if isinstance(error, FrameError) else _cause(status)
+        _log.warning("job_process_lost", cause=cause, status=status, stage=process.stage, error=type(error).__name__)
+        return PoolUnavailableError() if cause is None else JobLostError(cause, process.stage)
 
 
 class _JobProcess:
@@ -200,6 +213,8 @@ class _JobProcess:
     def __init__(self, server: "_ForkServer", number: int, stream: socket.socket) -> None:
         self.stage = ""
         """The part of the job that it has begun last."""
+        self.did_its_last = False
+        """Whether it ends after the job that it has done."""
         self._server = server
         self._number = number
         self._socket = stream
@@ -211,18 +226,19 @@ class _JobProcess:
         return self._stream is not None and self._stream[0].at_eof()
 
     async def run(self, payload: bytes) -> bytes:
-        """Do one job. Raises EOFError or OSError when the process ends."""
+        """Do one job. Raises EOFError or OSError when the process ends, FrameError for nonsense."""
         self.stage = ""
         if self._stream is None:
             self._stream = await asyncio.open_connection(sock=self._socket)
         reader, writer = self._stream
         writer.write(frames.pack(frames.JOB, payload))
         while True:
-            kind, size = frames.unpack_header(await reader.readexactly(frames.HEADER_SIZE))
+            kind, size = frames.unpack_answer(await reader.readexactly(frames.HEADER_SIZE))
             content = await reader.readexactly(size)
-            if kind == frames.RESULT:
+            if kind != frames.STAGE:
+                self.did_its_last = kind == frames.LAST_RESULT
                 return content
-            self.stage = content.decode()
+            self.stage = content.decode(errors="replace")
 
     def close(self) -> None:
         """Close the stream, at whose end an idle process ends by itself."""
@@ -257,6 +273,8 @@ class _ForkServer:
         self._numbers = count()
         self._statuses: dict[int, asyncio.Future[int]] = {}
         """By number of the process whose end is awaited."""
+        self._answered = asyncio.Event()
+        """Set when the handler is prepared, or the server has gone."""
         assert self._process.stdout is not None
         self._output = ProcessOutput(self._process.stdout.fileno(), self._process.pid, "job_output")
         self._loop = asyncio.get_running_loop()
@@ -268,8 +286,17 @@ class _ForkServer:
         """Whether the process has gone."""
         return self._process.poll() is not None
 
-    def fork(self) -> _JobProcess:
-        """Start a process, which takes its first job once the handler is prepared."""
+    async def fork(self) -> _JobProcess:
+        """Start a process once the handler is prepared. Raises OSError when that takes too long, or is impossible.
+
+        Nothing is asked of the server before, or for jobs that were cancelled meanwhile: it reads nothing until then.
+        """
+        try:
+            with anyio.fail_after(WALL_SECONDS):
+                await self._answered.wait()
+        except TimeoutError:
+            self._process.kill()
+            raise
         number = next(self._numbers)
         ours, theirs = socket.socketpair()
         with theirs, suppress(OSError):  # the stream of a server that has gone ends at once
@@ -287,10 +314,12 @@ class _ForkServer:
         status: asyncio.Future[int] = self._loop.create_future()
         self._statuses[number] = status
         self.kill(number)
-        with anyio.move_on_after(END_SECONDS):
-            while not status.done() and not self.ended:
-                await asyncio.wait({status}, timeout=_POLL_SECONDS)
-        del self._statuses[number]
+        try:
+            with anyio.move_on_after(END_SECONDS):
+                while not status.done() and not self.ended:
+                    await asyncio.wait({status}, timeout=_POLL_SECONDS)
+        finally:
+            del self._statuses[number]
         if not status.done():
             self._process.kill()  # its forks die with it
             await asyncio.to_thread(self._process.wait)
@@ -299,12 +328,14 @@ class _ForkServer:
 
     async def close(self) -> None:
         """Kill the server, and with it its forks."""
+        self._loop.remove_reader(self._control)
         self._process.kill()
         await asyncio.to_thread(self._process.wait)
         self.release()
 
     def release(self) -> None:
         """Close what leads to a server that has ended."""
+        self._answered.set()
         self._loop.remove_reader(self._control)
         self._control.close()
         self._output.close()
@@ -312,7 +343,7 @@ class _ForkServer:
         self._process.stdout.close()
 
     def _receive(self) -> None:
-        """Take one answer: the number of a process and how it ended."""
+        """Take one answer: that the handler is prepared, or the number of a process and how it ended."""
         with suppress(BlockingIOError):
             try:
                 packet = self._control.recv(MAX_COMMAND)
@@ -320,6 +351,10 @@ class _ForkServer:
                 packet = b""
             if not packet:
                 self._loop.remove_reader(self._control)
+                self._output.read()
+                _log.warning("fork_server_ended", pid=self._process.pid, output=self._output.last_lines)
+            if packet in {b"", PREPARED}:
+                self._answered.set()
                 return
             number, status = map(int, packet.split())
             if (awaited := self._statuses.get(number)) is not None:
@@ -341,7 +376,14 @@ def _start(settings: ForkServerSettings, control: socket.socket) -> "subprocess.
     return process
 
 
-def _cause(status: int) -> Cause:
+def _cause(status: int | None) -> Cause | None:
+    """Return why a job is lost by the status of its process; None when something else than the job has ended it.
+
+    SIGKILL comes from this pool, after WALL_SECONDS, from an operator, or from the kernel when the machine has no
+    memory left; a job that takes more than its own fails otherwise.
+    """
+    if status in {None, EXIT_NOT_FORKED, -signal.SIGKILL}:
+        return None
     if status == EXIT_OUT_OF_MEMORY:
         return "memory"
     if status == EXIT_JOB_FAILED:
