@@ -16,7 +16,7 @@ from antiphon.errors import (
 from antiphon.isolation.process_pool import Cause, JobLostError, PoolFullError, PoolLoad, PoolUnavailableError
 from antiphon.protocol.requests import decode_request
 from antiphon.rendering.chat_template import CHATML, ChatTemplate
-from antiphon.rendering.isolated_renderer import INLINE_BYTES, IsolatedRenderer
+from antiphon.rendering.isolated_renderer import INLINE_BYTES, IsolatedRenderer, inline_bytes
 from antiphon.rendering.render_process import handler
 from antiphon.rendering.renderer import Renderer, Rendering
 from tests.rendering.byte_vocabulary import ByteVocabulary
@@ -63,6 +63,15 @@ async def refused(error: Exception) -> APIError:
     return caught.value
 
 
+async def test_a_short_message_is_rendered_at_once_with_a_vocabulary_that_is_not_quick() -> None:
+    short, pool = opened()
+    renderer = IsolatedRenderer(short._renderer, pool, inline=inline_bytes(0.0009))
+    await rendered(renderer)
+    assert [] == pool.jobs
+    await rendered(renderer, "x" * 300)
+    assert 1 == len(pool.jobs)
+
+
 async def test_a_short_conversation_is_rendered_at_once() -> None:
     renderer, pool = opened()
     result = await rendered(renderer)
@@ -77,9 +86,16 @@ def test_the_load_is_that_of_the_pool() -> None:
 async def test_nothing_is_rendered_at_once_where_the_vocabulary_is_slow() -> None:
     _, pool = opened()
     result = await rendered(
-        IsolatedRenderer(Renderer(ByteVocabulary(), ChatTemplate(CHATML, "", ""), THINK, 512), pool, inline=False)
+        IsolatedRenderer(
+            Renderer(ByteVocabulary(), ChatTemplate(CHATML, "", ""), THINK, 512), pool, inline=inline_bytes(0.002)
+        )
     )
     assert ("req", 1) == (result.generate.request_id, len(pool.jobs))
+
+
+@pytest.mark.parametrize(("expected", "seconds"), [(4096, 0.0), (4096, 25e-6), (1520, 250e-6), (0, 1.01e-3)])
+def test_the_slower_a_vocabulary_the_shorter_what_is_rendered_at_once(expected: int, seconds: float) -> None:
+    assert expected == inline_bytes(seconds)
 
 
 @pytest.mark.parametrize(

@@ -28,10 +28,10 @@ from antiphon.isolation.process_pool import ProcessPool, settings_for
 from antiphon.rendering.chat_template import ChatTemplateError
 from antiphon.rendering.isolated_renderer import (
     LIMITS,
-    MAX_CALL_SECONDS,
     MAX_WAITING_RENDERS,
     RENDER_PROCESSES,
     IsolatedRenderer,
+    inline_bytes,
 )
 from antiphon.rendering.render_process import FACTORY
 from antiphon.rendering.renderer_settings import RendererSettings, open_renderer
@@ -142,6 +142,6 @@ async def _open_renderer(
     pool = ProcessPool(settings_for(FACTORY, settings, LIMITS), size=RENDER_PROCESSES, max_waiting=MAX_WAITING_RENDERS)
     pool.start_later(START_POOL_AFTER)
     try:
-        yield IsolatedRenderer(renderer, pool, inline=tokenizer.seconds_a_call() <= MAX_CALL_SECONDS)
+        yield IsolatedRenderer(renderer, pool, inline=inline_bytes(tokenizer.seconds_a_call()))
     finally:
         await pool.close()

@@ -16,9 +16,15 @@ from antiphon.rendering.render_process import Outcome, Refused, RenderJob
 from antiphon.rendering.renderer import Rendering
 
 INLINE_BYTES: Final = 4096
-"""JSON of a request that is rendered on the event loop, which takes at most about 2 ms; larger ones go to a process."""
-MAX_CALL_SECONDS: Final = 0.001
-"""Seconds that tokenizing a letter may take on the event loop: a conversation has a call for each of its messages."""
+"""JSON of a request that is rendered on the event loop at most, which takes about 2 ms with a quick vocabulary."""
+INLINE_SECONDS: Final = 0.01
+"""Seconds that calls of the tokenizer may take on the event loop for one request."""
+LEAST_CALLS: Final = 10
+"""Calls within those seconds below which nothing is rendered on the event loop."""
+BYTES_A_CALL: Final = 13
+"""Bytes of a text for which a call may be needed: what is cut inside USER_DEFINED tokens is tokenized in pieces."""
+LEAST_BYTES: Final = 1000
+"""JSON of a request with one short message, most of it fields that are null."""
 RENDER_PROCESSES: Final = 2
 MAX_WAITING_RENDERS: Final = 256
 """Requests that may wait for a process; one more is refused with 429."""
@@ -62,8 +68,8 @@ class Pool(Protocol):
 class IsolatedRenderer:
     """One model's renderer, here and in other processes."""
 
-    def __init__(self, renderer: InlineRenderer, pool: Pool, *, inline: bool = True) -> None:
-        """Hold both; without ``inline`` everything goes to the pool."""
+    def __init__(self, renderer: InlineRenderer, pool: Pool, *, inline: int = INLINE_BYTES) -> None:
+        """Hold both; requests of more than ``inline`` bytes go to the pool, see :func:`inline_bytes`."""
         self._renderer = renderer
         self._inline = inline
         self._pool = pool
@@ -81,7 +87,7 @@ class IsolatedRenderer:
         caller is cancelled, the process is killed.
         """
         job = _JOBS.encode(RenderJob(request=request, request_id=request_id, cache_salt=cache_salt))
-        if self._inline and len(job) <= INLINE_BYTES and not _has_grammar(request):
+        if len(job) <= self._inline and not _has_grammar(request):
             return self._renderer.render(request, request_id, cache_salt)
         try:
             outcome: Outcome = _OUTCOMES.decode(await self._pool.run(job))
@@ -94,6 +100,17 @@ class IsolatedRenderer:
         if isinstance(outcome, Refused):
             raise InvalidRequestError(outcome.message, param=outcome.param, code=outcome.code)
         return outcome.rendering
+
+
+def inline_bytes(call_seconds: float) -> int:
+    """Return the bytes of JSON of the longest request that is rendered on the event loop.
+
+    ``call_seconds`` is what tokenizing a letter takes: llama.cpp compiles the rules of some vocabularies anew for each
+    text, and 3,800 bytes of USER_DEFINED tokens took 0.5 s then. Within this length they take 0.05 s at most. With the
+    slowest vocabularies no request is rendered on the loop.
+    """
+    calls = INLINE_SECONDS / max(call_seconds, INLINE_SECONDS / INLINE_BYTES)
+    return 0 if calls < LEAST_CALLS else min(INLINE_BYTES, LEAST_BYTES + int(BYTES_A_CALL * calls))
 
 
 def _has_grammar(request: CreateChatCompletion) -> bool:
