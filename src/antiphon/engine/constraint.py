@@ -1,7 +1,7 @@
 """The grammar of one choice, followed beside the steps: what may come next is found out while the model decodes.
 
 A step waits for quick work alone. Where a grammar's latest work was slow, its choices draw no next token until their
-masks are there, and nobody else waits for that. The work on an answer is bounded, in processor time: an answer that
+masks are there, and no other choice waits for that. The work on an answer is bounded, in processor time: an answer that
 needs more ends with an error, and so does one whose grammar breaks the library's own limits.
 """
 
@@ -97,7 +97,7 @@ class Constraint:
             self._pace.lock.release()
 
     def cancel(self) -> None:
-        """Do none of the work that has not begun; the rest is for nobody."""
+        """Do none of the work that has not begun; drop the result of the work at hand."""
         self._cancelled = True
 
     def _do(self, work: Callable[[], None]) -> None:
@@ -193,7 +193,7 @@ class Constraints:
         self._threads: Final = threads or MaskThreads()
         self._constraints: dict[Sequence, Constraint] = {}
         self._held: dict[Sequence, Floats | None] = {}
-        """With the logits of the next token, or None when that is drawn, and the grammar follows it."""
+        """By choice: the logits of its next token, or None when that is drawn and the grammar follows it."""
         self._patience = PATIENCE
         """Seconds that the step at hand may still wait for quick work."""
 
@@ -210,7 +210,7 @@ class Constraints:
         return self._constraints.get(sequence)
 
     def remove(self, sequence: Sequence) -> None:
-        """Forget a choice, held or not; work on its grammar that has begun is for nobody."""
+        """Forget a choice, held or not; the result of work that has begun on its grammar is dropped."""
         self._held.pop(sequence, None)
         constraint = self._constraints.pop(sequence, None)
         if constraint is not None:

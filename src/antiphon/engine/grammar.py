@@ -107,11 +107,11 @@ class GrammarCompiler:
         self._make_tokenizer = tokenizer
         self._tokenizer: Future[Any] | None = None
         self._awaited = Event()
-        """Set when somebody waits for the vocabulary's side, or nobody will."""
+        """Set when a grammar waits for the vocabulary's side, or when the compiler closes."""
         self._closed = False
         self._lock = Lock()
         self._compiled: OrderedDict[str, Future[Matcher]] = OrderedDict()
-        """By text; whoever asks for one that is being compiled waits for it. Guarded by ``_lock``."""
+        """By text; a request for a text that is being compiled waits for it. Guarded by ``_lock``."""
 
     def prepare(self) -> "Future[Any]":
         """Start on the vocabulary's side soon, so that the first grammar need not wait for it."""

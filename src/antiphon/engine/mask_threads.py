@@ -14,7 +14,7 @@ CLOSE_SECONDS: Final = 2.0
 
 
 class MaskThreads:
-    """Starts its threads with the first work, and tells who waits when a piece of work has ended."""
+    """Starts its threads with the first work, and wakes waiting threads when a piece of work has ended."""
 
     def __init__(self, thread_time: Callable[[], float] = time.thread_time) -> None:
         """``thread_time`` gives the seconds of processor time that the calling thread has used."""
@@ -33,7 +33,7 @@ class MaskThreads:
         self._queues[slow].put(work)
 
     def wait(self, condition: Callable[[], bool], timeout: float) -> bool:
-        """Wait until work that has ended makes ``condition`` true, ``timeout`` seconds at most; return what it is."""
+        """Wait until work that has ended makes ``condition`` true, ``timeout`` seconds at most; return its value."""
         if condition():
             return True
         if timeout <= 0.0:
@@ -42,7 +42,7 @@ class MaskThreads:
             return self._ended.wait_for(condition, timeout)
 
     def end(self, record: Callable[[], None]) -> None:
-        """Let work ``record`` that it has ended, and wake who waits for that."""
+        """Let work ``record`` that it has ended, and wake the threads that wait for that."""
         with self._ended:
             record()
             self._ended.notify_all()

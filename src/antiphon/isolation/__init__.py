@@ -1,1 +1,1 @@
-"""Jobs in processes that may be killed: for whatever works on hostile bytes, or works long."""
+"""Runs jobs on hostile bytes, and jobs that may take long, in processes that may be killed."""

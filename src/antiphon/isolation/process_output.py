@@ -1,4 +1,4 @@
-"""What a process writes: read on the event loop, logged line by line."""
+"""Reads a process's output on the event loop, and logs it line by line."""
 
 import asyncio
 import os
@@ -34,7 +34,7 @@ class ProcessOutput:
 
     @property
     def last_lines(self) -> tuple[str, ...]:
-        """What was written last, an unfinished line included."""
+        """The lines that were written last, an unfinished one included."""
         return (*self._lines, self._rest.decode(errors="replace")) if self._rest else tuple(self._lines)
 
     def read(self, size: int = PIPE_SIZE) -> None:

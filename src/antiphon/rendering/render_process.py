@@ -55,7 +55,7 @@ def open_handler(argument: bytes) -> Handler:
 
 
 def handler(renderer: Renderer) -> Handler:
-    """Return what does one job: takes a :class:`RenderJob` and returns an :data:`Outcome`."""
+    """Return the handler of one job, which takes a :class:`RenderJob` and returns an :data:`Outcome`, both as JSON."""
 
     def handle(payload: bytes, enter: Stage) -> bytes:
         job = _JOBS.decode(payload)

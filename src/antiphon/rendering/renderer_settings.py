@@ -1,4 +1,4 @@
-"""What makes a renderer for one model, as a value that can be sent to another process."""
+"""The settings of one model's renderer, as a value that can be sent to another process."""
 
 from msgspec import Struct
 
