@@ -14,7 +14,7 @@ import pytest
 import structlog.testing
 from msgspec.structs import replace
 
-from antiphon.isolation import process_pool
+from antiphon.isolation import fork_client
 from antiphon.isolation.process_pool import JobLostError, PoolFullError, PoolLoad, PoolUnavailableError, ProcessPool
 from tests.isolation.jobs import LIMITS, MEBIBYTE, settings
 
@@ -217,7 +217,7 @@ async def test_a_stopped_process_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
         pid = int(await pool.run(b"pid"))
         os.kill(pid, signal.SIGSTOP)
         assert await reaches(pid, "T")
-        monkeypatch.setattr(process_pool, "WALL_SECONDS", 0.2)
+        monkeypatch.setattr(fork_client, "WALL_SECONDS", 0.2)
         with pytest.raises(PoolUnavailableError):
             await pool.run(b"echo falcon")
         monkeypatch.undo()
@@ -257,7 +257,7 @@ async def test_a_fork_server_that_dies_during_a_job_is_no_fault_of_the_job() -> 
 
 
 async def test_a_stopped_fork_server_is_killed_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process_pool, "END_SECONDS", 0.2)
+    monkeypatch.setattr(fork_client, "END_SECONDS", 0.2)
     async with opened() as pool:
         pid = int(await pool.run(b"pid"))
         os.kill(parent_of(pid), signal.SIGSTOP)
@@ -282,7 +282,7 @@ async def test_a_handler_that_takes_too_long_to_prepare_makes_the_pool_unavailab
 ) -> None:
     pool = ProcessPool(settings(factory="open_slowly"), size=1, max_waiting=8)
     try:
-        monkeypatch.setattr(process_pool, "WALL_SECONDS", 0.2)
+        monkeypatch.setattr(fork_client, "WALL_SECONDS", 0.2)
         with pytest.raises(PoolUnavailableError):
             await pool.run(b"echo falcon")
         monkeypatch.undo()

@@ -69,7 +69,7 @@ class Compilations:
         return list(done.values())
 
     def end(self, request_id: str, index: int | None, reason: FinishReason, message: str = "") -> list[Finished]:
-        """End a choice, or all, of a request that never ran; cancel a compilation that no choice needs, unless it has begun."""
+        """End a choice, or all, of a request that never ran. Cancel its compilation when no choice is left."""
         entry = self._entries[request_id]
         events = end_choices(entry, index, reason, message)
         if not entry.indices:

@@ -1,0 +1,80 @@
+"""The parent's side of one fork server: its processes, how they end, and a server that does not answer."""
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from antiphon.isolation import fork_client
+from antiphon.isolation.fork_client import ForkServer, JobProcess
+from antiphon.isolation.fork_server import EXIT_JOB_FAILED
+from tests.isolation.jobs import settings
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def opened(factory: str = "open_handler") -> AsyncIterator[ForkServer]:
+    server = ForkServer(settings(factory=factory))
+    try:
+        yield server
+    finally:
+        await server.close()
+
+
+@asynccontextmanager
+async def forked(server: ForkServer) -> AsyncIterator[JobProcess]:
+    """Give a process, and end it."""
+    process = await server.fork()
+    try:
+        yield process
+    finally:
+        await process.end()
+
+
+async def test_each_fork_is_a_process_of_its_own() -> None:
+    async with opened() as server, forked(server) as one, forked(server) as other:
+        assert 2 == len({await one.run(b"pid"), await other.run(b"pid")})
+        assert [b"1", b"1"] == [await one.run(b"number"), await other.run(b"number")]
+
+
+async def test_a_process_tells_the_stage_that_it_is_in() -> None:
+    async with opened() as server, forked(server) as process:
+        await process.run(b"echo maple")
+        assert "echo" == process.stage
+
+
+async def test_the_end_of_a_process_tells_how_it_ended() -> None:
+    async with opened() as server:
+        process = await server.fork()
+        with pytest.raises(EOFError):
+            await process.run(b"fail maple")
+        assert EXIT_JOB_FAILED == await process.end()
+
+
+async def test_a_job_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened() as server, forked(server) as process:
+        await process.run(b"pid")
+        monkeypatch.setattr(fork_client, "WALL_SECONDS", 0.2)
+        with pytest.raises(TimeoutError):
+            await process.run(b"sleep 60")
+
+
+async def test_a_server_that_does_not_end_a_process_in_time_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fork_client, "END_SECONDS", 0.2)
+    async with opened() as server:
+        process = await server.fork()
+        await process.run(b"pid")
+        os.kill(server._process.pid, signal.SIGSTOP)
+        assert await process.end() is None
+        assert server.ended
+
+
+async def test_the_processes_of_a_server_that_prepared_nothing_end_at_once() -> None:
+    async with opened("refuse") as server:
+        process = await server.fork()
+        with pytest.raises((EOFError, OSError)):
+            await process.run(b"pid")
+        assert await process.end() is None
