@@ -140,6 +140,26 @@ async def test_a_process_gives_the_rendering_that_is_given_here() -> None:
     assert direct == await rendered(renderer, "H\u00e4", **fields)
 
 
+@pytest.mark.parametrize("stolen", [{"request_id": "other"}, {"cache_salt": "other"}, {"n": 100}])
+async def test_a_process_cannot_answer_for_another_request(stolen: dict[str, Any]) -> None:
+    renderer, pool = opened()
+    honest = pool._do
+
+    def lie(payload: bytes) -> bytes:
+        outcome = msgspec.json.decode(honest(payload))
+        outcome["rendering"]["generate"] |= stolen
+        return msgspec.json.encode(outcome)
+
+    pool._do = lie
+    with pytest.raises(InternalServerError):
+        await rendered(renderer, LONG)
+
+
+async def test_a_cache_key_of_the_client_is_kept() -> None:
+    renderer, _ = opened()
+    assert "salt\0key" == (await rendered(renderer, LONG, prompt_cache_key="key")).generate.cache_salt
+
+
 async def test_a_refusal_keeps_its_message_its_param_and_its_code() -> None:
     renderer, _ = opened()
     with pytest.raises(InvalidRequestError) as caught:

@@ -99,6 +99,8 @@ class IsolatedRenderer:
             raise ServiceUnavailableError("Requests cannot be prepared now.", retry_after=RETRY_AFTER) from error
         if isinstance(outcome, Refused):
             raise InvalidRequestError(outcome.message, param=outcome.param, code=outcome.code)
+        if not _answers(outcome.rendering, request, request_id, cache_salt):
+            raise InternalServerError("The server failed to prepare the request.")
         return outcome.rendering
 
 
@@ -111,6 +113,16 @@ def inline_bytes(call_seconds: float) -> int:
     """
     calls = INLINE_SECONDS / max(call_seconds, INLINE_SECONDS / INLINE_BYTES)
     return 0 if calls < LEAST_CALLS else min(INLINE_BYTES, LEAST_BYTES + int(BYTES_A_CALL * calls))
+
+
+def _answers(rendering: Rendering, request: CreateChatCompletion, request_id: str, cache_salt: str) -> bool:
+    """Whether the rendering is of this request: a process that has worked on hostile bytes may say anything.
+
+    Its request, its choices and its project must not be another's; all else concerns its own answer alone.
+    """
+    generate = rendering.generate
+    owner = generate.cache_salt.partition("\0")[0]
+    return (generate.request_id, generate.n, owner) == (request_id, request.n or 1, cache_salt)
 
 
 def _has_grammar(request: CreateChatCompletion) -> bool:
