@@ -200,3 +200,43 @@ def test_a_quoting_notation_writes_a_value_of_no_declared_type_as_json(value: st
     walker = Walker()
     text = required(walker, TOOL_NOTATIONS["gemma-4"], function("get", schema))
     assert admitted == walker.admits(text, f"<|tool_call>call:get{{x:{value}}}<tool_call|>")
+
+
+OPTIONAL_FIRST: dict[str, Any] = {
+    "type": "object",
+    "properties": {"a": {"type": "integer"}, "b": {"type": "string"}, "c": {"type": "integer"}},
+    "required": ["b"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("family", ["qwen3-coder", "glm", "gemma-4", "llama-pythonic", "hermes"])
+@pytest.mark.parametrize(
+    ("arguments", "admitted"),
+    [({"b": "x"}, True), ({"a": 1, "b": "x"}, True), ({"b": "x", "c": 1}, True), ({}, False), ({"a": 1}, False)],
+)
+def test_only_optional_parameters_may_be_left_out(family: str, arguments: dict[str, Any], *, admitted: bool) -> None:
+    notation, walker = TOOL_NOTATIONS[family], Walker()
+    quoted = write(notation, [("get", arguments)]).replace("'x'", '"x"')
+    assert admitted == walker.admits(required(walker, notation, function("get", OPTIONAL_FIRST)), quoted)
+
+
+@pytest.mark.parametrize(("value", "admitted"), [('<|"|>x<|"|>', True), ('"x"', False)])
+def test_a_quoting_notation_writes_strings_in_its_quotes(value: str, *, admitted: bool) -> None:
+    walker = Walker()
+    text = required(walker, TOOL_NOTATIONS["gemma-4"], function("get", OPTIONAL_FIRST))
+    assert admitted == walker.admits(text, f"<|tool_call>call:get{{b:{value}}}<tool_call|>")
+
+
+@pytest.mark.parametrize(
+    ("section_end", "admitted"), [("", [True, False, False, False]), ("]", [False, False, True, False])]
+)
+def test_a_token_that_ends_the_answer_is_left_out_at_the_very_end_only(section_end: str, admitted: list[bool]) -> None:
+    walker = Walker(["</s>"])
+    notation = ToolNotation(
+        shape="named", triggers=("<f>",), call_start="<f>", name_end="=", call_end="</s>", section_end=section_end
+    )
+    lark = Lark()
+    section = CallRules(lark, walker.markers, notation).section([NO_PARAMETERS], parallel=False)
+    ends = ("", "</s>", "</s>]", "]")
+    assert admitted == [walker.admits(lark.text(section), f"<f>ping={{}}{end}") for end in ends]
