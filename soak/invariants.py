@@ -165,7 +165,7 @@ def tool_arguments(asked: Asked, reply: Reply, _excused: bool) -> Problem:  # no
     """Calls name a tool that was given, and finished ones have arguments that are JSON."""
     if "tools" not in asked.fields or not _is_success(asked, reply):
         return None
-    names = {tool["function"]["name"] for tool in asked.fields["tools"] if tool["type"] == "function"}
+    names = {tool["function"]["name"] for tool in asked.fields["tools"] if "function" in tool}
     if not names:
         return None
     for message in contents(asked, reply):
