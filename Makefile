@@ -9,6 +9,7 @@ ROWS ?= 1000,100000,1000000
 DATABASE ?=
 SECONDS ?= 60
 MODULE ?=
+SEED ?= 0
 MINUTES ?= 10
 CLIENTS ?= 8
 WORKERS ?= 2
@@ -100,8 +101,8 @@ fuzz: $(VENV)/.fuzz ## Make up hostile inputs; SECONDS=60 for each of the progra
 	        -artifact_prefix="build/fuzz/$$name-" "build/fuzz/$$name" "fuzz/corpus/$${name#fuzz_}"
 	done
 
-mutants: $(VENV)/.mutants ## Put small faults into the code, see which the tests find; MINUTES=10 MODULE=engine
-	@$(BIN)/python -m mutants.run --minutes '$(MINUTES)' $(if $(MODULE),--module '$(MODULE)')
+mutants: $(VENV)/.mutants ## Put small faults into the code, see which the tests find; MINUTES=10 MODULE=engine SEED=0
+	@$(BIN)/python -m mutants.run --minutes '$(MINUTES)' --seed '$(SEED)' $(if $(MODULE),--module '$(MODULE)')
 
 docs: $(VENV)/.test ## Write the generated parts of the docs anew
 	@$(BIN)/python scripts/generate_docs.py

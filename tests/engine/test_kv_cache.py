@@ -677,3 +677,33 @@ def test_several_prefixes_go_for_one_large_request() -> None:
     assert lease is not None
     assert cache.reserve(lease, 6)
     assert (0, 0, set()) == (cache.free_cells, cache.cached_cells, memory.cells)
+
+
+def test_who_computed_the_start_of_what_another_committed_meanwhile_shares_it() -> None:
+    cache, memory = new_cache()
+    late = cache.acquire("", [1, 2, 9, 5])
+    assert late is not None
+    cache.release(run(cache, memory, [1, 2, 3, 4]), [1, 2, 3, 4])
+    assert cache.reserve(late, 3)
+    cache.fill(late, 3)
+    compute(memory, late, [1, 2, 9])
+    cache.commit(late, [1, 2, 9])
+    assert (5, 5, 3, 0) == (len(memory.cells), cache.cached_cells, late.shared, late.owned)
+
+
+@pytest.mark.parametrize(("room", "copies"), [(0, 0), (2, 0), (3, 1)])
+def test_what_host_memory_has_no_room_for_is_not_copied_to_it(
+    room: int, copies: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, memory = new_cache(n_cells=4, n_host_cells=room)
+    saved: list[int] = []
+    save = memory.save
+
+    def noted(seq_id: int) -> dict[int, int]:
+        saved.append(seq_id)
+        return save(seq_id)
+
+    monkeypatch.setattr(memory, "save", noted)
+    for i in (1, 2):
+        cache.release(run(cache, memory, [i] * 3), [i] * 3)
+    assert copies == len(saved)
