@@ -184,6 +184,31 @@ def test_a_section_that_is_cut_within_its_end_leaves_no_content(notation: ToolNo
         assert ("", "find") == (content(pieces), calls(pieces)[0][0])
 
 
+@pytest.mark.parametrize("notation", NOTATIONS)
+def test_a_call_that_is_cut_behind_its_name_leaves_no_content(notation: ToolNotation) -> None:
+    text = write(notation, [("find", {"city": "P", "count": 1})])
+    cuts = [parse(notation, text[:end]) for end in range(len(text))]
+    begun = [pieces for pieces in cuts if calls(pieces)]
+    assert begun
+    assert [""] * len(begun) == [content(pieces) for pieces in begun]
+
+
+def test_what_follows_a_section_without_its_end_is_content() -> None:
+    deepseek = TOOL_NOTATIONS["deepseek"]
+    section = write(deepseek, [("find", {})]).removesuffix(deepseek.section_end)
+    assert "So." == content(parse(deepseek, f"{section} So.", 1))
+
+
+def test_the_input_of_a_custom_tool_that_is_cut_within_a_character_ends_in_a_replacement() -> None:
+    text = f"{CUSTOM_CALL.start}run{CUSTOM_CALL.name_end}x".encode() + b"\xc3"
+    assert [("run", "x\ufffd")] == calls(parse(HERMES, text, 1))
+
+
+def test_without_custom_tools_the_start_of_a_custom_call_is_content() -> None:
+    text = f"a {CUSTOM_CALL.start}fi"
+    assert text == content(parse(HERMES, text, 1, tools={"find": {}}))
+
+
 def test_text_behind_calls_is_content_without_the_whitespace_before_it() -> None:
     text = '<tool_call>{"name": "find"}</tool_call>\n\nDone.'
     assert "Done." == content(parse(HERMES, text, 1))
