@@ -134,13 +134,14 @@ class Trial:
         unfinished = self.scheduler.running + self.scheduler.waiting
         held = any(each.held for each in unfinished)
         decoding = {each: each.lease for each in self.scheduler.running if each.lease is not None and each.generates}
+        late = [each.lease for each in self.scheduler.running if each.lease is not None and each.held]
         running, n_batches = set(self.scheduler.running), len(self.model.batches)
         self.now += STEP_SECONDS
         events = self.core.step()
         if len(self.model.batches) > n_batches or (unfinished and not held):
             assert len(self.model.batches) > n_batches, "a step with work to do decoded nothing"
             assert self.model.attention or len(self.model.batches) == n_batches + 1
-            self._check_batches(decoding, self.model.batches[n_batches:])
+            self._check_batches(decoding, late, self.model.batches[n_batches:])
         self._check_order(running)
         self.check()
         for event in events:
@@ -181,8 +182,13 @@ class Trial:
         assert cached < len(asked.prompt_ids)
         assert end.cached_tokens == cached or (end.reason == "abort" and end.cached_tokens == 0)
 
-    def _check_batches(self, decoding: dict[Sequence, Lease], batches: list[list[tuple[int, int]]]) -> None:
-        """A step is bounded, prompts more so beside streams, and no stream is passed over unless it is preempted."""
+    def _check_batches(
+        self, decoding: dict[Sequence, Lease], late: list[Lease], batches: list[list[tuple[int, int]]]
+    ) -> None:
+        """A step is bounded, prompts more so beside streams, and no stream is passed over unless it is preempted.
+
+        ``late`` are the leases of streams that wait for work on their grammars: they may go on in this step.
+        """
         rows = Counter(seq_id for batch in batches for seq_id, _ in batch)
         if self.model.attention:
             del rows[self.model.attention.padding_id]
@@ -191,7 +197,7 @@ class Trial:
         streams = {each: lease for each, lease in decoding.items() if each.lease is lease or self._is_over(each)}
         assert all(rows[lease.seq_id] for lease in streams.values())
         if streams:
-            prompts = rows.total() - sum(rows[lease.seq_id] for lease in streams.values())
+            prompts = rows.total() - sum(rows[lease.seq_id] for lease in [*streams.values(), *late])
             assert prompts <= self.options.prefill_chunk_size
 
     def _is_over(self, sequence: Sequence) -> bool:
