@@ -142,7 +142,7 @@ class Trial:
             assert len(self.model.batches) > n_batches, "a step with work to do decoded nothing"
             assert self.model.attention or len(self.model.batches) == n_batches + 1
             self._check_batches(decoding, late, self.model.batches[n_batches:])
-        self._check_order(running)
+        self._check_order(running, events)
         self.check()
         for event in events:
             self._take(event)
@@ -203,11 +203,19 @@ class Trial:
     def _is_over(self, sequence: Sequence) -> bool:
         return sequence not in self.core._states
 
-    def _check_order(self, running: set[Sequence]) -> None:
-        """Whoever has joined left nobody behind who comes first, but for those who wait for a prefix being computed."""
+    def _check_order(self, running: set[Sequence], events: list[StreamEvent]) -> None:
+        """Whoever has joined left nobody behind who comes first, but for short prompts, which may overtake, and for
+        those who wait for a prefix being computed.
+
+        What computes a prefix may be through with it in the same step, or end, and nobody waits for it any more.
+        """
+        ended = [self.requests[event.request_id].prompt_ids[0] for event in events if isinstance(event, Finished)]
+        computed = {*ended, *(each.tokens[0] for each in [*running, *self.scheduler.running])}
         for newcomer in set(self.scheduler.running) - running:
+            overtakes = newcomer.prompt_len - (newcomer.cached_tokens or 0) <= self.options.prefill_chunk_size // 2
             for other in self.scheduler.waiting:
-                assert other.order > newcomer.order or other.waits_for is not None or other.held
+                waited = other.waits_for is not None or other.tokens[0] in computed
+                assert other.order > newcomer.order or overtakes or waited or other.held
 
     def _take(self, event: StreamEvent) -> None:
         assert event.request_id in self.requests
