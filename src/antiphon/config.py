@@ -90,7 +90,7 @@ OPTIONS: Final = frozenset(
         "write-timeout",
     }
 )
-"""What has a variable: the options of all commands, and the folder of downloaded models. A test compares them."""
+"""The options of all commands and the folder of downloaded models: each has a variable. A test compares them."""
 LIST_OPTIONS = frozenset({"model", "cors-origin", "metadata", "scope", "streams", "only"})
 """Options that may be given several times; their variables hold values parted by blanks, quoted as in a shell."""
 _SERVICE_LINK: Final = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)", re.ASCII)

@@ -25,7 +25,7 @@ PREPARE_AFTER: Final = 2.0
 SLOW: Final = 0.01
 """Seconds of processor time of one piece of work from which a grammar is slow: a step never waits for its work."""
 FORGETTING: Final = 0.9
-"""What each piece of work leaves of the cost of those before it."""
+"""Factor by which each piece of work lowers the cost of the earlier ones."""
 
 
 class GrammarError(Exception):

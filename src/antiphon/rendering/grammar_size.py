@@ -1,4 +1,4 @@
-"""What makes a small grammar large: the least text of every alternative, and the automata of multiples.
+"""Bounds what makes a small grammar large: the least text of every alternative, and the automata of multiples.
 
 The least text is counted in literals and terminals. A few lines can ask for a text without end: ``a: b b``, ``b: c c``
 and so on double it with each of them. Where such a rule stands behind a choice, compiling the grammar does not show it,

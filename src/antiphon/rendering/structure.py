@@ -32,13 +32,13 @@ _FORMATTING: Final = re.compile(
 )
 """HTML that Gemma's vocabularies hold as USER_DEFINED tokens."""
 _MARKER: Final = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]|◁[^◁▷\s]+▷")
-"""What a template or a notation may write as a marker."""
+"""Matches the markers that a template or a notation may write."""
 _MAX_DEPTH: Final = 40
 """Groups inside one another in a regular expression: its compiler calls itself for each."""
 
 
 class StructureVocabulary(Protocol):
-    """What is needed of a tokenizer to tell structure from text."""
+    """Gives the tokens of a vocabulary that may be structure, and tokenizes text."""
 
     bos_id: int | None
     unknown_ids: frozenset[int]

@@ -1,4 +1,4 @@
-"""What the answers that are collected may take of the memory together.
+"""Bounds the memory that collected answers take together.
 
 An answer is collected when it is given whole, stored, or kept for a repeat of its request. It counts as far as it has
 come, until it is sent and stored. A token is 4 bytes of JSON, or 1,600 with 20 alternatives; without a bound, an answer
@@ -44,7 +44,7 @@ class AnswerMemory:
 
 
 class AnswerShare:
-    """What one answer holds."""
+    """Counts the bytes of one answer."""
 
     def __init__(self, memory: AnswerMemory) -> None:
         self._memory = memory

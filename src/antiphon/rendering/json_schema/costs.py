@@ -1,4 +1,4 @@
-"""What it costs to look at shapes, in comparisons of small ones; see :class:`Budget`."""
+"""Gives the cost of looking at shapes, in comparisons of small ones; see :class:`Budget`."""
 
 from typing import Final
 

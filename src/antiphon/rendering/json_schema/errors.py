@@ -3,11 +3,11 @@
 from typing import Final
 
 MAX_WORK: Final = 64_000
-"""What one schema may cost, in alternatives made; a few seconds."""
+"""Alternatives that one schema may make, which take a few seconds."""
 COMPARISONS: Final = 8
 """Comparisons of small shapes that cost as much as one alternative."""
 COMPILED_PATTERN: Final = 15
-"""What it costs to compile a pattern, in alternatives."""
+"""Alternatives that compiling a pattern counts as."""
 
 
 class SchemaRefusedError(Exception):

@@ -108,5 +108,5 @@ def _meet_patterns(left: Object, right: Object) -> Iterator[tuple[str, Term]]:
 
 
 def join_evaluated(left: Evaluated, right: Evaluated) -> Evaluated:
-    """What either has looked at."""
+    """Return the members that either of the two has looked at."""
     return Evaluated(left.names | right.names, left.patterns | right.patterns, left.everything or right.everything)
