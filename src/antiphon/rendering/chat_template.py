@@ -69,7 +69,7 @@ class ChatTemplate:
             self.reads_texts = reads_texts(tree)
             """Whether it may look into the texts of messages, as :mod:`antiphon.rendering.text_reading` has it."""
             self.texts = _texts(tree)
-            """What it may write of its own: its text, and the strings in its expressions."""
+            """The literal texts that it may write: its own, and the strings in its expressions."""
             names = meta.find_undeclared_variables(tree)
             self._template = environment.from_string(tree)
             self._template.globals = dict(self._template.globals)  # a chain of maps, which each rendering would walk

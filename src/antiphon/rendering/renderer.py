@@ -107,7 +107,7 @@ class Renderer:
         enter("messages")
         prompt = self._prompt(request, required)
         self._check_length(len(prompt.ids))
-        enter("prediction" if request.prediction else required.param)
+        enter("prediction")
         prediction_ids = self._prediction_ids(request.prediction)
         enter(required.param)
         answer = self._answer(required, prompt.ending)
@@ -263,8 +263,9 @@ class Renderer:
             return []
         content = prediction.content
         text = content if isinstance(content, str) else "".join(part.text for part in content)
-        if len(text.encode()) > self._max_bytes:
-            raise validation.too_long("prediction.content", "string", self._max_bytes, len(text))
+        size = len(text.encode())
+        if size > self._max_bytes:
+            raise validation.too_long("prediction.content", "string", self._max_bytes, size)
         return self._encoder.draft(text)[: self._max_model_len]
 
     def _sampling(self, request: CreateChatCompletion, length: int, top_logprobs: int | None) -> SamplingParams:

@@ -20,7 +20,7 @@ NO_PATH: Final = re.compile(rb"\A(https?://[^/?#]*)(?=\?|\Z)", re.IGNORECASE)
 SINGLE: Final = frozenset({b"host", b"content-type", b"authorization", b"idempotency-key"})
 """Headers that have one value, by which a request is routed, read, let in or repeated."""
 CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
-"""Those in which JSON's bytes mean what they mean here (RFC 8259, section 8.1)."""
+"""Charsets in which the bytes of JSON are UTF-8 (RFC 8259, section 8.1)."""
 
 
 def check_head(scope: Scope) -> None:
