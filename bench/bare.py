@@ -5,7 +5,7 @@ import time
 from typing import Final
 
 from antiphon.engine.interface import EngineOptions
-from antiphon.engine.llama import LlamaModel
+from antiphon.engine.models.llama import LlamaModel
 
 PROMPT: Final = 45
 """Tokens that every sequence holds before it decodes, as the prompts of the servers' streams have."""

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from antiphon.engine.bindings import llama_cpp, model_handle
-from antiphon.engine.llama import physical_cores
+from antiphon.engine.models.bindings import llama_cpp, model_handle
+from antiphon.engine.models.llama import physical_cores
 from bench.servers import served_model
 
 CONTEXT: Final = 48

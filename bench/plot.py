@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from antiphon.cli.figures import Figure
+from antiphon.load_testing.figures import Figure
 
 LIMIT: Final = 32.0
 """Times; what is farther from its aim is drawn here."""

@@ -8,7 +8,7 @@ from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
-from antiphon.cli.figures import Figure, cells
+from antiphon.load_testing.figures import Figure, cells
 from bench.plot import plot
 
 TITLES: Final = ("work", "antiphon", "beside it", "ratio", "aim", "", "rounds")

@@ -5,9 +5,9 @@ from typing import Final, TypeVar
 
 from msgspec import Struct
 
-from antiphon.cli.figures import Aim
-from antiphon.cli.load import Target
-from antiphon.cli.workloads import Prompts, Sizes
+from antiphon.load_testing.figures import Aim
+from antiphon.load_testing.load import Target
+from antiphon.load_testing.workloads import Prompts, Sizes
 from bench.bare import BareLoop
 from bench.servers import Server
 

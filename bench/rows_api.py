@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from antiphon.cli.figures import Aim
-from antiphon.cli.load import LoadError
+from antiphon.load_testing.figures import Aim
+from antiphon.load_testing.load import LoadError
 from bench.api_load import load
 from bench.memory import anonymous_memory, cpu_seconds
 from bench.rows import Found, Line, Round, Row

@@ -11,9 +11,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from antiphon.cli.figures import Aim, percentile
-from antiphon.cli.load import Answer, LoadError, Target, ask_all
-from antiphon.cli.workloads import Prompts, free, steady_rate
+from antiphon.load_testing.figures import Aim, percentile
+from antiphon.load_testing.load import Answer, LoadError, Target, ask_all
+from antiphon.load_testing.workloads import Prompts, free, steady_rate
 from bench.rows import BARE, PEER, Found, Line, Round, Row
 
 AIMS: Final = {1: 1.0, 4: 1.1, 16: 1.2, 64: 1.2}

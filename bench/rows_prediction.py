@@ -3,8 +3,8 @@
 import asyncio
 from typing import Final
 
-from antiphon.cli import workloads
-from antiphon.cli.figures import Aim
+from antiphon.load_testing import workloads
+from antiphon.load_testing.figures import Aim
 from bench.rows import Found, Line, Round, Row
 
 TIMES_AS_FAST: Final = 4

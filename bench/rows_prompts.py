@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from antiphon.cli import workloads
-from antiphon.cli.figures import Aim
-from antiphon.cli.load import Target
-from antiphon.cli.workloads import Prompts, Sizes
+from antiphon.load_testing import workloads
+from antiphon.load_testing.figures import Aim
+from antiphon.load_testing.load import Target
+from antiphon.load_testing.workloads import Prompts, Sizes
 from bench.rows import PEER, Found, Line, Round, Row
 
 MS: Final = 1000

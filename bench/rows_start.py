@@ -9,9 +9,9 @@ from typing import Final
 
 from rich.console import Console
 
-from antiphon.cli.figures import Aim
-from antiphon.cli.load import FirstOnly, LoadError, ask, ask_all
-from antiphon.cli.workloads import Prompts, free
+from antiphon.load_testing.figures import Aim
+from antiphon.load_testing.load import FirstOnly, LoadError, ask, ask_all
+from antiphon.load_testing.workloads import Prompts, free
 from bench.memory import private_memory
 from bench.rows import PEER, Found, Line, Round, Row
 from bench.rows_decode import CROWD

@@ -19,11 +19,11 @@ from msgspec import Struct
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from antiphon.cli.figures import Figure
-from antiphon.cli.load import LoadError, ask_all
-from antiphon.cli.workloads import QUICK, Prompts, Sizes, free
-from antiphon.engine.llama import physical_cores
-from antiphon.engine.tokenizer import Tokenizer
+from antiphon.engine.models.llama import physical_cores
+from antiphon.engine.models.tokenizer import Tokenizer
+from antiphon.load_testing.figures import Figure
+from antiphon.load_testing.load import LoadError, ask_all
+from antiphon.load_testing.workloads import QUICK, Prompts, Sizes, free
 from bench import report, rows_api, rows_decode, rows_prediction, rows_prompts, rows_start, step_cost, structured
 from bench.bare import BareLoop
 from bench.report import Results

@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from antiphon.constraints.json_schema import compile_schema
 from antiphon.errors import InvalidRequestError
-from antiphon.rendering.json_schema import compile_schema
 
 WALKS: Final = 3
 MAX_BYTES: Final = 4000

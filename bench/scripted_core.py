@@ -10,8 +10,7 @@ from typing import Self
 from unittest.mock import patch
 
 from antiphon.cli import main
-from antiphon.engine.bindings import silence_logs
-from antiphon.engine.client import EngineClient
+from antiphon.engine.host.client import EngineClient
 from antiphon.engine.interface import (
     EngineOptions,
     EngineStats,
@@ -23,7 +22,8 @@ from antiphon.engine.interface import (
     StreamEvent,
     TokenEvent,
 )
-from antiphon.engine.tokenizer import Tokenizer
+from antiphon.engine.models.bindings import silence_logs
+from antiphon.engine.models.tokenizer import Tokenizer
 
 TEXT = " river stone light paper garden engine winter letter"
 """What every answer says, over and over."""

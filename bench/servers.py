@@ -17,10 +17,10 @@ from typing import BinaryIO, Final, Self
 from msgspec import Struct
 from rich.console import Console
 
-from antiphon.cli.load import Target
-from antiphon.cli.model_files import bundled_model
-from antiphon.cli.optimized_models import DEFAULT_TYPE, OptimizedModels
 from antiphon.config import cache_dir
+from antiphon.load_testing.load import Target
+from antiphon.model_files.model_sources import bundled_model
+from antiphon.model_files.optimized_models import DEFAULT_TYPE, OptimizedModels
 from bench import native_peer
 
 START_TIMEOUT: Final = 180.0

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from antiphon.cli.figures import Aim
-from antiphon.cli.workloads import WORDS
-from antiphon.engine.core import Core
 from antiphon.engine.interface import EngineOptions, GenerateRequest, SamplingParams
-from antiphon.engine.llama import LlamaModel
-from antiphon.engine.tokenizer import Tokenizer
+from antiphon.engine.models.llama import LlamaModel
+from antiphon.engine.models.tokenizer import Tokenizer
+from antiphon.engine.worker.core import Core
+from antiphon.load_testing.figures import Aim
+from antiphon.load_testing.workloads import WORDS
 from bench.rows import Found, Line, Round, Row
 
 BATCH: Final = 16

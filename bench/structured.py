@@ -11,14 +11,14 @@ import statistics
 import time
 from typing import Any, Final
 
-from antiphon.cli import workloads
-from antiphon.cli.figures import Aim
-from antiphon.cli.load import Target, ask
-from antiphon.cli.workloads import Prompts, object_schema, response_format, user
-from antiphon.engine.grammar import GrammarCompiler
+from antiphon.constraints.json_schema import compile_schema
+from antiphon.engine.grammars.grammar import GrammarCompiler
 from antiphon.engine.interface import EngineOptions
-from antiphon.engine.llama import LlamaModel
-from antiphon.rendering.json_schema import compile_schema
+from antiphon.engine.models.llama import LlamaModel
+from antiphon.load_testing import workloads
+from antiphon.load_testing.figures import Aim
+from antiphon.load_testing.load import Target, ask
+from antiphon.load_testing.workloads import Prompts, object_schema, response_format, user
 from bench.rows import PEER, Found, Line, Round, Row
 
 NEW_SCHEMA: Final = 10_000

@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from antiphon.cli.load import Target, ask
-from antiphon.engine.llama import physical_cores
-from antiphon.engine.tokenizer import Tokenizer
+from antiphon.engine.models.llama import physical_cores
+from antiphon.engine.models.tokenizer import Tokenizer
+from antiphon.load_testing.load import Target, ask
 from bench.servers import MODEL_NAME, Kind, Server, served_model
 
 CLIENTS: Final = {"priority": 2, "default": 6, "flex": 4}

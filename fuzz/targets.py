@@ -15,16 +15,16 @@ from typing import Any, Final
 import msgspec
 
 from antiphon.assembly.tool_parser import CallText, Content, Piece, ToolParser
-from antiphon.chat_formats.base import ToolNotation
 from antiphon.chat_formats.builtin import recognise
+from antiphon.chat_formats.chat_format import ToolNotation
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
-from antiphon.engine.tokenizer import Tokenizer
+from antiphon.constraints.json_schema import compile_schema
+from antiphon.engine.models.tokenizer import Tokenizer
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol.requests import decode_request
 from antiphon.protocol.sse import SSEDecoder
-from antiphon.rendering.chat_template import ChatTemplate, ChatTemplateError
-from antiphon.rendering.json_schema import compile_schema
 from antiphon.rendering.renderer import Renderer
+from antiphon.templates.chat_template import ChatTemplate, ChatTemplateError
 from fuzz.schemas import schema_of
 from fuzz.work import CALLS_OF_CHARACTER, CALLS_OF_WORK, FREE_CALLS, counted_work
 from tests.vocabularies import CONTROL, MARKERS, MODELS, PLAIN, PRE_TOKENIZERS, write_vocabulary

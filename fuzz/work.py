@@ -8,8 +8,8 @@ from unittest.mock import patch
 
 from msgspec import Struct
 
-from antiphon.rendering.json_schema import compiler, document
-from antiphon.rendering.json_schema.errors import COMPARISONS, Budget
+from antiphon.constraints.json_schema import compiler, document
+from antiphon.constraints.json_schema.schema_errors import COMPARISONS, Budget
 
 FREE_CALLS: Final = 10_000
 CALLS_OF_CHARACTER: Final = 8

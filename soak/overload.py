@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from antiphon.engine.tokenizer import Tokenizer
+from antiphon.engine.models.tokenizer import Tokenizer
 from bench.servers import served_model
 from soak.invariants import Asked, succeeded, violations
 from soak.mix import PATH

@@ -24,7 +24,7 @@ OPTIONS: Final = (
     *("--max-num-seqs", "8", "--max-waiting", "16", "--write-timeout", "15", "--max-body-size", str(MAX_BODY_SIZE)),
 )
 """Bounds low enough that the run meets them."""
-WORKER: Final = b"antiphon.engine.worker"
+WORKER: Final = b"antiphon.engine.worker.loop"
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 PORT: Final = re.compile(rf"http://{re.escape(HOST)}:(\d+)/")
 SILENT_LOG: Final = ("unhandled_exception", "stream_failed", "engine_supervisor_failed", "Traceback")

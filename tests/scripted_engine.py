@@ -16,7 +16,8 @@ import msgspec
 from msgspec import Struct
 
 from antiphon.backends.local import LocalBackend
-from antiphon.chat_formats.base import ReasoningMarkers
+from antiphon.chat_formats.chat_format import ReasoningMarkers
+from antiphon.engine.host.latencies import Latencies
 from antiphon.engine.interface import (
     EngineReport,
     EngineStats,
@@ -30,7 +31,6 @@ from antiphon.engine.interface import (
     TokenEvent,
     TokenLogprobs,
 )
-from antiphon.engine.latencies import Latencies
 from antiphon.isolation.process_pool import PoolLoad
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.rendering.renderer import Rendering

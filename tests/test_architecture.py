@@ -23,8 +23,8 @@ PACKAGE = Path("src/antiphon")
 TESTED_ELSEWHERE = {
     "__main__.py": "tests/test_main.py",
     "cli/__init__.py": "tests/cli/test_cli.py",
-    "backends/base.py": "a Protocol and a Struct: tests/backends/test_local.py and test_router.py use them",
-    "rendering/json_schema/__init__.py": "names the door: tests/rendering/json_schema/test_compiler.py goes through it",
+    "backends/backend.py": "a Protocol and a Struct: tests/backends/test_local.py and test_router.py use them",
+    "constraints/json_schema/__init__.py": "names the door: test_compiler.py goes through it",
     "service/__init__.py": "names the door: tests/service/test_service.py goes through it",
     "store/migrations/env.py": "tests/store/test_migration.py runs it",
     "store/migrations/versions/*.py": "tests/store/test_migration.py runs them up and down",
@@ -33,8 +33,8 @@ TESTED_ELSEWHERE = {
 
 READS_THE_ENVIRONMENT = {
     "config.py": "its task",
-    "engine/optimizer.py": "a process of its own, as the worker",
-    "engine/worker.py": "a process of its own, which sets variables for the libraries that it loads",
+    "engine/optimizer/optimizer_process.py": "a process of its own, as the worker",
+    "engine/worker/loop.py": "a process of its own, which sets variables for the libraries that it loads",
 }
 
 HOSTS = re.compile(

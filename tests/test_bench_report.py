@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from antiphon.cli.figures import Aim, Figure
-from antiphon.cli.load import Answer, LoadError, Target
-from antiphon.cli.workloads import QUICK, Prompts, Sizes
+from antiphon.load_testing.figures import Aim, Figure
+from antiphon.load_testing.load import Answer, LoadError, Target
+from antiphon.load_testing.workloads import QUICK, Prompts, Sizes
 from bench import report
 from bench.bare import BareLoop
 from bench.memory import private_bytes

@@ -6,18 +6,18 @@ from importlib import import_module
 import pytest
 
 from antiphon.config import ServerOptions
-from antiphon.protocol import limits
+from antiphon.protocol import bounds as limits
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| (?P<what>.*?) \| (?P<limit>[0-9.]+) \|.* `(?P<where>antiphon\.[\w.]+)` \|$", re.MULTILINE)
 ROWS = [(match["limit"], match["where"]) for match in ROW.finditer(PAGE)]
 COMPLETE = (
-    "antiphon.protocol.limits",
-    "antiphon.rendering.json_schema.vocabulary",
-    "antiphon.rendering.json_schema.multiples",
-    "antiphon.rendering.custom_tools",
-    "antiphon.rendering.grammar_size",
+    "antiphon.protocol.bounds",
+    "antiphon.constraints.json_schema.vocabulary",
+    "antiphon.constraints.json_schema.multiples",
+    "antiphon.constraints.custom_tools",
+    "antiphon.constraints.grammar_size",
 )
 """Modules all of whose limits are on the page."""
 

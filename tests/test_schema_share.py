@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from antiphon.rendering.json_schema import compile_schema
+from antiphon.constraints.json_schema import compile_schema
 from bench import schema_share
 from bench.schema_share import Share, is_valid, measure, read_schema, refused_by, show, walk
 

@@ -4,7 +4,7 @@ import msgspec
 
 from antiphon.assembly.assembler import Assembler, AssemblyOptions, ChunkHeader, Step, ToolCalling
 from antiphon.assembly.collector import Collector
-from antiphon.chat_formats.base import HERMES, ReasoningMarkers
+from antiphon.chat_formats.chat_format import HERMES, ReasoningMarkers
 from antiphon.engine.interface import Finished, FinishReason, StreamEvent, TokenEvent, TokenLogprobs
 from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from antiphon.chat_formats.base import ToolNotation
+from antiphon.chat_formats.chat_format import ToolNotation
 
 Call = tuple[str, dict[str, Any]]
 

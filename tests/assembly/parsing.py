@@ -3,7 +3,7 @@
 from typing import Any
 
 from antiphon.assembly.tool_parser import CallStart, CallText, Content, Piece, ToolParser
-from antiphon.chat_formats.base import ToolNotation
+from antiphon.chat_formats.chat_format import ToolNotation
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.assembly.reasoning_parser import LEADING_SPACE, ReasoningParser
-from antiphon.chat_formats.base import ReasoningMarkers
+from antiphon.chat_formats.chat_format import ReasoningMarkers
 
 THINK = ReasoningMarkers("<think>", "</think>")
 

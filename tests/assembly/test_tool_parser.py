@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from antiphon.assembly.tool_parser import CallEnd, CallStart, CallText, Content, ToolParser
-from antiphon.chat_formats.base import CUSTOM_CALL, HERMES, ToolNotation, tool_markers
+from antiphon.chat_formats.chat_format import CUSTOM_CALL, HERMES, ToolNotation, tool_markers
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
 from tests.assembly.notation_writer import Call, write
 from tests.assembly.parsing import TOOLS, calls, content, joined, parse

@@ -6,16 +6,16 @@ import pytest
 from msgspec.structs import replace
 
 from antiphon.assembly.collector import Collector
-from antiphon.backends.base import Call, Spent
+from antiphon.backends.backend import Call, Spent
 from antiphon.backends.local import LocalBackend
-from antiphon.chat_formats.base import HERMES, ReasoningMarkers
+from antiphon.chat_formats.chat_format import HERMES, ReasoningMarkers
 from antiphon.engine.interface import Started
 from antiphon.errors import InternalServerError, InvalidRequestError, RateLimitError, ServiceUnavailableError
 from antiphon.protocol.messages import UserMessage
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk, FunctionCall, FunctionToolCall
 from antiphon.rendering.renderer import Rendering
-from antiphon.rendering.tools import AnswerTools
+from antiphon.rendering.tool_use import AnswerTools
 from tests.scripted_engine import (
     MODEL_INFO,
     STATS,

@@ -3,8 +3,8 @@
 
 import pytest
 
-from antiphon.chat_formats.base import HERMES, ChatFormat, FamilyMark, ReasoningMarkers
 from antiphon.chat_formats.builtin import FAMILIES, FORMAT_NAMES, GENERIC, REASONING, THINK, named_format, recognise
+from antiphon.chat_formats.chat_format import HERMES, ChatFormat, FamilyMark, ReasoningMarkers
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS, tool_notation
 
 

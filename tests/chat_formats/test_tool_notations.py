@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from antiphon.chat_formats.base import CUSTOM_CALL, HERMES, ToolNotation
 from antiphon.chat_formats.builtin import FAMILIES
+from antiphon.chat_formats.chat_format import CUSTOM_CALL, HERMES, ToolNotation
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS, tool_notation
 
 NOTATIONS = [

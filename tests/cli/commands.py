@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from antiphon.cli import create_cli
-from antiphon.cli.errors import CommandError
+from antiphon.console.command_error import CommandError
 from antiphon.store.database import Database
 from tests.databases import Site
 

@@ -6,10 +6,10 @@ import pytest
 
 from antiphon.cli import create_cli
 from antiphon.cli.bench import choose_rows, find_targets, rows_of
-from antiphon.cli.errors import CommandError
-from antiphon.cli.workloads import QUICK
+from antiphon.console.command_error import CommandError
 from antiphon.errors import RateLimitError
-from tests.cli.test_workloads import endless
+from antiphon.load_testing.workloads import QUICK
+from tests.load_testing.test_workloads import endless
 from tests.scripted_engine import ScriptedEngine
 from tests.server.conftest import MODEL, Server, _quiet_log, served  # noqa: F401 (a fixture that quiets the server)
 

@@ -8,8 +8,8 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from antiphon.cli.chat import PROMPT, Session, read_lines
-from antiphon.cli.conversation import ChatMessage, Piece
-from antiphon.cli.errors import CommandError
+from antiphon.cli.chat_client import ChatMessage, Piece
+from antiphon.console.command_error import CommandError
 from tests.conftest import Installed, LiveServer
 
 Turn = Sequence[Piece | BaseException]

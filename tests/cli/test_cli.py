@@ -10,7 +10,7 @@ from cyclopts import App
 import antiphon
 from antiphon import config
 from antiphon.cli import create_cli, main
-from antiphon.cli.errors import CommandError
+from antiphon.console.command_error import CommandError
 from tests.conftest import Installed
 
 
@@ -172,7 +172,7 @@ def imported(code: str) -> set[str]:
 
 def test_a_command_is_imported_when_it_is_asked_for() -> None:
     modules = imported("from antiphon.cli import create_cli; create_cli()['keys']")
-    assert "antiphon.cli.keys" in modules
+    assert "antiphon.cli.key_commands" in modules
     assert not {"antiphon.cli.serve", "antiphon.cli.chat", "antiphon.cli.bench"} & modules
 
 

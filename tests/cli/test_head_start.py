@@ -6,9 +6,9 @@ import pytest
 
 from antiphon.cli import head_start as module
 from antiphon.cli.head_start import HeadStart
-from antiphon.engine.bindings import EngineLoadError
 from antiphon.engine.interface import EngineOptions
-from antiphon.engine.worker_process import Standby, WorkerSettings, settings_for, start_process
+from antiphon.engine.models.bindings import EngineLoadError
+from antiphon.engine.worker.worker_process import Standby, WorkerSettings, settings_for, start_process
 
 
 def test_the_model_s_process_and_vocabulary_were_begun_before_anybody_asks(smollm2_path: Path) -> None:

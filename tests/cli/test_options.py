@@ -6,9 +6,9 @@ from typing import get_args
 import pytest
 
 from antiphon.cli import create_cli, main
-from antiphon.cli.errors import CommandError
 from antiphon.cli.options import EngineFlags, KeepFlags, LimitFlags, ServerFlags, StorageFlags, TelemetryFlags
 from antiphon.config import ServerOptions
+from antiphon.console.command_error import CommandError
 from antiphon.engine.interface import EngineOptions
 
 

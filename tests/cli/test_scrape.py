@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.cli.errors import CommandError
 from antiphon.cli.scrape import Scrape, Span
+from antiphon.console.command_error import CommandError
 from antiphon.telemetry.catalogue import ACCEPTED_TOKENS, DRAFT_TOKENS, FIRST_TOKEN, READY, REASONING_TOKENS
 from antiphon.telemetry.metrics import Metrics, Reading
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import openai
 import pytest
 
-from antiphon.cli.errors import CommandError
 from antiphon.cli.serve import bind, first_error, uncollected
 from antiphon.config import ServerOptions
-from tests.cli.test_hub import FakeHub, running
+from antiphon.console.command_error import CommandError
 from tests.conftest import END, Installed, LiveServer
 from tests.engine.tiny_gguf import write_tiny_model
+from tests.model_files.test_hub import FakeHub, running
 from tests.telemetry.collector import collecting
 
 Serve = Callable[..., AbstractContextManager[LiveServer]]
@@ -115,7 +115,7 @@ def test_a_signal_ends_the_loading(installed: Installed, smollm2_path: Path) -> 
 UNREADABLE = """
 import sys, threading
 from antiphon.cli import main
-from antiphon.engine.tokenizer import Tokenizer
+from antiphon.engine.models.tokenizer import Tokenizer
 
 def wait(path):
     print("reading", flush=True)

@@ -7,10 +7,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from rich.console import Console
 
-from antiphon.cli import create_cli, display
-from antiphon.cli.errors import CommandError
+from antiphon.cli import create_cli
 from antiphon.cli.scrape import Scrape
 from antiphon.cli.top import History
+from antiphon.console import display
+from antiphon.console.command_error import CommandError
 from antiphon.telemetry.catalogue import READY
 from antiphon.telemetry.metrics import Metrics, Reading
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from antiphon.backends.router import Router
 from antiphon.cli.scrape import Scrape, Span
 from antiphon.cli.top_view import BAR, bar, view
-from antiphon.service.measurement import Measurement
+from antiphon.service.request_metrics import Measurement
 from antiphon.telemetry import catalogue
 from tests.scripted_engine import STATS, ScriptedEngine, scripted_backend
 

@@ -3,8 +3,8 @@ import sys
 import pytest
 import structlog
 
-from antiphon.cli.errors import CommandError
 from antiphon.cli.tracing import _traces_url, traced
+from antiphon.console.command_error import CommandError
 from antiphon.telemetry.traces import Tracing
 
 URL = "http://127.0.0.1:9/v1/traces"

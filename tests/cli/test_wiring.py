@@ -4,14 +4,14 @@ from pathlib import Path
 import pytest
 
 from antiphon.backends.local import LocalBackend
-from antiphon.cli.errors import CommandError
 from antiphon.cli.head_start import HeadStart
-from antiphon.cli.model_files import ModelFile
 from antiphon.cli.options import EngineFlags, TemplateFlags
 from antiphon.cli.wiring import open_service
-from antiphon.engine.client import EngineClient
+from antiphon.console.command_error import CommandError
+from antiphon.engine.host.client import EngineClient
+from antiphon.engine.host.launcher import ProcessWorker
 from antiphon.engine.interface import ModelInfo
-from antiphon.engine.launcher import ProcessWorker
+from antiphon.model_files.model_sources import ModelFile
 from antiphon.protocol.requests import decode_request
 from antiphon.protocol.responses import ChatCompletion
 from antiphon.service import Service

@@ -12,7 +12,7 @@ from typing import Any, Final
 import httpx2
 import pytest
 
-from antiphon.engine.tokenizer import Tokenizer
+from antiphon.engine.models.tokenizer import Tokenizer
 from tests.conformance.conftest import MODEL, WAIT
 from tests.conftest import LiveServer
 

@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from antiphon.chat_formats.base import CUSTOM_CALL, HERMES
-from antiphon.engine.tokenizer import Tokenizer
+from antiphon.chat_formats.chat_format import CUSTOM_CALL, HERMES
+from antiphon.engine.models.tokenizer import Tokenizer
 from tests.conformance.conftest import MODEL, WAIT
 from tests.conftest import LiveServer
-from tests.rendering.json_schema.random_schemas import is_valid
+from tests.constraints.json_schema.random_schemas import is_valid
 
 AT_ONCE: Final = 6
 EXAMPLES: Final = int(os.environ.get("ANTIPHON_TEST_EXAMPLES", "12"))

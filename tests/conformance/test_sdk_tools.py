@@ -16,8 +16,8 @@ from openai.types.chat import ChatCompletion, ParsedChatCompletion
 from openai.types.chat.chat_completion import Choice
 from pydantic import BaseModel, Field
 
-from antiphon.chat_formats.base import CUSTOM_CALL, HERMES
-from antiphon.engine.tokenizer import Tokenizer
+from antiphon.chat_formats.chat_format import CUSTOM_CALL, HERMES
+from antiphon.engine.models.tokenizer import Tokenizer
 from tests.conformance.conftest import MODEL
 
 ASKED: list[Any] = [{"role": "user", "content": "What is the weather in Rome? And call a taxi."}]

@@ -4,9 +4,9 @@ The worker finds it by its dotted path. The failing call is an ordinary one of t
 there is not: ``GGML_ASSERT`` prints its condition and aborts the process, as wherever the library finds itself broken.
 """
 
-from antiphon.engine.core import Core
 from antiphon.engine.interface import GenerateRequest
-from antiphon.engine.llama import LlamaModel
+from antiphon.engine.models.llama import LlamaModel
+from antiphon.engine.worker.core import Core
 
 ASSERT = "assert"
 """The id of the request that does."""

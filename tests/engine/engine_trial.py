@@ -2,10 +2,8 @@
 
 from collections import Counter, defaultdict
 
-from antiphon.engine.batch_plan import AttentionCosts
-from antiphon.engine.compiling import Compiler
-from antiphon.engine.core import Core
-from antiphon.engine.draft_model import DraftModel
+from antiphon.engine.cache.lease import Lease
+from antiphon.engine.drafting.draft_model import DraftModel
 from antiphon.engine.interface import (
     EngineOptions,
     Finished,
@@ -17,8 +15,10 @@ from antiphon.engine.interface import (
     TokenEvent,
     TokenLogprobs,
 )
-from antiphon.engine.lease import Lease
+from antiphon.engine.models.batch_plan import AttentionCosts
 from antiphon.engine.sequence import Sequence
+from antiphon.engine.worker.compiling import Compiler
+from antiphon.engine.worker.core import Core
 from tests.engine.fake_model import EOG_IDS, FakeModel, answer_alone, assert_agrees
 
 ENTROPY = 77

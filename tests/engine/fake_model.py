@@ -11,13 +11,13 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from antiphon.engine.batch_plan import TILE, AttentionCosts
+from antiphon.engine.cache.kv_cache import KVCache
+from antiphon.engine.cache.lease import Lease
+from antiphon.engine.cache.radix_tree import Node
 from antiphon.engine.interface import GenerateRequest, ModelInfo
-from antiphon.engine.kv_cache import KVCache
-from antiphon.engine.lease import Lease
-from antiphon.engine.radix_tree import Node
-from antiphon.engine.sampler import Sampler
-from antiphon.engine.sampling_state import SamplingState
+from antiphon.engine.models.batch_plan import TILE, AttentionCosts
+from antiphon.engine.sampling.sampler import Sampler
+from antiphon.engine.sampling.sampling_state import SamplingState
 
 N_VOCAB = 300
 EOG_IDS = frozenset({0, 1, 2})
@@ -92,7 +92,7 @@ class FakeMemory:
 
 
 class FakeModel(FakeMemory):
-    """Implements ``antiphon.engine.batches.Model``; ``batches`` records what was decoded."""
+    """Implements ``antiphon.engine.worker.batches.Model``; ``batches`` records what was decoded."""
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from antiphon.engine.interface import SamplingParams
-from antiphon.engine.sampling_state import SamplingState
+from antiphon.engine.sampling.sampling_state import SamplingState
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

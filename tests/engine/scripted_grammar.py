@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from antiphon.engine.grammar import GrammarError, Matcher, Pace
+from antiphon.engine.grammars.grammar import GrammarError, Matcher, Pace
 from tests.engine.fake_model import EOG_IDS
 
 SLOW = 1e9

@@ -8,12 +8,12 @@ import jsonschema
 import llguidance
 import pytest
 
-from antiphon.engine import constraint
-from antiphon.engine.core import Core
-from antiphon.engine.grammar import GrammarCompiler
+from antiphon.engine.grammars.grammar import GrammarCompiler
 from antiphon.engine.interface import EngineOptions, Finished, GenerateRequest, SamplingParams, StreamEvent, TokenEvent
-from antiphon.engine.sampling_state import Floats
-from antiphon.engine.tokenizer import Tokenizer
+from antiphon.engine.models.tokenizer import Tokenizer
+from antiphon.engine.sampling.sampling_state import Floats
+from antiphon.engine.worker import constraint
+from antiphon.engine.worker.core import Core
 
 SCHEMA = {
     "type": "object",

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.engine.client import EngineClient
+from antiphon.engine.host.client import EngineClient
+from antiphon.engine.host.launcher import ProcessWorker
 from antiphon.engine.interface import (
     EngineOptions,
     Finished,
@@ -19,8 +20,7 @@ from antiphon.engine.interface import (
     StreamEvent,
     TokenEvent,
 )
-from antiphon.engine.launcher import ProcessWorker
-from antiphon.engine.worker_process import CORE_FACTORY
+from antiphon.engine.worker.worker_process import CORE_FACTORY
 from antiphon.errors import ServiceUnavailableError
 from tests.engine.asserting_core import ASSERT
 from tests.engine.scripted_core import until

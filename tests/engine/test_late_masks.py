@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.engine import constraint
 from antiphon.engine.interface import Finished, GenerateRequest
 from antiphon.engine.sequence import Sequence
+from antiphon.engine.worker import constraint
 from tests.engine.engine_trial import Trial, request, text
 from tests.engine.scripted_grammar import WAIT, Script, ScriptedCompiler, allows
 
@@ -269,7 +269,7 @@ def test_a_late_choice_may_be_preempted_and_is_computed_again() -> None:
 
 
 def test_the_end_of_the_engine_does_not_wait_for_a_mask_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("antiphon.engine.mask_threads.CLOSE_SECONDS", 0.01)
+    monkeypatch.setattr("antiphon.engine.grammars.mask_threads.CLOSE_SECONDS", 0.01)
     script = Script(slow=True)
     made = trial(script)
     script.gate.clear()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from antiphon.engine.kv_cache import KVCache
+from antiphon.engine.cache.kv_cache import KVCache
 from antiphon.engine.sequence import Sequence
 from tests.engine.engine_trial import request
 from tests.engine.fake_model import FakeMemory

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from antiphon.engine.tokenizer import Tokenizer
+from antiphon.engine.models.tokenizer import Tokenizer
 from antiphon.isolation.fork_server import Handler, Stage
 
 FACTORY = "tests.engine.tokenizer_jobs:open_handler"

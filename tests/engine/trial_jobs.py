@@ -2,8 +2,8 @@
 
 import msgspec
 
-from antiphon.engine.grammar_trial import GrammarTrial
-from antiphon.engine.tokenizer import Tokenizer
+from antiphon.engine.grammars.grammar_trial import GrammarTrial
+from antiphon.engine.models.tokenizer import Tokenizer
 from antiphon.isolation.fork_server import Handler
 
 FACTORY = "tests.engine.trial_jobs:open_handler"

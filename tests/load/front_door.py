@@ -22,15 +22,15 @@ from msgspec import Struct
 from antiphon.assembly.assembler import Assembler
 from antiphon.backends.local import LocalBackend
 from antiphon.backends.router import Router
-from antiphon.chat_formats.base import HERMES
+from antiphon.chat_formats.chat_format import HERMES
 from antiphon.config import ServerOptions
-from antiphon.engine.client import EngineClient, RequestStream
-from antiphon.engine.core import Core
+from antiphon.engine.host.client import EngineClient, RequestStream
 from antiphon.engine.interface import EngineOptions
 from antiphon.engine.sequence import Sequence
+from antiphon.engine.worker.core import Core
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.rendering.renderer import Rendering
-from antiphon.rendering.tools import AnswerTools
+from antiphon.rendering.tool_use import AnswerTools
 from antiphon.server.app import create_app
 from antiphon.server.http_protocol import HTTPProtocol
 from antiphon.service import Service

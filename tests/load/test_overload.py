@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from antiphon.engine.client import EngineClient
+from antiphon.engine.host.client import EngineClient
 from tests.load.front_door import Conversation, FrontDoor, ask, front_door
 
 pytestmark = pytest.mark.anyio

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from antiphon.engine import client as client_module
+from antiphon.engine.host import client as client_module
 from antiphon.server.http_protocol import patient_for
 from tests.load.front_door import ask, front_door
 

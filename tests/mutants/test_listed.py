@@ -5,7 +5,7 @@ from mutants.modules import MODULES, source_of
 from tests.conftest import ROOT
 
 ENTRY = Listed(
-    "engine/lease", "Lease.length", "return self.shared | 1", "return self.shared", "A reason, with | in it."
+    "engine/cache/lease", "Lease.length", "return self.shared | 1", "return self.shared", "A reason, with | in it."
 )
 
 
@@ -34,9 +34,9 @@ def test_a_page_without_the_table_is_refused() -> None:
 
 
 def test_what_names_no_mutant_of_a_module_that_is_looked_at_is_gone() -> None:
-    assert [ENTRY] == gone([ENTRY], {"engine/lease": [("Lease.length", "other", "return self.shared")]})
-    assert [] == gone([ENTRY], {"engine/lease": [ENTRY.name]})
-    assert [] == gone([ENTRY], {"engine/core": []})
+    assert [ENTRY] == gone([ENTRY], {"engine/cache/lease": [("Lease.length", "other", "return self.shared")]})
+    assert [] == gone([ENTRY], {"engine/cache/lease": [ENTRY.name]})
+    assert [] == gone([ENTRY], {"engine/worker/core": []})
 
 
 def test_the_page_lists_code_that_is_there() -> None:

@@ -3,8 +3,8 @@ import pytest
 from mutants.modules import HELD_ELSEWHERE, MODULES, SOURCE, chosen, held_by, source_of
 from tests.conftest import ROOT
 
-WITHOUT_BEHAVIOUR = {"assembly/__init__", "rendering/json_schema/__init__", "rendering/json_schema/errors",
-                     "rendering/json_schema/formats"}  # fmt: skip
+WITHOUT_BEHAVIOUR = {"assembly/__init__", "constraints/json_schema/__init__", "constraints/json_schema/schema_errors",
+                     "constraints/json_schema/formats"}  # fmt: skip
 """They name a door, hold the texts of errors, or are a table."""
 
 
@@ -13,7 +13,7 @@ def test_a_module_and_its_tests_are_there(module: str) -> None:
     assert [] == [path for path in (source_of(module), *held_by(module)) if not (ROOT / path).is_file()]
 
 
-@pytest.mark.parametrize("folder", ["assembly", "rendering/json_schema"])
+@pytest.mark.parametrize("folder", ["assembly", "constraints/json_schema"])
 def test_every_module_of_a_folder_is_mutated(folder: str) -> None:
     names = {f"{folder}/{path.stem}" for path in (ROOT / SOURCE / folder).glob("*.py")}
     assert names - WITHOUT_BEHAVIOUR == set(chosen(folder))
@@ -25,19 +25,21 @@ def test_only_mutated_modules_have_tests_elsewhere() -> None:
 
 
 def test_the_mirrored_tests_run_first() -> None:
-    assert ["tests/engine/test_lease.py", "tests/engine/test_kv_cache.py"] == [*map(str, held_by("engine/lease"))]
+    assert ["tests/engine/cache/test_lease.py", "tests/engine/cache/test_kv_cache.py"] == [
+        *map(str, held_by("engine/cache/lease"))
+    ]
 
 
-@pytest.mark.parametrize("name", ["engine/lease", "src/antiphon/engine/lease.py"])
+@pytest.mark.parametrize("name", ["engine/cache/lease", "src/antiphon/engine/cache/lease.py"])
 def test_a_module_is_chosen_by_its_name_or_path(name: str) -> None:
-    assert ("engine/lease",) == chosen(name)
+    assert ("engine/cache/lease",) == chosen(name)
 
 
 def test_no_name_chooses_all() -> None:
     assert MODULES == chosen("")
 
 
-@pytest.mark.parametrize("name", ["server", "engine/leas", "lease"])
+@pytest.mark.parametrize("name", ["server", "engine/cache/leas", "lease"])
 def test_an_unknown_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"'{name}' is none of the mutated modules"):
         chosen(name)

@@ -7,10 +7,10 @@ from mutants.trials import Outcome
 
 FIRST = Mutant(function="f", line=2, before="b = 2", after="b = 3", start=10, end=11, text="3")
 LATER = Mutant(function="C.g", line=9, before="if a:", after="if not a:", start=80, end=81, text="not a")
-ENTRY = Listed("engine/lease", "Lease.length", "a", "b", "A reason.")
+ENTRY = Listed("engine/cache/lease", "Lease.length", "a", "b", "A reason.")
 
 
-def findings(module: str = "engine/lease") -> Findings:
+def findings(module: str = "engine/cache/lease") -> Findings:
     outcomes = {Outcome.KILLED: 5, Outcome.TIMED_OUT: 1, Outcome.SURVIVED: 2}
     return Findings(module=module, mutants=20, outcomes=outcomes, survivors=[LATER, FIRST], equivalent=3)
 
@@ -32,10 +32,10 @@ def test_a_module_of_which_nothing_was_tried_has_no_share() -> None:
 
 def test_survivors_are_told_in_the_order_of_the_text() -> None:
     expected = [
-        "src/engine/lease.py:2 f",
+        "src/engine/cache/lease.py:2 f",
         "  - b = 2",
         "  + b = 3",
-        "src/engine/lease.py:9 C.g",
+        "src/engine/cache/lease.py:9 C.g",
         "  - if a:",
         "  + if not a:",
     ]
@@ -44,6 +44,6 @@ def test_survivors_are_told_in_the_order_of_the_text() -> None:
 
 def test_a_stale_row_and_tests_that_fail_by_themselves_are_mistakes() -> None:
     assert [] == mistakes([findings()])
-    found = mistakes([Findings("a", 7, failure="1 failed"), Findings("engine/lease", 7, stale=[ENTRY])])
+    found = mistakes([Findings("a", 7, failure="1 failed"), Findings("engine/cache/lease", 7, stale=[ENTRY])])
     stale = "killed, or its code is gone: | `engine/lease` | `Lease.length` | `a` | `b` | A reason. |"
     assert ["a: 1 failed", stale] == found

@@ -9,7 +9,7 @@ from mutants.trials import Outcome, Times, Trials
 from mutants.trying import Module, try_all
 
 SOURCE = "a = 1\n"
-NAME = "engine/lease"
+NAME = "engine/cache/lease"
 TIMES = Times(1.5, 2.5)
 
 
@@ -78,7 +78,7 @@ def test_a_listed_mutant_that_is_killed_is_stale() -> None:
 def test_a_listed_mutant_whose_code_is_gone_is_stale_before_anything_is_tried() -> None:
     other = mutants("SURVIVED")[0]
     assert [entry(other)] == module("KILLED", entries=[entry(other)]).findings.stale
-    assert [] == module("KILLED", entries=[entry(other, "engine/core")]).findings.stale
+    assert [] == module("KILLED", entries=[entry(other, "engine/worker/core")]).findings.stale
 
 
 def test_no_mutant_is_tried_where_the_tests_fail_without_one() -> None:
@@ -89,8 +89,8 @@ def test_no_mutant_is_tried_where_the_tests_fail_without_one() -> None:
 
 def test_modules_take_turns() -> None:
     script = Script()
-    try_all([module("KILLED", "KILLED"), module("KILLED", name="engine/core")], script, 60, io.StringIO())
-    assert [source_of(name) for name in (NAME, "engine/core", NAME)] == [path for path, _ in script.ran]
+    try_all([module("KILLED", "KILLED"), module("KILLED", name="engine/worker/core")], script, 60, io.StringIO())
+    assert [source_of(name) for name in (NAME, "engine/worker/core", NAME)] == [path for path, _ in script.ran]
 
 
 def test_a_seed_draws_the_same_order_again_and_another_seed_another() -> None:

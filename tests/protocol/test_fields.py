@@ -49,7 +49,10 @@ def test_the_page_has_a_row_for_every_field() -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        "| `temperature` | honoured | 0 to 2. | `antiphon.engine.sampler` | `tests/engine/test_sampler.py` |",
+        (
+            "| `temperature` | honoured | 0 to 2. | `antiphon.engine.sampling.sampler` | "
+            "`tests/engine/sampling/test_sampler.py` |"
+        ),
         (
             "| `web_search_options` | **refused** | Asks for web search. | "
             "`antiphon.protocol.refusals` | `tests/protocol/test_refusals.py` |"

@@ -7,9 +7,9 @@ names, texts, reasoning, calls and their arguments one by one, results, tools, v
 from functools import cache
 from typing import Literal
 
-from antiphon.chat_formats.base import ChatFormat, ToolNotation, tool_markers
 from antiphon.chat_formats.builtin import FAMILIES, FORMAT_NAMES, named_format
-from antiphon.rendering.chat_template import ChatTemplate
+from antiphon.chat_formats.chat_format import ChatFormat, ToolNotation, tool_markers
+from antiphon.templates.chat_template import ChatTemplate
 from tests.rendering.byte_vocabulary import ByteVocabulary
 
 BOS, EOS = "<s>", "</s>"

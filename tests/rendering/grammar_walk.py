@@ -8,8 +8,8 @@ from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 from msgspec import Struct
 
 from antiphon.assembly.tool_parser import CallEnd, CallStart, CallText, Content, ToolParser, Tools
-from antiphon.chat_formats.base import ToolNotation
-from antiphon.rendering.lark import Markers
+from antiphon.chat_formats.chat_format import ToolNotation
+from antiphon.constraints.lark import Markers
 from tests.rendering.byte_vocabulary import ByteVocabulary
 
 MAX_TOKENS = 600

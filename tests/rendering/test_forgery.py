@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.engine.tokenizer import Tokenizer
+from antiphon.engine.models.tokenizer import Tokenizer
 from antiphon.protocol.requests import decode_request
 from antiphon.rendering.renderer import Renderer, RendererVocabulary
 from tests.rendering.family_templates import (

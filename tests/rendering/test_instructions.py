@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from antiphon.chat_formats.base import ReasoningMarkers
+from antiphon.chat_formats.chat_format import ReasoningMarkers
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol.messages import UserMessage
 from antiphon.protocol.requests import CreateChatCompletion
-from antiphon.rendering.capabilities import EFFORTS, Capabilities, Switch
-from antiphon.rendering.chat_template import CHATML, ChatTemplate
 from antiphon.rendering.instructions import EFFORT_SENTENCES, Instructions, instructions
+from antiphon.templates.capabilities import EFFORTS, Capabilities, Switch
+from antiphon.templates.chat_template import CHATML, ChatTemplate
 
 THINK = ReasoningMarkers("<think>", "</think>")
 SWITCH = Switch("enable_thinking", on=True, off=False)

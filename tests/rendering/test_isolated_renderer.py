@@ -15,10 +15,10 @@ from antiphon.errors import (
 )
 from antiphon.isolation.process_pool import Cause, JobLostError, PoolFullError, PoolLoad, PoolUnavailableError
 from antiphon.protocol.requests import decode_request
-from antiphon.rendering.chat_template import CHATML, ChatTemplate
 from antiphon.rendering.isolated_renderer import INLINE_BYTES, IsolatedRenderer, inline_bytes
 from antiphon.rendering.render_process import handler
 from antiphon.rendering.renderer import Renderer, Rendering
+from antiphon.templates.chat_template import CHATML, ChatTemplate
 from tests.rendering.byte_vocabulary import ByteVocabulary
 from tests.rendering.test_renderer import THINK
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from antiphon.engine.tokenizer import Tokenizer
+from antiphon.engine.models.tokenizer import Tokenizer
 from antiphon.rendering.plain_text import PlainText
 from antiphon.rendering.structure import structure_tokens
 from tests import vocabularies

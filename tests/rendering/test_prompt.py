@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.errors import InvalidRequestError
-from antiphon.rendering.chat_template import CHATML, ChatTemplate
-from antiphon.rendering.conversation import Mask
 from antiphon.rendering.own_text import own
 from antiphon.rendering.prompt import MAX_CACHED_LENGTH, Prompt, PromptEncoder
+from antiphon.rendering.turns import Mask
+from antiphon.templates.chat_template import CHATML, ChatTemplate
 from tests.rendering.byte_vocabulary import CONTROL_TEXTS, ByteVocabulary
 
 fragments = st.sampled_from(

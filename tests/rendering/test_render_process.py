@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from antiphon.engine.tokenizer import Tokenizer
+from antiphon.engine.models.tokenizer import Tokenizer
 from antiphon.errors import APIError
 from antiphon.isolation.process_pool import ProcessPool, settings_for
 from antiphon.protocol.requests import decode_request

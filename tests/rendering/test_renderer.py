@@ -9,16 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from antiphon.chat_formats.base import HERMES, ChatFormat, ReasoningMarkers
 from antiphon.chat_formats.builtin import recognise
+from antiphon.chat_formats.chat_format import HERMES, ChatFormat, ReasoningMarkers
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
 from antiphon.engine.interface import SamplingParams
-from antiphon.engine.tokenizer import Tokenizer
+from antiphon.engine.models.tokenizer import Tokenizer
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol.requests import CreateChatCompletion, decode_request
 from antiphon.rendering import renderer
-from antiphon.rendering.chat_template import CHATML, ChatTemplate
 from antiphon.rendering.renderer import Renderer, Rendering
+from antiphon.templates.chat_template import CHATML, ChatTemplate
 from tests.rendering.byte_vocabulary import ByteVocabulary
 
 THINK = ChatFormat("hermes", ReasoningMarkers("<think>", "</think>"))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.engine.tokenizer import Tokenizer
+from antiphon.engine.models.tokenizer import Tokenizer
 from antiphon.protocol.requests import decode_request
-from antiphon.rendering.chat_template import ChatTemplateError
 from antiphon.rendering.renderer_settings import RendererSettings, open_renderer
+from antiphon.templates.chat_template import ChatTemplateError
 from tests.vocabularies import write_vocabulary
 
 REQUEST = decode_request(

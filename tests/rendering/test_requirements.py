@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.chat_formats.base import HERMES
+from antiphon.chat_formats.chat_format import HERMES
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol.requests import decode_request

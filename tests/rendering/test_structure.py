@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.engine.tokenizer import Tokenizer
+from antiphon.engine.models.tokenizer import Tokenizer
 from antiphon.rendering.structure import alternation, structure_tokens
 from tests import vocabularies
 from tests.rendering.byte_vocabulary import CONTROL_TEXTS, ByteVocabulary

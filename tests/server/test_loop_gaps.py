@@ -14,7 +14,7 @@ from msgspec import inspect
 from antiphon.backends.local import LocalBackend
 from antiphon.backends.router import Router
 from antiphon.config import ServerOptions
-from antiphon.engine.tokenizer import Tokenizer
+from antiphon.engine.models.tokenizer import Tokenizer
 from antiphon.isolation.process_pool import ProcessPool, settings_for
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.rendering.isolated_renderer import LIMITS, IsolatedRenderer

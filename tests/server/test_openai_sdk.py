@@ -12,7 +12,7 @@ from openai.types import Model
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessageParam
 from pydantic import BaseModel
 
-from antiphon.chat_formats.base import ReasoningMarkers
+from antiphon.chat_formats.chat_format import ReasoningMarkers
 from antiphon.engine.interface import Started
 from antiphon.errors import RateLimitError, ServiceUnavailableError
 from tests.scripted_engine import Hang, Item, ScriptedEngine, ScriptedRenderer, ends, says

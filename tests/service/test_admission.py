@@ -4,7 +4,7 @@ import pytest
 import structlog
 from msgspec import UNSET
 
-from antiphon.backends.base import Call, Spent
+from antiphon.backends.backend import Call, Spent
 from antiphon.errors import InternalServerError, RateLimitError, ServiceUnavailableError
 from antiphon.protocol.rate_limits import RateLimitState
 from antiphon.protocol.requests import CreateChatCompletion, decode_request

@@ -3,7 +3,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from antiphon.backends.base import Call
+from antiphon.backends.backend import Call
 from antiphon.protocol.requests import decode_request
 from antiphon.service.chat_spans import chat_span
 from antiphon.service.records import RequestRecord

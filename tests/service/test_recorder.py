@@ -1,7 +1,7 @@
 import pytest
 
 from antiphon.assembly.collector import Collector
-from antiphon.backends.base import Call
+from antiphon.backends.backend import Call
 from antiphon.errors import DatabaseUnavailableError
 from antiphon.protocol.requests import decode_request
 from antiphon.protocol.responses import ChatCompletionChunk, ChunkChoice, CompletionUsage, Delta, FinishReason

@@ -3,7 +3,7 @@ import itertools
 import structlog
 from msgspec import UNSET, UnsetType
 
-from antiphon.backends.base import Call
+from antiphon.backends.backend import Call
 from antiphon.errors import ServiceUnavailableError
 from antiphon.protocol.requests import decode_request
 from antiphon.protocol.responses import ChatCompletionChunk, ChunkChoice, CompletionUsage, Delta, ServiceTier

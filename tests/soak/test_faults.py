@@ -51,7 +51,7 @@ def test_a_locked_database_excuses_only_what_needs_it() -> None:
 @pytest.fixture
 def process() -> "Iterator[subprocess.Popen[bytes]]":
     """A parent with one child that is called as an engine's worker is."""
-    child = "import time; time.sleep(60) # antiphon.engine.worker"
+    child = "import time; time.sleep(60) # antiphon.engine.worker.loop"
     code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {child!r}]).wait()"
     process = subprocess.Popen([sys.executable, "-c", code])  # noqa: S603 (our own code)
     yield process

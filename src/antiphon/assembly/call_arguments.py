@@ -12,7 +12,7 @@ from typing import Any
 from antiphon.assembly.byte_source import SPACE, ByteSource, Match, Reading
 from antiphon.assembly.detokenizer import Detokenizer
 from antiphon.assembly.json_text import Emit, JSONString, decoded, encoded, json_value, quoted_text
-from antiphon.chat_formats.base import ToolNotation
+from antiphon.chat_formats.chat_format import ToolNotation
 from antiphon.chat_formats.value_kinds import json_type, parameter_types, value_kind
 
 MAX_DEPTH = 64

@@ -14,7 +14,7 @@ from antiphon.assembly.detokenizer import Detokenizer, Vocabulary
 from antiphon.assembly.reasoning_parser import ReasoningParser
 from antiphon.assembly.token_logprobs import ContentLogprobs, TokenTexts
 from antiphon.assembly.tool_parser import CallStart, CallText, Content, Piece, ToolParser
-from antiphon.chat_formats.base import ReasoningMarkers, ToolNotation, tool_markers
+from antiphon.chat_formats.chat_format import ReasoningMarkers, ToolNotation, tool_markers
 from antiphon.engine.interface import TokenLogprobs
 from antiphon.protocol.responses import FinishReason, TokenLogprob
 

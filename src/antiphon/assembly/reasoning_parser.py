@@ -11,7 +11,7 @@ follows is content, for the parser of tool calls to read.
 from typing import Literal
 
 from antiphon.assembly.stop_strings import StopStrings
-from antiphon.chat_formats.base import ReasoningMarkers
+from antiphon.chat_formats.chat_format import ReasoningMarkers
 
 LEADING_SPACE = 64
 """Bytes of whitespace before the start marker; an answer that begins with more is content."""

@@ -18,7 +18,7 @@ from antiphon.assembly.byte_source import SPACE, ByteSource, Match, Reading
 from antiphon.assembly.call_arguments import PythonArguments, XMLArguments, json_arguments
 from antiphon.assembly.detokenizer import Detokenizer
 from antiphon.assembly.json_text import json_string, json_value
-from antiphon.chat_formats.base import CUSTOM_CALL, ToolNotation
+from antiphon.chat_formats.chat_format import CUSTOM_CALL, ToolNotation
 
 MAX_NAME = 64
 """Characters of a tool's name. Reference: function.name."""

@@ -12,15 +12,15 @@ import anyio
 
 from antiphon.assembly.assembler import Assembler, AssemblyOptions, ChunkHeader, ToolCalling
 from antiphon.assembly.detokenizer import Vocabulary
-from antiphon.backends.base import Call, Spent
-from antiphon.engine.client import Engine
+from antiphon.backends.backend import Call, Spent
+from antiphon.engine.host.client import Engine
 from antiphon.engine.interface import EngineReport, EngineStats, ModelInfo, Started, StreamEvent, TokenEvent
 from antiphon.errors import APIError, InternalServerError, ServiceUnavailableError
 from antiphon.isolation.process_pool import PoolLoad
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletionChunk
 from antiphon.rendering.renderer import Rendering
-from antiphon.rendering.tools import AnswerTools
+from antiphon.rendering.tool_use import AnswerTools
 
 CLOSE_TIMEOUT = 5.0
 """Seconds that closing the engine's stream may take when the request was cancelled."""
@@ -94,7 +94,7 @@ class LocalBackend:
         await self._engine.close()
 
     async def stream(self, call: Call) -> AsyncGenerator[list[ChatCompletionChunk], None]:
-        """Answer in chunks; see :class:`antiphon.backends.base.Backend`."""
+        """Answer in chunks; see :class:`antiphon.backends.backend.Backend`."""
         info = self._engine.info
         if info is None:
             raise ServiceUnavailableError("The model is not loaded yet.", retry_after=RETRY_AFTER)

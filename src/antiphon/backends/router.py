@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from antiphon.backends.base import Backend
+from antiphon.backends.backend import Backend
 from antiphon.errors import ModelNotFoundError
 from antiphon.protocol.validation import shorten
 

@@ -8,7 +8,7 @@ before the general ones that they borrow from.
 
 from typing import Final
 
-from antiphon.chat_formats.base import ChatFormat, FamilyMark, ReasoningMarkers
+from antiphon.chat_formats.chat_format import ChatFormat, FamilyMark, ReasoningMarkers
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS, tool_notation
 
 FAMILIES: Final = (

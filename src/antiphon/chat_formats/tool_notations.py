@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from antiphon.chat_formats.base import HERMES, CallID, ParameterTags, ToolNotation
+from antiphon.chat_formats.chat_format import HERMES, CallID, ParameterTags, ToolNotation
 
 _MISTRAL_ID: Final = "[a-zA-Z0-9]{9}"
 

@@ -9,18 +9,18 @@ from cyclopts import App, ArgumentCollection, CycloptsError
 from cyclopts.config import Dict
 
 from antiphon import __version__, config
-from antiphon.cli.display import print_error
-from antiphon.cli.errors import CommandError
+from antiphon.console.command_error import CommandError
+from antiphon.console.display import print_error
 
 COMMANDS: Final = {
     "serve": "antiphon.cli.serve:serve",
     "chat": "antiphon.cli.chat:chat",
     "models": "antiphon.cli.models:models",
     "top": "antiphon.cli.top:top",
-    "completions": "antiphon.cli.completions:completions",
-    "projects": "antiphon.cli.projects:projects",
-    "keys": "antiphon.cli.keys:keys",
-    "db": "antiphon.cli.database:db",
+    "completions": "antiphon.cli.completion_commands:completions",
+    "projects": "antiphon.cli.project_commands:projects",
+    "keys": "antiphon.cli.key_commands:keys",
+    "db": "antiphon.cli.database_commands:db",
     "bench": "antiphon.cli.bench:bench",
 }
 """Where each command is; only the one that is given is imported."""

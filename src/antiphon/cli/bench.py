@@ -9,13 +9,14 @@ import msgspec
 from cyclopts import Parameter
 from msgspec import Struct
 
-from antiphon.cli import display, workloads
-from antiphon.cli.conversation import open_client, served_models
-from antiphon.cli.errors import CommandError
-from antiphon.cli.figures import Figure, cells
-from antiphon.cli.load import LoadError, Target
+from antiphon.cli.chat_client import open_client, served_models
 from antiphon.cli.numeric_options import count
-from antiphon.cli.workloads import QUICK, Prompts, Sizes
+from antiphon.console import display
+from antiphon.console.command_error import CommandError
+from antiphon.load_testing import workloads
+from antiphon.load_testing.figures import Figure, cells
+from antiphon.load_testing.load import LoadError, Target
+from antiphon.load_testing.workloads import QUICK, Prompts, Sizes
 
 MAX_ROUNDS: Final = 100
 MAX_STREAMS: Final = 256

@@ -10,16 +10,16 @@ import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from cyclopts import Parameter
 
-from antiphon.cli import display
-from antiphon.cli.conversation import ChatMessage, LocalModel, Model, RemoteModel, open_client, served_models
-from antiphon.cli.errors import CommandError
-from antiphon.cli.hub import Hub
-from antiphon.cli.model_files import find_models
-from antiphon.cli.optimize import served_files
-from antiphon.cli.optimized_models import OptimizedModels
+from antiphon.cli.chat_client import ChatMessage, LocalModel, Model, RemoteModel, open_client, served_models
 from antiphon.cli.options import EngineFlags
 from antiphon.cli.wiring import open_service
 from antiphon.config import cache_dir
+from antiphon.console import display
+from antiphon.console.command_error import CommandError
+from antiphon.model_files.hub import Hub
+from antiphon.model_files.model_sources import find_models
+from antiphon.model_files.optimized_models import OptimizedModels
+from antiphon.model_files.optimizing import served_files
 from antiphon.telemetry.logs import configure_logging
 
 HELP = (

@@ -6,8 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
 
 from antiphon.engine.interface import EngineOptions
-from antiphon.engine.tokenizer import Tokenizer
-from antiphon.engine.worker_process import Standby, WorkerSettings, settings_for, start_process
+from antiphon.engine.models.tokenizer import Tokenizer
+from antiphon.engine.worker.worker_process import Standby, WorkerSettings, settings_for, start_process
 
 
 class HeadStart:

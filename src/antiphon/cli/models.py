@@ -11,15 +11,15 @@ from msgspec import Struct
 from rich.table import Column, Table
 from rich.text import Text
 
-from antiphon.cli import display
-from antiphon.cli.conversation import open_client, served_models
-from antiphon.cli.hub import CachedModel, Hub, all_parts
-from antiphon.cli.model_files import BUNDLED_NAME, bundled_model
+from antiphon.cli.chat_client import open_client, served_models
 from antiphon.cli.optimize import optimize
-from antiphon.cli.optimized_models import DEFAULT_TYPE, OptimizedModel, OptimizedModels
 from antiphon.config import cache_dir
-from antiphon.engine.quantization import type_name
-from antiphon.engine.tokenizer import Tokenizer
+from antiphon.console import display
+from antiphon.engine.models.tokenizer import Tokenizer
+from antiphon.engine.optimizer.quantization import type_name
+from antiphon.model_files.hub import CachedModel, Hub, all_parts
+from antiphon.model_files.model_sources import BUNDLED_NAME, bundled_model
+from antiphon.model_files.optimized_models import DEFAULT_TYPE, OptimizedModel, OptimizedModels
 
 _UNKNOWN = "-"
 

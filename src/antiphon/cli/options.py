@@ -6,9 +6,9 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from antiphon.cli.errors import CommandError
 from antiphon.cli.numeric_options import MAX_BATCHED_TOKENS, MAX_DAYS, MAX_THREADS, count, span
 from antiphon.config import ServerOptions, data_dir
+from antiphon.console.command_error import CommandError
 from antiphon.engine.interface import EngineOptions
 from antiphon.telemetry.logs import LogLevel
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 from prometheus_client.parser import text_string_to_metric_families
 
-from antiphon.cli.errors import CommandError
+from antiphon.console.command_error import CommandError
 from antiphon.telemetry import catalogue
 from antiphon.telemetry.catalogue import Metric
 

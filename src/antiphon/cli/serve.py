@@ -9,15 +9,15 @@ from typing import Annotated
 import anyio
 from cyclopts import Parameter
 
-from antiphon.cli.errors import CommandError
 from antiphon.cli.head_start import HeadStart
-from antiphon.cli.hub import Hub
-from antiphon.cli.model_files import ModelFile, find_models
-from antiphon.cli.optimize import served_files
-from antiphon.cli.optimized_models import OptimizedModels
 from antiphon.cli.options import EngineFlags, KeepFlags, LimitFlags, ServerFlags, TelemetryFlags, TemplateFlags
 from antiphon.cli.tracing import traced
 from antiphon.config import ServerOptions, cache_dir
+from antiphon.console.command_error import CommandError
+from antiphon.model_files.hub import Hub
+from antiphon.model_files.model_sources import ModelFile, find_models
+from antiphon.model_files.optimized_models import OptimizedModels
+from antiphon.model_files.optimizing import served_files
 from antiphon.telemetry.logs import configure_logging
 
 

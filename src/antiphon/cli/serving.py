@@ -18,14 +18,14 @@ from anyio.abc import TaskStatus
 from msgspec import Struct
 from starlette.types import ASGIApp
 
-from antiphon.cli import display
-from antiphon.cli.errors import CommandError
 from antiphon.cli.head_start import HeadStart
-from antiphon.cli.model_files import ModelFile
+from antiphon.cli.open_database import key_limits, open_storage, project_limits, retention
 from antiphon.cli.options import EngineFlags, KeepFlags, LimitFlags, TemplateFlags
-from antiphon.cli.storage import key_limits, open_storage, project_limits, retention
 from antiphon.cli.wiring import open_service
 from antiphon.config import ServerOptions
+from antiphon.console import display
+from antiphon.console.command_error import CommandError
+from antiphon.model_files.model_sources import ModelFile
 from antiphon.server.app import create_app
 from antiphon.server.http_protocol import HTTPProtocol, patient_for
 from antiphon.service import Service

@@ -9,12 +9,12 @@ import httpx2
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from antiphon.cli import display
-from antiphon.cli.conversation import open_client
-from antiphon.cli.errors import CommandError
+from antiphon.cli.chat_client import open_client
 from antiphon.cli.numeric_options import span
 from antiphon.cli.scrape import Scrape, Span
 from antiphon.cli.top_view import view
+from antiphon.console import display
+from antiphon.console.command_error import CommandError
 
 WINDOW = 60.0
 """Seconds that latencies and shares look back."""

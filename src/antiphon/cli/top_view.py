@@ -6,8 +6,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from antiphon.cli import display
 from antiphon.cli.scrape import Scrape, Span
+from antiphon.console import display
 from antiphon.telemetry import catalogue
 from antiphon.telemetry.catalogue import Metric
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from antiphon import config
-from antiphon.cli.errors import CommandError
+from antiphon.console.command_error import CommandError
 from antiphon.telemetry.spans import Tracer
 
 FLUSH: Final = 3.0

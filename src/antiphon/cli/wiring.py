@@ -9,23 +9,22 @@ from pathlib import Path
 from anyio import CancelScope
 
 from antiphon import __version__
-from antiphon.backends.base import Backend
+from antiphon.backends.backend import Backend
 from antiphon.backends.local import LocalBackend
 from antiphon.backends.router import Router
 from antiphon.chat_formats.builtin import FORMAT_NAMES
-from antiphon.cli import display
-from antiphon.cli.errors import CommandError
 from antiphon.cli.head_start import HeadStart
-from antiphon.cli.hub import Hub
-from antiphon.cli.model_files import ModelFile, find_model
 from antiphon.cli.options import EngineFlags, TemplateFlags
 from antiphon.config import cache_dir
-from antiphon.engine.client import EngineClient
+from antiphon.console import display
+from antiphon.console.command_error import CommandError
+from antiphon.engine.host.client import EngineClient
 from antiphon.engine.interface import ModelInfo
-from antiphon.engine.tokenizer import Tokenizer
+from antiphon.engine.models.tokenizer import Tokenizer
 from antiphon.errors import ServiceUnavailableError
 from antiphon.isolation.process_pool import ProcessPool, settings_for
-from antiphon.rendering.chat_template import ChatTemplateError
+from antiphon.model_files.hub import Hub
+from antiphon.model_files.model_sources import ModelFile, find_model
 from antiphon.rendering.isolated_renderer import (
     LIMITS,
     MAX_WAITING_RENDERS,
@@ -38,6 +37,7 @@ from antiphon.rendering.renderer_settings import RendererSettings, open_renderer
 from antiphon.service import Service
 from antiphon.service.access import Access
 from antiphon.service.storage import Storage
+from antiphon.templates.chat_template import ChatTemplateError
 
 START_POOL_AFTER = 2.0
 """Seconds from the engine's start until the processes that render long requests are prepared: the first answer, which

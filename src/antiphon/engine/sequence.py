@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from antiphon.engine.cache.lease import Lease
 from antiphon.engine.interface import GenerateRequest
-from antiphon.engine.lease import Lease
 
 
 class Sequence:

@@ -9,8 +9,8 @@ from msgspec.json import Decoder
 
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
+from antiphon.protocol.bounds import MAX_DEPTH
 from antiphon.protocol.diagnosis import diagnose
-from antiphon.protocol.limits import MAX_DEPTH
 
 _T = TypeVar("_T")
 

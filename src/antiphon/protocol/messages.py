@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
-from antiphon.protocol.limits import (
+from antiphon.protocol.bounds import (
     MAX_ANNOTATIONS,
     MAX_CALLED_NAME,
     MAX_ID,

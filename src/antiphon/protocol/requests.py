@@ -11,9 +11,7 @@ from msgspec import Meta, Struct
 
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
-from antiphon.protocol.conversation import check_conversation
-from antiphon.protocol.decoding import decode
-from antiphon.protocol.limits import (
+from antiphon.protocol.bounds import (
     MAX_LOGIT_BIAS,
     MAX_MESSAGES,
     MAX_METADATA,
@@ -30,6 +28,8 @@ from antiphon.protocol.limits import (
     MAX_TOOLS,
     MAX_USER,
 )
+from antiphon.protocol.decoding import decode
+from antiphon.protocol.message_order import check_conversation
 from antiphon.protocol.messages import Message, TextContent
 from antiphon.protocol.refusals import refuse_unsupported
 from antiphon.protocol.tool_rules import check_functions, check_tools

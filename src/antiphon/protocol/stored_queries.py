@@ -11,7 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 from antiphon.protocol import validation
-from antiphon.protocol.limits import MAX_METADATA
+from antiphon.protocol.bounds import MAX_METADATA
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100

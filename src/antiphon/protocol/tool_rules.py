@@ -11,8 +11,8 @@ import msgspec
 
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
+from antiphon.protocol.bounds import MAX_TOOL_BYTES
 from antiphon.protocol.diagnosis import diagnose
-from antiphon.protocol.limits import MAX_TOOL_BYTES
 from antiphon.protocol.tools import (
     AllowedToolChoice,
     AllowedTools,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from antiphon.protocol.limits import MAX_TOOLS
+from antiphon.protocol.bounds import MAX_TOOLS
 
 FunctionName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}$(?!\n)")]
 """The reference's rule. ``$`` alone would let a final newline pass."""

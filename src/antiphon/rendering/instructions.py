@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from antiphon.chat_formats.base import ReasoningMarkers
+from antiphon.chat_formats.chat_format import ReasoningMarkers
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol.requests import CreateChatCompletion
-from antiphon.rendering.capabilities import Capabilities
+from antiphon.templates.capabilities import Capabilities
 
 EFFORT_SENTENCES: Final = {
     "none": "Answer directly, without reasoning first.",

@@ -16,7 +16,7 @@ the same control tokens in the same order, else the veiled one. Templates look i
 parameters) more often than into messages: where control tokens depend on that, a third rendering shows them the
 variables that are plain words, of which no more than the inside of a control token can come.
 
-A template that never looks into texts (:mod:`antiphon.rendering.text_reading`) is rendered once, veiled: the visible
+A template that never looks into texts (:mod:`antiphon.templates.text_reading`) is rendered once, veiled: the visible
 one would give the same.
 """
 
@@ -30,10 +30,10 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from antiphon.errors import InvalidRequestError
-from antiphon.rendering.conversation import Mask
 from antiphon.rendering.own_text import apart, valid
 from antiphon.rendering.plain_text import PlainText
 from antiphon.rendering.structure import StructureVocabulary, structure_tokens
+from antiphon.rendering.turns import Mask
 
 _HIGH, _LOW, _BASE = 0xD800, 0xDC00, 0x3FF
 _FILL: Final = "\udfff"

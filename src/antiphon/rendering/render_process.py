@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from antiphon.engine.grammar_trial import GrammarTrial
-from antiphon.engine.tokenizer import Tokenizer
+from antiphon.engine.grammars.grammar_trial import GrammarTrial
+from antiphon.engine.models.tokenizer import Tokenizer
 from antiphon.errors import InvalidRequestError
 from antiphon.isolation.fork_server import Handler, Stage
 from antiphon.protocol.requests import CreateChatCompletion

@@ -6,20 +6,20 @@ from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
-from antiphon.chat_formats.base import HERMES, ChatFormat, ReasoningMarkers, ToolNotation, tool_markers
+from antiphon.chat_formats.chat_format import HERMES, ChatFormat, ReasoningMarkers, ToolNotation, tool_markers
+from antiphon.constraints.answer_grammar import Answer, answer_grammar
+from antiphon.constraints.json_schema import shorten_problem, validate_grammar
+from antiphon.constraints.lark import Markers, MarkerVocabulary
 from antiphon.engine.interface import GenerateRequest, SamplingParams, ServiceTier
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
 from antiphon.protocol.requests import CreateChatCompletion, Prediction
-from antiphon.rendering.chat_template import RESERVED, ChatTemplate
-from antiphon.rendering.conversation import BLANK_LINE, Mask, fold, masked, template_messages
 from antiphon.rendering.instructions import instructions
-from antiphon.rendering.json_schema import shorten_problem, validate_grammar
-from antiphon.rendering.lark import Markers, MarkerVocabulary
 from antiphon.rendering.prompt import Prompt, PromptEncoder, Vocabulary
 from antiphon.rendering.requirements import Requirements, requirements
-from antiphon.rendering.structured_output import Answer, answer_grammar
-from antiphon.rendering.tools import AnswerTools, customs_text, format_text, functions_text, template_tools
+from antiphon.rendering.tool_use import AnswerTools, customs_text, format_text, functions_text, template_tools
+from antiphon.rendering.turns import BLANK_LINE, Mask, fold, masked, template_messages
+from antiphon.templates.chat_template import RESERVED, ChatTemplate
 
 MAX_ANSWER_TOKENS: Final = 1 << 20
 """Of all choices together: 128 choices of 8,192 tokens."""

@@ -3,9 +3,9 @@
 from msgspec import Struct
 
 from antiphon.chat_formats.builtin import named_format, recognise
-from antiphon.engine.tokenizer import Tokenizer
-from antiphon.rendering.chat_template import CHATML, ChatTemplate
+from antiphon.engine.models.tokenizer import Tokenizer
 from antiphon.rendering.renderer import Renderer, Trial
+from antiphon.templates.chat_template import CHATML, ChatTemplate
 
 
 class RendererSettings(Struct, frozen=True, kw_only=True):
@@ -21,7 +21,7 @@ class RendererSettings(Struct, frozen=True, kw_only=True):
 
 
 def open_renderer(settings: RendererSettings, tokenizer: Tokenizer, trial: Trial | None = None) -> Renderer:
-    """Return the renderer. Raises :class:`antiphon.rendering.chat_template.ChatTemplateError`."""
+    """Return the renderer. Raises :class:`antiphon.templates.chat_template.ChatTemplateError`."""
     source = settings.template or tokenizer.chat_template or CHATML
     template = ChatTemplate(source, tokenizer.bos_token, tokenizer.eos_token)
     name = settings.chat_format

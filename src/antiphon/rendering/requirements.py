@@ -8,16 +8,16 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from antiphon.chat_formats.base import HERMES, ToolNotation
+from antiphon.chat_formats.chat_format import HERMES, ToolNotation
+from antiphon.constraints.answer_grammar import Calls
+from antiphon.constraints.custom_tools import callable_custom
+from antiphon.constraints.json_schema import compile_schema
+from antiphon.constraints.tool_parameters import CallableFunction
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.tools import ResponseFormat, ResponseFormatJSONSchema, ResponseFormatText
-from antiphon.rendering.custom_tools import callable_custom
-from antiphon.rendering.json_schema import compile_schema
-from antiphon.rendering.parameters import CallableFunction
-from antiphon.rendering.structured_output import Calls
-from antiphon.rendering.tools import DeclaredFunction, ToolUse, tool_use
+from antiphon.rendering.tool_use import DeclaredFunction, ToolUse, tool_use
 
 _INVALID_PARAMETERS: Final = "invalid_function_parameters"
 

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 import msgspec
 import structlog
 
-from antiphon.backends.base import Call, Spent
+from antiphon.backends.backend import Call, Spent
 from antiphon.errors import ServiceUnavailableError
 from antiphon.protocol.rate_limits import RateLimitState
 from antiphon.protocol.requests import CreateChatCompletion

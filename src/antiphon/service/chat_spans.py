@@ -6,7 +6,7 @@ Names: semantic-conventions-genai, the spans of inference, in the flavour of the
 from collections.abc import Mapping
 from typing import Final
 
-from antiphon.backends.base import Call
+from antiphon.backends.backend import Call
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.tools import ResponseFormatText
 from antiphon.service.records import RequestRecord

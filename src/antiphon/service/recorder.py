@@ -1,7 +1,7 @@
 """What ``store: true`` keeps: the request beside its answer, whole, or as far as it got."""
 
 from antiphon.assembly.collector import Collector
-from antiphon.backends.base import Call
+from antiphon.backends.backend import Call
 from antiphon.errors import DatabaseUnavailableError
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletionChunk

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Struct
 
-from antiphon.backends.base import Call
+from antiphon.backends.backend import Call
 from antiphon.protocol.responses import ChatCompletionChunk, CompletionUsage
 from antiphon.protocol.validation import shorten
 from antiphon.telemetry.request_line import Outcome, RequestLine, current_line, error_name

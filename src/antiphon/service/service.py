@@ -15,7 +15,7 @@ import structlog
 
 from antiphon import __version__
 from antiphon.assembly.collector import Collector
-from antiphon.backends.base import Call
+from antiphon.backends.backend import Call
 from antiphon.backends.router import Router
 from antiphon.errors import DatabaseUnavailableError, InvalidRequestError, ServiceUnavailableError
 from antiphon.protocol.requests import CreateChatCompletion, Metadata
@@ -28,10 +28,10 @@ from antiphon.service.answer_memory import AnswerMemory, AnswerShare
 from antiphon.service.answers import Answer, new_completion_id
 from antiphon.service.chat_spans import chat_span
 from antiphon.service.health import Health, assess
-from antiphon.service.measurement import Measurement
 from antiphon.service.recorder import Recorder
 from antiphon.service.records import Observation, RequestRecord, log_request
 from antiphon.service.repeats import Repeat, once
+from antiphon.service.request_metrics import Measurement
 from antiphon.service.storage import Storage
 from antiphon.store.completions import CompletionStore
 from antiphon.store.keys import Scope

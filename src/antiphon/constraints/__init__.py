@@ -1,0 +1,1 @@
+"""What an answer must keep to, JSON Schemas, tools and grammars, as one grammar."""

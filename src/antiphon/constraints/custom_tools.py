@@ -1,0 +1,146 @@
+"""Custom tools: what their input keeps to. Reference: ``tools[].custom.format``.
+
+A Lark grammar of the client's is a grammar of its own within the answer's, so that no name of it can clash or reach
+out. Its dialect is what the reference documents: no imports but ``%import common``, no templates, no priorities, no
+lookaround; and none of llguidance's additions that reach for tokens, other grammars or the sampling, or that intersect
+terminals, which may take it minutes before the first token.
+"""
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from typing import Final
+
+import llguidance
+from msgspec import Struct
+
+from antiphon.constraints.grammar_size import MAX_LEAST_SIZE, least_size
+from antiphon.constraints.json_schema import validate_grammar
+from antiphon.constraints.lark import ANY, Lark
+from antiphon.protocol import validation
+from antiphon.protocol.tools import CustomToolDefinition, Grammar, GrammarFormat
+
+MAX_DEFINITION: Final = 1 << 15
+"""Characters of a grammar's definition."""
+MAX_REPETITIONS: Final = 10_000
+"""Product of the counts of repetitions one inside the other: what a short text can blow up to."""
+
+_LITERAL: Final = re.compile(r'"(?:\\.|[^"\\\n])*"i?|/(?!/)((?:\\.|[^/\\\n])+)/[imslux]*|(?://|#)[^\n]*')
+_FORBIDDEN: Final = (
+    ("a special token", re.compile(r"<")),
+    ("a reference to another grammar", re.compile(r"@")),
+    ("a statement other than '%import common' and '%ignore'", re.compile(r"%(?!ignore\b|import\s+common\b)")),
+    ("an attribute of a rule", re.compile(r"[\w-]\s*\[[^\]\n]*\]\s*:")),
+    ("a parameter of a rule", re.compile(r"::")),
+    ("an intersection of terminals", re.compile(r"&")),
+)
+_COUNT: Final = re.compile(r"\{\s*(\d*)\s*(?:,\s*(\d*)\s*)?\}|~\s*(\d+)(?:\s*\.\.\s*(\d+))?")
+_REGEX_ITEM: Final = re.compile(
+    r"\\[pPxuU]\{[^}]*\}|\\.|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]|\{\d*,?\d*\}|[()]|.", re.DOTALL
+)
+
+
+class CallableCustom(Struct, frozen=True, kw_only=True):
+    """A custom tool that the answer may call."""
+
+    name: str
+    grammar: Grammar | None
+    """None: any text."""
+
+
+def callable_custom(tool: CustomToolDefinition, path: str) -> CallableCustom:
+    """Check the format of the tool at ``path``. Raises InvalidRequestError for a grammar that cannot be kept to."""
+    grammar = tool.format.grammar if isinstance(tool.format, GrammarFormat) else None
+    if grammar is not None:
+        _check(grammar, f"{path}.custom.format.grammar.definition")
+    return CallableCustom(name=tool.name, grammar=grammar)
+
+
+def custom_input(lark: Lark, name: str, tool: CallableCustom) -> str:
+    """Write a tool's input, which runs to the end of the answer; ``name`` is that of its rule."""
+    if tool.grammar is None:
+        return lark.terminal("input", ANY)
+    if tool.grammar.syntax == "regex":
+        return lark.terminal(name, _regex_terminal(tool.grammar.definition))
+    return lark.grammar(name, tool.grammar.definition)
+
+
+def _regex_terminal(definition: str) -> str:
+    """Write a regular expression that the whole text matches; anchors around it say what holds anyway."""
+    return f"/(?:{llguidance.regex_to_lark(definition, '')})/"
+
+
+def _check(grammar: Grammar, param: str) -> None:
+    definition = grammar.definition
+    if len(definition) > MAX_DEFINITION:
+        raise validation.too_long(param, "string", MAX_DEFINITION, len(definition))
+    if not definition:
+        raise validation.empty(param, "string")
+    if grammar.syntax == "regex":
+        repetitions, text = _nested_counts(definition), f"start: {_regex_terminal(definition)}"
+    else:
+        repetitions, text = _check_lark(definition, param), definition
+    if repetitions > MAX_REPETITIONS:
+        reason = f"its repetitions come to more than {MAX_REPETITIONS} one inside the other."
+        raise validation.invalid_value(param, reason)
+    if grammar.syntax == "lark" and least_size(definition) > MAX_LEAST_SIZE:
+        reason = f"one of its alternatives asks for more than {MAX_LEAST_SIZE} literals at least."
+        raise validation.invalid_value(param, reason)
+    _compile(text, param)
+
+
+def _check_lark(definition: str, param: str) -> int:
+    """Refuse what is not of the dialect; return how much its repetitions may come to."""
+    bare = _LITERAL.sub('""', definition)
+    for what, pattern in _FORBIDDEN:
+        if pattern.search(bare):
+            raise validation.invalid_value(param, f"{what} is not supported in a grammar.")
+    counts = 1
+    for match in _COUNT.finditer(bare):
+        counts *= _largest(match.groups())
+        if counts > MAX_REPETITIONS:
+            break
+    regexes = [match[1] for match in _LITERAL.finditer(definition) if match[1]]
+    return counts * max(map(_nested_counts, regexes), default=1)
+
+
+def _nested_counts(regex: str) -> int:
+    """Return the largest product of counts that stand one inside the other."""
+    levels = [1]
+    last = 1
+    for match in _REGEX_ITEM.finditer(regex):
+        item = match[0]
+        if item == "(":
+            levels.append(1)
+        elif item == ")" and len(levels) > 1:
+            last = levels.pop()
+        elif item.startswith("{") and item != "{":
+            last *= _largest(re.findall(r"\d+", item))
+        elif item not in "*+?":
+            last = 1
+        levels[-1] = max(levels[-1], last)
+        if last > MAX_REPETITIONS:
+            break
+    return max(levels)
+
+
+def _largest(numbers: Iterable[str | None]) -> int:
+    return max([1, *(int(number[:9]) for number in numbers if number)])
+
+
+def _compile(text: str, param: str) -> None:
+    """Refuse what llguidance cannot compile, what no text matches, and what begins with more than it can follow."""
+    validate_grammar(text, param=param)
+    matcher = llguidance.LLMatcher(_byte_tokenizer(), text, log_level=0)
+    if not matcher.is_error():
+        matcher.compute_bitmask()
+    if matcher.is_error():
+        raise validation.invalid_value(param, "no text matches it.")
+    forced = matcher.compute_ff_tokens()
+    if forced and not matcher.consume_tokens(forced):
+        raise validation.invalid_value(param, "it is too complex to be followed.")
+
+
+@cache
+def _byte_tokenizer() -> llguidance.LLTokenizer:
+    return llguidance.LLTokenizer("byte")

@@ -1,0 +1,125 @@
+"""The two entrances: a schema is turned into the text that llguidance is given, and a grammar is tried out."""
+
+import json
+from functools import lru_cache
+from typing import Any, Final
+
+import llguidance
+
+from antiphon.constraints.grammar_size import MAX_MULTIPLES, sum_of_multiples
+from antiphon.constraints.json_schema.document import Document
+from antiphon.constraints.json_schema.emission import Emitter
+from antiphon.constraints.json_schema.expansion import Expander
+from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
+from antiphon.constraints.json_schema.strict import check_strict
+from antiphon.constraints.json_schema.terms import Constant, Path
+from antiphon.engine.grammars.grammar_limits import MAX_GRAMMAR_TEXT, limits
+from antiphon.errors import InvalidRequestError
+
+MAX_SCHEMA_SIZE: Final = 2 * 1024 * 1024
+"""Characters of a schema's text, and of the text that it is turned into."""
+MAX_GRAMMAR_LINES: Final = 1500
+"""Lines of a grammar: llguidance descends from rule to rule; at about 4000 its stack ends, and with it the process."""
+MAX_KEPT_SIZE: Final = 256 * 1024
+"""Characters of a text whose result is kept."""
+KEPT_RESULTS: Final = 64
+MAX_ECHO: Final = 200
+"""Characters of a path or of llguidance's own words that a message repeats."""
+
+
+def compile_schema(
+    schema: dict[str, Any] | bool,  # noqa: FBT001 (a schema may be true or false)
+    *,
+    strict: bool,
+    param: str,
+    subject: str = "response_format",
+    code: str | None = None,
+) -> str:
+    """Check ``schema`` and give the JSON Schema text that makes llguidance enforce it exactly.
+
+    The text stands after ``%json`` in a Lark grammar; ``start: %json <text>`` is a grammar of its own. Every text that
+    this grammar admits validates by the specification, and every instance the schema admits can be written, with the
+    properties in the schema's order, ``", "`` and ``": "`` between things and no other whitespace.
+
+    ``strict`` asks for the reference's subset of JSON Schema too. ``subject`` is whose schema it is, for the message
+    (``response_format 'math'``, ``function 'get_weather'``); ``param`` and ``code`` are those of the error, for which
+    the reference has ``response_format`` and none, and ``tools[0].function.parameters`` and
+    ``invalid_function_parameters``.
+
+    Raises :class:`InvalidRequestError` naming the keyword and its path. It may take a second for a large schema: call
+    it in a thread. Results are kept by the schema's text.
+    """
+    try:
+        text = json.dumps(schema, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except UnicodeEncodeError:
+        raise _invalid(subject, "a lone surrogate is not a character", (), param, code) from None
+    except ValueError:
+        raise _invalid(subject, "a number is out of range", (), param, code) from None
+    except RecursionError:
+        raise _invalid(subject, "the schema nests too deeply", (), param, code) from None
+    compile_text = _kept_compile if len(text) <= MAX_KEPT_SIZE else _compile
+    compiled, reason, path = compile_text(text, strict=strict)
+    if reason:
+        raise _invalid(subject, reason, path, param, code)
+    return compiled
+
+
+def validate_grammar(grammar: str, *, param: str) -> None:
+    """Try out a whole grammar, Lark or llguidance's JSON, within the bounds that decoding will have.
+
+    Raises :class:`InvalidRequestError`. It drops the GIL and may take seconds: call it in a thread. Results are kept.
+    """
+    problem = (_kept_problem if len(grammar) <= MAX_KEPT_SIZE else _problem)(grammar)
+    if problem:
+        raise InvalidRequestError(f"Invalid value for '{param}': {problem}", param=param, code="invalid_value")
+
+
+def _compile(text: str, *, strict: bool) -> tuple[str, str, Path]:
+    """The compiled text, or else the reason for refusing and its path."""
+    if len(text) > MAX_SCHEMA_SIZE:
+        return "", f"the schema exceeds the limit of {MAX_SCHEMA_SIZE} characters", ()
+    schema = json.loads(text)
+    try:
+        document = Document(schema)
+        if strict:
+            check_strict(document)
+        compiled = Constant.spell(Emitter(Expander(document)).emit(document.term(())))
+    except SchemaRefusedError as error:
+        return "", error.reason, error.path or ()
+    except RecursionError:
+        return "", "the schema nests too deeply", ()
+    if len(compiled) > MAX_SCHEMA_SIZE:
+        return "", "the schema has too many combinations of alternatives", ()
+    problem = _problem(f"start: %json {compiled}")
+    return compiled, f"it cannot be enforced: {problem}" if problem else "", ()
+
+
+_kept_compile = lru_cache(KEPT_RESULTS)(_compile)
+
+
+def _problem(grammar: str) -> str:
+    """What llguidance has against a grammar; the empty text when nothing."""
+    if len(grammar) > MAX_GRAMMAR_TEXT:
+        return f"the grammar exceeds the limit of {MAX_GRAMMAR_TEXT} characters."
+    multiples = sum_of_multiples(grammar)
+    if multiples > MAX_MULTIPLES:
+        return f"all 'multipleOf' together, {multiples}, exceed the limit of {MAX_MULTIPLES}."
+    if grammar.count("\n") >= MAX_GRAMMAR_LINES:
+        return f"the grammar exceeds the limit of {MAX_GRAMMAR_LINES} lines."
+    failed, messages = llguidance.LLMatcher.validate_grammar_with_warnings(grammar, None, limits=limits())
+    return shorten_problem(messages[0]) if failed else ""
+
+
+_kept_problem = lru_cache(KEPT_RESULTS)(_problem)
+
+
+def shorten_problem(text: str) -> str:
+    """Return llguidance's own words as one line of at most :data:`MAX_ECHO` characters."""
+    line = " ".join(text.partition("<state>")[0].split())
+    return line if len(line) <= MAX_ECHO else f"{line[: MAX_ECHO - 3]}..."
+
+
+def _invalid(subject: str, reason: str, path: Path, param: str, code: str | None) -> InvalidRequestError:
+    message = f"Invalid schema for {subject}: In context={shorten_problem(repr(path))}, {reason.rstrip('.')}."
+    return InvalidRequestError(message, param=param, code=code)

@@ -1,0 +1,268 @@
+"""From terms to shapes: the keywords that apply subschemas to the same value, and the terms they make."""
+
+import json
+from collections.abc import Callable, Iterator
+from itertools import combinations
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from antiphon.constraints.json_schema import costs
+from antiphon.constraints.json_schema.algebra import exactly_one, intersect, subtract
+from antiphon.constraints.json_schema.document import Document
+from antiphon.constraints.json_schema.keywords import bounds, constant
+from antiphon.constraints.json_schema.matching import matches
+from antiphon.constraints.json_schema.normal import normal
+from antiphon.constraints.json_schema.pattern import any_text
+from antiphon.constraints.json_schema.schema_errors import COMPARISONS, CircularReferenceError, SchemaRefusedError
+from antiphon.constraints.json_schema.shapes import (
+    EVERYTHING,
+    Array,
+    Evaluated,
+    Object,
+    Shape,
+    String,
+    Union,
+    union,
+)
+from antiphon.constraints.json_schema.terms import (
+    ANY,
+    NEVER,
+    Both,
+    Constant,
+    Inverse,
+    Location,
+    Path,
+    Term,
+    both,
+    origin,
+)
+
+CONSTANT_CHARACTERS: Final = 512
+"""Characters of a constant that are read for the cost of one alternative."""
+MAX_TRACKED_OPTIONS: Final = 5
+"""Options of an anyOf whose combinations ``unevaluatedProperties`` may need to tell apart."""
+
+
+class Expander:
+    """Gives each term of a document its shapes, once."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self.budget: Final = document.budget
+        self._shapes: dict[Term, Union] = {}
+        self._active: set[Term] = set()
+
+    def expand(self, term: Term) -> Union:
+        """The values of a term. Raises :class:`SchemaRefusedError`."""
+        found = self._shapes.get(term)
+        if found is not None:
+            return found
+        if term in self._active:
+            raise CircularReferenceError("'$ref' refers to itself without going into a property or an item")
+        self._active.add(term)
+        try:
+            found = self._shapes[term] = self._expand(term)
+            self.budget.spend(1 + len(found))
+        except SchemaRefusedError as error:
+            error.path = origin(term) if error.path is None else error.path
+            raise
+        finally:
+            self._active.discard(term)
+        return found
+
+    def satisfiable(self, term: Term) -> bool:
+        """False only if the term has no value; a recursive term, or one that is refused, counts as having some."""
+        try:
+            return any(self.possible(shape) for shape in self.expand(term))
+        except SchemaRefusedError:
+            self.budget.spend(0)
+            return True
+
+    def possible(self, shape: Shape) -> bool:
+        """False only if the shape has no value."""
+        self.budget.compare(COMPARISONS * costs.size(shape))
+        match shape:
+            case Object():
+                terms = dict(shape.properties)
+                return all(self.satisfiable(terms[name]) for name in shape.required)
+            case Array():
+                return all(self.satisfiable(shape.item(index)) for index in range(_told_apart(shape)))
+        return True
+
+    def _expand(self, term: Term) -> Union:
+        match term:
+            case Location(path):
+                return self._subschema(path)
+            case Constant(text):
+                self.budget.spend(len(text) // CONSTANT_CHARACTERS, "const")
+                return (constant(json.loads(text)),)
+            case Inverse(inner):
+                return self._without(EVERYTHING, inner)
+            case Both(terms):
+                result: Union = EVERYTHING
+                for positive in (inner for inner in terms if not isinstance(inner, Inverse)):
+                    result = self._with(result, self.expand(positive))
+                for negative in (inner for inner in terms if isinstance(inner, Inverse)):
+                    result = self._without(result, negative.term)
+                return result
+
+    def _with(self, left: Union, right: Union) -> Union:
+        return intersect(left, right, self.budget)
+
+    def _without(self, left: Union, term: Term) -> Union:
+        return subtract(left, self.expand(term), self.possible, self.budget)
+
+    def _subschema(self, path: Path) -> Union:
+        schema = self._document.at(path)
+        if isinstance(schema, bool):
+            return EVERYTHING if schema else ()
+        if "$ref" in schema and self._document.reference_stands_alone:
+            return self.expand(self._document.resolve(schema["$ref"], path))
+        result = bounds(self._document, path)
+        for keyword, apply in self._applicators():
+            if keyword in schema:
+                try:
+                    result = apply(result, schema[keyword], (*path, keyword))
+                except SchemaRefusedError as error:
+                    raise _located(error, keyword, path) from error
+        return result
+
+    def _applicators(self) -> Iterator[tuple[str, Callable[[Union, Any, Path], Union]]]:
+        """In the order of application: what narrows first, what negates later, what looks at the rest last."""
+        yield "const", lambda result, value, _: self._with(result, (constant(value),))
+        yield "enum", lambda result, values, _: self._with(result, union(map(constant, values)))
+        yield "$ref", self._reference
+        yield "$dynamicRef", self._reference
+        yield "allOf", self._all_of
+        yield "propertyNames", self._property_names
+        yield "dependentRequired", self._dependencies
+        yield "dependentSchemas", self._dependencies
+        yield "dependencies", self._dependencies
+        yield "anyOf", self._any_of
+        yield "oneOf", self._one_of
+        yield "if", self._if
+        yield "not", lambda result, _, path: self._without(result, self._document.term(path))
+        yield "unevaluatedProperties", self._unevaluated
+
+    def _reference(self, result: Union, reference: str, path: Path) -> Union:
+        return self._with(result, self.expand(self._document.resolve(reference, path[:-1])))
+
+    def _options(self, schemas: list[Any], path: Path) -> list[Term]:
+        return [self._document.term((*path, index)) for index in range(len(schemas))]
+
+    def _all_of(self, result: Union, schemas: list[Any], path: Path) -> Union:
+        for term in self._options(schemas, path):
+            result = self._with(result, self.expand(term))
+        return result
+
+    def _any_of(self, result: Union, schemas: list[Any], path: Path) -> Union:
+        options = self._options(schemas, path)
+        if self._document.evaluates and len(options) <= MAX_TRACKED_OPTIONS:
+            sizes = range(2, len(options) + 1)
+            options += [both(*chosen) for size in sizes for chosen in combinations(options, size)]
+        elif self._document.evaluates:
+            raise SchemaRefusedError(f"more than {MAX_TRACKED_OPTIONS} options beside 'unevaluatedProperties'")
+        return union(shape for term in options for shape in self._with(result, self.expand(term)))
+
+    def _one_of(self, result: Union, schemas: list[Any], path: Path) -> Union:
+        options = [self.expand(term) for term in self._options(schemas, path)]
+        narrowed = [self._with(result, option) for option in options]
+        return exactly_one(narrowed, options, self.possible, self.budget)
+
+    def _if(self, result: Union, _: object, path: Path) -> Union:
+        parent, condition = path[:-1], self._document.term(path)
+        there = self._document.at(parent)
+        then, otherwise = (
+            self._document.term((*parent, keyword)) if keyword in there else ANY for keyword in ("then", "else")
+        )
+        if then == otherwise == ANY and not self._document.evaluates:
+            return result
+        held = self._with(self._with(result, self.expand(condition)), self.expand(then))
+        return union((*held, *self._with(self._without(result, condition), self.expand(otherwise))))
+
+    def _dependencies(self, result: Union, dependencies: dict[str, Any], path: Path) -> Union:
+        for name, demand in dependencies.items():
+            if isinstance(demand, list):
+                needed: Union = (Object(properties=tuple((other, ANY) for other in demand), required=tuple(demand)),)
+            else:
+                needed = self.expand(self._document.term((*path, name)))
+            absent, present = Object(properties=((name, NEVER),)), Object(properties=((name, ANY),), required=(name,))
+            others = tuple(shape for shape in EVERYTHING if not isinstance(shape, Object))
+            result = self._with(result, (*others, absent, *self._with((present,), needed)))
+        return result
+
+    def _property_names(self, result: Union, _: object, path: Path) -> Union:
+        names = [shape for shape in self.expand(self._document.term(path)) if isinstance(shape, String)]
+        if String() in names:
+            return result
+        return union(
+            kept
+            for shape in result
+            if (kept := self._with_names(shape, names) if isinstance(shape, Object) else shape) is not None
+        )
+
+    def _with_names(self, shape: Object, names: list[String]) -> Shape | None:
+        fixed = dict.fromkeys(text for allowed in names for text in allowed.values or ())
+        self.budget.compare(costs.size(shape) + len(fixed))
+        searches = [_search(allowed) for allowed in names if allowed.values is None]
+        known = dict.fromkeys((*(name for name, _ in shape.properties), *fixed))
+        kept = {
+            name: shape.member(name) if name in fixed or self._with((String(values=(name,)),), tuple(names)) else NEVER
+            for name in known
+        }
+        patterns: tuple[tuple[str, Term], ...] = ()
+        if searches:
+            if shape.patterns and not shape.closed:
+                raise SchemaRefusedError("beside 'patternProperties'")
+            patterns = (("|".join(searches), shape.additional),)
+        narrowed = replace(shape, properties=tuple(kept.items()), patterns=patterns, additional=NEVER)
+        return normal(narrowed)
+
+    def _unevaluated(self, result: Union, _: object, path: Path) -> Union:
+        term = self._document.term(path)
+        for shape in result:
+            patterns = len(shape.evaluated.patterns) if isinstance(shape, Object) else 0
+            names = [name for name, _ in shape.properties] if isinstance(shape, Object) and patterns else []
+            self.budget.compare(costs.size(shape) + costs.matching(patterns, len(names), sum(map(len, names))))
+        return union(_with_unevaluated(shape, term) if isinstance(shape, Object) else shape for shape in result)
+
+
+def _located(error: SchemaRefusedError, keyword: str, path: Path) -> SchemaRefusedError:
+    """Name the keyword whose use of another one is at fault."""
+    if error.path is not None:
+        return error
+    if isinstance(error, CircularReferenceError):
+        return CircularReferenceError(error.reason, path)
+    return SchemaRefusedError(f"'{keyword}' is not supported here: {error.reason}", path)
+
+
+def _told_apart(shape: Array) -> int:
+    """How many of the first items must be looked at to see each kind of required item."""
+    return min(shape.min_items, len(shape.prefix) + 1)
+
+
+def _search(names: String) -> str:
+    if names.excluded or len(names.patterns) + bool(names.min_length or names.max_length is not None) != 1:
+        raise SchemaRefusedError("several bounds on names")
+    return names.patterns[0] if names.patterns else any_text(names.min_length, names.max_length)
+
+
+def _with_unevaluated(shape: Object, term: Term) -> Object:
+    seen = shape.evaluated
+    if not seen.everything:
+        shape = replace(
+            shape,
+            properties=tuple(
+                (name, known if _is_seen(seen, name) else both(known, term)) for name, known in shape.properties
+            ),
+            patterns=tuple(
+                (pattern, known if pattern in seen.patterns else both(known, term)) for pattern, known in shape.patterns
+            ),
+            additional=both(shape.additional, term),
+        )
+    return replace(shape, evaluated=Evaluated(everything=True))
+
+
+def _is_seen(seen: Evaluated, name: str) -> bool:
+    return name in seen.names or any(matches(pattern, name) for pattern in seen.patterns)

@@ -1,0 +1,189 @@
+"""The keywords of one subschema that bound values of one type, as shapes."""
+
+from collections.abc import Iterable
+from fractions import Fraction
+from itertools import combinations
+from typing import Any, Final
+
+from antiphon.constraints.json_schema import costs
+from antiphon.constraints.json_schema.document import NEWEST_DRAFT, Document
+from antiphon.constraints.json_schema.formats import FORMATS
+from antiphon.constraints.json_schema.matching import is_empty, matches
+from antiphon.constraints.json_schema.normal import normal
+from antiphon.constraints.json_schema.numbers import exact
+from antiphon.constraints.json_schema.pattern import translate
+from antiphon.constraints.json_schema.schema_errors import COMPILED_PATTERN, SchemaRefusedError
+from antiphon.constraints.json_schema.shapes import (
+    Array,
+    Boolean,
+    Contains,
+    Evaluated,
+    Null,
+    Number,
+    Object,
+    Shape,
+    String,
+    Union,
+    union,
+)
+from antiphon.constraints.json_schema.terms import ANY, NEVER, Constant, Path, Term, both
+
+_APPLICATORS: Final = {"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "not", "if", "contains"}
+
+
+def constant(value: Any) -> Shape:  # noqa: ANN401 (JSON)
+    """The shape of one value."""
+    if value is None:
+        return Null()
+    if isinstance(value, bool):
+        return Boolean(frozenset({value}))
+    if isinstance(value, int | float):
+        bound = (exact(value), False)
+        return Number(integer=bound[0].denominator == 1, lower=bound, upper=bound)
+    if isinstance(value, str):
+        return String(values=(value,))
+    if isinstance(value, list):
+        return Array(prefix=tuple(map(_constant_term, value)), items=NEVER, min_items=len(value))
+    members = tuple((name, _constant_term(member)) for name, member in value.items())
+    return Object(properties=members, additional=NEVER, required=tuple(value))
+
+
+def _constant_term(value: Any) -> Term:  # noqa: ANN401 (JSON)
+    return Constant(Constant.spell(value))
+
+
+def bounds(document: Document, path: Path) -> Union:
+    """The values that satisfy the keywords of the subschema at ``path`` that have no subschemas applied in place."""
+    schema = document.at(path)
+    types = schema.get("type", ("null", "boolean", "number", "string", "array", "object"))
+    shapes: list[Shape | None] = []
+    for name in dict.fromkeys([types] if isinstance(types, str) else types):
+        match name:
+            case "null":
+                shapes.append(Null())
+            case "boolean":
+                shapes.append(Boolean())
+            case "number":
+                shapes.append(normal(_number(schema)))
+            case "integer" if "number" not in types:
+                shapes.append(normal(_number(schema, integer=True)))
+            case "string":
+                document.budget.spend(COMPILED_PATTERN * ("pattern" in schema), "pattern")
+                shapes.append(normal(_string(schema)))
+            case "array":
+                shapes.append(normal(_array(document, path, schema)))
+            case "object":
+                shapes.append(normal(_object(document, path, schema)))
+    return union(shape for shape in shapes if shape is not None)
+
+
+def _number(schema: dict[str, Any], *, integer: bool = False) -> Number:
+    return Number(
+        integer=integer,
+        lower=max(_limits(schema, "minimum", "exclusiveMinimum"), default=None),
+        upper=min(
+            _limits(schema, "maximum", "exclusiveMaximum"), key=lambda bound: (bound[0], not bound[1]), default=None
+        ),
+        multiple_of=exact(schema["multipleOf"]) if "multipleOf" in schema else None,
+    )
+
+
+def _limits(schema: dict[str, Any], inclusive: str, exclusive: str) -> list[tuple[Fraction, bool]]:
+    limit, extreme = schema.get(inclusive), schema.get(exclusive, False)
+    found = [] if limit is None else [(exact(limit), extreme is True)]
+    if not isinstance(extreme, bool):
+        found.append((exact(extreme), True))
+    return found
+
+
+def _string(schema: dict[str, Any]) -> String:
+    form = FORMATS.get(schema.get("format", ""))
+    lengths = [int(schema["maxLength"])] if "maxLength" in schema else []
+    patterns = [translate(schema["pattern"])] if "pattern" in schema else []
+    if form is not None:
+        patterns.append(form.pattern)
+        lengths += [] if form.max_length is None else [form.max_length]
+    return String(
+        patterns=tuple(pattern for pattern in patterns if pattern not in {"", "^", "$"}),
+        min_length=int(schema.get("minLength", 0)),
+        max_length=min(lengths, default=None),
+    )
+
+
+def _array(document: Document, path: Path, schema: dict[str, Any]) -> Array:
+    prefix, rest = "prefixItems", "items"
+    if isinstance(schema.get("items"), list):
+        prefix, rest = "items", "additionalItems"
+    length = len(schema.get(prefix, ())) if prefix == "items" or document.draft >= NEWEST_DRAFT else 0
+    if rest not in schema and "unevaluatedItems" in schema:
+        if _APPLICATORS & schema.keys():
+            raise SchemaRefusedError("'unevaluatedItems' beside other applicators is not supported", path)
+        rest = "unevaluatedItems"
+    low, high = schema.get("minContains", 1), schema.get("maxContains")
+    contains = (
+        Contains(document.term((*path, "contains")), int(low), None if high is None else int(high))
+        if "contains" in schema
+        else None
+    )
+    return Array(
+        prefix=tuple(document.term((*path, prefix, index)) for index in range(length)),
+        items=document.term((*path, rest)) if rest in schema else ANY,
+        min_items=int(schema.get("minItems", 0)),
+        max_items=int(schema["maxItems"]) if "maxItems" in schema else None,
+        contains=() if contains is None else (contains,),
+        unique=schema.get("uniqueItems", False),
+    )
+
+
+def _object(document: Document, path: Path, schema: dict[str, Any]) -> Object:
+    patterns = _patterns(document, path, schema)
+    names = (*schema.get("properties", ()), *schema.get("required", ()))
+    document.budget.spend(COMPILED_PATTERN * len(patterns) ** 2, "patternProperties")
+    document.budget.compare(costs.matching(len(patterns), len(names), sum(map(len, names))), "patternProperties")
+    universal = [patterns.pop(pattern) for pattern in [*patterns] if _is_universal(pattern)]
+    additional = document.term((*path, "additionalProperties")) if "additionalProperties" in schema else ANY
+    if universal:
+        additional = both(*universal)
+    _check_apart(patterns, path)
+    named = {name: document.term((*path, "properties", name)) for name in schema.get("properties", {})}
+    required = tuple(dict.fromkeys(name for name in schema.get("required", ())))
+    properties = []
+    for name in dict.fromkeys((*named, *required)):
+        terms = [term for pattern, term in patterns.items() if matches(pattern, name)]
+        if name in named or terms:
+            properties.append((name, both(*([named[name]] if name in named else []), *terms, *universal)))
+        else:
+            properties.append((name, additional))
+    evaluated = Evaluated(frozenset(named), frozenset(patterns), bool(universal) or "additionalProperties" in schema)
+    return Object(
+        properties=tuple(properties),
+        patterns=tuple((pattern, both(term, *universal)) for pattern, term in patterns.items()),
+        additional=additional,
+        required=required,
+        min_properties=int(schema.get("minProperties", 0)),
+        max_properties=int(schema["maxProperties"]) if "maxProperties" in schema else None,
+        evaluated=evaluated if document.evaluates else Evaluated(),
+    )
+
+
+def _is_universal(pattern: str) -> bool:
+    """Whether the search finds something everywhere: the empty text at the start, without asking for the end."""
+    return "$" not in pattern and matches(pattern, "")
+
+
+def _patterns(document: Document, path: Path, schema: dict[str, Any]) -> dict[str, Term]:
+    """Patterns with their terms; those with equal schemas are joined into one."""
+    joined: dict[str, Term] = {}
+    searches: dict[str, dict[str, Path]] = {}
+    for pattern, schema_there in schema.get("patternProperties", {}).items():
+        found = searches.setdefault(Constant.spell(schema_there), {})
+        found[translate(pattern)] = (*path, "patternProperties", pattern)
+    for found in searches.values():
+        joined["|".join(found)] = document.term(next(iter(found.values())))
+    return joined
+
+
+def _check_apart(patterns: Iterable[str], path: Path) -> None:
+    for pattern, other in combinations(patterns, 2):
+        if not is_empty((pattern, other)):
+            raise SchemaRefusedError("'patternProperties' with overlapping patterns is not supported", path)

@@ -1,0 +1,112 @@
+"""The values that two shapes of one type share."""
+
+from collections.abc import Iterator
+
+from antiphon.constraints.json_schema.matching import is_empty
+from antiphon.constraints.json_schema.normal import least_common_multiple, normal
+from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
+from antiphon.constraints.json_schema.shapes import Array, Boolean, Evaluated, Number, Object, Shape, String
+from antiphon.constraints.json_schema.terms import Term, both
+
+
+def meet(left: Shape, right: Shape) -> Shape | None:
+    """The values of two shapes of one type, or None."""
+    match left, right:
+        case Boolean(), Boolean():
+            values = left.values & right.values
+            return Boolean(values) if values else None
+        case Number(), Number():
+            return normal(_meet_numbers(left, right))
+        case String(), String():
+            return normal(_meet_strings(left, right))
+        case Array(), Array():
+            return normal(_meet_arrays(left, right))
+        case Object(), Object():
+            return normal(_meet_objects(left, right))
+    return left
+
+
+def _meet_numbers(left: Number, right: Number) -> Number:
+    multiples = [step for step in (left.multiple_of, right.multiple_of) if step is not None]
+    return Number(
+        integer=left.integer or right.integer,
+        lower=max((bound for bound in (left.lower, right.lower) if bound is not None), default=None),
+        upper=min(
+            (bound for bound in (left.upper, right.upper) if bound is not None),
+            key=lambda bound: (bound[0], not bound[1]),
+            default=None,
+        ),
+        multiple_of=least_common_multiple(*multiples) if len(multiples) > 1 else next(iter(multiples), None),
+    )
+
+
+def _least(left: int | None, right: int | None) -> int | None:
+    return min((bound for bound in (left, right) if bound is not None), default=None)
+
+
+def _meet_strings(left: String, right: String) -> String:
+    values = left.values if right.values is None else right.values
+    if left.values is not None and right.values is not None:
+        shared = set(right.values)
+        values = tuple(text for text in left.values if text in shared)
+    return String(
+        values=values,
+        excluded=left.excluded | right.excluded,
+        patterns=tuple(dict.fromkeys(left.patterns + right.patterns)),
+        min_length=max(left.min_length, right.min_length),
+        max_length=_least(left.max_length, right.max_length),
+    )
+
+
+def _meet_arrays(left: Array, right: Array) -> Array:
+    length = max(len(left.prefix), len(right.prefix))
+    return Array(
+        prefix=tuple(both(left.item(index), right.item(index)) for index in range(length)),
+        items=both(left.items, right.items),
+        min_items=max(left.min_items, right.min_items),
+        max_items=_least(left.max_items, right.max_items),
+        contains=tuple(dict.fromkeys(left.contains + right.contains)),
+        unique=left.unique or right.unique,
+    )
+
+
+def _meet_objects(left: Object, right: Object) -> Object:
+    names = dict.fromkeys(name for shape in (left, right) for name, _ in shape.properties)
+    known, other = dict(left.properties), dict(right.properties)
+    return Object(
+        properties=tuple(
+            (
+                name,
+                both(
+                    known[name] if name in known else left.unnamed(name),
+                    other[name] if name in other else right.unnamed(name),
+                ),
+            )
+            for name in names
+        ),
+        patterns=tuple(_meet_patterns(left, right)),
+        additional=both(left.additional, right.additional),
+        required=tuple(dict.fromkeys(left.required + right.required)),
+        min_properties=max(left.min_properties, right.min_properties),
+        max_properties=_least(left.max_properties, right.max_properties),
+        evaluated=join_evaluated(left.evaluated, right.evaluated),
+    )
+
+
+def _meet_patterns(left: Object, right: Object) -> Iterator[tuple[str, Term]]:
+    mine, theirs = dict(left.patterns), dict(right.patterns)
+    for pattern in dict.fromkeys((*mine, *theirs)):
+        if pattern in mine and pattern in theirs:
+            yield pattern, both(mine[pattern], theirs[pattern])
+            continue
+        term, others, additional = (
+            (mine[pattern], theirs, right.additional) if pattern in mine else (theirs[pattern], mine, left.additional)
+        )
+        if any(foreign != additional and not is_empty((other, pattern)) for other, foreign in others.items()):
+            raise SchemaRefusedError("'patternProperties' with overlapping patterns is not supported")
+        yield pattern, both(term, additional)
+
+
+def join_evaluated(left: Evaluated, right: Evaluated) -> Evaluated:
+    """Return the members that either of the two has looked at."""
+    return Evaluated(left.names | right.names, left.patterns | right.patterns, left.everything or right.everything)

@@ -1,0 +1,77 @@
+"""Bounds on ``multipleOf``: llguidance follows it with an automaton of as many states as the multiple.
+
+The multiple counts without its decimal point: 25 for 0.25. Bounds on the number multiply the states that a step meets;
+several multiples in one place, as alternatives, take their least common multiple. A few multiples between bounds are
+written out instead.
+"""
+
+from collections.abc import Iterable
+from fractions import Fraction
+from math import ceil, floor, lcm
+from typing import Final
+
+from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
+from antiphon.constraints.json_schema.shapes import Number, Shape
+
+MAX_MULTIPLE: Final = 10_000
+"""Greatest ``multipleOf`` of integers without bounds that a step can follow within its limit of work."""
+MAX_BOUNDED_MULTIPLE: Final = 250
+"""Greatest ``multipleOf`` of integers with bounds, and of numbers that are not whole."""
+MAX_LISTED_MULTIPLES: Final = 2000
+"""Multiples between bounds that are written out where ``multipleOf`` is greater than that."""
+_LONG: Final = 10**15
+_DECIMAL: Final = 1000
+"""Divisors of it are found in the last three digits: bounds make them no dearer."""
+
+
+def listed_multiples(shape: Number) -> list[Number]:
+    """Write out the few multiples between bounds whose automaton would be too large; else give the shape itself."""
+    step, lower, upper = shape.multiple_of, shape.lower, shape.upper
+    if not shape.integer or step is None or lower is None or upper is None or _is_small(int(step)):
+        return [shape]
+    first, last = ceil(lower[0] / step), floor(upper[0] / step)
+    if last - first >= MAX_LISTED_MULTIPLES:
+        return [shape]
+    points = [(step * count, False) for count in range(first, last + 1)]
+    return [Number(integer=True, lower=point, upper=point) for point in points]
+
+
+def check_multiples(shapes: Iterable[Shape]) -> None:
+    """Raises :class:`SchemaRefusedError` where the alternatives of one place need too large an automaton."""
+    numbers = [shape for shape in shapes if isinstance(shape, Number) and shape.multiple_of is not None]
+    found = {_coefficient(shape.multiple_of) for shape in numbers if shape.multiple_of is not None}
+    if not found:
+        return
+    together, bounded = lcm(*found), not all(map(_is_free, numbers))
+    limit = MAX_BOUNDED_MULTIPLE if bounded else MAX_MULTIPLE // len(found)
+    if together <= limit or (bounded and len(found) == 1 and _is_small(together)):
+        return
+    beside = " beside bounds or decimals" if bounded else ""
+    if len(found) > 1:
+        beside += f" for {len(found)} alternatives together"
+    largest = max(shape.multiple_of for shape in numbers if shape.multiple_of is not None)
+    raise SchemaRefusedError(f"'multipleOf' {_spell(largest)} exceeds the limit of {limit}{beside}")
+
+
+def _is_small(multiple: int) -> bool:
+    return multiple <= MAX_BOUNDED_MULTIPLE or _DECIMAL % multiple == 0
+
+
+def _is_free(shape: Number) -> bool:
+    """Whether the bounds, if there are any, leave all integers, or all of one sign."""
+    step = shape.multiple_of or Fraction(1)
+    near = all(bound is None or abs(bound[0]) <= step for bound in (shape.lower, shape.upper))
+    return shape.integer and near and (shape.lower is None or shape.upper is None)
+
+
+def _coefficient(step: Fraction) -> int:
+    """Give the digits of a decimal number as an integer, without the zeros after the point."""
+    while step.denominator > 1:
+        step *= 10
+    return step.numerator
+
+
+def _spell(step: Fraction) -> str:
+    if step.numerator >= _LONG:
+        return "of many digits"
+    return str(step.numerator if step.denominator == 1 else float(step))

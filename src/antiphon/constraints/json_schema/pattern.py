@@ -1,0 +1,289 @@
+r"""Patterns: from the regular expressions of ECMA-262, as JSON Schema has them, to those of llguidance.
+
+The two differ in what ``.``, ``\s``, ``\w`` and ``[^]`` mean, in escapes, and in the operators that llguidance adds
+inside brackets. Here a pattern is read by ECMA's rules (with the ``u`` flag, and literal braces and brackets as
+Annex B has them) and written with explicit code points, so that nothing is left to differ. Where ECMA-262 and
+Python's ``re`` disagree (U+FEFF in ``\s``, other scripts' digits and letters in ``\D`` and ``\W``), only texts on which
+both agree are admitted: a client may validate with either. What no finite automaton can follow is refused: look-around,
+back-references, word boundaries. JSON Schema's patterns are searches: unanchored.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Final, NoReturn
+
+from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
+
+MAX_PATTERN_LENGTH: Final = 8192
+MAX_NESTING: Final = 50
+MAX_REPETITION: Final = 10_000
+
+Ranges = tuple[tuple[int, int], ...]
+
+_LAST: Final = 0x10FFFF
+_SURROGATES: Final = (0xD800, 0xDFFF)
+_DIGITS: Final[Ranges] = ((0x30, 0x39),)
+_WORD: Final[Ranges] = ((0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A))
+_NEWLINES: Final[Ranges] = ((0x0A, 0x0A), (0x0D, 0x0D), (0x2028, 0x2029))
+_SPACES: Final[Ranges] = (
+    (0x09, 0x0D),
+    (0x20, 0x20),
+    (0xA0, 0xA0),
+    (0x1680, 0x1680),
+    (0x2000, 0x200A),
+    (0x2028, 0x2029),
+    (0x202F, 0x202F),
+    (0x205F, 0x205F),
+    (0x3000, 0x3000),
+)
+_CLASSES: Final[dict[str, Ranges]] = {"d": _DIGITS, "w": _WORD, "s": _SPACES}
+"""What every reader takes for a digit, a word character and white space."""
+_WIDE_CLASSES: Final = {
+    "d": "\\p{Nd}",
+    "w": "\\p{L}\\p{N}\\p{M}_",
+    "s": "\\s\\x{FEFF}\\x{1C}-\\x{1F}\\x{85}",
+}
+"""What some reader takes for one, for the complements."""
+_CONTROLS: Final = {"t": 0x09, "n": 0x0A, "v": 0x0B, "f": 0x0C, "r": 0x0D}
+_PROPERTY: Final = re.compile(r"\{((?:General_Category=|gc=|Script=|sc=)?[A-Z][A-Za-z_]*)\}")
+_QUANTIFIER: Final = re.compile(r"\*|\+|\?|\{(\d+)(?:(,)(\d*))?\}")
+_GROUP_NAME: Final = re.compile(r"\?<[A-Za-z_$][\w$]*>")
+_HEXADECIMAL: Final = (
+    re.compile(r"u\{([0-9A-Fa-f]{1,6})\}"),
+    re.compile(r"u([0-9A-Fa-f]{4})"),
+    re.compile(r"x([0-9A-Fa-f]{2})"),
+)
+_LOW_SURROGATE: Final = re.compile(r"\\u([Dd][C-Fc-f][0-9A-Fa-f]{2})")
+
+
+def translate(pattern: str) -> str:
+    """The same search in llguidance's syntax. Raises :class:`SchemaRefusedError`."""
+    if len(pattern) > MAX_PATTERN_LENGTH:
+        raise SchemaRefusedError(f"'pattern' is longer than {MAX_PATTERN_LENGTH} characters")
+    return _Translator(pattern).translate()
+
+
+def literal(text: str) -> str:
+    """A regular expression for exactly ``text``, without anchors."""
+    return "".join(_spell(ord(character)) for character in text)
+
+
+def any_text(min_length: int, max_length: int | None) -> str:
+    """A whole text of so many code points."""
+    return f"^{_spell_class(((0, _LAST),))}{{{min_length},{'' if max_length is None else max_length}}}$"
+
+
+def any_but(texts: Iterable[str]) -> str:
+    """A whole text that is none of ``texts``."""
+    tree: dict[str, object] = {}
+    for text in texts:
+        node = tree
+        for character in text:
+            node = node.setdefault(character, {})  # type: ignore[assignment]
+        node[""] = {}
+    pieces: list[str] = []
+    _write_other_paths(tree, pieces)
+    return f"^{''.join(pieces)}$"
+
+
+def _write_other_paths(tree: dict[str, object], pieces: list[str]) -> None:
+    """Write, piece by piece, what leaves the tree of texts, and what ends within it."""
+    characters = [key for key in tree if key]
+    anything = _spell_class(((0, _LAST),))
+    other = _spell_class(tuple((ord(key), ord(key)) for key in characters), negated=True)
+    pieces.append(f"(?:{other}{anything}*")
+    for key in characters:
+        pieces.append(f"|{_spell(ord(key))}")
+        _write_other_paths(tree[key], pieces)  # type: ignore[arg-type]
+    pieces.append(")" if "" in tree else "|)")
+
+
+def _spell(code: int) -> str:
+    character = chr(code)
+    return character if character.isascii() and character.isalnum() else f"\\x{{{code:X}}}"
+
+
+def _spell_class(ranges: Ranges, *, negated: bool = False, names: Iterable[str] = ()) -> str:
+    """Write a class without the surrogates, which UTF-8 has not; a class of nothing is a complement of everything."""
+    pieces = list(names)
+    for low, high in ranges:
+        if low < _SURROGATES[0]:
+            pieces.append(f"\\x{{{low:X}}}-\\x{{{min(high, _SURROGATES[0] - 1):X}}}")
+        if high > _SURROGATES[1]:
+            pieces.append(f"\\x{{{max(low, _SURROGATES[1] + 1):X}}}-\\x{{{high:X}}}")
+    if not pieces:
+        return _spell_class(((0, _LAST),), negated=not negated)
+    return f"[{'^' if negated else ''}{''.join(pieces)}]"
+
+
+def _named_class(letter: str, *, inverted: bool) -> str:
+    """The class of an escape, or its complement; narrow, or wide where it is complemented once more."""
+    kind, complement = letter.lower(), letter.isupper()
+    if complement == inverted:
+        return _spell_class(_CLASSES[kind], negated=complement)
+    return f"[{'^' if complement else ''}{_WIDE_CLASSES[kind]}]"
+
+
+class _Translator:
+    """A recursive-descent reader of one pattern, writing as it reads."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+        self._at = 0
+        self._depth = 0
+        self._anchors = 0
+
+    def translate(self) -> str:
+        result = self._alternatives()
+        if self._at < len(self._pattern):
+            self._refuse("has an unmatched ')'")
+        return result
+
+    def _refuse(self, reason: str) -> NoReturn:
+        raise SchemaRefusedError(f"'pattern' {reason}")
+
+    def _peek(self) -> str:
+        return self._pattern[self._at : self._at + 1]
+
+    def _take(self, expression: re.Pattern[str]) -> re.Match[str] | None:
+        match = expression.match(self._pattern, self._at)
+        if match is not None:
+            self._at = match.end()
+        return match
+
+    def _skip(self, text: str) -> bool:
+        found = self._pattern.startswith(text, self._at)
+        self._at += len(text) if found else 0
+        return found
+
+    def _alternatives(self) -> str:
+        self._depth += 1
+        if self._depth > MAX_NESTING:
+            self._refuse(f"has more than {MAX_NESTING} nested groups")
+        options = [self._sequence()]
+        while self._skip("|"):
+            options.append(self._sequence())
+        self._depth -= 1
+        return "|".join(options)
+
+    def _sequence(self) -> str:
+        pieces: list[str] = []
+        while self._peek() not in {"", "|", ")"}:
+            anchors = self._anchors
+            atom = self._atom()
+            quantifier = self._take(_QUANTIFIER)
+            if quantifier is None:
+                pieces.append(atom)
+                continue
+            if self._anchors > anchors:
+                self._refuse("repeats an anchor")
+            self._skip("?")  # a lazy search finds the same texts
+            pieces.append(f"(?:{atom}){self._repetition(quantifier)}")
+        return "".join(pieces)
+
+    def _repetition(self, quantifier: re.Match[str]) -> str:
+        low, comma, high = quantifier.groups()
+        if low is None:
+            return quantifier[0]
+        if max(int(low), int(high or 0)) > MAX_REPETITION:
+            self._refuse(f"repeats more than {MAX_REPETITION} times")
+        if high and int(low) > int(high):
+            self._refuse("has a repetition out of order")
+        return f"{{{int(low)}{comma or ''}{int(high) if high else ''}}}"
+
+    def _atom(self) -> str:
+        character = self._peek()
+        if self._take(_QUANTIFIER) is not None:
+            self._refuse("has nothing to repeat")
+        self._at += 1
+        special: dict[str, Callable[[], str]] = {
+            "(": self._group,
+            "[": self._class,
+            "\\": self._escape,
+            ".": lambda: _spell_class(_NEWLINES, negated=True),
+            "^": lambda: self._anchor("^"),
+            "$": lambda: self._anchor("$"),
+        }
+        return special[character]() if character in special else _spell(ord(character))
+
+    def _anchor(self, anchor: str) -> str:
+        self._anchors += 1
+        return anchor
+
+    def _group(self) -> str:
+        if self._peek() == "?" and not self._skip("?:") and self._take(_GROUP_NAME) is None:
+            self._refuse("uses look-around or flags, which no finite automaton follows")
+        inner = self._alternatives()
+        if not self._skip(")"):
+            self._refuse("has an unclosed group")
+        return f"(?:{inner})"
+
+    def _escape(self) -> str:
+        if self._peek() in {"b", "B"}:
+            self._refuse("uses the word boundary '\\b', which is not supported")
+        if re.match(r"[1-9]|k<", self._pattern[self._at :]):
+            self._refuse("uses a back-reference, which is not supported")
+        return self._spell_member(self._member_escape(inverted=False))
+
+    def _class(self) -> str:
+        negated = self._skip("^")
+        ranges: list[tuple[int, int]] = []
+        names: list[str] = []
+        while not self._skip("]"):
+            low = self._member(inverted=negated)
+            high = self._member(inverted=negated) if isinstance(low, int) and self._is_range() else low
+            if isinstance(low, int) and isinstance(high, int):
+                if low > high:
+                    self._refuse("has a range out of order")
+                ranges.append((low, high))
+                continue
+            for member in (low,) if low is high else (low, 0x2D, high):
+                names += [self._spell_member(member)]
+        return _spell_class(tuple(ranges), negated=negated, names=names)
+
+    def _is_range(self) -> bool:
+        return not self._pattern.startswith("-]", self._at) and self._skip("-")
+
+    def _member(self, *, inverted: bool) -> int | str:
+        character = self._peek()
+        if not character:
+            self._refuse("has an unclosed class")
+        self._at += 1
+        if character != "\\":
+            return ord(character)
+        if self._skip("b"):
+            return 0x08
+        return self._member_escape(inverted=inverted)
+
+    def _spell_member(self, member: int | str) -> str:
+        if isinstance(member, str):
+            return member
+        return _spell_class(((member, member),)) if _SURROGATES[0] <= member <= _SURROGATES[1] else _spell(member)
+
+    def _member_escape(self, *, inverted: bool) -> int | str:
+        """What follows a backslash: a code point, or a class that is already spelled."""
+        for expression in _HEXADECIMAL:
+            if match := self._take(expression):
+                return self._code_point(int(match[1], 16))
+        character = self._peek()
+        self._at += 1
+        if character in {"p", "P"} and (name := self._take(_PROPERTY)):
+            return f"\\{character}{{{name[1]}}}"
+        if character.lower() in _CLASSES:
+            return _named_class(character, inverted=inverted)
+        if character == "c" and self._peek().isascii() and self._peek().isalpha():
+            self._at += 1
+            return ord(self._pattern[self._at - 1]) % 32
+        if character == "0" and not self._peek().isdigit():
+            return 0
+        if not character or (character.isalnum() and character not in _CONTROLS):
+            self._refuse(f"has an escape that ECMA-262 does not define: '\\{character}'")
+        return _CONTROLS.get(character, ord(character))
+
+    def _code_point(self, code: int) -> int:
+        """Join the two halves of a surrogate pair."""
+        if code > _LAST:
+            self._refuse("names a character beyond Unicode")
+        if _SURROGATES[0] <= code < 0xDC00 and (low := self._take(_LOW_SURROGATE)):  # noqa: PLR2004 (first low one)
+            return 0x10000 + ((code - _SURROGATES[0]) << 10) + int(low[1], 16) - 0xDC00
+        return code

@@ -1,0 +1,125 @@
+"""The subset of JSON Schema that the reference's strict mode takes (Structured Outputs, "Supported schemas")."""
+
+from typing import Any, Final
+
+from antiphon.constraints.json_schema.document import Document
+from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
+from antiphon.constraints.json_schema.terms import Path
+from antiphon.constraints.json_schema.vocabulary import KEYWORDS, subschemas
+
+MAX_PROPERTIES: Final = 5000
+MAX_NESTING: Final = 10
+"""Objects and arrays within one another."""
+MAX_ENUM_VALUES: Final = 1000
+MAX_CHARACTERS: Final = 120_000
+"""Of property names, definition names, enum values and const values together."""
+MAX_LARGE_ENUM: Final = 250
+MAX_LARGE_ENUM_CHARACTERS: Final = 15_000
+"""Of the values of one enum of more than :data:`MAX_LARGE_ENUM` texts."""
+
+_NOT_PERMITTED: Final = KEYWORDS.keys() - {
+    *("type", "enum", "const", "anyOf", "$ref", "$defs", "definitions", "$schema", "$id", "$anchor"),
+    *("properties", "required", "additionalProperties", "items", "minItems", "maxItems"),
+    *("minLength", "maxLength", "pattern", "format"),
+    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+}
+_ANNOTATIONS: Final = frozenset(
+    ("title", "description", "default", "examples", "$comment", "deprecated", "readOnly", "writeOnly")
+)
+_FORMATS: Final = frozenset(
+    ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"),
+)
+
+
+def check_strict(document: Document) -> None:
+    """Raises :class:`SchemaRefusedError`, in the reference's words, for a schema outside the subset."""
+    root = document.root
+    kind = root.get("type") if isinstance(root, dict) else None
+    if not isinstance(root, dict) or (kind != "object" and "$ref" not in root) or "anyOf" in root:
+        got = "None" if kind is None or (isinstance(root, dict) and "anyOf" in root) else kind
+        raise SchemaRefusedError(f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{got}\"'", ())
+    found = [*subschemas(root, ())]
+    for path, schema in found:
+        _check_keywords(schema, path)
+        if _admits(schema, "object"):
+            _check_object(schema, path)
+        if _admits(schema, "array") and "items" not in schema:
+            raise SchemaRefusedError("array schema missing items", path)
+    _check_sizes(found)
+
+
+def _admits(schema: dict[str, Any], kind: str) -> bool:
+    types = schema.get("type", ())
+    return kind in ([types] if isinstance(types, str) else types)
+
+
+def _check_keywords(schema: dict[str, Any], path: Path) -> None:
+    for keyword in schema:
+        if keyword in _NOT_PERMITTED:
+            raise SchemaRefusedError(f"'{keyword}' is not permitted", path)
+    if "$ref" in schema:
+        others = schema.keys() - {"$ref", "$defs", "definitions", "$schema", "$id"}
+        if others:
+            raise SchemaRefusedError(f"$ref cannot have keywords {{{', '.join(map(repr, sorted(others)))}}}", path)
+        return
+    form = schema.get("format")
+    if form is not None and form not in _FORMATS:
+        raise SchemaRefusedError(f"'{form[:64]}' is not a valid format", path)
+    if isinstance(schema.get("items"), list):
+        raise SchemaRefusedError("'items' as an array is not permitted", path)
+    if not schema.keys() & {"type", "anyOf", "enum", "const"}:
+        raise SchemaRefusedError("schema must have a 'type' key", path)
+
+
+def _check_object(schema: dict[str, Any], path: Path) -> None:
+    if schema.get("additionalProperties") is not False:
+        raise SchemaRefusedError("'additionalProperties' is required to be supplied and to be false", path)
+    required = set(schema.get("required", ()))
+    properties = schema.get("properties", {})
+    missing = next((name for name in properties if name not in required), None)
+    extra = next((name for name in schema.get("required", ()) if name not in properties), None)
+    if missing is not None or extra is not None:
+        reason = (
+            f"Missing '{missing[:64]}'"
+            if missing is not None
+            else f"Extra required key '{(extra or '')[:64]}' supplied"
+        )
+        raise SchemaRefusedError(
+            f"'required' is required to be supplied and to be an array including every key in properties. {reason}",
+            path,
+        )
+
+
+def _check_sizes(found: list[tuple[Path, dict[str, Any]]]) -> None:
+    properties = values = characters = 0
+    for path, schema in found:
+        nesting = sum(key in {"properties", "items"} for key in _levels(path))
+        if nesting > MAX_NESTING:
+            raise SchemaRefusedError(f"the schema exceeds the limit of {MAX_NESTING} levels of nesting", path)
+        names = [name for keyword in ("properties", "$defs", "definitions") for name in schema.get(keyword, ())]
+        texts = [value for value in (*schema.get("enum", ()), schema.get("const")) if isinstance(value, str)]
+        properties += len(schema.get("properties", ()))
+        values += len(schema.get("enum", ()))
+        characters += sum(map(len, names)) + sum(map(len, texts))
+        if len(texts) > MAX_LARGE_ENUM and sum(map(len, texts)) > MAX_LARGE_ENUM_CHARACTERS:
+            raise SchemaRefusedError(
+                f"an enum of more than {MAX_LARGE_ENUM} values exceeds {MAX_LARGE_ENUM_CHARACTERS} characters", path
+            )
+    for count, limit, what in (
+        (properties, MAX_PROPERTIES, "object properties"),
+        (values, MAX_ENUM_VALUES, "enum values"),
+        (characters, MAX_CHARACTERS, "characters in names and values"),
+    ):
+        if count > limit:
+            raise SchemaRefusedError(f"the schema exceeds the limit of {limit} {what}, it has {count}", ())
+
+
+def _levels(path: Path) -> list[str | int]:
+    """The keywords of a path, without the names that follow ``properties`` and the definitions."""
+    levels: list[str | int] = []
+    keys = iter(path)
+    for key in keys:
+        levels.append(key)
+        if key in {"properties", "$defs", "definitions", "anyOf"}:
+            next(keys, None)
+    return levels

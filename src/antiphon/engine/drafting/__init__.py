@@ -1,0 +1,1 @@
+"""Drafts: tokens that the model verifies several at a time."""

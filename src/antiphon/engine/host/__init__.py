@@ -1,0 +1,1 @@
+"""The engine's client: it starts the worker's process, keeps it alive and speaks with it."""

@@ -1,0 +1,1 @@
+"""Model files as llama.cpp runs them: weights, vocabulary, batches."""

@@ -1,0 +1,293 @@
+"""One loaded model and its KV memory, over llama-cpp-python's low-level bindings: the only module that decodes.
+
+Positions, sequence ids and cells follow llama.cpp's ``llama_memory``: a cell holds the keys and values of one token at
+one position and belongs to a set of sequences; a sequence attends to its own cells only. The memory is unified: all
+sequences share ``ctx_size`` cells, and a prefix is shared by adding a sequence to its cells (``seq_cp`` moves no data).
+"""
+
+import ctypes
+import hashlib
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, Self
+
+import llguidance
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from antiphon.engine.cache.radix_tree import Copy
+from antiphon.engine.interface import EngineOptions, ModelInfo
+from antiphon.engine.models.batch_plan import TILE, AttentionCosts
+from antiphon.engine.models.bindings import EngineLoadError, eog_ids, llama_cpp, model_handle
+from antiphon.engine.models.grammar_vocabulary import grammar_tokenizer
+from antiphon.engine.models.zero_pages import mappings, release_zeros
+
+MAX_SEQ_IDS: Final = 256
+"""LLAMA_MAX_SEQ: sequence ids that one context knows."""
+DEFAULT_CTX_SIZE: Final = 8192
+SHORTEST_CONTEXT: Final = 2
+"""Tokens: one of a prompt and one of its answer."""
+CELL_BLOCK: Final = 256
+"""llama.cpp rounds the number of KV cells up to a multiple of this."""
+SEQ_IDS: Final = MAX_SEQ_IDS - 1
+"""Sequence ids for conversations. The last one is padding's, which has a block of cells of its own."""
+ROW_EFFORT: Final = 8.0
+TILE_EFFORT: Final = 1.6
+"""How much slower attention's arithmetic is than that of the weights' matrices, for a row by itself and for a row of a
+tile: SmolLM2 with 100, 400 and 1,500 cells on a processor with AVX-512, docs/performance.md."""
+
+MIB: Final = 1 << 20
+_BYTES: Final = ctypes.POINTER(ctypes.c_uint8)
+
+Floats = npt.NDArray[np.float32]
+
+
+class DecodeError(Exception):
+    """``llama_decode`` refused a batch; the code is llama.cpp's."""
+
+
+def physical_cores() -> int:
+    """Cores that this process may use; sibling threads of one core count once where the kernel tells them apart."""
+    usable = os.sched_getaffinity(0)
+    siblings: set[str] = set()
+    for cpu in usable:
+        path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        siblings.add(path.read_text() if path.exists() else str(cpu))
+    return max(1, len(siblings))
+
+
+def fingerprint(options: EngineOptions, engine_version: str) -> str:
+    """Hash what may change an answer: the weights, the library and the engine's options (hex, 64 digits).
+
+    The weights count by size and by samples, so that start-up does not read the whole file: the first 4 MiB, which hold
+    the metadata, and 1024 pages spread evenly over the rest, the last one at its end. Every stretch of 4 KiB and a
+    1023rd of the rest meets one of them.
+    """
+    digest = hashlib.sha256()
+    head, pages, page = 4 * MIB, 1024, 4096
+    with Path(options.model_path).open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        rest = max(0, size - head - page)
+        offsets = {head + rest * index // (pages - 1) for index in range(pages)} if size > head else ()
+        digest.update(os.pread(file.fileno(), head, 0))
+        for offset in sorted(offsets):
+            digest.update(os.pread(file.fileno(), page, offset))
+    digest.update(repr((size, engine_version, msgspec.structs.replace(options, model_path=""))).encode())
+    return digest.hexdigest()
+
+
+class LlamaModel:
+    """Weights, context and one reusable batch. Not thread-safe: the worker's loop owns it."""
+
+    def __init__(self, model: Any, context: Any, info: ModelInfo) -> None:  # noqa: ANN401 (ctypes handles)
+        self._model = model
+        self._context = context
+        self._memory = llama_cpp.llama_get_memory(context)
+        self._vocab = llama_cpp.llama_model_get_vocab(model)
+        self.info = info
+        self.n_vocab = info.n_vocab
+        self.eog_ids = eog_ids(self._vocab)
+        self.attention = _attention_costs(model, info)
+        n = max(info.max_num_batched_tokens, TILE)
+        self._tokens = np.zeros(n, dtype=np.int32)
+        self._positions = np.zeros(n, dtype=np.int32)
+        self._seq_counts = np.ones(n, dtype=np.int32)
+        self._seq_ids = np.zeros(n, dtype=np.int32)
+        self._seq_rows = self._seq_ids.ctypes.data + 4 * np.arange(n, dtype=np.uintp)
+        self._outputs = np.zeros(n, dtype=np.int8)
+        self._batch = self._make_batch()
+
+    def _make_batch(self) -> Any:  # noqa: ANN401 (a ctypes struct)
+        """Point llama.cpp's batch at this object's own arrays, so that filling it is five array copies."""
+        int32s = ctypes.POINTER(ctypes.c_int32)
+        return llama_cpp.llama_batch(
+            token=self._tokens.ctypes.data_as(int32s),
+            pos=self._positions.ctypes.data_as(int32s),
+            n_seq_id=self._seq_counts.ctypes.data_as(int32s),
+            seq_id=self._seq_rows.ctypes.data_as(ctypes.POINTER(int32s)),
+            logits=self._outputs.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
+        )
+
+    @classmethod
+    def open(cls, options: EngineOptions) -> Self:
+        """Load the model and make its context. Raises :class:`EngineLoadError`."""
+        model = model_handle(options.model_path, vocab_only=False, options=options)
+        if reason := _unservable(model):
+            llama_cpp.llama_model_free(model)
+            raise EngineLoadError(f"{options.model_path} {reason}")
+        params = _context_params(options, llama_cpp.llama_model_n_ctx_train(model))
+        before = mappings()
+        context = llama_cpp.llama_init_from_model(model, params)
+        if not context:
+            llama_cpp.llama_model_free(model)
+            raise EngineLoadError(f"No memory for a context of {params.n_ctx} KV cells.")
+        if not llama_cpp.llama_supports_gpu_offload():  # a GPU's driver may read host memory by its physical pages
+            release_zeros(before)
+        loaded = cls(model, context, _describe(options, model, context, params))
+        loaded.info = msgspec.structs.replace(loaded.info, host_cache_size=loaded._host_cache_size(options.cache_ram))
+        return loaded
+
+    def decode(self, tokens: list[int], positions: list[int], seq_ids: list[int], outputs: list[int]) -> Floats:
+        """Run one batch and return the logits of the rows in ``outputs``.
+
+        ``tokens``, ``positions`` and ``seq_ids`` have one entry per row; ``outputs`` lists rows, ascending. The result
+        has shape (len(outputs), n_vocab) and is valid until the next call. Raises :class:`DecodeError`.
+        """
+        n = len(tokens)
+        batch = self._batch
+        batch.n_tokens = n
+        self._tokens[:n] = tokens
+        self._positions[:n] = positions
+        self._seq_ids[:n] = seq_ids
+        self._outputs[:n] = 0
+        self._outputs[outputs] = 1
+        code = llama_cpp.llama_decode(self._context, batch)
+        if code != 0:
+            raise DecodeError(f"llama_decode gave {code} for {n} tokens")
+        if not outputs:
+            return np.empty((0, self.n_vocab), dtype=np.float32)
+        return np.ctypeslib.as_array(llama_cpp.llama_get_logits(self._context), (len(outputs), self.n_vocab))
+
+    def grammar_tokenizer(self) -> llguidance.LLTokenizer:
+        """The vocabulary as llguidance needs it."""
+        return grammar_tokenizer(self._vocab, self.eog_ids)
+
+    def seq_cp(self, source: int, target: int, start: int, end: int) -> None:
+        """Let ``target`` share the cells of ``source`` at positions [start, end)."""
+        llama_cpp.llama_memory_seq_cp(self._memory, source, target, start, end)
+
+    def seq_rm(self, seq_id: int, start: int, end: int) -> None:
+        """Take ``seq_id`` off its cells at positions [start, end); cells that nobody holds are free."""
+        llama_cpp.llama_memory_seq_rm(self._memory, seq_id, start, end)
+
+    def save(self, seq_id: int) -> Copy:
+        """Copy the cells of ``seq_id``, which share none with others, to host memory."""
+        data = np.empty(llama_cpp.llama_state_seq_get_size(self._context, seq_id), dtype=np.uint8)
+        written = llama_cpp.llama_state_seq_get_data(self._context, data.ctypes.data_as(_BYTES), data.size, seq_id)
+        assert written == data.size, f"{written} == {data.size}"
+        return data
+
+    def restore(self, seq_id: int, copy: Copy) -> bool:
+        """Fill free cells for ``seq_id`` from a copy; False when there are too few."""
+        assert isinstance(copy, np.ndarray)
+        data = copy.ctypes.data_as(_BYTES)
+        return bool(llama_cpp.llama_state_seq_set_data(self._context, data, copy.size, seq_id) == copy.size)
+
+    def _host_cache_size(self, cache_ram: int) -> int:
+        """Turn MiB of host memory into tokens; decodes a token to see what one takes."""
+        if cache_ram < 0:
+            return 2 * self.info.ctx_size
+        if cache_ram == 0:
+            return 0
+        self.decode([0], [0], [0], [])
+        size = llama_cpp.llama_state_seq_get_size(self._context, 0)
+        self.seq_rm(0, 0, 1)
+        return cache_ram * MIB // int(size)
+
+    def vocabulary_digest(self) -> bytes:
+        """Hash the texts of all tokens, in order."""
+        digest = hashlib.sha256()
+        for token_id in range(self.n_vocab):
+            digest.update(llama_cpp.llama_vocab_get_text(self._vocab, token_id) + b"\0")
+        return digest.digest()
+
+    def close(self) -> None:
+        """Free context and weights; the object is unusable afterwards."""
+        llama_cpp.llama_free(self._context)
+        llama_cpp.llama_model_free(self._model)
+
+
+def open_sibling(options: EngineOptions, model: LlamaModel) -> LlamaModel:
+    """Load ``options.draft_model``, which must have the vocabulary of ``model``. Raises :class:`EngineLoadError`."""
+    ctx_size = model.info.ctx_size
+    sibling = LlamaModel.open(
+        msgspec.structs.replace(options, model_path=options.draft_model, ctx_size=ctx_size, cache_ram=0)
+    )
+    if sibling.vocabulary_digest() != model.vocabulary_digest():
+        sibling.close()
+        raise EngineLoadError(f"The draft model {options.draft_model} has another vocabulary than the model itself.")
+    return sibling
+
+
+def _unservable(model: Any) -> str | None:  # noqa: ANN401 (a ctypes handle)
+    """Say why a model cannot be served, in words that follow its path; None where nothing speaks against it."""
+    if llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model):
+        return (
+            "is a recurrent or hybrid model: its state cannot be cut at a token, which the prefix cache and preemption "
+            "need. Only attention models are served."
+        )
+    # The file holds 32 bits without a sign, and llama.cpp gives them with one: from 2^31 on the length is negative.
+    trained = llama_cpp.llama_model_n_ctx_train(model)
+    if trained < SHORTEST_CONTEXT:
+        return (
+            f"says that it was trained with a context of {trained % 2**32} tokens (context_length in its metadata), "
+            f"which is not between {SHORTEST_CONTEXT} and {2**31 - 1}: the file is damaged or was converted wrongly."
+        )
+    return None
+
+
+def _context_params(options: EngineOptions, trained: int) -> Any:  # noqa: ANN401 (a ctypes struct)
+    params = llama_cpp.llama_context_default_params()
+    # llama.cpp pads the cells to whole blocks after it has capped the batch by them, and aborts where a batch could not
+    # hold one token of every sequence id.
+    cells = options.ctx_size or min(trained, DEFAULT_CTX_SIZE)
+    params.n_ctx = -(-cells // CELL_BLOCK) * CELL_BLOCK + _padding_cells(options)
+    params.n_batch = params.n_ubatch = max(options.max_num_batched_tokens, MAX_SEQ_IDS)
+    # With a window's worth of cells only, a cached prefix would lack the keys of its earlier tokens.
+    params.swa_full = True
+    params.n_seq_max = MAX_SEQ_IDS
+    params.kv_unified = True
+    params.n_threads = options.threads or physical_cores()
+    params.n_threads_batch = options.threads_batch or params.n_threads
+    flash = llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED if options.flash_attn else llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    params.flash_attn_type = flash
+    params.no_perf = True
+    return params
+
+
+def _attends_in_tiles(flash_attn: bool, n_gpu_layers: int) -> bool:  # noqa: FBT001
+    return flash_attn and not (n_gpu_layers and llama_cpp.llama_supports_gpu_offload())
+
+
+def _padding_cells(options: EngineOptions) -> int:
+    """Cells that are nobody's, for the padding of a tile."""
+    return CELL_BLOCK if _attends_in_tiles(options.flash_attn, options.n_gpu_layers) else 0
+
+
+def _attention_costs(model: Any, info: ModelInfo) -> AttentionCosts | None:  # noqa: ANN401 (a ctypes handle)
+    """Say what a cell costs, by the sizes of the model; None where llama.cpp attends in another way."""
+    if not _attends_in_tiles(info.flash_attn, info.n_gpu_layers):
+        return None
+    attention = 4 * llama_cpp.llama_model_n_layer(model) * llama_cpp.llama_model_n_embd(model) / (2 * info.n_params)
+    return AttentionCosts(
+        row_cell=ROW_EFFORT * attention, tile_cell=TILE * TILE_EFFORT * attention, padding_id=MAX_SEQ_IDS - 1
+    )
+
+
+def _describe(options: EngineOptions, model: Any, context: Any, params: Any) -> ModelInfo:  # noqa: ANN401 (ctypes)
+    text = ctypes.create_string_buffer(256)
+    llama_cpp.llama_model_desc(model, text, 256)
+    trained = llama_cpp.llama_model_n_ctx_train(model)
+    ctx_size = llama_cpp.llama_n_ctx(context) - _padding_cells(options)
+    engine_version = f"llama-cpp-python {version('llama-cpp-python')}"
+    return ModelInfo(
+        description=text.value.decode(errors="replace"),
+        n_params=llama_cpp.llama_model_n_params(model),
+        model_size=llama_cpp.llama_model_size(model),
+        n_vocab=llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model)),
+        n_ctx_train=trained,
+        max_model_len=min(ctx_size, trained),
+        ctx_size=ctx_size,
+        max_num_seqs=options.max_num_seqs,
+        max_num_batched_tokens=options.max_num_batched_tokens,
+        prefill_chunk_size=options.prefill_chunk_size,
+        threads=params.n_threads,
+        threads_batch=params.n_threads_batch,
+        n_gpu_layers=options.n_gpu_layers if llama_cpp.llama_supports_gpu_offload() else 0,
+        flash_attn=options.flash_attn,
+        engine_version=engine_version,
+        system_info=(llama_cpp.llama_print_system_info() or b"").decode(errors="replace"),
+        fingerprint=fingerprint(options, engine_version),
+    )

@@ -1,0 +1,147 @@
+"""Text to token ids and back, from a GGUF file's vocabulary alone (no weights), for any process."""
+
+import ctypes
+import time
+from collections.abc import Callable
+from functools import cached_property
+from itertools import repeat
+from typing import Any, Final, Self
+
+import llguidance
+
+from antiphon.engine.models.bindings import eog_ids, llama_cpp, model_handle
+from antiphon.engine.models.grammar_vocabulary import grammar_tokenizer
+
+_SPECIAL: Final = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
+_CHAT_TEMPLATE: Final = "tokenizer.chat_template"
+
+
+class Tokenizer:
+    """The vocabulary of one model. Safe to call from several threads: llama.cpp's vocabulary is immutable."""
+
+    def __init__(self, model: Any, path: str) -> None:  # noqa: ANN401 (a ctypes handle)
+        self.path = path
+        self._model = model
+        vocab = llama_cpp.llama_model_get_vocab(model)
+        assert vocab is not None
+        self._vocab = vocab
+        self.n_vocab: int = llama_cpp.llama_vocab_n_tokens(vocab)
+        self.add_bos: bool = llama_cpp.llama_vocab_get_add_bos(vocab)
+        self.bos_id = _known(llama_cpp.llama_vocab_bos(vocab))
+        self.eos_id = _known(llama_cpp.llama_vocab_eos(vocab))
+        self.metadata = _metadata(model)
+        self.chat_template: str | None = self.metadata.get(_CHAT_TEMPLATE) or None
+        attributes = [*map(llama_cpp.llama_vocab_get_attr, repeat(vocab), range(self.n_vocab))]
+        self._control = _having(attributes, _SPECIAL)
+        self._bytes: dict[int, bytes] = {}
+        self.special_tokens = {self.token_text(i): i for i in sorted(self._control) if self.token_text(i)}
+        """Text of every control token, and its id; such text in a user's message is not that token."""
+        defined = _having(attributes, llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED) - self._control
+        self.user_defined_tokens = {self.token_text(i): i for i in sorted(defined) if self.token_text(i)}
+        """Text and id of the tokens that :meth:`encode` takes from every text, before all else."""
+        self.unknown_ids = _having(attributes, llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN)
+        """Tokens that stand for what the vocabulary cannot write."""
+        self.bos_token = "" if self.bos_id is None else self.token_text(self.bos_id)
+        self.eos_token = "" if self.eos_id is None else self.token_text(self.eos_id)
+
+    @classmethod
+    def open(cls, path: str) -> Self:
+        """Read the vocabulary of a GGUF file. Raises :class:`antiphon.engine.models.bindings.EngineLoadError`."""
+        return cls(model_handle(path, vocab_only=True), path)
+
+    @cached_property
+    def eog_ids(self) -> frozenset[int]:
+        """Tokens that end an answer; only grammars ask for them."""
+        return eog_ids(self._vocab)
+
+    @cached_property
+    def longest_token(self) -> int:
+        """Bytes of the longest token's text, or a little more: no text has fewer tokens than its bytes by this."""
+        texts = map(llama_cpp.llama_vocab_get_text, repeat(self._vocab), range(self.n_vocab))
+        return max(map(len, texts), default=1)
+
+    def seconds_a_call(self) -> float:
+        """Measure what tokenizing a letter takes: the cost of every call beside that of its text.
+
+        llama.cpp compiles the rules of some pre-tokenizers anew in each call, which takes milliseconds.
+        """
+        return min(_seconds(self.encode, "a") for _ in range(3))
+
+    def grammar_tokenizer(self) -> llguidance.LLTokenizer:
+        """Return the vocabulary as llguidance needs it."""
+        return grammar_tokenizer(self._vocab, self.eog_ids)
+
+    def encode(self, text: str, *, parse_special: bool = False, add_special: bool = False) -> list[int]:
+        """Token ids of ``text``.
+
+        With ``parse_special`` the text of a control token becomes that token: only for text of our own. The text of a
+        USER_DEFINED token becomes that token always. With ``add_special`` the vocabulary's own begin and end tokens
+        are added.
+        """
+        raw = text.encode()
+        capacity = len(raw) + 8
+        ids = (llama_cpp.llama_token * capacity)()
+        n = llama_cpp.llama_tokenize(self._vocab, raw, len(raw), ids, capacity, add_special, parse_special)
+        if n < 0:
+            ids = (llama_cpp.llama_token * -n)()
+            n = llama_cpp.llama_tokenize(self._vocab, raw, len(raw), ids, -n, add_special, parse_special)
+        assert n >= 0, f"llama_tokenize gave {n} for {len(raw)} bytes"
+        return ids[:n]
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """What the token adds to the text; nothing for control tokens."""
+        known = self._bytes.get(token_id)
+        if known is None:
+            known = b"" if token_id in self._control else self._piece(token_id, special=False)
+            self._bytes[token_id] = known
+        return known
+
+    def token_text(self, token_id: int) -> str:
+        """A printable name, control tokens as they are written in templates (``<|im_end|>``)."""
+        return self._piece(token_id, special=True).decode(errors="replace")
+
+    def close(self) -> None:
+        """Free the vocabulary; the object is unusable afterwards."""
+        llama_cpp.llama_model_free(self._model)
+
+    def _piece(self, token_id: int, *, special: bool) -> bytes:
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            n = llama_cpp.llama_token_to_piece(self._vocab, token_id, buffer, size, 0, special)
+            if n >= 0:
+                return buffer.raw[:n]
+            size = -n
+
+
+def _having(attributes: list[int], wanted: int) -> frozenset[int]:
+    return frozenset(i for i, attribute in enumerate(attributes) if attribute & wanted)
+
+
+def _seconds(do: Callable[[str], object], text: str) -> float:
+    began = time.perf_counter()
+    do(text)
+    return time.perf_counter() - began
+
+
+def _known(token_id: int) -> int | None:
+    return token_id if token_id >= 0 else None
+
+
+def _metadata(model: Any) -> dict[str, str]:  # noqa: ANN401 (a ctypes handle)
+    values = {}
+    for i in range(llama_cpp.llama_model_meta_count(model)):
+        key = _grown(llama_cpp.llama_model_meta_key_by_index, model, i)
+        values[key] = _grown(llama_cpp.llama_model_meta_val_str_by_index, model, i)
+    return values
+
+
+def _grown(read: Any, model: Any, index: int) -> str:  # noqa: ANN401 (ctypes functions)
+    """Read a string of unknown length: the functions return the length that the whole needs."""
+    size = 1 << 10
+    while True:
+        buffer = ctypes.create_string_buffer(size)
+        length = read(model, index, buffer, size)
+        if length < size:
+            return buffer.raw[: max(0, length)].decode(errors="replace")
+        size = length + 1

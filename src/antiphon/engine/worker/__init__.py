@@ -1,0 +1,1 @@
+"""The worker's process: the loop, and what one step does."""

@@ -1,5 +1,0 @@
-"""JSON Schema, drafts 4 to 2020-12, as grammars that hold a model to it exactly."""
-
-from antiphon.rendering.json_schema.compiler import compile_schema, shorten_problem, validate_grammar
-
-__all__ = ["compile_schema", "shorten_problem", "validate_grammar"]

@@ -1,0 +1,202 @@
+"""The tools of a request: which there are, which may be called, and how the model is told of them.
+
+Reference: ``tools``, ``tool_choice``, ``parallel_tool_calls``, and the deprecated ``functions`` and ``function_call``.
+Every declared tool is told to the model, whatever the choice: prompts that differ in the choice only share their
+cached prefix. Functions are told by the chat template where it knows tools, else in the system message; custom tools
+always in the system message, because their calls are written in a notation of our own.
+"""
+
+import json
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from antiphon.chat_formats.chat_format import CUSTOM_CALL, ToolNotation
+from antiphon.protocol.requests import CreateChatCompletion
+from antiphon.protocol.tool_rules import ToolName, allowed_tool_names, tool_name
+from antiphon.protocol.tools import (
+    AllowedToolChoice,
+    CustomToolChoice,
+    CustomToolDefinition,
+    FunctionDefinition,
+    FunctionTool,
+    FunctionToolChoice,
+    GrammarFormat,
+    JSONSchemaFormat,
+    NamedTool,
+    ResponseFormatJSONSchema,
+)
+from antiphon.rendering.own_text import own
+
+Mode = Literal["none", "auto", "required"]
+
+
+class DeclaredFunction(Struct, frozen=True, kw_only=True):
+    """A function and where its definition stands in the request."""
+
+    definition: FunctionDefinition
+    path: str
+
+
+class DeclaredCustom(Struct, frozen=True, kw_only=True):
+    """A custom tool and where it stands in the request."""
+
+    definition: CustomToolDefinition
+    path: str
+
+
+class ToolUse(Struct, frozen=True, kw_only=True):
+    """The tools of a request and the choice among them, its defaults filled in."""
+
+    functions: tuple[DeclaredFunction, ...]
+    customs: tuple[DeclaredCustom, ...]
+    mode: Mode
+    allowed: frozenset[str]
+    """Names of the tools that may be called."""
+    named: bool = False
+    """One tool is chosen by name."""
+    parallel: bool = True
+    legacy: bool = False
+    """Asked for in the deprecated form, and to be answered in it."""
+
+
+class AnswerTools(Struct, frozen=True, kw_only=True):
+    """How the calls of the answer are to be read."""
+
+    notation: ToolNotation
+    tools: dict[str, dict[str, Any] | None]
+    """The schema of the parameters by name of each function that may be called; None for a custom tool."""
+    opening: str = ""
+    """What of the notation the prompt ends with."""
+    named: bool = False
+    legacy: bool = False
+
+
+def tool_use(request: CreateChatCompletion) -> ToolUse | None:
+    """Return the tools of a request; None when it has none."""
+    if request.functions is not None:
+        return _legacy_use(request)
+    if request.tools is None:
+        return None
+    functions, customs = [], []
+    for index, tool in enumerate(request.tools):
+        if isinstance(tool, FunctionTool):
+            functions.append(DeclaredFunction(definition=tool.function, path=f"tools[{index}].function"))
+        else:
+            customs.append(DeclaredCustom(definition=tool.custom, path=f"tools[{index}]"))
+    names = [tool_name(tool)[1] for tool in request.tools]
+    mode, chosen, named = _choice(request)
+    return ToolUse(
+        functions=tuple(functions),
+        customs=tuple(customs),
+        mode=mode,
+        allowed=frozenset(names if chosen is None else [name for _, name in chosen]),
+        named=named,
+        parallel=request.parallel_tool_calls is not False and not named,
+    )
+
+
+def _choice(request: CreateChatCompletion) -> tuple[Mode, list[ToolName] | None, bool]:
+    """Return the mode, the tools that are chosen (None: all), and whether it is one by its name."""
+    match request.tool_choice:
+        case None:
+            return "auto", None, False
+        case FunctionToolChoice(function=function):
+            return "required", [("function", function.name)], True
+        case CustomToolChoice(custom=custom):
+            return "required", [("custom", custom.name)], True
+        case AllowedToolChoice(allowed_tools=allowed):
+            return allowed.mode, allowed_tool_names(allowed), False
+        case mode:
+            return mode, None, False
+
+
+def _legacy_use(request: CreateChatCompletion) -> ToolUse:
+    """The deprecated form admits one call at most."""
+    definitions = [
+        FunctionDefinition(name=function.name, description=function.description, parameters=function.parameters)
+        for function in request.functions or ()
+    ]
+    functions = tuple(
+        DeclaredFunction(definition=definition, path=f"functions[{index}]")
+        for index, definition in enumerate(definitions)
+    )
+    call = request.function_call
+    named = isinstance(call, NamedTool)
+    return ToolUse(
+        functions=functions,
+        customs=(),
+        mode="required" if isinstance(call, NamedTool) else call or "auto",
+        allowed=frozenset([call.name] if isinstance(call, NamedTool) else [f.name for f in definitions]),
+        named=named,
+        parallel=False,
+        legacy=True,
+    )
+
+
+def template_tools(use: ToolUse) -> list[dict[str, Any]]:
+    """Return the functions as chat templates expect them in the variable ``tools``: some need a description."""
+    return [
+        {"type": "function", "function": {"name": tool.definition.name, "description": "", **_about(tool.definition)}}
+        for tool in use.functions
+    ]
+
+
+def functions_text(use: ToolUse, notation: ToolNotation) -> str:
+    """Return how a model whose template knows no tools is told of functions: JSON lines, and an example of a call."""
+    lines = [_json({"name": tool.definition.name, **_about(tool.definition)}) for tool in use.functions]
+    return "\n".join(["You can call these functions:", *lines, "To call a function, write:", own(_example(notation))])
+
+
+def _example(notation: ToolNotation) -> str:
+    """Return a call in the notation, with capitals for what depends on the function."""
+    head = f"NAME{notation.name_end}"
+    if notation.shape == "object":
+        body = f'{{"{notation.name_key}": NAME, "{notation.arguments_key}": ARGUMENTS}}'
+    elif notation.shape == "named":
+        body = f"{head}ARGUMENTS"
+    elif notation.parameters is not None:
+        tags = notation.parameters
+        body = f"{head}{tags.start}KEY{tags.name_end}VALUE{tags.end.replace('{key}', 'KEY')}"
+    else:
+        body = f"{head}KEY{notation.key_end}VALUE"
+    return notation.section_start + notation.call_start + body + notation.call_end + notation.section_end
+
+
+def customs_text(use: ToolUse) -> str:
+    """Return how every model is told of custom tools."""
+    lines = [_json(_custom_description(tool.definition)) for tool in use.customs]
+    example = own(f"{CUSTOM_CALL.start}NAME{CUSTOM_CALL.name_end}INPUT")
+    return "\n".join(["You can use these tools:", *lines, "To use a tool, end your answer with:", example])
+
+
+def format_text(response_format: object) -> str:
+    """Return how the model is told of a JSON Schema that its answer has to keep to; nothing of other formats.
+
+    The reference's service does not show what it tells the model. Small models need to know, or the grammar cuts them
+    off in the middle of what they meant to say.
+    """
+    if not isinstance(response_format, ResponseFormatJSONSchema) or response_format.json_schema.schema is None:
+        return ""
+    form: JSONSchemaFormat = response_format.json_schema
+    head = "Answer in JSON that follows this schema"
+    about = f" ({form.name}: {form.description})" if form.description else f" ({form.name})"
+    return f"{head}{about}:\n{_json(form.schema)}"
+
+
+def _about(definition: FunctionDefinition) -> dict[str, Any]:
+    """Return what a function does and takes."""
+    description = {} if definition.description is None else {"description": definition.description}
+    return {**description, "parameters": {"type": "object", "properties": {}, **(definition.parameters or {})}}
+
+
+def _custom_description(definition: CustomToolDefinition) -> dict[str, Any]:
+    description = {} if definition.description is None else {"description": definition.description}
+    grammar = definition.format.grammar if isinstance(definition.format, GrammarFormat) else None
+    kept = {} if grammar is None else {"input": {grammar.syntax: grammar.definition}}
+    return {"name": definition.name, **description, **kept}
+
+
+def _json(value: object) -> str:
+    """Write what the model is told, without blanks: each would be a token of every prompt."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,351 @@
+"""The messages of a request folded into what the model's chat template supports. Pure functions; nothing is dropped.
+
+Rules, each for templates that lack the thing natively:
+
+- ``developer`` becomes ``system``. System messages at the beginning become one, joined by a blank line; one that the
+  template takes no more (a later one, or any at all) stands at the head of the user message behind it, or is a user
+  message of its own.
+- ``name`` becomes the beginning of the text, ``name: text``.
+- Parts of text are joined by a newline, as in vLLM; refusals are text of the assistant.
+- Tool calls stand behind the assistant's text in the generic notation; their results, in the order of the calls, are
+  ``<tool_response>…</tool_response>`` in one user message. So are messages that call custom tools, whatever the
+  template supports: the model is to see the notation that it is to use. The deprecated function calls and function
+  messages are tool calls and results.
+- Several calls in one message become several messages, each with its result, where only one is taken.
+- Where roles must alternate, neighbours of one role are joined by a blank line, and an empty user message stands
+  before an assistant that begins. It also follows an assistant that ends the conversation where the template opens no
+  turn itself: the answer is always a new turn.
+
+``reasoning_content`` of earlier answers goes to templates that render it; the others are made to go without.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from antiphon.chat_formats.chat_format import CUSTOM_CALL, HERMES
+from antiphon.protocol.messages import (
+    AssistantMessage,
+    FunctionMessage,
+    Message,
+    MessageFunctionToolCall,
+    RefusalPart,
+    TextPart,
+    ToolMessage,
+)
+from antiphon.rendering.own_text import own, valid
+from antiphon.templates.capabilities import Capabilities, ToolHistory
+
+Mask = Callable[[str], str]
+"""Applied to every text of the user's on its way into the template."""
+
+BLANK_LINE: Final = "\n\n"
+_SHORT_ID: Final = 9
+"""Letters and digits of a call id in Mistral's notation."""
+_BASE = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+class Call(Struct, frozen=True):
+    """A tool call of the conversation so far. ``arguments`` is what the model wrote: JSON, as a rule."""
+
+    id: str
+    name: str
+    arguments: str
+    custom: bool = False
+    """``arguments`` is the input of a custom tool."""
+
+
+class Turn(Struct, frozen=True, kw_only=True):
+    """One message on its way to the template."""
+
+    role: str
+    text: str
+    name: str | None = None
+    """Of the participant, or of the tool whose result this is."""
+    calls: tuple[Call, ...] = ()
+    call_id: str | None = None
+    reasoning: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Characters that the template is given."""
+        calls = sum(len(call.name) + len(call.arguments) for call in self.calls)
+        return len(self.text) + len(self.reasoning or "") + calls
+
+
+def fold(messages: Sequence[Message], capabilities: Capabilities, instructions: str = "") -> list[Turn]:
+    """Return the turns that the template is given; ``instructions`` join the system message."""
+    turns = _turns(messages)
+    if instructions:
+        turns = _instruct(turns, instructions)
+    turns = [_labelled(turn, capabilities) for turn in turns]
+    turns = _tools(turns, capabilities.tool_history)
+    turns = _system(turns, capabilities)
+    return _alternating(turns, capabilities)
+
+
+def template_messages(turns: Sequence[Turn], capabilities: Capabilities, mask: Mask) -> list[dict[str, Any]]:
+    """Write turns as the dictionaries that templates read, every text of the user's through ``mask``."""
+    return [_template_message(turn, capabilities, mask) for turn in turns]
+
+
+def masked(value: Any, mask: Mask) -> Any:  # noqa: ANN401 (JSON)
+    """Return the JSON value with every string, keys included, through ``mask``."""
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, dict):
+        return {mask(key): masked(member, mask) for key, member in value.items()}
+    if isinstance(value, list):
+        return [masked(member, mask) for member in value]
+    return value
+
+
+def _turns(messages: Sequence[Message]) -> list[Turn]:
+    turns = []
+    called: dict[str, str] = {}
+    functions: dict[str, str] = {}
+    for index, message in enumerate(messages):
+        if isinstance(message, AssistantMessage):
+            turn = _assistant(message, f"call_{index}")
+            called = {call.id: call.name for call in turn.calls}
+            if message.function_call is not None:
+                functions[message.function_call.name] = turn.calls[-1].id
+        elif isinstance(message, ToolMessage):
+            call_id = message.tool_call_id
+            turn = Turn(role="tool", text=_text(message.content), name=called.get(call_id), call_id=call_id)
+        elif isinstance(message, FunctionMessage):
+            turn = _function_result(message, functions.pop(message.name, None))
+        else:
+            turn = Turn(role=message.role, text=_text(message.content), name=message.name)
+        turns.append(turn)
+    return turns
+
+
+def _assistant(message: AssistantMessage, function_call_id: str) -> Turn:
+    calls = [
+        Call(call.id, call.function.name, call.function.arguments)
+        if isinstance(call, MessageFunctionToolCall)
+        else Call(call.id, call.custom.name, call.custom.input, custom=True)
+        for call in message.tool_calls or ()
+    ]
+    if message.function_call is not None:
+        calls.append(Call(function_call_id, message.function_call.name, message.function_call.arguments))
+    texts = [_text(message.content), message.refusal or ""]
+    return Turn(
+        role="assistant",
+        text="\n".join(text for text in texts if text),
+        name=message.name,
+        calls=tuple(calls),
+        reasoning=message.reasoning_content,
+    )
+
+
+def _function_result(message: FunctionMessage, call_id: str | None) -> Turn:
+    text = message.content or ""
+    if call_id is None:
+        return Turn(role="user", text=_tool_response(f"{message.name}: {text}"))
+    return Turn(role="tool", text=text, name=message.name, call_id=call_id)
+
+
+def _text(content: object) -> str:
+    if isinstance(content, str) or content is None:
+        return content or ""
+    assert isinstance(content, list)
+    return "\n".join(_part(part) for part in content)
+
+
+def _part(part: object) -> str:
+    if isinstance(part, RefusalPart):
+        return part.refusal
+    assert isinstance(part, TextPart), f"a part of type {type(part).__name__} is refused by the protocol"
+    return part.text
+
+
+def _instruct(turns: list[Turn], instructions: str) -> list[Turn]:
+    """Append to the last of the system messages at the beginning, or begin with one."""
+    head = _run(turns, {"system", "developer"})
+    if head == 0:
+        return [Turn(role="system", text=instructions), *turns]
+    last = turns[head - 1]
+    return [*turns[: head - 1], replace(last, text=last.text + BLANK_LINE + instructions), *turns[head:]]
+
+
+def _labelled(turn: Turn, capabilities: Capabilities) -> Turn:
+    """A name can stay a name only where its message will not be joined with another."""
+    apart = capabilities.consecutive and capabilities.system and capabilities.late_system
+    if turn.name is None or turn.role == "tool" or (apart and turn.role in capabilities.names):
+        return turn
+    return replace(turn, text=f"{turn.name}: {turn.text}", name=None)
+
+
+def _tools(turns: list[Turn], history: ToolHistory | None) -> list[Turn]:
+    exchanges: list[tuple[Turn, list[Turn]]] = []
+    for turn in turns:
+        if turn.role == "tool":
+            exchanges[-1][1].append(turn)
+        else:
+            exchanges.append((turn, []))
+    return [turn for calling, results in exchanges for turn in _exchange(calling, results, history)]
+
+
+def _exchange(calling: Turn, results: list[Turn], history: ToolHistory | None) -> list[Turn]:
+    """Return an assistant's calls and their results in a notation that the template renders."""
+    if not calling.calls and not results:
+        return [calling]
+    order = {call.id: position for position, call in enumerate(calling.calls)}
+    results = sorted(results, key=lambda turn: order.get(turn.call_id or "", len(order)))
+    if history is None or any(call.custom for call in calling.calls):
+        return _generic(calling, results)
+    if history.short_ids:
+        calling = replace(calling, calls=tuple(replace(call, id=_short_id(call.id)) for call in calling.calls))
+        results = [replace(turn, call_id=_short_id(turn.call_id or "")) for turn in results]
+    if history.parallel or len(calling.calls) < 2:  # noqa: PLR2004
+        return [calling, *results]
+    return _one_by_one(calling, results)
+
+
+def _one_by_one(calling: Turn, results: list[Turn]) -> list[Turn]:
+    turns = []
+    for position, call in enumerate(calling.calls):
+        single = replace(calling, calls=(call,))
+        turns.append(single if position == 0 else replace(single, text="", reasoning=None))
+        turns += [turn for turn in results if turn.call_id == call.id]
+    return turns
+
+
+def _generic(calling: Turn, results: list[Turn]) -> list[Turn]:
+    lines = [calling.text] if calling.text else []
+    lines += [_generic_call(call) for call in sorted(calling.calls, key=lambda call: call.custom)]
+    turns = [replace(calling, text="\n".join(lines), calls=())]
+    if results:
+        turns.append(Turn(role="user", text="\n".join(_tool_response(turn.text) for turn in results)))
+    return turns
+
+
+def _generic_call(call: Call) -> str:
+    """Write a call in the generic notation; that of a custom tool comes last in its message."""
+    if call.custom:
+        return f"{own(CUSTOM_CALL.start)}{call.name}{own(CUSTOM_CALL.name_end)}{call.arguments}"
+    document = {HERMES.name_key: call.name, HERMES.arguments_key: _parsed(call.arguments)}
+    return f"{own(HERMES.call_start)}{json.dumps(document, ensure_ascii=False)}{own(HERMES.call_end)}"
+
+
+def _tool_response(text: str) -> str:
+    return f"{own('<tool_response>')}{text}{own('</tool_response>')}"
+
+
+def _parsed(arguments: str) -> object:
+    """Return the arguments as an object; text that is none stays text, no text at all is no arguments."""
+    try:
+        value = json.loads(arguments or "{}")
+    except (ValueError, RecursionError):
+        return arguments
+    if not isinstance(value, dict):
+        return arguments
+    return masked(value, valid) if "\\u" in arguments else value
+
+
+def _short_id(call_id: str) -> str:
+    """Return the id itself where it is short already, else nine characters that depend on it alone."""
+    if len(call_id) == _SHORT_ID and call_id.isascii() and call_id.isalnum():
+        return call_id
+    digest = hashlib.sha256(call_id.encode()).digest()[:_SHORT_ID]
+    return "".join(_BASE[byte % len(_BASE)] for byte in digest)
+
+
+def _system(turns: list[Turn], capabilities: Capabilities) -> list[Turn]:
+    if not capabilities.developer:
+        turns = [replace(turn, role="system") if turn.role == "developer" else turn for turn in turns]
+    if capabilities.system and capabilities.late_system:
+        return turns
+    head = _run(turns, {"system"})
+    begin = [_joined(turns[:head])] if head else []
+    if not capabilities.system:
+        return _displaced([*begin, *turns[head:]])
+    return [*begin, *_displaced(turns[head:])]
+
+
+def _run(turns: list[Turn], roles: set[str]) -> int:
+    """Return how many turns of these roles the conversation begins with."""
+    return next((index for index, turn in enumerate(turns) if turn.role not in roles), len(turns))
+
+
+def _displaced(turns: list[Turn]) -> list[Turn]:
+    """Put system messages at the head of the user message behind them."""
+    folded: list[Turn] = []
+    waiting: list[str] = []
+    for turn in turns:
+        if turn.role == "system":
+            waiting.append(turn.text)
+            continue
+        if waiting and turn.role == "user":
+            folded.append(replace(turn, text=BLANK_LINE.join([*waiting, turn.text])))
+        else:
+            folded += [Turn(role="user", text=BLANK_LINE.join(waiting)), turn] if waiting else [turn]
+        waiting = []
+    return [*folded, Turn(role="user", text=BLANK_LINE.join(waiting))] if waiting else folded
+
+
+def _alternating(turns: list[Turn], capabilities: Capabilities) -> list[Turn]:
+    if not capabilities.consecutive:
+        turns = _merged(turns)
+    begin = _run(turns, {"system", "developer"})
+    if not capabilities.assistant_first and begin < len(turns) and turns[begin].role == "assistant":
+        turns = [*turns[:begin], Turn(role="user", text=""), *turns[begin:]]
+    if not capabilities.generation_prompt and turns and turns[-1].role == "assistant":
+        turns = [*turns, Turn(role="user", text="")]
+    return turns
+
+
+def _merged(turns: list[Turn]) -> list[Turn]:
+    runs: list[list[Turn]] = []
+    for turn in turns:
+        if runs and turn.role == runs[-1][-1].role != "tool" and not runs[-1][-1].calls:
+            runs[-1].append(turn)
+        else:
+            runs.append([turn])
+    return [_joined(run) for run in runs]
+
+
+def _joined(turns: list[Turn]) -> Turn:
+    """Return one turn with the texts and calls of all."""
+    if len(turns) == 1:
+        return turns[0]
+    return replace(
+        turns[0],
+        text=BLANK_LINE.join(turn.text for turn in turns if turn.text),
+        calls=tuple(call for turn in turns for call in turn.calls),
+        reasoning=BLANK_LINE.join(turn.reasoning for turn in turns if turn.reasoning) or None,
+    )
+
+
+def _template_message(turn: Turn, capabilities: Capabilities, mask: Mask) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": turn.role}
+    history = capabilities.tool_history
+    if turn.text or not turn.calls or history is None:
+        message["content"] = _content(mask(turn.text), capabilities)
+    elif history.content != "absent":
+        message["content"] = None if history.content == "null" else ""
+    if turn.name is not None:
+        message["name"] = mask(turn.name)
+    if turn.call_id is not None:
+        message["tool_call_id"] = mask(turn.call_id)
+    if turn.reasoning is not None and capabilities.reasoning_key is not None:
+        message[capabilities.reasoning_key] = mask(turn.reasoning)
+    if turn.calls:
+        assert history is not None
+        message["tool_calls"] = [_template_call(call, history, mask) for call in turn.calls]
+    return message
+
+
+def _template_call(call: Call, history: ToolHistory, mask: Mask) -> dict[str, Any]:
+    arguments = masked(_parsed(call.arguments), mask) if history.arguments == "object" else mask(call.arguments)
+    return {"id": mask(call.id), "type": "function", "function": {"name": mask(call.name), "arguments": arguments}}
+
+
+def _content(text: str, capabilities: Capabilities) -> object:
+    return [{"type": "text", "text": text}] if capabilities.typed_content else text

@@ -1,0 +1,227 @@
+"""A model's chat template: Jinja in a sandbox, as Hugging Face's ``apply_chat_template`` runs it, with bounds.
+
+Environment of the reference implementation (transformers, ``render_jinja_template``): ``trim_blocks``,
+``lstrip_blocks``, loop controls, ``raise_exception``, ``strftime_now``, ``tojson`` without HTML escaping, and the
+``generation`` block, whose body is rendered. Templates come with model files, so they are foreign code: no attribute
+that reaches Python's internals, and a budget of work, from :mod:`antiphon.templates.sandbox`.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final, NoReturn
+
+from jinja2 import TemplateError, meta, nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+
+from antiphon.errors import InvalidRequestError
+from antiphon.templates.capabilities import Capabilities, probe
+from antiphon.templates.sandbox import Sandbox
+from antiphon.templates.template_work import MAX_STEPS, TooMuchWorkError, Work
+from antiphon.templates.text_reading import reads_texts
+
+MAX_SOURCE: Final = 1 << 17
+"""Characters of a template's source; the longest known have 20,000."""
+MAX_NODES: Final = 10_000
+"""Expressions and statements of a template: compiling takes longer than in proportion."""
+MAX_OUTPUT: Final = 1 << 26
+"""Characters of a rendered conversation, unless the caller sets a lower bound."""
+MAX_MESSAGE: Final = 500
+"""Characters of an error's message: templates quote what they refuse."""
+_BEYOND_ASCII: Final = re.compile("[^\x00-\x7f\ud800-\udfff]")
+RESERVED: Final = frozenset(
+    {"messages", "tools", "add_generation_prompt", "continue_final_message", "bos_token", "eos_token", "max_output"}
+)
+"""Variables that are ours to set: a request cannot."""
+
+CHATML: Final = (
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+"""The template of models whose file has none: ChatML, the notation that most models have seen."""
+
+
+class ChatTemplateError(ValueError):
+    """The model's template cannot be used at all: too long, not Jinja, too much work, or it renders no user message."""
+
+
+class ChatTemplate:
+    """A compiled template and what it was found to support.
+
+    ``clock`` gives Unix seconds; ``strftime_now`` shows them in the machine's time zone.
+    """
+
+    def __init__(self, source: str, bos_token: str, eos_token: str, *, clock: Callable[[], float] = time.time) -> None:
+        """Compile and probe ``source``. Raises :class:`ChatTemplateError`."""
+        if len(source) > MAX_SOURCE:
+            raise ChatTemplateError(f"The chat template has {len(source)} characters; at most {MAX_SOURCE} are taken.")
+        self.source = source
+        self._sandbox = environment = _environment(clock)
+        try:
+            tree = environment.parse(source)
+            _check_size(tree)
+            self.reads_texts = reads_texts(tree)
+            """Whether it may look into the texts of messages, as :mod:`antiphon.templates.text_reading` has it."""
+            self.texts = _texts(tree)
+            """The literal texts that it may write: its own, and the strings in its expressions."""
+            names = meta.find_undeclared_variables(tree)
+            self._template = environment.from_string(tree)
+            self._template.globals = dict(self._template.globals)  # a chain of maps, which each rendering would walk
+        except Exception as error:  # what is foreign may break Jinja, and what it writes may break Python
+            raise ChatTemplateError(f"The chat template is not valid: {str(error)[:MAX_MESSAGE]}") from error
+        self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
+        self.variables = frozenset(names) - RESERVED - frozenset(environment.globals)
+        """Names that the template may look up: what ``chat_template_kwargs`` can set."""
+        self._no_tools: tuple[()] | None = None
+        try:
+            self.capabilities = self._probe(Work(MAX_STEPS))
+        except TooMuchWorkError as error:
+            raise ChatTemplateError(f"The chat template takes too long to render a few words: {error}.") from error
+
+    def _probe(self, work: Work) -> Capabilities:
+        """Templates written for tools alone loop over them unasked: they get an empty list."""
+        render = partial(self._render, work)
+        for self._no_tools in (None, ()):
+            capabilities = probe(render, self.variables, self.source)
+            if capabilities is not None:
+                return capabilities
+        raise ChatTemplateError(f"The chat template does not render a user message. {_failure(render)}".strip())
+
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool = True,
+        max_output: int = MAX_OUTPUT,
+        **variables: Any,  # noqa: ANN401 (template variables may be anything JSON can say)
+    ) -> str:
+        """Return the prompt's text.
+
+        Raises ``InvalidRequestError`` with param ``messages`` when the template refuses the conversation or fails on
+        it, when that is too much work for it, and when the text has more than ``max_output`` characters.
+        """
+        variables |= {"add_generation_prompt": add_generation_prompt, "max_output": max_output}
+        try:
+            return self._render(Work(MAX_STEPS), messages, **variables)
+        except TooMuchWorkError as error:
+            message = f"The model's chat template takes too long on the messages: {error}."
+            raise InvalidRequestError(message, param="messages") from error
+
+    def _render(
+        self,
+        work: Work,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool = True,
+        max_output: int = MAX_OUTPUT,
+        **variables: Any,  # noqa: ANN401 (template variables may be anything JSON can say)
+    ) -> str:
+        """Do the same within a budget. Raises :class:`TooMuchWorkError` when it is spent."""
+        variables = {"tools": self._no_tools, "documents": None, **variables, **self._tokens}
+        stream = self._template.generate(variables, messages=messages, add_generation_prompt=add_generation_prompt)
+        try:
+            with self._sandbox.working(work):
+                pieces = list(_bounded(stream, max_output))
+        except TooMuchWorkError:
+            raise
+        except _TooLongError as error:
+            raise InvalidRequestError(
+                f"The messages give a prompt of more than {max_output} characters, too long for this model. "
+                "Please reduce the length of the messages.",
+                param="messages",
+                code="context_length_exceeded",
+            ) from error
+        except Exception as error:  # a template is foreign code: any error of its own is about the conversation
+            raise _refusal(error) from error
+        return "".join(pieces)
+
+
+def _check_size(tree: nodes.Template) -> None:
+    size = sum(1 for _ in tree.find_all(nodes.Node))
+    if size > MAX_NODES:
+        raise ChatTemplateError(f"it has {size} expressions and statements, more than {MAX_NODES}")
+
+
+def _texts(tree: nodes.Template) -> tuple[str, ...]:
+    data = [node.data for node in tree.find_all(nodes.TemplateData)]
+    return (*data, *(node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)))
+
+
+def _failure(render: Callable[..., str]) -> str:
+    try:
+        render([{"role": "user", "content": "Maple"}])
+    except InvalidRequestError as error:
+        return error.message
+    return ""
+
+
+def _bounded(stream: Iterator[str], left: int) -> Iterator[str]:
+    for piece in stream:
+        left -= len(piece)
+        if left < 0:
+            raise _TooLongError
+        yield piece
+
+
+def to_json(
+    value: Any,  # noqa: ANN401 (anything JSON can say)
+    ensure_ascii: bool = False,  # noqa: FBT001, FBT002 (templates pass it by position as Hugging Face allows)
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,  # noqa: FBT001, FBT002
+) -> str:
+    """Write JSON as Hugging Face's ``tojson`` filter does: Jinja's own escapes HTML, which no model was trained on.
+
+    Lone surrogates stay as they are even with ``ensure_ascii``: they are masks (:mod:`antiphon.rendering.prompt`).
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators, sort_keys=sort_keys)
+    return _BEYOND_ASCII.sub(lambda match: json.dumps(match[0])[1:-1], text) if ensure_ascii else text
+
+
+def _refusal(error: Exception) -> InvalidRequestError:
+    if isinstance(error, _RaisedError):
+        message = f"The model's chat template refuses the messages: {error}"
+    else:
+        message = f"The model's chat template fails on the messages: {type(error).__name__}: {error}"
+    return InvalidRequestError(message[:MAX_MESSAGE], param="messages")
+
+
+class _TooLongError(Exception):
+    """The output has more characters than asked for."""
+
+
+class _RaisedError(TemplateError):
+    """Raised by the template itself, by ``raise_exception``."""
+
+
+def _raise_exception(message: object) -> NoReturn:
+    raise _RaisedError(str(message))
+
+
+class _Generation(Extension):
+    """``{% generation %}`` marks what the assistant wrote, for training masks; here its body is just rendered."""
+
+    tags = {"generation"}  # noqa: RUF012 (declared so by Jinja)
+
+    def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
+        """Return the statements up to ``endgeneration``."""
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _environment(clock: Callable[[], float]) -> Sandbox:
+    sandbox = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation])
+
+    def strftime_now(form: str) -> str:
+        return datetime.fromtimestamp(clock(), UTC).astimezone().strftime(form)
+
+    sandbox.add_filter("tojson", to_json)
+    sandbox.globals["raise_exception"] = _raise_exception
+    sandbox.globals["strftime_now"] = strftime_now
+    return sandbox

@@ -1,0 +1,60 @@
+"""Large shapes cost more than small ones, and patterns most of all."""
+
+from fractions import Fraction
+
+from antiphon.constraints.json_schema.costs import matching, meeting, size
+from antiphon.constraints.json_schema.schema_errors import COMPARISONS, COMPILED_PATTERN
+from antiphon.constraints.json_schema.shapes import Array, Null, Number, Object, Shape, String
+from antiphon.constraints.json_schema.terms import ANY, NEVER, Constant, Location, both, inverse
+
+A, B = Location(("a",)), Location(("b",))
+MANY = 100
+
+
+def test_a_small_shape_costs_one_comparison() -> None:
+    assert [1] * 5 == [size(shape) for shape in (Null(), Number(), String(), Array(), Object())]
+
+
+def test_every_part_of_a_shape_costs() -> None:
+    names = tuple(f"p{index}" for index in range(MANY))
+    shapes: list[Shape] = [
+        Object(properties=tuple((name, A) for name in names)),
+        Object(required=names),
+        Object(patterns=tuple((name, A) for name in names)),
+        Array(prefix=(A,) * MANY),
+        String(values=names),
+        String(excluded=frozenset(names)),
+        String(patterns=names),
+    ]
+    assert [51] * 7 == [size(shape) for shape in shapes]
+
+
+def test_large_terms_cost_more() -> None:
+    joined = both(*(Location((index,)) for index in range(MANY)))
+    assert [8, 8, 33, 2] == [
+        size(Array(prefix=(term,))) for term in (joined, inverse(joined), Constant("x" * 4000), NEVER)
+    ]
+
+
+def test_numbers_of_many_digits_cost_more() -> None:
+    assert 1 + 4 == size(Number(multiple_of=Fraction(2**1024 + 1)))
+
+
+def test_two_shapes_cost_what_both_cost() -> None:
+    assert size(String(values=("a",) * 9)) + 1 == meeting(String(values=("a",) * 9), String())
+
+
+def test_patterns_are_matched_with_listed_texts() -> None:
+    assert matching(1, 2, 64) + 3 == meeting(String(values=("x" * 32, "y" * 32)), String(patterns=("a",)))
+    assert 2 * (2 * COMPARISONS + 4) == matching(2, 2, 64)
+
+
+def test_patterns_are_compiled_together() -> None:
+    assert 2 * COMPILED_PATTERN * COMPARISONS + 2 == meeting(String(patterns=("a",)), String(patterns=("b",)))
+    assert 2 == meeting(String(), String(patterns=("b",)))
+
+
+def test_patterns_of_properties_are_compared_in_pairs_and_matched_with_names() -> None:
+    left, right = Object(patterns=(("a", A), ("b", A))), Object(patterns=(("c", A), ("d", B)), properties=(("e", ANY),))
+    pairs, names = 4 * COMPILED_PATTERN * COMPARISONS, matching(2, 1, 1)
+    assert pairs + names + size(left) + size(right) == meeting(left, right)

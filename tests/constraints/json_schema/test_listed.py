@@ -1,0 +1,95 @@
+"""Listed values have keys, equal for equal values only."""
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from antiphon.constraints.json_schema.keywords import constant
+from antiphon.constraints.json_schema.listed import keys_of, without_keys, without_points, without_texts
+from antiphon.constraints.json_schema.shapes import Array, Boolean, Null, Number, Object, Shape, String
+from antiphon.constraints.json_schema.terms import ANY, NEVER, Constant
+
+EQUAL = [
+    (1, 1.0),
+    ([1], [1.0]),
+    ({"a": 1, "b": [True]}, {"b": [True], "a": 1.0}),
+    ({"a": {"b": 0.5}}, {"a": {"b": 5e-1}}),
+]
+DIFFERENT = [
+    (1, True),
+    (0, False),
+    (None, False),
+    ("1", 1),
+    ([1], [True]),
+    ([], {}),
+    ({"a": 1}, {"b": 1}),
+    ([1], [[1]]),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), EQUAL)
+def test_equal_values_have_equal_keys(one: Any, other: Any) -> None:  # noqa: ANN401 (JSON)
+    assert keys_of(constant(one)) == keys_of(constant(other))
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT)
+def test_different_values_have_different_keys(one: Any, other: Any) -> None:  # noqa: ANN401 (JSON)
+    assert keys_of(constant(one)) != keys_of(constant(other))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Number(),
+        Number(lower=(Fraction(1), False)),
+        String(excluded=frozenset("a")),
+        Array(prefix=(Constant("1"),), min_items=1),
+        Array(prefix=(Constant("1"),), items=NEVER),
+        Array(prefix=(ANY,), items=NEVER, min_items=1),
+        Object(properties=(("a", Constant("1")),), required=("a",)),
+        Object(properties=(("a", Constant("1")),), additional=NEVER),
+        Object(properties=(("a", ANY),), additional=NEVER, required=("a",)),
+    ],
+)
+def test_values_that_are_not_listed_have_no_keys(shape: Shape) -> None:
+    assert keys_of(shape) is None
+
+
+@pytest.mark.parametrize(
+    ("expected", "shape"),
+    [
+        (None, Null()),
+        (Boolean(frozenset({False})), Boolean()),
+        (String(values=("b",)), String(values=("a", "b"))),
+        (None, String(values=("a",))),
+        (None, constant(5)),
+        (constant(6), constant(6)),
+        (None, constant({"x": 5})),
+    ],
+)
+def test_listed_values_are_taken_away_by_their_keys(expected: Shape | None, shape: Shape) -> None:
+    taken = [keys_of(constant(value)) or () for value in (None, True, "a", 5, {"x": 5.0})]
+    assert expected == without_keys(shape, frozenset(key for keys in taken for key in keys))
+
+
+def whole(low: int | None, high: int | None) -> Number:
+    bounds = [None if bound is None else (Fraction(bound), False) for bound in (low, high)]
+    return Number(integer=True, lower=bounds[0], upper=bounds[1])
+
+
+def test_an_interval_is_cut_at_points() -> None:
+    points = [Fraction(value) for value in (-1, 3, 4, 7)]
+    assert [whole(0, 2), whole(5, 6), whole(8, 9)] == without_points(whole(0, 9), points)
+    assert [whole(None, -2), whole(0, 2), whole(5, 6), whole(8, None)] == without_points(whole(None, None), points)
+
+
+def test_points_that_are_no_values_cut_nothing() -> None:
+    even = Number(integer=True, multiple_of=Fraction(2), lower=(Fraction(0), False))
+    assert [even] == without_points(even, [Fraction(-2), Fraction(3), Fraction(7, 2)])
+    open_at_two = Number(lower=(Fraction(2), True))
+    assert [open_at_two] == without_points(open_at_two, [Fraction(2)])
+
+
+def test_texts_are_excluded() -> None:
+    assert String(excluded=frozenset({"a", "b", "c"})) == without_texts(String(excluded=frozenset({"a"})), ("b", "c"))

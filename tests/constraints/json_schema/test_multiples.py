@@ -1,0 +1,90 @@
+"""Multiples of a size that can be followed pass; few of the others are written out."""
+
+from fractions import Fraction
+
+import pytest
+
+from antiphon.constraints.json_schema.multiples import (
+    MAX_BOUNDED_MULTIPLE,
+    MAX_LISTED_MULTIPLES,
+    MAX_MULTIPLE,
+    check_multiples,
+    listed_multiples,
+)
+from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
+from antiphon.constraints.json_schema.shapes import Null, Number
+
+
+def multiples(step: str, low: int | None = None, high: int | None = None) -> Number:
+    of = Fraction(step)
+    bounds = [None if bound is None else (Fraction(bound), False) for bound in (low, high)]
+    return Number(integer=of.denominator == 1, lower=bounds[0], upper=bounds[1], multiple_of=of)
+
+
+def refused(*shapes: Number) -> str:
+    with pytest.raises(SchemaRefusedError) as caught:
+        check_multiples(shapes)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        multiples(str(MAX_MULTIPLE)),
+        multiples(str(MAX_MULTIPLE), low=0),
+        multiples(str(MAX_MULTIPLE), high=-MAX_MULTIPLE),
+        multiples(str(MAX_BOUNDED_MULTIPLE), low=10**6, high=10**15),
+        multiples("1000", low=10**6, high=10**15),
+        multiples("0.01", low=3),
+        multiples("2.5"),
+    ],
+)
+def test_a_small_automaton_passes(shape: Number) -> None:
+    check_multiples([Null(), shape, Number(integer=True)])
+
+
+@pytest.mark.parametrize(
+    ("expected", "shape"),
+    [
+        ("'multipleOf' 99999989 exceeds the limit of 10000", multiples("99999989")),
+        ("'multipleOf' 10001 exceeds the limit of 10000", multiples("10001")),
+        ("'multipleOf' 251 exceeds the limit of 250 beside bounds or decimals", multiples("251", low=252)),
+        ("'multipleOf' 251 exceeds the limit of 250 beside bounds or decimals", multiples("251", low=0, high=10**6)),
+        ("'multipleOf' 2.51 exceeds the limit of 250 beside bounds or decimals", multiples("2.51")),
+        ("'multipleOf' of many digits exceeds the limit of 10000", multiples("1" + "0" * 30)),
+    ],
+)
+def test_a_large_automaton_is_refused_by_name(expected: str, shape: Number) -> None:
+    assert expected == refused(shape)
+
+
+def test_multiples_in_one_place_are_followed_together() -> None:
+    check_multiples([multiples("3"), multiples("5"), multiples("15")])
+    assert "limit of 5000 for 2 alternatives together" in refused(multiples("97"), multiples("101"))
+    bounded = refused(multiples("97", low=1000), multiples("3"))
+    assert bounded == "'multipleOf' 97 exceeds the limit of 250 beside bounds or decimals for 2 alternatives together"
+
+
+def test_few_multiples_between_bounds_are_written_out() -> None:
+    shape = multiples("99999989", low=-99999989, high=2 * 99999989)
+    assert [-99999989, 0, 99999989, 199999978] == [number.point for number in listed_multiples(shape)]
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Number(),
+        multiples("251"),
+        multiples("251", low=0),
+        multiples("250", low=0, high=1000),
+        multiples("1000", low=0, high=10**6),
+        multiples("2.51", low=0, high=10),
+        multiples("251", low=0, high=251 * MAX_LISTED_MULTIPLES),
+    ],
+)
+def test_other_numbers_are_left_as_they_are(shape: Number) -> None:
+    assert [shape] == listed_multiples(shape)
+
+
+def test_the_most_multiples_are_written_out() -> None:
+    assert MAX_LISTED_MULTIPLES == len(listed_multiples(multiples("251", low=1, high=251 * MAX_LISTED_MULTIPLES)))

@@ -1,0 +1,128 @@
+"""Number schemas are written so that llguidance reads exactly what they say."""
+
+import json
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from antiphon.constraints.json_schema.compiler import compile_schema
+from antiphon.constraints.json_schema.numbers import exact, number_schema
+from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
+from antiphon.constraints.json_schema.shapes import Number
+from antiphon.errors import InvalidRequestError
+from tests.constraints.json_schema.random_schemas import admits_text, is_valid
+
+EDGES: tuple[str, ...] = (
+    "0",
+    "1",
+    "-1",
+    "0.5",
+    "-0.5",
+    "0.1",
+    "0.99",
+    "-0.001",
+    "9.99",
+    "10",
+    "-100",
+    "123.456",
+    "1e-7",
+    "0.9999999999999999",
+)
+EDGES += ("0.30000000000000004", "1e-25", "9007199254740993", "9223372036854775807", "-9223372036854775808", "1.7e308")
+STEPS = ("1", "2", "7", "0.5", "0.1", "0.01", "0.07", "1000")
+NEAR = ("0", "1", "-1", "0.1", "-0.1", "0.001", "-0.001", "0.00000000000000000001")
+
+limits = st.dictionaries(
+    st.sampled_from(("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")), st.sampled_from(EDGES), max_size=3
+)
+steps = st.dictionaries(st.just("multipleOf"), st.sampled_from(STEPS), max_size=1)
+values = st.tuples(st.sampled_from(EDGES), st.sampled_from(NEAR)).map(lambda pair: Decimal(pair[0]) + Decimal(pair[1]))
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.sampled_from(("integer", "number")), limits, steps, st.lists(values, min_size=10, max_size=10))
+def test_no_number_out_of_bounds_is_admitted(kind: str, bounds: Any, step: Any, near: list[Decimal]) -> None:  # noqa: ANN401
+    schema = {"type": kind, **{key: json.loads(text) for key, text in {**bounds, **step}.items()}}
+    try:
+        compiled = compile_schema(schema, strict=False, param="p")
+    except InvalidRequestError:
+        return
+    for text in (format(value, "f") for value in near):
+        assert is_valid(schema, text) or not admits_text(compiled, text)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(-300, 300), st.integers(0, 2), st.integers(-300, 300), st.integers(0, 300))
+def test_every_number_within_bounds_can_be_written(number: int, digits: int, low: int, width: int) -> None:
+    schema = {"type": "number", "minimum": low / 100, "maximum": (low + width) / 100}
+    text = str(Decimal(number).scaleb(-digits))
+    shortest = text.rstrip("0").removesuffix(".") if "." in text else text
+    assert is_valid(schema, text) == any(
+        admits_text(compile_schema(schema, strict=False, param="p"), numeral)
+        for numeral in (shortest, text, text + (".0" if "." not in text else "0"), text + "00")
+    )
+
+
+def test_a_number_that_is_the_only_one_within_bounds_is_written_in_its_shortest_form() -> None:
+    compiled = compile_schema({"type": "number", "minimum": 0.0, "maximum": 0.0}, strict=False, param="p")
+    assert [True, False] == [admits_text(compiled, text) for text in ("0", "0.0")]
+
+
+@pytest.mark.parametrize(
+    ("expected", "shape"),
+    [
+        ({"const": 1}, Number(lower=(Fraction(1), False), upper=(Fraction(1), False))),
+        (
+            {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+            Number(lower=(Fraction(0), True), upper=(Fraction(1), False)),
+        ),
+        (
+            {"type": "number", "minimum": 1e-22, "maximum": 0.5},
+            Number(lower=(Fraction(0), True), upper=(Fraction(1, 2), False)),
+        ),
+        (
+            {"type": "number", "minimum": -0.5, "maximum": -1e-22},
+            Number(lower=(Fraction(-1, 2), False), upper=(Fraction(0), True)),
+        ),
+        ({"type": "integer", "maximum": 2**63 - 1024}, Number(integer=True, upper=(Fraction(2**64), False))),
+        ({"type": "integer", "multipleOf": 3}, Number(integer=True, multiple_of=Fraction(3))),
+        (
+            {"type": "integer", "multipleOf": 3, "minimum": 1},
+            Number(integer=True, multiple_of=Fraction(3), lower=(Fraction(3), False)),
+        ),
+        (
+            {"type": "integer", "multipleOf": 3, "minimum": -6, "maximum": -1},
+            Number(
+                integer=True,
+                multiple_of=Fraction(3),
+                lower=(Fraction(-6), False),
+                upper=(Fraction(-3), False),
+            ),
+        ),
+    ],
+)
+def test_what_llguidance_is_given(expected: dict[str, Any], shape: Number) -> None:
+    assert expected == number_schema(shape)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Number(lower=(Fraction(10) ** 18, False)),
+        Number(lower=(Fraction(10**17 + 1), False), upper=(Fraction(10**17 + 1), False)),
+        Number(multiple_of=Fraction("0.12345678901")),
+        Number(lower=(Fraction(1, 10**30), False), upper=(Fraction(2, 10**30), False)),
+    ],
+)
+def test_numbers_beyond_doubles_are_refused(shape: Number) -> None:
+    with pytest.raises(SchemaRefusedError):
+        number_schema(shape)
+
+
+def test_numbers_are_what_the_text_says() -> None:
+    assert Fraction(1, 10) == exact(0.1)
+    assert Fraction(2**70) == exact(2**70)

@@ -1,0 +1,44 @@
+"""Unions of shapes are kept short."""
+
+from antiphon.constraints.json_schema.shapes import Array, Boolean, Evaluated, Null, Object, String, union
+from antiphon.constraints.json_schema.terms import ANY, NEVER, Location, both
+
+A, B = Location(("a",)), Location(("b",))
+
+
+def test_equal_shapes_occur_once() -> None:
+    assert (Null(), Array(min_items=1)) == union([Null(), Array(min_items=1), Null()])
+
+
+def test_finite_sets_are_joined() -> None:
+    texts = String(values=("a", "b"))
+    assert (Boolean(), texts) == union(
+        [String(values=("a",)), Boolean(frozenset({True})), texts, Boolean(frozenset({False}))]
+    )
+
+
+def test_an_unbounded_shape_makes_others_superfluous() -> None:
+    assert (String(),) == union([String(values=("a",)), String(), String(min_length=2)])
+
+
+def test_objects_that_have_looked_at_properties_stay() -> None:
+    seen = Object(evaluated=Evaluated(names=frozenset({"a"})))
+    assert (Object(), seen) == union([Object(), seen])
+
+
+def test_items_beyond_the_prefix() -> None:
+    assert [A, B, B] == [Array(prefix=(A,), items=B).item(index) for index in range(3)]
+
+
+def test_members_by_name_pattern_and_the_rest() -> None:
+    shape = Object(properties=(("x", A),), patterns=(("^y", B),), additional=NEVER)
+    assert [A, B, NEVER] == [shape.member(name) for name in ("x", "yes", "z")]
+    assert both(A, B) == Object(patterns=(("^y", A), ("s$", B))).member("ys")
+
+
+def test_optional_and_closed() -> None:
+    shape = Object(properties=(("x", A), ("y", B), ("z", NEVER)), required=("x",))
+    assert ("y",) == shape.optional
+    assert not shape.closed
+    assert Object(patterns=(("y", NEVER),), additional=NEVER).closed
+    assert not Object(patterns=(("y", ANY),), additional=NEVER).closed

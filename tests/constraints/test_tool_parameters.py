@@ -1,0 +1,104 @@
+import json
+from typing import Any
+
+import pytest
+
+from antiphon.constraints.json_schema import compile_schema
+from antiphon.constraints.tool_parameters import CallableFunction, Property, raw_string, variants
+from antiphon.errors import InvalidRequestError
+from tests.rendering.grammar_walk import Walker
+
+END = "</p>"
+
+
+def function(schema: dict[str, Any]) -> CallableFunction:
+    compiled = compile_schema({"type": "object", **schema}, strict=False, param="p")
+    return CallableFunction(name="f", schema=compiled, parameters=schema, param="tools[0].function.parameters")
+
+
+def only(schema: Any) -> Property:  # noqa: ANN401 (JSON)
+    ((item,),) = variants(function({"properties": {"a": schema}}))
+    return item
+
+
+def admitted(schema: Any, *texts: str) -> list[bool]:  # noqa: ANN401 (JSON)
+    grammar = f"start: TEXT\nTEXT: {raw_string(only(schema), END)}\n"
+    return [Walker().admits(grammar, text) for text in texts]
+
+
+def test_no_schema_is_no_parameters() -> None:
+    assert [[]] == variants(CallableFunction(name="f", schema=None, parameters={}, param="p"))
+
+
+def test_parameters_keep_their_order() -> None:
+    schema = {"properties": {"b": {"type": "string"}, "a": {"type": ["integer", "null"]}}, "required": ["a", "c"]}
+    ((b, a, c),) = variants(function(schema))
+    assert [("b", False), ("a", True), ("c", True)] == [(item.key, item.required) for item in (b, a, c)]
+    assert [{"string"}, {"number", "null"}, set()] == [set(item.types) for item in (b, a, c)]
+
+
+def test_rules_between_parameters_are_alternative_lists() -> None:
+    schema = {"properties": {"a": {}, "b": {}}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}
+    assert [["a"], ["b"]] == [[item.key for item in items if item.required] for items in variants(function(schema))]
+
+
+def test_a_value_s_schema_is_a_document_of_its_own() -> None:
+    tree = {"type": "object", "properties": {"left": {"$ref": "#/$defs/tree"}}, "additionalProperties": False}
+    ((item, _),) = variants(function({"properties": {"a": {"$ref": "#/$defs/tree"}, "b": {}}, "$defs": {"tree": tree}}))
+    walker = Walker()
+    assert walker.admits(f"start: %json {item.document}", '{"left": {"left": {}}}')
+    assert not walker.admits(f"start: %json {item.document}", '{"right": {}}')
+    assert "x-guidance" in json.loads(item.document)
+
+
+def test_a_number_of_parameters_is_a_choice_of_lists() -> None:
+    properties: dict[str, Any] = {"properties": {"a": {}, "b": {}}}
+    least = variants(function({**properties, "minProperties": 1}))
+    assert [["a"], ["b"]] == [[item.key for item in items if item.required] for items in least]
+    most = variants(function({**properties, "maxProperties": 1}))
+    assert [[], ["a"], ["b"]] == [[item.key for item in items] for items in most]
+
+
+def test_parameters_without_names_are_refused_when_they_are_needed() -> None:
+    with pytest.raises(InvalidRequestError, match="a number of properties cannot be enforced") as caught:
+        variants(function({"minProperties": 1}))
+    assert ("tools[0].function.parameters", "invalid_value") == (caught.value.param, caught.value.code)
+
+
+def test_names_that_would_end_early_are_refused() -> None:
+    only({}).check_key(">")
+    for key in ("a>b", " a", ""):
+        ((item,),) = variants(function({"properties": {key: {}}}))
+        with pytest.raises(InvalidRequestError, match="cannot be enforced"):
+            item.check_key(">")
+
+
+@pytest.mark.parametrize(
+    ("expected", "schema"),
+    [
+        ([True, True, True], {"type": "string"}),
+        ([True, True, True], {}),
+        ([False, True, False], {"type": "string", "minLength": 1, "maxLength": 2}),
+        ([False, True, False], {"enum": ["x/", "y"]}),
+        ([False, True, False], {"type": "string", "pattern": "^x"}),
+        ([False, True, True], {"type": "string", "pattern": "/"}),
+        ([True, False, True], {"type": "string", "pattern": "^$|c/$"}),
+        ([False, True, False], {"allOf": [{"pattern": "/"}, {"pattern": "^x"}], "type": "string"}),
+        ([True, False, True], {"anyOf": [{"enum": [""]}, {"type": "string", "minLength": 3}]}),
+        ([False, True, True], {"type": "string", "not": {"const": ""}}),
+    ],
+)
+def test_strings_without_quotes(expected: list[bool], schema: dict[str, Any]) -> None:
+    assert expected == admitted(schema, "", "x/", "abc/")
+
+
+def test_a_raw_string_never_holds_its_end() -> None:
+    assert [True, False] == admitted({}, "</p", "a</p>b")
+    assert [True] == admitted({"enum": ["a", "</p>"]}, "a")
+    with pytest.raises(InvalidRequestError, match="cannot be enforced"):
+        admitted({"enum": ["</p>"]}, "a")
+
+
+def test_an_anchor_inside_a_pattern_is_refused() -> None:
+    with pytest.raises(InvalidRequestError, match="an anchor inside"):
+        admitted({"type": "string", "pattern": "(^a|b)c"}, "ac")

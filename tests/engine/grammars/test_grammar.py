@@ -1,0 +1,235 @@
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+
+import llguidance
+import numpy as np
+import pytest
+
+from antiphon.engine.grammars import grammar
+from antiphon.engine.grammars.grammar import FORGETTING, SLOW, GrammarCompiler, GrammarError, Matcher, Pace
+from antiphon.engine.grammars.grammar_limits import LONG_GRAMMAR, MAX_GRAMMAR_TEXT
+
+EOS = 261
+N_VOCAB = 262
+OBJECT = llguidance.LLMatcher.grammar_from_json_schema(
+    {
+        "type": "object",
+        "properties": {"name": {"enum": ["ann", "bob"]}},
+        "required": ["name"],
+        "additionalProperties": False,
+    }
+)
+
+
+def byte_tokenizer() -> llguidance.LLTokenizer:
+    return llguidance.LLTokenizer("byte")
+
+
+@pytest.fixture
+def compiler() -> Iterator[GrammarCompiler]:
+    compiler = GrammarCompiler(byte_tokenizer)
+    yield compiler
+    compiler.close()
+
+
+def compiled(compiler: GrammarCompiler, grammar: str) -> Matcher:
+    return compiler.compile(grammar).result(10)
+
+
+def allowed(matcher: Matcher) -> str:
+    return "".join(chr(i) for i in np.flatnonzero(matcher.allowed(N_VOCAB)) if i < 128)
+
+
+def test_only_what_the_grammar_allows_may_come_next(compiler: GrammarCompiler) -> None:
+    assert "ab" == allowed(compiled(compiler, 'start: "a" | "b" "c"'))
+
+
+def test_the_mask_has_one_entry_for_each_token(compiler: GrammarCompiler) -> None:
+    assert (N_VOCAB,) == compiled(compiler, 'start: "a"').allowed(N_VOCAB).shape
+
+
+def test_what_is_accepted_moves_on(compiler: GrammarCompiler) -> None:
+    matcher = compiled(compiler, 'start: "a" ("x" | "y") "b"')
+    matcher.accept(list(b"ay"))
+    assert "b" == allowed(matcher)
+
+
+def test_a_token_that_is_not_allowed_is_an_error(compiler: GrammarCompiler) -> None:
+    with pytest.raises(GrammarError):
+        compiled(compiler, 'start: "a"').accept(list(b"b"))
+
+
+def test_the_end_is_allowed_where_the_grammar_may_end(compiler: GrammarCompiler) -> None:
+    matcher = compiled(compiler, "start: /a+/")
+    before = bool(matcher.allowed(N_VOCAB)[EOS])
+    matcher.accept(list(b"aa"))
+    assert (False, True) == (before, bool(matcher.allowed(N_VOCAB)[EOS]))
+
+
+def test_nothing_but_the_end_may_follow_a_finished_grammar(compiler: GrammarCompiler) -> None:
+    matcher = compiled(compiler, 'start: "ab"')
+    before = matcher.finished
+    matcher.accept(list(b"ab"))
+    assert (False, True) == (before, matcher.finished)
+
+
+def test_copies_go_their_own_ways(compiler: GrammarCompiler) -> None:
+    first = compiled(compiler, 'start: "a" ("x" | "y")')
+    second = first.copy()
+    first.accept(list(b"ax"))
+    assert "a" == allowed(second)
+
+
+def test_the_same_text_is_compiled_once_and_given_fresh(compiler: GrammarCompiler) -> None:
+    first = compiled(compiler, OBJECT)
+    first.accept(list(b'{"name'))
+    assert "{" == allowed(compiled(compiler, OBJECT))
+
+
+def test_what_cannot_be_compiled_is_an_error(compiler: GrammarCompiler) -> None:
+    with pytest.raises(GrammarError):
+        compiled(compiler, "start: missing_rule")
+
+
+def test_a_grammar_that_is_too_large_is_an_error(compiler: GrammarCompiler) -> None:
+    with pytest.raises(GrammarError):
+        compiled(compiler, f'start: "{"a" * MAX_GRAMMAR_TEXT}"')
+
+
+def test_an_error_of_one_grammar_does_not_concern_the_next(compiler: GrammarCompiler) -> None:
+    failing = compiler.compile("start: missing_rule")
+    following = compiler.compile('start: "ok"')
+    assert failing.exception(10) is not None
+    assert "o" == allowed(following.result(10))
+
+
+def test_compiling_runs_beside_the_caller() -> None:
+    release = threading.Event()
+
+    def slow_tokenizer() -> llguidance.LLTokenizer:
+        release.wait(10)
+        return byte_tokenizer()
+
+    compiler = GrammarCompiler(slow_tokenizer)
+    future = compiler.compile('start: "a"')
+    assert not future.done()
+    release.set()
+    assert "a" == allowed(future.result(10))
+    compiler.close()
+
+
+class Slow:
+    """A compiler whose work on one grammar goes on until the test ends it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.compiler = GrammarCompiler(byte_tokenizer)
+        self.begun = threading.Semaphore(0)
+        self.release = threading.Event()
+        self.compiled: list[str] = []
+        compile_ = GrammarCompiler._compile
+
+        def slow(text: str, tokenizer: "Future[llguidance.LLTokenizer]") -> Matcher:
+            self.compiled.append(text)
+            self.begun.release()
+            if "slow" in text:
+                assert self.release.wait(10)
+            return compile_(text, tokenizer)
+
+        monkeypatch.setattr(GrammarCompiler, "_compile", staticmethod(slow))
+
+    def close(self) -> None:
+        self.release.set()
+        self.compiler.close()
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
+    slow = Slow(monkeypatch)
+    yield slow
+    slow.close()
+
+
+def test_a_slow_grammar_does_not_hold_the_next(slow: Slow) -> None:
+    first = slow.compiler.compile('start: "slow"')
+    assert "o" == allowed(slow.compiler.compile('start: "ok"').result(10))
+    assert not first.done()
+    slow.release.set()
+    assert "s" == allowed(first.result(10))
+
+
+def test_a_text_that_is_being_compiled_is_not_compiled_twice(slow: Slow) -> None:
+    futures = [slow.compiler.compile('start: "slow"') for _ in range(3)]
+    assert slow.begun.acquire(timeout=10)
+    slow.release.set()
+    assert ["s"] * 3 == [allowed(future.result(10)) for future in futures]
+    assert ['start: "slow"'] == slow.compiled
+
+
+def test_a_text_that_could_not_be_compiled_is_tried_again(slow: Slow) -> None:
+    for _ in range(2):
+        with pytest.raises(GrammarError):
+            slow.compiler.compile("start: missing_rule").result(10)
+    assert 2 == len(slow.compiled)
+
+
+def test_a_forgotten_text_is_compiled_anew(slow: Slow) -> None:
+    first = slow.compiler.compile('start: "ok"').result(10)
+    slow.compiler.forget('start: "ok"')
+    second = slow.compiler.compile('start: "ok"').result(10)
+    assert (2, True) == (len(slow.compiled), first.pace is not second.pace)
+
+
+def test_only_so_many_grammars_are_kept(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grammar, "MAX_CACHED_GRAMMARS", 2)
+    for letter in "abcab":
+        slow.compiler.compile(f'start: "{letter}"').result(10)
+    assert 5 == len(slow.compiled)
+    slow.compiler.compile('start: "a"').result(10)
+    assert 5 == len(slow.compiled)
+
+
+def test_copies_share_their_pace(compiler: GrammarCompiler) -> None:
+    first = compiled(compiler, OBJECT)
+    assert first.pace is first.copy().pace is compiled(compiler, OBJECT).pace
+
+
+def test_a_grammar_is_slow_while_its_latest_work_was() -> None:
+    pace = Pace()
+    pace.observe(SLOW / 2)
+    quick = pace.slow
+    pace.observe(2 * SLOW)
+    slow = pace.slow
+    for _ in range(20):
+        pace.observe(0.0)
+    assert 2 * FORGETTING**20 < 1
+    assert (False, True, False) == (quick, slow, pace.slow)
+
+
+@pytest.mark.parametrize(("extra", "long"), [(-20, False), (20, True)])
+def test_a_long_text_may_force_much_at_once(compiler: GrammarCompiler, extra: int, long: bool) -> None:  # noqa: FBT001
+    assert long == compiled(compiler, f'start: "a"\n//{" " * (LONG_GRAMMAR + extra)}').pace.long
+
+
+def test_the_first_grammar_does_not_wait_for_the_time_of_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grammar, "PREPARE_AFTER", 1e6)
+    compiler = GrammarCompiler(byte_tokenizer)
+    compiler.prepare()
+    assert "a" == allowed(compiled(compiler, 'start: "a"'))
+    compiler.close()
+
+
+def test_the_vocabulary_is_prepared_though_no_grammar_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grammar, "PREPARE_AFTER", 0.0)
+    compiler = GrammarCompiler(byte_tokenizer)
+    assert isinstance(compiler.prepare().result(10), llguidance.LLTokenizer)
+    compiler.close()
+
+
+def test_who_closes_before_the_preparation_prepares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grammar, "PREPARE_AFTER", 1e6)
+    made: list[llguidance.LLTokenizer] = []
+    compiler = GrammarCompiler(lambda: made.append(byte_tokenizer()))
+    compiler.prepare()
+    compiler.close()
+    assert [] == made

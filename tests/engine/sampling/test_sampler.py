@@ -1,0 +1,251 @@
+"""The sampler against a plain float64 reference: what may be chosen, how often, and with which log probability."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from antiphon.engine.interface import TokenLogprobs
+from antiphon.engine.sampling.drawing import BLOCK
+from antiphon.engine.sampling.sampler import UNLIKELY, Sampler
+from tests.engine.logits import QUICK, SIZES, Floats, assert_distributed, on_the_edge, probabilities, row, state, tied
+
+
+def draws(logits: Floats, n: int, params: dict[str, Any]) -> npt.NDArray[np.intp]:
+    sampler, drawing = Sampler(logits.size), state(**params)
+    ids = [sampler.sample(logits, drawing)[0] for _ in range(n)]
+    return np.bincount(ids, minlength=logits.size)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"temperature": 0.5},
+        {"temperature": 2.0},
+        {"top_k": 7},
+        {"top_p": 0.8},
+        {"min_p": 0.05},
+        {"top_k": 30, "top_p": 0.9, "min_p": 0.01, "temperature": 1.3},
+        {"top_p": 0.3, "min_p": 0.02},
+    ],
+)
+@pytest.mark.parametrize("n_vocab", [12, 300])
+def test_draws_follow_the_exact_distribution(n_vocab: int, params: dict[str, Any]) -> None:
+    logits = row(n_vocab, 5, 1.5)
+    assert_distributed(draws(logits, 4000, params), probabilities(logits, **params))
+
+
+@pytest.mark.parametrize("shift", [-300.0, 300.0])
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_logits_far_from_zero_are_drawn_at_their_temperature(shift: float, temperature: float) -> None:
+    logits = row(12, 7) + np.float32(shift)
+    params: dict[str, Any] = {"temperature": temperature}
+    assert_distributed(draws(logits, 4000, params), probabilities(logits, **params))
+
+
+@given(
+    SIZES,
+    st.integers(0, 9),
+    st.fixed_dictionaries(
+        {
+            "temperature": st.sampled_from([0.3, 1.0, 1.7]),
+            "top_k": st.sampled_from([0, 1, 2, 5, 20, 21, 64, 5000]),
+            "top_p": st.sampled_from([0.0, 1e-9, 0.1, 0.5, 0.9, 0.999, 1.0]),
+            "min_p": st.sampled_from([0.0, 0.001, 0.1, 0.7, 1.0]),
+        }
+    ),
+    st.sampled_from([row, tied]),
+)
+@settings(max_examples=200, deadline=None)
+def test_truncation_leaves_the_candidates_of_the_reference(
+    n_vocab: int, seed: int, params: dict[str, Any], make: Callable[[int, int], Floats]
+) -> None:
+    logits = make(n_vocab, seed)
+    expected = probabilities(logits, **params)
+    assume(not on_the_edge(logits, params))
+    sampler, truncating = Sampler(n_vocab), state(**params)
+    least = logits[expected > 0.0].min()
+    for _ in range(20):
+        assert least <= logits[sampler.sample(logits, truncating)[0]]
+    if params["top_k"] or params["min_p"]:
+        ids = sampler._candidates(truncating.params)
+        assert len(set(ids.tolist())) == len(ids)
+        assert np.array_equal(np.sort(logits[expected > 0.0]), np.sort(logits[ids])), "equal but for ties"
+
+
+@given(
+    SIZES,
+    st.integers(0, 99),
+    st.sampled_from([0.01, 0.3, 1.0, 1.7]),
+    st.sampled_from([0.1, 0.9, 1.0]),
+    st.dictionaries(st.integers(0, 11), st.sampled_from([-100.0, -3.0, 2.0, 50.0]), max_size=4),
+    st.sampled_from([row, tied]),
+)
+@QUICK
+def test_a_direct_draw_is_the_draw_of_a_copied_row(
+    n_vocab: int,
+    seed: int,
+    temperature: float,
+    top_p: float,
+    bias: dict[int, float],
+    make: Callable[[int, int], Floats],
+) -> None:
+    logits = make(n_vocab, seed)
+    asked: dict[str, Any] = {"temperature": temperature, "top_p": top_p}
+    asked["logit_bias"] = {token: value for token, value in bias.items() if token < n_vocab - 1}
+    sampler, direct, copied = Sampler(n_vocab), state(**asked), state(logprobs=0, **asked)
+    assert (True, False) == (direct.direct, copied.direct)
+    for _ in range(5):
+        assert sampler.sample(logits, copied)[0] == sampler.sample(logits, direct)[0]
+
+
+@given(SIZES, st.integers(0, 99), st.sampled_from([row, tied]))
+@QUICK
+def test_temperature_zero_takes_the_first_of_the_most_likely(
+    n_vocab: int, seed: int, make: Callable[[int, int], Floats]
+) -> None:
+    logits = make(n_vocab, seed)
+    cases: list[dict[str, Any]] = [{}, {"logprobs": 1}, {"logit_bias": {0: 0.0}}, {"top_k": 3, "top_p": 0.1}]
+    for params in cases:
+        token_id, _ = Sampler(n_vocab).sample(logits, state(temperature=0.0, **params))
+        assert int(logits.argmax()) == token_id
+
+
+@pytest.mark.parametrize("temperature", [1e-45, 1e-20, 1e-6, 1e-4])
+def test_the_smallest_temperatures_are_greedy(temperature: float) -> None:
+    logits = row(300, 1)
+    assert int(logits.argmax()) == Sampler(300).sample(logits, state(temperature=temperature))[0]
+
+
+def test_a_bias_of_minus_100_bans_and_of_100_forces() -> None:
+    logits = row(40, 6)
+    first = int(logits.argmax())
+    banned, forced = {first: -100.0}, {7: 100.0, 9: 100.0, first: 50.0}
+    sampler = Sampler(40)
+    for temperature in (0.0, 2.0):
+        without = state(temperature=temperature, logit_bias=banned)
+        assert first not in {sampler.sample(logits, without)[0] for _ in range(200)}
+        only = state(temperature=temperature, logit_bias=forced)
+        assert {sampler.sample(logits, only)[0] for _ in range(200)} <= {7, 9}
+    _, logprobs = sampler.sample(logits, state(logprobs=20, logit_bias=forced))
+    assert logprobs is not None
+    assert {7, 9} == set(logprobs.top_ids)
+    assert 1.0 == pytest.approx(sum(math.exp(value) for value in logprobs.top_logprobs))
+
+
+def reported(logits: Floats, **params: Any) -> tuple[int, TokenLogprobs]:  # noqa: ANN401 (as above)
+    token_id, logprobs = Sampler(logits.size).sample(logits, state(**params))
+    assert logprobs is not None
+    return token_id, logprobs
+
+
+@given(SIZES, st.integers(0, 20), st.integers(0, 9), st.sampled_from([0.0, 0.5, 2.0]))
+@QUICK
+def test_logprobs_are_of_the_logits_before_temperature(n_vocab: int, n: int, seed: int, temperature: float) -> None:
+    logits = row(n_vocab, seed)
+    exact = np.log(probabilities(logits))
+    token_id, logprobs = reported(logits, logprobs=n, temperature=temperature, top_p=0.9)
+    order = np.argsort(-exact)
+    assert order[:n].tolist() == logprobs.top_ids
+    assert exact[order[:n]].tolist() == pytest.approx(logprobs.top_logprobs, abs=1e-4)
+    within = token_id in order[:20]
+    assert (float(exact[token_id]) if within else UNLIKELY) == pytest.approx(logprobs.logprob, abs=1e-4)
+
+
+def test_logprobs_count_bias_and_penalties() -> None:
+    logits = row(60, 8)
+    expected = logits.astype(np.float64)
+    expected[5] += 3
+    exact = np.log(probabilities(expected))
+    token_id, logprobs = reported(logits, logprobs=1, temperature=0.0, logit_bias={5: 3.0})
+    assert float(exact[token_id]) == pytest.approx(logprobs.logprob, abs=1e-4)
+
+
+def test_a_token_outside_the_20_most_likely_has_the_references_mark() -> None:
+    logits = np.zeros(400, dtype=np.float32)
+    logits[:20] = 0.01
+    sampler, drawing = Sampler(400), state(logprobs=20)
+    answers = [sampler.sample(logits, drawing) for _ in range(50)]
+    for token_id, logprobs in answers:
+        assert logprobs is not None
+        assert (logprobs.logprob == UNLIKELY) == (token_id >= 20)
+    assert {True, False} == {token_id >= 20 for token_id, _ in answers}
+
+
+def test_banned_tokens_are_no_alternatives_and_ties_are_sorted_by_id() -> None:
+    _, logprobs = reported(np.zeros(6, dtype=np.float32), logprobs=20, logit_bias={0: -100.0, 3: -100.0})
+    assert [1, 2, 4, 5] == logprobs.top_ids
+    assert [pytest.approx(math.log(0.25))] * 4 == logprobs.top_logprobs
+
+
+def stream(seed: int, index: int) -> list[int]:
+    logits = np.zeros(1000, dtype=np.float32)
+    sampler, drawing = Sampler(1000), state(stream=(seed, index))
+    return [sampler.sample(logits, drawing)[0] for _ in range(8)]
+
+
+@given(st.integers(-(2**63), 2**64 - 1), st.integers(0, 127))
+@QUICK
+def test_the_same_seed_and_index_draw_the_same(seed: int, index: int) -> None:
+    assert stream(seed, index) == stream(seed, index)
+
+
+def test_every_seed_and_every_index_has_a_stream_of_its_own() -> None:
+    seeds = [0, 1, -1, -2, 2**62, 2**63 - 1, 2**63, 2**63 + 1, 2**64 - 3, -(2**63) + 5]
+    pairs = [(seed, index) for seed in seeds for index in range(3)]
+    assert len(pairs) == len({tuple(stream(seed, index)) for seed, index in pairs})
+
+
+EXTREMES = st.lists(
+    st.sampled_from([0.0, 1.0, -1.0, 30.0, 1e30, -1e30, -3e38, 3e38, 1e-40, -math.inf]), min_size=1, max_size=600
+)
+
+
+@given(
+    EXTREMES,
+    st.sampled_from([0.0, 1e-4, 0.01, 1.0, 2.0]),
+    st.sampled_from([0.0, 0.5, 1.0]),
+    st.sampled_from([0, 1, 300]),
+    st.sampled_from([0.0, 0.1]),
+)
+@settings(max_examples=200, deadline=None)
+def test_extreme_logits_give_a_possible_token_and_finite_logprobs(
+    values: list[float], temperature: float, top_p: float, top_k: int, min_p: float
+) -> None:
+    logits = np.array(values, dtype=np.float32)
+    given_logits = logits.copy()
+    drawing = state(temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p, logprobs=5)
+    token_id, logprobs = Sampler(logits.size).sample(logits, drawing)
+    assert 0 <= token_id < logits.size
+    assert np.isfinite(logits[token_id]) or not np.isfinite(logits).any()
+    assert logprobs is not None
+    assert all(UNLIKELY <= value <= 1e-6 for value in [logprobs.logprob, *logprobs.top_logprobs])
+    assert np.array_equal(logits, given_logits), "the model's row is left as it was"
+
+
+def test_one_sampler_serves_rows_in_turn_without_traces_of_the_last() -> None:
+    sampler = Sampler(BLOCK + 1)
+    plain = row(BLOCK + 1, 2)
+    alone = Sampler(BLOCK + 1).sample(plain, state(temperature=0.0, logprobs=20))
+    sampler.sample(row(BLOCK + 1, 9), state(logit_bias={3: 100.0}, logprobs=3))
+    assert alone == sampler.sample(plain, state(temperature=0.0, logprobs=20))
+
+
+def test_choices_together_are_given_what_is_drawn_and_nothing_else() -> None:
+    logits = np.stack([row(300, seed) for seed in range(3)])
+    states = [state(), state(temperature=0.0), state(top_p=0.9)]
+    drawn = Sampler(300).draw_together(logits, range(3), states)
+    assert [False, True, False] == [token_id is None for token_id in drawn]
+
+
+def test_a_banned_token_is_not_the_most_likely() -> None:
+    logits = row(300, 6)
+    first, second = np.argsort(-logits)[:2].tolist()
+    assert second == Sampler(300).sample(logits, state(temperature=0.0, logit_bias={first: -100.0}))[0]
+    assert first == Sampler(300).sample(logits, state(temperature=0.0, logit_bias={second: -100.0}))[0]

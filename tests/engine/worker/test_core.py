@@ -1,0 +1,428 @@
+"""The whole decode loop over a fake model: no batching, caching, chunking, preemption or abort may change an answer."""
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import Struct
+
+from antiphon.engine.interface import EngineOptions, Finished, GenerateRequest, SamplingParams, ServiceTier
+from antiphon.engine.models.batch_plan import AttentionCosts
+from antiphon.engine.worker.core import Core
+from tests.engine.engine_trial import ENTROPY, STEP_SECONDS, Trial, request, text
+from tests.engine.fake_model import EOG_IDS, FakeModel, answer_alone
+
+
+class Arrival(Struct, frozen=True, kw_only=True):
+    """A request of a random workload: when it comes, what it asks for, when it is aborted."""
+
+    step: int
+    prefix: int
+    prefix_length: int
+    suffix: int
+    suffix_length: int
+    max_tokens: int
+    temperature: float
+    seed: int | None
+    n: int
+    salt: str
+    tier: ServiceTier
+    abort_after: int | None
+    abort_index: int | None
+    edits: list[tuple[int, int]] | None
+
+    def request(self, request_id: str, max_model_len: int) -> GenerateRequest:
+        prompt = text(self.prefix, self.prefix_length) + text(5 + self.suffix, self.suffix_length)
+        prompt = prompt[: max_model_len - 1]
+        return request(
+            request_id,
+            prompt,
+            prediction=None if self.edits is None else self._prediction(prompt, max_model_len),
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            seed=self.seed,
+            n=self.n,
+            salt=self.salt,
+            tier=self.tier,
+        )
+
+    def _prediction(self, prompt: list[int], max_model_len: int) -> list[int]:
+        """What the first choice will say, with tokens replaced, inserted (odd) and deleted (negative)."""
+        alone = request("", prompt, max_tokens=self.max_tokens, temperature=self.temperature, seed=self.seed)
+        predicted, _ = answer_alone(alone, 0, max_model_len, entropy=ENTROPY)
+        for at, token in self.edits or ():
+            predicted[at : at + token % 2] = [token] if token >= 0 else []
+        return predicted
+
+
+ARRIVALS = st.lists(
+    st.builds(
+        Arrival,
+        step=st.integers(0, 12),
+        prefix=st.integers(0, 1),
+        prefix_length=st.integers(0, 40),
+        suffix=st.integers(0, 2),
+        suffix_length=st.integers(1, 8),
+        max_tokens=st.integers(1, 24),
+        temperature=st.sampled_from([0.0, 0.7, 1.0]),
+        seed=st.none() | st.integers(-(2**63), 2**64 - 1),
+        n=st.sampled_from([1, 1, 1, 2, 4]),
+        salt=st.sampled_from(["", "", "a"]),
+        tier=st.sampled_from(["default", "default", "flex", "priority"]),
+        abort_after=st.none() | st.integers(0, 12),
+        abort_index=st.none() | st.integers(0, 3),
+        edits=st.none() | st.lists(st.tuples(st.integers(0, 23), st.integers(-20, 299)), max_size=3),
+    ),
+    min_size=1,
+    max_size=7,
+)
+TRIALS = st.builds(
+    lambda ctx_size, batched, seqs, chunk, model_len, host, draft, attention: Trial(
+        ctx_size,
+        max_model_len=max(2, ctx_size - model_len),
+        max_num_seqs=min(seqs, batched),
+        max_num_batched_tokens=batched,
+        prefill_chunk_size=chunk,
+        host_cache_size=host,
+        draft_eog_ids=draft,
+        attention=attention,
+    ),
+    st.integers(24, 100),
+    st.integers(1, 40),
+    st.integers(1, 8),
+    st.integers(1, 16),
+    st.integers(0, 20),
+    st.sampled_from([0, 30, 300]),
+    st.sampled_from([None, frozenset[int](), EOG_IDS]),
+    st.none()
+    | st.builds(
+        AttentionCosts,
+        row_cell=st.floats(0, 5, width=16),
+        tile_cell=st.floats(0, 20, width=16),
+        padding_id=st.just(255),
+    ),
+)
+
+
+@given(TRIALS, ARRIVALS)
+@settings(max_examples=80, deadline=None)
+def test_every_choice_of_any_workload_ends_once_as_if_it_had_run_alone(trial: Trial, arrivals: list[Arrival]) -> None:
+    aborts: dict[int, list[tuple[str, int | None]]] = {}
+    for at in range(30):
+        for i, arrival in enumerate(arrivals):
+            if arrival.step == at:
+                trial.add(arrival.request(f"r{i}", trial.core.info.max_model_len))
+                if arrival.abort_after is not None:
+                    aborts.setdefault(at + arrival.abort_after, []).append((f"r{i}", arrival.abort_index))
+        for request_id, index in aborts.get(at, ()):
+            trial.core.abort(request_id, index)
+            trial.check()
+        if not trial.core.has_work:
+            trial.core.rest()
+            trial.check()
+        trial.step()
+    trial.run()
+    trial.check_end()
+
+
+def test_memory_too_small_for_all_preempts_and_recomputes_the_same_answers() -> None:
+    trial = Trial(96, max_num_seqs=8, prefill_chunk_size=8)
+    trial.add(*[request(f"r{i}", text(i, 16), max_tokens=40, temperature=1.0, seed=i) for i in range(6)])
+    trial.run()
+    trial.check_end()
+    assert trial.core.stats().preemptions > 0
+
+
+def test_one_request_may_fill_the_whole_memory() -> None:
+    trial = Trial(64, eog_ids=frozenset())
+    trial.add(request("a", text(1, 40), max_tokens=1000), request("b", text(2, 40), max_tokens=1000))
+    trial.run()
+    trial.check_end()
+    assert [("length", 24), ("length", 24)] == [(end.reason, end.completion_tokens) for end in trial.finished.values()]
+
+
+def test_max_tokens_ends_with_length() -> None:
+    trial = Trial(eog_ids=frozenset())
+    trial.add(request("a", text(1, 5), max_tokens=3))
+    trial.run()
+    expected = Finished(request_id="a", index=0, reason="length", prompt_tokens=5, completion_tokens=3)
+    assert expected == trial.finished["a", 0]
+
+
+def test_an_end_of_generation_token_counts_but_is_not_among_the_tokens() -> None:
+    trial = Trial(eog_ids=frozenset(range(300)))
+    trial.add(request("a", text(1, 5)))
+    trial.run()
+    expected = Finished(request_id="a", index=0, reason="stop", prompt_tokens=5, completion_tokens=1)
+    assert expected == trial.finished["a", 0]
+    assert [] == trial.tokens["a", 0]
+
+
+def said(trial: Trial, **fields: object) -> list[int]:
+    """Run one request; give its answer."""
+    trial.add(request("a", text(1, 5), max_tokens=60, **fields))  # type: ignore[arg-type]
+    trial.run()
+    trial.check_end()
+    return trial.tokens["a", 0]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_right_prediction_takes_few_steps_and_is_all_accepted(temperature: float) -> None:
+    plain = Trial(eog_ids=frozenset())
+    answer = said(plain, temperature=temperature)
+    trial = Trial(eog_ids=frozenset(), prefill_chunk_size=32)
+    assert answer == said(trial, temperature=temperature, prediction=answer)
+    end = trial.finished["a", 0]
+    assert 0 == end.rejected_prediction_tokens
+    assert 60 == end.accepted_prediction_tokens + len(trial.model.batches)
+    assert len(trial.model.batches) < 12 < len(plain.model.batches)
+
+
+def test_a_wrong_prediction_changes_nothing_and_is_charged() -> None:
+    answer = said(Trial(eog_ids=frozenset()))
+    trial = Trial(eog_ids=frozenset())
+    assert answer == said(trial, prediction=text(3, 60))
+    end = trial.finished["a", 0]
+    assert 0 < end.rejected_prediction_tokens
+    assert 60 == end.completion_tokens
+
+
+def test_every_drafted_token_has_its_logprobs() -> None:
+    def logprobs(prediction: list[int]) -> list[float]:
+        trial = Trial(eog_ids=frozenset())
+        asked = request("a", text(1, 5), max_tokens=30, prediction=prediction)
+        asked = msgspec.structs.replace(asked, sampling=msgspec.structs.replace(asked.sampling, logprobs=0))
+        trial.add(asked)
+        trial.run()
+        return [each.logprob for each in trial.logprobs["a", 0]]
+
+    plain = logprobs([])
+    assert 30 == len(plain)
+    assert plain == logprobs(said(Trial(eog_ids=frozenset())))
+
+
+def test_penalties_count_the_tokens_of_a_draft() -> None:
+    def answer(prediction: list[int]) -> list[int]:
+        trial = Trial(eog_ids=frozenset())
+        asked = request("a", text(1, 5), max_tokens=40, prediction=prediction)
+        sampling = msgspec.structs.replace(asked.sampling, frequency_penalty=2.0, logit_bias={7: 3.0})
+        trial.add(msgspec.structs.replace(asked, sampling=sampling))
+        trial.run()
+        return trial.tokens["a", 0]
+
+    assert answer([]) == answer(answer([]))
+
+
+@pytest.mark.parametrize("askers", [2, 16])
+def test_askers_of_one_prefix_compute_it_once(askers: int) -> None:
+    trial = Trial(1024, max_num_seqs=askers, max_num_batched_tokens=512, prefill_chunk_size=64)
+    trial.add(*[request(f"r{i}", text(1, 200) + text(i + 2, 4), max_tokens=1) for i in range(askers)])
+    trial.run()
+    trial.check_end()
+    computed = sum(len(batch) for batch in trial.model.batches)
+    assert 200 + 4 * askers == computed
+    assert [0] + [200] * (askers - 1) == [trial.started[f"r{i}"].cached_tokens for i in range(askers)]
+
+
+@pytest.mark.parametrize("batched", [16, 64, 512])
+def test_choices_prefill_once(batched: int) -> None:
+    trial = Trial(1024, max_num_batched_tokens=batched, eog_ids=frozenset())
+    trial.add(request("a", text(1, 40), n=4, temperature=1.0, max_tokens=6))
+    trial.run()
+    trial.check_end()
+    assert 40 + 3 * 1 + 4 * 5 == sum(len(batch) for batch in trial.model.batches)
+    assert 4 == len({tuple(trial.tokens["a", index]) for index in range(4)})
+    assert 0 == trial.finished["a", 3].cached_tokens
+
+
+def test_a_second_turn_finds_the_first_turn_and_its_answer() -> None:
+    trial = Trial(eog_ids=frozenset())
+    trial.add(request("a", text(1, 20), max_tokens=5))
+    trial.run()
+    answer = trial.tokens["a", 0]
+    trial.add(request("b", text(1, 20) + answer + text(2, 3), max_tokens=5), request("c", text(1, 20), max_tokens=5))
+    trial.run()
+    trial.check_end()
+    assert [0, 24, 19] == [trial.started[name].cached_tokens for name in "abc"]
+    stats = trial.core.stats()
+    assert (20 + 28 + 20, 24 + 19, 15) == (stats.prompt_tokens, stats.cached_tokens, stats.generated_tokens)
+
+
+def test_a_salt_reuses_nothing_of_another() -> None:
+    trial = Trial()
+    for name, salt in (("a", "x"), ("b", "y"), ("c", "x")):
+        trial.add(request(name, text(1, 20), salt=salt))
+        trial.run()
+    trial.check_end()
+    assert [0, 0, 19] == [trial.started[name].cached_tokens for name in "abc"]
+
+
+def test_an_abort_while_waiting_ends_what_never_started() -> None:
+    trial = Trial(max_num_seqs=1)
+    trial.add(request("a", text(1, 20)), request("b", text(2, 20)))
+    trial.step()
+    trial.core.abort("b")
+    assert ["b"] == [event.request_id for event in trial.step() if isinstance(event, Finished)]
+    trial.run()
+    trial.check_end()
+    assert Finished(request_id="b", index=0, reason="abort", prompt_tokens=20) == trial.finished["b", 0]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 8])
+def test_an_abort_in_prefill_or_decode_gives_the_cells_back_at_once(steps: int) -> None:
+    trial = Trial(128, max_num_batched_tokens=8, eog_ids=frozenset())
+    trial.add(request("a", text(1, 40), max_tokens=50))
+    for _ in range(steps):
+        trial.step()
+    trial.core.abort("a")
+    stats = trial.core.stats()
+    assert (0, 0) == (stats.running, stats.kv_cells_used - stats.kv_cells_cached)
+    trial.run()
+    trial.check_end()
+
+
+def test_aborting_one_choice_leaves_its_siblings() -> None:
+    trial = Trial(eog_ids=frozenset())
+    trial.add(request("a", text(1, 10), n=3, temperature=1.0, max_tokens=10))
+    for _ in range(4):
+        trial.step()
+    trial.core.abort("a", 1)
+    trial.run()
+    trial.check_end()
+    assert ["length", "abort", "length"] == [trial.finished["a", index].reason for index in range(3)]
+
+
+def test_aborting_what_is_unknown_or_over_does_nothing() -> None:
+    trial = Trial()
+    trial.add(request("a", text(1, 10)))
+    trial.run()
+    trial.core.abort("a")
+    trial.core.abort("never", 3)
+    assert not trial.core.has_work
+    assert [] == trial.step()
+
+
+def test_abort_all_reports_an_end_for_every_choice() -> None:
+    trial = Trial(max_num_seqs=2)
+    trial.add(request("a", text(1, 10), n=2), request("b", text(2, 10)))
+    trial.step()
+    ends = trial.core.abort_all("error", "the engine ends")
+    assert {("a", 0), ("a", 1), ("b", 0)} == {(e.request_id, e.index) for e in ends if isinstance(e, Finished)}
+    assert {"the engine ends"} == {e.message for e in ends if isinstance(e, Finished)}
+    assert not trial.core.has_work
+    trial.check()
+
+
+def test_a_request_that_cannot_run_is_refused_and_leaves_nothing() -> None:
+    trial = Trial(64)
+    for prompt, bias in (([], {}), (text(1, 64), {}), ([300], {}), ([-1], {}), ([5], {300: 1.0}), ([5], {-1: 1.0})):
+        sampling = SamplingParams(max_tokens=1, logit_bias=bias)
+        with pytest.raises(AssertionError):
+            trial.core.add(GenerateRequest(request_id="a", prompt_ids=prompt, sampling=sampling))
+        assert not trial.core.has_work
+        trial.check()
+
+
+def test_logprobs_come_with_every_token_when_asked_for() -> None:
+    trial = Trial(eog_ids=frozenset())
+    sampling = SamplingParams(temperature=0.0, max_tokens=3, logprobs=2)
+    trial.add(GenerateRequest(request_id="a", prompt_ids=[5, 6], sampling=sampling))
+    events = [event for _ in range(3) for event in trial.step()]
+    reported = [each for event in events for each in getattr(event, "logprobs", [])]
+    assert trial.tokens["a", 0] == [each.top_ids[0] for each in reported]
+    assert all(each.logprob == each.top_logprobs[0] and len(each.top_ids) == 2 for each in reported)
+
+
+def test_requests_without_a_seed_draw_one_each() -> None:
+    seeds = iter(range(100))
+    model = FakeModel(256, eog_ids=frozenset())
+    options = EngineOptions(model_path="", max_num_seqs=4, max_num_batched_tokens=64)
+    core = Core(model, options, clock=lambda: 0.0, entropy=lambda: next(seeds))
+    for name in "ab":
+        core.add(request(name, text(1, 5), temperature=1.0, max_tokens=8))
+    answers: dict[str, list[int]] = {"a": [], "b": []}
+    while core.has_work:
+        for event in core.step():
+            answers[event.request_id] += getattr(event, "token_ids", [])
+    assert answers["a"] != answers["b"]
+    core.close()
+    assert model.closed
+
+
+def test_what_each_step_carried_is_counted() -> None:
+    trial = Trial(eog_ids=frozenset())
+    trial.add(request("a", text(1, 10), max_tokens=3), request("b", text(2, 7), max_tokens=3))
+    trial.run()
+    stats = trial.core.stats()
+    assert stats.steps == sum(stats.tokens_per_step.counts) == sum(stats.sequences_per_step.counts)
+    assert sum(len(batch) for batch in trial.model.batches) == stats.tokens_per_step.total
+
+
+def test_what_was_counted_up_to_now_counts_no_further() -> None:
+    trial = Trial(eog_ids=frozenset())
+    trial.add(request("a", text(1, 10), max_tokens=3))
+    trial.step()
+    stats = trial.core.stats()
+    trial.run()
+    assert (1, 1) == (stats.steps, sum(stats.tokens_per_step.counts))
+
+
+def test_drafts_are_counted_as_they_are_accepted() -> None:
+    trial = Trial(eog_ids=frozenset())
+    answer = answer_alone(request("a", text(1, 10), max_tokens=20), 0, 256, entropy=ENTROPY, eog_ids=frozenset())[0]
+    trial.add(request("a", text(1, 10), max_tokens=20, prediction=answer))
+    trial.run()
+    stats, end = trial.core.stats(), trial.finished["a", 0]
+    assert (end.accepted_prediction_tokens, end.rejected_prediction_tokens) == (
+        stats.accepted_tokens,
+        stats.draft_tokens - stats.accepted_tokens,
+    )
+    assert stats.draft_tokens > stats.drafts > 0
+
+
+def test_a_request_says_how_long_it_waited_for_its_first_step() -> None:
+    trial = Trial(max_num_seqs=1, eog_ids=frozenset())
+    trial.add(request("a", text(1, 10), max_tokens=4), request("b", text(2, 10), max_tokens=4))
+    trial.run()
+    assert (STEP_SECONDS, True) == (trial.started["a"].queue_time, trial.started["b"].queue_time > STEP_SECONDS)
+
+
+def test_prefixes_that_nobody_uses_leave_the_cells_that_others_decode_over_and_come_back() -> None:
+    trial = Trial(512, eog_ids=frozenset(), host_cache_size=1024)
+    trial.add(request("a", text(1, 100), max_tokens=1), request("b", text(2, 10), max_tokens=12))
+    trial.run()
+    assert trial.cache.evictable_cells < 100 <= trial.cache.host_cells
+    trial.add(request("c", [*text(1, 100), 5], max_tokens=2))
+    trial.run()
+    assert 100 == trial.started["c"].cached_tokens
+    trial.check_end()
+
+
+def test_a_draft_model_that_is_right_saves_steps_and_changes_nothing() -> None:
+    plain = Trial(eog_ids=frozenset())
+    answer = said(plain, temperature=0.0)
+    trial = Trial(eog_ids=frozenset(), draft_eog_ids=frozenset())
+    assert answer == said(trial, temperature=0.0)
+    assert len(trial.model.batches) < len(plain.model.batches) / 2
+
+
+def test_drafts_of_the_conversation_are_not_charged_to_a_prediction() -> None:
+    trial = Trial(eog_ids=frozenset())
+    bias = {7: 100.0}
+    asked = request("a", [7] * 10, max_tokens=30)
+    trial.add(msgspec.structs.replace(asked, sampling=msgspec.structs.replace(asked.sampling, logit_bias=bias)))
+    trial.run()
+    assert [7] * 30 == trial.tokens["a", 0]
+    assert len(trial.model.batches) < 20
+    assert (0, 0) == (
+        trial.finished["a", 0].accepted_prediction_tokens,
+        trial.finished["a", 0].rejected_prediction_tokens,
+    )
+
+
+def test_what_was_said_is_copied_at_rest() -> None:
+    trial = Trial(host_cache_size=64)
+    trial.add(request("a", text(1, 12), max_tokens=4))
+    trial.run()
+    assert [True, False] == [trial.core.rest() for _ in range(2)]
+    assert 0 < trial.cache.host_cells == trial.cache.cached_cells

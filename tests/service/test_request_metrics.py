@@ -1,0 +1,152 @@
+import msgspec
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from antiphon.backends.router import Router
+from antiphon.engine.interface import STEP_BOUNDS
+from antiphon.service.records import RequestRecord
+from antiphon.service.request_metrics import Measurement
+from antiphon.telemetry.distribution import Distribution
+from tests.scripted_engine import STATS, ScriptedEngine, scripted_backend
+
+RECORD = RequestRecord(
+    completion_id="c1",
+    model="m",
+    project="proj_secret",
+    stream=True,
+    requested_service_tier=None,
+    service_tier="flex",
+    outcome="completed",
+    error=None,
+    prompt_tokens=4,
+    completion_tokens=5,
+    cached_tokens=2,
+    reasoning_tokens=3,
+    accepted_prediction_tokens=0,
+    rejected_prediction_tokens=0,
+    finish_reasons=["stop", "length"],
+    time_to_first_token=0.25,
+    duration=2.0,
+)
+
+
+class Harness:
+    def __init__(self) -> None:
+        self.engine = ScriptedEngine()
+        self.measurement = Measurement(Router({"m": scripted_backend(self.engine)}))
+
+    def page(self) -> str:
+        return self.measurement.metrics.page().body.decode()
+
+    def value(self, name: str, **labels: str) -> float | None:
+        found = {
+            sample.value
+            for family in text_string_to_metric_families(self.page())
+            for sample in family.samples
+            if sample.name == f"antiphon:{name}" and sample.labels == labels
+        }
+        assert len(found) <= 1, found
+        return found.pop() if found else None
+
+
+def finished(**changes: object) -> Harness:
+    harness = Harness()
+    harness.measurement.finished(msgspec.structs.replace(RECORD, **changes))
+    return harness
+
+
+def test_a_completed_request_is_counted_with_its_durations_by_tier() -> None:
+    harness = finished()
+    assert 1 == harness.value("requests_total", model_name="m", outcome="completed")
+    assert 2.0 == harness.value("e2e_request_latency_seconds_sum", model_name="m", service_tier="flex")
+
+
+@pytest.mark.parametrize(("expected", "tier"), [("flex", "flex"), ("default", None)])
+def test_the_first_token_is_counted_when_it_comes(expected: str, tier: str | None) -> None:
+    harness = Harness()
+    harness.measurement.began("m", 0.25, tier)
+    assert 0.25 == harness.value("time_to_first_token_seconds_sum", model_name="m", service_tier=expected)
+
+
+def test_a_completed_request_is_counted_with_its_tokens_and_each_choices_end() -> None:
+    harness = finished()
+    assert (4, 5, 3) == (
+        harness.value("request_prompt_tokens_sum", model_name="m"),
+        harness.value("request_generation_tokens_sum", model_name="m"),
+        harness.value("reasoning_tokens_total", model_name="m"),
+    )
+    assert (1, 1) == (
+        harness.value("request_success_total", model_name="m", finished_reason="stop"),
+        harness.value("request_success_total", model_name="m", finished_reason="length"),
+    )
+
+
+def test_a_failed_request_is_counted_by_its_error_and_is_no_latency() -> None:
+    harness = finished(outcome="failed", error="rate_limit_exceeded", time_to_first_token=None)
+    assert 1 == harness.value("requests_total", model_name="m", outcome="failed")
+    assert 1 == harness.value("request_errors_total", model_name="m", error="rate_limit_exceeded")
+    assert None is harness.value("e2e_request_latency_seconds_count", model_name="m", service_tier="flex")
+
+
+def test_a_cancelled_request_is_counted_and_is_no_latency() -> None:
+    harness = finished(outcome="cancelled", service_tier=None)
+    assert 1 == harness.value("requests_total", model_name="m", outcome="cancelled")
+    assert 0 == harness.value("e2e_request_latency_seconds_count", model_name="m", service_tier="default")
+
+
+def test_a_model_that_is_not_served_makes_no_label() -> None:
+    harness = finished(model="what a client wrote", outcome="failed", error="model_not_found")
+    assert 1 == harness.value("requests_total", model_name="unknown", outcome="failed")
+    assert "what a client wrote" not in harness.page()
+
+
+def test_the_page_names_no_project_and_no_request() -> None:
+    page = finished().page()
+    assert ("proj_secret" in page, "c1" in page) == (False, False)
+
+
+def test_the_engines_counts_are_read_when_the_page_is_made() -> None:
+    harness = Harness()
+    steps = Distribution.over(STEP_BOUNDS)
+    steps.observe(3)
+    harness.engine.restarts = 2
+    harness.engine.stats = msgspec.structs.replace(
+        STATS,
+        running=3,
+        waiting=4,
+        kv_cells_used=512,
+        kv_cells_cached=256,
+        prompt_tokens=100,
+        cached_tokens=40,
+        generated_tokens=60,
+        drafts=2,
+        draft_tokens=10,
+        accepted_tokens=7,
+        tokens_per_step=steps,
+    )
+    expected = {
+        "num_requests_running": 3,
+        "num_requests_waiting": 4,
+        "kv_cache_usage_perc": 0.25,
+        "kv_cache_cached_perc": 0.25,
+        "kv_cache_size_tokens": 1024,
+        "prompt_tokens_total": 100,
+        "prompt_tokens_cached_total": 40,
+        "prefix_cache_queries_total": 100,
+        "prefix_cache_hits_total": 40,
+        "generation_tokens_total": 60,
+        "spec_decode_num_drafts_total": 2,
+        "spec_decode_num_draft_tokens_total": 10,
+        "spec_decode_num_accepted_tokens_total": 7,
+        "iteration_tokens_total_sum": 3,
+        "engine_restarts_total": 2,
+        "engine_ready": 1,
+    }
+    assert expected == {name: harness.value(name, model_name="m") for name in expected}
+
+
+def test_an_engine_that_has_said_nothing_yet_is_not_ready_and_has_no_counts() -> None:
+    harness = Harness()
+    harness.engine.stats, harness.engine.ready = None, False
+    assert 0 == harness.value("engine_ready", model_name="m")
+    assert None is harness.value("num_requests_running", model_name="m")

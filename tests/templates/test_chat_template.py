@@ -1,0 +1,178 @@
+"""Templates run as Hugging Face runs them, in a sandbox and within bounds."""
+
+import json
+import time
+
+import pytest
+
+from antiphon.errors import InvalidRequestError
+from antiphon.templates.chat_template import CHATML, MAX_MESSAGE, MAX_SOURCE, ChatTemplate, ChatTemplateError, to_json
+
+USER = [{"role": "user", "content": "Hi"}]
+ECHO = "{% for message in messages %}{{ message.content }}{% endfor %}"
+
+
+def rendered(source: str) -> str:
+    """Return what ``source`` gives in front of the messages."""
+    return ChatTemplate(source + ECHO, "<s>", "</s>").render(USER).removesuffix("Hi")
+
+
+def test_the_fallback_is_chatml() -> None:
+    template = ChatTemplate(CHATML, "", "")
+    assert template.render(USER) == "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    assert template.render(USER, add_generation_prompt=False) == "<|im_start|>user\nHi<|im_end|>\n"
+
+
+def test_bos_and_eos_are_variables() -> None:
+    assert rendered("{{ bos_token }}{{ eos_token }}") == "<s></s>"
+
+
+def test_blocks_are_trimmed_and_stripped() -> None:
+    assert rendered("a\n    {% if true %}\nb\n    {% endif %}\nc") == "a\nb\nc"
+
+
+def test_loop_controls() -> None:
+    assert (
+        rendered(
+            "{% for i in range(9) %}{% if i == 1 %}{% continue %}{% endif %}{{ i }}{% if i == 3 %}{% break %}"
+            "{% endif %}{% endfor %}"
+        )
+        == "023"
+    )
+
+
+def test_the_body_of_a_generation_block_is_rendered() -> None:
+    assert rendered("{% generation %}{% set x = 1 %}said{% endgeneration %}{{ x }}") == "said1"
+
+
+def test_tojson_is_hugging_faces() -> None:
+    value = {"b": "<é>", "a": 1}
+    source = "{% set v = {'b': '<é>', 'a': 1} %}"
+    assert rendered(source + "{{ v | tojson }}") == '{"b": "<é>", "a": 1}'
+    assert rendered(source + "{{ v | tojson(indent=2) }}") == json.dumps(value, ensure_ascii=False, indent=2)
+    assert rendered(source + "{{ v | tojson(ensure_ascii=true, sort_keys=true, separators=(',', ':')) }}") == (
+        '{"a":1,"b":"<\\u00e9>"}'
+    )
+
+
+def test_tojson_leaves_masks_alone() -> None:
+    assert to_json("\ud800é", ensure_ascii=True) == '"\ud800\\u00e9"'
+    assert to_json("😀", ensure_ascii=True) == json.dumps("😀")
+
+
+def test_the_clock_is_an_argument() -> None:
+    noon = time.mktime((2024, 7, 26, 12, 0, 0, 0, 0, -1))
+    template = ChatTemplate("{{ strftime_now('%d %b %Y') }}" + ECHO, "", "", clock=lambda: noon)
+    assert template.render(USER) == "26 Jul 2024Hi"
+
+
+def test_tools_are_none_unless_the_template_needs_a_list() -> None:
+    assert rendered("{{ tools is none }}") == "True"
+    assert rendered("{% for tool in tools %}{{ tool }}{% endfor %}{{ tools | tojson }}") == "[]"
+
+
+def test_a_refusal_of_the_template_is_the_clients_error() -> None:
+    template = ChatTemplate(
+        "{% if messages | length > 8 %}{{ raise_exception('Too many.') }}{% endif %}" + ECHO, "", ""
+    )
+    with pytest.raises(InvalidRequestError) as caught:
+        template.render(USER * 9)
+    assert caught.value.message == "The model's chat template refuses the messages: Too many."
+    assert caught.value.param == "messages"
+
+
+def test_any_other_error_of_the_template_is_too() -> None:
+    template = ChatTemplate("{{ 'to ' + messages[0].to if messages[0].to is defined }}" + ECHO, "", "")
+    with pytest.raises(InvalidRequestError) as caught:
+        template.render([{**USER[0], "to": None}])
+    assert "TypeError" in caught.value.message
+    assert caught.value.param == "messages"
+
+
+def test_messages_of_templates_are_bounded() -> None:
+    template = ChatTemplate("{% if messages[0].long %}{{ raise_exception('x' * 9999) }}{% endif %}" + ECHO, "", "")
+    with pytest.raises(InvalidRequestError) as caught:
+        template.render([{**USER[0], "long": True}])
+    assert len(caught.value.message) == MAX_MESSAGE
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "messages.__class__.__mro__",
+        "messages.append(1)",
+        "range(100001) | list",
+        "'a' * 100000000",
+        "[0] * 100000000",
+        "9 ** 9 ** 9 ** 9 ** 9",
+        "''.__class__.__base__.__subclasses__()",
+    ],
+)
+def test_hostile_expressions_fail_or_give_nothing(hostile: str) -> None:
+    template = ChatTemplate("{% if messages[0].go %}{{ " + hostile + " }}{% endif %}" + ECHO, "", "")
+    try:
+        text = template.render([{**USER[0], "go": True}])
+    except InvalidRequestError:
+        text = "Hi"
+    assert text == "Hi"
+
+
+def test_ordinary_arithmetic_goes_on() -> None:
+    assert rendered("{{ 'ab' * 2 }}{{ 2 * 3 }}{{ 2 ** 3 }}{{ 7 % 4 }}{{ [1] * 2 }}") == "abab683[1, 1]"
+
+
+ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+
+
+def test_a_template_that_takes_too_long_on_a_conversation_refuses_it() -> None:
+    template = ChatTemplate("{% if messages[0].go is defined %}" + ENDLESS + "{% endif %}" + ECHO, "", "")
+    assert template.render(USER) == "Hi"
+    with pytest.raises(InvalidRequestError) as caught:
+        template.render([{**USER[0], "go": True}])
+    assert caught.value.message == "The model's chat template takes too long on the messages: it does too much work."
+    assert caught.value.param == "messages"
+
+
+def test_a_template_that_always_takes_too_long_is_not_usable() -> None:
+    with pytest.raises(ChatTemplateError, match="takes too long to render a few words"):
+        ChatTemplate(ENDLESS + ECHO, "", "")
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["{% if x %}{% endif %}" * 5001, "{{ " + "(" * 999 + ")" * 999 + " }}", "{% if a %}" * 200 + "{% endif %}" * 200],
+    ids=["large", "deep", "nested"],
+)
+def test_a_template_that_cannot_be_compiled_is_not_usable(source: str) -> None:
+    with pytest.raises(ChatTemplateError, match="not valid"):
+        ChatTemplate(source + ECHO, "", "")
+
+
+def test_the_output_is_bounded() -> None:
+    template = ChatTemplate(ECHO, "", "")
+    assert template.render(USER, max_output=2) == "Hi"
+    with pytest.raises(InvalidRequestError) as caught:
+        template.render(USER * 2, max_output=3)
+    assert caught.value.code == "context_length_exceeded"
+
+
+def test_a_template_must_be_usable() -> None:
+    with pytest.raises(ChatTemplateError, match="not valid"):
+        ChatTemplate("{% for %}", "", "")
+    with pytest.raises(ChatTemplateError, match="characters"):
+        ChatTemplate("x" * (MAX_SOURCE + 1), "", "")
+    with pytest.raises(ChatTemplateError, match="'needed' is undefined"):
+        ChatTemplate("{{ needed + 1 }}" + ECHO, "", "")
+    with pytest.raises(ChatTemplateError, match="does not render"):
+        ChatTemplate("nothing", "", "")
+
+
+def test_variables_are_those_a_request_may_set() -> None:
+    source = "{{ bos_token }}{{ strftime_now('') }}{% set a = 1 %}{{ a }}{{ documents }}{{ mood }}{{ tools }}"
+    assert ChatTemplate(source + ECHO, "", "").variables == {"documents", "mood"}
+
+
+def test_what_a_template_writes_of_its_own() -> None:
+    source = "<s>{# no #}{% for m in messages %}{{ '<|' + m['role'] ~ \"|>\" }}{{ m.content }}</s>{% endfor %}"
+    assert {"<s>", "</s>", "<|", "|>"} <= {*ChatTemplate(source, "", "").texts}
+    assert " no " not in ChatTemplate(source, "", "").texts
