@@ -16,7 +16,7 @@ def findings(module: str = "engine/cache/lease") -> Findings:
 
 
 def test_what_never_ended_counts_as_killed_and_what_is_equivalent_does_not_count() -> None:
-    assert "| engine/lease | 20 | 8 | 6 | 1 | 2 | 3 | 75% |" == table([findings()]).splitlines()[-1]
+    assert "| engine/cache/lease | 20 | 8 | 6 | 1 | 2 | 3 | 75% |" == table([findings()]).splitlines()[-1]
 
 
 def test_several_modules_are_added_up() -> None:
@@ -45,5 +45,5 @@ def test_survivors_are_told_in_the_order_of_the_text() -> None:
 def test_a_stale_row_and_tests_that_fail_by_themselves_are_mistakes() -> None:
     assert [] == mistakes([findings()])
     found = mistakes([Findings("a", 7, failure="1 failed"), Findings("engine/cache/lease", 7, stale=[ENTRY])])
-    stale = "killed, or its code is gone: | `engine/lease` | `Lease.length` | `a` | `b` | A reason. |"
+    stale = "killed, or its code is gone: | `engine/cache/lease` | `Lease.length` | `a` | `b` | A reason. |"
     assert ["a: 1 failed", stale] == found
