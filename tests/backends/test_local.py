@@ -11,6 +11,7 @@ from antiphon.backends.local import LocalBackend
 from antiphon.chat_formats.chat_format import HERMES, ReasoningMarkers
 from antiphon.engine.interface import Started
 from antiphon.errors import InternalServerError, InvalidRequestError, RateLimitError, ServiceUnavailableError
+from antiphon.isolation.process_pool import PoolLoad
 from antiphon.protocol.messages import UserMessage
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk, FunctionCall, FunctionToolCall
@@ -43,15 +44,18 @@ def call(text: str = "Hi", *, n: int = 1, stop: str | None = None, logprobs: boo
 
 async def collect(backend: LocalBackend, request: Call) -> ChatCompletion:
     collector = Collector()
-    async for chunks in backend.stream(request):
-        for chunk in chunks:
+    async for part in backend.stream(request):
+        for chunk in part.chunks:
             collector.add(chunk)
     return collector.completion()
 
 
 async def first(backend: LocalBackend, request: Call) -> ChatCompletionChunk:
-    async with aclosing(backend.stream(request)) as batches:
-        return (await anext(batches))[0]
+    async with aclosing(backend.stream(request)) as parts:
+        async for part in parts:
+            if part.chunks:
+                return part.chunks[0]
+    raise AssertionError("no chunk came")
 
 
 async def test_it_answers_with_what_the_engine_says() -> None:
@@ -101,10 +105,12 @@ async def test_a_choice_that_reaches_its_stop_string_is_aborted_alone_and_once()
         ([Started(request_id="", cached_tokens=0), *says("Hello", tokens_per_event=5), Hang()], Spent(2, 5)),
     ],
 )
-async def test_an_answer_that_is_closed_has_counted_its_tokens(script: list[Item], spent: Spent) -> None:
-    request = call("Hi")
-    await first(scripted_backend(ScriptedEngine(script)), request)
-    assert spent == request.spent
+async def test_each_part_says_what_was_spent_so_far(script: list[Item], spent: Spent) -> None:
+    async with aclosing(scripted_backend(ScriptedEngine(script)).stream(call("Hi"))) as parts:
+        part = await anext(parts)
+        while not part.chunks:
+            part = await anext(parts)
+    assert spent == part.spent
 
 
 async def test_reasoning_and_logprobs_follow_the_rendering() -> None:
@@ -133,13 +139,27 @@ async def test_a_full_queue_raises_before_the_first_chunk() -> None:
 
 async def test_a_model_that_is_not_loaded_is_unavailable_until_it_is_started() -> None:
     backend = scripted_backend(ScriptedEngine(info=None))
-    assert (None, False) == (backend.info, backend.ready)
+    assert ("starting", None) == (backend.status().state, backend.status().context)
     with pytest.raises(ServiceUnavailableError):
         await first(backend, call())
     await backend.start()
-    assert (MODEL_INFO, STATS, True) == (backend.info, backend.stats, backend.ready)
+    assert ("ready", MODEL_INFO.max_model_len) == (backend.status().state, backend.status().context)
     await backend.close()
-    assert not backend.ready
+    assert not backend.status().ready
+
+
+async def test_an_engine_that_died_makes_the_backend_unavailable_with_the_reason() -> None:
+    engine = ScriptedEngine()
+    engine.ready, engine.failure = False, "It was killed by SIGKILL."
+    status = scripted_backend(engine).status()
+    assert ("unavailable", "It was killed by SIGKILL.") == (status.state, status.reason)
+
+
+def test_the_counters_are_the_engines_and_the_renderers() -> None:
+    engine, renderer = ScriptedEngine(), ScriptedRenderer()
+    engine.restarts, renderer.load = 3, PoolLoad(running=1, waiting=0, oldest_seconds=2.0)
+    backend = scripted_backend(engine, renderer)
+    assert (STATS, 3, renderer.load) == (backend.report.stats, backend.report.restarts, backend.preparing)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +180,7 @@ async def test_a_failure_at_any_point_is_raised_after_what_came_before(
 
         async def read(engine: ScriptedEngine, chunks: list[ChatCompletionChunk]) -> None:
             async for batch in scripted_backend(engine).stream(call()):
-                chunks.extend(batch)
+                chunks.extend(batch.chunks)
 
         with pytest.raises(error):
             await read(engine, chunks)
@@ -170,7 +190,7 @@ async def test_a_failure_at_any_point_is_raised_after_what_came_before(
 
 async def test_chunks_of_events_that_come_together_come_together() -> None:
     engine = ScriptedEngine([*says("abc"), *ends()], together=2)
-    sizes = [len(chunks) async for chunks in scripted_backend(engine).stream(call())]
+    sizes = [len(part.chunks) async for part in scripted_backend(engine).stream(call())]
     assert [1 + 2, 1 + 1, 1] == sizes
 
 

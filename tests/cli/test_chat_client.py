@@ -4,10 +4,10 @@ import httpx2
 import msgspec
 import pytest
 
-from antiphon.backends.router import Router
 from antiphon.cli.chat_client import ChatMessage, LocalModel, Model, Piece, RemoteModel, open_client, served_models
 from antiphon.console.command_error import CommandError
 from antiphon.errors import RateLimitError
+from antiphon.routing.router import Router
 from antiphon.service import Service
 from tests.scripted_engine import ScriptedEngine, ends, says, scripted_backend
 
@@ -107,7 +107,7 @@ async def test_an_address_needs_its_scheme() -> None:
 
 
 def local(engine: ScriptedEngine) -> LocalModel:
-    return LocalModel(Service(Router({"m": scripted_backend(engine)})), "m")
+    return LocalModel(Service(Router({"m": [scripted_backend(engine)]})), "m")
 
 
 async def test_an_engine_in_this_process_answers_in_pieces() -> None:

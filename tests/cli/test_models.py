@@ -6,9 +6,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from antiphon.backends.router import Router
 from antiphon.cli.models import list_models
 from antiphon.config import ServerOptions
+from antiphon.routing.router import Router
 from antiphon.server.app import create_app
 from antiphon.service import Service
 from tests.conftest import Installed, LiveServer
@@ -60,7 +60,7 @@ def test_a_server_that_is_not_there_is_told(installed: Installed) -> None:
 def test_a_model_that_is_down_says_why(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     engine = ScriptedEngine()
     engine.ready, engine.failure = False, "There is no model file at a.gguf."
-    service = Service(Router({"a": scripted_backend(engine), "b": scripted_backend()}))
+    service = Service(Router({"a": [scripted_backend(engine)], "b": [scripted_backend()]}))
     monkeypatch.setenv("COLUMNS", "120")
     with running(create_app(service, ServerOptions())) as port:
         list_models(url=f"http://127.0.0.1:{port}")

@@ -5,10 +5,10 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from antiphon.backends.router import Router
 from antiphon.cli.scrape import Scrape, Span
 from antiphon.cli.top_view import BAR, bar, view
-from antiphon.service.request_metrics import Measurement
+from antiphon.routing.router import Router
+from antiphon.service.request_metrics import RequestMetrics
 from antiphon.telemetry import catalogue
 from tests.scripted_engine import STATS, ScriptedEngine, scripted_backend
 
@@ -16,11 +16,12 @@ from tests.scripted_engine import STATS, ScriptedEngine, scripted_backend
 class Harness:
     def __init__(self) -> None:
         self.engine = ScriptedEngine()
-        self.measurement = Measurement(Router({"m": scripted_backend(self.engine)}))
+        backend = scripted_backend(self.engine)
+        self.request_metrics = RequestMetrics(Router({"m": [backend]}), {"m": backend})
         self.first = self.scrape(0.0)
 
     def scrape(self, time: float) -> Scrape:
-        return Scrape.parse(self.measurement.metrics.page().body.decode(), time)
+        return Scrape.parse(self.request_metrics.metrics.page().body.decode(), time)
 
     def shown(self, problem: str = "") -> str:
         span = Span(self.first, self.scrape(2.0))
@@ -62,7 +63,7 @@ def test_a_model_is_shown_with_its_queue_its_rates_and_its_caches() -> None:
 def test_latencies_are_shown_in_units_that_fit() -> None:
     harness = Harness()
     for metric, seconds in ((catalogue.FIRST_TOKEN, 0.0005), (catalogue.END_TO_END, 30.0)):
-        harness.measurement.metrics.observe(metric, seconds, "m", "default")
+        harness.request_metrics.metrics.observe(metric, seconds, "m", "default")
     harness.engine.latencies.queue_time["flex"].observe(1.25)
     shown = harness.shown()
     for pattern in (r"first token +0\.5 ms +1\.0 ms", r"in the queue +1\.25 s", r"whole answer +25 s +30 s"):
@@ -78,8 +79,8 @@ def test_an_engine_that_was_restarted_and_is_not_ready_says_so() -> None:
 
 def test_the_server_says_what_it_answered_and_what_it_takes() -> None:
     harness = Harness()
-    harness.measurement.metrics.count(catalogue.HTTP_REQUESTS, "/health", "GET", "503", by=2)
-    harness.measurement.metrics.count(catalogue.HTTP_REQUESTS, "/metrics", "GET", "200")
+    harness.request_metrics.metrics.count(catalogue.HTTP_REQUESTS, "/health", "GET", "503", by=2)
+    harness.request_metrics.metrics.count(catalogue.HTTP_REQUESTS, "/metrics", "GET", "200")
     assert re.search(r"server: \S+ MiB, \d+ open files; answers just now: 1 x 200, 2 x 503", harness.shown())
 
 

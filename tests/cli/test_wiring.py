@@ -51,7 +51,7 @@ async def test_an_engine_that_was_begun_before_is_the_one_that_serves(smollm2_pa
         assert head_start._standby._process is not None
         begun = head_start._standby._process.pid
         async with open_service([ModelFile(name="m", path=smollm2_path)], FLAGS, head_start=head_start) as service:
-            backend = service.router.backend("m")
+            (backend,) = service.router.candidates(decode_request(BODY % b"m"))
             assert isinstance(backend, LocalBackend)
             assert isinstance(backend._engine, EngineClient)
             worker = backend._engine._supervisor._worker
@@ -96,7 +96,7 @@ async def test_the_notation_of_calls_can_be_chosen(smollm2_path: Path) -> None:
     call = b"""{"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_completion_tokens": 1,
         "tools": [{"type": "function", "function": {"name": "look"}}], "logprobs": true}"""
     async with open_service([ModelFile(name="m", path=smollm2_path)], FLAGS, template=flags) as service:
-        backend = service.router.backend("m")
+        (backend,) = service.router.candidates(decode_request(call))
         assert isinstance(backend, LocalBackend)
         rendering = await backend._renderer.render(decode_request(call), "r", "")
     assert "[TOOL_CALLS]" in rendering.generate.grammar

@@ -21,7 +21,6 @@ from msgspec import Struct
 
 from antiphon.assembly.assembler import Assembler
 from antiphon.backends.local import LocalBackend
-from antiphon.backends.router import Router
 from antiphon.chat_formats.chat_format import HERMES
 from antiphon.config import ServerOptions
 from antiphon.engine.host.client import EngineClient, RequestStream
@@ -31,6 +30,7 @@ from antiphon.engine.worker.core import Core
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.rendering.renderer import Rendering
 from antiphon.rendering.tool_use import AnswerTools
+from antiphon.routing.router import Router
 from antiphon.server.app import create_app
 from antiphon.server.http_protocol import HTTPProtocol
 from antiphon.service import Service
@@ -186,7 +186,7 @@ async def front_door(
     )
     client = EngineClient(options, transport="thread", core_factory="tests.load.front_door:open_core")
     await client.start()
-    service = Service(Router({MODEL: LocalBackend(client, Letters(), CallingRenderer())}))
+    service = Service(Router({MODEL: [LocalBackend(client, Letters(), CallingRenderer())]}))
     app = create_app(service, ServerOptions())
     config = uvicorn.Config(app, http=protocol, log_config=None, access_log=False, ws="none", lifespan="off")
     server = QuietServer(config)

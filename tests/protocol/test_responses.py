@@ -160,8 +160,16 @@ def test_a_delta_holds_only_what_was_gained() -> None:
 
 
 def test_models() -> None:
-    model = {"id": "tiny", "object": "model", "created": 1, "owned_by": "antiphon"}
-    assert wire(ModelList(data=[Model(id="tiny", created=1)])) == {"object": "list", "data": [model]}
+    model = {
+        "id": "tiny",
+        "object": "model",
+        "created": 1,
+        "owned_by": "antiphon",
+        "context_length": 8192,
+        "input_modalities": ["text"],
+    }
+    models = ModelList(data=[Model(id="tiny", created=1, context_length=8192)])
+    assert {"object": "list", "data": [model]} == wire(models)
 
 
 def test_an_error_has_all_four_members() -> None:

@@ -15,8 +15,8 @@ import uvicorn
 from msgspec import Struct
 from starlette.types import ASGIApp
 
-from antiphon.backends.router import Router
 from antiphon.config import ServerOptions
+from antiphon.routing.router import Router
 from antiphon.server.app import create_app
 from antiphon.server.http_protocol import HTTPProtocol
 from antiphon.service import Service
@@ -83,7 +83,7 @@ def scripted_app(
     renderer: ScriptedRenderer | None = None,
     body_timeout: float = 5,
 ) -> ASGIApp:
-    service = Service(Router({MODEL: scripted_backend(engine, renderer)}))
+    service = Service(Router({MODEL: [scripted_backend(engine, renderer)]}))
     return create_app(service, options or ServerOptions(), body_timeout=body_timeout)
 
 

@@ -8,8 +8,8 @@ from msgspec import Struct
 from openai import OpenAI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from antiphon.backends.router import Router
 from antiphon.config import ServerOptions
+from antiphon.routing.router import Router
 from antiphon.server.app import create_app
 from antiphon.service import Service
 from antiphon.service.access import Access
@@ -65,7 +65,7 @@ class StoringApp:
         )
         storage = self.storage = await stack.enter_async_context(opening)
         access = Access(storage.keys, organization=ORGANIZATION)
-        service = Service(Router({MODEL: scripted_backend(self._engine)}), storage, access=access)
+        service = Service(Router({MODEL: [scripted_backend(self._engine)]}), storage, access=access)
         return create_app(service, ServerOptions())
 
 

@@ -8,7 +8,7 @@ import pytest
 from msgspec import Struct
 from starlette.routing import Route
 
-from antiphon.backends.router import Router
+from antiphon.routing.router import Router
 from antiphon.server.routes import Handlers
 from antiphon.service import Service
 from antiphon.store.completions import CompletionStore

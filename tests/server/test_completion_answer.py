@@ -13,9 +13,9 @@ import openai
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from antiphon.backends.router import Router
 from antiphon.errors import ServiceUnavailableError
 from antiphon.protocol.requests import decode_request
+from antiphon.routing.router import Router
 from antiphon.server.completion_answer import CompletionAnswer
 from antiphon.service import Service, answer_memory
 from antiphon.service.access import Caller
@@ -188,7 +188,7 @@ def test_an_answer_that_grows_too_large_to_be_collected_ends_in_an_error_by_name
 
 @pytest.mark.anyio
 async def test_an_answer_counts_until_its_client_has_taken_it() -> None:
-    service = Service(Router({MODEL: scripted_backend(ScriptedEngine(LONG))}))
+    service = Service(Router({MODEL: [scripted_backend(ScriptedEngine(LONG))]}))
     request = decode_request(msgspec.json.encode(BODY | ALTERNATIVES))
     exchange = Exchange()
     exchange.writable.clear()

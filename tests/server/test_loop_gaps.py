@@ -12,7 +12,6 @@ import pytest
 from msgspec import inspect
 
 from antiphon.backends.local import LocalBackend
-from antiphon.backends.router import Router
 from antiphon.config import ServerOptions
 from antiphon.engine.models.tokenizer import Tokenizer
 from antiphon.isolation.process_pool import ProcessPool, settings_for
@@ -20,6 +19,7 @@ from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.rendering.isolated_renderer import LIMITS, IsolatedRenderer
 from antiphon.rendering.render_process import FACTORY
 from antiphon.rendering.renderer_settings import RendererSettings, open_renderer
+from antiphon.routing.router import Router
 from antiphon.server.app import create_app
 from antiphon.service import Service
 from tests.scripted_engine import ScriptedEngine
@@ -148,7 +148,7 @@ async def http(smollm2_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
     pool = ProcessPool(settings_for(FACTORY, settings, LIMITS), size=1, max_waiting=4)
     tokenizer = Tokenizer.open(str(smollm2_path))
     renderer = IsolatedRenderer(open_renderer(settings, tokenizer), pool)
-    service = Service(Router({"m": LocalBackend(ScriptedEngine(), tokenizer, renderer)}))
+    service = Service(Router({"m": [LocalBackend(ScriptedEngine(), tokenizer, renderer)]}))
     transport = httpx2.ASGITransport(create_app(service, ServerOptions()))
     async with httpx2.AsyncClient(transport=transport, base_url="http://test", timeout=120) as client:
         yield client

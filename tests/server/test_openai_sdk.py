@@ -18,7 +18,12 @@ from antiphon.errors import RateLimitError, ServiceUnavailableError
 from tests.scripted_engine import Hang, Item, ScriptedEngine, ScriptedRenderer, ends, says
 from tests.server.conftest import MODEL, NO_TLS, WAIT, Server, StartServer
 
-EXTENSIONS = {"choices.message.reasoning_content", "choices.delta.reasoning_content"}
+EXTENSIONS = {
+    "choices.message.reasoning_content",
+    "choices.delta.reasoning_content",
+    "context_length",
+    "input_modalities",
+}
 """Documented fields that the reference does not have."""
 
 HI: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hi there"}]

@@ -8,9 +8,9 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.routing import Route
 
-from antiphon.backends.router import Router
 from antiphon.protocol.requests import decode_request
 from antiphon.protocol.responses import ChatCompletion
+from antiphon.routing.router import Router
 from antiphon.server.openapi import build_document
 from antiphon.server.openapi_parts import ERRORS
 from antiphon.server.routes import Handlers

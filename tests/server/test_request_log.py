@@ -13,9 +13,9 @@ import pytest
 import structlog
 from starlette.types import ASGIApp
 
-from antiphon.backends.router import Router
 from antiphon.config import ServerOptions
 from antiphon.errors import RateLimitError, ServiceUnavailableError
+from antiphon.routing.router import Router
 from antiphon.server.app import create_app
 from antiphon.service import Service
 from antiphon.service.access import Access
@@ -199,7 +199,7 @@ async def guarded(site: Site) -> AsyncGenerator[ASGIApp, None]:
     """An application that asks for a key."""
     async with Storage.open(site.url, site.data_dir) as storage:
         access = Access(storage.keys, open_without_keys=False, organization="org-tests")
-        service = Service(Router({MODEL: scripted_backend()}), storage, access=access)
+        service = Service(Router({MODEL: [scripted_backend()]}), storage, access=access)
         yield create_app(service, ServerOptions())
 
 
@@ -232,7 +232,7 @@ async def test_a_client_that_puts_a_key_everywhere_finds_it_in_no_line(
     headers = JSON | dict.fromkeys(("Authorization", "X-Client-Request-Id", "User-Agent", "Cookie", "X-Any"), LEAK)
     async with Storage.open(site.url, site.data_dir) as storage:
         engine = ScriptedEngine([*says(LEAK), *ends()])
-        app = create_app(Service(Router({MODEL: scripted_backend(engine)}), storage), ServerOptions())
+        app = create_app(Service(Router({MODEL: [scripted_backend(engine)]}), storage), ServerOptions())
         await exchange.run(app, method="POST", path=path, headers=headers, query=LEAK.encode())
     (line,) = log()
     assert "THISISTHE" not in json.dumps(line)

@@ -9,9 +9,9 @@ import pytest
 import structlog
 from starlette.types import ASGIApp
 
-from antiphon.backends.router import Router
 from antiphon.config import ServerOptions
 from antiphon.errors import ServiceUnavailableError
+from antiphon.routing.router import Router
 from antiphon.server.app import create_app
 from antiphon.service import Service
 from antiphon.telemetry.spans import Attribute, FinishedSpan, RequestSpan
@@ -50,7 +50,7 @@ class Told:
 
 def traced(script: Script = (), *, refusal: Exception | None = None) -> tuple[Told, ASGIApp, ScriptedEngine]:
     told, engine = Told(), ScriptedEngine(script or [*says("Hello"), *ends()])
-    service = Service(Router({MODEL: scripted_backend(engine, ScriptedRenderer(refusal=refusal))}))
+    service = Service(Router({MODEL: [scripted_backend(engine, ScriptedRenderer(refusal=refusal))]}))
     return told, create_app(service, ServerOptions(), tracer=told), engine
 
 

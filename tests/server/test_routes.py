@@ -8,8 +8,8 @@ import pytest
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from antiphon import __version__
-from antiphon.backends.router import Router
 from antiphon.config import ServerOptions
+from antiphon.routing.router import Router
 from antiphon.server import routes
 from antiphon.server.app import create_app
 from antiphon.server.routes import HEAVY_BODY, Handlers
@@ -21,7 +21,8 @@ from tests.server.conftest import MODEL, NO_TLS, WAIT, StartServer, running
 def test_the_models_are_listed(http: httpx2.Client) -> None:
     listed = http.get("/v1/models").json()
     assert ("list", [MODEL]) == (listed["object"], [model["id"] for model in listed["data"]])
-    assert {"id", "object", "created", "owned_by"} == set(listed["data"][0])
+    fields = {"id", "object", "created", "owned_by", "context_length", "input_modalities"}
+    assert fields == set(listed["data"][0])
 
 
 @pytest.mark.parametrize("path", ["/v1/models/org/scripted", "/v1/models/org%2Fscripted"])
@@ -57,7 +58,7 @@ def test_an_engine_that_starts_is_live_and_not_ready(start_server: StartServer, 
 async def test_long_bodies_are_decoded_one_in_a_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     monkeypatch.setattr(routes, "decode_request", lambda _: seen.append("body"))
-    handlers = Handlers(Service(Router({MODEL: scripted_backend()})))
+    handlers = Handlers(Service(Router({MODEL: [scripted_backend()]})))
     decoding = [asyncio.create_task(handlers._in_turn(b"")) for _ in range(5)]
     while not all(task.done() for task in decoding):
         seen.append("other")
@@ -74,7 +75,7 @@ def test_a_long_body_is_answered_like_a_short_one(http: httpx2.Client) -> None:
 
 
 def test_a_server_that_stops_takes_nothing_and_closes_the_connection() -> None:
-    service = Service(Router({MODEL: scripted_backend()}))
+    service = Service(Router({MODEL: [scripted_backend()]}))
     with running(create_app(service, ServerOptions())) as port:
         url = f"http://127.0.0.1:{port}"
         with httpx2.Client(base_url=url, timeout=WAIT, trust_env=False, verify=NO_TLS) as http:

@@ -4,7 +4,7 @@ import pytest
 import structlog
 from msgspec import UNSET
 
-from antiphon.backends.backend import Call, Spent
+from antiphon.backends.backend import AnswerPart, Call, Spent
 from antiphon.errors import InternalServerError, RateLimitError, ServiceUnavailableError
 from antiphon.protocol.rate_limits import RateLimitState
 from antiphon.protocol.requests import CreateChatCompletion, decode_request
@@ -40,17 +40,16 @@ def observation(*, usage: CompletionUsage | None = None, chunks: int = 0) -> Obs
     seen = Observation(lambda: 0.0)
     for number in range(chunks):
         last = number == chunks - 1
-        seen.see(
-            ChatCompletionChunk(
-                id="c",
-                created=1,
-                model="m",
-                service_tier="default",
-                system_fingerprint="f",
-                choices=[],
-                usage=usage if usage and last else UNSET,
-            )
+        chunk = ChatCompletionChunk(
+            id="c",
+            created=1,
+            model="m",
+            service_tier="default",
+            system_fingerprint="f",
+            choices=[],
+            usage=usage if usage and last else UNSET,
         )
+        seen.observe(AnswerPart([chunk]))
     return seen
 
 
@@ -58,7 +57,9 @@ async def remaining(
     limits: RateLimiter, seen: Observation, spent: Spent | None = None, request: CreateChatCompletion = REQUEST
 ) -> int:
     """Let one request through that is seen so and has spent so much; return the tokens that are left."""
-    first = msgspec.structs.replace(call("a", request), spent=spent or Spent())
+    first = call("a", request)
+    if spent is not None:
+        seen.observe(AnswerPart([], spent))
     async with admitted(limits, first, Caller(), seen):
         pass
     async with admitted(

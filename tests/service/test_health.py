@@ -2,8 +2,9 @@
 
 import pytest
 
-from antiphon.backends.router import Router
+from antiphon.backends.local import LocalBackend
 from antiphon.isolation.process_pool import PoolLoad
+from antiphon.routing.router import Router
 from antiphon.service.access import Access
 from antiphon.service.health import DatabaseHealth, Health, ModelHealth, Preparing, Status, assess
 from antiphon.service.storage import Storage
@@ -25,12 +26,18 @@ def engine(*, ready: bool = True) -> ScriptedEngine:
     return engine
 
 
-def router(*engines: ScriptedEngine) -> Router:
-    return Router({name: scripted_backend(engine) for name, engine in zip("abc", engines, strict=False)})
+Backends = dict[str, LocalBackend]
 
 
-def health(router: Router, storage: Storage | None = None, access: Access | None = None) -> Health:
-    return assess(router, storage, access, draining=False, version="1")
+def backends(*engines: ScriptedEngine) -> Backends:
+    return {name: scripted_backend(engine) for name, engine in zip("abc", engines, strict=False)}
+
+
+def health(
+    backends: Backends, storage: Storage | None = None, access: Access | None = None, *, draining: bool = False
+) -> Health:
+    router = Router({name: [backend] for name, backend in backends.items()})
+    return assess(router, storage, access, engines=backends, draining=draining, version="1")
 
 
 @pytest.mark.parametrize(
@@ -43,17 +50,17 @@ def health(router: Router, storage: Storage | None = None, access: Access | None
     ],
 )
 def test_it_is_ready_when_all_models_are_and_live_when_none_is(ready: tuple[bool, ...], status: Status) -> None:
-    found = health(router(*(engine(ready=each) for each in ready)))
+    found = health(backends(*(engine(ready=each) for each in ready)))
     assert (status, status != "live") == (found.status, found.takes_requests)
 
 
 def test_a_server_that_drains_takes_nothing() -> None:
-    found = assess(router(engine()), None, None, draining=True, version="1")
+    found = health(backends(engine()), draining=True)
     assert ("live", True, "1") == (found.status, found.draining, found.version)
 
 
 def test_each_model_has_its_state_and_its_reason() -> None:
-    models = health(router(engine(), engine(ready=False), ScriptedEngine(info=None))).models
+    models = health(backends(engine(), engine(ready=False), ScriptedEngine(info=None))).models
     assert [
         ModelHealth(id="a", status="ready", reason=None, restarts=2, preparing=IDLE),
         ModelHealth(id="b", status="restarting", reason="It was killed by SIGKILL.", restarts=2, preparing=IDLE),
@@ -64,22 +71,22 @@ def test_each_model_has_its_state_and_its_reason() -> None:
 def test_requests_that_take_long_to_prepare_are_told() -> None:
     renderer = ScriptedRenderer()
     renderer.load = PoolLoad(running=2, waiting=3, oldest_seconds=4.56)
-    models = health(Router({"a": scripted_backend(engine(), renderer)})).models
+    models = health({"a": scripted_backend(engine(), renderer)}).models
     assert Preparing(running=2, waiting=3, oldest_seconds=4.6) == models[0].preparing
 
 
 def test_what_keeps_nothing_has_no_database() -> None:
-    assert health(router(engine())).database is None
+    assert health(backends(engine())).database is None
 
 
 async def test_a_database_that_works_is_ready(database: Database) -> None:
-    found = health(router(engine()), Storage(database, holder="test"))
+    found = health(backends(engine()), Storage(database, holder="test"))
     assert ("ready", DatabaseHealth(status="ready", reason=None)) == (found.status, found.database)
 
 
 async def test_requests_that_do_not_store_are_taken_while_it_fails(database: Database) -> None:
     database.write_failure = database.read_failure = BUSY
-    found = health(router(engine()), Storage(database, holder="test"))
+    found = health(backends(engine()), Storage(database, holder="test"))
     assert ("degraded", DatabaseHealth(status="failing", reason=BUSY)) == (found.status, found.database)
 
 
@@ -90,7 +97,7 @@ async def test_where_keys_are_asked_for_nothing_is_taken_while_it_cannot_be_read
     storage = Storage(database, holder="test")
     database.read_failure = BUSY
     access = Access(storage.keys, open_without_keys=open_, organization="org")
-    assert status == health(router(engine()), storage, access).status
+    assert status == health(backends(engine()), storage, access).status
 
 
 @pytest.mark.parametrize(("limits", "status"), [(UNLIMITED, "degraded"), (Limits(requests_per_minute=1), "live")])
@@ -99,4 +106,4 @@ async def test_where_there_are_limits_nothing_is_taken_while_it_cannot_be_writte
 ) -> None:
     database.write_failure = BUSY
     storage = Storage(database, holder="test", project_limits=limits)
-    assert status == health(router(engine()), storage).status
+    assert status == health(backends(engine()), storage).status

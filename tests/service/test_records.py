@@ -3,7 +3,7 @@ import itertools
 import structlog
 from msgspec import UNSET, UnsetType
 
-from antiphon.backends.backend import Call
+from antiphon.backends.backend import AnswerPart, Call
 from antiphon.errors import ServiceUnavailableError
 from antiphon.protocol.requests import decode_request
 from antiphon.protocol.responses import ChatCompletionChunk, ChunkChoice, CompletionUsage, Delta, ServiceTier
@@ -27,9 +27,10 @@ def chunk(*choices: ChunkChoice, tier: ServiceTier, usage: CompletionUsage | Uns
 def observation(*, whole: bool, tier: ServiceTier = "default") -> Observation:
     ticks = itertools.count()
     seen = Observation(lambda: float(next(ticks)))
-    seen.see(chunk(ChunkChoice(index=0, delta=Delta(content="secret"), finish_reason="stop"), tier=tier))
+    said = ChunkChoice(index=0, delta=Delta(content="secret"), finish_reason="stop")
+    seen.observe(AnswerPart([chunk(said, tier=tier)]))
     if whole:
-        seen.see(chunk(tier=tier, usage=USAGE))
+        seen.observe(AnswerPart([chunk(tier=tier, usage=USAGE)]))
     return seen
 
 
@@ -75,5 +76,5 @@ def test_the_first_chunk_is_told_once_with_the_time_that_it_took() -> None:
     ticks, told = itertools.count(), list[tuple[float, str | None]]()
     seen = Observation(lambda: float(next(ticks)), lambda seconds, tier: told.append((seconds, tier)))
     for _ in range(2):
-        seen.see(chunk(tier="flex"))
+        seen.observe(AnswerPart([chunk(tier="flex")]))
     assert [(1.0, "flex")] == told

@@ -2,10 +2,10 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from antiphon.backends.router import Router
 from antiphon.engine.interface import STEP_BOUNDS
+from antiphon.routing.router import Router
 from antiphon.service.records import RequestRecord
-from antiphon.service.request_metrics import Measurement
+from antiphon.service.request_metrics import RequestMetrics
 from antiphon.telemetry.distribution import Distribution
 from tests.scripted_engine import STATS, ScriptedEngine, scripted_backend
 
@@ -33,10 +33,11 @@ RECORD = RequestRecord(
 class Harness:
     def __init__(self) -> None:
         self.engine = ScriptedEngine()
-        self.measurement = Measurement(Router({"m": scripted_backend(self.engine)}))
+        backend = scripted_backend(self.engine)
+        self.request_metrics = RequestMetrics(Router({"m": [backend]}), {"m": backend})
 
     def page(self) -> str:
-        return self.measurement.metrics.page().body.decode()
+        return self.request_metrics.metrics.page().body.decode()
 
     def value(self, name: str, **labels: str) -> float | None:
         found = {
@@ -51,7 +52,7 @@ class Harness:
 
 def finished(**changes: object) -> Harness:
     harness = Harness()
-    harness.measurement.finished(msgspec.structs.replace(RECORD, **changes))
+    harness.request_metrics.finished(msgspec.structs.replace(RECORD, **changes))
     return harness
 
 
@@ -64,7 +65,7 @@ def test_a_completed_request_is_counted_with_its_durations_by_tier() -> None:
 @pytest.mark.parametrize(("expected", "tier"), [("flex", "flex"), ("default", None)])
 def test_the_first_token_is_counted_when_it_comes(expected: str, tier: str | None) -> None:
     harness = Harness()
-    harness.measurement.began("m", 0.25, tier)
+    harness.request_metrics.began("m", 0.25, tier)
     assert 0.25 == harness.value("time_to_first_token_seconds_sum", model_name="m", service_tier=expected)
 
 

@@ -1,23 +1,33 @@
-"""What every backend offers: an answer as a stream of chunks, so that nobody above knows where it came from."""
+"""What every backend offers: an answer as a stream of chunks, so that no layer above knows where it came from."""
 
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from typing import Literal, Protocol
 
-from msgspec import Struct, field
+from msgspec import Struct
 
-from antiphon.engine.interface import EngineReport, EngineStats, ModelInfo
-from antiphon.isolation.process_pool import PoolLoad
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletionChunk
 
+Modality = Literal["text"]
 
-class Spent(Struct):
-    """The tokens of one answer so far: its backend counts them, its bill reads them when the answer breaks off."""
+
+class Spent(Struct, frozen=True):
+    """The tokens of one answer so far. They are charged when the answer ends before its usage."""
 
     prompt_tokens: int = 0
-    """Of the whole prompt, from when the engine begins to compute it."""
+    """Of the whole prompt, once the engine computes it; 0 before, and where the backend does not count."""
     completion_tokens: int = 0
     """Of all choices."""
+
+
+class AnswerPart(Struct, frozen=True):
+    """Chunks that are ready together. A part without chunks says only what was spent."""
+
+    chunks: list[ChatCompletionChunk]
+    spent: Spent = Spent()
+
+
+AnswerParts = AsyncGenerator[AnswerPart, None]
 
 
 class Call(Struct, frozen=True, kw_only=True):
@@ -28,47 +38,40 @@ class Call(Struct, frozen=True, kw_only=True):
     """Unix seconds; the same in every chunk."""
     request: CreateChatCompletion
     cache_salt: str = ""
-    """Whose cached prefixes may be shared: the project."""
-    spent: Spent = field(default_factory=Spent)
-    """Filled in while the answer comes."""
+    """Requests share cached prefixes within one salt: the project."""
 
 
-class Backend(Protocol):
-    """Who answers for one model."""
+class BackendStatus(Struct, frozen=True, kw_only=True):
+    """What a backend can do now."""
 
-    @property
-    def info(self) -> ModelInfo | None:
-        """What runs, or None while it is starting."""
-
-    @property
-    def stats(self) -> EngineStats | None:
-        """The newest counters, or None when none came yet."""
-
-    @property
-    def report(self) -> EngineReport:
-        """What is counted and measured since the first start."""
+    state: Literal["starting", "ready", "unavailable"]
+    """``unavailable``: it was ready before."""
+    reason: str | None = None
+    """Why it is unavailable, a sentence that clients may read."""
+    abilities: frozenset[str]
+    """Names of the request fields that it honours. A request with another field goes to another backend."""
+    context: int | None = None
+    """Tokens of prompt and answer together; None while it is unknown."""
+    modalities: tuple[Modality, ...] = ("text",)
+    """What messages may contain."""
 
     @property
     def ready(self) -> bool:
         """Whether a request sent now would be taken."""
+        return self.state == "ready"
 
-    @property
-    def failure(self) -> str | None:
-        """Why it would not, a sentence that clients may read; None while it would, or before the start."""
 
-    @property
-    def restarts(self) -> int:
-        """How often its engine was started again."""
+class Backend(Protocol):
+    """Answers for one model."""
 
-    @property
-    def preparing(self) -> PoolLoad:
-        """The requests that are prepared in processes, and that wait for one."""
+    def status(self) -> BackendStatus:
+        """Say what it can do now. Never waits."""
 
-    def stream(self, call: Call) -> AsyncGenerator[list[ChatCompletionChunk], None]:
-        """Answer in chunks, those together that are ready together; the last one, alone, has no choices but the usage.
+    def stream(self, call: Call) -> AnswerParts:
+        """Answer in parts. The last chunk, alone in its part, has no choices but the usage.
 
         The generator raises an ``APIError`` before its first chunk when the request cannot be taken, later when the
-        engine fails; closing it (``aclose``) aborts the request within one step.
+        backend fails. Closing it (``aclose``) aborts the request within one step.
         """
 
     async def start(self) -> None:

@@ -12,9 +12,9 @@ import anyio
 
 from antiphon.assembly.assembler import Assembler, AssemblyOptions, ChunkHeader, ToolCalling
 from antiphon.assembly.detokenizer import Vocabulary
-from antiphon.backends.backend import Call, Spent
+from antiphon.backends.backend import AnswerPart, AnswerParts, BackendStatus, Call, Spent
 from antiphon.engine.host.client import Engine
-from antiphon.engine.interface import EngineReport, EngineStats, ModelInfo, Started, StreamEvent, TokenEvent
+from antiphon.engine.interface import EngineReport, ModelInfo, Started, StreamEvent, TokenEvent
 from antiphon.errors import APIError, InternalServerError, ServiceUnavailableError
 from antiphon.isolation.process_pool import PoolLoad
 from antiphon.protocol.requests import CreateChatCompletion
@@ -22,6 +22,9 @@ from antiphon.protocol.responses import ChatCompletionChunk
 from antiphon.rendering.renderer import Rendering
 from antiphon.rendering.tool_use import AnswerTools
 
+EngineEvents = AsyncGenerator[list[StreamEvent], None]
+ALL_FIELDS = frozenset(CreateChatCompletion.__struct_fields__)
+"""The renderer, the engine and the assembly honour every field that the protocol accepts."""
 CLOSE_TIMEOUT = 5.0
 """Seconds that closing the engine's stream may take when the request was cancelled."""
 RETRY_AFTER = 1.0
@@ -40,7 +43,7 @@ class RequestRenderer(Protocol):
 
 
 class LocalBackend:
-    """One engine and what is needed to speak with it in messages instead of tokens."""
+    """Answers with one engine: it turns messages into tokens and tokens into chunks."""
 
     def __init__(self, engine: Engine, vocabulary: Vocabulary, renderer: RequestRenderer, *, variant: str = "") -> None:
         """``variant`` says what beside the engine makes answers differ, for ``system_fingerprint``."""
@@ -50,39 +53,24 @@ class LocalBackend:
         self._renderer = renderer
 
     @property
-    def info(self) -> ModelInfo | None:
-        """What runs, or None while it is starting."""
-        return self._engine.info
-
-    @property
-    def stats(self) -> EngineStats | None:
-        """The engine's newest counters, or None when none came yet."""
-        return self._engine.stats
-
-    @property
     def report(self) -> EngineReport:
         """What is counted and measured since the engine's first start."""
         return self._engine.report
 
     @property
-    def ready(self) -> bool:
-        """Whether a request sent now would be taken."""
-        return self._engine.ready
-
-    @property
-    def failure(self) -> str | None:
-        """Why it would not, a sentence that clients may read; None while it would, or before the start."""
-        return self._engine.failure
-
-    @property
-    def restarts(self) -> int:
-        """How often the engine was started again."""
-        return self._engine.restarts
-
-    @property
     def preparing(self) -> PoolLoad:
-        """The requests that are prepared in processes, and that wait for one."""
+        """The requests that processes prepare now, and the requests that wait for a process."""
         return self._renderer.load
+
+    def status(self) -> BackendStatus:
+        """Say what the engine can do now."""
+        info, ready = self._engine.info, self._engine.ready
+        return BackendStatus(
+            state="ready" if ready else "starting" if info is None else "unavailable",
+            reason=None if ready else self._engine.failure,
+            abilities=ALL_FIELDS,
+            context=None if info is None else info.max_model_len,
+        )
 
     async def start(self) -> None:
         """Load the model unless it is loaded. Raises ``ServiceUnavailableError`` when it cannot be."""
@@ -93,8 +81,8 @@ class LocalBackend:
         """End the engine."""
         await self._engine.close()
 
-    async def stream(self, call: Call) -> AsyncGenerator[list[ChatCompletionChunk], None]:
-        """Answer in chunks; see :class:`antiphon.backends.backend.Backend`."""
+    async def stream(self, call: Call) -> AnswerParts:
+        """Render, generate, assemble; see :class:`antiphon.backends.backend.Backend`."""
         info = self._engine.info
         if info is None:
             raise ServiceUnavailableError("The model is not loaded yet.", retry_after=RETRY_AFTER)
@@ -104,24 +92,28 @@ class LocalBackend:
         # Nothing may be awaited between these lines: a generator that never began is not closed either.
         events = self._engine.generate(rendering.generate)
         try:
-            async for batch in events:
-                _count(call.spent, batch, len(rendering.generate.prompt_ids))
-                chunks: list[ChatCompletionChunk] = []
-                try:
-                    done = self._assemble(batch, assembler, chunks)
-                except APIError:
-                    if chunks:
-                        yield chunks
-                    raise
-                usage = chunks[-1:] if done else []
-                if len(chunks) > len(usage):
-                    yield chunks[: len(chunks) - len(usage)]
-                if done:
-                    yield usage
-                    return
-            raise InternalServerError("The engine ended before the answer did.")
+            async for part in self._assembled(events, assembler, len(rendering.generate.prompt_ids)):
+                yield part
         finally:
             await _close(events)
+
+    async def _assembled(self, events: EngineEvents, assembler: Assembler, prompt_tokens: int) -> AnswerParts:
+        """Turn events into parts: one for each batch of events, and one for the usage, which ends the answer."""
+        spent = Spent()
+        async for batch in events:
+            spent = _counted(spent, batch, prompt_tokens)
+            chunks: list[ChatCompletionChunk] = []
+            try:
+                done = self._assemble(batch, assembler, chunks)
+            except APIError:
+                yield AnswerPart(chunks, spent)
+                raise
+            usage = chunks[-1:] if done else []
+            yield AnswerPart(chunks[: len(chunks) - len(usage)], spent)
+            if done:
+                yield AnswerPart(usage, spent)
+                return
+        raise InternalServerError("The engine ended before the answer did.")
 
     def _assemble(self, events: list[StreamEvent], assembler: Assembler, chunks: list[ChatCompletionChunk]) -> bool:
         """Add to ``chunks`` what the events led to; say whether the answer has ended. Raises ``APIError``."""
@@ -145,16 +137,14 @@ class LocalBackend:
         )
 
 
-def _count(spent: Spent, events: list[StreamEvent], prompt_tokens: int) -> None:
-    """Note the tokens of these events for the bill."""
-    for event in events:
-        if isinstance(event, TokenEvent):
-            spent.completion_tokens += len(event.token_ids)
-        elif isinstance(event, Started):
-            spent.prompt_tokens = prompt_tokens
+def _counted(spent: Spent, events: list[StreamEvent], prompt_tokens: int) -> Spent:
+    """Return what is spent after these events."""
+    begun = spent.prompt_tokens or any(isinstance(event, Started) for event in events)
+    generated = sum(len(event.token_ids) for event in events if isinstance(event, TokenEvent))
+    return Spent(prompt_tokens if begun else 0, spent.completion_tokens + generated)
 
 
-async def _close(events: AsyncGenerator[list[StreamEvent], None]) -> None:
+async def _close(events: EngineEvents) -> None:
     with anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
         await events.aclose()
 

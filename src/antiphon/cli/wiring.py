@@ -9,9 +9,7 @@ from pathlib import Path
 from anyio import CancelScope
 
 from antiphon import __version__
-from antiphon.backends.backend import Backend
 from antiphon.backends.local import LocalBackend
-from antiphon.backends.router import Router
 from antiphon.chat_formats.builtin import FORMAT_NAMES
 from antiphon.cli.head_start import HeadStart
 from antiphon.cli.options import EngineFlags, TemplateFlags
@@ -34,6 +32,7 @@ from antiphon.rendering.isolated_renderer import (
 )
 from antiphon.rendering.render_process import FACTORY
 from antiphon.rendering.renderer_settings import RendererSettings, open_renderer
+from antiphon.routing.router import Router
 from antiphon.service import Service
 from antiphon.service.access import Access
 from antiphon.service.storage import Storage
@@ -72,7 +71,7 @@ async def open_service(
         flags = replace(flags, draft_model=str(draft.path))
     async with AsyncExitStack() as stack:
         head_start = head_start or stack.enter_context(HeadStart())
-        backends: dict[str, Backend] = {}
+        backends: dict[str, LocalBackend] = {}
         for model in models:
             client, tokenizer = await stack.enter_async_context(_open_engine(model, flags, head_start))
             assert client.info is not None, f"{model.name} is started"
@@ -86,7 +85,8 @@ async def open_service(
             backends[model.name] = LocalBackend(client, tokenizer, renderer, variant=variant)
             if loaded is not None:
                 loaded(model, client.info)
-        yield Service(Router(backends), storage, access=access)
+        router = Router({name: [backend] for name, backend in backends.items()})
+        yield Service(router, storage, access=access, engines=backends)
 
 
 def check_format(name: str | None) -> None:

@@ -6,7 +6,7 @@ Absent, null and present follow the reference: a field typed ``X | UnsetType`` i
 
 from typing import Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, field
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
 ServiceTier = Literal["auto", "default", "flex", "scale", "priority"]
@@ -211,6 +211,10 @@ class Model(Struct, frozen=True, kw_only=True):
     object: Literal["model"] = "model"
     created: int
     owned_by: str = "antiphon"
+    context_length: int | None = None
+    """Extension: tokens of prompt and answer together; null while it is unknown."""
+    input_modalities: list[Literal["text"]] = field(default_factory=lambda: ["text"])
+    """Extension: what messages may contain."""
 
 
 class ModelList(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 import msgspec
 import structlog
 
-from antiphon.backends.backend import Call, Spent
+from antiphon.backends.backend import Call
 from antiphon.errors import ServiceUnavailableError
 from antiphon.protocol.rate_limits import RateLimitState
 from antiphon.protocol.requests import CreateChatCompletion
@@ -44,7 +44,7 @@ async def _limited(
         yield admission.state
     finally:
         try:
-            await limiter.settle(admission, tokens=_used(observation, call.spent, prompt))
+            await limiter.settle(admission, tokens=_used(observation, prompt))
         except ServiceUnavailableError as error:
             logger.warning("rate_limit_not_settled", error=error.message)
 
@@ -59,7 +59,7 @@ def _most_tokens(request: CreateChatCompletion) -> int:
     return (request.max_completion_tokens or request.max_tokens or 0) * (request.n or 1)
 
 
-def _used(observation: Observation, spent: Spent, estimate: int) -> int:
+def _used(observation: Observation, estimate: int) -> int:
     """Count the tokens that a request is charged, by its usage where that came.
 
     What broke off is charged its prompt from when the engine begins with it, and every token that was generated,
@@ -68,6 +68,7 @@ def _used(observation: Observation, spent: Spent, estimate: int) -> int:
     """
     if observation.usage is not None:
         return observation.usage.total_tokens
+    spent = observation.spent
     if spent.prompt_tokens or observation.chunks:
         return (spent.prompt_tokens or estimate) + (spent.completion_tokens or observation.chunks)
     return 0 if observation.error else estimate

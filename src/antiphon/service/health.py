@@ -4,11 +4,15 @@ Nothing is probed here: engines are watched by their supervisors, the database b
 answer costs nothing and comes at once, whoever asks and however often.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Final, Literal
 
 from msgspec import Struct
 
-from antiphon.backends.router import Router
+from antiphon.backends.backend import BackendStatus
+from antiphon.backends.engine_counters import EngineCounters
+from antiphon.isolation.process_pool import PoolLoad
+from antiphon.routing.router import Router
 from antiphon.service.access import Access
 from antiphon.service.storage import Storage
 
@@ -24,6 +28,9 @@ class Preparing(Struct, frozen=True, kw_only=True):
     """Requests that wait for a process."""
     oldest_seconds: float
     """How long the one that began first has run; it is refused when it takes too much processor time."""
+
+
+NOTHING_PREPARED: Final = Preparing(running=0, waiting=0, oldest_seconds=0.0)
 
 
 class ModelHealth(Struct, frozen=True, kw_only=True):
@@ -65,9 +72,17 @@ class Health(Struct, frozen=True, kw_only=True):
         return self.status != "live"
 
 
-def assess(router: Router, storage: Storage | None, access: Access | None, *, draining: bool, version: str) -> Health:
+def assess(
+    router: Router,
+    storage: Storage | None,
+    access: Access | None,
+    *,
+    engines: Mapping[str, EngineCounters],
+    draining: bool,
+    version: str,
+) -> Health:
     """Return what the server can do now."""
-    models = [_model(router, name) for name in router]
+    models = [_model(name, router.status(name), engines.get(name)) for name in router]
     database = None if storage is None else _database(storage)
     ready = [model.status == "ready" for model in models]
     if draining or not any(ready) or (storage is not None and _locks_out(storage, access)):
@@ -79,17 +94,18 @@ def assess(router: Router, storage: Storage | None, access: Access | None, *, dr
     return Health(status=status, version=version, draining=draining, models=models, database=database)
 
 
-def _model(router: Router, name: str) -> ModelHealth:
-    backend = router.backend(name)
-    status: Literal["starting", "ready", "restarting"] = "starting" if backend.info is None else "restarting"
-    load = backend.preparing
+def _model(name: str, status: BackendStatus, engine: EngineCounters | None) -> ModelHealth:
     return ModelHealth(
         id=name,
-        status="ready" if backend.ready else status,
-        reason=None if backend.ready else backend.failure,
-        restarts=backend.restarts,
-        preparing=Preparing(running=load.running, waiting=load.waiting, oldest_seconds=round(load.oldest_seconds, 1)),
+        status="restarting" if status.state == "unavailable" else status.state,
+        reason=status.reason,
+        restarts=0 if engine is None else engine.report.restarts,
+        preparing=NOTHING_PREPARED if engine is None else _preparing(engine.preparing),
     )
+
+
+def _preparing(load: PoolLoad) -> Preparing:
+    return Preparing(running=load.running, waiting=load.waiting, oldest_seconds=round(load.oldest_seconds, 1))
 
 
 def _database(storage: Storage) -> DatabaseHealth:

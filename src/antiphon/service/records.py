@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Struct
 
-from antiphon.backends.backend import Call
+from antiphon.backends.backend import AnswerPart, Call, Spent
 from antiphon.protocol.responses import ChatCompletionChunk, CompletionUsage
 from antiphon.protocol.validation import shorten
 from antiphon.telemetry.request_line import Outcome, RequestLine, current_line, error_name
@@ -63,12 +63,19 @@ class Observation:
         self.usage: CompletionUsage | None = None
         self.service_tier: str | None = None
         """The tier that was used."""
+        self.spent = Spent()
+        """What the backend has counted so far."""
         self.chunks = 0
         self.error: str | None = None
         """The code of the error that ended the chunks, or its class; a stream tells it and ends in order."""
 
-    def see(self, chunk: ChatCompletionChunk) -> None:
-        """Take note of a chunk."""
+    def observe(self, part: AnswerPart) -> None:
+        """Take note of a part of the answer."""
+        self.spent = part.spent
+        for chunk in part.chunks:
+            self._observe(chunk)
+
+    def _observe(self, chunk: ChatCompletionChunk) -> None:
         if self._first is None:
             self._first = self._timer()
             self.service_tier = chunk.service_tier

@@ -1,16 +1,13 @@
-"""What the service tells the metrics: each request at its end, and what engines count when the page is asked for."""
+"""Counts each request at its end, and reads the backends and engines when the metrics page is asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, get_args
 
-from antiphon.backends.backend import Backend
-from antiphon.backends.router import Router
-from antiphon.engine.interface import EngineStats
+from antiphon.backends.engine_counters import EngineCounters, engine_readings
 from antiphon.protocol.validation import shorten
+from antiphon.routing.router import Router
 from antiphon.service.records import RequestRecord
 from antiphon.telemetry import catalogue
-from antiphon.telemetry.catalogue import Metric
-from antiphon.telemetry.distribution import Distribution
 from antiphon.telemetry.metrics import Metrics, Reading
 from antiphon.telemetry.request_line import Outcome
 
@@ -20,11 +17,12 @@ DEFAULT_TIER: Final = "default"
 """Where an answer names none."""
 
 
-class Measurement:
+class RequestMetrics:
     """The metrics of one service."""
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Router, engines: Mapping[str, EngineCounters]) -> None:
         self._router = router
+        self._engines = engines
         self._models = {shorten(name): name for name in router} | {name: name for name in router}
         """By what records call them, and by themselves."""
         self.metrics: Final = Metrics(self._readings)
@@ -67,42 +65,5 @@ class Measurement:
 
     def _readings(self) -> Iterator[Reading]:
         for model in self._router:
-            yield from _engine(model, self._router.backend(model))
-
-
-def _engine(model: str, backend: Backend) -> Iterator[Reading]:
-    report = backend.report
-    yield Reading(catalogue.READY, (model,), float(backend.ready))
-    yield Reading(catalogue.RESTARTS, (model,), report.restarts)
-    yield Reading(catalogue.INTER_TOKEN, (model,), report.inter_token_latency)
-    for tier, distribution in report.queue_time.items():
-        yield Reading(catalogue.QUEUE_TIME, (model, tier), distribution)
-    if report.stats is not None:
-        yield from _counted(model, report.stats)
-
-
-def _counted(model: str, stats: EngineStats) -> Iterator[Reading]:
-    values: dict[Metric, float | Distribution] = {
-        catalogue.RUNNING: stats.running,
-        catalogue.WAITING: stats.waiting,
-        catalogue.TOKENS_PER_STEP: stats.tokens_per_step,
-        catalogue.SEQUENCES_PER_STEP: stats.sequences_per_step,
-        catalogue.PREEMPTIONS: stats.preemptions,
-        catalogue.PROMPT_TOKENS: stats.prompt_tokens,
-        catalogue.PROMPT_TOKENS_CACHED: stats.cached_tokens,
-        catalogue.GENERATION_TOKENS: stats.generated_tokens,
-        catalogue.KV_USAGE: _share(stats.kv_cells_used - stats.kv_cells_cached, stats.kv_cells_total),
-        catalogue.KV_CACHED: _share(stats.kv_cells_cached, stats.kv_cells_total),
-        catalogue.KV_SIZE: stats.kv_cells_total,
-        catalogue.PREFIX_QUERIES: stats.prompt_tokens,
-        catalogue.PREFIX_HITS: stats.cached_tokens,
-        catalogue.DRAFTS: stats.drafts,
-        catalogue.DRAFT_TOKENS: stats.draft_tokens,
-        catalogue.ACCEPTED_TOKENS: stats.accepted_tokens,
-    }
-    for metric, value in values.items():
-        yield Reading(metric, (model,), value)
-
-
-def _share(cells: int, total: int) -> float:
-    return cells / total if total else 0.0
+            yield Reading(catalogue.READY, (model,), float(self._router.status(model).ready))
+        yield from engine_readings(self._engines)

@@ -6,22 +6,24 @@ kept is kept, the limits are settled and one line is logged, in this order and e
 
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 
 import msgspec
 import structlog
+from msgspec import Struct
 
 from antiphon import __version__
 from antiphon.assembly.collector import Collector
-from antiphon.backends.backend import Call
-from antiphon.backends.router import Router
+from antiphon.backends.backend import AnswerParts, Call
+from antiphon.backends.engine_counters import EngineCounters
 from antiphon.errors import DatabaseUnavailableError, InvalidRequestError, ServiceUnavailableError
 from antiphon.protocol.requests import CreateChatCompletion, Metadata
 from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk, Model, ModelList
 from antiphon.protocol.stored import CompletionDeleted, CompletionList, MessageList, StoredCompletion
 from antiphon.protocol.stored_queries import CompletionQuery, PageQuery
+from antiphon.routing.router import Router
 from antiphon.service.access import Access, Caller, Credentials
 from antiphon.service.admission import admitted
 from antiphon.service.answer_memory import AnswerMemory, AnswerShare
@@ -31,8 +33,9 @@ from antiphon.service.health import Health, assess
 from antiphon.service.recorder import Recorder
 from antiphon.service.records import Observation, RequestRecord, log_request
 from antiphon.service.repeats import Repeat, once
-from antiphon.service.request_metrics import Measurement
+from antiphon.service.request_metrics import RequestMetrics
 from antiphon.service.storage import Storage
+from antiphon.stages.stage import Stage, through_stages
 from antiphon.store.completions import CompletionStore
 from antiphon.store.keys import Scope
 from antiphon.telemetry.metrics import Metrics
@@ -45,8 +48,23 @@ CUT_OFF = "The server is shutting down, and the answer did not end in the time t
 logger = structlog.get_logger(__name__)
 
 
+class Clocks(Struct, frozen=True, kw_only=True):
+    """Where a service takes times, ids and random bytes from."""
+
+    clock: Callable[[], float] = time.time
+    """Gives Unix seconds."""
+    timer: Callable[[], float] = time.perf_counter
+    """Gives seconds from any start."""
+    ids: Callable[[], str] = new_completion_id
+    random_bytes: Callable[[int], bytes] = os.urandom
+    """Gives that many bytes."""
+
+
+CLOCKS = Clocks()
+
+
 class Service:
-    """The use cases of the API over a router and a storage. Clocks, ids, randomness and the log are arguments."""
+    """The use cases of the API over a router and a storage."""
 
     def __init__(
         self,
@@ -54,28 +72,26 @@ class Service:
         storage: Storage | None = None,
         *,
         access: Access | None = None,
-        clock: Callable[[], float] = time.time,
-        timer: Callable[[], float] = time.perf_counter,
-        ids: Callable[[], str] = new_completion_id,
-        random_bytes: Callable[[int], bytes] = os.urandom,
+        stages: Sequence[Stage] = (),
+        engines: Mapping[str, EngineCounters] | None = None,
+        clocks: Clocks = CLOCKS,
         log: Callable[[RequestRecord], None] = log_request,
     ) -> None:
         """Without a storage nothing is kept or limited, without ``access`` everybody is the default project.
 
-        ``clock`` is in Unix seconds, ``timer`` in seconds from any start; ``random_bytes`` gives that many.
+        ``stages`` surround every answer, the outermost first. ``engines`` has the counters of models on this machine.
         """
         self._router = router
         self._storage = storage
         self._access = access
-        self._clock = clock
-        self._timer = timer
-        self._ids = ids
-        self._random_bytes = random_bytes
+        self._stages = tuple(stages)
+        self._engines = dict(engines or {})
+        self._clocks = clocks
         self._log = log
-        self._measurement = Measurement(router)
+        self._request_metrics = RequestMetrics(router, self._engines)
         self.answer_memory = AnswerMemory()
         """Counts the answers that are collected."""
-        self._created = int(clock())
+        self._created = int(clocks.clock())
         self.draining = False
         """Whether the server is stopping: what runs may end, nothing new is taken."""
         self._closed = False
@@ -88,7 +104,7 @@ class Service:
     @property
     def metrics(self) -> Metrics:
         """What is counted and measured, of no project in particular."""
-        return self._measurement.metrics
+        return self._request_metrics.metrics
 
     @property
     def ready(self) -> bool:
@@ -97,7 +113,14 @@ class Service:
 
     def health(self) -> Health:
         """Say what can be done now, and why not all of it; never waits."""
-        return assess(self._router, self._storage, self._access, draining=self.draining, version=__version__)
+        return assess(
+            self._router,
+            self._storage,
+            self._access,
+            engines=self._engines,
+            draining=self.draining,
+            version=__version__,
+        )
 
     def drain(self) -> None:
         """Take no new requests from now on; those that run go on."""
@@ -106,7 +129,7 @@ class Service:
     async def start(self) -> None:
         """Make all models ready. Raises ``ServiceUnavailableError``."""
         await self._router.start()
-        self._created = int(self._clock())
+        self._created = int(self._clocks.clock())
 
     async def close(self) -> None:
         """Release the models. What still runs ends in an error that says so, whatever becomes of the engine."""
@@ -119,8 +142,13 @@ class Service:
 
     def model(self, name: str) -> Model:
         """Return one served model. Raises ``ModelNotFoundError``."""
-        self._router.backend(name)
-        return Model(id=name, created=self._created)
+        status = self._router.status(name)
+        return Model(
+            id=name,
+            created=self._created,
+            context_length=status.context,
+            input_modalities=list(status.modalities),
+        )
 
     async def authenticate(self, credentials: Credentials, scope: Scope, *, request_id: str = "") -> Caller:
         """Say who sends a request. Raises AuthenticationError and PermissionDeniedError."""
@@ -162,10 +190,15 @@ class Service:
     async def _answer(
         self, request: CreateChatCompletion, caller: Caller, share: AnswerShare
     ) -> AsyncGenerator[Answer, None]:
-        call = Call(completion_id=self._ids(), created=int(self._clock()), request=request, cache_salt=caller.project)
-        observation = Observation(self._timer, partial(self._measurement.began, request.model))
+        call = Call(
+            completion_id=self._clocks.ids(),
+            created=int(self._clocks.clock()),
+            request=request,
+            cache_salt=caller.project,
+        )
+        observation = Observation(self._clocks.timer, partial(self._request_metrics.began, request.model))
         with self._logged(call, caller, observation):
-            backend = self._router.backend(request.model)
+            self._router.candidates(request)  # refuses what no backend can answer before anything is charged
             collector = Collector() if request.store or not request.stream else None
             recorder = (
                 Recorder(self._completions("store"), call, caller, collector) if request.store and collector else None
@@ -173,18 +206,20 @@ class Service:
             if recorder and self._storage:
                 await self._storage.check()
             limiter = self._storage.limiter if self._storage else None
-            batches = backend.stream(call) if collector is None else _collected(backend.stream(call), collector, share)
+            parts = through_stages(self._stages, call, self._router.stream)
+            if collector is not None:
+                parts = _collected(parts, collector, share)
             async with (
                 admitted(limiter, call, caller, observation) as rate_limits,
                 _kept(recorder, observation) if recorder and request.stream else nullcontext(),
-                aclosing(_watched(batches, observation, recorder, self._cuts_off)) as watched,
+                aclosing(_watched(parts, observation, recorder, self._cuts_off)) as watched,
             ):
                 yield Answer(
                     request,
                     watched,
                     rate_limits=rate_limits,
                     collector=collector,
-                    random_bytes=self._random_bytes,
+                    random_bytes=self._clocks.random_bytes,
                 )
 
     async def list_completions(self, query: CompletionQuery, caller: Caller = NOBODY) -> CompletionList:
@@ -228,38 +263,36 @@ class Service:
             raise
         finally:
             record = observation.record(call, caller.project)
-            self._measurement.finished(record)
+            self._request_metrics.finished(record)
             self._log(record)
             if (span := current_span()) is not None:
                 span.record(chat_span(call, record))
 
 
-async def _collected(
-    batches: AsyncGenerator[list[ChatCompletionChunk], None], collector: Collector, share: AnswerShare
-) -> AsyncGenerator[list[ChatCompletionChunk], None]:
-    """Pass on the chunks that ``collector`` has gained. Raises what ``share`` raises when it may not grow."""
-    async with aclosing(batches):
-        async for chunks in batches:
-            share.grow(sum(map(collector.add, chunks)))
-            yield chunks
+async def _collected(parts: AnswerParts, collector: Collector, share: AnswerShare) -> AnswerParts:
+    """Pass the parts on after ``collector`` has gained their chunks. Raises what ``share`` raises when it is full."""
+    async with aclosing(parts):
+        async for part in parts:
+            share.grow(sum(map(collector.add, part.chunks)))
+            yield part
 
 
 async def _watched(
-    batches: AsyncGenerator[list[ChatCompletionChunk], None],
+    parts: AnswerParts,
     observation: Observation,
     recorder: Recorder | None,
     cuts_off: Callable[[Exception], bool],
 ) -> AsyncGenerator[list[ChatCompletionChunk], None]:
-    """Pass on the backend's chunks; the answer is committed before the end is told.
+    """Observe the parts and yield their chunks. Commits a stored answer before the stream ends.
 
-    An error that ``cuts_off`` says the server's end has caused is told as that.
+    Raises :data:`CUT_OFF` instead of an error that ``cuts_off`` attributes to the end of the server.
     """
     try:
-        async with aclosing(batches):
-            async for chunks in batches:
-                for chunk in chunks:
-                    observation.see(chunk)
-                yield chunks
+        async with aclosing(parts):
+            async for part in parts:
+                observation.observe(part)
+                if part.chunks:
+                    yield part.chunks
         if recorder is not None:
             await recorder.save("completed")
     except Exception as error:

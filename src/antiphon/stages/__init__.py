@@ -1,0 +1,1 @@
+"""What is done around an answer, whichever backend gives it."""
