@@ -5,7 +5,10 @@ Client mistakes are exceptions of this tree; programmer mistakes are asserts.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
+
+RETRY_AFTER: Final = 1.0
+"""Seconds after which a client repeats a request, where nothing better is known."""
 
 
 class APIError(Exception):
@@ -14,6 +17,8 @@ class APIError(Exception):
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
     code: str | None = "server_error"
+    retry_after: float | None = None
+    """Seconds after which a repeat may succeed; sent as the Retry-After header."""
 
     def __init__(
         self,
@@ -29,8 +34,8 @@ class APIError(Exception):
         self.param = param
         if code is not None:
             self.code = code
-        self.retry_after = retry_after
-        """Seconds after which a repeat may succeed; sent as the Retry-After header."""
+        if retry_after is not None:
+            self.retry_after = retry_after
         self.headers: Mapping[str, str] = headers or {}
         """More headers of the answer."""
 
@@ -119,6 +124,7 @@ class RateLimitError(APIError):
     status = 429
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
+    retry_after: float | None = RETRY_AFTER
 
 
 class BodyMemoryError(RateLimitError):
@@ -143,6 +149,7 @@ class ServiceUnavailableError(APIError):
     status = 503
     type = "server_error"
     code = "service_unavailable"
+    retry_after: float | None = RETRY_AFTER
 
 
 class DatabaseUnavailableError(ServiceUnavailableError):

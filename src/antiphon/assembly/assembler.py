@@ -37,10 +37,8 @@ from antiphon.protocol.responses import (
     ToolCallDelta,
 )
 
-__all__ = ["RETRY_AFTER", "Assembler", "AssemblyOptions", "ChunkHeader", "Step", "ToolCalling"]
+__all__ = ["Assembler", "AssemblyOptions", "ChunkHeader", "Step", "ToolCalling"]
 
-RETRY_AFTER = 1.0
-"""Seconds, after an engine gave a request up."""
 _FIRST_DELTA = Delta(role="assistant", content="", refusal=None)
 _FIRST_DELTA_WITH_TOOLS = Delta(role="assistant", content=None, refusal=None)
 _LAST_DELTA = Delta()
@@ -208,7 +206,7 @@ def _finish_reason(event: Finished) -> FinishReason:
     if event.reason == "error":
         raise InternalServerError(f"The engine could not finish the answer: {event.message or 'it gave no reason'}.")
     if event.reason == "abort":
-        raise ServiceUnavailableError("The engine gave the request up.", retry_after=RETRY_AFTER)
+        raise ServiceUnavailableError("The engine gave the request up.")
     return event.reason
 
 

@@ -16,18 +16,16 @@ from antiphon.assembly.token_logprobs import ContentLogprobs, TokenTexts
 from antiphon.assembly.tool_parser import CallStart, CallText, Content, Piece, ToolParser
 from antiphon.chat_formats.chat_format import ReasoningMarkers, ToolNotation, tool_markers
 from antiphon.engine.interface import TokenLogprobs
+from antiphon.protocol.base62 import base62
 from antiphon.protocol.responses import FinishReason, TokenLogprob
 
 ID_LENGTH = 24
 """Random characters of a call's id, about 140 bits."""
 
-_BASE62 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_BYTE_TO_BASE62 = bytes(_BASE62[byte % 62] for byte in range(256))
-
 
 def new_call_id(random_bytes: Callable[[int], bytes] = os.urandom) -> str:
     """Return ``call_`` and random letters and digits."""
-    return f"call_{random_bytes(ID_LENGTH).translate(_BYTE_TO_BASE62).decode('ascii')}"
+    return f"call_{base62(random_bytes(ID_LENGTH)).decode('ascii')}"
 
 
 class ToolCalling(Struct, frozen=True, kw_only=True):

@@ -27,8 +27,6 @@ ALL_FIELDS = frozenset(CreateChatCompletion.__struct_fields__)
 """The renderer, the engine and the assembly honour every field that the protocol accepts."""
 CLOSE_TIMEOUT = 5.0
 """Seconds that closing the engine's stream may take when the request was cancelled."""
-RETRY_AFTER = 1.0
-"""Seconds."""
 
 
 class RequestRenderer(Protocol):
@@ -85,7 +83,7 @@ class LocalBackend:
         """Render, generate, assemble; see :class:`antiphon.backends.backend.Backend`."""
         info = self._engine.info
         if info is None:
-            raise ServiceUnavailableError("The model is not loaded yet.", retry_after=RETRY_AFTER)
+            raise ServiceUnavailableError("The model is not loaded yet.")
         self._engine.check_room()  # rendering may take long, and refusals are to be immediate
         rendering = await self._renderer.render(call.request, call.completion_id, call.cache_salt)
         assembler = Assembler(self._header(call, rendering, info), _options(rendering), self._vocabulary)

@@ -59,13 +59,13 @@ def _parse(body: bytes, encoding: str) -> Any:  # noqa: ANN401 (JSON)
         value = _PYTHON_DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         raise validation.invalid_json(_reason(error)) from None
-    if text.count("{") + text.count("[") > MAX_DEPTH and _nests_deeper(value, MAX_DEPTH):
+    if text.count("{") + text.count("[") > MAX_DEPTH and nests_deeper(value, MAX_DEPTH):
         raise validation.invalid_json(_TOO_DEEP)
     return value
 
 
-def _nests_deeper(value: object, levels: int) -> bool:
-    """Go down level by level, since what is to be bounded cannot be walked by recursion."""
+def nests_deeper(value: object, levels: int) -> bool:
+    """Say whether arrays and objects nest more than ``levels`` deep. Walks by level: recursion would need the bound."""
     containers = [value] if isinstance(value, dict | list) else []
     while containers and levels:
         members = (each.values() if isinstance(each, dict) else each for each in containers)

@@ -4,7 +4,7 @@ Reference: create chat completion. An optional attribute is None when its field 
 on a model are the renderer's business.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -28,7 +28,7 @@ from antiphon.protocol.bounds import (
     MAX_TOOLS,
     MAX_USER,
 )
-from antiphon.protocol.decoding import decode
+from antiphon.protocol.decoding import decode, nests_deeper
 from antiphon.protocol.message_order import check_conversation
 from antiphon.protocol.messages import Message, TextContent
 from antiphon.protocol.refusals import refuse_unsupported
@@ -216,17 +216,10 @@ def _check_combinations(request: CreateChatCompletion) -> None:
     if request.chat_template_kwargs and len(msgspec.json.encode(request.chat_template_kwargs)) > MAX_TEMPLATE_BYTES:
         reason = f"it has more than {MAX_TEMPLATE_BYTES} bytes as JSON."
         raise validation.invalid_value("chat_template_kwargs", reason)
-    if _nests_deeper(request.chat_template_kwargs, MAX_TEMPLATE_NESTING):
+    if nests_deeper(request.chat_template_kwargs, MAX_TEMPLATE_NESTING):
         reason = f"it is nested more than {MAX_TEMPLATE_NESTING} levels deep."
         raise validation.invalid_value("chat_template_kwargs", reason)
 
 
 def _needs(path: str, condition: str) -> InvalidRequestError:
     return validation.invalid_value(path, f"'{path}' is only allowed when {condition}.")
-
-
-def _nests_deeper(value: Any, levels: int) -> bool:  # noqa: ANN401 (JSON)
-    if not isinstance(value, dict | list):
-        return False
-    members = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_nests_deeper(member, levels - 1) for member in members)

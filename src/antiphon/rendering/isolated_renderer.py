@@ -35,8 +35,6 @@ RENDER_MEMORY: Final = 1 << 30
 RENDER_STACK: Final = 1 << 29
 """Bytes of stack: llama.cpp's regular expressions take about 300 for each character of a run."""
 LIMITS: Final = JobLimits(cpu_seconds=RENDER_SECONDS, memory=RENDER_MEMORY, stack=RENDER_STACK)
-RETRY_AFTER: Final = 1.0
-"""Seconds."""
 
 _JOBS: Final = msgspec.json.Encoder()
 _OUTCOMES: Final = msgspec.json.Decoder[Outcome](Outcome)
@@ -94,9 +92,9 @@ class IsolatedRenderer:
         except JobLostError as error:
             raise _refusal(error) from error
         except PoolFullError as error:
-            raise RateLimitError("Too many long conversations are waiting.", retry_after=RETRY_AFTER) from error
+            raise RateLimitError("Too many long conversations are waiting.") from error
         except PoolUnavailableError as error:
-            raise ServiceUnavailableError("Requests cannot be prepared now.", retry_after=RETRY_AFTER) from error
+            raise ServiceUnavailableError("Requests cannot be prepared now.") from error
         if isinstance(outcome, Refused):
             raise InvalidRequestError(outcome.message, param=outcome.param, code=outcome.code)
         if not _answers(outcome.rendering, request, request_id, cache_salt):

@@ -28,6 +28,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from antiphon.chat_formats.chat_format import CUSTOM_CALL, HERMES
+from antiphon.protocol.base62 import base62
 from antiphon.protocol.messages import (
     AssistantMessage,
     FunctionMessage,
@@ -46,7 +47,6 @@ Mask = Callable[[str], str]
 BLANK_LINE: Final = "\n\n"
 _SHORT_ID: Final = 9
 """Letters and digits of a call id in Mistral's notation."""
-_BASE = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class Call(Struct, frozen=True):
@@ -254,7 +254,7 @@ def _short_id(call_id: str) -> str:
     if len(call_id) == _SHORT_ID and call_id.isascii() and call_id.isalnum():
         return call_id
     digest = hashlib.sha256(call_id.encode()).digest()[:_SHORT_ID]
-    return "".join(_BASE[byte % len(_BASE)] for byte in digest)
+    return base62(digest).decode()
 
 
 def _system(turns: list[Turn], capabilities: Capabilities) -> list[Turn]:

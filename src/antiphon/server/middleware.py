@@ -36,10 +36,7 @@ MAX_CLIENT_REQUEST_ID: Final = 512
 """ASCII characters in X-Client-Request-Id. Reference: debugging requests."""
 MAX_LENGTH_DIGITS: Final = 18
 """Of a Content-Length, so that no number is too long to parse."""
-DEFAULT_RETRY_AFTER: Final = 1.0
-"""Seconds, where a 429 or 503 names none."""
 SHUTTING_DOWN: Final = "The server is shutting down."
-RETRYABLE: Final = frozenset({429, 503})
 MAX_LOGGED_PATH: Final = 256
 """Characters."""
 PROBES: Final = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
@@ -63,9 +60,7 @@ def error_answer(error: APIError, headers: Mapping[str, str] | None = None) -> R
 
     A body that was refused before its end leaves the connection unusable, which the answer says and does.
     """
-    retry: dict[str, str] = {}
-    if error.retry_after is not None or error.status in RETRYABLE:
-        retry = retry_headers(DEFAULT_RETRY_AFTER if error.retry_after is None else error.retry_after)
+    retry = {} if error.retry_after is None else retry_headers(error.retry_after)
     unusable = isinstance(error, PayloadTooLargeError | RequestTimeoutError | BodyMemoryError)
     close = {"connection": "close"} if unusable else {}
     return json_answer(error_response(error), error.status, {**error.headers, **retry, **close, **(headers or {})})

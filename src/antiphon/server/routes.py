@@ -15,7 +15,13 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as ASGIScope
 
 from antiphon import __version__
-from antiphon.errors import MethodNotAllowedError, NotFoundError, ServiceUnavailableError, UnsupportedMediaTypeError
+from antiphon.errors import (
+    RETRY_AFTER,
+    MethodNotAllowedError,
+    NotFoundError,
+    ServiceUnavailableError,
+    UnsupportedMediaTypeError,
+)
 from antiphon.protocol.requests import CreateChatCompletion, decode_request
 from antiphon.protocol.stored import decode_update
 from antiphon.protocol.stored_queries import decode_completion_query, decode_page_query
@@ -23,7 +29,6 @@ from antiphon.server.completion_answer import CompletionAnswer
 from antiphon.server.event_stream import until_disconnect
 from antiphon.server.health_operations import Liveness, Readiness
 from antiphon.server.middleware import (
-    DEFAULT_RETRY_AFTER,
     SHUTTING_DOWN,
     error_answer,
     header,
@@ -172,7 +177,7 @@ def _health_answer(value: msgspec.Struct, *, takes_requests: bool) -> Response:
     headers = {"cache-control": "no-store"}
     if takes_requests:
         return json_answer(value, headers=headers)
-    return json_answer(value, 503, headers | retry_headers(DEFAULT_RETRY_AFTER))
+    return json_answer(value, 503, headers | retry_headers(RETRY_AFTER))
 
 
 def _completion_id(request: Request) -> str:

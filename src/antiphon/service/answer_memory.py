@@ -17,8 +17,6 @@ MAX_ANSWER: Final = 32 * 1024 * 1024
 """Bytes of one answer: some 21,000 tokens with 20 alternatives each, 70,000 with five."""
 MAX_ANSWERS: Final = 256 * 1024 * 1024
 """Bytes of all answers together. An answer takes three times its bytes while it is encoded."""
-RETRY_AFTER = 1.0
-"""Seconds. Nobody knows when an answer ends."""
 
 
 class AnswerMemory:
@@ -70,4 +68,4 @@ class AnswerShare:
                 f"The answers that are collected may take {self._memory.limit} bytes of this server's memory together, "
                 "and there is no room for more of this one now. Streamed answers that are not stored are not collected."
             )
-            raise AnswerMemoryError(message, retry_after=RETRY_AFTER)
+            raise AnswerMemoryError(message)

@@ -7,6 +7,7 @@ from contextlib import aclosing
 import msgspec
 
 from antiphon.assembly.collector import Collector
+from antiphon.protocol.base62 import base62
 from antiphon.protocol.rate_limits import RateLimitState
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk
@@ -19,13 +20,10 @@ PADDING_DRAWN = 1024
 ID_LENGTH = 29
 """Random characters of a completion's id, about 170 bits."""
 
-_BASE62 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_BYTE_TO_BASE62 = bytes(_BASE62[byte % 62] for byte in range(256))
-
 
 def new_completion_id(random_bytes: Callable[[int], bytes] = os.urandom) -> str:
     """Return ``chatcmpl-`` and random letters and digits."""
-    return f"chatcmpl-{_base62(random_bytes(ID_LENGTH)).decode('ascii')}"
+    return f"chatcmpl-{base62(random_bytes(ID_LENGTH)).decode('ascii')}"
 
 
 class Padding:
@@ -41,7 +39,7 @@ class Padding:
         begin = self._used
         end = begin + OBFUSCATION_BLOCK - size % OBFUSCATION_BLOCK
         if end > len(self._drawn):
-            self._drawn = _base62(self._random_bytes(PADDING_DRAWN))
+            self._drawn = base62(self._random_bytes(PADDING_DRAWN))
             begin, end = 0, end - begin
         self._used = end
         return self._drawn[begin:end]
@@ -99,7 +97,3 @@ class Answer:
     def encoder(self) -> ChunkEncoder:
         """Return what frames its chunks, padded to hide their length unless the request turns that off."""
         return ChunkEncoder(Padding(self._random_bytes).fill if self._request.includes_obfuscation else None)
-
-
-def _base62(data: bytes) -> bytes:
-    return data.translate(_BYTE_TO_BASE62)

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 
 import structlog
 
-from antiphon.errors import ConflictError, InvalidRequestError, ServiceUnavailableError
+from antiphon.errors import RETRY_AFTER, ConflictError, InvalidRequestError, ServiceUnavailableError
 from antiphon.service.access import Caller
 from antiphon.store.idempotency import Done, IdempotencyStore, InProgress, Mismatch, New
 
@@ -15,8 +15,6 @@ logger = structlog.get_logger(__name__)
 HEADER = "Idempotency-Key"
 MAX_KEY_LENGTH = 255
 """Printable ASCII characters."""
-RETRY_AFTER = 1.0
-"""Seconds. Nobody knows when the first request ends."""
 
 _NEVER = {"x-should-retry": "false"}
 """Read by the official SDKs, which repeat after a 409."""

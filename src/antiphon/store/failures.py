@@ -11,8 +11,6 @@ import sqlalchemy.exc
 
 from antiphon.errors import DatabaseUnavailableError, ServiceUnavailableError
 
-RETRY_AFTER = 1.0
-"""Seconds."""
 TRY_AGAIN = " Please try again."
 """What follows the reason in every message."""
 
@@ -79,7 +77,7 @@ def unavailable_on_failure() -> Iterator[None]:
     except _FAILURES as error:
         if _code(error) == _SQL_ERROR:
             raise
-        raise DatabaseUnavailableError(f"{sentence(error)}{TRY_AGAIN}", retry_after=RETRY_AFTER) from error
+        raise DatabaseUnavailableError(f"{sentence(error)}{TRY_AGAIN}") from error
 
 
 def sentence(error: Exception) -> str:

@@ -7,6 +7,7 @@ The clock may step. An end that lies further in the future than any is set was w
 and counts from now; a process holds the keys of its own unfinished requests whatever the clock says.
 """
 
+import asyncio
 import os
 from collections.abc import Callable
 from typing import Any
@@ -89,9 +90,8 @@ class IdempotencyStore:
             beginning = await self._database.write(
                 lambda connection: self._begin(connection, new, body_hash), durable=False
             )
-        except BaseException as error:
-            if not isinstance(error, Exception):
-                await self.abandon(new)
+        except asyncio.CancelledError:
+            await self.abandon(new)
             raise
         if beginning is new:
             self._running.add(new.token)

@@ -10,6 +10,7 @@ the row moves back as far, so that what is owed stays what it was. A step forwar
 keeps the leases of its own running requests whatever the clock says.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -31,8 +32,6 @@ LEASE = 60
 """Seconds after which the place of a process that died is free again."""
 RENEW_INTERVAL = LEASE / 3
 """Seconds between two calls of :meth:`RateLimiter.renew`."""
-BUSY_RETRY_AFTER = 1.0
-"""Seconds. Nobody knows when a running request ends."""
 CLOCK_TOLERANCE = 10 * SECOND
 """Microseconds that a row may lie in the future: a transaction may wait so long for a lock after it read the clock."""
 
@@ -103,9 +102,8 @@ class RateLimiter:
             return admission
         try:
             state = await self._charged(admission)
-        except BaseException as error:
-            if not isinstance(error, Exception):
-                await self._release(admission)
+        except asyncio.CancelledError:
+            await self._release(admission)
             raise
         self._running[request_id] = admission
         return Admission(request_id=request_id, scopes=scopes, tokens=tokens, state=state)
@@ -263,7 +261,7 @@ def _take_places(connection: Connection, places: list[tuple[str, str]], holder: 
 
 def _crowded(places: int, running: int, state: RateLimitState) -> RateLimitError:
     message = f"Rate limit reached for concurrent requests: Limit {places}, Running {running}. Please try again."
-    return RateLimitError(message, retry_after=BUSY_RETRY_AFTER, headers=rate_limit_headers(state))
+    return RateLimitError(message, headers=rate_limit_headers(state))
 
 
 def _refusal(connection: Connection, scope: str, limits: Limits, tokens: int, now: int) -> RateLimitError:
@@ -281,7 +279,9 @@ def _refusal(connection: Connection, scope: str, limits: Limits, tokens: int, no
     if _cost(amount, limit) > MINUTE:
         message = f"Request too large for {name} per minute: Limit {limit}, Requested {amount}."
         never = {"x-should-retry": "false"}  # read by the official SDKs
-        return RateLimitError(message, headers=rate_limit_headers(state) | never)
+        refusal = RateLimitError(message, headers=rate_limit_headers(state) | never)
+        refusal.retry_after = None
+        return refusal
     seconds = max(wait / SECOND, 0.001)
     message = (
         f"Rate limit reached for {name} per minute: Limit {limit}, Requested {amount}. "

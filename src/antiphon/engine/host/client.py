@@ -29,8 +29,6 @@ from antiphon.engine.interface import (
 from antiphon.engine.worker.worker_process import CORE_FACTORY, Start, start_process
 from antiphon.errors import APIError, RateLimitError, RequestTimeoutError, ServiceUnavailableError
 
-RETRY_AFTER = 1.0
-"""Seconds after which a refused or failed request may be repeated."""
 MAX_UNREAD = 32_768
 """Events of one request that its consumer may be behind: about 10 MB, or 60 MB with 20 logprobs each."""
 TURN = 64
@@ -241,7 +239,7 @@ class EngineClient:
     def check_room(self) -> None:
         """Raise ``RateLimitError`` when as many requests wait as may wait."""
         if len(self._unstarted) + self._arriving >= self._max_waiting:
-            raise RateLimitError(f"{self._max_waiting} requests are waiting already.", retry_after=RETRY_AFTER)
+            raise RateLimitError(f"{self._max_waiting} requests are waiting already.")
 
     async def _admit(self) -> None:
         """Wait until the worker takes requests; refuse at once what would wait behind ``max_waiting`` others."""
@@ -286,7 +284,7 @@ class EngineClient:
         self._unstarted.clear()
         self._latencies.lost()
         for stream in streams.values():
-            error = ServiceUnavailableError(f"The engine stopped while it answered: {reason}.", retry_after=RETRY_AFTER)
+            error = ServiceUnavailableError(f"The engine stopped while it answered: {reason}.")
             error.add_note("\n".join(output))
             stream.fail(error)
 

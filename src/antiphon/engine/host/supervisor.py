@@ -161,7 +161,7 @@ class Supervisor:
         After a restart that failed nobody waits: the next one will hardly fare better.
         """
         if self._task is None or self._closed:
-            raise ServiceUnavailableError("The engine is not running.", retry_after=1)
+            raise ServiceUnavailableError("The engine is not running.")
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timeouts.restart_grace):
                 while not (self.ready or self._restart_failed or self._closed):
