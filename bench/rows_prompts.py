@@ -12,7 +12,7 @@ from bench.rows import PEER, Found, Line, Round, Row
 MS: Final = 1000
 TIMES_AS_FAST: Final = 1.5
 SHARED_AIM: Final = 0.3
-Work = Callable[[Target, Prompts, Sizes], Awaitable[float]]
+ScheduledSequence = Callable[[Target, Prompts, Sizes], Awaitable[float]]
 
 
 def rows(sizes: Sizes) -> list[Row]:
@@ -38,7 +38,7 @@ def shared_row(sizes: Sizes, aim: float) -> Row:
     return Row("shared", lines, _shared)
 
 
-def _row(name: str, line: Line, work: Work) -> Row:
+def _row(name: str, line: Line, work: ScheduledSequence) -> Row:
     async def run(turn: Round) -> list[Found]:
         ours, theirs = await turn.both(lambda target, prompts: work(target, prompts, turn.site.sizes))
         return [(ours * MS, theirs * MS)]

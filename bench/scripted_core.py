@@ -105,7 +105,7 @@ class ScriptedCore:
         events, self._ended = self._ended, []
         return events
 
-    def rest(self) -> bool:
+    def idle_step(self) -> bool:
         """Nothing is left to do."""
         return False
 

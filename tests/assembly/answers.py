@@ -2,8 +2,10 @@
 
 import msgspec
 
-from antiphon.assembly.assembler import Assembler, AssemblyOptions, ChunkHeader, Step, ToolCalling
+from antiphon.assembly.assembler import Assembler, ChunkHeader, Step
+from antiphon.assembly.choice import AssemblyOptions, new_call_id
 from antiphon.assembly.collector import Collector
+from antiphon.chat_formats.answer_calls import AnswerCalls
 from antiphon.chat_formats.chat_format import HERMES, ReasoningMarkers
 from antiphon.engine.interface import Finished, FinishReason, StreamEvent, TokenEvent, TokenLogprobs
 from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk
@@ -11,7 +13,7 @@ from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk
 HEADER = ChunkHeader(id="chatcmpl-1", created=5, model="m", service_tier="default", system_fingerprint="fp_1")
 THINK = ReasoningMarkers("<think>", "</think>")
 CONTROL = "<|end|>"
-TOOLS = ToolCalling(notation=HERMES, tools={"find": {}, "run": None}, new_id=lambda: "call_1")
+TOOLS = AnswerCalls(notation=HERMES, tools={"find": {}, "run": None})
 CALL = b'<tool_call>\n{"name": "find", "arguments": {"a": 1}}\n</tool_call>'
 
 
@@ -31,7 +33,10 @@ class Pieces:
 
 
 def assembler(pieces: list[bytes | str], options: AssemblyOptions | None = None) -> Assembler:
-    return Assembler(HEADER, options or AssemblyOptions(), Pieces(pieces))
+    options = options or AssemblyOptions()
+    if options.new_call_id is new_call_id:
+        options = msgspec.structs.replace(options, new_call_id=lambda: "call_1")
+    return Assembler(HEADER, options, Pieces(pieces))
 
 
 def tokens(*ids: int, index: int = 0, top: tuple[int, ...] = ()) -> TokenEvent:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.assembly.assembler import AssemblyOptions, Step
+from antiphon.assembly.assembler import Step
+from antiphon.assembly.choice import AssemblyOptions
 from antiphon.engine.interface import Started, StreamEvent, TokenEvent
 from antiphon.errors import InternalServerError, InvalidRequestError, ServiceUnavailableError
 from antiphon.protocol.responses import ChatCompletion, ChoiceLogprobs, CompletionUsage

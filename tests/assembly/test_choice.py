@@ -3,8 +3,9 @@
 import msgspec
 import pytest
 
-from antiphon.assembly.assembler import AssemblyOptions, Step, ToolCalling
-from antiphon.assembly.choice import new_call_id
+from antiphon.assembly.assembler import Step
+from antiphon.assembly.choice import AssemblyOptions, new_call_id
+from antiphon.chat_formats.answer_calls import AnswerCalls
 from antiphon.chat_formats.builtin import recognise
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
 from antiphon.engine.interface import FinishReason, StreamEvent
@@ -42,14 +43,14 @@ def test_the_call_of_a_custom_tool_is_sent_in_the_same_way() -> None:
     assert "So:" == message.content
 
 
-def called(tools: ToolCalling, pieces: list[bytes | str], *events: StreamEvent, **options: object) -> Choice:
+def called(tools: AnswerCalls, pieces: list[bytes | str], *events: StreamEvent, **options: object) -> Choice:
     made = msgspec.structs.replace(AssemblyOptions(tools=tools), **options)
     return answer(pieces, made, *(events or (tokens(*range(len(pieces))), finished()))).choices[0]
 
 
 def test_several_calls_have_their_own_index_and_id() -> None:
     ids = iter(["call_a", "call_b"])
-    message = called(msgspec.structs.replace(TOOLS, new_id=lambda: next(ids)), [CALL, b"\n", CALL]).message
+    message = called(TOOLS, [CALL, b"\n", CALL], new_call_id=lambda: next(ids)).message
     function = FunctionCall("find", '{"a": 1}')
     assert [FunctionToolCall("call_a", function), FunctionToolCall("call_b", function)] == message.tool_calls
     assert message.content is None
@@ -124,7 +125,7 @@ def test_logprobs_are_those_of_content_tokens() -> None:
 
 def test_markers_of_calls_that_are_control_tokens_are_seen() -> None:
     pieces: list[bytes | str] = [b"Hi", "[TOOL_CALLS]", b"find", "[ARGS]", b"{}", CONTROL]
-    tools = ToolCalling(notation=TOOL_NOTATIONS["mistral-args"], tools={"find": {}})
+    tools = AnswerCalls(notation=TOOL_NOTATIONS["mistral-args"], tools={"find": {}})
     choice = called(tools, pieces, logprobs=True)
     assert ("Hi", "tool_calls") == (choice.message.content, choice.finish_reason)
     assert choice.logprobs is not None
@@ -133,7 +134,7 @@ def test_markers_of_calls_that_are_control_tokens_are_seen() -> None:
 
 def test_harmony_channels_are_reasoning_content_and_calls() -> None:
     harmony = recognise("<|channel|>analysis<|message|>")
-    tools = ToolCalling(notation=harmony.tools, tools={"find": {}})
+    tools = AnswerCalls(notation=harmony.tools, tools={"find": {}})
     thought: list[bytes | str] = [
         "<|channel|>",
         b"analysis",

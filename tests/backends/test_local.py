@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from antiphon.assembly.collector import Collector
 from antiphon.backends.backend import Call, Spent
 from antiphon.backends.local import LocalBackend
+from antiphon.chat_formats.answer_calls import AnswerCalls
 from antiphon.chat_formats.chat_format import HERMES, ReasoningMarkers
 from antiphon.engine.interface import Started
 from antiphon.errors import InternalServerError, InvalidRequestError, RateLimitError, ServiceUnavailableError
@@ -16,7 +17,6 @@ from antiphon.protocol.messages import UserMessage
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk, FunctionCall, FunctionToolCall
 from antiphon.rendering.renderer import Rendering
-from antiphon.rendering.tool_use import AnswerTools
 from tests.scripted_engine import (
     MODEL_INFO,
     STATS,
@@ -242,7 +242,7 @@ class ToolRenderer(ScriptedRenderer):
 
     def __init__(self, *, named: bool = False, legacy: bool = False) -> None:
         super().__init__()
-        self._tools = AnswerTools(notation=HERMES, tools={"weather": {}}, named=named, legacy=legacy)
+        self._tools = AnswerCalls(notation=HERMES, tools={"weather": {}}, named=named, legacy=legacy)
 
     async def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
         return replace(await super().render(request, request_id, cache_salt), tools=self._tools)

@@ -13,7 +13,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from antiphon.cli.serve import bind, first_error, uncollected
+from antiphon.cli.serve import bind, first_error, without_garbage_collection
 from antiphon.config import ServerOptions
 from antiphon.console.command_error import CommandError
 from tests.conftest import END, Installed, LiveServer
@@ -151,7 +151,7 @@ def interrupted(process: "subprocess.Popen[str]") -> int:
 
 
 def test_garbage_is_collected_again_after_the_imports() -> None:
-    with suppress(ImportError), uncollected():
+    with suppress(ImportError), without_garbage_collection():
         assert not gc.isenabled()
         raise ImportError
     gc.unfreeze()

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.backends.local import LocalBackend
-from antiphon.cli.head_start import HeadStart
+from antiphon.cli.model_preload import ModelPreload
 from antiphon.cli.options import EngineFlags, TemplateFlags
 from antiphon.cli.wiring import open_service
 from antiphon.console.command_error import CommandError
@@ -46,11 +46,11 @@ async def test_each_model_answers_under_its_name_with_its_template(smollm2_path:
 
 
 async def test_an_engine_that_was_begun_before_is_the_one_that_serves(smollm2_path: Path) -> None:
-    with HeadStart(FLAGS.options(str(smollm2_path))) as head_start:
-        assert head_start._standby is not None
-        assert head_start._standby._process is not None
-        begun = head_start._standby._process.pid
-        async with open_service([ModelFile(name="m", path=smollm2_path)], FLAGS, head_start=head_start) as service:
+    with ModelPreload(FLAGS.options(str(smollm2_path))) as preload:
+        assert preload._worker is not None
+        assert preload._worker._process is not None
+        begun = preload._worker._process.pid
+        async with open_service([ModelFile(name="m", path=smollm2_path)], FLAGS, preload=preload) as service:
             (backend,) = service.router.candidates(decode_request(BODY % b"m"))
             assert isinstance(backend, LocalBackend)
             assert isinstance(backend._engine, EngineClient)

@@ -8,7 +8,7 @@ import pytest
 
 from antiphon.chat_formats.chat_format import HERMES, ReasoningMarkers, ToolNotation
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
-from antiphon.constraints.answer_grammar import Answer, Calls, answer_grammar
+from antiphon.constraints.answer_grammar import AnswerShape, CallConstraints, answer_grammar
 from antiphon.constraints.custom_tools import CallableCustom
 from antiphon.constraints.json_schema import compile_schema
 from antiphon.constraints.tool_parameters import CallableFunction
@@ -44,56 +44,58 @@ def calls(
     names: str = "f",
     *customs: CallableCustom,
     parallel: bool = True,
-) -> Calls:
-    return Calls(mode=mode, parallel=parallel, functions=functions(*names), customs=list(customs))
+) -> CallConstraints:
+    return CallConstraints(mode=mode, parallel=parallel, functions=functions(*names), customs=list(customs))
 
 
-def admitted(answer: Answer, *texts: str, notation: ToolNotation = HERMES, tokens: tuple[str, ...] = ()) -> list[bool]:
+def admitted(
+    answer: AnswerShape, *texts: str, notation: ToolNotation = HERMES, tokens: tuple[str, ...] = ()
+) -> list[bool]:
     walker = Walker(tokens)
     grammar = answer_grammar(answer, notation, walker.markers)
     return [walker.admits(grammar, text) for text in texts]
 
 
 def test_nothing_asked_for_is_no_grammar() -> None:
-    assert "" == answer_grammar(Answer(reasoning=THINK), HERMES, Walker().markers)
+    assert "" == answer_grammar(AnswerShape(reasoning=THINK), HERMES, Walker().markers)
 
 
 def test_json() -> None:
     assert [True, False, False, False] == admitted(
-        Answer(schema=SCHEMA), '{"name": "x"}', '{"name": 1}', "", ' {"name": "x"}'
+        AnswerShape(schema=SCHEMA), '{"name": "x"}', '{"name": 1}', "", ' {"name": "x"}'
     )
 
 
 def test_auto() -> None:
     good = ["", "Hi", "Hi <tool_", f"Hi {F}", F, f"{F}\n{F}"]
     bad = ["Hi <tool_call>", f"{F} and on", F.replace("x", "\n"), G, F.removesuffix("\n</tool_call>"), f"{F}{F}"]
-    assert [True] * len(good) == admitted(Answer(calls=calls()), *good)
-    assert [False] * len(bad) == admitted(Answer(calls=calls()), *bad)
+    assert [True] * len(good) == admitted(AnswerShape(calls=calls()), *good)
+    assert [False] * len(bad) == admitted(AnswerShape(calls=calls()), *bad)
 
 
 def test_required() -> None:
-    answer = Answer(calls=calls("required", "fg"))
+    answer = AnswerShape(calls=calls("required", "fg"))
     assert [True, True, True] == admitted(answer, F, G, f"{F}\n{G}")
     assert [False, False, False] == admitted(answer, "", "Hi", f"Hi {F}")
 
 
 def test_one_call_at_most() -> None:
-    assert [True, False] == admitted(Answer(calls=calls("required", "fg", parallel=False)), F, f"{F}\n{G}")
-    assert [True, True, False] == admitted(Answer(calls=calls("auto", "fg", parallel=False)), "", F, f"{F}\n{G}")
+    assert [True, False] == admitted(AnswerShape(calls=calls("required", "fg", parallel=False)), F, f"{F}\n{G}")
+    assert [True, True, False] == admitted(AnswerShape(calls=calls("auto", "fg", parallel=False)), "", F, f"{F}\n{G}")
 
 
 def test_none() -> None:
-    answer = Answer(calls=calls("none"))
+    answer = AnswerShape(calls=calls("none"))
     assert [True, True, False, False] == admitted(answer, "", "Hi <tool_cal", "Hi <tool_call>", F)
 
 
 def test_a_name_that_begins_another_one() -> None:
-    names = Calls(mode="required", parallel=False, functions=functions("f", "ff"), customs=[])
-    assert [True, True] == admitted(Answer(calls=names), F, F.replace('"f"', '"ff"'))
+    names = CallConstraints(mode="required", parallel=False, functions=functions("f", "ff"), customs=[])
+    assert [True, True] == admitted(AnswerShape(calls=names), F, F.replace('"f"', '"ff"'))
 
 
 def test_custom_tools() -> None:
-    answer = Answer(calls=calls("auto", "f", SQL, TEXT))
+    answer = AnswerShape(calls=calls("auto", "f", SQL, TEXT))
     good = [
         CUSTOM % ("sql", "SELECT a;"),
         "Hi " + CUSTOM % ("note", "any </tool_call>\n" + F),
@@ -103,17 +105,17 @@ def test_custom_tools() -> None:
     assert [True] * 3 == admitted(answer, *good)
     assert [False] * 3 == admitted(answer, *bad)
     assert [True, True, False] == admitted(
-        Answer(calls=calls("required", "f", SQL, parallel=False)), F, CUSTOM % ("sql", "SELECT a;"), good[2]
+        AnswerShape(calls=calls("required", "f", SQL, parallel=False)), F, CUSTOM % ("sql", "SELECT a;"), good[2]
     )
 
 
 def test_a_custom_tool_alone() -> None:
-    only = Answer(calls=calls("required", "", SQL))
+    only = AnswerShape(calls=calls("required", "", SQL))
     assert [True, False, False] == admitted(only, CUSTOM % ("sql", "SELECT a;"), "", CUSTOM % ("sql", "a"))
 
 
 def test_json_or_calls() -> None:
-    answer = Answer(schema=SCHEMA, calls=calls("auto", "f", SQL))
+    answer = AnswerShape(schema=SCHEMA, calls=calls("auto", "f", SQL))
     assert [True, True, True] == admitted(answer, '{"name": "x"}', F, CUSTOM % ("sql", "SELECT a;"))
     assert [False, False, False] == admitted(answer, "Hi", '{"name": "x"}' + F, F + '{"name": "x"}')
 
@@ -121,19 +123,19 @@ def test_json_or_calls() -> None:
 @pytest.mark.parametrize("tokens", [(), ("<think>", "</think>", "<tool_call>", "</tool_call>")])
 def test_reasoning_is_free(tokens: tuple[str, ...]) -> None:
     thought = "<think>\nf? </tool\n</think>"
-    asked = [(Answer(reasoning=THINK, schema=SCHEMA), '{"name": "x"}')]
-    asked.append((Answer(reasoning=THINK, calls=calls("required")), F))
+    asked = [(AnswerShape(reasoning=THINK, schema=SCHEMA), '{"name": "x"}')]
+    asked.append((AnswerShape(reasoning=THINK, calls=calls("required")), F))
     for optional, answer in asked:
         good = [answer, f"{thought}{answer}", f"{thought}\n\n{answer}"]
         assert [True] * 3 == admitted(optional, *good, tokens=tokens)
         assert [False] * 2 == admitted(optional, thought, f"{thought}Hi", tokens=tokens)
-    auto = Answer(reasoning=THINK, calls=calls())
+    auto = AnswerShape(reasoning=THINK, calls=calls())
     assert [True] * 3 == admitted(auto, "Hi", f"{thought}\n\nHi {F}", f"{thought}{F}", tokens=tokens)
 
 
 @pytest.mark.parametrize("tokens", [(), ("<think>", "</think>")])
 def test_an_open_block_of_reasoning_comes_first(tokens: tuple[str, ...]) -> None:
-    answer = Answer(reasoning=THINK, reasoning_open=True, schema=SCHEMA)
+    answer = AnswerShape(reasoning=THINK, reasoning_open=True, schema=SCHEMA)
     good, bad = ['\nHm</think>\n{"name": "x"}', '</think>{"name": "x"}'], ['{"name": "x"}', "Hm</think>"]
     assert [True, True, False, False] == admitted(answer, *good, *bad, tokens=tokens)
 
@@ -143,41 +145,41 @@ def test_channels(tokens: tuple[str, ...]) -> None:
     thought = "<|channel|>analysis<|message|>Hm<|end|><|start|>assistant"
     call = '<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"name": "x"}<|call|>'
     final, json_text = "<|channel|>final<|message|>", '{"name": "x"}'
-    auto = Answer(calls=calls("auto"), reasoning=CHANNELS)
+    auto = AnswerShape(calls=calls("auto"), reasoning=CHANNELS)
     good = [f"{thought}{final}Hi", f"{thought}{call}", f"{final}Hi", call]
     assert [True] * 4 == admitted(auto, *good, notation=HARMONY, tokens=tokens)
     assert [False] * 2 == admitted(auto, "Hi", f"{thought}Hi", notation=HARMONY, tokens=tokens)
-    required = Answer(calls=calls("required"), reasoning=CHANNELS)
+    required = AnswerShape(calls=calls("required"), reasoning=CHANNELS)
     assert [True, False] == admitted(required, thought + call, good[0], notation=HARMONY, tokens=tokens)
-    formed = Answer(schema=SCHEMA, reasoning=CHANNELS)
+    formed = AnswerShape(schema=SCHEMA, reasoning=CHANNELS)
     assert [True, False] == admitted(formed, thought + final + json_text, json_text, notation=HARMONY, tokens=tokens)
 
 
 def test_what_ends_the_generation_is_left_to_it() -> None:
     walker = Walker([*HARMONY_TOKENS, "</s>"])
     walker.vocabulary.eog_ids = frozenset({walker.vocabulary.special_tokens["<|call|>"]})
-    grammar = answer_grammar(Answer(calls=calls("required")), HARMONY, walker.markers)
+    grammar = answer_grammar(AnswerShape(calls=calls("required")), HARMONY, walker.markers)
     assert walker.admits(grammar, '<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"name": "x"}')
 
 
 def test_what_the_prompt_has_written_is_not_written_again() -> None:
     notation = TOOL_NOTATIONS["functionary-v3.2"]
-    auto = Answer(calls=calls("auto"), opening=">>>")
+    auto = AnswerShape(calls=calls("auto"), opening=">>>")
     good = ["all\nHi", 'f\n{"name": "x"}', 'all\nHi>>>f\n{"name": "x"}']
     assert [True] * 3 == admitted(auto, *good, notation=notation)
     assert [False] * 2 == admitted(auto, "Hi", '>>>f\n{"name": "x"}', notation=notation)
-    required = Answer(calls=calls("required"), opening=">>>")
+    required = AnswerShape(calls=calls("required"), opening=">>>")
     assert [False, True] == admitted(required, *good[:2], notation=notation)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("Hi [", True), ("[", False), (" [", False), ('[f(name="x")]', True)])
 def test_a_trigger_that_counts_at_the_beginning(text: str, expected: bool) -> None:  # noqa: FBT001 (a table's column)
-    assert [expected] == admitted(Answer(calls=calls()), text, notation=TOOL_NOTATIONS["llama-pythonic"])
+    assert [expected] == admitted(AnswerShape(calls=calls()), text, notation=TOOL_NOTATIONS["llama-pythonic"])
 
 
 def test_custom_calls_are_read_as_they_are_written() -> None:
     walker = Walker(seed=2)
-    grammar = answer_grammar(Answer(calls=calls("required", "f", SQL, TEXT)), HERMES, walker.markers)
+    grammar = answer_grammar(AnswerShape(calls=calls("required", "f", SQL, TEXT)), HERMES, walker.markers)
     walks = [walker.walk(grammar, likes=[F]) for _ in range(20)]
     found = [
         call for walk in walks if walk for call in read(HERMES, {"f": PERSON, "sql": None, "note": None}, walk).calls
@@ -192,5 +194,5 @@ def test_custom_calls_are_read_as_they_are_written() -> None:
 def test_a_grammar_is_the_same_text_each_time() -> None:
     answers: list[dict[str, Any]] = [{"calls": calls("auto", "fg", SQL)}, {"schema": SCHEMA}]
     for asked in answers:
-        texts = {answer_grammar(Answer(reasoning=THINK, **asked), HERMES, Walker().markers) for _ in range(2)}
+        texts = {answer_grammar(AnswerShape(reasoning=THINK, **asked), HERMES, Walker().markers) for _ in range(2)}
         assert len(texts) == 1

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from antiphon.chat_formats.chat_format import HERMES, CallID, ToolNotation
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
-from antiphon.constraints.answer_grammar import Answer, Calls, answer_grammar
+from antiphon.constraints.answer_grammar import AnswerShape, CallConstraints, answer_grammar
 from antiphon.constraints.json_schema import compile_schema
 from antiphon.constraints.lark import Lark
 from antiphon.constraints.tool_grammar import CallRules
@@ -55,8 +55,8 @@ FUNCTIONS = [function(name, schema) for name, schema in SCHEMAS.items()]
 
 
 def grammar(walker: Walker, notation: ToolNotation, *, mode: Any, parallel: bool = True) -> str:  # noqa: ANN401
-    calls = Calls(mode=mode, parallel=parallel, functions=FUNCTIONS, customs=[])
-    return answer_grammar(Answer(calls=calls), notation, walker.markers)
+    calls = CallConstraints(mode=mode, parallel=parallel, functions=FUNCTIONS, customs=[])
+    return answer_grammar(AnswerShape(calls=calls), notation, walker.markers)
 
 
 def check(calls: list[tuple[str, str]]) -> None:
@@ -149,8 +149,8 @@ def test_the_same_calls_give_the_same_grammar() -> None:
 
 def required(walker: Walker, notation: ToolNotation, *functions: CallableFunction) -> str:
     """The grammar of one or more calls of functions whose names do not overlap."""
-    calls = Calls(mode="required", parallel=True, functions=list(functions), customs=[])
-    return answer_grammar(Answer(calls=calls), notation, walker.markers)
+    calls = CallConstraints(mode="required", parallel=True, functions=list(functions), customs=[])
+    return answer_grammar(AnswerShape(calls=calls), notation, walker.markers)
 
 
 NO_PARAMETERS = CallableFunction(name="ping", schema=None, parameters={}, param="p")

@@ -101,7 +101,7 @@ class ScriptedCore:
         time.sleep(self._script.step_seconds)
         return self._take_events()
 
-    def rest(self) -> bool:
+    def idle_step(self) -> bool:
         self.pieces -= 1
         return self.pieces >= 0
 

@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from antiphon.assembly.assembler import Assembler
 from antiphon.backends.local import LocalBackend
+from antiphon.chat_formats.answer_calls import AnswerCalls
 from antiphon.chat_formats.chat_format import HERMES
 from antiphon.config import ServerOptions
 from antiphon.engine.host.client import EngineClient, RequestStream
@@ -29,7 +30,6 @@ from antiphon.engine.sequence import Sequence
 from antiphon.engine.worker.core import Core
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.rendering.renderer import Rendering
-from antiphon.rendering.tool_use import AnswerTools
 from antiphon.routing.router import Router
 from antiphon.server.app import create_app
 from antiphon.server.http_protocol import HTTPProtocol
@@ -100,7 +100,7 @@ class CallingRenderer(ScriptedRenderer):
         if request.tools is None:
             return rendering
         opening = '<tool_call>\n{"name": "weather", "arguments": {"city": "'
-        tools = AnswerTools(notation=HERMES, tools={"weather": {}}, opening=opening)
+        tools = AnswerCalls(notation=HERMES, tools={"weather": {}}, opening=opening)
         return msgspec.structs.replace(rendering, tools=tools)
 
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from antiphon.engine.host import client as client_module
-from antiphon.server.http_protocol import patient_for
+from antiphon.server.http_protocol import with_write_timeout
 from tests.load.front_door import ask, front_door
 
 pytestmark = pytest.mark.anyio
@@ -40,7 +40,7 @@ async def test_a_reader_that_stalls_holds_no_place_of_the_engine() -> None:
 
 
 async def test_a_reader_that_stalls_is_cut_off_in_the_end() -> None:
-    async with front_door(protocol=patient_for(0.5)) as door:
+    async with front_door(protocol=with_write_timeout(0.5)) as door:
         before = door.counts()
         stalled = await ask(door, "Stalled", max_tokens=LONG, **WORDY)
         await stalled.until(b"data: ")

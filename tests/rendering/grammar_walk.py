@@ -89,14 +89,14 @@ class Walker:
         return self._random.choice(self._random.choice([structure, letters, letters, allowed]) or allowed)
 
 
-class Answer(Struct):
+class AnswerShape(Struct):
     """An answer as it is read: content, and (name, arguments or input) of each call."""
 
     content: str
     calls: list[tuple[str, str]]
 
 
-def read(notation: ToolNotation, tools: Tools, answer: bytes, *, opening: str = "") -> Answer:
+def read(notation: ToolNotation, tools: Tools, answer: bytes, *, opening: str = "") -> AnswerShape:
     """What the parser of the assembly makes of an answer. Every call must be whole."""
     parser = ToolParser(notation, tools, opening=opening)
     content, names, texts, ended = b"", list[str](), list[str](), 0
@@ -112,7 +112,7 @@ def read(notation: ToolNotation, tools: Tools, answer: bytes, *, opening: str = 
             case CallEnd():
                 ended += 1
     assert ended == len(names), f"{ended} of {len(names)} calls are whole in {answer!r}"
-    return Answer(content.decode(), list(zip(names, texts, strict=True)))
+    return AnswerShape(content.decode(), list(zip(names, texts, strict=True)))
 
 
 def special_texts(notation: ToolNotation) -> list[str]:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from antiphon.protocol.messages import Message
 from antiphon.rendering.own_text import apart, own
-from antiphon.rendering.turns import fold, masked, template_messages
+from antiphon.rendering.turns import masked, normalised_turns, template_messages
 from antiphon.templates.capabilities import Capabilities, ToolHistory
 
 NATIVE = ToolHistory(content="null", arguments="object", short_ids=False, parallel=True)
@@ -55,7 +55,7 @@ def same(text: str) -> str:
 
 def folded(messages: list[dict[str, Any]], instructions: str = "", /, **lacking: Any) -> list[dict[str, Any]]:  # noqa: ANN401
     capabilities = replace(FULL, **lacking)
-    turns = fold(convert(messages, list[Message]), capabilities, instructions)
+    turns = normalised_turns(convert(messages, list[Message]), capabilities, instructions)
     return template_messages(turns, capabilities, same)
 
 
@@ -240,7 +240,7 @@ def test_reasoning_goes_where_the_template_reads_it() -> None:
 
 def test_the_mask_sees_every_text_of_the_user_and_nothing_else() -> None:
     messages = [{**USER, "name": "bob"}, CALLING, *RESULTS, {**ANSWER, "reasoning_content": "Hm"}]
-    turns = fold(convert(messages, list[Message]), FULL)
+    turns = normalised_turns(convert(messages, list[Message]), FULL)
     text = json.dumps(template_messages(turns, FULL, lambda text: f"«{text}»"), ensure_ascii=False)
     for word in ("U", "bob", "call_1", "call_2", "f", "g", "x", "input", "in", "R1", "R2", "A", "Hm"):
         assert f'"«{word}»"' in text
@@ -279,7 +279,7 @@ def test_nothing_is_dropped_and_roles_are_those_taken(sequence: list[str], lacki
 def test_the_notation_of_calls_is_the_servers_own_text() -> None:
     messages = [USER, CALLING, *RESULTS]
     capabilities = replace(FULL, tool_history=None)
-    _, calling, results = fold(convert(messages, list[Message]), capabilities)
+    _, calling, results = normalised_turns(convert(messages, list[Message]), capabilities)
     first, second = own("<tool_call>\n"), own("\n</tool_call>")
     assert f'{first}{{"name": "f", "arguments": {{"x": 1}}}}{second}' == calling.text.split("\n" + first)[0]
     assert f"{own('<tool_response>')}R1{own('</tool_response>')}" == results.text.split("\n")[0]
@@ -296,6 +296,6 @@ def test_arguments_cannot_say_that_they_are_the_servers_own_text(history: ToolHi
         texts.append(text)
         return text
 
-    template_messages(fold(convert(messages, list[Message]), capabilities), capabilities, kept)
+    template_messages(normalised_turns(convert(messages, list[Message]), capabilities), capabilities, kept)
     assert "<s>" not in {part for text in texts for part in apart(text)[1::2]}
     assert any("\ufffd<s>\ufffd" in text for text in texts)

@@ -10,7 +10,7 @@ from antiphon.protocol.responses import ChatCompletionChunk, ChunkChoice, Delta
 from antiphon.protocol.sse import DONE, encode_chunk, encode_error
 from antiphon.server.event_stream import (
     MAX_SENT,
-    Departure,
+    DisconnectSignal,
     Keep,
     until_disconnect,
     write_events,
@@ -254,27 +254,27 @@ async def test_an_error_while_work_is_cancelled_is_told() -> None:
 
 @pytest.mark.parametrize("times", [1, 2])
 async def test_a_departure_that_is_told_cancels_the_work_once(times: int) -> None:
-    departure, begun = Departure(), asyncio.Event()
+    disconnect, begun = DisconnectSignal(), asyncio.Event()
 
     async def work() -> None:
         begun.set()
         await asyncio.sleep(10)
 
-    running = asyncio.create_task(until_disconnect(Exchange().receive, work(), departure))
+    running = asyncio.create_task(until_disconnect(Exchange().receive, work(), disconnect))
     await begun.wait()
     for _ in range(times):
-        departure.happen()
+        disconnect.set()
     with pytest.raises(ClientDisconnect):
         await running
 
 
 async def test_one_that_was_told_before_leaves_the_task_as_it_was() -> None:
-    departure = Departure()
-    departure.happen()
+    disconnect = DisconnectSignal()
+    disconnect.set()
 
     async def go_on() -> int:
         with pytest.raises(ClientDisconnect):
-            await until_disconnect(Exchange().receive, asyncio.sleep(10), departure)
+            await until_disconnect(Exchange().receive, asyncio.sleep(10), disconnect)
         async with asyncio.timeout(5):
             return await asyncio.sleep(0, 7)
 
@@ -282,14 +282,14 @@ async def test_one_that_was_told_before_leaves_the_task_as_it_was() -> None:
 
 
 async def test_one_that_is_told_after_the_work_cancels_nothing() -> None:
-    departure = Departure()
-    assert 7 == await until_disconnect(Exchange().receive, asyncio.sleep(0, 7), departure)
-    departure.happen()
+    disconnect = DisconnectSignal()
+    assert 7 == await until_disconnect(Exchange().receive, asyncio.sleep(0, 7), disconnect)
+    disconnect.set()
     assert 8 == await asyncio.sleep(0, 8)
 
 
 async def test_a_cancellation_of_the_server_is_no_departure() -> None:
-    running = asyncio.create_task(until_disconnect(Exchange().receive, asyncio.sleep(10), Departure()))
+    running = asyncio.create_task(until_disconnect(Exchange().receive, asyncio.sleep(10), DisconnectSignal()))
     await asyncio.sleep(0)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -297,7 +297,7 @@ async def test_a_cancellation_of_the_server_is_no_departure() -> None:
 
 
 async def test_work_that_fails_when_its_client_departs_tells_why() -> None:
-    departure, begun = Departure(), asyncio.Event()
+    disconnect, begun = DisconnectSignal(), asyncio.Event()
 
     async def work() -> None:
         begun.set()
@@ -306,23 +306,23 @@ async def test_work_that_fails_when_its_client_departs_tells_why() -> None:
         finally:
             raise RateLimitError("full")
 
-    running = asyncio.create_task(until_disconnect(Exchange().receive, work(), departure))
+    running = asyncio.create_task(until_disconnect(Exchange().receive, work(), disconnect))
     await begun.wait()
-    departure.happen()
+    disconnect.set()
     with pytest.raises(RateLimitError):
         await running
 
 
 async def test_work_that_waits_for_nothing_does_not_begin_after_a_departure() -> None:
-    departure, begun = Departure(), []
-    departure.happen()
+    disconnect, begun = DisconnectSignal(), []
+    disconnect.set()
 
     async def work() -> None:
         begun.append(1)
 
     async def go_on() -> int:
         with pytest.raises(ClientDisconnect):
-            await until_disconnect(Exchange().receive, work(), departure)
+            await until_disconnect(Exchange().receive, work(), disconnect)
         return await asyncio.sleep(0, 7)
 
     assert 7 == await asyncio.create_task(go_on())

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from antiphon.server.event_stream import until_disconnect
-from antiphon.server.http_protocol import HTTPProtocol, patient_for
+from antiphon.server.http_protocol import HTTPProtocol, with_write_timeout
 from tests.scripted_engine import Hang, ScriptedEngine, says
 from tests.server.conftest import MODEL, WAIT, Server, StartServer, connect, running, scripted_app
 
@@ -231,7 +231,7 @@ async def test_what_is_answered_hears_that_its_client_has_gone_though_another_re
     assert answered is not waiting
     protocol.connection_lost(None)
     assert (True, 0) == (answered.disconnected, len(protocol.pipeline))
-    assert answered.scope["state"]["departure"].happened
+    assert answered.scope["state"]["disconnect"].is_set
     await asyncio.wait(protocol.tasks, timeout=WAIT)
 
 
@@ -262,5 +262,5 @@ async def test_what_comes_behind_an_answer_must_become_a_head() -> None:
 
 
 def test_the_patience_is_an_argument() -> None:
-    assert 7.0 == patient_for(7.0).write_timeout
-    assert issubclass(patient_for(7.0), HTTPProtocol)
+    assert 7.0 == with_write_timeout(7.0).write_timeout
+    assert issubclass(with_write_timeout(7.0), HTTPProtocol)

@@ -16,7 +16,7 @@ Tokens of the reasoning and of calls have no entry. Tokens behind a stop string 
 
 from msgspec import UNSET, Struct, UnsetType
 
-from antiphon.assembly.choice import AssemblyOptions, ChoiceState, Gain, ToolCalling
+from antiphon.assembly.choice import AssemblyOptions, ChoiceState, Gain
 from antiphon.assembly.detokenizer import Vocabulary
 from antiphon.assembly.token_logprobs import TokenTexts
 from antiphon.assembly.tool_parser import CallStart, CallText
@@ -36,8 +36,6 @@ from antiphon.protocol.responses import (
     ServiceTier,
     ToolCallDelta,
 )
-
-__all__ = ["Assembler", "AssemblyOptions", "ChunkHeader", "Step", "ToolCalling"]
 
 _FIRST_DELTA = Delta(role="assistant", content="", refusal=None)
 _FIRST_DELTA_WITH_TOOLS = Delta(role="assistant", content=None, refusal=None)
@@ -70,11 +68,12 @@ class Step(Struct, frozen=True):
 class Assembler:
     """Makes the chunks of one answer from the events of one request."""
 
-    __slots__ = ("_cached_tokens", "_choices", "_first_logprobs", "_header", "_open", "_tools")
+    __slots__ = ("_cached_tokens", "_choices", "_first_logprobs", "_header", "_new_call_id", "_open", "_tools")
 
     def __init__(self, header: ChunkHeader, options: AssemblyOptions, vocabulary: Vocabulary) -> None:
         self._header = header
         self._tools = options.tools
+        self._new_call_id = options.new_call_id
         self._first_logprobs = ChoiceLogprobs([]) if options.logprobs else None
         texts = TokenTexts(vocabulary)
         self._choices = [ChoiceState(index, options, vocabulary, texts) for index in range(options.n)]
@@ -155,10 +154,10 @@ class Assembler:
         elif piece.custom:
             choice.custom_calls.add(piece.index)
             custom = CustomCallDelta(name=piece.name, input="")
-            call = ToolCallDelta(index=piece.index, id=self._tools.new_id(), type="custom", custom=custom)
+            call = ToolCallDelta(index=piece.index, id=self._new_call_id(), type="custom", custom=custom)
         else:
             function = FunctionCallDelta(name=piece.name, arguments="")
-            call = ToolCallDelta(index=piece.index, id=self._tools.new_id(), type="function", function=function)
+            call = ToolCallDelta(index=piece.index, id=self._new_call_id(), type="function", function=function)
         return Delta(tool_calls=[call])
 
     def _end(self, choice: ChoiceState, reason: FinishReason) -> ChatCompletionChunk:

@@ -5,7 +5,6 @@ Tokens are taken one by one, so that what they give does not depend on how the e
 
 import os
 from collections.abc import Callable
-from typing import Any
 
 from msgspec import Struct
 
@@ -14,7 +13,8 @@ from antiphon.assembly.detokenizer import Detokenizer, Vocabulary
 from antiphon.assembly.reasoning_parser import ReasoningParser
 from antiphon.assembly.token_logprobs import ContentLogprobs, TokenTexts
 from antiphon.assembly.tool_parser import CallStart, CallText, Content, Piece, ToolParser
-from antiphon.chat_formats.chat_format import ReasoningMarkers, ToolNotation, tool_markers
+from antiphon.chat_formats.answer_calls import AnswerCalls
+from antiphon.chat_formats.chat_format import ReasoningMarkers, tool_markers
 from antiphon.engine.interface import TokenLogprobs
 from antiphon.protocol.base62 import base62
 from antiphon.protocol.responses import FinishReason, TokenLogprob
@@ -28,26 +28,6 @@ def new_call_id(random_bytes: Callable[[int], bytes] = os.urandom) -> str:
     return f"call_{base62(random_bytes(ID_LENGTH)).decode('ascii')}"
 
 
-class ToolCalling(Struct, frozen=True, kw_only=True):
-    """How the calls of one answer are read and reported."""
-
-    notation: ToolNotation
-    tools: dict[str, dict[str, Any] | None]
-    """The schema of the parameters by name of each function (``{}`` for one without), None for a custom tool. Without
-    any, nothing is a call: only the notation's marks of content are dropped."""
-    opening: str = ""
-    """What of the notation the prompt ends with, as when the prompt forces a call."""
-    named: bool = False
-    """One named tool was forced: the finish_reason of a call is ``stop``, as the reference's service answers."""
-    legacy: bool = False
-    """``functions`` were asked for: the first call is answered as ``function_call``."""
-    new_id: Callable[[], str] = new_call_id
-
-    def finish_reason(self) -> FinishReason:
-        """Return that of an answer that calls and was not cut."""
-        return "stop" if self.named else "function_call" if self.legacy else "tool_calls"
-
-
 class AssemblyOptions(Struct, frozen=True, kw_only=True):
     """What the request and the model's chat format ask of the assembly."""
 
@@ -57,8 +37,9 @@ class AssemblyOptions(Struct, frozen=True, kw_only=True):
     reasoning_open: bool = False
     """The prompt ends inside an open reasoning block."""
     logprobs: bool = False
-    tools: ToolCalling | None = None
-    """None: everything behind the reasoning is content."""
+    tools: AnswerCalls | None = None
+    """None: everything after the reasoning is content."""
+    new_call_id: Callable[[], str] = new_call_id
 
 
 class Gain(Struct):

@@ -10,7 +10,8 @@ from typing import Protocol
 
 import anyio
 
-from antiphon.assembly.assembler import Assembler, AssemblyOptions, ChunkHeader, ToolCalling
+from antiphon.assembly.assembler import Assembler, ChunkHeader
+from antiphon.assembly.choice import AssemblyOptions
 from antiphon.assembly.detokenizer import Vocabulary
 from antiphon.backends.backend import AnswerPart, AnswerParts, BackendStatus, Call, Spent
 from antiphon.engine.host.client import Engine
@@ -20,7 +21,6 @@ from antiphon.isolation.process_pool import PoolLoad
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletionChunk
 from antiphon.rendering.renderer import Rendering
-from antiphon.rendering.tool_use import AnswerTools
 
 EngineEvents = AsyncGenerator[list[StreamEvent], None]
 ALL_FIELDS = frozenset(CreateChatCompletion.__struct_fields__)
@@ -154,13 +154,5 @@ def _options(rendering: Rendering) -> AssemblyOptions:
         reasoning=rendering.reasoning,
         reasoning_open=rendering.reasoning_open,
         logprobs=rendering.top_logprobs is not None,
-        tools=_tools(rendering.tools),
-    )
-
-
-def _tools(tools: AnswerTools | None) -> ToolCalling | None:
-    if tools is None:
-        return None
-    return ToolCalling(
-        notation=tools.notation, tools=tools.tools, opening=tools.opening, named=tools.named, legacy=tools.legacy
+        tools=rendering.tools,
     )

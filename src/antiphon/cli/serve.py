@@ -9,7 +9,7 @@ from typing import Annotated
 import anyio
 from cyclopts import Parameter
 
-from antiphon.cli.head_start import HeadStart
+from antiphon.cli.model_preload import ModelPreload
 from antiphon.cli.options import EngineFlags, KeepFlags, LimitFlags, ServerFlags, TelemetryFlags, TemplateFlags
 from antiphon.cli.tracing import traced
 from antiphon.config import ServerOptions, cache_dir
@@ -52,8 +52,8 @@ def serve(
     with bind(options) as listener, traced(telemetry.otlp_traces_endpoint) as tracer:
         files = find_models(model, Hub(cache_dir()))
         models = served_files(files, OptimizedModels(cache_dir()), named=bool(model), optimized=optimize)
-        with _head_start(models, flags) as head_start:
-            with uncollected():
+        with _preload(models, flags) as preload:
+            with without_garbage_collection():
                 # Most of what the server is made of takes a second to import here, while the model is being loaded.
                 from antiphon.cli.serving import Run  # noqa: PLC0415
 
@@ -66,7 +66,7 @@ def serve(
                 keep=storage or KeepFlags(),
                 limits=limits or LimitFlags(),
                 tracer=tracer,
-                head_start=head_start,
+                preload=preload,
             )
             try:
                 anyio.run(server_run, backend_options={"use_uvloop": True})
@@ -74,13 +74,13 @@ def serve(
                 raise first_error(group) from group
 
 
-def _head_start(models: Sequence[ModelFile], flags: EngineFlags) -> HeadStart:
+def _preload(models: Sequence[ModelFile], flags: EngineFlags) -> ModelPreload:
     """Begin with the first model; with a draft model it is not known yet which file that is."""
-    return HeadStart(None if flags.draft_model else flags.options(str(models[0].path)))
+    return ModelPreload(None if flags.draft_model else flags.options(str(models[0].path)))
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def without_garbage_collection() -> Iterator[None]:
     """Import without collecting garbage: hardly any of it is, and looking through it takes a sixth of the time."""
     gc.disable()
     try:

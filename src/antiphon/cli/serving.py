@@ -18,7 +18,7 @@ from anyio.abc import TaskStatus
 from msgspec import Struct
 from starlette.types import ASGIApp
 
-from antiphon.cli.head_start import HeadStart
+from antiphon.cli.model_preload import ModelPreload
 from antiphon.cli.open_database import key_limits, open_storage, project_limits, retention
 from antiphon.cli.options import EngineFlags, KeepFlags, LimitFlags, TemplateFlags
 from antiphon.cli.wiring import open_service
@@ -27,7 +27,7 @@ from antiphon.console import display
 from antiphon.console.command_error import CommandError
 from antiphon.model_files.model_sources import ModelFile
 from antiphon.server.app import create_app
-from antiphon.server.http_protocol import HTTPProtocol, patient_for
+from antiphon.server.http_protocol import HTTPProtocol, with_write_timeout
 from antiphon.service import Service
 from antiphon.service.access import Access
 from antiphon.service.maintenance import delete_old, renew_leases, watch_database
@@ -51,7 +51,7 @@ class Run(Struct, kw_only=True):
     keep: KeepFlags
     limits: LimitFlags
     tracer: Tracer | None = None
-    head_start: HeadStart | None = None
+    preload: ModelPreload | None = None
     http: "HTTPServer | None" = None
     open_to_all: bool = False
 
@@ -101,7 +101,7 @@ class Run(Struct, kw_only=True):
             loaded=lambda model, info: display.err().print(display.model_panel(model.name, model.path, info)),
             storage=storage,
             access=access,
-            head_start=self.head_start,
+            preload=self.preload,
         )
 
     async def _obey_signals(self, scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
@@ -205,7 +205,7 @@ def uvicorn_config(app: ASGIApp, write_timeout: float) -> uvicorn.Config:
     """Configure HTTP: our own middleware logs requests, our own pipeline writes logs; ``write_timeout`` in seconds."""
     return uvicorn.Config(
         app,
-        http=patient_for(write_timeout),
+        http=with_write_timeout(write_timeout),
         ws="none",
         lifespan="off",
         log_config=None,

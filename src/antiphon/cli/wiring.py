@@ -11,7 +11,7 @@ from anyio import CancelScope
 from antiphon import __version__
 from antiphon.backends.local import LocalBackend
 from antiphon.chat_formats.builtin import FORMAT_NAMES
-from antiphon.cli.head_start import HeadStart
+from antiphon.cli.model_preload import ModelPreload
 from antiphon.cli.options import EngineFlags, TemplateFlags
 from antiphon.config import cache_dir
 from antiphon.console import display
@@ -55,11 +55,11 @@ async def open_service(
     loaded: Loaded | None = None,
     storage: Storage | None = None,
     access: Access | None = None,
-    head_start: HeadStart | None = None,
+    preload: ModelPreload | None = None,
 ) -> AsyncGenerator[Service, None]:
     """Start an engine for each model, one after the other, and give the service over them; all end with the block.
 
-    Without a ``storage`` nothing is kept, without ``access`` nobody is asked for a key; what ``head_start`` has begun
+    Without a ``storage`` nothing is kept, without ``access`` nobody is asked for a key; what ``preload`` has begun
     goes on here. Raises :class:`CommandError` when a model cannot be loaded, or has a template that cannot be used.
     """
     template = template or TemplateFlags()
@@ -70,10 +70,10 @@ async def open_service(
         draft = find_model(flags.draft_model, Hub(cache_dir()))
         flags = replace(flags, draft_model=str(draft.path))
     async with AsyncExitStack() as stack:
-        head_start = head_start or stack.enter_context(HeadStart())
+        preload = preload or stack.enter_context(ModelPreload())
         backends: dict[str, LocalBackend] = {}
         for model in models:
-            client, tokenizer = await stack.enter_async_context(_open_engine(model, flags, head_start))
+            client, tokenizer = await stack.enter_async_context(_open_engine(model, flags, preload))
             assert client.info is not None, f"{model.name} is started"
             settings = RendererSettings(
                 model_path=str(model.path),
@@ -105,11 +105,11 @@ def read_template(path: Path) -> str:
 
 @asynccontextmanager
 async def _open_engine(
-    model: ModelFile, flags: EngineFlags, head_start: HeadStart
+    model: ModelFile, flags: EngineFlags, preload: ModelPreload
 ) -> AsyncGenerator[tuple[EngineClient, Tokenizer], None]:
     """Start the engine; the vocabulary is read meanwhile. Both are closed at the end."""
-    client = EngineClient(flags.options(str(model.path)), start_process=head_start.start_process)
-    reading = head_start.read_vocabulary(str(model.path))
+    client = EngineClient(flags.options(str(model.path)), start_process=preload.start_process)
+    reading = preload.read_vocabulary(str(model.path))
     try:
         with display.progress(f"Loading {model.name}"):
             await _start(client, model)

@@ -25,7 +25,7 @@ _CLOSING_MARKS = 4
 """Marks of content that may come behind the last content or call."""
 
 
-class Calls(Struct, frozen=True, kw_only=True):
+class CallConstraints(Struct, frozen=True, kw_only=True):
     """The calls that an answer may have or must have."""
 
     mode: Literal["none", "auto", "required"]
@@ -34,12 +34,12 @@ class Calls(Struct, frozen=True, kw_only=True):
     customs: list[CallableCustom]
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class AnswerShape(Struct, frozen=True, kw_only=True):
     """What an answer has to keep to."""
 
     schema: str | None = None
     """JSON Schema of the content, as the grammar's compiler takes it."""
-    calls: Calls | None = None
+    calls: CallConstraints | None = None
     reasoning: ReasoningMarkers | None = None
     reasoning_open: bool = False
     """The prompt ends inside an open reasoning block."""
@@ -47,7 +47,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     """What of the notation the prompt ends with."""
 
 
-def answer_grammar(answer: Answer, notation: ToolNotation, markers: Markers) -> str:
+def answer_grammar(answer: AnswerShape, notation: ToolNotation, markers: Markers) -> str:
     """Return the grammar, as llguidance reads it; empty when everything is admitted."""
     if answer.schema is None and answer.calls is None:
         return ""
@@ -55,9 +55,9 @@ def answer_grammar(answer: Answer, notation: ToolNotation, markers: Markers) -> 
 
 
 class _AnswerRules:
-    def __init__(self, answer: Answer, notation: ToolNotation, markers: Markers) -> None:
+    def __init__(self, answer: AnswerShape, notation: ToolNotation, markers: Markers) -> None:
         self._answer = answer
-        self._calls = answer.calls or Calls(mode="none", parallel=False, functions=[], customs=[])
+        self._calls = answer.calls or CallConstraints(mode="none", parallel=False, functions=[], customs=[])
         self._notation = notation
         self._markers = markers
         self._lark = Lark()

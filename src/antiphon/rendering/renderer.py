@@ -6,19 +6,20 @@ from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
+from antiphon.chat_formats.answer_calls import AnswerCalls
 from antiphon.chat_formats.chat_format import HERMES, ChatFormat, ReasoningMarkers, ToolNotation, tool_markers
-from antiphon.constraints.answer_grammar import Answer, answer_grammar
+from antiphon.constraints.answer_grammar import AnswerShape, answer_grammar
 from antiphon.constraints.json_schema import shorten_problem, validate_grammar
 from antiphon.constraints.lark import Markers, MarkerVocabulary
 from antiphon.engine.interface import GenerateRequest, SamplingParams, ServiceTier
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
 from antiphon.protocol.requests import CreateChatCompletion, Prediction
+from antiphon.rendering.answer_constraints import AnswerConstraints, answer_constraints
 from antiphon.rendering.instructions import instructions
 from antiphon.rendering.prompt import Prompt, PromptEncoder, Vocabulary
-from antiphon.rendering.requirements import Requirements, requirements
-from antiphon.rendering.tool_use import AnswerTools, customs_text, format_text, functions_text, template_tools
-from antiphon.rendering.turns import BLANK_LINE, Mask, fold, masked, template_messages
+from antiphon.rendering.tool_use import customs_text, format_text, functions_text, template_tools
+from antiphon.rendering.turns import BLANK_LINE, Mask, masked, normalised_turns, template_messages
 from antiphon.templates.chat_template import RESERVED, ChatTemplate
 
 MAX_ANSWER_TOKENS: Final = 1 << 20
@@ -47,7 +48,7 @@ class Rendering(Struct, frozen=True, kw_only=True):
     reasoning: ReasoningMarkers | None
     reasoning_open: bool
     """The prompt ends inside an open reasoning block."""
-    tools: AnswerTools | None = None
+    tools: AnswerCalls | None = None
     """How calls are read; None when the answer can have none and the family marks no content."""
     top_logprobs: int | None
     """Alternatives per token; None when no logprobs are asked for."""
@@ -103,7 +104,7 @@ class Renderer:
         as in the reference. ``enter`` learns which field is worked on.
         """
         enter(_constraining_field(request) or "messages")
-        required = requirements(request, self._notation)
+        required = answer_constraints(request, self._notation)
         enter("messages")
         prompt = self._prompt(request, required)
         self._check_length(len(prompt.ids))
@@ -132,9 +133,9 @@ class Renderer:
             service_tier=tier,
         )
 
-    def _answer(self, required: Requirements, ending: str) -> Answer:
+    def _answer(self, required: AnswerConstraints, ending: str) -> AnswerShape:
         reasoning_open = self._opens_reasoning(ending)
-        return Answer(
+        return AnswerShape(
             schema=required.schema,
             calls=required.calls,
             reasoning=self._reasoning,
@@ -142,7 +143,7 @@ class Renderer:
             opening="" if reasoning_open else _opening(required.notation, ending),
         )
 
-    def _grammar(self, answer: Answer, required: Requirements) -> str:
+    def _grammar(self, answer: AnswerShape, required: AnswerConstraints) -> str:
         grammar = answer_grammar(answer, required.notation, self._markers)
         if grammar:
             validate_grammar(grammar, param=required.param)
@@ -151,7 +152,7 @@ class Renderer:
                 raise validation.invalid_value(required.param, f"no answer can follow it: {shorten_problem(problem)}")
         return grammar
 
-    def _prompt(self, request: CreateChatCompletion, required: Requirements) -> Prompt:
+    def _prompt(self, request: CreateChatCompletion, required: AnswerConstraints) -> Prompt:
         """Render the conversation; functions are told in words where the template knows none or fails on them."""
         tools = self._template_tools(required)
         if tools is not None:
@@ -163,7 +164,7 @@ class Renderer:
         return self._rendered(request, required, None)
 
     def _rendered(
-        self, request: CreateChatCompletion, required: Requirements, tools: list[dict[str, Any]] | None
+        self, request: CreateChatCompletion, required: AnswerConstraints, tools: list[dict[str, Any]] | None
     ) -> Prompt:
         capabilities = self._template.capabilities
         asked = instructions(request, capabilities, self._reasoning)
@@ -173,7 +174,7 @@ class Renderer:
             asked.text,
         ]
         self._check_size(len(request.messages), self._max_model_len, "messages")
-        turns = fold(request.messages, capabilities, BLANK_LINE.join(filter(None, texts)))
+        turns = normalised_turns(request.messages, capabilities, BLANK_LINE.join(filter(None, texts)))
         size = sum(turn.size for turn in turns) + (0 if tools is None else len(json.dumps(tools)))
         self._check_size(size, self._max_output, "characters")
         kwargs = request.chat_template_kwargs or {}
@@ -193,14 +194,14 @@ class Renderer:
         reads_texts = lists or self._template.reads_texts
         return self._encoder.encode(render, suffix, self._check_bytes, reads_texts=reads_texts)
 
-    def _template_tools(self, required: Requirements) -> list[dict[str, Any]] | None:
+    def _template_tools(self, required: AnswerConstraints) -> list[dict[str, Any]] | None:
         """Return the functions for a template that tells the model of them in the notation that is used."""
         native = self._template.capabilities.tools and required.notation == self._notation
         if self._notation == HERMES:
             native = native and HERMES.triggers[0] in self._template.source
         return template_tools(required.use) if native and required.use and required.use.functions else None
 
-    def _tool_texts(self, required: Requirements, *, native: bool) -> list[str]:
+    def _tool_texts(self, required: AnswerConstraints, *, native: bool) -> list[str]:
         """Return what the system message says of tools."""
         use = required.use
         if use is None:
@@ -327,7 +328,7 @@ def _opening(notation: ToolNotation, ending: str) -> str:
     )
 
 
-def _tools(required: Requirements, opening: str) -> AnswerTools | None:
+def _tools(required: AnswerConstraints, opening: str) -> AnswerCalls | None:
     calls, use = required.calls, required.use
     tools: dict[str, dict[str, Any] | None] = {}
     if calls is not None and calls.mode != "none":
@@ -336,7 +337,7 @@ def _tools(required: Requirements, opening: str) -> AnswerTools | None:
     if not tools and not required.notation.content_marks:
         return None
     named, legacy = use is not None and use.named, use is not None and use.legacy
-    return AnswerTools(notation=required.notation, tools=tools, opening=opening, named=named, legacy=legacy)
+    return AnswerCalls(notation=required.notation, tools=tools, opening=opening, named=named, legacy=legacy)
 
 
 def _constraining_field(request: CreateChatCompletion) -> str | None:

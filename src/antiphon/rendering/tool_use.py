@@ -60,18 +60,6 @@ class ToolUse(Struct, frozen=True, kw_only=True):
     """Asked for in the deprecated form, and to be answered in it."""
 
 
-class AnswerTools(Struct, frozen=True, kw_only=True):
-    """How the calls of the answer are to be read."""
-
-    notation: ToolNotation
-    tools: dict[str, dict[str, Any] | None]
-    """The schema of the parameters by name of each function that may be called; None for a custom tool."""
-    opening: str = ""
-    """What of the notation the prompt ends with."""
-    named: bool = False
-    legacy: bool = False
-
-
 def tool_use(request: CreateChatCompletion) -> ToolUse | None:
     """Return the tools of a request; None when it has none."""
     if request.functions is not None:

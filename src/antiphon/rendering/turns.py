@@ -77,7 +77,7 @@ class Turn(Struct, frozen=True, kw_only=True):
         return len(self.text) + len(self.reasoning or "") + calls
 
 
-def fold(messages: Sequence[Message], capabilities: Capabilities, instructions: str = "") -> list[Turn]:
+def normalised_turns(messages: Sequence[Message], capabilities: Capabilities, instructions: str = "") -> list[Turn]:
     """Return the turns that the template is given; ``instructions`` join the system message."""
     turns = _turns(messages)
     if instructions:

@@ -33,10 +33,10 @@ class CompletionAnswer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer. Raises ``APIError`` while nothing is sent yet, and ``ClientDisconnect``."""
-        await until_disconnect(receive, self._respond(scope, receive, send), scope["state"].get("departure"))
+        await until_disconnect(receive, self._respond(scope, receive, send), scope["state"].get("disconnect"))
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._service.once(self._caller, self._key, self._body) as repeat:
+        async with self._service.answered_once(self._caller, self._key, self._body) as repeat:
             if repeat.answer is None:
                 with self._service.answer_memory.share() as share:
                     await self._generate(repeat, share, scope, receive, send)

@@ -2,9 +2,9 @@
 
 Why not a streaming response of the framework: on a disconnect it differs between versions of ASGI whether the
 generator is closed, and when. Here the request's own task writes and is cancelled when the client goes away. Our own
-HTTP protocol says so at once (:class:`Departure`); under any other server a second task waits for ``http.disconnect``,
-and is over before the call returns. ``asyncio`` cancels once, at an edge, so that what the generator awaits while it
-unwinds is not cancelled again.
+HTTP protocol says so at once (:class:`DisconnectSignal`); under any other server a second task waits for
+``http.disconnect``, and is over before the call returns. ``asyncio`` cancels once, at an edge, so that what the
+generator awaits while it unwinds is not cancelled again.
 
 Chunks that are ready together are sent together, an event each; nothing waits for more of them. A slow reader holds
 back ``send``, which holds back the generator.
@@ -38,26 +38,26 @@ MAX_SENT: Final = 16 * 1024
 logger = structlog.get_logger(__name__)
 
 
-class Departure:
+class DisconnectSignal:
     """A request's client going away, told by the connection itself."""
 
-    __slots__ = ("_task", "happened")
+    __slots__ = ("_task", "is_set")
 
     def __init__(self) -> None:
-        self.happened = False
+        self.is_set = False
         self._task: asyncio.Task[Any] | None = None
 
-    def happen(self) -> None:
+    def set(self) -> None:
         """Say that the client has gone; only the first time counts."""
-        if self.happened:
+        if self.is_set:
             return
-        self.happened = True
+        self.is_set = True
         if self._task is not None:
             self._task.cancel()
 
     async def cancels(self, work: Coroutine[Any, Any, T]) -> T:
         """Do as :func:`until_disconnect`, for one ``work`` at a time."""
-        gone = self.happened
+        gone = self.is_set
         if gone:
             work.close()
             raise ClientDisconnect
@@ -67,23 +67,25 @@ class Departure:
         try:
             return await work
         except asyncio.CancelledError:
-            if self.happened and self._task.cancelling() == cancelling + 1:
+            if self.is_set and self._task.cancelling() == cancelling + 1:
                 raise ClientDisconnect from None
             raise
         finally:
-            if self.happened:
+            if self.is_set:
                 self._task.uncancel()
             self._task = None
 
 
-async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T], departure: Departure | None = None) -> T:
+async def until_disconnect(
+    receive: Receive, work: Coroutine[Any, Any, T], disconnect: DisconnectSignal | None = None
+) -> T:
     """Return what ``work`` returns, or cancel it when the client goes away; it is over in either case.
 
     Call it once the request body is read: every message of ``receive`` but the disconnect is dropped, and with a
-    ``departure`` it is not called. Raises ``ClientDisconnect``, and whatever ``work`` raises.
+    ``disconnect`` it is not called. Raises ``ClientDisconnect``, and whatever ``work`` raises.
     """
-    if departure is not None:
-        return await departure.cancels(work)
+    if disconnect is not None:
+        return await disconnect.cancels(work)
     watched = asyncio.current_task()
     assert watched is not None, "inside of a task"
     cancelling = watched.cancelling()

@@ -16,7 +16,7 @@ from uvicorn._types import Scope as ASGIScope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from antiphon.errors import InvalidRequestError
-from antiphon.server.event_stream import Departure
+from antiphon.server.event_stream import DisconnectSignal
 from antiphon.server.middleware import MAX_HEADER_BYTES, context_headers, error_answer, new_request_id
 from antiphon.server.request_head import with_path
 from antiphon.telemetry.request_line import RequestLine
@@ -40,7 +40,7 @@ class HTTPProtocol(HttpToolsProtocol):
 
     _running: RequestResponseCycle | None = None
     """The request that is answered, or was answered last; uvicorn's ``cycle`` is the newest one that has come."""
-    _departure: Departure
+    _disconnect: DisconnectSignal
     """Of its client: the application finds it in the request's state."""
     _silent_bytes = 0
     _in_head = False
@@ -69,7 +69,7 @@ class HTTPProtocol(HttpToolsProtocol):
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
             self._running.message_event.set()
-            self._departure.happen()
+            self._disconnect.set()
 
     def data_received(self, data: bytes) -> None:
         """Parse, and count what the parser only keeps; nothing that follows what could not be read is."""
@@ -202,7 +202,7 @@ class HTTPProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
-        self._departure = cycle.scope["state"]["departure"] = Departure()
+        self._disconnect = cycle.scope["state"]["disconnect"] = DisconnectSignal()
         old = cycle.scope["http_version"] == "1.0"
         super()._start_asgi_task(cycle, _Unchunked(cycle, app) if old else app)
 
@@ -277,6 +277,6 @@ def _log_refusal(request_id: str, size: int) -> None:
     line.write()
 
 
-def patient_for(write_timeout: float) -> type[HTTPProtocol]:
+def with_write_timeout(write_timeout: float) -> type[HTTPProtocol]:
     """Return the protocol with another :attr:`HTTPProtocol.write_timeout`, for uvicorn, which takes classes only."""
     return type("HTTPProtocol", (HTTPProtocol,), {"write_timeout": write_timeout})

@@ -46,7 +46,7 @@ class Repeat:
                 logger.warning("idempotency_key_not_given_up", error=error.message)
 
 
-def once(
+def answered_once(
     store: IdempotencyStore | None, caller: Caller, key: str | None, body: bytes
 ) -> AbstractAsyncContextManager[Repeat]:
     """Say what is to be done with the request of this body; a block that ends without an answer gives the key up.
@@ -54,11 +54,13 @@ def once(
     Raises ConflictError when the key was used with another body or is being answered, InvalidRequestError when it
     cannot be a key or nothing is kept here.
     """
-    return nullcontext(Repeat(None, None)) if key is None else _once(store, caller, key, body)
+    return nullcontext(Repeat(None, None)) if key is None else _answered_once(store, caller, key, body)
 
 
 @asynccontextmanager
-async def _once(store: IdempotencyStore | None, caller: Caller, key: str, body: bytes) -> AsyncGenerator[Repeat, None]:
+async def _answered_once(
+    store: IdempotencyStore | None, caller: Caller, key: str, body: bytes
+) -> AsyncGenerator[Repeat, None]:
     if store is None:
         raise InvalidRequestError(f"{HEADER} is not supported: this server keeps nothing.", param=HEADER)
     repeat = Repeat(store, await _begin(store, caller, key, body))

@@ -32,7 +32,7 @@ from antiphon.service.chat_spans import chat_span
 from antiphon.service.health import Health, assess
 from antiphon.service.recorder import Recorder
 from antiphon.service.records import Observation, RequestRecord, log_request
-from antiphon.service.repeats import Repeat, once
+from antiphon.service.repeats import Repeat, answered_once
 from antiphon.service.request_metrics import RequestMetrics
 from antiphon.service.storage import Storage
 from antiphon.stages.stage import Stage, through_stages
@@ -156,9 +156,9 @@ class Service:
             return Caller(request_id=request_id)
         return Caller(principal=await self._access.authenticate(credentials, scope), request_id=request_id)
 
-    def once(self, caller: Caller, key: str | None, body: bytes) -> AbstractAsyncContextManager[Repeat]:
-        """Say whether a request under an Idempotency-Key was answered before; see :func:`repeats.once`."""
-        return once(self._storage.idempotency if self._storage else None, caller, key, body)
+    def answered_once(self, caller: Caller, key: str | None, body: bytes) -> AbstractAsyncContextManager[Repeat]:
+        """Say whether a request under an Idempotency-Key was answered before; see :func:`repeats.answered_once`."""
+        return answered_once(self._storage.idempotency if self._storage else None, caller, key, body)
 
     async def create(self, request: CreateChatCompletion, caller: Caller = NOBODY) -> ChatCompletion:
         """Answer as a whole; cancelling the call aborts the request. Raises ``APIError``."""

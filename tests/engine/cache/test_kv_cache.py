@@ -92,15 +92,15 @@ class CacheMachine(RuleBasedStateMachine):
         assert (kept, free + dropped) == (lease.length, self.cache.free_cells)
 
     @rule(moved_at_once=st.integers(1, 4))
-    def cool(self, moved_at_once: int) -> None:
+    def offload_idle(self, moved_at_once: int) -> None:
         self.cache._moved_at_once = moved_at_once
-        self.cache.cool()
+        self.cache.offload_idle()
 
     @precondition(lambda self: not self.tokens)
     @rule()
-    def copy_one(self) -> None:
+    def copy_idle_prefix(self) -> None:
         cells = self.cache.cached_cells
-        self.cache.copy_one()
+        self.cache.copy_idle_prefix()
         assert cells == self.cache.cached_cells
 
     @precondition(lambda self: self.tokens)
@@ -352,7 +352,7 @@ def test_what_nobody_uses_is_copied_piece_by_piece_and_stays_in_its_cells() -> N
     cache, memory = new_cache(n_host_cells=64)
     cache._moved_for_one = 4
     cache.release(run(cache, memory, [1] * 10), [1] * 10)
-    copied = [(cache.copy_one(), cache.host_cells, cache.cached_cells) for _ in range(4)]
+    copied = [(cache.copy_idle_prefix(), cache.host_cells, cache.cached_cells) for _ in range(4)]
     assert [(True, 4, 10), (True, 8, 10), (True, 10, 10), (False, 10, 10)] == copied
 
 
@@ -360,7 +360,7 @@ def test_what_was_copied_leaves_its_cells_for_who_starts_alone_at_once() -> None
     cache, memory = new_cache(n_host_cells=64)
     cache._moved_for_one = 4
     cache.release(run(cache, memory, [1] * 10), [1] * 10)
-    while cache.copy_one():
+    while cache.copy_idle_prefix():
         pass
     cache._moved_for_one = 0
     assert cache.acquire("", [2] * 3) is not None
@@ -370,14 +370,14 @@ def test_what_was_copied_leaves_its_cells_for_who_starts_alone_at_once() -> None
 def test_no_more_is_copied_than_host_memory_holds() -> None:
     cache, memory = new_cache(n_host_cells=5)
     cache.release(run(cache, memory, [1] * 6), [1] * 6)
-    assert (False, 0) == (cache.copy_one(), cache.host_cells)
+    assert (False, 0) == (cache.copy_idle_prefix(), cache.host_cells)
 
 
 def test_what_is_too_much_for_host_memory_is_not_cut_either() -> None:
     cache, memory = new_cache(n_host_cells=3)
     cache._moved_for_one = 4
     cache.release(run(cache, memory, [1] * 10), [1] * 10)
-    assert not cache.copy_one()
+    assert not cache.copy_idle_prefix()
     assert [10] == [len(node.tokens) for node in cache._tree.nodes()]
 
 
@@ -386,15 +386,15 @@ def test_without_a_free_id_nothing_is_cut_for_a_copy() -> None:
     cache._moved_for_one = 4
     cache.release(run(cache, memory, [1] * 10), [1] * 10)
     held = cache._free_ids.pop()
-    assert not cache.copy_one()
+    assert not cache.copy_idle_prefix()
     cache._free_ids.append(held)
-    assert cache.copy_one()
+    assert cache.copy_idle_prefix()
 
 
 def test_what_somebody_uses_is_not_copied() -> None:
     cache, memory = new_cache(n_host_cells=64)
     run(cache, memory, [1] * 3)
-    assert not cache.copy_one()
+    assert not cache.copy_idle_prefix()
 
 
 def test_cooling_leaves_a_few_cells_where_they_are() -> None:
@@ -404,7 +404,7 @@ def test_cooling_leaves_a_few_cells_where_they_are() -> None:
         cache.release(run(cache, memory, [i] * 2), [i] * 2)
     counts = []
     for _ in range(3):
-        cache.cool(1)
+        cache.offload_idle(1)
         counts.append((cache.cached_cells, cache.host_cells))
     assert [(5, 1), (4, 2), (4, 2)] == counts
 
@@ -415,10 +415,10 @@ def test_cooling_takes_what_lies_behind_cells_that_are_free_now() -> None:
     long = run(cache, memory, list(range(100, 130)))
     short = run(cache, memory, [1, 2, 3])
     cache.release(short, [1, 2, 3])
-    cache.cool()
+    cache.offload_idle()
     assert 33 == cache.cached_cells
     cache.release(long, list(range(100, 130)))
-    cache.cool()
+    cache.offload_idle()
     assert (0, 33) == (cache.cached_cells, cache.host_cells)
 
 
@@ -428,10 +428,10 @@ def test_what_came_back_lies_where_it_is_now() -> None:
     lease = run(cache, memory, [1, 2, 3])
     lease.node.filled = 60
     cache.release(lease, [1, 2, 3])
-    cache.cool()
+    cache.offload_idle()
     again = run(cache, memory, [1, 2, 3])
     cache.release(again, [1, 2, 3])
-    cache.cool()
+    cache.offload_idle()
     assert 3 == cache.cached_cells
 
 
@@ -442,7 +442,7 @@ def test_several_prefixes_are_cooled_at_once_as_far_as_is_allowed() -> None:
         cache.release(run(cache, memory, [i] * 3), [i] * 3)
     counts = []
     for most in (0, 5, 4):
-        cache.cool(most)
+        cache.offload_idle(most)
         counts.append(cache.cached_cells)
     assert [9, 4, 0] == counts
 
@@ -454,7 +454,7 @@ def test_cooling_moves_a_long_prefix_piece_by_piece_from_its_end() -> None:
     cache.release(run(cache, memory, [1] * 10), [1] * 10)
     counts = []
     for _ in range(4):
-        cache.cool()
+        cache.offload_idle()
         counts.append(cache.cached_cells)
     assert [6, 2, 0, 0] == counts
     assert 9 == cache.match_length("", [1] * 10)
@@ -464,7 +464,7 @@ def test_without_host_memory_nothing_is_cooled() -> None:
     cache, memory = new_cache()
     cache._cold_cells = 0
     cache.release(run(cache, memory, [1] * 4), [1] * 4)
-    cache.cool()
+    cache.offload_idle()
     assert 4 == cache.cached_cells
 
 
@@ -491,14 +491,14 @@ def test_a_prefix_that_grows_in_a_memory_that_has_emptied_lies_as_far_back_as_be
     long = run(cache, memory, list(range(100, 130)))
     short = run(cache, memory, [1, 2, 3])
     cache.release(long, list(range(100, 130)))
-    cache.cool()
+    cache.offload_idle()
     assert 3 == cache.cached_cells
     assert cache.reserve(short, 1)
     cache.fill(short, 1)
     compute(memory, short, [1, 2, 3, 4])
     cache.release(short, [1, 2, 3, 4])
     assert 4 == cache.cached_cells == cache.evictable_cells
-    cache.cool()
+    cache.offload_idle()
     assert (0, 3) == (cache.cached_cells, cache.match_length("", [1, 2, 3, 4]))
 
 
@@ -507,7 +507,7 @@ def copied_and_resident(n_host_cells: int) -> tuple[KVCache, FakeMemory]:
     cache, memory = new_cache(n_host_cells=n_host_cells)
     cache._cold_cells = 0
     cache.release(run(cache, memory, [1] * 3), [1] * 3)
-    cache.cool()
+    cache.offload_idle()
     assert cache.acquire("", [1, 1, 1, 5]) is not None
     assert (3, 3) == (cache.cached_cells, cache.host_cells)
     return cache, memory
@@ -516,7 +516,7 @@ def copied_and_resident(n_host_cells: int) -> tuple[KVCache, FakeMemory]:
 def test_the_only_prefix_that_lives_in_host_memory_alone_outlives_the_copy_of_one_that_has_its_cells() -> None:
     cache, memory = copied_and_resident(n_host_cells=5)
     cache.release(run(cache, memory, [2] * 3), [2] * 3)
-    cache.cool()
+    cache.offload_idle()
     assert (3, 3, 2) == (cache.cached_cells, cache.host_cells, cache.match_length("", [2] * 3))
     cache.check()
 
@@ -525,7 +525,7 @@ def test_of_several_prefixes_in_host_memory_alone_the_one_that_was_idle_for_long
     cache, memory = copied_and_resident(n_host_cells=8)
     for i in (2, 3):
         cache.release(run(cache, memory, [i] * 3), [i] * 3)
-        cache.cool()
+        cache.offload_idle()
     assert [3, 0, 2] == [cache.match_length("", [i] * 3 + [5] * (i == 1)) for i in (1, 2, 3)]
     assert (3, 6) == (cache.cached_cells, cache.host_cells)
 
@@ -535,7 +535,7 @@ def test_of_a_prefix_that_is_a_token_too_long_for_one_copy_the_end_is_copied() -
     cache._moved_for_one = 2
     cache.release(run(cache, memory, [1] * 3), [1] * 3)
     copied = []
-    while cache.copy_one():
+    while cache.copy_idle_prefix():
         copied.append(cache.host_cells)
     assert [2, 3] == copied
 
@@ -544,7 +544,7 @@ def test_a_copy_that_cannot_be_brought_back_costs_no_sequence_id(monkeypatch: py
     cache, memory = new_cache(n_host_cells=64)
     cache._cold_cells = 0
     cache.release(run(cache, memory, [1] * 3), [1] * 3)
-    cache.cool()
+    cache.offload_idle()
     monkeypatch.setattr(memory, "restore", lambda _seq_id, _copy: False)
     lease = cache.acquire("", [1, 1, 1, 5])
     assert lease is not None
@@ -576,7 +576,7 @@ def test_of_a_prefix_in_host_memory_only_what_is_shared_must_be_filled() -> None
     cache, memory = new_cache(n_host_cells=64)
     cache._cold_cells = 0
     cache.release(run(cache, memory, [1] * 4), [1] * 4)
-    cache.cool()
+    cache.offload_idle()
     assert 2 + 1 == cache.missing_cells("", [1, 1, 9])
 
 
@@ -584,8 +584,8 @@ def test_a_prefix_with_a_copy_leaves_its_cells_at_once_however_long_it_is() -> N
     cache, memory = new_cache(n_host_cells=64)
     cache._cold_cells, cache._moved_at_once = 1, 4
     cache.release(run(cache, memory, [1] * 10), [1] * 10)
-    assert cache.copy_one()
-    cache.cool()
+    assert cache.copy_idle_prefix()
+    cache.offload_idle()
     assert (0, 10) == (cache.cached_cells, cache.host_cells)
 
 
@@ -593,14 +593,14 @@ def test_a_prefix_is_copied_where_it_just_fits_into_host_memory() -> None:
     for room, copied in ((3, True), (2, False)):
         cache, memory = new_cache(n_host_cells=room)
         cache.release(run(cache, memory, [1] * 3), [1] * 3)
-        assert (copied, 3 * copied) == (cache.copy_one(), cache.host_cells)
+        assert (copied, 3 * copied) == (cache.copy_idle_prefix(), cache.host_cells)
 
 
 def test_no_prefix_leaves_its_cells_so_that_a_long_one_can_be_copied_in_pieces() -> None:
     cache, memory = new_cache(n_seq_ids=2, n_host_cells=64)
     cache._moved_for_one = 2
     cache.release(run(cache, memory, [1] * 5), [1] * 5)
-    assert [True, False] == [cache.copy_one(), cache.copy_one()]
+    assert [True, False] == [cache.copy_idle_prefix(), cache.copy_idle_prefix()]
     assert (5, 2) == (cache.cached_cells, cache.host_cells)
 
 
@@ -608,7 +608,7 @@ def test_nothing_makes_way_for_who_starts_alone_that_host_memory_has_no_room_for
     cache, memory = new_cache(n_host_cells=4)
     cache._cold_cells = 0
     cache.release(run(cache, memory, [1] * 3), [1] * 3)
-    cache.cool()
+    cache.offload_idle()
     cache.release(run(cache, memory, [2] * 3), [2] * 3)
     assert cache.acquire("", [3, 3]) is not None
     assert (3, 3) == (cache.cached_cells, cache.host_cells)
@@ -641,7 +641,7 @@ def test_an_unused_prefix_makes_room_for_one_that_comes_back() -> None:
     cache, memory = new_cache(n_cells=9, n_host_cells=64)
     cache._cold_cells = 0
     cache.release(run(cache, memory, [1] * 4), [1] * 4)
-    cache.cool()
+    cache.offload_idle()
     running = run(cache, memory, [7] * 2)
     cache.release(run(cache, memory, [2] * 4), [2] * 4)
     lease = cache.acquire("", [1, 1, 1, 1, 5])
@@ -654,7 +654,7 @@ def test_without_an_id_for_it_a_prefix_does_not_come_back() -> None:
     cache, memory = new_cache(n_seq_ids=3, n_host_cells=64)
     cache._cold_cells = 0
     cache.release(run(cache, memory, [1] * 4), [1] * 4)
-    cache.cool()
+    cache.offload_idle()
     running = run(cache, memory, [7] * 2)
     lease = cache.acquire("", [1, 1, 1, 1, 5])
     assert lease is not None

@@ -13,12 +13,12 @@ def started(queue_time: float) -> Started:
     return Started(request_id="a", cached_tokens=0, queue_time=queue_time)
 
 
-def heard(events: Iterable[StreamEvent], times: Iterable[float] = ()) -> Latencies:
+def observed(events: Iterable[StreamEvent], times: Iterable[float] = ()) -> Latencies:
     clock = iter(times)
     latencies = Latencies(lambda: next(clock))
     latencies.sent(request("a", [1], tier="flex"))
     for event in events:
-        latencies.heard(event)
+        latencies.observe(event)
     return latencies
 
 
@@ -30,32 +30,32 @@ def of(*values: float, bounds: tuple[float, ...] = INTER_TOKEN_BOUNDS) -> Distri
 
 
 def test_the_time_between_two_tokens_of_a_choice_is_counted() -> None:
-    assert of(0.5, 2.0) == heard([TOKEN, TOKEN, TOKEN, END], [1.0, 1.5, 3.5]).inter_token
+    assert of(0.5, 2.0) == observed([TOKEN, TOKEN, TOKEN, END], [1.0, 1.5, 3.5]).inter_token
 
 
 def test_the_first_token_and_those_of_other_choices_end_no_gap() -> None:
     other = TokenEvent(request_id="a", index=1, token_ids=[1])
-    assert of(2.0) == heard([TOKEN, other, TOKEN], [1.0, 2.0, 3.0]).inter_token
+    assert of(2.0) == observed([TOKEN, other, TOKEN], [1.0, 2.0, 3.0]).inter_token
 
 
 def test_the_wait_for_the_first_step_is_counted_by_tier() -> None:
-    latencies = heard([started(0.25)])
+    latencies = observed([started(0.25)])
     assert of(0.25, bounds=QUEUE_BOUNDS) == latencies.queue_time["flex"]
     assert of(bounds=QUEUE_BOUNDS) == latencies.queue_time["default"]
 
 
 def test_a_request_that_never_ran_waited_for_nothing() -> None:
-    latencies = heard([END, started(1.0)])
+    latencies = observed([END, started(1.0)])
     assert of(bounds=QUEUE_BOUNDS) == latencies.queue_time["flex"]
 
 
 def test_nothing_is_remembered_of_what_has_ended() -> None:
-    latencies = heard([started(0.0), TOKEN, END], [1.0])
+    latencies = observed([started(0.0), TOKEN, END], [1.0])
     assert latencies.idle
 
 
 def test_nothing_is_remembered_of_a_lost_worker() -> None:
-    latencies = heard([started(0.0), TOKEN], [1.0])
+    latencies = observed([started(0.0), TOKEN], [1.0])
     assert not latencies.idle
-    latencies.lost()
+    latencies.forget()
     assert latencies.idle

@@ -8,7 +8,7 @@ import pytest
 
 from antiphon.engine.channel import Deliver
 from antiphon.engine.host.launcher import WorkerExit
-from antiphon.engine.host.supervisor import Backoff, Supervisor, Timeouts, _told
+from antiphon.engine.host.supervisor import Backoff, Supervisor, Timeouts, _failure_sentence
 from antiphon.engine.interface import (
     Abort,
     FromWorker,
@@ -82,13 +82,13 @@ class World:
         self.delays.append(delay)
         await asyncio.sleep(0)
 
-    def hear(self, event: StreamEvent) -> None:
+    def receive(self, event: StreamEvent) -> None:
         self.events.append(event)
 
     def expects_events(self) -> bool:
         return self.unfinished
 
-    def lose(self, reason: str, output: tuple[str, ...]) -> None:
+    def fail_all(self, reason: str, output: tuple[str, ...]) -> None:
         self.lost.append(" ".join((reason, *output)))
 
     async def worker(self, n: int) -> FakeWorker:
@@ -148,7 +148,7 @@ async def test_a_message_that_arrives_after_the_exit_is_heard() -> None:
         await start
 
 
-async def test_the_last_events_are_heard_before_the_loss_is_told() -> None:
+async def test_the_last_events_are_heard_before_the_loss_is_failure_sentence() -> None:
     world = World()
     worker = await world.started()
     world.unfinished = True
@@ -451,5 +451,5 @@ async def test_another_model_in_the_file_is_not_served() -> None:
         ("", "."),
     ],
 )
-def test_a_reason_is_told_without_folders(reason: str, told: str) -> None:
-    assert told == _told(reason, "/a/of mine")
+def test_a_failure_is_told_without_folders(reason: str, told: str) -> None:
+    assert told == _failure_sentence(reason, "/a/of mine")

@@ -13,7 +13,7 @@ from antiphon.engine.models.bindings import llama_cpp
 from antiphon.engine.models.llama import SEQ_IDS, LlamaModel
 from antiphon.engine.sequence import Sequence
 from antiphon.engine.worker.batches import StepBatch, batches_of
-from antiphon.engine.worker.scheduler import Scheduler, Work
+from antiphon.engine.worker.scheduler import ScheduledSequence, Scheduler
 from tests.engine.fake_model import FakeModel
 
 COSTS = AttentionCosts(row_cell=1 / 500, tile_cell=TILE / 2500, padding_id=255)
@@ -26,7 +26,7 @@ def model(smollm2_path: Path) -> Iterator[LlamaModel]:
     opened.close()
 
 
-def prompts(cache: KVCache, *lengths: int) -> list[Work]:
+def prompts(cache: KVCache, *lengths: int) -> list[ScheduledSequence]:
     """The first step of as many prompts, all different."""
     options = EngineOptions(model_path="", max_num_batched_tokens=4096, prefill_chunk_size=4096)
     scheduler = Scheduler(cache, options)
@@ -64,5 +64,5 @@ def test_a_step_without_attention_costs_is_one_batch() -> None:
 def test_the_newest_tokens_are_decoded_apart_from_a_long_prompt() -> None:
     cache = KVCache(FakeModel(4096), 4096, 200)
     (prompt,) = prompts(cache, 300)
-    newest = Work(Sequence(prompt.sequence.request, 0, 0, 0.0), 300, 1)
+    newest = ScheduledSequence(Sequence(prompt.sequence.request, 0, 0, 0.0), 300, 1)
     assert [StepBatch([newest]), StepBatch([prompt])] == batches_of([newest, prompt], COSTS)

@@ -1,4 +1,4 @@
-"""Work on one grammar: where it is done, what it costs, and what becomes of its errors."""
+"""ScheduledSequence on one grammar: where it is done, what it costs, and what becomes of its errors."""
 
 from collections.abc import Iterator
 

@@ -118,7 +118,7 @@ def test_every_choice_of_any_workload_ends_once_as_if_it_had_run_alone(trial: Tr
             trial.core.abort(request_id, index)
             trial.check()
         if not trial.core.has_work:
-            trial.core.rest()
+            trial.core.idle_step()
             trial.check()
         trial.step()
     trial.run()
@@ -424,5 +424,5 @@ def test_what_was_said_is_copied_at_rest() -> None:
     trial = Trial(host_cache_size=64)
     trial.add(request("a", text(1, 12), max_tokens=4))
     trial.run()
-    assert [True, False] == [trial.core.rest() for _ in range(2)]
+    assert [True, False] == [trial.core.idle_step() for _ in range(2)]
     assert 0 < trial.cache.host_cells == trial.cache.cached_cells

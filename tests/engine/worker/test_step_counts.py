@@ -6,7 +6,7 @@ def test_steps_are_counted_by_their_tokens_and_their_sequences() -> None:
     counts = StepCounts()
     counts.step(100, 3)
     counts.step(1, 1)
-    stats = counts.told(STATS)
+    stats = counts.added_to(STATS)
     assert (101, 4) == (stats.tokens_per_step.total, stats.sequences_per_step.total)
     assert [1, 0, 1] == stats.sequences_per_step.counts[:3]
 
@@ -15,13 +15,13 @@ def test_drafts_are_counted_with_what_was_accepted_of_them() -> None:
     counts = StepCounts()
     counts.draft(8, 5)
     counts.draft(4, 0)
-    stats = counts.told(STATS)
+    stats = counts.added_to(STATS)
     assert (2, 12, 5) == (stats.drafts, stats.draft_tokens, stats.accepted_tokens)
 
 
 def test_what_was_told_counts_no_further_and_says_the_rest_as_it_was() -> None:
     counts = StepCounts()
-    told = counts.told(STATS)
+    told = counts.added_to(STATS)
     counts.step(1, 1)
     counts.draft(1, 1)
     assert STATS == told

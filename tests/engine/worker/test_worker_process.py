@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from antiphon.engine.interface import EngineOptions
-from antiphon.engine.worker.worker_process import Standby, WorkerSettings, settings_for, start_process, tell
+from antiphon.engine.worker.worker_process import PreloadedWorker, WorkerSettings, settings_for, start_process, tell
 
 SETTINGS = settings_for(EngineOptions(model_path="a.gguf"), "nowhere:core")
 OTHERS = settings_for(EngineOptions(model_path="b.gguf"), "nowhere:core")
@@ -38,21 +38,21 @@ def system() -> Iterator[System]:
 
 
 def test_who_asks_for_its_settings_gets_the_process_that_loads_already(system: System) -> None:
-    with Standby(SETTINGS, system.start) as standby:
+    with PreloadedWorker(SETTINGS, system.start) as standby:
         assert [SETTINGS] == system.asked
         assert system.started[0] is standby.take(SETTINGS)
     assert system.started[0].poll() is None
 
 
 def test_it_is_given_once(system: System) -> None:
-    with Standby(SETTINGS, system.start) as standby:
+    with PreloadedWorker(SETTINGS, system.start) as standby:
         standby.take(SETTINGS)
         assert system.started[0] is not standby.take(SETTINGS)
     assert [SETTINGS, SETTINGS] == system.asked
 
 
 def test_other_settings_get_a_process_of_their_own_and_nothing_waits_any_more(system: System) -> None:
-    with Standby(SETTINGS, system.start) as standby:
+    with PreloadedWorker(SETTINGS, system.start) as standby:
         taken = standby.take(OTHERS)
         assert [SETTINGS, OTHERS] == system.asked
         assert system.started[1] is taken
@@ -60,7 +60,7 @@ def test_other_settings_get_a_process_of_their_own_and_nothing_waits_any_more(sy
 
 
 def test_what_nobody_took_is_ended(system: System) -> None:
-    with Standby(SETTINGS, system.start):
+    with PreloadedWorker(SETTINGS, system.start):
         pass
     assert system.started[0].returncode is not None
 
@@ -69,7 +69,7 @@ def test_a_system_that_starts_no_process_is_told_to_who_asks_for_one() -> None:
     def refuse(_: WorkerSettings) -> "subprocess.Popen[bytes]":
         raise OSError("no more processes")
 
-    with Standby(SETTINGS, refuse) as standby, pytest.raises(OSError, match="no more processes"):
+    with PreloadedWorker(SETTINGS, refuse) as standby, pytest.raises(OSError, match="no more processes"):
         standby.take(SETTINGS)
 
 

@@ -87,7 +87,7 @@ class Expander:
                 terms = dict(shape.properties)
                 return all(self.satisfiable(terms[name]) for name in shape.required)
             case Array():
-                return all(self.satisfiable(shape.item(index)) for index in range(_told_apart(shape)))
+                return all(self.satisfiable(shape.item(index)) for index in range(_distinct_elements(shape)))
         return True
 
     def _expand(self, term: Term) -> Union:
@@ -237,7 +237,7 @@ def _located(error: SchemaRefusedError, keyword: str, path: Path) -> SchemaRefus
     return SchemaRefusedError(f"'{keyword}' is not supported here: {error.reason}", path)
 
 
-def _told_apart(shape: Array) -> int:
+def _distinct_elements(shape: Array) -> int:
     """How many of the first items must be looked at to see each kind of required item."""
     return min(shape.min_items, len(shape.prefix) + 1)
 

@@ -82,7 +82,7 @@ class KVCache:
         self._tree.lock(node)
         alone = not self._leases
         if alone:
-            self._make_way()
+            self._offload_unused()
         seq_id = self._take_id()
         if seq_id is None:
             self._tree.unlock(node)
@@ -92,7 +92,7 @@ class KVCache:
         if node.parent is not None and length < node.end:
             node, length = self._cut(node, length)
         if alone:
-            self._make_way()
+            self._offload_unused()
         lease = Lease(salt, seq_id, node, length)
         self._share_path(lease)
         self._leases.add(lease)
@@ -161,7 +161,7 @@ class KVCache:
         self._free_ids.append(lease.seq_id)
         self._tree.forget_empty_root(lease.salt)
 
-    def cool(self, most: int | None = None) -> None:
+    def offload_idle(self, most: int | None = None) -> None:
         """Move prefixes that nobody uses to host memory, the one that was idle for longest first.
 
         To be called once in a step; ``most`` tokens are moved, by default as many as no stream waits long for.
@@ -175,7 +175,7 @@ class KVCache:
             left -= len(node.tokens)
             self._offload(node)
 
-    def copy_one(self) -> bool:
+    def copy_idle_prefix(self) -> bool:
         """Copy a prefix that nobody uses, or the end of a long one, to host memory; False when that cannot be done.
 
         To be called while nobody runs. Its cells stay as they are until somebody is to have them, which then costs
@@ -221,7 +221,7 @@ class KVCache:
                 return at.parent, at.start
         return node, length
 
-    def _make_way(self) -> None:
+    def _offload_unused(self) -> None:
         """Move what nobody uses: who runs alone then has the cells that it had the last time, whatever ran between.
 
         Attention sums in the order of the cells, in half precision, so equal requests get equal answers by it.

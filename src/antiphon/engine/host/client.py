@@ -252,10 +252,10 @@ class EngineClient:
         finally:
             self._arriving -= 1
 
-    def hear(self, event: StreamEvent) -> None:
+    def receive(self, event: StreamEvent) -> None:
         """Take one event from the worker."""
         request_id = event.request_id
-        self._latencies.heard(event)
+        self._latencies.observe(event)
         if request_id in self._unstarted:
             self._count_start(event)
         stream = self._streams.get(request_id)
@@ -278,11 +278,11 @@ class EngineClient:
         """Whether any request is unfinished."""
         return bool(self._streams)
 
-    def lose(self, reason: str, output: tuple[str, ...]) -> None:
+    def fail_all(self, reason: str, output: tuple[str, ...]) -> None:
         """Fail every request in flight: the worker has gone."""
         streams, self._streams = self._streams, {}
         self._unstarted.clear()
-        self._latencies.lost()
+        self._latencies.forget()
         for stream in streams.values():
             error = ServiceUnavailableError(f"The engine stopped while it answered: {reason}.")
             error.add_note("\n".join(output))

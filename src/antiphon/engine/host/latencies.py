@@ -46,7 +46,7 @@ class Latencies:
         """Take note of a request."""
         self._tiers[request.request_id] = request.service_tier
 
-    def heard(self, event: StreamEvent) -> None:
+    def observe(self, event: StreamEvent) -> None:
         """Take note of an event."""
         if isinstance(event, TokenEvent):
             now, choice = self._clock(), (event.request_id, event.index)
@@ -60,7 +60,7 @@ class Latencies:
         elif tier := self._tiers.pop(event.request_id, None):
             self.queue_time[tier].observe(event.queue_time)
 
-    def lost(self) -> None:
+    def forget(self) -> None:
         """Forget all requests: the worker has gone."""
         self._tiers.clear()
         self._last.clear()

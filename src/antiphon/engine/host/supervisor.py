@@ -83,13 +83,13 @@ class Backoff:
 class Listener(Protocol):
     """Who is told what the worker says and when it is lost."""
 
-    def hear(self, event: StreamEvent) -> None:
+    def receive(self, event: StreamEvent) -> None:
         """Take one event of a request."""
 
     def expects_events(self) -> bool:
         """Whether any request is unfinished."""
 
-    def lose(self, reason: str, output: tuple[str, ...]) -> None:
+    def fail_all(self, reason: str, output: tuple[str, ...]) -> None:
         """End what is unfinished: the worker has gone. ``output`` holds the last lines that it wrote."""
 
 
@@ -228,18 +228,18 @@ class Supervisor:
         try:
             worker = self._worker = self._launch(self._deliver)
         except OSError as error:
-            self.failure = _told(f"it cannot be started: {error}")
+            self.failure = _failure_sentence(f"it cannot be started: {error}")
             return f"The engine cannot be started: {error}"
         end = WorkerExit(None)
         try:
             end = await self._watch(worker)
         finally:
-            self.failure = _told(self._failure or end.describe(), self._folder)
+            self.failure = _failure_sentence(self._failure or end.describe(), self._folder)
             self._set_ready(ready=False)
             self._past = self.totals and self.totals.ended()
             self._worker = self.stats = None
             worker.close()
-            self._listener.lose(self._failure or end.describe(), end.output)
+            self._listener.fail_all(self._failure or end.describe(), end.output)
         return self._failure or "\n".join((f"The engine ended: {end.describe()}", *end.output))
 
     async def _watch(self, worker: RunningWorker) -> WorkerExit:
@@ -277,7 +277,7 @@ class Supervisor:
             elif isinstance(message, LoadFailed):
                 self._failure = message.message
             else:
-                self._listener.hear(message)
+                self._listener.receive(message)
 
     def _load(self, info: ModelInfo) -> None:
         if self.info is not None and self.info.fingerprint != info.fingerprint:
@@ -303,7 +303,7 @@ class Supervisor:
             self._settled.clear()
 
 
-def _told(reason: str, folder: str = "") -> str:
+def _failure_sentence(reason: str, folder: str = "") -> str:
     """Make a sentence of a reason that clients may read: of a path only the file's name, first of one in ``folder``."""
     text = reason[:1].upper() + reason[1:]  # a path, which begins with a slash, stays as it is
     if folder:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from antiphon.engine.cache.host_memory import Memory
 from antiphon.engine.interface import ModelInfo
 from antiphon.engine.models.batch_plan import AttentionCosts, Load, plan_batches
-from antiphon.engine.worker.scheduler import Work
+from antiphon.engine.worker.scheduler import ScheduledSequence
 
 
 class Model(Memory, Protocol):
@@ -37,7 +37,7 @@ class Model(Memory, Protocol):
 class StepBatch(Struct, frozen=True):
     """Works that are decoded together, with rows of padding behind them."""
 
-    works: list[Work]
+    works: list[ScheduledSequence]
     padding: int = 0
 
     def decode(self, model: Model) -> npt.NDArray[np.float32]:
@@ -64,7 +64,7 @@ class StepBatch(Struct, frozen=True):
         return logits
 
 
-def batches_of(works: Sequence[Work], costs: AttentionCosts | None) -> list[StepBatch]:
+def batches_of(works: Sequence[ScheduledSequence], costs: AttentionCosts | None) -> list[StepBatch]:
     """Divide a step into the batches that take least time."""
     loads = [Load(work.size, work.start + work.size, work.start >= work.sequence.prompt_len) for work in works]
     return [StepBatch([works[place] for place in batch.places], batch.padding) for batch in plan_batches(loads, costs)]

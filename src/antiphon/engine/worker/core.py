@@ -30,7 +30,7 @@ from antiphon.engine.sequence import Sequence
 from antiphon.engine.worker.batches import Model, batches_of
 from antiphon.engine.worker.compiling import Compilations, Compiler, end_choices
 from antiphon.engine.worker.constraint import Constraints
-from antiphon.engine.worker.scheduler import Scheduler, Work
+from antiphon.engine.worker.scheduler import ScheduledSequence, Scheduler
 from antiphon.engine.worker.step_counts import StepCounts
 
 POLL: Final = 0.002
@@ -143,9 +143,9 @@ class Core:
             self._compiling.wait(POLL)
         return self._take_events()
 
-    def rest(self) -> bool:
+    def idle_step(self) -> bool:
         """Do a piece of what makes later steps faster, while there is no work; False when nothing is left to do."""
-        return self._cache.copy_one()
+        return self._cache.copy_idle_prefix()
 
     def stats(self) -> EngineStats:
         """What is held now, and counts since the start."""
@@ -161,7 +161,7 @@ class Core:
             generated_tokens=self._generated_tokens,
             preemptions=self._scheduler.preemptions,
         )
-        return self._counts.told(stats)
+        return self._counts.added_to(stats)
 
     def check(self) -> None:
         """Assert the bookkeeping's equations (for tests: it reads everything)."""
@@ -199,7 +199,7 @@ class Core:
         constraint = self._constraints.get(sequence)
         return draft[: constraint.count_allowed(draft)] if constraint else draft
 
-    def _run(self, works: list[Work]) -> None:
+    def _run(self, works: list[ScheduledSequence]) -> None:
         """Decode a step, batch by batch, and give each choice what it has gained."""
         tokens, seconds = sum(work.size for work in works), 0.0
         self._constraints.start_masks(work.sequence for work in works if work.samples)
@@ -213,14 +213,14 @@ class Core:
         self._counts.step(tokens, len(works))
         self._drafting.costs.observe(tokens, seconds)
 
-    def _advance_all(self, works: list[Work], logits: Floats) -> None:
+    def _advance_all(self, works: list[ScheduledSequence], logits: Floats) -> None:
         """Give each choice what it has gained; its rows of logits lie behind those of the one before."""
         rows = list(accumulate((1 + len(work.draft) for work in works), initial=0))
         drawn = self._sampler.draw_together(logits, rows[:-1], [self._states[work.sequence] for work in works])
         for work, row, end, token_id in zip(works, rows, rows[1:], drawn, strict=False):
             self._advance(work, logits[row:end], token_id)
 
-    def _advance(self, work: Work, logits: Floats, drawn: int | None) -> None:
+    def _advance(self, work: ScheduledSequence, logits: Floats, drawn: int | None) -> None:
         """Give a choice its next tokens, and end it when they were its last.
 
         ``logits`` has a row for its last token, from which ``drawn`` comes if it is not None, and one for each of its
@@ -359,7 +359,7 @@ class Core:
             self._cached.pop(request_id, None)
             self._arrivals.pop(request_id, None)
 
-    def _report_starts(self, works: Iterable[Work]) -> None:
+    def _report_starts(self, works: Iterable[ScheduledSequence]) -> None:
         """Report a request when the first of its choices runs: what that one found cached is the request's figure."""
         for work in works:
             sequence = work.sequence

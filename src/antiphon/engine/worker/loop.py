@@ -87,7 +87,7 @@ class EngineCore(Protocol):
     def step(self) -> list[StreamEvent]:
         """Advance everything once. An exception concerns everything in flight."""
 
-    def rest(self) -> bool:
+    def idle_step(self) -> bool:
         """Do a piece of what makes later steps faster, while there is no work; False when nothing is left to do."""
 
     def abort_all(self, reason: FinishReason, message: str) -> list[StreamEvent]:
@@ -159,7 +159,7 @@ class Worker:
         self._stats_sent = clock()
 
     def run(self) -> int:
-        """Work until the end; returns the exit status. The core is closed unless a step failed."""
+        """ScheduledSequence until the end; returns the exit status. The core is closed unless a step failed."""
         while True:
             commands = self._receive()
             shutdown = any(isinstance(command, Shutdown) for command in commands)
@@ -190,7 +190,7 @@ class Worker:
         quiet = min(QUIET, self._heartbeat_interval)
         commands = self._channel.receive(quiet)
         until = self._clock() + self._heartbeat_interval
-        while not commands and self._core.rest():
+        while not commands and self._core.idle_step():
             commands = self._channel.receive(0.0)
             if self._clock() >= until:
                 return commands

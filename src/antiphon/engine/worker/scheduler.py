@@ -37,7 +37,7 @@ OVERTAKERS: Final = 16
 _HELD: Final = attrgetter("held")
 
 
-class Work(Struct, frozen=True):
+class ScheduledSequence(Struct, frozen=True):
     """``n`` tokens of one sequence, from position ``start`` on, and behind its last one a draft."""
 
     sequence: Sequence
@@ -88,32 +88,32 @@ class Scheduler:
         else:
             self._stop(sequence)
 
-    def schedule(self) -> list[Work]:
+    def schedule(self) -> list[ScheduledSequence]:
         """Choose the next step's work and fill its cells: generating sequences first, then prompts in order."""
         decodes = self._decodes()
         if decodes:
-            self.cache.cool()
+            self.cache.offload_idle()
         budget = self._max_num_batched_tokens - sum(work.size for work in decodes)
         if decodes:
             budget = min(budget, self._prefill_chunk_size)
         prefills = self._prefills(budget)
         if not decodes:
-            self.cache.cool(MOVED_FOR_A_TOKEN * sum(work.n for work in prefills))
+            self.cache.offload_idle(MOVED_FOR_A_TOKEN * sum(work.n for work in prefills))
         return decodes + prefills
 
-    def commit(self, work: Work) -> None:
+    def commit(self, work: ScheduledSequence) -> None:
         """After the step: what a prefill computed can be shared from now on."""
         sequence = work.sequence
         sequence.in_flight = 0
         if sequence.lease is not None and work.start < sequence.prompt_len:
             self.cache.commit(sequence.lease, sequence.tokens[: sequence.lease.length])
 
-    def keep(self, work: Work, accepted: int) -> None:
+    def keep(self, work: ScheduledSequence, accepted: int) -> None:
         """After :meth:`commit`: free the cells of a draft but for its first ``accepted`` tokens."""
         if work.draft and work.sequence.lease is not None:
             self.cache.truncate(work.sequence.lease, work.start + work.n + accepted)
 
-    def _decodes(self) -> list[Work]:
+    def _decodes(self) -> list[ScheduledSequence]:
         works = []
         sizes = {s: min(s.uncomputed, self._max_decode_tokens) for s in self.running if s.lease and s.generates}
         spare = min(self._prefill_chunk_size, self._max_num_batched_tokens - sum(sizes.values()))
@@ -151,12 +151,12 @@ class Scheduler:
             if victim is sequence:
                 return
 
-    def _prefills(self, budget: int) -> list[Work]:
+    def _prefills(self, budget: int) -> list[ScheduledSequence]:
         """Chunks of prompts in order of service: who begins now may go before a lower tier's prompt that has begun.
 
         Whoever shares a prefix that is being computed lends its place to the one that computes it.
         """
-        works: list[Work] = []
+        works: list[ScheduledSequence] = []
         begun = [sequence for sequence in self.running if not sequence.in_flight and not sequence.held]
         admits = len(self.running) < self._max_num_seqs
         # With every place taken and no prompt begun, which is most steps under load, nobody who waits is looked at.
@@ -269,9 +269,9 @@ class Scheduler:
             return 0
         return common_length(other.tokens, sequence.tokens, 0, len(sequence.tokens) - 1)
 
-    def _fill(self, sequence: Sequence, n: int, draft: list[int] | None = None) -> Work:
+    def _fill(self, sequence: Sequence, n: int, draft: list[int] | None = None) -> ScheduledSequence:
         assert sequence.lease is not None
-        work = Work(sequence, sequence.lease.length, n, draft or [])
+        work = ScheduledSequence(sequence, sequence.lease.length, n, draft or [])
         self.cache.fill(sequence.lease, work.size)
         sequence.in_flight = work.size
         return work

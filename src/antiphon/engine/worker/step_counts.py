@@ -25,7 +25,7 @@ class StepCounts:
         self._draft_tokens += n_tokens
         self._accepted_tokens += accepted
 
-    def told(self, stats: EngineStats) -> EngineStats:
+    def added_to(self, stats: EngineStats) -> EngineStats:
         """Return ``stats`` with what was counted up to now."""
         return replace(
             stats,

@@ -73,7 +73,7 @@ def tell(process: "subprocess.Popen[bytes]", message: msgspec.Struct) -> None:
         process.stdin.flush()
 
 
-class Standby:
+class PreloadedWorker:
     """One worker's process that loads already, for the first who asks for one with its settings.
 
     Use it as a context manager: at its end the process is ended unless somebody has taken it.

@@ -7,7 +7,7 @@ from antiphon.chat_formats.chat_format import HERMES
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol.requests import decode_request
-from antiphon.rendering.requirements import Requirements, requirements
+from antiphon.rendering.answer_constraints import AnswerConstraints, answer_constraints
 
 FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": {"type": "string"}}}}}
 BARE = {"type": "function", "function": {"name": "g"}}
@@ -15,9 +15,9 @@ CUSTOM = {"type": "custom", "custom": {"name": "c"}}
 FORMAT = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
 
 
-def required(family: str = "hermes", **fields: Any) -> Requirements:  # noqa: ANN401 (JSON)
+def required(family: str = "hermes", **fields: Any) -> AnswerConstraints:  # noqa: ANN401 (JSON)
     body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], **fields}
-    return requirements(decode_request(json.dumps(body).encode()), TOOL_NOTATIONS[family])
+    return answer_constraints(decode_request(json.dumps(body).encode()), TOOL_NOTATIONS[family])
 
 
 def refusal(**fields: Any) -> InvalidRequestError:  # noqa: ANN401 (JSON)

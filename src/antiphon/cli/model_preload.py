@@ -7,10 +7,10 @@ from typing import Self
 
 from antiphon.engine.interface import EngineOptions
 from antiphon.engine.models.tokenizer import Tokenizer
-from antiphon.engine.worker.worker_process import Standby, WorkerSettings, settings_for, start_process
+from antiphon.engine.worker.worker_process import PreloadedWorker, WorkerSettings, settings_for, start_process
 
 
-class HeadStart:
+class ModelPreload:
     """Gives processes and vocabularies: those of one model were begun before, all others are begun when asked for.
 
     Use it as a context manager: what nobody has asked for is ended with it. A vocabulary that is being read is waited
@@ -22,7 +22,7 @@ class HeadStart:
         self._pool = ThreadPoolExecutor(1, "vocabulary")
         self._path = "" if options is None else options.model_path
         self._reading: Future[Tokenizer] | None = None
-        self._standby = None if options is None else Standby(settings_for(options))
+        self._worker = None if options is None else PreloadedWorker(settings_for(options))
         if options is not None:
             try:
                 self._reading = self._pool.submit(Tokenizer.open, options.model_path)
@@ -36,15 +36,15 @@ class HeadStart:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-        if self._standby is not None:
-            self._standby.close()
+        if self._worker is not None:
+            self._worker.close()
         self._pool.shutdown()
         if self._reading is not None and self._reading.exception() is None:
             self._reading.result().close()
 
     def start_process(self, settings: WorkerSettings) -> "subprocess.Popen[bytes]":
         """Give a process that loads what the settings say. Raises OSError."""
-        return start_process(settings) if self._standby is None else self._standby.take(settings)
+        return start_process(settings) if self._worker is None else self._worker.take(settings)
 
     def read_vocabulary(self, path: str) -> "Future[Tokenizer]":
         """Give the vocabulary of a model file, for who asks to close."""

@@ -4,21 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.cli import head_start as module
-from antiphon.cli.head_start import HeadStart
+from antiphon.cli import model_preload as module
+from antiphon.cli.model_preload import ModelPreload
 from antiphon.engine.interface import EngineOptions
 from antiphon.engine.models.bindings import EngineLoadError
-from antiphon.engine.worker.worker_process import Standby, WorkerSettings, settings_for, start_process
+from antiphon.engine.worker.worker_process import PreloadedWorker, WorkerSettings, settings_for, start_process
 
 
 def test_the_model_s_process_and_vocabulary_were_begun_before_anybody_asks(smollm2_path: Path) -> None:
     options = EngineOptions(model_path=str(smollm2_path))
-    with HeadStart(options) as head_start:
-        assert head_start._standby is not None
-        begun, reading = head_start._standby._process, head_start._reading
+    with ModelPreload(options) as preload:
+        assert preload._worker is not None
+        begun, reading = preload._worker._process, preload._reading
         assert begun is not None
-        assert begun is head_start.start_process(settings_for(options))
-        assert reading is head_start.read_vocabulary(options.model_path)
+        assert begun is preload.start_process(settings_for(options))
+        assert reading is preload.read_vocabulary(options.model_path)
         assert reading is not None
         reading.result().close()
     begun.kill()
@@ -26,22 +26,22 @@ def test_the_model_s_process_and_vocabulary_were_begun_before_anybody_asks(smoll
 
 
 def test_another_model_s_vocabulary_is_read_when_asked_for(smollm2_path: Path) -> None:
-    with HeadStart() as head_start:
-        tokenizer = head_start.read_vocabulary(str(smollm2_path)).result()
+    with ModelPreload() as preload:
+        tokenizer = preload.read_vocabulary(str(smollm2_path)).result()
         assert str(smollm2_path) == tokenizer.path
         tokenizer.close()
 
 
 def test_a_file_that_is_no_model_is_told_to_who_asks(tmp_path: Path) -> None:
     path = str(tmp_path / "none.gguf")
-    with HeadStart(EngineOptions(model_path=path)) as head_start, pytest.raises(EngineLoadError):
-        head_start.read_vocabulary(path).result()
+    with ModelPreload(EngineOptions(model_path=path)) as preload, pytest.raises(EngineLoadError):
+        preload.read_vocabulary(path).result()
 
 
 def test_what_nobody_asked_for_is_ended(smollm2_path: Path) -> None:
-    with HeadStart(EngineOptions(model_path=str(smollm2_path))) as head_start:
-        assert head_start._standby is not None
-        process = head_start._standby._process
+    with ModelPreload(EngineOptions(model_path=str(smollm2_path))) as preload:
+        assert preload._worker is not None
+        process = preload._worker._process
     assert process is not None
     assert process.returncode is not None
 
@@ -56,9 +56,9 @@ def test_without_a_thread_no_process_is_left(smollm2_path: Path, monkeypatch: py
     def submit(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(module, "Standby", lambda settings: Standby(settings, start))
+    monkeypatch.setattr(module, "PreloadedWorker", lambda settings: PreloadedWorker(settings, start))
     monkeypatch.setattr(ThreadPoolExecutor, "submit", submit)
     with pytest.raises(RuntimeError, match="can't start new thread"):
-        HeadStart(EngineOptions(model_path=str(smollm2_path)))
+        ModelPreload(EngineOptions(model_path=str(smollm2_path)))
     (process,) = begun
     assert process.returncode is not None

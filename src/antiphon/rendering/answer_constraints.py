@@ -9,7 +9,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from antiphon.chat_formats.chat_format import HERMES, ToolNotation
-from antiphon.constraints.answer_grammar import Calls
+from antiphon.constraints.answer_grammar import CallConstraints
 from antiphon.constraints.custom_tools import callable_custom
 from antiphon.constraints.json_schema import compile_schema
 from antiphon.constraints.tool_parameters import CallableFunction
@@ -22,11 +22,11 @@ from antiphon.rendering.tool_use import DeclaredFunction, ToolUse, tool_use
 _INVALID_PARAMETERS: Final = "invalid_function_parameters"
 
 
-class Requirements(Struct, frozen=True, kw_only=True):
+class AnswerConstraints(Struct, frozen=True, kw_only=True):
     """What the answer has to keep to, whatever the prompt turns out to be."""
 
     use: ToolUse | None
-    calls: Calls | None
+    calls: CallConstraints | None
     schema: str | None
     """JSON Schema of the content, as the grammar's compiler takes it."""
     notation: ToolNotation
@@ -37,7 +37,7 @@ class Requirements(Struct, frozen=True, kw_only=True):
         return "response_format" if self.calls is None else "functions" if self.use and self.use.legacy else "tools"
 
 
-def requirements(request: CreateChatCompletion, notation: ToolNotation) -> Requirements:
+def answer_constraints(request: CreateChatCompletion, notation: ToolNotation) -> AnswerConstraints:
     """Return what a request requires, in the family's notation.
 
     Notations whose calls look like JSON from the first character on (``leads``) could not be told from JSON content:
@@ -46,10 +46,10 @@ def requirements(request: CreateChatCompletion, notation: ToolNotation) -> Requi
     use = tool_use(request)
     schema = _content_schema(request.response_format)
     if use is None:
-        return Requirements(use=None, calls=None, schema=schema, notation=notation)
+        return AnswerConstraints(use=None, calls=None, schema=schema, notation=notation)
     functions = [_function(tool) for tool in use.functions]
     customs = [callable_custom(tool.definition, tool.path) for tool in use.customs]
-    calls = Calls(
+    calls = CallConstraints(
         mode=use.mode,
         parallel=use.parallel,
         functions=[function for function in functions if function.name in use.allowed],
@@ -57,7 +57,7 @@ def requirements(request: CreateChatCompletion, notation: ToolNotation) -> Requi
     )
     if notation.leads and schema is not None and use.mode == "auto":
         notation = HERMES
-    return Requirements(use=use, calls=calls, schema=schema, notation=notation)
+    return AnswerConstraints(use=use, calls=calls, schema=schema, notation=notation)
 
 
 def _content_schema(response_format: ResponseFormat | None) -> str | None:

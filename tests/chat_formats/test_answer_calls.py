@@ -1,0 +1,12 @@
+import pytest
+
+from antiphon.chat_formats.answer_calls import AnswerCalls
+from antiphon.chat_formats.chat_format import HERMES
+
+
+@pytest.mark.parametrize(
+    ("expected", "named", "legacy"),
+    [("tool_calls", False, False), ("function_call", False, True), ("stop", True, False), ("stop", True, True)],
+)
+def test_the_finish_reason_follows_how_calls_were_asked_for(expected: str, *, named: bool, legacy: bool) -> None:
+    assert expected == AnswerCalls(notation=HERMES, tools={}, named=named, legacy=legacy).finish_reason()
