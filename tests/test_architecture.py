@@ -114,6 +114,25 @@ def test_imports_keep_the_contracts() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_the_map_of_the_architecture_names_what_is_there() -> None:
+    rows = re.findall(
+        r"^\| [^|]+\? \| `([\w/]+\.py)` \| `(\w+)` \|$", (ROOT / "ARCHITECTURE.md").read_text(), re.MULTILINE
+    )
+    assert len(rows) > 15
+    assert [] == [(path, name) for path, name in rows if name not in _defined(PACKAGE / path)]
+
+
+def _defined(path: Path) -> set[str]:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return {node.name for node in tree(path).body if isinstance(node, kinds)} if (ROOT / path).is_file() else set()
+
+
+def test_every_layer_is_in_the_architecture() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    packages = {path.relative_to(PACKAGE).parts[0] for path in modules() if len(path.relative_to(PACKAGE).parts) > 1}
+    assert set() == {package for package in packages if f"`{package}`" not in text}
+
+
 def test_the_environment_is_read_in_one_place() -> None:
     names = {"environ", "environb", "getenv", "getenvb"}
     found = {
