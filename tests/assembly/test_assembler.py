@@ -59,6 +59,24 @@ def test_every_chunk_carries_the_header() -> None:
     }
 
 
+def test_text_that_nothing_is_looked_for_in_comes_as_it_is_completed() -> None:
+    events: list[StreamEvent] = [Started(request_id="r", cached_tokens=0), tokens(0), tokens(1), tokens(2), finished()]
+    chunks, _ = push_all(assembler([b"a", b"\xe2\x82", b"\xac"]), events)
+    assert ["", "a", "€"] == [chunk.choices[0].delta.content for chunk in chunks[:-2]]
+
+
+def test_a_choice_that_ends_twice_is_our_own_mistake() -> None:
+    target = assembler([], AssemblyOptions(n=2))
+    target.push(finished())
+    with pytest.raises(AssertionError, match="choice 0 finished twice"):
+        target.push(finished())
+
+
+def test_nothing_was_cached_unless_the_engine_says_so() -> None:
+    details = answer([b"a"], AssemblyOptions(), tokens(0), finished()).usage.prompt_tokens_details
+    assert 0 == details.cached_tokens
+
+
 def test_an_answer_without_tokens_is_empty_content() -> None:
     completion = answer([], AssemblyOptions(), finished())
     assert "" == completion.choices[0].message.content

@@ -34,6 +34,7 @@ def fed(data: bytes) -> ByteSource:
     ("expected", "position", "chunks"),
     [
         (Match.YES, 3, [b"ab", b"cd"]),
+        (Match.YES, 3, [b"ab", b"", b"c"]),
         (Match.NO, 0, [b"ab", b"x"]),
         (Match.CUT, 0, [b"a", b"b"]),
         (Match.CUT, 0, []),
@@ -72,6 +73,12 @@ def test_members_are_skipped_up_to_a_limit() -> None:
     assert b"b" == run(source, source.peek())
 
 
+def test_members_are_skipped_up_to_the_end() -> None:
+    source = ByteSource()
+    assert b"  " == run(source, source.skip(SPACE), b" ", b" ")
+    assert 2 == source.position
+
+
 def test_bytes_are_forgotten_once_they_are_read_unless_marked() -> None:
     source = fed(b"abc")
     source.position = 1
@@ -97,6 +104,24 @@ def test_what_could_become_an_end_is_passed_on_when_asked_for(expected: bytes, *
     source = ByteSource()
     assert run(source, source.until((b"<end>",), found.extend, all_of_it=all_of_it), b"a<", b"e") is None
     assert (expected, 3) == (bytes(found), source.position)
+
+
+def test_what_can_become_no_end_is_passed_on_at_once() -> None:
+    found = bytearray()
+    source = fed(b"ab<e")
+    next(source.until((b"<end>",), found.extend))
+    assert (b"ab", 2) == (bytes(found), source.position)
+    source = fed(b"ab")
+    next(source.until((b"<end>",), found.extend))
+    assert (b"abab", 2) == (bytes(found), source.position)
+
+
+def test_at_the_end_there_is_no_next_byte_and_more_was_wanted() -> None:
+    source = fed(b"a")
+    assert b"a" == run(source, source.skip(b"a", 1))
+    assert not source.wanted_more
+    assert b"" == run(source, source.peek())
+    assert source.wanted_more
 
 
 @given(st.lists(st.sampled_from([b"a", b"ab", b"b", b"ba", b"aab", b"c"]), max_size=12), st.data())

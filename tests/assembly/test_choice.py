@@ -77,7 +77,8 @@ def test_how_an_answer_with_calls_finishes(expected: str, changes: dict[str, boo
 
 
 def test_deprecated_functions_are_answered_with_one_function_call() -> None:
-    message = called(msgspec.structs.replace(TOOLS, legacy=True), [b"So: ", CALL, CALL]).message
+    second = CALL.replace(b"1", b"2")
+    message = called(msgspec.structs.replace(TOOLS, legacy=True), [b"So: ", CALL, second]).message
     assert FunctionCall("find", '{"a": 1}') == message.function_call
     assert (msgspec.UNSET, "So:") == (message.tool_calls, message.content)
 
@@ -112,6 +113,98 @@ def test_reasoning_comes_before_calls() -> None:
     message = called(TOOLS, [b"<think>", CALL, b"</think>\n\n", CALL], reasoning=THINK).message
     assert CALL.decode() == message.reasoning_content
     assert [FunctionToolCall("call_1", FunctionCall("find", '{"a": 1}'))] == message.tool_calls
+
+
+def reasoned(pieces: list[bytes | str], reason: FinishReason = "stop", **options: object) -> Choice:
+    """The choice that reasons, each token in an event of its own."""
+    made = msgspec.structs.replace(AssemblyOptions(reasoning=THINK), **options)
+    return answer(pieces, made, *map(tokens, range(len(pieces))), finished(reason)).choices[0]
+
+
+def test_reasoning_may_come_in_several_events() -> None:
+    message = reasoned([b"<think>", b"so", b" on", b"</think>", b"Hi"]).message
+    assert ("so on", "Hi") == (message.reasoning_content, message.content)
+
+
+def test_an_unfinished_character_at_the_end_of_reasoning_is_replaced() -> None:
+    message = reasoned([b"<think>a\xe2", b"</think>", b"Hi"]).message
+    assert ("a\ufffd", "Hi") == (message.reasoning_content, message.content)
+    assert "a\ufffd" == reasoned([b"<think>", b"a\xe2"], "length").message.reasoning_content
+
+
+def test_an_answer_that_only_begins_like_reasoning_has_the_logprobs_of_all_its_tokens() -> None:
+    choice = reasoned([b" ", b"<thi", b"s"], logprobs=True)
+    assert choice.logprobs is not None
+    assert [" ", "<thi", "s"] == [entry.token for entry in choice.logprobs.content or []]
+    assert " <this" == choice.message.content
+
+
+def test_an_answer_that_ends_like_the_start_of_reasoning_is_content() -> None:
+    choice = reasoned([b"<thi"], logprobs=True)
+    assert choice.logprobs is not None
+    assert ("<thi", ["<thi"]) == (choice.message.content, [entry.token for entry in choice.logprobs.content or []])
+
+
+def test_what_is_held_for_a_stop_string_behind_reasoning_has_its_logprobs() -> None:
+    choice = reasoned([b"<think>", b"so", b"</think>", b"Hi", b" ST"], logprobs=True, stop=("STOP",))
+    assert choice.logprobs is not None
+    assert ("Hi ST", ["Hi", " ST"]) == (
+        choice.message.content,
+        [entry.token for entry in choice.logprobs.content or []],
+    )
+
+
+def test_a_stop_string_in_what_was_held_at_the_end_cuts_the_rest() -> None:
+    choice = reasoned([b"\n<t"], "length", stop=("\n",), tools=TOOLS)
+    assert (None, "stop") == (choice.message.content or None, choice.finish_reason)
+
+
+def test_what_only_begins_like_a_call_is_content() -> None:
+    assert "Hi <tool" == called(TOOLS, [b"Hi <tool"]).message.content
+
+
+def test_an_unfinished_character_at_the_end_of_content_is_replaced() -> None:
+    assert (
+        "a\ufffd" == answer([b"a\xe2"], AssemblyOptions(stop=("x",)), tokens(0), finished()).choices[0].message.content
+    )
+
+
+def test_an_answer_without_reasoning_has_no_reasoning_tokens() -> None:
+    usage = answer([b"Hi"], AssemblyOptions(), tokens(0), finished()).usage
+    assert 0 == usage.completion_tokens_details.reasoning_tokens
+
+
+def test_the_arguments_that_one_event_brings_come_in_one_piece() -> None:
+    call = b"<tool_call>\n<function=find>\n<parameter=a>\n1\n</parameter>\n</function>\n</tool_call>"
+    schema = {"properties": {"a": {"type": "integer"}}}
+    tools = AnswerCalls(notation=TOOL_NOTATIONS["qwen3-coder"], tools={"find": schema})
+    target = assembler([call], AssemblyOptions(tools=tools))
+    piece = '{"tool_calls":[{"index":0,"function":{"arguments":"{\\"a\\": 1}"}}]}'
+    assert [piece] == deltas(target.push(tokens(0)))[2:]
+
+
+def test_control_tokens_that_are_no_markers_are_no_reasoning() -> None:
+    message = reasoned(["<think>", b"so", CONTROL, "</think>", b"Hi"]).message
+    assert ("so", "Hi") == (message.reasoning_content, message.content)
+
+
+@pytest.mark.parametrize("stop", [(), ("x",)])
+def test_a_marker_behind_the_reasoning_is_no_content(stop: tuple[str, ...]) -> None:
+    message = reasoned(["<think>", b"so", "</think>", b"Hi", "<think>", b"!"], stop=stop).message
+    assert ("so", "Hi!") == (message.reasoning_content, message.content)
+
+
+def test_the_last_delta_says_nothing_but_that_a_choice_with_tools_said_nothing() -> None:
+    assert ["{}"] == deltas(assembler([]).push(finished()))[1:]
+    target = assembler([b"Hi"], AssemblyOptions(tools=TOOLS))
+    target.push(tokens(0))
+    assert ["{}"] == deltas(target.push(finished()))
+    assert ['{"content":""}'] == deltas(assembler([], AssemblyOptions(tools=TOOLS)).push(finished()))[1:]
+
+
+def test_a_call_behind_a_stop_string_is_none() -> None:
+    choice = called(TOOLS, [b"So STOP" + CALL, b"more"], stop=("STOP",))
+    assert ("So ", msgspec.UNSET, "stop") == (choice.message.content, choice.message.tool_calls, choice.finish_reason)
 
 
 def test_logprobs_are_those_of_content_tokens() -> None:

@@ -133,6 +133,48 @@ def test_the_bytes_that_it_gains_are_those_of_the_body() -> None:
     assert 0 < len(collector.body()) - size < 1000
 
 
+def tool(function: FunctionCallDelta | None = None, custom: CustomCallDelta | None = None, index: int = 0) -> Delta:
+    """A piece of one call."""
+    return Delta(tool_calls=[ToolCallDelta(index, function=function or UNSET, custom=custom or UNSET)])
+
+
+ENTRY = TokenLogprob("a", -1.0, [97], [])
+TWO_CALLS = [ToolCallDelta(index, function=FunctionCallDelta(arguments="abc")) for index in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("expected", "delta", "logprobs"),
+    [
+        (0, Delta(), None),
+        (0, Delta(role="assistant", content=None, refusal=None), None),
+        (6, Delta(content="é", refusal="x", reasoning_content="abc"), None),
+        (0, tool(FunctionCallDelta(name="f")), None),
+        (3, tool(FunctionCallDelta(name="f", arguments="é1")), None),
+        (3, tool(custom=CustomCallDelta(name="run", input="é1")), None),
+        (6, Delta(tool_calls=TWO_CALLS), None),
+        (3, Delta(function_call=FunctionCallDelta(arguments="é1")), None),
+        (7, Delta(content="é", tool_calls=[TWO_CALLS[0]], function_call=FunctionCallDelta(arguments="é")), None),
+        (0, Delta(), ChoiceLogprobs([])),
+        (2 * len(msgspec.json.encode(ENTRY)) + 2, Delta(), ChoiceLogprobs([ENTRY], [ENTRY])),
+    ],
+)
+def test_each_piece_adds_the_bytes_of_its_texts_and_logprobs(
+    expected: int, delta: Delta, logprobs: ChoiceLogprobs | None
+) -> None:
+    assert expected == Collector().add(gained(delta, logprobs=logprobs))
+
+
+def test_the_choices_of_one_chunk_add_up() -> None:
+    both = chunk(*(ChunkChoice(index=index, delta=Delta(content="ab")) for index in range(2)))
+    assert 4 == Collector().add(both)
+
+
+def test_a_name_may_come_without_arguments() -> None:
+    head = gained(Delta(tool_calls=[ToolCallDelta(0, "call_1", "function", function=FunctionCallDelta(name="f"))]))
+    said = message(head, gained(tool(FunctionCallDelta(arguments="{}"))))
+    assert [FunctionToolCall("call_1", FunctionCall("f", "{}"))] == said.tool_calls
+
+
 def test_it_holds_little_more_than_the_bytes_of_the_body() -> None:
     tracemalloc.start()
     try:
@@ -161,6 +203,12 @@ def test_a_function_call_concatenates() -> None:
     first = gained(Delta(function_call=FunctionCallDelta(name="f", arguments="{")))
     said = message(first, gained(Delta(function_call=FunctionCallDelta(arguments="}"))))
     assert FunctionCall("f", "{}") == said.function_call
+
+
+def test_a_message_that_only_calls_says_null() -> None:
+    call = gained(Delta(function_call=FunctionCallDelta(name="f", arguments="{}")))
+    assert message(gained(Delta(content="")), call).content is None
+    assert "a" == message(gained(Delta(content="a")), call).content
 
 
 def test_a_stream_that_did_not_end_has_no_completion() -> None:

@@ -5,6 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.assembly.content import ContentText
+from antiphon.assembly.token_logprobs import ContentLogprobs, TokenTexts
+from antiphon.engine.interface import TokenLogprobs
+from tests.assembly.answers import CONTROL, Pieces
+
+ENTRY = TokenLogprobs(logprob=-1.0, top_ids=[], top_logprobs=[])
 
 
 def content(*stop: str, holds_space: bool = True) -> ContentText:
@@ -52,12 +57,145 @@ def test_a_stop_string_is_found_within_a_run_only() -> None:
     assert (" ", True) == (out(target, final=True), target.stopped)
 
 
+def test_a_stop_string_is_not_found_across_what_is_no_content() -> None:
+    target = content("ab")
+    target.add(0, b"a")
+    target.add(9, b"b")
+    assert ("ab", False) == (out(target), target.stopped)
+
+
+def test_whitespace_that_could_become_a_stop_string_is_dropped_before_a_call() -> None:
+    target = content(" x")
+    target.add(0, b"a ")
+    target.call()
+    target.add(50, b"b")
+    target.end()
+    assert "ab" == out(target, final=True)
+
+
+def test_an_unfinished_character_at_the_end_is_replaced() -> None:
+    target = content()
+    target.add(0, b"a\xe2")
+    target.end()
+    assert "a\ufffd" == out(target, final=True)
+
+
 def test_what_could_become_a_stop_string_is_out_at_the_end() -> None:
     target = content("abc")
     target.add(0, b"xab")
     assert "x" == out(target)
     target.end()
     assert "ab" == out(target, final=True)
+
+
+def test_what_was_added_since_the_last_time_is_out_at_once() -> None:
+    target = content()
+    target.add(0, b"a")
+    target.add(1, b"b")
+    assert "ab" == out(target, final=True)
+
+
+def test_whitespace_before_a_stop_string_is_content() -> None:
+    target = content("STOP")
+    target.add(0, b"a \n")
+    target.add(3, b"STOP")
+    assert ("a \n", True) == (out(target, final=True), target.stopped)
+
+
+def test_content_that_was_out_once_has_been_spoken() -> None:
+    taken, passed = content(), content(holds_space=False)
+    taken.add(0, b"a")
+    said = [out(taken), out(taken), passed.pass_on(b"a"), passed.pass_on(b"")]
+    assert (["a", "", "a", ""], True, True) == (said, taken.spoken, passed.spoken)
+
+
+class Logged:
+    """Content with the logprobs of its tokens, behind ``start`` bytes of reasoning."""
+
+    def __init__(self, *stop: str, start: int = 0) -> None:
+        self.vocabulary = Pieces([b"-" * start])
+        self.entries = ContentLogprobs(TokenTexts(self.vocabulary))
+        if start:
+            self.entries.add(0, b"-" * start, ENTRY)
+        self.content = ContentText(stop, self.entries, holds_space=True)
+        self.content.begin(start)
+
+    def add(self, piece: bytes | str) -> None:
+        """Take a token of content: text is that of a control token."""
+        self.vocabulary.pieces.append(piece)
+        token_id = len(self.vocabulary.pieces) - 1
+        data = self.vocabulary.token_bytes(token_id)
+        self.entries.add(token_id, data, ENTRY)
+        if data:
+            self.content.add(self.content.position, data)
+
+    def take(self, *, final: bool = False) -> tuple[str, list[str]]:
+        text, entries = self.content.take(final=final)
+        return text, [entry.token for entry in entries]
+
+
+def test_the_logprobs_of_whitespace_wait_with_it() -> None:
+    target = Logged()
+    target.add(b"a ")
+    assert ("a", []) == target.take()
+    target.add(b"b")
+    assert (" b", ["a ", "b"]) == target.take()
+
+
+def test_a_token_has_no_whitespace_that_a_call_drops() -> None:
+    target = Logged()
+    target.add(b"a ")
+    target.content.call()
+    assert ("a", ["a"]) == target.take(final=True)
+
+
+def test_the_logprobs_of_what_could_become_a_stop_string_wait_with_it() -> None:
+    target = Logged("ab", start=3)
+    target.add(b"xa")
+    assert ("x", []) == target.take()
+    target.add(b"c")
+    assert ("ac", ["xa", "c"]) == target.take()
+
+
+def test_what_could_become_a_stop_string_has_its_logprobs_at_the_end() -> None:
+    target = Logged("abc")
+    target.add(b"xab")
+    target.content.end()
+    assert ("xab", ["xab"]) == target.take(final=True)
+
+
+def test_the_logprobs_of_content_behind_what_is_none_are_in_their_place() -> None:
+    target = Logged()
+    target.add(b"a")
+    target.entries.add(0, b"--", ENTRY)
+    target.vocabulary.pieces.append(b"b")
+    target.entries.add(2, b"b", ENTRY)
+    target.content.add(3, b"b")
+    assert ("ab", ["a", "b"]) == target.take()
+
+
+def test_the_logprobs_of_an_unfinished_character_wait_for_its_end() -> None:
+    target = Logged()
+    target.add("é".encode()[:1])
+    assert ("", []) == target.take()
+    target.add("é".encode()[1:])
+    assert ("é", ["\ufffd", "\ufffd"]) == target.take()
+
+
+def test_the_logprobs_of_an_unfinished_character_before_whitespace_wait_with_both() -> None:
+    target = Logged()
+    target.add("é".encode()[:1])
+    target.add(b" ")
+    assert ("", []) == target.take()
+    target.add(b"a")
+    assert ("\ufffd a", ["\ufffd", " ", "a"]) == target.take()
+
+
+def test_content_begins_with_the_control_tokens_before_it_but_no_reasoning() -> None:
+    target = Logged(start=3)
+    target.add(CONTROL)
+    target.add(b"a")
+    assert ("a", [CONTROL, "a"]) == target.take()
 
 
 @pytest.mark.parametrize("space", [True, False])

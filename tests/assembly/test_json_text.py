@@ -53,10 +53,27 @@ def test_a_string_is_read_whole(expected: str | None, text: str) -> None:
     assert expected == run(source, json_string(source), text.encode())
 
 
+def test_bytes_of_a_string_that_are_no_text_are_replaced() -> None:
+    source = ByteSource()
+    assert "a\ufffd" == run(source, json_string(source), b'"a\xff"')
+
+
+def test_characters_are_written_as_they_are() -> None:
+    assert '"é😀"' == encoded("é😀")
+
+
 @pytest.mark.parametrize("text", ["NaN", "[Infinity]", "01", "", "[" * 100_000])
 def test_what_is_no_json_has_no_value(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         decoded(text)
+
+
+def test_an_unfinished_character_at_the_end_of_a_string_is_replaced() -> None:
+    found: list[str] = []
+    target = JSONString(found.append)
+    target.add(b"a\xe2")
+    target.end()
+    assert "a\ufffd" == "".join(found)
 
 
 @given(texts, st.data())
@@ -91,7 +108,11 @@ def unquoted(written: str, quote: str, size: int) -> str:
         ("\ufffd", r"\ud83d\u0000"),
         ("\ufffdn", r"\ud83dn"),
         ("\ufffd!", r"\u12!"),
+        ("\ufffdX4", r"\u12X4"),
         ("\ufffd", r"\U00110000"),
+        ("\U0010ffff", r"\U0010ffff"),
+        ("\ud7ff\ue000", r"\ud7ff\ue000"),
+        ("\U00010000\U0010ffff", r"\ud800\udc00\udbff\udfff"),
         ("\\d/\x0b", r"\d\/\v"),
     ],
 )

@@ -65,6 +65,10 @@ def test_any_chunking_splits_as_the_whole_text_does(answer: bytes, at: list[int]
         ([b"<thi", b"nk>so</th", b"ink>\nHi"], False, (b"so", b"Hi", 3)),
         ([b"so", b"</think>", b"Hi"], True, (b"so", b"Hi", 2)),
         ([b"<think>", b"so", b"</think>", b"Hi"], True, (b"so", b"Hi", 3)),
+        ([b"<think>", b"a", b"\nb", b"</think>", b"Hi"], False, (b"a\nb", b"Hi", 4)),
+        ([b"<think>", b"<think", b">", b"</think>", b"Hi"], False, (b"<think>", b"Hi", 4)),
+        ([b"<think>so</think>", b"X", b"Y"], False, (b"so", b"XY", 1)),
+        ([b"<think>so</think>", b"\n", b"X", b"Y"], False, (b"so", b"XY", 1)),
         ([b"<think>", b"\n\n", b"</think>", b"\n\n", b"Hi"], False, (b"", b"Hi", 3)),
         ([b"\n", b"<think>", b"so"], False, (b"so", b"", 3)),
         ([b"\n", b"Hi"], False, (b"", b"\nHi", 0)),
@@ -86,6 +90,14 @@ def test_endless_whitespace_is_content_after_a_bound() -> None:
     assert (b"", b" " * (LEADING_SPACE + 1)) == parser.push(b" ")
 
 
+@pytest.mark.parametrize("behind", [b"", b"\n"])
+@pytest.mark.parametrize("markers", [THINK, CHANNELS])
+def test_content_behind_the_end_marker_is_out_at_once(behind: bytes, markers: ReasoningMarkers) -> None:
+    parser = ReasoningParser(markers)
+    assert (b"so", b"") == parser.push(f"{markers.start}so{markers.end}".encode() + behind)
+    assert (b"", b"X") == parser.push(b"X")
+
+
 def test_it_says_once_the_answer_is_known_to_reason() -> None:
     parser = ReasoningParser(THINK)
     parser.push(b"<think")
@@ -99,6 +111,7 @@ def test_it_says_once_the_answer_is_known_to_reason() -> None:
     [
         (b"so", b"Hi", b"<a>so<end><final>Hi"),
         (b"so", b"Hi", b"<a>so<end><final>\n\nHi"),
+        (b"so", b"XY", b"<a>so<end><final>\nXY"),
         (b"so", b"<fin>Hi", b"<a>so<end><fin>Hi"),
         (b"so", b"<call>", b"<a>so<end>\n<call>"),
         (b"so", b"", b"<a>so<end><fi"),

@@ -2,7 +2,7 @@ from antiphon.assembly.token_logprobs import ContentLogprobs, TokenTexts
 from antiphon.engine.interface import TokenLogprobs
 from tests.assembly.answers import CONTROL, Pieces
 
-PIECES: list[bytes | str] = [b"ab", b"cd", CONTROL, b"\xff"]
+PIECES: list[bytes | str] = [b"ab", b"cd", CONTROL, b"\xff", b"abcdefgh", "é".encode()]
 ENTRY = TokenLogprobs(logprob=-1.0, top_ids=[], top_logprobs=[])
 
 
@@ -57,11 +57,33 @@ def test_a_token_without_bytes_is_shown_where_content_is() -> None:
     assert [CONTROL, "ab", CONTROL] == shown(target, 4, final=True)
 
 
+def test_a_token_without_bytes_behind_all_content_is_not_shown() -> None:
+    target = waiting(4, 2)
+    target.content(0, 1)
+    target.content(2, 3)
+    assert ["ac"] == shown(target, 8, final=True)
+
+
+def test_a_token_without_bytes_before_all_content_is_not_shown() -> None:
+    target = waiting(2, 0)
+    target.content(1, 2)
+    assert ["b"] == shown(target, 2)
+    assert [] == shown(waiting(2), 0, final=True)
+
+
 def test_what_waits_can_be_forgotten() -> None:
     target = waiting(0)
     target.content(0, 2)
     target.clear()
     assert [] == shown(target, 2, final=True)
+
+
+def test_an_entry_has_the_bytes_that_are_shown() -> None:
+    texts = TokenTexts(Pieces(PIECES))
+    assert ("ab", [97, 98]) == (texts.entry(0, b"ab", ENTRY).token, texts.entry(0, b"ab", ENTRY).bytes)
+    assert ("b", [98]) == (texts.entry(0, b"b", ENTRY).token, texts.entry(0, b"b", ENTRY).bytes)
+    assert ("\ufffd", [0xC3]) == (texts.entry(5, b"\xc3", ENTRY).token, texts.entry(5, b"\xc3", ENTRY).bytes)
+    assert ("\ufffd", [255]) == (texts.entry(3, b"\xff", ENTRY).token, texts.entry(3, b"\xff", ENTRY).bytes)
 
 
 def test_the_alternatives_are_named() -> None:

@@ -93,10 +93,11 @@ class Trial:
             attention=attention,
         )
         self.now = 0.0
+        self.drafts: FakeModel | None = None
         draft_model = None
         if draft_eog_ids is not None:
-            drafts = FakeModel(ctx_size, eog_ids=draft_eog_ids)
-            draft_model = DraftModel(drafts, n_cells=ctx_size, n_seq_ids=8, max_batch=max_num_batched_tokens)
+            self.drafts = FakeModel(ctx_size, eog_ids=draft_eog_ids)
+            draft_model = DraftModel(self.drafts, n_cells=ctx_size, n_seq_ids=8, max_batch=max_num_batched_tokens)
         self.core = Core(
             self.model,
             self.options,

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from antiphon.engine.interface import SamplingParams
-from antiphon.engine.sampling.sampling_state import SamplingState
+from antiphon.engine.sampling.sampling_state import SamplingState, TokenFilter
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -32,12 +32,23 @@ def state(
     prompt: list[int] | None = None,
     stream: tuple[int, int] = (1, 0),
     generated: tuple[int, ...] = (),
+    token_filter: TokenFilter | None = None,
     **params: Any,  # noqa: ANN401 (any of SamplingParams' fields)
 ) -> SamplingState:
-    made = SamplingState(SamplingParams(max_tokens=100, **params), prompt or [], stream)
+    made = SamplingState(SamplingParams(max_tokens=100, **params), prompt or [], stream, token_filter)
     for token_id in generated:
         made.observe(token_id)
     return made
+
+
+class Only:
+    """A filter that allows a few tokens."""
+
+    def __init__(self, *token_ids: int) -> None:
+        self._token_ids = token_ids
+
+    def allowed(self, n_vocab: int) -> npt.NDArray[np.bool_]:
+        return np.isin(np.arange(n_vocab), self._token_ids)
 
 
 def probabilities(logits: npt.NDArray[np.floating], **params: float) -> Doubles:

@@ -13,11 +13,32 @@ def test_example(): assert drawn == []
 def test_profile(): assert (settings().derandomize, settings().database) == (True, None)
 """
 
+DATABASES = """
+import pytest
+@pytest.fixture(params=["sqlite", "postgresql"])
+def dialect(request): return request.param
+@pytest.mark.parametrize("number", [1, 2])
+def test_store(dialect, number): pass
+@pytest.fixture
+def small_disk(): pass
+def test_disk(small_disk): pass
+"""
+
+
+def ran(folder: Path, name: str, text: str) -> list[list[str]]:
+    """Run a file of tests; return the names of the tests in order, and what came of each."""
+    (folder / name).write_text(text)
+    options = ["-v", "-p", "no:cacheprovider", "-p", "mutants.quick_tests", "--rootdir", str(folder)]
+    command = [sys.executable, "-m", "pytest", *options, str(folder / name)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)  # noqa: S603
+    return [line.split("::")[1].split()[:2] for line in run.stdout.splitlines() if "::test_" in line]
+
 
 def test_examples_run_before_properties_whose_draws_are_the_same_every_time(tmp_path: Path) -> None:
-    (tmp_path / "test_order.py").write_text(FILE)
-    options = ["-v", "-p", "no:cacheprovider", "-p", "mutants.quick_tests", "--rootdir", str(tmp_path)]
-    command = [sys.executable, "-m", "pytest", *options, str(tmp_path / "test_order.py")]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)  # noqa: S603
-    lines = [line.split("::")[1].split()[:2] for line in run.stdout.splitlines() if "::test_" in line]
-    assert [["test_example", "PASSED"], ["test_profile", "PASSED"], ["test_property", "PASSED"]] == lines
+    expected = [["test_example", "PASSED"], ["test_profile", "PASSED"], ["test_property", "PASSED"]]
+    assert expected == ran(tmp_path, "test_order.py", FILE)
+
+
+def test_tests_of_the_store_run_on_sqlite_only_and_on_no_small_disk(tmp_path: Path) -> None:
+    expected = [["test_store[sqlite-1]", "PASSED"], ["test_store[sqlite-2]", "PASSED"]]
+    assert expected == sorted(ran(tmp_path, "test_databases.py", DATABASES))

@@ -92,6 +92,12 @@ async def test_an_answer_that_broke_off_says_so(status: Status, database: Databa
     assert status == await database.read(lambda connection: connection.execute(select(completions.c.status)).scalar())
 
 
+async def test_an_answer_is_completed_unless_told_otherwise(database: Database, store: CompletionStore) -> None:
+    await store.save(PROJECT, completion("c1"), messages("c1"))
+    statement = select(completions.c.status)
+    assert "completed" == await database.read(lambda connection: connection.execute(statement).scalar())
+
+
 async def test_text_may_hold_any_character(database: Database, store: CompletionStore) -> None:
     nasty = "\0\\0\\\\ é 😀 \x7f '; --"
     stored = msgspec.structs.replace(completion("c1", metadata={nasty: nasty}, model=nasty), input_user=nasty)
@@ -189,7 +195,7 @@ async def test_messages_are_the_request_s_in_pages(store: CompletionStore) -> No
 
 
 @pytest.mark.parametrize(
-    "after", ["c1-" + "1" * 5000, "c1-5", "c1--1", "c1-01", "c1-", "c1-²", "c1-x", "c2-0", "0", "", "c1-0\0"]
+    "after", ["c1-" + "1" * 5000, "c1-5", "c1--1", "c1-01", "c1-", "c1-²", "c1-٣", "c1-x", "c2-0", "0", "", "c1-0\0"]
 )
 async def test_messages_behind_one_that_is_none(after: str, store: CompletionStore) -> None:
     await store.save(PROJECT, completion("c1"), messages("c1", 5))
@@ -201,6 +207,24 @@ async def test_messages_behind_one_that_is_none(after: str, store: CompletionSto
 async def test_an_empty_list_has_no_ends(store: CompletionStore) -> None:
     page = await store.list(PROJECT)
     assert ([], None, None, False) == (page.data, page.first_id, page.last_id, page.has_more)
+
+
+async def test_all_filters_must_hold(store: CompletionStore) -> None:
+    for name, model, metadata in (
+        ("c1", "tiny", {"a": "1"}),
+        ("c2", "tiny", {"b": "2"}),
+        ("c3", "tiny", {"a": "1", "b": "2"}),
+        ("c4", "huge", {"a": "1", "b": "2"}),
+        ("c5", "tiny", {"a": "1", "b": "3"}),
+    ):
+        await store.save(PROJECT, completion(name, model=model, metadata=metadata), messages(name))
+    for query, expected in (
+        (CompletionQuery(metadata={"a": "1", "b": "2"}), ["c3", "c4"]),
+        (CompletionQuery(metadata={"b": "2", "a": "1"}, model="tiny"), ["c3"]),
+        (CompletionQuery(metadata={"a": "1"}, model="tiny"), ["c1", "c3", "c5"]),
+    ):
+        assert expected == [stored.id for stored in (await store.list(PROJECT, query)).data]
+        assert len(expected) == await store.count(PROJECT, query)
 
 
 async def test_the_first_page_has_twenty_the_oldest_first(store: CompletionStore) -> None:

@@ -7,12 +7,13 @@ import anyio.lowlevel
 import pytest
 from sqlalchemy import func, select
 
+from antiphon.errors import ServiceUnavailableError
 from antiphon.store import idempotency
 from antiphon.store.database import Database
 from antiphon.store.idempotency import LEASE, LIFETIME, Done, IdempotencyStore, InProgress, Mismatch, New
 from antiphon.store.schema import idempotency_keys
 from tests.databases import Site
-from tests.store.rows import OTHER, PROJECT, Clock, add_project
+from tests.store.rows import OTHER, PROJECT, Clock, add_project, recorded
 
 pytestmark = pytest.mark.anyio
 
@@ -105,6 +106,59 @@ async def test_a_request_whose_process_died_may_be_repeated(
     assert InProgress() == await store.begin(PROJECT, "lost", "h")
     assert await store.finish(taken, status=200, answer=b"x")
     assert await store.finish(kept, status=200, answer=b"x")
+
+
+@pytest.mark.parametrize("end", ["finished", "abandoned"])
+async def test_a_request_whose_end_was_not_written_loses_its_key_in_time(
+    end: str, database: Database, store: IdempotencyStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = await begin(store)
+
+    async def fail(*_: object, **__: object) -> None:
+        raise ServiceUnavailableError("The database is busy.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "write", fail)
+        with pytest.raises(ServiceUnavailableError):
+            await (store.finish(new, status=200, answer=b"x") if end == "finished" else store.abandon(new))
+    clock.now += LEASE - 1
+    await store.renew()
+    assert InProgress() == await store.begin(PROJECT, "k", "h")
+    clock.now += 1
+    await begin(store)
+
+
+async def test_without_unfinished_requests_a_renewal_asks_the_database_nothing(
+    database: Database, store: IdempotencyStore
+) -> None:
+    await store.finish(await begin(store), status=200, answer=b"x")
+    with recorded(database) as statements:
+        await store.renew()
+    assert [] == statements
+
+
+async def test_a_renewed_key_is_held_against_other_processes(
+    database: Database, store: IdempotencyStore, clock: Clock
+) -> None:
+    other = IdempotencyStore(database, holder="b", clock=clock)
+    await begin(store)
+    clock.now += LEASE - 1
+    await store.renew()
+    clock.now += LEASE - 1
+    assert InProgress() == await other.begin(PROJECT, "k", "h")
+    clock.now += 1
+    await begin(other)
+
+
+async def test_repeats_do_not_hold_the_key_of_a_process_that_died(
+    database: Database, store: IdempotencyStore, clock: Clock
+) -> None:
+    await begin(IdempotencyStore(database, holder="dead", clock=clock))
+    for _ in range(LEASE - 1):
+        clock.now += 1
+        assert InProgress() == await store.begin(PROJECT, "k", "h")
+    clock.now += 1
+    await begin(store)
 
 
 HOUR = 3600

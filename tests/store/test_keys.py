@@ -55,6 +55,12 @@ async def test_a_key_names_its_project_and_scopes(store: KeyStore) -> None:
     assert principal == await store.authenticate(new.text)
 
 
+async def test_a_key_may_read_and_write_unless_told_otherwise(store: KeyStore) -> None:
+    new = await store.create(PROJECT, "laptop")
+    assert ("read", "write") == new.key.scopes
+    assert [new.key] == await store.list()
+
+
 async def test_the_text_is_kept_nowhere(database: Database, store: KeyStore) -> None:
     def everything(connection: Connection) -> str:
         return str([connection.execute(table.select()).all() for table in schema.metadata.sorted_tables])
@@ -75,6 +81,7 @@ async def test_texts_and_ids_come_from_the_randomness_given(database: Database) 
 async def test_whether_there_was_ever_a_key(store: KeyStore, clock: Clock) -> None:
     assert not await store.any()
     new = await store.create(PROJECT, "laptop", expires_at=NOW + 1)
+    await store.create(PROJECT, "phone", expires_at=NOW + 1)
     await store.revoke(new.key.id)
     clock.now += 10
     assert await store.any()
@@ -146,6 +153,26 @@ async def test_a_rotated_key_has_a_new_text_at_once(store: KeyStore) -> None:
     assert (old.key, True) == (new.key, new.text != old.text)
     assert "Incorrect API key provided." == await refusal(store, old.text)
     assert old.key.id == (await store.authenticate(new.text)).key_id
+
+
+async def test_a_rotated_key_ends_when_it_would_have_ended(store: KeyStore, clock: Clock) -> None:
+    old = await store.create(PROJECT, "laptop", expires_at=NOW + 10)
+    new = await store.rotate(old.key.id)
+    clock.now = NOW + 9
+    assert old.key.id == (await store.authenticate(new.text)).key_id
+    clock.now = NOW + 10
+    assert "This API key has expired." == await refusal(store, new.text)
+
+
+async def test_a_rotation_leaves_the_texts_of_other_keys_alone(store: KeyStore, clock: Clock) -> None:
+    rotated, other = await store.create(PROJECT, "laptop"), await store.create(PROJECT, "phone")
+    await store.rotate(other.key.id, grace=10)
+    await store.rotate(rotated.key.id, grace=100)
+    clock.now += 9
+    assert other.key.id == (await store.authenticate(other.text)).key_id
+    clock.now += 2
+    await store.rotate(rotated.key.id)
+    assert "This API key has expired." == await refusal(store, other.text)
 
 
 async def test_the_old_text_works_until_the_grace_ends(store: KeyStore, clock: Clock) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from contextlib import suppress
+from typing import cast
 
 import anyio
 import pytest
@@ -58,6 +59,82 @@ async def test_without_limits_nothing_is_asked(database: Database, clock: Clock)
         await limits.renew()
     assert [] == statements
     assert (None, None) == (admission.state.requests, admission.state.tokens)
+
+
+@pytest.mark.parametrize(
+    ("active", "project", "key"),
+    [
+        (False, Limits(), Limits()),
+        (True, Limits(), Limits(requests_per_minute=1)),
+        (True, Limits(concurrent_requests=1), Limits()),
+    ],
+)
+def test_a_limiter_is_active_when_projects_or_keys_have_a_limit(
+    active: bool,  # noqa: FBT001 (expected value)
+    project: Limits,
+    key: Limits,
+) -> None:
+    assert active == RateLimiter(cast("Database", None), holder="a", project=project, key=key).active
+
+
+@pytest.mark.parametrize("rules", [Limits(requests_per_minute=9), Limits(concurrent_requests=9)])
+async def test_a_renewal_without_places_asks_the_database_nothing(
+    rules: Limits, database: Database, clock: Clock
+) -> None:
+    limits = limiter(database, clock, key=rules)
+    admission = await limits.admit("r", ME, tokens=0)
+    if rules.concurrent_requests is not None:
+        await limits.settle(admission, tokens=0)
+    with recorded(database) as statements:
+        await limits.renew()
+    assert [] == statements
+
+
+async def test_a_request_without_a_key_has_the_limits_of_projects_only(database: Database, clock: Clock) -> None:
+    limits = limiter(database, clock, key=Limits(requests_per_minute=1), project=Limits(requests_per_minute=9))
+    for number in range(2):
+        assert 9 == (await limits.admit(f"r{number}", OPEN, tokens=0)).state.requests.limit  # type: ignore[union-attr]
+
+
+async def test_an_allowance_is_full_until_something_is_charged(database: Database, clock: Clock) -> None:
+    limits = limiter(database, clock, key=Limits(tokens_per_minute=100))
+    assert Allowance(limit=100, remaining=100, reset=0.0) == (await limits.admit("r", ME, tokens=0)).state.tokens
+
+
+async def test_of_the_largest_allowance_nothing_is_left_when_all_is_used(database: Database, clock: Clock) -> None:
+    limit = 10**9
+    limits = limiter(database, clock, key=Limits(tokens_per_minute=limit))
+    admission = await limits.admit("r", ME, tokens=limit)
+    assert Allowance(limit=limit, remaining=0, reset=60.0) == admission.state.tokens
+
+
+async def test_what_is_left_is_told_in_whole_requests(database: Database, clock: Clock) -> None:
+    limits = limiter(database, clock, key=Limits(requests_per_minute=7, concurrent_requests=1))
+    await limits.admit("r", ME, tokens=0)
+    error = await refusal(limits)
+    assert {
+        "x-ratelimit-limit-requests": "7",
+        "x-ratelimit-remaining-requests": "5",
+        "x-ratelimit-reset-requests": "17s",
+    } == error.headers
+
+
+async def test_a_wait_of_less_than_a_second_is_told(database: Database, clock: Clock) -> None:
+    limits = limiter(database, clock, key=Limits(requests_per_minute=240))
+    for number in range(240):
+        await limits.admit(f"r{number}", ME, tokens=0)
+    assert 0.25 == (await refusal(limits)).retry_after
+
+
+@pytest.mark.parametrize(("wait", "tokens", "name"), [(30.0, 25, "requests"), (48.0, 80, "tokens")])
+async def test_a_request_that_two_limits_refuse_is_told_the_longer_wait(
+    wait: float, tokens: int, name: str, database: Database, clock: Clock
+) -> None:
+    limits = limiter(database, clock, key=Limits(requests_per_minute=2, tokens_per_minute=100))
+    for number in range(2):
+        await limits.admit(f"r{number}", ME, tokens=50)
+    error = await refusal(limits, tokens=tokens)
+    assert (wait, f"Rate limit reached for {name} per minute") == (error.retry_after, error.message.partition(":")[0])
 
 
 async def test_requests_a_minute(database: Database, clock: Clock) -> None:
@@ -177,6 +254,26 @@ async def test_the_places_of_a_process_that_died_are_free_in_time(database: Data
     clock.now += 1
     await alive.admit("r3", ME, tokens=0)
     await refusal(alive)
+
+
+async def test_a_renewed_place_is_held_against_other_processes(database: Database, clock: Clock) -> None:
+    rules = Limits(concurrent_requests=1)
+    first = limiter(database, clock, key=rules, holder="first")
+    second = limiter(database, clock, key=rules, holder="second")
+    await first.admit("r1", ME, tokens=0)
+    clock.now += LEASE - 1
+    await first.renew()
+    clock.now += LEASE - 1
+    await refusal(second)
+    clock.now += 1
+    await second.admit("r2", ME, tokens=0)
+
+
+async def test_a_renewal_takes_no_places_where_none_are_limited(database: Database, clock: Clock) -> None:
+    limits = limiter(database, clock, key=Limits(concurrent_requests=1), project=Limits(requests_per_minute=9))
+    await limits.admit("r1", ME, tokens=0)
+    await limits.renew()
+    assert 1 == await leases(database)
 
 
 HOUR = 3600.0

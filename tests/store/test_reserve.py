@@ -151,11 +151,11 @@ async def sqlite(sqlite_site: Site) -> AsyncIterator[Database]:
         yield database
 
 
-def without_room(database: Database, path: Path) -> None:
-    """Have every deletion fail as on a full disk, while the reserve holds the room."""
+def without_room(database: Database, path: Path, verb: str = "DELETE") -> None:
+    """Have every deletion, or other statement, fail as on a full disk, while the reserve holds the room."""
 
     def fail(_: object, __: object, statement: str, *___: object) -> None:
-        if statement.startswith("DELETE") and path.exists() and path.stat().st_size:
+        if statement.startswith(verb) and path.exists() and path.stat().st_size:
             error = sqlite3.OperationalError("database or disk is full")
             error.sqlite_errorname = "SQLITE_FULL"
             raise sqlalchemy.exc.OperationalError(statement, {}, error)
@@ -172,6 +172,27 @@ async def test_a_deletion_gets_the_room_of_the_reserve_which_takes_it_back(sqlit
     assert (reserve.SIZE, FULL) == (path.stat().st_size, sqlite.write_failure)
     with pytest.raises(NotFoundError):
         await store.get(PROJECT, "c1")
+
+
+async def test_a_revocation_gets_the_room_of_the_reserve(sqlite: Database, tmp_path: Path) -> None:
+    keys, path = KeyStore(sqlite), Reserve(tmp_path / DATABASE_FILE).path
+    new = await keys.create(PROJECT, "lost")
+    await sqlite.reserve_room()
+    without_room(sqlite, path, "UPDATE")
+    assert (await keys.revoke(new.key.id)).revoked_at is not None
+
+
+@pytest.mark.parametrize("verb", ["UPDATE", "DELETE"])
+async def test_a_purge_of_repeats_gets_the_room_of_the_reserve(verb: str, sqlite: Database, tmp_path: Path) -> None:
+    clock = Clock()
+    repeats, path = IdempotencyStore(sqlite, holder="a", clock=clock), Reserve(tmp_path / DATABASE_FILE).path
+    new = await repeats.begin(PROJECT, "k", "h")
+    assert isinstance(new, New)
+    await repeats.finish(new, status=200, answer=b"x")
+    clock.now += LIFETIME
+    await sqlite.reserve_room()
+    without_room(sqlite, path, verb)
+    assert 1 == await repeats.purge()
 
 
 async def test_what_is_not_urgent_leaves_the_reserve_alone(sqlite: Database, tmp_path: Path) -> None:

@@ -167,6 +167,6 @@ def _held(data: bytes, ends: tuple[bytes, ...]) -> int:
     longest = min(len(data), max(map(len, ends), default=0) - 1)
     for size in range(longest, 0, -1):
         tail = data[-size:]
-        if any(len(end) > size and end.startswith(tail) for end in ends):
+        if any(end.startswith(tail) for end in ends):
             return size
     return 0

@@ -199,9 +199,8 @@ class PythonArguments:
         return (yield from self._value(0, bare_string=bool(types) and types <= {"string"}))
 
     def _key(self, end: str) -> Reading[str | None]:
-        """Read a key, bare or quoted, and what ends it."""
+        """Read a key, bare or quoted, and what ends it; whitespace before it has been read."""
         source, text = self._source, bytearray()
-        yield from source.skip(SPACE)
         first = yield from source.peek()
         if self._quote and (yield from source.exactly(self._quote)) is Match.YES:
             if (yield from source.until((self._quote,), text.extend)) is None:
@@ -297,4 +296,4 @@ def _number(text: str) -> str | None:
     if not _NUMBER.fullmatch(text) or len(text) > _MAX_DIGITS:
         return None
     number = int(text, 16) if "x" in text.lower() else float(text) if "." in text else int(text)
-    return repr(number) if math.isfinite(number) else None
+    return repr(number) if isinstance(number, int) or math.isfinite(number) else None

@@ -69,6 +69,7 @@ class ChoiceState:
         "_vocabulary",
         "accepted_prediction_tokens",
         "begun",
+        "calls",
         "closed",
         "completion_tokens",
         "custom_calls",
@@ -83,6 +84,8 @@ class ChoiceState:
         self.begun = self.closed = False
         self.finish_reason: FinishReason | None = None
         self.completion_tokens = self.accepted_prediction_tokens = self.rejected_prediction_tokens = 0
+        self.calls = False
+        """Whether a call has begun before a stop string."""
         self.custom_calls: set[int] = set()
         """Indices of the calls whose text is the input of a custom tool."""
         self._vocabulary = vocabulary
@@ -110,11 +113,6 @@ class ChoiceState:
     def stopped(self) -> bool:
         """A stop string is complete."""
         return self._content.stopped
-
-    @property
-    def calls(self) -> int:
-        """Calls that have begun."""
-        return self._tool_parser.calls if self._tool_parser else 0
 
     @property
     def silent(self) -> bool:
@@ -145,7 +143,6 @@ class ChoiceState:
 
     def pass_on(self, token_ids: list[int]) -> str:
         """Take tokens of a choice that is ``plain``; return the text that they complete."""
-        self.completion_tokens += len(token_ids)
         return self._content.pass_on(b"".join(map(self._vocabulary.token_bytes, token_ids)))
 
     def flush(self) -> Gain:
@@ -209,6 +206,7 @@ class ChoiceState:
                     return
             elif isinstance(piece, CallStart):
                 self._content.call()
+                self.calls = True
                 gain.calls.append(piece)
             elif isinstance(piece, CallText):
                 _append(gain.calls, piece)
@@ -216,7 +214,7 @@ class ChoiceState:
 
 def _append(calls: list[CallStart | CallText], piece: CallText) -> None:
     last = calls[-1] if calls else None
-    if isinstance(last, CallText) and last.index == piece.index:
+    if isinstance(last, CallText):
         calls[-1] = CallText(piece.index, last.text + piece.text)
     else:
         calls.append(piece)

@@ -72,7 +72,7 @@ class ContentText:
             self._end_run()
             self._release_space()
 
-    def take(self, *, final: bool = False) -> tuple[str, list[TokenLogprob]]:
+    def take(self, *, final: bool) -> tuple[str, list[TokenLogprob]]:
         """Return what came out since the last time; ``final``: no more comes, because it stopped or ended."""
         if final:
             self._text += self._decoder.flush()
@@ -88,7 +88,7 @@ class ContentText:
         return self.position - (self._stop.held if self._stop else 0) - self._decoder.pending
 
     def _end_run(self) -> None:
-        if self._stop is not None and self._stop.held:
+        if self._stop is not None:
             first = self.position - self._stop.held
             self._show(first, self._stop.flush())
 

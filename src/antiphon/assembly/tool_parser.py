@@ -85,11 +85,6 @@ class ToolParser:
         self._source.feed(opening.encode())
         next(self._reading, None)
 
-    @property
-    def calls(self) -> int:
-        """Calls that have begun."""
-        return self._calls
-
     def push(self, data: bytes) -> list[Piece]:
         """Take the next bytes; return what they decide."""
         self._source.feed(data)

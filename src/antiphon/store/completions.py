@@ -326,9 +326,8 @@ def _messages(connection: Connection, project_id: str, completion_id: str, query
 def _position(after: str | None, completion_id: str, count: int) -> int | None:
     if after is None:
         return None
-    prefix, digits = f"{completion_id}-", after.removeprefix(f"{completion_id}-")
-    number = after.startswith(prefix) and digits.isascii() and digits.isdecimal() and len(digits) <= MAX_POSITION_DIGITS
-    index = int(digits) if number else -1
+    digits = after.removeprefix(f"{completion_id}-")
+    index = int(digits) if digits.isdecimal() and len(digits) <= MAX_POSITION_DIGITS else -1
     if not 0 <= index < count or message_id(completion_id, index) != after:
         raise NotFoundError(f"Message with id '{shorten(after)}' not found.", param="after")
     return index

@@ -1,5 +1,6 @@
 """Drawing: rows together as rows alone, and the nucleus by its definition."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -80,6 +81,23 @@ def test_a_token_is_within_exactly_when_the_nucleus_holds_it(
     assert (expected > 0.0).tolist() == [_is_within(weights, token_id, mass) for token_id in range(n_vocab)]
 
 
+@pytest.mark.parametrize(
+    ("expected", "weights", "mass"),
+    [
+        ([True, True, False, False], [0.5, 0.2, 0.2, 0.1], 0.6),
+        ([True, True, True, False], [1.0, 1.0, 1.0, 1.0], 3.0),
+        ([False, True, False, True], [0.125, 0.25, 0.125, 0.5], 0.75),
+        ([True, True, False, False], [0.5, 0.25, 0.125, 0.0625], 0.75),
+        ([True, True, False, True], [0.125, 0.25, 0.125, 0.5], 0.875),
+    ],
+)
+def test_a_token_is_within_when_those_before_it_weigh_less(
+    expected: list[bool], weights: list[float], mass: float
+) -> None:
+    row_of_weights = np.array(weights, dtype=np.float32)
+    assert expected == [_is_within(row_of_weights, token_id, mass) for token_id in range(4)]
+
+
 @pytest.mark.parametrize("top_p", [0.0, 0.01, 0.05])
 def test_a_nucleus_that_is_hardly_ever_hit_is_drawn_from_all_the_same(top_p: float) -> None:
     logits = row(2 * BLOCK, 4)
@@ -87,6 +105,42 @@ def test_a_nucleus_that_is_hardly_ever_hit_is_drawn_from_all_the_same(top_p: flo
     own, drawing = state(top_p=top_p), Drawing(2 * BLOCK)
     drawn = {drawing.draw(logits[None], [0], [own])[0] for _ in range(200)}
     assert nucleus == drawn
+
+
+@pytest.mark.parametrize("top_p", [0.0, 0.0005, 0.0015])
+def test_of_equals_the_first_are_the_nucleus(top_p: float) -> None:
+    """So small a nucleus is hardly ever hit by a draw from all of the vocabulary."""
+    n_vocab = 4 * BLOCK
+    own, drawing = state(top_p=top_p), Drawing(n_vocab)
+    logits = np.zeros((1, n_vocab), dtype=np.float32)
+    drawn = {drawing.draw(logits, [0], [own])[0] for _ in range(40)}
+    assert set(range(max(1, math.ceil(top_p * n_vocab)))) == drawn
+
+
+def test_draws_from_several_blocks_follow_the_distribution() -> None:
+    logits = row(3 * BLOCK - 50, 5, 1.5)
+    own, drawing = state(), Drawing(logits.size)
+    drawn = np.array([drawing.draw(logits[None], [0], [own])[0] for _ in range(4000)], dtype=np.intp)
+    assert_distributed(np.bincount(drawn, minlength=logits.size), probabilities(logits))
+
+
+def test_rows_of_different_temperatures_are_drawn_each_at_its_own() -> None:
+    logits = row(12, 5, 1.5)
+    temperatures = [1.0, 0.5, 2.0]
+    states, drawing = [state(temperature=each) for each in temperatures], Drawing(12)
+    drawn = np.array([drawing.draw(np.stack([logits] * 3), range(3), states) for _ in range(4000)], dtype=np.intp)
+    for column, temperature in enumerate(temperatures):
+        assert_distributed(np.bincount(drawn[:, column], minlength=12), probabilities(logits, temperature=temperature))
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_a_bias_moves_a_logit_before_its_temperature(temperature: float) -> None:
+    logits = row(12, 5, 1.5)
+    own, drawing = state(temperature=temperature, logit_bias={3: 1.5, 4: -2.0, 5: -100.0}), Drawing(12)
+    moved = logits.astype(np.float64)
+    moved[[3, 4, 5]] += [1.5, -2.0, -np.inf]
+    drawn = np.array([drawing.draw(logits[None], [0], [own])[0] for _ in range(4000)], dtype=np.intp)
+    assert_distributed(np.bincount(drawn, minlength=12), probabilities(moved, temperature=temperature))
 
 
 @pytest.mark.parametrize("top_p", [0.05, 0.2, 0.36])

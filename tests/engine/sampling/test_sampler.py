@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 from antiphon.engine.interface import TokenLogprobs
 from antiphon.engine.sampling.drawing import BLOCK
 from antiphon.engine.sampling.sampler import UNLIKELY, Sampler
-from tests.engine.logits import QUICK, SIZES, Floats, assert_distributed, on_the_edge, probabilities, row, state, tied
+from tests.engine.logits import (
+    QUICK,
+    SIZES,
+    Floats,
+    Only,
+    assert_distributed,
+    on_the_edge,
+    probabilities,
+    row,
+    state,
+    tied,
+)
 
 
 def draws(logits: Floats, n: int, params: dict[str, Any]) -> npt.NDArray[np.intp]:
@@ -29,6 +40,7 @@ def draws(logits: Floats, n: int, params: dict[str, Any]) -> npt.NDArray[np.intp
         {"temperature": 0.5},
         {"temperature": 2.0},
         {"top_k": 7},
+        {"top_k": 7, "temperature": 0.5},
         {"top_p": 0.8},
         {"min_p": 0.05},
         {"top_k": 30, "top_p": 0.9, "min_p": 0.01, "temperature": 1.3},
@@ -167,6 +179,20 @@ def test_logprobs_count_bias_and_penalties() -> None:
     assert float(exact[token_id]) == pytest.approx(logprobs.logprob, abs=1e-4)
 
 
+@pytest.mark.parametrize("penalty", ["presence_penalty", "frequency_penalty", "repetition_penalty"])
+def test_logprobs_count_each_penalty(penalty: str) -> None:
+    logits = np.full(60, 1.0, dtype=np.float32)
+    _, logprobs = reported(logits, logprobs=20, generated=(*range(50),), **{penalty: 2.0})
+    assert [*range(50, 60)] == logprobs.top_ids[:10]
+
+
+@pytest.mark.parametrize("penalty", ["presence_penalty", "frequency_penalty", "repetition_penalty"])
+def test_each_penalty_changes_the_most_likely_token(penalty: str) -> None:
+    logits = np.array([1.0, 2.0, 3.0], dtype=np.float32)
+    params: dict[str, Any] = {"temperature": 0.0, penalty: 2.0}
+    assert 1 == Sampler(3).sample(logits, state(generated=(2,), **params))[0]
+
+
 def test_a_token_outside_the_20_most_likely_has_the_references_mark() -> None:
     logits = np.zeros(400, dtype=np.float32)
     logits[:20] = 0.01
@@ -227,6 +253,74 @@ def test_extreme_logits_give_a_possible_token_and_finite_logprobs(
     assert logprobs is not None
     assert all(UNLIKELY <= value <= 1e-6 for value in [logprobs.logprob, *logprobs.top_logprobs])
     assert np.array_equal(logits, given_logits), "the model's row is left as it was"
+
+
+LARGE = 23 * BLOCK + 100
+"""Tokens of a vocabulary with more blocks than alternatives are reported."""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_most_likely_of_a_large_vocabulary_are_reported(seed: int) -> None:
+    logits = row(LARGE, seed)
+    _, logprobs = reported(logits, logprobs=20)
+    assert np.argsort(-logits)[:20].tolist() == logprobs.top_ids
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 7, 22])
+def test_top_k_of_a_large_vocabulary_draws_each_of_the_most_likely(top_k: int) -> None:
+    logits = row(LARGE, 3, 1.5)
+    counts = draws(logits, 1000, {"top_k": top_k, "temperature": 2.0})
+    assert set(np.argsort(-logits)[:top_k].tolist()) == set(np.flatnonzero(counts).tolist())
+
+
+@pytest.mark.parametrize(("n_vocab", "top_k"), [(200, BLOCK), (2 * BLOCK, 2), (300, 2 * BLOCK)])
+def test_top_k_may_be_as_large_as_the_vocabulary_or_its_number_of_blocks(n_vocab: int, top_k: int) -> None:
+    logits = row(n_vocab, 3)
+    drawn = set(np.flatnonzero(draws(logits, 50, {"top_k": top_k})).tolist())
+    assert drawn <= set(np.argsort(-logits)[:top_k].tolist())
+
+
+@pytest.mark.parametrize("params", [{}, {"temperature": 0.0}, {"top_k": 5}, {"presence_penalty": 1.0}])
+def test_no_logprobs_are_reported_unless_asked_for(params: dict[str, Any]) -> None:
+    assert Sampler(300).sample(row(300, 1), state(**params))[1] is None
+
+
+@pytest.mark.parametrize("params", [{}, {"temperature": 0.5}, {"top_p": 0.6}, {"top_k": 2}])
+def test_draws_with_a_filter_follow_the_distribution_of_the_allowed_tokens(params: dict[str, Any]) -> None:
+    allowed = [3, 50, 260, 299]
+    logits = row(300, 5, 1.5)
+    filtered = np.full(300, -math.inf)
+    filtered[allowed] = logits[allowed]
+    counts = draws(logits, 2000, {**params, "token_filter": Only(*allowed)})
+    assert_distributed(counts, probabilities(filtered, **params))
+
+
+def test_temperature_zero_takes_the_most_likely_of_the_allowed_tokens() -> None:
+    logits = row(300, 5)
+    last = np.argsort(-logits)[-3:].tolist()
+    assert last[0] == Sampler(300).sample(logits, state(temperature=0.0, token_filter=Only(*last)))[0]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_filter_wins_over_a_bias_that_bans_all_of_its_tokens(temperature: float) -> None:
+    logits = row(40, 6)
+    drawing: dict[str, Any] = {"temperature": temperature, "token_filter": Only(7, 9)}
+    without_bias = draws(logits, 50, drawing)
+    assert without_bias.tolist() == draws(logits, 50, {**drawing, "logit_bias": {7: -100.0, 9: -100.0}}).tolist()
+
+
+def test_a_bias_counts_among_the_tokens_that_a_filter_allows() -> None:
+    logits = np.zeros(40, dtype=np.float32)
+    drawing = state(temperature=0.0, token_filter=Only(7, 9), logit_bias={9: 1.0, 3: 50.0})
+    assert 9 == Sampler(40).sample(logits, drawing)[0]
+
+
+def test_logprobs_do_not_count_a_filter() -> None:
+    logits = row(40, 6)
+    assert reported(logits, logprobs=3)[1].top_ids == reported(logits, logprobs=3, token_filter=Only(7))[1].top_ids
+    token_id, logprobs = reported(np.zeros(10, dtype=np.float32), logprobs=0, token_filter=Only(7))
+    assert (7, []) == (token_id, logprobs.top_ids)
+    assert pytest.approx(math.log(0.1)) == logprobs.logprob
 
 
 def test_one_sampler_serves_rows_in_turn_without_traces_of_the_last() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.engine.logits import QUICK, SIZES, row, state
+from tests.engine.logits import QUICK, SIZES, Only, row, state
 
 
 @given(
@@ -52,18 +52,56 @@ def test_repetition_penalty_counts_prompt_and_answer(prompt: list[int], generate
     np.testing.assert_allclose(adjusted, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("penalty", [1.5, 2.0])
+def test_tokens_that_never_occurred_are_not_penalised(penalty: float) -> None:
+    logits = row(300, 4)
+    adjusted = logits.copy()
+    state([5], generated=(7,), repetition_penalty=penalty, presence_penalty=1.0).adjust(adjusted)
+    assert [5, 7] == np.flatnonzero(adjusted != logits).tolist()
+
+
+def test_each_of_many_generated_tokens_is_penalised_once_by_its_count() -> None:
+    generated = (*range(200), *range(100))
+    adjusted = np.zeros(300, dtype=np.float32)
+    state(generated=generated, frequency_penalty=0.5, presence_penalty=1.0).adjust(adjusted)
+    assert [-2.0] * 100 + [-1.5] * 100 + [0.0] * 100 == adjusted.tolist()
+
+
+@pytest.mark.parametrize(("expected", "penalty"), [(-1.0, "presence_penalty"), (-2.0, "frequency_penalty")])
+def test_either_penalty_counts_by_itself(expected: float, penalty: str) -> None:
+    adjusted = np.zeros(10, dtype=np.float32)
+    once: dict[str, Any] = {penalty: 1.0}
+    state(generated=(3, 3), **once).adjust(adjusted)
+    assert expected == adjusted[3]
+
+
+def test_a_prompt_counts_for_no_penalty_but_that_of_repetition() -> None:
+    adjusted = np.ones(10, dtype=np.float32)
+    state([3], presence_penalty=1.0, frequency_penalty=1.0).adjust(adjusted)
+    assert [1.0] * 10 == adjusted.tolist()
+
+
 @pytest.mark.parametrize(
     ("direct", "lowered", "params"),
     [
         (True, frozenset(), {}),
         (True, frozenset({3}), {"logit_bias": {3: -100.0}, "top_p": 0.5}),
         (True, None, {"logit_bias": {3: 1.0}}),
+        (True, None, {"logit_bias": {3: 0.5}}),
+        (True, frozenset({3}), {"logit_bias": {3: 0.0}}),
         (False, None, {"logit_bias": {3: 100.0}}),
         (False, frozenset(), {"temperature": 0.0}),
         (False, frozenset({3}), {"temperature": 0.0, "logit_bias": {3: -1.0}}),
         (False, frozenset(), {"top_k": 4}),
+        (False, frozenset(), {"top_k": 1}),
+        (False, frozenset(), {"top_k": 4, "min_p": 0.1}),
         (False, frozenset(), {"min_p": 0.1}),
+        (False, frozenset(), {"min_p": 1.0}),
         (False, None, {"presence_penalty": 1.0}),
+        (False, None, {"frequency_penalty": 1.0}),
+        (False, None, {"repetition_penalty": 1.1}),
+        (False, None, {"token_filter": Only(3)}),
+        (False, None, {"temperature": 0.0, "presence_penalty": 1.0}),
         (False, None, {"logprobs": 0}),
     ],
 )

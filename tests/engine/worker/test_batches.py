@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from antiphon.engine.cache.kv_cache import KVCache
+from antiphon.engine.cache.lease import Lease
+from antiphon.engine.cache.radix_tree import Node
 from antiphon.engine.interface import EngineOptions, GenerateRequest, SamplingParams
 from antiphon.engine.models.batch_plan import TILE, AttentionCosts
 from antiphon.engine.models.bindings import llama_cpp
@@ -14,7 +16,25 @@ from antiphon.engine.models.llama import SEQ_IDS, LlamaModel
 from antiphon.engine.sequence import Sequence
 from antiphon.engine.worker.batches import StepBatch, batches_of
 from antiphon.engine.worker.scheduler import ScheduledSequence, Scheduler
-from tests.engine.fake_model import FakeModel
+from tests.engine.fake_model import FakeModel, Floats
+
+
+class Recorder(FakeModel):
+    """A model that notes what it is given, and keeps no cells."""
+
+    def __init__(self) -> None:
+        super().__init__(4096)
+        self.attention = COSTS
+        self.given: list[tuple[list[int], list[int], list[int], list[int]]] = []
+        self.removed: list[tuple[int, int, int]] = []
+
+    def decode(self, tokens: list[int], positions: list[int], seq_ids: list[int], outputs: list[int]) -> Floats:
+        self.given.append((tokens, positions, seq_ids, outputs))
+        return np.empty((len(outputs), self.n_vocab), dtype=np.float32)
+
+    def seq_rm(self, seq_id: int, start: int, end: int) -> None:
+        self.removed.append((seq_id, start, end))
+
 
 COSTS = AttentionCosts(row_cell=1 / 500, tile_cell=TILE / 2500, padding_id=255)
 
@@ -66,3 +86,45 @@ def test_the_newest_tokens_are_decoded_apart_from_a_long_prompt() -> None:
     (prompt,) = prompts(cache, 300)
     newest = ScheduledSequence(Sequence(prompt.sequence.request, 0, 0, 0.0), 300, 1)
     assert [StepBatch([newest]), StepBatch([prompt])] == batches_of([newest, prompt], COSTS)
+
+
+def work(seq_id: int, ids: list[int], start: int, n: int, draft: list[int]) -> ScheduledSequence:
+    """``n`` tokens from ``start`` on of a sequence that holds ``ids``, and a draft."""
+    asked = GenerateRequest(request_id=str(seq_id), prompt_ids=ids, sampling=SamplingParams(max_tokens=4))
+    sequence = Sequence(asked, 0, 0, 0.0)
+    sequence.lease = Lease("", seq_id, Node(None, 0, [], None), 0)
+    return ScheduledSequence(sequence, start, n, draft)
+
+
+WORKS = [
+    work(7, [10, 11, 12, 13], 1, 2, []),
+    work(8, [20, 21, 22], 2, 1, [23, 24]),
+    work(9, [30, 31], 1, 1, []),
+]
+"""A piece of a prompt whose end is not reached, a sequence with a draft, one without."""
+
+
+def test_each_work_has_its_tokens_positions_and_sequence_and_its_samples_their_rows() -> None:
+    model = Recorder()
+    assert (4, model.n_vocab) == StepBatch(WORKS).decode(model).shape
+    assert [([11, 12, 22, 23, 24, 31], [1, 2, 2, 3, 4, 1], [7, 7, 8, 8, 8, 9], [2, 3, 4, 5])] == model.given
+    assert [] == model.removed
+
+
+def test_padding_comes_last_in_a_sequence_of_its_own_which_is_emptied() -> None:
+    model = Recorder()
+    StepBatch(WORKS, 2).decode(model)
+    tokens, positions, seq_ids, outputs = model.given[0]
+    assert ([31, 0, 0], [1, 0, 1], [9, 255, 255]) == (tokens[-3:], positions[-3:], seq_ids[-3:])
+    assert ([2, 3, 4, 5], [(255, 0, 2)]) == (outputs, model.removed)
+
+
+def test_the_first_of_the_newest_tokens_is_no_prompt() -> None:
+    ids = list(range(100))
+    prompt, newest = work(7, ids, 0, 100, []), work(8, ids, 100, 1, list(range(80)))
+    assert [StepBatch([newest]), StepBatch([prompt])] == batches_of([prompt, newest], COSTS)
+
+
+def test_a_few_prompt_tokens_behind_many_cells_are_padded_to_a_tile() -> None:
+    prompt = work(7, list(range(123)), 60, 63, [])
+    assert [StepBatch([prompt], 1)] == batches_of([prompt], COSTS)

@@ -1,16 +1,21 @@
 """The whole decode loop over a fake model: no batching, caching, chunking, preemption or abort may change an answer."""
 
+from concurrent.futures import Future
+
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from antiphon.engine.interface import EngineOptions, Finished, GenerateRequest, SamplingParams, ServiceTier
-from antiphon.engine.models.batch_plan import AttentionCosts
+from antiphon.engine.drafting.draft_length import StepCosts
+from antiphon.engine.grammars.grammar import GrammarError, Matcher
+from antiphon.engine.interface import EngineOptions, Finished, GenerateRequest, SamplingParams, ServiceTier, Started
+from antiphon.engine.models.batch_plan import TILE, AttentionCosts
 from antiphon.engine.worker.core import Core
 from tests.engine.engine_trial import ENTROPY, STEP_SECONDS, Trial, request, text
 from tests.engine.fake_model import EOG_IDS, FakeModel, answer_alone
+from tests.engine.scripted_grammar import Script, ScriptedCompiler, ScriptedMatcher
 
 
 class Arrival(Struct, frozen=True, kw_only=True):
@@ -156,6 +161,24 @@ def test_an_end_of_generation_token_counts_but_is_not_among_the_tokens() -> None
     expected = Finished(request_id="a", index=0, reason="stop", prompt_tokens=5, completion_tokens=1)
     assert expected == trial.finished["a", 0]
     assert [] == trial.tokens["a", 0]
+
+
+def test_end_of_generation_tokens_are_counted_as_generated() -> None:
+    trial = Trial(eog_ids=frozenset(range(300)))
+    trial.add(request("a", text(1, 5), n=2), request("b", text(2, 5)))
+    trial.run()
+    assert 3 == trial.core.stats().generated_tokens
+
+
+@pytest.mark.parametrize("penalty", ["frequency_penalty", "presence_penalty"])
+def test_penalties_count_the_tokens_of_the_answer(penalty: str) -> None:
+    trial = Trial(eog_ids=frozenset())
+    asked = request("a", text(1, 5), max_tokens=40)
+    sampling = msgspec.structs.replace(asked.sampling, logit_bias={7: 15.0, 8: 14.0}, **{penalty: 2.0})
+    trial.add(msgspec.structs.replace(asked, sampling=sampling))
+    trial.run()
+    assert {7, 8} <= set(trial.tokens["a", 0])
+    trial.check_end()
 
 
 def said(trial: Trial, **fields: object) -> list[int]:
@@ -387,6 +410,40 @@ def test_a_request_says_how_long_it_waited_for_its_first_step() -> None:
     assert (STEP_SECONDS, True) == (trial.started["a"].queue_time, trial.started["b"].queue_time > STEP_SECONDS)
 
 
+def test_the_wait_for_the_first_step_begins_when_a_request_comes() -> None:
+    trial = Trial(eog_ids=frozenset())
+    trial.now = 100.0
+    trial.add(request("a", text(1, 10), max_tokens=1))
+    trial.run()
+    assert pytest.approx(STEP_SECONDS) == trial.started["a"].queue_time
+
+
+def test_drafts_are_weighed_by_the_time_of_all_batches_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter(range(1000))
+    model = FakeModel(1024, attention=AttentionCosts(row_cell=1 / 500, tile_cell=TILE / 2500, padding_id=255))
+    options = EngineOptions(model_path="", max_num_seqs=4, max_num_batched_tokens=512, prefill_chunk_size=512)
+    core = Core(model, options, clock=lambda: float(next(seconds)), entropy=lambda: 1)
+    observed: list[tuple[int, float]] = []
+    monkeypatch.setattr(StepCosts, "observe", lambda _, tokens, seconds: observed.append((tokens, seconds)))
+    core.add(request("a", text(1, 300), max_tokens=1))
+    core.add(request("b", text(2, 10), max_tokens=1))
+    core.step()
+    assert ([(310, 2.0)], 2) == (observed, len(model.batches))
+
+
+@pytest.mark.parametrize(("accepted", "length"), [(5, 9), (6, 10)])
+def test_what_a_grammar_forces_within_a_right_prediction_is_accepted(accepted: int, length: int) -> None:
+    def run(prediction: list[int]) -> Trial:
+        trial = Trial(eog_ids=frozenset(), compiler=ScriptedCompiler(g=Script()))
+        trial.add(request("g", text(1, 10), grammar="g", max_tokens=20, prediction=prediction))
+        trial.run()
+        return trial
+
+    answer = run([]).tokens["g", 0]
+    end = run(answer[:length]).finished["g", 0]
+    assert (accepted, 0) == (end.accepted_prediction_tokens, end.rejected_prediction_tokens)
+
+
 def test_prefixes_that_nobody_uses_leave_the_cells_that_others_decode_over_and_come_back() -> None:
     trial = Trial(512, eog_ids=frozenset(), host_cache_size=1024)
     trial.add(request("a", text(1, 100), max_tokens=1), request("b", text(2, 10), max_tokens=12))
@@ -426,3 +483,122 @@ def test_what_was_said_is_copied_at_rest() -> None:
     trial.run()
     assert [True, False] == [trial.core.idle_step() for _ in range(2)]
     assert 0 < trial.cache.host_cells == trial.cache.cached_cells
+
+
+def test_an_id_may_come_again_once_its_request_has_ended() -> None:
+    trial = Trial(max_num_seqs=1, eog_ids=frozenset())
+    for _ in range(2):
+        trial.core.add(request("a", text(1, 10), max_tokens=1))
+        events = trial.core.step()
+        assert ["Started", "TokenEvent", "Finished"] == [type(event).__name__ for event in events]
+
+
+def test_the_end_of_the_core_releases_the_draft_model() -> None:
+    trial = Trial(draft_eog_ids=frozenset())
+    trial.core.close()
+    assert trial.drafts is not None
+    assert (True, True) == (trial.model.closed, trial.drafts.closed)
+
+
+class LateCompiler(ScriptedCompiler):
+    """Compiles when the test says so, or fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.future: Future[Matcher] = Future()
+
+    def compile(self, grammar: str) -> "Future[Matcher]":
+        assert grammar
+        return self.future
+
+    def close(self) -> None:
+        super().close()
+        self.future.cancel()
+
+    def succeed(self) -> None:
+        self.future.set_result(ScriptedMatcher(Script(length=4)))
+
+
+def compiling(n: int = 1) -> tuple[LateCompiler, Trial]:
+    """A trial with a request ``g`` of ``n`` choices, whose grammar is being compiled."""
+    compiler = LateCompiler()
+    trial = Trial(eog_ids=frozenset(), compiler=compiler)
+    trial.add(request("g", text(1, 10), grammar="g", n=n))
+    return compiler, trial
+
+
+def test_the_end_of_the_core_ends_its_compiler() -> None:
+    compiler, trial = compiling()
+    trial.core.close()
+    assert compiler.future.cancelled()
+
+
+def test_a_request_waits_until_its_grammar_is_compiled() -> None:
+    compiler, trial = compiling(n=2)
+    assert [] == trial.step()
+    assert (True, 0, 2) == (trial.core.has_work, trial.core.stats().running, trial.core.stats().waiting)
+    compiler.succeed()
+    trial.run()
+    assert ["stop", "stop"] == [trial.finished["g", index].reason for index in range(2)]
+    assert STEP_SECONDS < trial.started["g"].queue_time
+    trial.check_end()
+
+
+def test_another_request_runs_while_a_grammar_is_being_compiled() -> None:
+    compiler, trial = compiling()
+    trial.add(request("a", text(2, 10), max_tokens=4))
+    for _ in range(5):
+        trial.step()
+    assert "length" == trial.finished["a", 0].reason
+    compiler.succeed()
+    trial.run()
+    trial.check_end()
+
+
+def test_a_grammar_that_cannot_be_compiled_ends_each_choice_of_its_request() -> None:
+    compiler, trial = compiling(n=2)
+    trial.add(request("a", text(2, 10)))
+    trial.core.abort("a")
+    compiler.future.set_exception(GrammarError("no such rule"))
+    events = trial.step()
+    message = "the grammar could not be compiled: no such rule"
+    ends = [Finished(request_id="g", index=i, reason="grammar", prompt_tokens=10, message=message) for i in range(2)]
+    assert [Finished(request_id="a", index=0, reason="abort", prompt_tokens=10), *ends] == events
+    assert not trial.core.has_work
+    trial.check_end()
+
+
+def test_a_request_may_be_aborted_while_its_grammar_is_being_compiled() -> None:
+    compiler, trial = compiling(n=3)
+    trial.core.abort("g", 1)
+    assert [("g", 1, "abort")] == [(e.request_id, e.index, e.reason) for e in trial.step() if isinstance(e, Finished)]
+    trial.core.abort("g")
+    assert [0, 2] == [event.index for event in trial.step() if isinstance(event, Finished)]
+    assert (False, True) == (trial.core.has_work, compiler.future.cancelled())
+    trial.check_end()
+
+
+def test_a_choice_that_was_aborted_while_its_grammar_was_compiled_does_not_run() -> None:
+    compiler, trial = compiling(n=2)
+    trial.core.abort("g", 0)
+    compiler.succeed()
+    trial.run()
+    assert ["abort", "stop"] == [trial.finished["g", index].reason for index in range(2)]
+    assert [] == trial.tokens["g", 0]
+
+
+def test_abort_all_ends_what_is_being_compiled_with_its_message() -> None:
+    compiler, trial = compiling(n=2)
+    trial.add(request("a", text(2, 10)))
+    ends = trial.core.abort_all("error", "the engine ends")
+    expected = [("g", 0), ("g", 1), ("a", 0)]
+    assert expected == [(e.request_id, e.index) for e in ends if isinstance(e, Finished) and e.reason == "error"]
+    assert {"the engine ends"} == {e.message for e in ends if isinstance(e, Finished)}
+    assert (False, True) == (trial.core.has_work, compiler.future.cancelled())
+
+
+def test_a_request_is_started_before_its_first_token() -> None:
+    trial = Trial(eog_ids=frozenset())
+    trial.add(request("a", text(1, 10), n=2, max_tokens=2))
+    events = [event for _ in range(4) for event in trial.step()]
+    assert [0] == [at for at, event in enumerate(events) if isinstance(event, Started)]

@@ -129,12 +129,11 @@ class Sampler:
         """Ids of the ``n`` largest logits, largest first: they all lie in the ``n`` blocks with the largest maxima."""
         blocks = self._row.reshape(-1, BLOCK)
         maxima = blocks.max(axis=1)
-        chosen = np.argpartition(-maxima, n - 1)[:n] if n < len(maxima) else np.arange(len(maxima))
+        chosen = np.argpartition(-maxima, n)[:n] if n < len(maxima) else np.arange(len(maxima))
         ids = (chosen[:, None] * BLOCK + np.arange(BLOCK)).ravel()
-        ids = ids[ids < self._n_vocab]
         values = self._row[ids]
         if n < ids.size:
-            best = np.argpartition(-values, n - 1)[:n]
+            best = np.argpartition(-values, n)[:n]
             ids, values = ids[best], values[best]
         order = np.lexsort((ids, -values))
         kept: Ints = ids[order][np.isfinite(values[order])]

@@ -230,7 +230,7 @@ class Core:
         end: End | None = None
         try:
             run: list[int] = []
-            while end is None and accepted + len(run) <= len(work.draft) and run == work.draft[accepted:][: len(run)]:
+            while end is None and run == work.draft[accepted:][: len(run)]:
                 accepted += len(run)
                 run, end = self._sample(sequence, logits[accepted], None if accepted else drawn)
                 if sequence.held:
