@@ -22,22 +22,6 @@ HELD_ELSEWHERE: Final[dict[str, tuple[str, ...]]] = {
     "store/completions": ("store/test_query_plans.py", "store/test_reserve.py"),
     "store/idempotency": ("store/test_reserve.py",),
     "store/keys": ("store/test_reserve.py",),
-    "constraints/json_schema/costs": ("constraints/json_schema/test_compiler.py",),
-    "constraints/json_schema/differences": ("constraints/json_schema/test_compiler.py",),
-    "constraints/json_schema/finite_terms": ("constraints/json_schema/test_compiler.py",),
-    "constraints/json_schema/listed": ("constraints/json_schema/test_compiler.py",),
-    "constraints/json_schema/meeting": ("constraints/json_schema/test_compiler.py",),
-    "constraints/json_schema/multiples": ("constraints/json_schema/test_compiler.py",),
-    "constraints/json_schema/document": ("constraints/json_schema/test_compiler.py",),
-    "constraints/json_schema/emission": ("constraints/json_schema/test_compiler.py",),
-    "constraints/json_schema/expansion": ("constraints/json_schema/test_compiler.py",),
-    "constraints/json_schema/keywords": ("constraints/json_schema/test_compiler.py",),
-    "constraints/json_schema/matching": ("constraints/json_schema/test_compiler.py",),
-    "constraints/json_schema/normal": ("constraints/json_schema/test_compiler.py",),
-    "constraints/json_schema/numbers": ("constraints/json_schema/test_compiler.py",),
-    "constraints/json_schema/settling": ("constraints/json_schema/test_compiler.py",),
-    "constraints/json_schema/shapes": ("constraints/json_schema/test_compiler.py",),
-    "constraints/json_schema/terms": ("constraints/json_schema/test_compiler.py",),
 }
 """Beside the mirrored file: tests that hold a part of the module's behaviour, run after it."""
 

@@ -30,6 +30,28 @@ def doubling(levels: int, leaf: str = '"x"') -> str:
         (1, 'start.2: "a" # "b" "c"'),
         (8, doubling(3)),
         (1, 'start: "(((" // unbalanced )))'),
+        (3, 'start: ["a"] ("b" | "c") "d"{2}'),
+        (3, 'start: ["a" "b" "c"] "d"'),
+        (2, 'start: ("a" "b" | "c")? "d"'),
+        (4, 'start: (("a") "b"){2}'),
+        (1, 'start: "a"+'),
+        (0, 'start: "a"~0..3'),
+        (2, 'start: "a"{2,}'),
+        (1, 'start: "" "a"'),
+        (3, 'start: "a" | "b" "c" "d"'),
+        (2, 'start: a\na: "x" a | "y"'),
+        (1, 'start: "a" | b\nb: "x" b'),
+        (0, 'start: "a" b{3}\nb: "x" b'),
+        (0, 'start: b{0}\nb: "x" b'),
+        (1, 'start: "a" b{0}\nb: "x" b'),
+        (4, 'start: (b | "a" "a"){2}\nb: "x" b'),
+        (1, 'start: "a")'),
+        (2, 'start: "a") "b"'),
+        (1, 'start: {2} "a"'),
+        (1, 'start: "a" | {3}'),
+        (MAX_LEAST_SIZE, f'start: "a"{{{MAX_LEAST_SIZE}}}'),
+        (MAX_LEAST_SIZE + 1, f'start: "a"{{{MAX_LEAST_SIZE + 1}}}'),
+        (MAX_LEAST_SIZE + 1, f'start: "a"{{{10**50}}}'),
     ],
 )
 def test_least_sizes(expected: int, grammar: str) -> None:
@@ -72,3 +94,13 @@ def test_brackets_without_end_are_left_to_the_compiler() -> None:
 )
 def test_multiples_are_added_up(expected: int, grammar: str) -> None:
     assert expected == sum_of_multiples(grammar)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_long_chain_of_rules_is_sized_from_either_end(backwards: bool) -> None:  # noqa: FBT001
+    rules = [*(f"r{number}: r{number + 1}" for number in range(100)), 'r100: "x" "y"']
+    assert 2 == least_size("\n".join(reversed(rules) if backwards else rules))
+
+
+def test_an_optional_group_is_sized_as_well() -> None:
+    assert least_size(f'start: ["a"{{{MAX_LEAST_SIZE}}} "b"]') > MAX_LEAST_SIZE

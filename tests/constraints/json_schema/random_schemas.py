@@ -200,5 +200,14 @@ def _takes(state: llguidance.LLMatcher, text: str) -> bool:
 
 def admits(compiled: str, value: Any) -> bool:
     """Whether the value can be written, with its properties in some order."""
+    return admitted(compiled, [value]) == [value]
+
+
+def admitted(compiled: str, values: list[Any]) -> list[Any]:
+    """The values among these that can be written."""
     start = matcher(compiled)
-    return any(_takes(start.deep_copy(), text) for text in itertools.islice(spellings(value), 2000))
+    return [
+        value
+        for value in values
+        if any(_takes(start.deep_copy(), text) for text in itertools.islice(spellings(value), 2000))
+    ]

@@ -25,7 +25,7 @@ from antiphon.constraints.json_schema.shapes import (
 )
 from antiphon.constraints.json_schema.terms import ANY, NEVER, Constant, Location, both, inverse
 
-A = Location(("a",))
+A, B = Location(("a",)), Location(("b",))
 bounds = st.none() | st.tuples(st.integers(-3, 3).map(Fraction), st.booleans())
 numbers = st.builds(Number, st.booleans(), bounds, bounds, st.sampled_from((None, Fraction(2), Fraction(3)))).filter(
     lambda shape: normal(shape) == shape
@@ -187,3 +187,51 @@ def test_pieces_are_paid_for_before_the_next_is_made() -> None:
             possible,
             Budget(900),
         )
+
+
+def test_shapes_of_another_type_are_left_whole() -> None:
+    texts, arrays = String(min_length=1), Array(min_items=1)
+    assert (texts,) == subtract((texts, arrays), (arrays,), possible, Budget())
+
+
+def test_a_shape_within_another_leaves_nothing() -> None:
+    assert () == subtract((String(min_length=2),), (String(min_length=1),), possible, Budget())
+
+
+def test_values_that_two_shapes_share_in_name_only_are_not_subtracted() -> None:
+    def impossible(_: Shape) -> bool:
+        return False
+
+    left = Object((("a", A),), required=("a",))
+    assert (left,) == subtract((left,), (Object(additional=NEVER),), impossible, Budget())
+
+
+def test_listed_values_leave_every_shape_that_has_none_of_them() -> None:
+    below, above = Number(upper=(Fraction(1), True)), Number(lower=(Fraction(1), True))
+    assert (Array(), below, above) == subtract((Array(), Number()), values([1]), possible, Budget())
+
+
+def test_texts_that_a_pattern_is_tried_on_are_paid_for() -> None:
+    listed = values([f"w{n}" for n in range(100)])
+    with pytest.raises(SchemaRefusedError, match="too many combinations"):
+        subtract((String(patterns=("w",)),), listed, possible, Budget(50))
+
+
+def test_options_without_a_value_are_paid_for() -> None:
+    options: list[Union] = [(String(min_length=1),), *[()] * 1000]
+    with pytest.raises(SchemaRefusedError, match="too many combinations"):
+        exactly_one(options, options, possible, Budget(1500 // COMPARISONS))
+
+
+def test_shapes_of_two_types_cost_no_more_than_a_look() -> None:
+    budget = Budget()
+    before = budget.left
+    subtract((String(patterns=("a",) * 100),), (Number(integer=True),), possible, budget)
+    assert 2 == before - budget.left
+
+
+def test_a_remainder_without_a_value_is_dropped() -> None:
+    left, right = Object((("a", A),), required=("a",)), Object((("a", B),))
+    remainder = Object((("a", both(A, inverse(B))),), required=("a",))
+    assert (remainder,) == subtract((left,), (right,), possible, Budget())
+    assert () == subtract((left,), (right,), lambda shape: shape != remainder, Budget())

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from antiphon.constraints.json_schema import compile_schema, validate_grammar
-from antiphon.constraints.json_schema.schema_errors import MAX_WORK
+from antiphon.constraints.json_schema import compile_schema, shorten_problem, validate_grammar
+from antiphon.constraints.json_schema.compiler import MAX_ECHO, MAX_GRAMMAR_LINES, MAX_KEPT_SIZE, MAX_SCHEMA_SIZE
+from antiphon.engine.grammars.grammar_limits import MAX_GRAMMAR_TEXT
 from antiphon.errors import InvalidRequestError
-from fuzz.work import CALLS_OF_CHARACTER, CALLS_OF_WORK, FREE_CALLS, counted_work
+from fuzz.work import counted_work
 from tests.constraints.json_schema.random_schemas import (
     admits,
     byte_tokenizer,
@@ -24,8 +25,6 @@ from tests.constraints.json_schema.random_schemas import (
 )
 from tests.constraints.json_schema.real_schemas import ACCEPTED, REFUSED
 
-WORK = 8000
-"""Alternatives: a smaller budget than the server's."""
 thorough = settings(deadline=None, max_examples=120, suppress_health_check=list(HealthCheck))
 
 
@@ -42,28 +41,6 @@ def agrees(schema: Any, text: str) -> bool | None:  # noqa: ANN401
         return is_valid(schema, text)
     except (RecursionError, TypeError):
         return None
-
-
-@thorough
-@given(schemas(), st.randoms(use_true_random=False))
-def test_every_text_that_is_admitted_validates(schema: dict[str, Any], choice: random.Random) -> None:
-    text = compiled(schema)
-    if text is None:
-        return
-    for _ in range(3):
-        walked = walk(text, choice)
-        assert walked is None or agrees(schema, walked) is not False, walked
-
-
-@thorough
-@given(schemas(), st.lists(instances, min_size=6, max_size=6))
-def test_exactly_the_valid_instances_are_admitted(schema: dict[str, Any], values: list[Any]) -> None:
-    text = compiled(schema)
-    if text is None:
-        return
-    for value in values:
-        valid = agrees(schema, json.dumps(value))
-        assert valid is None or valid == admits(text, value) or not can_be_spelled(text, value), value
 
 
 @pytest.mark.parametrize("name", ACCEPTED)
@@ -103,6 +80,15 @@ def test_properties_come_in_the_order_of_the_schema() -> None:
     text = compile_schema({**schema, "additionalProperties": {"const": 3}}, strict=False, param="p")
     matcher = llguidance.LLMatcher(byte_tokenizer(), f"start: %json {text}")
     assert b'{"b": 1, "a": 2, "c": 3' == matcher.compute_ff_bytes()
+
+
+def test_every_object_has_the_order_of_its_own_schema() -> None:
+    orders = [{"enum": [{"a": 1, "b": 2}]}, {"enum": [{"b": 2, "a": 1}]}, {"const": {"a": 1, "b": 2}}]
+    schema = {"type": "array", "prefixItems": [*orders, {"const": {"b": 2, "a": 1}}], "minItems": 4, "maxItems": 4}
+    text = compile_schema(schema, strict=False, param="p")
+    matcher = llguidance.LLMatcher(byte_tokenizer(), f"start: %json {text}")
+    one, other = '{"a": 1, "b": 2}', '{"b": 2, "a": 1}'
+    assert f"[{one}, {other}, {one}, {other}]".encode() == matcher.compute_ff_bytes()
 
 
 @pytest.mark.parametrize(
@@ -164,6 +150,114 @@ def test_grammars_that_cannot_be_followed(grammar: str) -> None:
     assert len(caught.value.message) < 300
 
 
+def test_the_multiples_of_a_grammar_are_bounded_together() -> None:
+    multiples = {f"p{n}": {"type": "integer", "multipleOf": 9000 + n} for n in range(9)}
+    with pytest.raises(InvalidRequestError, match="all 'multipleOf' together, 81036, exceed the limit of 50000"):
+        compile_schema({"type": "object", "properties": multiples}, strict=False, param="p")
+
+
+def refusal(schema: Any, *, strict: bool = False) -> str:  # noqa: ANN401 (JSON)
+    with pytest.raises(InvalidRequestError) as caught:
+        compile_schema(schema, strict=strict, param="p")
+    return caught.value.message.removeprefix("Invalid schema for response_format: ")
+
+
+def nested(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for _ in range(levels):
+        schema = {"not": schema}
+    return schema
+
+
+@pytest.mark.parametrize(
+    ("message", "schema"),
+    [
+        ("In context=(), a lone surrogate is not a character.", {"const": "\ud800"}),
+        ("In context=(), a number is out of range.", {"minimum": float("nan")}),
+        ("In context=(), the schema nests too deeply.", nested(100_000)),
+        (
+            "In context=(), the schema exceeds the limit of 2097152 characters.",
+            {"title": "x" * (MAX_SCHEMA_SIZE - len('{"title": ""}') + 1)},
+        ),
+        ("In context=(), the schema admits no value.", {"not": {}}),
+        ("In context=('not',), 'type' must be one of", {"not": {"type": "strin"}}),
+    ],
+)
+def test_a_refusal_is_one_sentence_with_a_path(message: str, schema: dict[str, Any]) -> None:
+    found = refusal(schema)
+    assert message == found[: len(message)]
+    assert found.rstrip(".") + "." == found
+
+
+def test_what_llguidance_says_against_a_schema_is_shortened() -> None:
+    message = refusal({"type": "string", "not": {"const": "x" * 300}})
+    start = "In context=(), it cannot be enforced: "
+    assert start == message[: len(start)]
+    assert MAX_ECHO == len(message.removeprefix(start)) + len("...") - len(".")
+
+
+def test_a_budget_that_is_spent_without_a_place_is_refused_at_the_root() -> None:
+    with counted_work(2):
+        assert "In context=(), too many combinations of alternatives." == refusal({"type": "null"})
+
+
+def test_a_schema_of_the_greatest_size_is_compiled() -> None:
+    assert compiled({"title": "x" * (MAX_SCHEMA_SIZE - len('{"title": ""}'))}) is not None
+
+
+def test_a_schema_that_becomes_too_large_is_refused() -> None:
+    text = {"const": "x" * 4000}
+    schema = {"$defs": {"a": text}, "type": "array", "prefixItems": [{"$ref": "#/$defs/a"}] * 600}
+    limit = f"it cannot be enforced: the grammar exceeds the limit of {MAX_GRAMMAR_TEXT} characters."
+    assert f"In context=(), {limit}" == refusal(schema)
+
+
+def test_a_large_schema_is_not_kept() -> None:
+    kept, large = ({"title": "x" * (MAX_KEPT_SIZE - len('{"title": ""}') + more)} for more in (0, 1))
+    same = [compiled(schema) is compiled(schema) for schema in (kept, large)]
+    assert [True, False] == same
+
+
+def test_strict_schemas_are_kept_apart_from_others() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "null"}}}
+    assert compiled(schema) is not None
+    assert "'additionalProperties' is required" in refusal(schema, strict=True)
+
+
+def grammar_of(count: int) -> str:
+    """A grammar of so many lines."""
+    return 'start: "a"' + "\n" * (count - 1)
+
+
+@pytest.mark.parametrize(
+    ("reason", "grammar"),
+    [
+        ("the grammar exceeds the limit of 1500 lines.", grammar_of(MAX_GRAMMAR_LINES + 1)),
+        (f"the grammar exceeds the limit of {MAX_GRAMMAR_TEXT} characters.", "x" * (MAX_GRAMMAR_TEXT + 1)),
+        (
+            "all 'multipleOf' together, 50001, exceed the limit of 50000.",
+            'start: %json {"type":"integer","multipleOf":50001}',
+        ),
+    ],
+)
+def test_why_a_grammar_is_refused(reason: str, grammar: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        validate_grammar(grammar, param="p")
+    assert f"Invalid value for 'p': {reason}" == caught.value.message
+
+
+def test_grammars_at_the_limits_are_followed() -> None:
+    validate_grammar(grammar_of(MAX_GRAMMAR_LINES), param="p")
+    rules = [f'r{number}: %json {{"type":"integer","multipleOf":10000}}' for number in range(5)]
+    validate_grammar("\n".join(["start: r0 | r1 | r2 | r3 | r4", *rules]), param="p")
+
+
+def test_the_words_of_llguidance_are_one_line_that_is_not_long() -> None:
+    assert "one two" == shorten_problem("one\n  two <state>three")
+    assert "x" * MAX_ECHO == shorten_problem("x" * MAX_ECHO)
+    assert "x" * (MAX_ECHO - 3) + "..." == shorten_problem("x" * (MAX_ECHO + 1))
+
+
 @pytest.mark.parametrize(
     "pattern", ["^(a?){5000}a{5000}$", "((a{1,100}){1,100}){1,100}", "(x+x+)+y", "[a-z]{10000}" * 20]
 )
@@ -173,80 +267,23 @@ def test_hostile_patterns_end_in_time(pattern: str) -> None:
         validate_grammar(f"start: %json {text}", param="p")
 
 
-def consts(values: list[Any]) -> list[dict[str, Any]]:
-    return [{"const": value} for value in values]
+@thorough
+@given(schemas(), st.randoms(use_true_random=False))
+def test_every_text_that_is_admitted_validates(schema: dict[str, Any], choice: random.Random) -> None:
+    text = compiled(schema)
+    if text is None:
+        return
+    for _ in range(3):
+        walked = walk(text, choice)
+        assert walked is None or agrees(schema, walked) is not False, walked
 
 
-def mixed(count: int) -> list[Any]:
-    return [value for n in range(count // 5) for value in (n, n + 0.5, f"w{n}", {"x": n}, [n])]
-
-
-SETS: dict[str, Any] = {
-    "not anyOf numbers": lambda count: {"not": {"anyOf": consts(list(range(count)))}},
-    "not enum numbers": lambda count: {"not": {"enum": list(range(count))}},
-    "not anyOf strings": lambda count: {"not": {"anyOf": consts([f"w{n}" for n in range(count)])}},
-    "not enum strings": lambda count: {"not": {"enum": [f"w{n}" for n in range(count)]}},
-    "enum but not enum": lambda count: {"enum": mixed(count), "not": {"enum": mixed(count)[::2]}},
-    "oneOf numbers": lambda count: {"oneOf": consts(list(range(count)))},
-    "oneOf strings": lambda count: {"oneOf": consts([f"w{n}" for n in range(count)])},
-    "oneOf objects": lambda count: {"oneOf": consts([{"x": n} for n in range(count)])},
-    "oneOf of all types": lambda count: {"oneOf": consts(mixed(count))},
-    "oneOf enums": lambda count: {"oneOf": [{"enum": [*range(n, n + 10)]} for n in range(0, count, 10)]},
-    "allOf enums": lambda count: {"allOf": [{"enum": mixed(count)}] * 2},
-}
-
-
-def calls(schema: dict[str, Any]) -> int:
-    """How many functions are called to compile a schema."""
-    with counted_work(MAX_WORK) as work:
-        compile_schema(schema, strict=False, param="p")
-    return work.calls
-
-
-@pytest.mark.parametrize("make", SETS.values(), ids=SETS)
-def test_a_set_of_values_takes_work_in_proportion_to_its_size(make: Any) -> None:  # noqa: ANN401
-    assert calls(make(1900)) < 2.5 * calls(make(950)) + 5000
-
-
-def wide(count: int, **more: Any) -> dict[str, Any]:  # noqa: ANN401
-    properties = {f"p{n}": {"type": "string"} for n in range(count)}
-    return {"type": "object", "properties": properties, "additionalProperties": False, **more}
-
-
-HOSTILE: dict[str, dict[str, Any]] = {
-    "listed arrays": {"not": {"enum": [[n] for n in range(2000)]}},
-    "intervals of intervals": {"not": {"not": {"not": {"enum": [*range(2000)]}}}},
-    "tagged objects": {
-        "oneOf": [{"type": "object", "required": [f"k{n}"], "minProperties": n % 2} for n in range(2000)]
-    },
-    "a large constant": {
-        "properties": {f"k{n}": {} for n in range(900)},
-        "not": {"const": {f"k{n}": n for n in range(900)}},
-    },
-    "dependencies": {"type": "object", "dependentRequired": {f"a{n}": [f"b{n}"] for n in range(300)}},
-    "counts of properties": {"properties": {f"o{n}": wide(44, minProperties=2, title=str(n)) for n in range(60)}},
-    "one of many properties": {"properties": {f"o{n}": wide(400, maxProperties=1, title=str(n)) for n in range(9)}},
-    "conjunctions": {"allOf": [{"properties": {"p": {"type": "integer", "minimum": n}}} for n in range(9000)]},
-    "texts and patterns": {"enum": [f"w{n}" for n in range(9000)], "allOf": [{"pattern": f"w|{n}"} for n in range(99)]},
-    "patterns of properties": {
-        "allOf": [{"patternProperties": {f"^{n}_{m}x": {"minimum": 20 * n + m} for m in range(20)}} for n in range(20)]
-    },
-    "sets of sets": {"$defs": {"a": {"enum": mixed(5000)}}, "allOf": [{"$ref": "#/$defs/a"}] * 900},
-    "items": {
-        "$defs": {"a": {"prefixItems": [{"minimum": n} for n in range(4000)]}},
-        "allOf": [{"$ref": "#/$defs/a"}] * 9,
-    },
-}
-
-
-@pytest.mark.parametrize("schema", HOSTILE.values(), ids=HOSTILE)
-def test_work_is_bounded_and_refused_with_a_reason(schema: dict[str, Any]) -> None:
-    with counted_work(WORK) as work, pytest.raises(InvalidRequestError, match="too many combinations of alternatives"):
-        compile_schema(schema, strict=False, param="p")
-    assert work.calls < FREE_CALLS + CALLS_OF_CHARACTER * len(json.dumps(schema)) + CALLS_OF_WORK * work.spent
-
-
-def test_the_multiples_of_a_grammar_are_bounded_together() -> None:
-    multiples = {f"p{n}": {"type": "integer", "multipleOf": 9000 + n} for n in range(9)}
-    with pytest.raises(InvalidRequestError, match="all 'multipleOf' together, 81036, exceed the limit of 50000"):
-        compile_schema({"type": "object", "properties": multiples}, strict=False, param="p")
+@thorough
+@given(schemas(), st.lists(instances, min_size=6, max_size=6))
+def test_exactly_the_valid_instances_are_admitted(schema: dict[str, Any], values: list[Any]) -> None:
+    text = compiled(schema)
+    if text is None:
+        return
+    for value in values:
+        valid = agrees(schema, json.dumps(value))
+        assert valid is None or valid == admits(text, value) or not can_be_spelled(text, value), value

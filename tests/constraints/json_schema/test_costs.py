@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from antiphon.constraints.json_schema.costs import matching, meeting, size
 from antiphon.constraints.json_schema.schema_errors import COMPARISONS, COMPILED_PATTERN
-from antiphon.constraints.json_schema.shapes import Array, Null, Number, Object, Shape, String
+from antiphon.constraints.json_schema.shapes import Array, Contains, Null, Number, Object, Shape, String
 from antiphon.constraints.json_schema.terms import ANY, NEVER, Constant, Location, both, inverse
 
 A, B = Location(("a",)), Location(("b",))
@@ -13,6 +13,7 @@ MANY = 100
 
 def test_a_small_shape_costs_one_comparison() -> None:
     assert [1] * 5 == [size(shape) for shape in (Null(), Number(), String(), Array(), Object())]
+    assert 1 == size(Object((("a", A),)))
 
 
 def test_every_part_of_a_shape_costs() -> None:
@@ -22,11 +23,14 @@ def test_every_part_of_a_shape_costs() -> None:
         Object(required=names),
         Object(patterns=tuple((name, A) for name in names)),
         Array(prefix=(A,) * MANY),
+        Array(prefix=(Constant("x" * 32),) * MANY),
+        Array(prefix=(both(A, B),) * MANY),
+        Array(contains=(Contains(A),) * MANY),
         String(values=names),
         String(excluded=frozenset(names)),
         String(patterns=names),
     ]
-    assert [51] * 7 == [size(shape) for shape in shapes]
+    assert [51] * 10 == [size(shape) for shape in shapes]
 
 
 def test_large_terms_cost_more() -> None:
@@ -38,6 +42,7 @@ def test_large_terms_cost_more() -> None:
 
 def test_numbers_of_many_digits_cost_more() -> None:
     assert 1 + 4 == size(Number(multiple_of=Fraction(2**1024 + 1)))
+    assert 1 + 4 == size(Number(multiple_of=Fraction(1, 2**1024 + 1)))
 
 
 def test_two_shapes_cost_what_both_cost() -> None:
@@ -46,7 +51,9 @@ def test_two_shapes_cost_what_both_cost() -> None:
 
 def test_patterns_are_matched_with_listed_texts() -> None:
     assert matching(1, 2, 64) + 3 == meeting(String(values=("x" * 32, "y" * 32)), String(patterns=("a",)))
+    assert matching(1, 2, 64) + 3 == meeting(String(patterns=("a",)), String(values=("x" * 32, "y" * 32)))
     assert 2 * (2 * COMPARISONS + 4) == matching(2, 2, 64)
+    assert COMPARISONS == matching(1, 1, 15)
 
 
 def test_patterns_are_compiled_together() -> None:

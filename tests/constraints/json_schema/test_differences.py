@@ -4,12 +4,12 @@ from fractions import Fraction
 
 import pytest
 
-from antiphon.constraints.json_schema.differences import without
+from antiphon.constraints.json_schema.differences import MAX_UNROLLED_ITEMS, without
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 from antiphon.constraints.json_schema.shapes import Array, Boolean, Contains, Number, Object, Shape, String
 from antiphon.constraints.json_schema.terms import ANY, NEVER, Location, both, inverse
 
-A, B = Location(("a",)), Location(("b",))
+A, B, C = (Location((name,)) for name in "abc")
 
 
 def difference(shape: Shape, other: Shape) -> list[Shape]:
@@ -41,7 +41,28 @@ def test_arrays_differ_in_length_or_in_an_item() -> None:
 
 def test_an_item_of_any_place_may_differ() -> None:
     assert [Array(contains=(Contains(inverse(A)),))] == difference(Array(), Array(items=A))
-    assert 2 == len(difference(Array(max_items=2), Array(items=A)))
+    first = Array((both(A, inverse(C)), B), NEVER, 1)
+    second = Array((A, both(B, inverse(C))), NEVER, 2)
+    assert [first, second] == difference(Array((A, B), NEVER), Array(items=C))
+
+
+def test_places_are_told_apart_where_an_array_has_few() -> None:
+    few, many = Array(max_items=MAX_UNROLLED_ITEMS), Array(max_items=MAX_UNROLLED_ITEMS + 1)
+    assert MAX_UNROLLED_ITEMS == len(difference(few, Array(items=A)))
+    contained = Array(max_items=MAX_UNROLLED_ITEMS + 1, contains=(Contains(inverse(A)),))
+    assert [contained] == difference(many, Array(items=A))
+    after_the_first = difference(many, Array(prefix=(ANY,), items=A))
+    lengths = [array.min_items for array in after_the_first if isinstance(array, Array)]
+    assert [*range(2, MAX_UNROLLED_ITEMS + 2)] == lengths
+
+
+def test_an_array_without_further_items_differs_from_longer_ones() -> None:
+    differing, longer = Array((inverse(A),), min_items=1), Array(min_items=2)
+    assert [differing, longer] == difference(Array(), Array((A,), NEVER))
+
+
+def test_an_array_of_different_items_has_nothing_that_one_of_any_items_has_not() -> None:
+    assert [] == difference(Array(unique=True), Array(unique=True))
 
 
 def test_what_is_contained_may_be_missing() -> None:
@@ -56,8 +77,11 @@ def test_objects_differ_in_a_property_at_least() -> None:
 
 def test_closed_objects_differ_in_a_known_name() -> None:
     one, other = Object((("x", A), ("y", B)), additional=NEVER), Object((("x", A),), additional=NEVER)
-    differing = Object((("x", A), ("y", both(B, ANY))), additional=NEVER, required=("y",))
-    assert differing in difference(one, other)
+    assert [Object((("x", A), ("y", B)), additional=NEVER, required=("y",))] == difference(one, other)
+    differing = both(B, inverse(C))
+    assert [Object((("x", A), ("y", differing)), additional=NEVER, required=("y",))] == difference(
+        one, Object((("x", A),), additional=C)
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,6 +91,9 @@ def test_closed_objects_differ_in_a_known_name() -> None:
         ("type", Number(), Number(integer=True)),
         ("multipleOf", Number(integer=True), Number(integer=True, multiple_of=Fraction(2))),
         ("additionalProperties", Object(), Object(additional=A)),
+        ("patternProperties", Object(), Object(patterns=(("^a", A),))),
+        ("patternProperties", Object(additional=A), Object(patterns=(("^a", B),), additional=A)),
+        ("pattern", String(patterns=("a",)), String(patterns=("a", "b"))),
         ("uniqueItems", Array(), Array(unique=True)),
         ("items", Array(), Array(prefix=(A,), items=B)),
         ("contains", Array(), Array(contains=(Contains(A, 2),))),
@@ -74,5 +101,47 @@ def test_closed_objects_differ_in_a_known_name() -> None:
     ],
 )
 def test_what_cannot_be_negated_is_named(keyword: str, shape: Shape, other: Shape) -> None:
-    with pytest.raises(SchemaRefusedError, match=keyword):
+    with pytest.raises(SchemaRefusedError, match=f"'{keyword}'"):
         difference(shape, other)
+
+
+def point(value: str) -> Number:
+    number = Fraction(value)
+    return Number(integer=number.denominator == 1, lower=(number, False), upper=(number, False))
+
+
+def test_a_number_alone_differs_when_it_is_no_multiple() -> None:
+    even = Number(integer=True, multiple_of=Fraction(2))
+    assert [[point("3")], []] == [difference(point(value), even) for value in ("3", "4")]
+    assert [[point("1.5")], []] == [difference(point(value), Number(integer=True)) for value in ("1.5", "1")]
+
+
+def test_multiples_are_among_those_of_a_divisor() -> None:
+    multiples = [Number(integer=True, multiple_of=Fraction(step)) for step in (2, 4)]
+    assert [] == difference(multiples[1], multiples[0])
+    assert [] == difference(multiples[0], Number(integer=True))
+
+
+def test_a_number_is_taken_out_of_those_around_it() -> None:
+    below, above = Number(upper=(Fraction(3), True)), Number(lower=(Fraction(3), True))
+    assert [below, above] == difference(Number(), point("3"))
+
+
+def test_listed_texts_differ_where_a_pattern_does_not_find_them() -> None:
+    assert [String(values=("b",))] == difference(String(values=("ab", "b")), String(patterns=("a",)))
+
+
+def test_objects_differ_in_the_number_of_their_properties() -> None:
+    fewer, more = Object(max_properties=1), Object(min_properties=4)
+    assert [fewer, more] == difference(Object(), Object(min_properties=2, max_properties=3))
+
+
+def test_a_property_that_both_require_or_that_may_be_anything_makes_no_difference() -> None:
+    one, other = Object((("x", A),), required=("x",)), Object((("x", ANY),), required=("x",))
+    assert [] == difference(one, other)
+    assert [Object((("x", NEVER),))] == difference(Object(), other)
+
+
+def test_what_neither_names_makes_no_difference_where_both_say_the_same_of_it() -> None:
+    one, other = Object(additional=A), Object((("x", B),), additional=A)
+    assert [Object((("x", both(A, inverse(B))),), additional=A, required=("x",))] == difference(one, other)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.constraints.json_schema.document import REFERENCED, Document
+from antiphon.constraints.json_schema.document import MAX_SMALL, REFERENCED, Document
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 from antiphon.constraints.json_schema.terms import ANY, NEVER, Location
 
@@ -25,15 +25,133 @@ def test_the_draft_is_that_of_the_schema(dialect: str, draft: int) -> None:
 
 
 def test_trivial_subschemas_have_their_own_terms() -> None:
-    document = Document({"properties": {"a": True, "b": {}, "c": False, "d": {"not": {}}, "e": {"type": "null"}}})
-    assert [ANY, ANY, NEVER, NEVER, Location(("properties", "e"))] == [
-        document.term(("properties", name)) for name in "abcde"
+    document = Document(
+        {"properties": {"a": True, "b": {}, "c": False, "d": {"not": {}}, "e": {"type": "null"}, "f": {"not": True}}}
+    )
+    assert [ANY, ANY, NEVER, NEVER, Location(("properties", "e")), NEVER] == [
+        document.term(("properties", name)) for name in "abcdef"
     ]
 
 
 def test_equal_subschemas_share_a_term() -> None:
     document = Document({"properties": {"a": {"type": "null"}, "b": {"type": "null"}}})
     assert document.term(("properties", "a")) == document.term(("properties", "b"))
+
+
+@pytest.mark.parametrize("keyword", ["properties", "const"])
+def test_subschemas_with_keys_in_another_order_are_not_equal(keyword: str) -> None:
+    orders: list[dict[str, Any]] = [{"a": True, "b": True}, {"b": True, "a": True}]
+    document = Document({"prefixItems": [{keyword: order} for order in orders]})
+    assert document.term(("prefixItems", 0)) != document.term(("prefixItems", 1))
+
+
+@pytest.mark.parametrize(
+    ("small", "schema"),
+    [
+        (True, {"enum": [1, 2]}),
+        (True, {"enum": list(range(MAX_SMALL))}),
+        (True, {"properties": {"a": True}}),
+        (True, {f"x-{number}": 0 for number in range(MAX_SMALL)}),
+        (False, {"enum": [[1], 2]}),
+        (False, {"properties": {"a": {"type": "null"}}, "minimum": 1}),
+        (False, {"enum": list(range(MAX_SMALL + 1))}),
+        (False, {f"x-{number}": 0 for number in range(MAX_SMALL + 1)}),
+    ],
+)
+def test_small_subschemas_are_compared_with_others(small: bool, schema: dict[str, Any]) -> None:  # noqa: FBT001
+    document = Document({"properties": {"a": schema, "b": dict(schema)}})
+    assert small == (document.term(("properties", "a")) == document.term(("properties", "b")))
+
+
+def test_equal_subschemas_of_two_resources_differ() -> None:
+    inner = {"$id": "https://example.org/inner", "not": {"$ref": "#/x", "minimum": 1}}
+    document = Document({"not": {"$ref": "#/x", "minimum": 1}, "contains": inner})
+    assert document.term(("not",)) != document.term(("contains", "not"))
+
+
+ELSEWHERE: dict[str, Any] = {"$defs": {"x": {"type": "null"}}}
+DRAFT_4, DRAFT_7 = (f"http://json-schema.org/draft-0{number}/schema#" for number in (4, 7))
+
+
+@pytest.mark.parametrize(
+    "beside", [{}, {"title": "x"}, {"$defs": {}}, {"definitions": {}}, {"$schema": "https://example.org/dialect"}]
+)
+def test_a_reference_with_nothing_beside_it_is_what_it_refers_to(beside: dict[str, Any]) -> None:
+    document = Document({**ELSEWHERE, "not": {"$ref": "#/$defs/x", **beside}})
+    assert Location(("$defs", "x")) == document.term(("not",))
+
+
+@pytest.mark.parametrize("beside", [{"minimum": 1}, {"const": 1}, {"$id": "https://example.org/other"}])
+def test_a_reference_with_a_keyword_beside_it_is_a_subschema_of_its_own(beside: dict[str, Any]) -> None:
+    document = Document({**ELSEWHERE, "not": {"$ref": "#/$defs/x", **beside}})
+    assert Location(("not",)) == document.term(("not",))
+
+
+def test_keywords_beside_a_reference_are_void_until_draft_7() -> None:
+    document = Document({**ELSEWHERE, "$schema": DRAFT_7, "not": {"$ref": "#/$defs/x", "minimum": 1}})
+    assert Location(("$defs", "x")) == document.term(("not",))
+
+
+def test_references_that_go_round_in_circles_are_terms_of_their_own() -> None:
+    document = Document({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}})
+    assert isinstance(document.term(("$defs", "a")), Location)
+
+
+def test_a_reference_that_leads_nowhere_is_a_term_until_it_is_followed() -> None:
+    assert Location(("not",)) == Document({"not": {"$ref": "#/nowhere"}}).term(("not",))
+
+
+def test_a_document_knows_whether_a_subschema_looks_at_the_rest() -> None:
+    rest: dict[str, Any] = {"unevaluatedProperties": False}
+    schemas: list[dict[str, Any]] = [{"not": {}}, rest, {"allOf": [{}, {"not": rest}, {"not": {}}]}]
+    assert [False, True, True] == [Document(schema).evaluates for schema in schemas]
+
+
+@pytest.mark.parametrize(
+    ("draft", "schema", "reference"),
+    [
+        (DRAFT_4, {"id": "https://example.org/x"}, "https://example.org/x"),
+        (DRAFT_7, {"$id": "https://example.org/x"}, "https://example.org/x"),
+        (DRAFT_7, {"$id": "#x"}, "#x"),
+    ],
+)
+def test_subschemas_are_named_as_each_draft_has_it(draft: str, schema: dict[str, Any], reference: str) -> None:
+    document = Document({"$schema": draft, "definitions": {"a": {**schema, "type": "null"}}})
+    assert Location(("definitions", "a")) == document.resolve(reference, ())
+
+
+def test_a_name_beside_a_reference_counts_since_2019() -> None:
+    document = Document({"$defs": {"a": {"$id": "https://example.org/x", "$ref": "#/$defs/b"}, "b": {"type": "null"}}})
+    assert Location(("$defs", "a")) == document.resolve("https://example.org/x", ())
+
+
+@pytest.mark.parametrize(
+    ("draft", "schema"),
+    [
+        (DRAFT_7, {"id": "https://example.org/x"}),
+        (DRAFT_4, {"$id": "https://example.org/x"}),
+        (DRAFT_7, {"$id": "https://example.org/x", "$ref": "#/definitions/b"}),
+    ],
+)
+def test_other_names_of_subschemas_are_void(draft: str, schema: dict[str, Any]) -> None:
+    document = Document({"$schema": draft, "definitions": {"a": schema, "b": {"type": "null"}}})
+    with pytest.raises(SchemaRefusedError, match="another document"):
+        document.resolve("https://example.org/x", ())
+
+
+LISTS: dict[str, Any] = {"x": {"names": ["a"], "0": {"type": "null"}, "n": 5, "list": [{"type": "null"}] * 4}}
+
+
+def test_a_name_of_digits_is_no_place_in_a_list() -> None:
+    assert Location(("x", "0")) == Document(LISTS).resolve("#/x/0", ())
+
+
+@pytest.mark.parametrize(
+    "reference", ["names/a", "n/5", "n/a", "list/4", "list/-1", "list/a", "list/\u0663", "list/\u00b3", "0/type/n"]
+)
+def test_pointers_that_lead_nowhere(reference: str) -> None:
+    with pytest.raises(SchemaRefusedError, match="does not exist"):
+        Document(LISTS).resolve(f"#/x/{reference}", ())
 
 
 NESTED: dict[str, Any] = {

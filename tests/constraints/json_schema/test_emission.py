@@ -7,12 +7,20 @@ import pytest
 
 from antiphon.constraints.json_schema.compiler import compile_schema
 from antiphon.constraints.json_schema.document import Document
-from antiphon.constraints.json_schema.emission import Emitter
+from antiphon.constraints.json_schema.emission import (
+    BEGUN_TEXT,
+    EXCLUDED_CHARACTERS,
+    MAX_INLINE,
+    MAX_INLINE_CHARACTERS,
+    MAX_OPTIONAL_PROPERTIES,
+    Emitter,
+)
 from antiphon.constraints.json_schema.expansion import Expander
-from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
+from antiphon.constraints.json_schema.pattern import any_but
+from antiphon.constraints.json_schema.schema_errors import COMPARISONS, SchemaRefusedError
 from antiphon.engine.grammars.grammar_limits import limits
 from antiphon.errors import InvalidRequestError
-from tests.constraints.json_schema.random_schemas import admits, admits_text, byte_tokenizer
+from tests.constraints.json_schema.random_schemas import admits, admits_text, admitted, byte_tokenizer
 
 Schema = dict[str, Any]
 
@@ -148,7 +156,7 @@ FITTING = 497
     "fitting",
     [
         optional(FITTING),
-        {**optional(FITTING - 3), "additionalProperties": True},
+        {**optional(FITTING - 2), "additionalProperties": True},
         {"anyOf": [optional(FITTING // 2 - 1, "p"), optional(FITTING // 2 - 1, "q")]},
         {"anyOf": [{**optional(1, f"k{number}_"), "required": [f"k{number}_0"]} for number in range(1900)]},
         {**optional(2 * FITTING), "required": [f"p{FITTING}"]},
@@ -202,3 +210,219 @@ def test_patterns_that_are_too_hard_together_are_refused_with_their_path() -> No
         InvalidRequestError, match=r"\('properties', 'a'\), 'pattern' is too complex to be enforced beside"
     ):
         compiled(schema)
+
+
+NULL: Schema = {"type": "null"}
+
+
+@pytest.mark.parametrize(
+    ("expected", "schema"),
+    [
+        ({"type": "boolean"}, {"type": "boolean"}),
+        ({"const": True}, {"enum": [True]}),
+        ({"anyOf": [{"type": "null"}, {"type": "boolean"}]}, {"type": ["null", "boolean"]}),
+        ({"type": "integer", "minimum": 1}, {"type": "integer", "exclusiveMinimum": 0}),
+        ({"enum": ["a", "b"]}, {"enum": ["a", "b"]}),
+        ({"type": "string", "pattern": any_but(["a", "b"])}, {"type": "string", "not": {"enum": ["b", "a"]}}),
+        (
+            {
+                "type": "string",
+                "pattern": "^x",
+                "minLength": 1,
+                "maxLength": 9,
+                "allOf": [{"type": "string", "pattern": any_but(["xx"])}],
+            },
+            {"type": "string", "pattern": "^x", "minLength": 1, "maxLength": 9, "not": {"const": "xx"}},
+        ),
+    ],
+)
+def test_scalars_in_the_words_of_llguidance(expected: Schema, schema: Schema) -> None:
+    assert expected == emitted(schema)
+
+
+@pytest.mark.parametrize(
+    ("expected", "schema"),
+    [
+        ({"type": "array"}, {"type": "array"}),
+        ({"type": "array", "items": False}, {"type": "array", "maxItems": 0}),
+        ({"type": "array", "minItems": 1, "maxItems": 3}, {"type": "array", "minItems": 1, "maxItems": 3}),
+        (
+            {"type": "array", "prefixItems": [NULL, {}], "items": {"type": "boolean"}},
+            {"type": "array", "prefixItems": [NULL, True], "items": {"type": "boolean"}},
+        ),
+        ({"type": "object"}, {"type": "object"}),
+        ({"type": "object", "additionalProperties": NULL}, {"type": "object", "additionalProperties": NULL}),
+        ({"type": "object", "additionalProperties": False}, {"type": "object", "maxProperties": 0}),
+        (
+            {"type": "object", "properties": {"a": NULL}, "patternProperties": {"": {}}, "additionalProperties": False},
+            {"type": "object", "properties": {"a": NULL}},
+        ),
+        (
+            {"type": "object", "properties": {"a": NULL}, "required": ["a"], "additionalProperties": False},
+            {"type": "object", "properties": {"a": NULL}, "required": ["a"], "additionalProperties": False},
+        ),
+        (
+            {"type": "object", "minProperties": 1, "maxProperties": 2},
+            {"type": "object", "minProperties": 1, "maxProperties": 2},
+        ),
+        (
+            {"type": "object", "patternProperties": {"^a": NULL}, "additionalProperties": False},
+            {"type": "object", "patternProperties": {"^a": NULL, "^b": False}, "additionalProperties": False},
+        ),
+        (
+            {"type": "object", "patternProperties": {"^a": NULL, "^b": False}},
+            {"type": "object", "patternProperties": {"^a": NULL, "^b": False}},
+        ),
+    ],
+)
+def test_arrays_and_objects_in_the_words_of_llguidance(expected: Schema, schema: Schema) -> None:
+    assert {"$ref": "#/$defs/d0", "$defs": {"d0": expected}} == emitted(schema)
+
+
+@pytest.mark.parametrize(
+    ("definitions", "schema"),
+    [
+        (0, {"type": "number", "not": {"enum": list(range(MAX_INLINE - 1))}}),
+        (1, {"type": "number", "not": {"enum": list(range(MAX_INLINE))}}),
+        (0, {"enum": [f"{number}" for number in range(MAX_INLINE)]}),
+        (1, {"enum": [f"{number}" for number in range(MAX_INLINE + 1)]}),
+        (0, {"type": "string", "not": {"enum": [f"{number}" for number in range(MAX_INLINE)]}}),
+        (1, {"type": "string", "not": {"enum": [f"{number}" for number in range(MAX_INLINE + 1)]}}),
+        (0, {"const": "x" * MAX_INLINE_CHARACTERS}),
+        (1, {"const": "x" * (MAX_INLINE_CHARACTERS + 1)}),
+        (0, {"type": "string", "pattern": "x" * MAX_INLINE_CHARACTERS}),
+        (1, {"type": "string", "pattern": "x" * (MAX_INLINE_CHARACTERS + 1)}),
+    ],
+)
+def test_scalars_that_are_not_large_have_no_definition(definitions: int, schema: Schema) -> None:
+    assert definitions == len(emitted(schema).get("$defs", {}))
+
+
+PASSED_BY: list[Schema] = [
+    {"properties": {"a": NULL}, "additionalProperties": {"type": "string"}},
+    {"patternProperties": {"^a": NULL}},
+    {"properties": {"a\n": NULL}},
+    {"properties": {"a\n": NULL}, "patternProperties": {"^b": NULL}, "additionalProperties": False},
+]
+NOT_PASSED_BY: list[Schema] = [
+    {},
+    {"properties": {"a": NULL}},
+    {"additionalProperties": NULL},
+    {"properties": {"\x1b": NULL}, "additionalProperties": False},
+    {"properties": {"a": NULL}, "patternProperties": {"^b": NULL}, "additionalProperties": False},
+]
+
+
+def options(schema: Schema) -> Schema:
+    document = Document({"type": "object", **schema})
+    written: Schema = Emitter(Expander(document)).emit(document.term(()))["x-guidance"]
+    return written
+
+
+def test_code_points_are_no_escapes_where_a_key_could_pass_by_a_property_with_them() -> None:
+    assert [{'nrbtf\\"'}] * len(PASSED_BY) == [{options(schema).get("json_allowed_escapes")} for schema in PASSED_BY]
+    assert [False] * len(NOT_PASSED_BY) == ["json_allowed_escapes" in options(schema) for schema in NOT_PASSED_BY]
+
+
+@pytest.mark.parametrize("text", ["\x00", "a\x07", "\x0b", "\x0e", "\x1f", "\x7f"])
+@pytest.mark.parametrize("place", ["const", "properties"])
+def test_controls_beside_such_keys_are_refused_with_their_path(place: str, text: str) -> None:
+    inner = {"const": text} if place == "const" else {"properties": {text: NULL}, "additionalProperties": False}
+    with pytest.raises(InvalidRequestError, match=r"In context=\('properties', 'a'\), control characters"):
+        compiled({**PASSED_BY[0], "properties": {"a": {"type": ["object", "string"], **inner}}, "type": "object"})
+
+
+@pytest.mark.parametrize("text", ["\x08", "\t", "\n", "\x0c", "\r", " ", "~", "\x80"])
+def test_other_characters_beside_such_keys_can_be_written(text: str) -> None:
+    schema = {**PASSED_BY[0], "properties": {"a": {"const": text}}, "type": "object"}
+    assert admits(compiled(schema), {"a": text})
+
+
+def test_texts_beside_such_keys_are_written_without_controls() -> None:
+    schema = {**PASSED_BY[0], "properties": {"a": {"type": "string", "pattern": "^.$"}}, "type": "object"}
+    text = compiled(schema)
+    assert [True, False] == [admits_text(text, f'{{"a": "{spelled}"}}') for spelled in ("\\t", "\\u001b")]
+
+
+def test_a_name_that_a_pattern_finds_keeps_to_both() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"ab": {"type": ["null", "string"]}, "c": NULL},
+        "patternProperties": {"^a": {"type": ["string", "integer"]}},
+        "additionalProperties": False,
+    }
+    values = [{"ab": "x"}, {"a": 1}, {"c": None}, {"ab": None}, {"ab": 1}, {"c": 1}]
+    assert values[:3] == admitted(compiled(schema), values)
+
+
+def test_one_name_that_does_not_keep_to_a_pattern_is_enough_to_refuse_it() -> None:
+    named = {"properties": {"a": {"type": "integer"}, "A": {"type": "integer"}}, "additionalProperties": NULL}
+    with pytest.raises(InvalidRequestError, match="'patternProperties' beside such 'additionalProperties'"):
+        compiled({"type": "object", "patternProperties": {"^[a-z]$": {}}, "allOf": [named]})
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"type": "array", "uniqueItems": True}, "'uniqueItems' is not supported, unless"),
+        ({"type": "number", "minimum": 1e18}, "numbers that must have more than 18 digits"),
+        ({"type": "array", "items": {"not": {"pattern": "x"}}}, "'not' is not supported here"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_with_its_path(schema: Schema, message: str) -> None:
+    with pytest.raises(InvalidRequestError, match=rf"In context=\('properties', 'a'.*\), {message}"):
+        compiled({"type": "object", "properties": {"a": schema}})
+
+
+def spread(count: int, title: str) -> Schema:
+    """So many optional properties that fit in the rows of llguidance's parser, with required ones between them."""
+    names = [f"p{number}" for number in range(count + 3)]
+    required = [names[place * count // 4] for place in (1, 2, 3)]
+    return {"type": "object", "title": title, "properties": {name: {} for name in names}, "required": required}
+
+
+def test_the_squares_of_optional_properties_are_bounded_together() -> None:
+    objects = {str(number): spread(MAX_OPTIONAL_PROPERTIES, str(number)) for number in range(9)}
+    first = dict(list(objects.items())[:8])
+    assert 9 == len(emitted({"type": "object", "properties": first, "required": list(first)})["$defs"])
+    with pytest.raises(SchemaRefusedError, match="more than 1000 optional properties are not supported"):
+        emitted({"type": "object", "properties": objects, "required": list(objects)})
+    with pytest.raises(SchemaRefusedError, match="more than 1000 optional properties are not supported"):
+        emitted(spread(MAX_OPTIONAL_PROPERTIES + 1, "one"))
+
+
+def spent(schema: Schema) -> int:
+    """Comparisons that writing a schema costs."""
+    document = Document(schema)
+    expander = Expander(document)
+    before = document.budget.left
+    Emitter(expander).emit(document.term(()))
+    return before - document.budget.left
+
+
+def test_the_beginning_of_a_text_with_several_bounds_is_paid_for_once() -> None:
+    text = {"type": "string", "pattern": "^[a-z]+$"}
+    price = BEGUN_TEXT * COMPARISONS
+    assert price == spent({**text, "minLength": 1}) - spent(text)
+    assert price == spent({**text, "maxLength": 9}) - spent(text)
+    assert price == spent({**text, "minLength": 1, "maxLength": 9}) - spent(text)
+    twice = [{**text, "minLength": 1, "title": title} for title in "ab"]
+    assert price == spent({"type": "array", "prefixItems": twice}) - spent(
+        {"type": "array", "prefixItems": [{**text, "title": title} for title in "ab"]}
+    )
+
+
+def test_excluded_texts_are_paid_for() -> None:
+    few, many = ({"type": "string", "not": {"enum": [name * count for name in "abcde"]}} for count in (4, 404))
+    assert 5 * 400 // EXCLUDED_CHARACTERS == spent(many) - spent(few)
+
+
+def test_patterns_of_properties_are_paid_for_by_name() -> None:
+    names = [f"p{number}" for number in range(100)]
+    schema: Schema = {"type": "object", "properties": {}, "required": names}
+    document = Document({**schema, "patternProperties": {"^p": NULL}})
+    expander = Expander(document)
+    expander.expand(document.term(()))
+    document.budget.left = 100 * COMPARISONS
+    with pytest.raises(SchemaRefusedError, match="'patternProperties' makes too many"):
+        Emitter(expander).emit(document.term(()))

@@ -1,17 +1,20 @@
 """Keywords that apply subschemas to the same value, checked on instances of the compiled schema."""
 
+import json
+from itertools import combinations
 from typing import Any
 
 import pytest
 
 from antiphon.constraints.json_schema.compiler import compile_schema
+from antiphon.constraints.json_schema.costs import matching
 from antiphon.constraints.json_schema.document import Document
-from antiphon.constraints.json_schema.expansion import Expander
-from antiphon.constraints.json_schema.schema_errors import CircularReferenceError
-from antiphon.constraints.json_schema.shapes import EVERYTHING, String
-from antiphon.constraints.json_schema.terms import ANY, NEVER, Location, both, inverse
+from antiphon.constraints.json_schema.expansion import CONSTANT_CHARACTERS, Expander
+from antiphon.constraints.json_schema.schema_errors import COMPARISONS, CircularReferenceError, SchemaRefusedError
+from antiphon.constraints.json_schema.shapes import EVERYTHING, Array, Object, Shape, String
+from antiphon.constraints.json_schema.terms import ANY, NEVER, Constant, Location, both, inverse
 from antiphon.errors import InvalidRequestError
-from tests.constraints.json_schema.random_schemas import admits
+from tests.constraints.json_schema.random_schemas import admits, admitted, is_valid
 
 Schema = dict[str, Any]
 HAS_A: Schema = {"required": ["a"]}
@@ -29,6 +32,11 @@ CASES: list[tuple[Schema, list[Any], list[Any]]] = [
     ({"oneOf": [{"type": "number"}, {"type": "string"}, {"minimum": 2}]}, [1, None], [3, "a"]),
     ({"not": {"type": ["object", "array"]}}, [1, "a", None], [{}, []]),
     ({"not": HAS_A}, [{}, {"b": 1}], [{"a": 1}, 1]),
+    (
+        {"type": "array", "oneOf": [{"contains": {"type": "string"}, "minContains": 0}, {"maxItems": 1}]},
+        [[1, 2], ["a", 2]],
+        [[], [1], ["a"]],
+    ),
     ({"not": {"minLength": 2}}, ["a", ""], ["ab", 1]),
     ({"type": "string", "not": {"enum": ["a", ""]}}, ["b", "aa"], ["a", ""]),
     ({"not": {"items": {"type": "string"}}, "maxItems": 2}, [[1], ["a", 1]], [[], ["a"], 1]),
@@ -130,3 +138,197 @@ def test_alternatives_without_end_are_refused_in_time() -> None:
     options = [{"properties": {f"p{i}{j}": {"const": j} for i in range(12)}} for j in range(12)]
     with pytest.raises(InvalidRequestError, match="too many combinations"):
         compile_schema({"oneOf": options}, strict=False, param="p")
+
+
+SCALARS: list[Any] = [None, True, 0, 1, 2, 5, 1.5, "", "a", "ab", "b", "abc"]
+NAMES = [names for length in range(4) for names in combinations(("a", "b", "c", "ab"), length)]
+VALUES: list[Any] = [
+    *SCALARS,
+    *([item] for item in SCALARS),
+    *([1, item] for item in SCALARS),
+    *({"a": value} for value in SCALARS),
+    *(dict.fromkeys(names, value) for names in NAMES for value in (1, "x")),
+    *({"a": {"a": 1, "b": value}} for value in (1, "x")),
+    {"a": 1, "b": "x"},
+    {"a": "x", "b": 1, "c": None},
+]
+ENDED: Schema = {"if": {"type": "string"}, "then": {"maxLength": 1}, "else": {"maximum": 1}}
+DRAFT_7: Schema = {"$schema": "http://json-schema.org/draft-07/schema#"}
+OPEN: Schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "unevaluatedProperties": False}
+
+
+def within(schema: Schema) -> Schema:
+    """The schema, asked for one level further down."""
+    return {"type": "object", "properties": {"a": schema}, "required": ["a"]}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        ENDED,
+        within(ENDED),
+        {"if": {"type": "string"}, "then": {"maxLength": 1}},
+        within({"if": {"type": "string"}, "else": {"maximum": 1}}),
+        {"if": {"type": "string"}},
+        {"if": {"required": ["a"]}, "then": {"required": ["b"]}, "else": {"properties": {"b": False}}},
+        {"const": {"a": {"a": 1, "b": 1}}},
+        within({"const": 1}),
+        within({"enum": [1, "x", None]}),
+        {"enum": [[1, 1], [1, "a"], {"a": 1}]},
+        within({"allOf": [{"type": ["integer", "string"]}, {"type": ["string", "null"]}]}),
+        within({"anyOf": [{"minimum": 2}, {"maxLength": 1}], "type": ["number", "string"]}),
+        within({"oneOf": [{"minimum": 2}, {"maximum": 2}], "type": "number"}),
+        within({"not": {"type": ["string", "null"]}}),
+        within({"not": {"const": 1}}),
+        {"not": {"anyOf": [{"type": "object"}, {"minimum": 1}, {"type": "string"}]}},
+        {"dependentRequired": {"a": ["b", "c"], "c": []}},
+        {"dependentSchemas": {"a": {"required": ["b"]}, "b": {"properties": {"a": {"type": "integer"}}}}},
+        {**DRAFT_7, "dependencies": {"a": ["b"], "b": {"properties": {"a": {"type": "integer"}}}}},
+        within({"dependentRequired": {"a": ["c"]}}),
+        {"propertyNames": True},
+        {"propertyNames": {"enum": ["a", "ab"]}},
+        {"propertyNames": {"const": "a"}, "required": ["a"]},
+        {"propertyNames": {"minLength": 2}},
+        {"propertyNames": {"maxLength": 1}, "properties": {"ab": {}, "a": {"type": "integer"}}},
+        {"propertyNames": {"anyOf": [{"const": "c"}, {"pattern": "^a"}]}, "additionalProperties": {"type": "integer"}},
+        {"propertyNames": {"pattern": "^a"}, "properties": {"b": {}}, "required": ["b"], "type": ["object", "null"]},
+        {"propertyNames": {"type": "integer"}},
+        {
+            "propertyNames": {"pattern": "^a"},
+            "properties": {"a": {}, "b": {}},
+            "patternProperties": {"^c": False},
+            "additionalProperties": False,
+        },
+        OPEN,
+        {**OPEN, "unevaluatedProperties": {"type": "string"}},
+        {**OPEN, "unevaluatedProperties": True},
+        {**OPEN, "patternProperties": {"^b": {"type": "string"}, "^c": {"type": "integer"}}, "required": ["b"]},
+        {**OPEN, "allOf": [{"additionalProperties": {"type": "integer"}}]},
+        {**OPEN, "allOf": [{"properties": {"b": {"type": "integer"}}}]},
+        {**OPEN, "anyOf": [{"properties": {"b": {"type": "integer"}}}, {"properties": {"c": {}}, "required": ["c"]}]},
+        {**OPEN, "oneOf": [{"properties": {"b": {}}, "required": ["b"]}, {"properties": {"c": {}}, "required": ["c"]}]},
+        {**OPEN, "if": {"properties": {"b": {}}, "required": ["b"]}, "else": {"properties": {"c": {}}}},
+        {**OPEN, "if": {"properties": {"b": {}}, "required": ["b"]}},
+        {**OPEN, "dependentSchemas": {"a": {"properties": {"b": {}}}}},
+        {**OPEN, "$ref": "#/$defs/x", "$defs": {"x": {"properties": {"b": {}}}}},
+        {"allOf": [OPEN], "properties": {"b": {}}, "unevaluatedProperties": {"type": "integer"}},
+        {"type": ["object", "string"], "properties": {"a": {}}, "unevaluatedProperties": {"type": "integer"}},
+    ],
+)
+def test_exactly_the_valid_values_are_admitted(schema: Schema) -> None:
+    valid = [value for value in VALUES if is_valid(schema, json.dumps(value))]
+    assert valid == admitted(compile_schema(schema, strict=False, param="p"), VALUES)
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        (
+            {"properties": {"a": {"$ref": "#/$defs/x", "minimum": 1}}, "$defs": {"x": {"not": {"pattern": "a"}}}},
+            r"\('\$defs', 'x'\), 'not' is not supported here: 'pattern' and 'format' cannot be negated",
+        ),
+        (
+            {
+                "allOf": [
+                    {"properties": {"a": {"patternProperties": {"^a": {"type": "null"}}}}},
+                    {"properties": {"a": {"patternProperties": {"b$": {"type": "string"}}}}},
+                ]
+            },
+            r"\('allOf', 0, 'properties', 'a'\), 'patternProperties' with overlapping patterns",
+        ),
+        (
+            {"$schema": "http://json-schema.org/draft-07/schema#", "not": {"$ref": "#/nowhere", "pattern": "(?=a)"}},
+            r"\('not',\), '\$ref' names a subschema that does not exist",
+        ),
+        (
+            {"properties": {"a": {"propertyNames": {"pattern": "a"}, "patternProperties": {"^b": {"type": "null"}}}}},
+            r"\('properties', 'a'\), 'propertyNames' is not supported here: beside 'patternProperties'",
+        ),
+        (
+            {"properties": {"a": {"anyOf": [{"$ref": "#/properties/a"}]}}},
+            r"\('properties', 'a'\), '\$ref' refers to itself without going into a property or an item",
+        ),
+        (
+            {"allOf": [{"type": "string", "pattern": "(?=a)"}]},
+            r"\('allOf', 0\), 'pattern' uses look-around",
+        ),
+        ({"propertyNames": {"minLength": 1, "not": {"const": "ab"}}}, "'propertyNames' is not supported here: several"),
+    ],
+)
+def test_a_refusal_names_the_subschema_at_fault(schema: Schema, message: str) -> None:
+    with pytest.raises(InvalidRequestError, match=message):
+        compile_schema(schema, strict=False, param="p")
+
+
+def test_as_many_options_as_the_limit_are_told_apart() -> None:
+    options = [{"properties": {name: {}}, "required": [name]} for name in "abcde"]
+    schema = {"anyOf": options, "unevaluatedProperties": False}
+    values = [dict.fromkeys(names, 1) for names in ("", "a", "be", "abcde", "f", "af")]
+    valid = [value for value in values if is_valid(schema, json.dumps(value))]
+    assert valid == admitted(compile_schema(schema, strict=False, param="p"), values)
+
+
+def spent(schema: Schema) -> int:
+    """Comparisons that expanding a schema costs."""
+    document = Document(schema)
+    before = document.budget.left
+    Expander(document).expand(document.term(()))
+    return before - document.budget.left
+
+
+def test_every_alternative_of_a_term_is_paid_for() -> None:
+    assert COMPARISONS * (1 + len(EVERYTHING)) == spent({})
+
+
+def test_a_large_constant_is_paid_for() -> None:
+    expander = Expander(Document({}))
+    before = expander.budget.left
+    expander.expand(Constant('"' + "x" * 10 * CONSTANT_CHARACTERS + '"'))
+    assert COMPARISONS * (10 + 2) == before - expander.budget.left
+
+
+def test_names_that_patterns_have_looked_at_are_paid_for() -> None:
+    names = [f"p{number}" for number in range(100)]
+    schema: Schema = {"type": "object", "required": names, "patternProperties": {"^p": {"type": "null"}}}
+    assert spent({**schema, "unevaluatedProperties": False}) - spent(schema) >= matching(1, 100, 290)
+
+
+def test_a_shape_that_is_tried_is_paid_for() -> None:
+    expander = Expander(Document({}))
+    before = expander.budget.left
+    assert expander.possible(String(values=("a",) * 100))
+    assert COMPARISONS * 51 == before - expander.budget.left
+
+
+def test_a_shape_without_a_value_is_impossible() -> None:
+    expander = Expander(Document({}))
+    impossible: list[Shape] = [
+        Object((("a", NEVER),), required=("a",)),
+        Array(prefix=(ANY, NEVER), min_items=2),
+        Array(prefix=(ANY,), items=NEVER, min_items=2),
+    ]
+    possible: list[Shape] = [
+        Object((("a", NEVER),)),
+        Array(prefix=(ANY, NEVER), min_items=1),
+        Array(items=NEVER),
+        Array(prefix=(ANY,), items=NEVER, min_items=1),
+    ]
+    assert [False] * 3 == [expander.possible(shape) for shape in impossible]
+    assert [True] * 4 == [expander.possible(shape) for shape in possible]
+
+
+def test_a_term_that_is_refused_counts_as_satisfiable_until_the_budget_is_spent() -> None:
+    document = Document({"not": {"not": {"pattern": "a"}}})
+    expander = Expander(document)
+    assert expander.satisfiable(document.term(("not",)))
+    document.budget.left = 0
+    with pytest.raises(SchemaRefusedError, match="too many combinations"):
+        expander.satisfiable(ANY)
+
+
+def test_a_term_that_was_refused_is_refused_again_for_the_same_reason() -> None:
+    document = Document({"not": {"pattern": "a"}})
+    expander = Expander(document)
+    for _ in range(2):
+        with pytest.raises(SchemaRefusedError, match="cannot be negated"):
+            expander.expand(document.term(()))

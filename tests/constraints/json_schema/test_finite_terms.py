@@ -54,3 +54,13 @@ def test_a_long_chain_is_followed_to_its_end() -> None:
     links = [Location((index,)) for index in range(DEEP)]
     shapes: dict[Term, list[Shape]] = {one: [requires(next_one)] for one, next_one in pairwise(links)}
     assert {ANY, *links} == finite_terms({**shapes, links[-1]: [Null()]})
+
+
+def test_an_object_that_asks_for_no_more_than_its_required_properties_needs_no_others() -> None:
+    assert [] == needed(Object(additional=NEVER))
+    assert [{A}] == needed(Object((("a", A),), additional=NEVER, required=("a",), min_properties=1))
+
+
+def test_two_terms_that_meet_one_need_do_not_meet_another() -> None:
+    shape = Object((("a", D),), patterns=(("^b", B),), additional=C, required=("a",), min_properties=2)
+    assert {ANY, B, C} == finite_terms({A: [shape], B: [Null()], C: [Null()], D: [requires(D)]})

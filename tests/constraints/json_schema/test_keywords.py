@@ -5,14 +5,17 @@ from typing import Any
 
 import pytest
 
+from antiphon.constraints.json_schema.costs import matching
 from antiphon.constraints.json_schema.document import Document
 from antiphon.constraints.json_schema.formats import FORMATS
 from antiphon.constraints.json_schema.keywords import bounds, constant
-from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
+from antiphon.constraints.json_schema.schema_errors import COMPARISONS, COMPILED_PATTERN, SchemaRefusedError
 from antiphon.constraints.json_schema.shapes import (
     EVERYTHING,
     Array,
     Boolean,
+    Contains,
+    Evaluated,
     Null,
     Number,
     Object,
@@ -20,7 +23,7 @@ from antiphon.constraints.json_schema.shapes import (
     String,
     Union,
 )
-from antiphon.constraints.json_schema.terms import NEVER, Constant, Location, both
+from antiphon.constraints.json_schema.terms import ANY, NEVER, Constant, Location, both
 
 
 def shapes(schema: dict[str, Any]) -> Union:
@@ -75,9 +78,9 @@ def test_items_of_every_draft() -> None:
     expected = Array((place("prefixItems", 0),), place("items"))
     assert expected == only({"type": "array", "prefixItems": [{"type": "null"}], "items": {"type": "string"}})
     legacy = {"type": "array", "items": [{"type": "null"}], "additionalItems": False}
-    assert Array((place("items", 0),), NEVER) == only(legacy)
-    draft_7 = {"$schema": "http://json-schema.org/draft-07/schema#", "type": "array", "prefixItems": [False]}
-    assert Array() == only(draft_7)
+    dialect = {"$schema": "http://json-schema.org/draft-07/schema#"}
+    assert Array((place("items", 0),), NEVER) == only(legacy) == only({**dialect, **legacy})
+    assert Array() == only({**dialect, "type": "array", "prefixItems": [False]})
 
 
 def test_named_properties_keep_to_the_patterns_that_match() -> None:
@@ -106,3 +109,142 @@ def test_patterns_with_one_schema_are_joined() -> None:
 def test_overlapping_patterns_are_refused() -> None:
     with pytest.raises(SchemaRefusedError, match="overlapping"):
         shapes({"patternProperties": {"^a": {"type": "null"}, "b$": {"type": "string"}}})
+
+
+def test_no_item_at_least_is_no_bound() -> None:
+    schema = {"type": "array", "contains": {"type": "null"}}
+    assert Array() == only({**schema, "minContains": 0})
+    assert Array(contains=(Contains(place("contains"), 0, 2),)) == only({**schema, "minContains": 0, "maxContains": 2})
+    assert Array(contains=(Contains(place("contains")),)) == only(schema)
+
+
+def test_numbers_have_the_narrower_of_two_limits() -> None:
+    limits = {"minimum": 1, "exclusiveMinimum": 0, "maximum": 5, "exclusiveMaximum": 6, "multipleOf": 0.5}
+    one, five, step = (Fraction(1), False), (Fraction(5), False), Fraction(1, 2)
+    assert Number(lower=one, upper=five, multiple_of=step) == only({"type": "number", **limits})
+    above, below = (Fraction(1), True), (Fraction(5), True)
+    assert Number(lower=above, upper=below) == only(
+        {"type": "number", "minimum": 1, "exclusiveMinimum": 1, "maximum": 5, "exclusiveMaximum": 5}
+    )
+    assert Number(upper=below) == only({"type": "number", "maximum": 5, "exclusiveMaximum": True})
+    assert Number(upper=five) == only({"type": "number", "maximum": 5, "exclusiveMaximum": False})
+
+
+def test_a_number_with_decimals_is_no_integer() -> None:
+    bound = (Fraction(3, 2), False)
+    assert Number(lower=bound, upper=bound) == constant(1.5)
+
+
+def test_the_shorter_of_two_greatest_lengths_holds() -> None:
+    schema = {"type": "string", "format": "hostname", "minLength": 2}
+    shapes = [only({**schema, "maxLength": length}) for length in (5, 300)]
+    assert [(2, 5), (2, 253)] == [(shape.min_length, shape.max_length) for shape in shapes if isinstance(shape, String)]
+
+
+def test_a_pattern_is_kept_beside_a_format() -> None:
+    assert String(patterns=("1", FORMATS["ipv4"].pattern)) == only({"type": "string", "format": "ipv4", "pattern": "1"})
+
+
+def test_counts_of_items() -> None:
+    schema = {"type": "array", "items": {"type": "null"}, "minItems": 1, "maxItems": 3, "uniqueItems": True}
+    assert Array(items=place("items"), min_items=1, max_items=3, unique=True) == only(schema)
+
+
+def test_further_items_may_be_bounded_as_unevaluated() -> None:
+    rest = {"type": "array", "unevaluatedItems": {"type": "null"}}
+    assert Array(items=place("unevaluatedItems")) == only(rest)
+    assert Array(items=place("items")) == only({**rest, "items": {"type": "string"}})
+    contained = only({"type": "array", "contains": {"type": "null"}})
+    assert Array(contains=(Contains(place("contains")),)) == contained
+    with pytest.raises(SchemaRefusedError, match="'unevaluatedItems' beside other applicators is not supported"):
+        shapes({**rest, "allOf": [{}]})
+
+
+def test_items_without_a_bound_may_be_anything() -> None:
+    assert Array((place("prefixItems", 0),)) == only({"type": "array", "prefixItems": [{"type": "null"}]})
+    assert Array((place("items", 0),)) == only({"type": "array", "items": [{"type": "null"}]})
+
+
+def test_counts_of_properties_and_those_that_are_required() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "null"}}, "required": ["b", "a", "b"]}
+    a, closed = place("properties", "a"), {"additionalProperties": False}
+    assert Object((("a", a), ("b", ANY)), required=("b", "a"), min_properties=3, max_properties=4) == only(
+        {**schema, "minProperties": 3, "maxProperties": 4}
+    )
+    assert Object((("a", a),), additional=NEVER) == only({**schema, **closed, "required": []})
+
+
+def test_a_pattern_that_asks_for_the_end_does_not_match_everything() -> None:
+    shape = only({"type": "object", "patternProperties": {"^a*$": {"type": "null"}}})
+    assert isinstance(shape, Object)
+    assert [place("patternProperties", "^a*$"), ANY] == [shape.member(name) for name in ("aa", "b")]
+
+
+def test_a_pattern_that_matches_everything_joins_the_others() -> None:
+    schema = {
+        "properties": {"b": {"type": "array"}},
+        "patternProperties": {"": {"type": "null"}, "^a": {"type": "string"}},
+    }
+    every, a = place("patternProperties", ""), place("patternProperties", "^a")
+    named = ("b", both(place("properties", "b"), every))
+    assert Object((named,), (("^a", both(a, every)),), every) == only({"type": "object", **schema})
+
+
+def test_patterns_that_share_no_name_stand_side_by_side() -> None:
+    patterns = {"^a": {"type": "null"}, "^b": {"type": "string"}}
+    expected = tuple((pattern, place("patternProperties", pattern)) for pattern in patterns)
+    assert Object(patterns=expected) == only({"type": "object", "patternProperties": patterns})
+
+
+@pytest.mark.parametrize(
+    ("evaluated", "schema"),
+    [
+        (Evaluated(), {}),
+        (Evaluated(frozenset("a")), {"properties": {"a": {"type": "null"}}}),
+        (Evaluated(patterns=frozenset({"^a"})), {"patternProperties": {"^a": {"type": "null"}}}),
+        (Evaluated(everything=True), {"patternProperties": {"": {"type": "null"}}}),
+        (Evaluated(everything=True), {"additionalProperties": {"type": "null"}}),
+    ],
+)
+def test_what_a_keyword_has_looked_at_is_evaluated(evaluated: Evaluated, schema: dict[str, Any]) -> None:
+    shape = only({"type": "object", **schema, "unevaluatedProperties": False})
+    assert isinstance(shape, Object)
+    assert evaluated == shape.evaluated
+    without = only({"type": "object", **schema})
+    assert isinstance(without, Object)
+    assert Evaluated() == without.evaluated
+
+
+PATTERN = COMPILED_PATTERN * COMPARISONS
+NAMES = {"patternProperties": {"^a": {"type": "null"}}, "required": ["b", "c"]}
+
+
+@pytest.mark.parametrize(
+    ("price", "schema"),
+    [
+        (0, {"type": "string"}),
+        (PATTERN, {"type": "string", "pattern": "a"}),
+        (PATTERN + matching(1, 2, 2), {"type": "object", **NAMES}),
+        (4 * PATTERN, {"type": "object", "patternProperties": {"^a": {"type": "null"}, "^b": {"type": "string"}}}),
+    ],
+)
+def test_patterns_are_paid_for(price: int, schema: dict[str, Any]) -> None:
+    document = Document(schema)
+    before = document.budget.left
+    bounds(document, ())
+    assert price == before - document.budget.left
+
+
+@pytest.mark.parametrize(
+    ("keyword", "left", "schema"),
+    [
+        ("pattern", 0, {"type": "string", "pattern": "a"}),
+        ("patternProperties", 0, {"type": "object", **NAMES}),
+        ("patternProperties", PATTERN, {"type": "object", **NAMES}),
+    ],
+)
+def test_patterns_that_are_too_dear_are_refused_by_name(keyword: str, left: int, schema: dict[str, Any]) -> None:
+    document = Document(schema)
+    document.budget.left = left
+    with pytest.raises(SchemaRefusedError, match=f"'{keyword}' makes too many combinations"):
+        bounds(document, ())

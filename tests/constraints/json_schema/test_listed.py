@@ -7,7 +7,7 @@ import pytest
 
 from antiphon.constraints.json_schema.keywords import constant
 from antiphon.constraints.json_schema.listed import keys_of, without_keys, without_points, without_texts
-from antiphon.constraints.json_schema.shapes import Array, Boolean, Null, Number, Object, Shape, String
+from antiphon.constraints.json_schema.shapes import Array, Boolean, Contains, Null, Number, Object, Shape, String
 from antiphon.constraints.json_schema.terms import ANY, NEVER, Constant
 
 EQUAL = [
@@ -15,6 +15,7 @@ EQUAL = [
     ([1], [1.0]),
     ({"a": 1, "b": [True]}, {"b": [True], "a": 1.0}),
     ({"a": {"b": 0.5}}, {"a": {"b": 5e-1}}),
+    ([10**23], [1e23]),
 ]
 DIFFERENT = [
     (1, True),
@@ -50,6 +51,10 @@ def test_different_values_have_different_keys(one: Any, other: Any) -> None:  # 
         Object(properties=(("a", Constant("1")),), required=("a",)),
         Object(properties=(("a", Constant("1")),), additional=NEVER),
         Object(properties=(("a", ANY),), additional=NEVER, required=("a",)),
+        Object(patterns=(("^a", ANY),), additional=NEVER),
+        Array(prefix=(Constant("1"), ANY), items=NEVER, min_items=2, unique=True),
+        Array(prefix=(Constant("1"), Constant("2")), items=NEVER, min_items=2, unique=True),
+        Array(prefix=(Constant("1"),), items=NEVER, min_items=1, contains=(Contains(ANY),)),
     ],
 )
 def test_values_that_are_not_listed_have_no_keys(shape: Shape) -> None:
@@ -61,11 +66,13 @@ def test_values_that_are_not_listed_have_no_keys(shape: Shape) -> None:
     [
         (None, Null()),
         (Boolean(frozenset({False})), Boolean()),
+        (None, Boolean(frozenset({True}))),
         (String(values=("b",)), String(values=("a", "b"))),
         (None, String(values=("a",))),
         (None, constant(5)),
         (constant(6), constant(6)),
         (None, constant({"x": 5})),
+        (Number(), Number()),
     ],
 )
 def test_listed_values_are_taken_away_by_their_keys(expected: Shape | None, shape: Shape) -> None:
@@ -87,8 +94,24 @@ def test_an_interval_is_cut_at_points() -> None:
 def test_points_that_are_no_values_cut_nothing() -> None:
     even = Number(integer=True, multiple_of=Fraction(2), lower=(Fraction(0), False))
     assert [even] == without_points(even, [Fraction(-2), Fraction(3), Fraction(7, 2)])
-    open_at_two = Number(lower=(Fraction(2), True))
-    assert [open_at_two] == without_points(open_at_two, [Fraction(2)])
+    assert [whole(None, None)] == without_points(whole(None, None), [Fraction(7, 2)])
+
+
+def test_points_beyond_the_bounds_cut_nothing() -> None:
+    points = [Fraction(value) for value in (1, 3, 5, 9, 11)]
+    assert [whole(4, 4), whole(6, 8)] == without_points(whole(4, 8), points)
+
+
+def test_a_bound_that_is_a_point_is_excluded() -> None:
+    two, three = Fraction(2), Fraction(3)
+    for excluded in (False, True):
+        shape = Number(lower=(two, excluded), upper=(three, excluded))
+        assert [Number(lower=(two, True), upper=(three, True))] == without_points(shape, [two, three])
+
+
+def test_an_interval_of_numbers_is_cut_between_integers() -> None:
+    half = Fraction(7, 2)
+    assert [Number(upper=(half, True)), Number(lower=(half, True))] == without_points(Number(), [half])
 
 
 def test_texts_are_excluded() -> None:

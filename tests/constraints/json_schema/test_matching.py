@@ -48,5 +48,30 @@ def test_schemas_of_texts() -> None:
 
 def test_bounds_that_only_a_long_text_satisfies_cannot_be_begun() -> None:
     multiples = tuple(f"^(a{{{count}}})*$" for count in (97, 101, 103, 107))
-    assert [True, False] == [begins(multiples[:1], 1), begins(multiples)]
+    assert [True, False] == [begins(multiples[:1], 1, None), begins(multiples, 0, None)]
     assert begins(("^[a-z]+$", "b"), 3, 40)
+
+
+def test_a_text_that_a_search_finds_only_the_start_of_does_not_match() -> None:
+    assert [False, True] == [matches("^ab$", text) for text in ("a", "ab")]
+
+
+def test_a_control_character_is_one_character() -> None:
+    assert [True, True] == [matches("^[^a]$", text) for text in ("\x7f", "\x1f")]
+
+
+def test_a_pattern_without_any_text_matches_none() -> None:
+    assert not matches("[^\\x{0}-\\x{10FFFF}]", "a")
+
+
+def test_the_empty_text_alone_is_enough_for_patterns_to_share_one() -> None:
+    assert not is_empty(("^a*$", "^b*$"))
+
+
+def test_a_pattern_that_cannot_be_followed_is_not_written_to_the_standard_error(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SchemaRefusedError):
+        matches("b^a", "ab")
+    assert not begins(tuple(f"^(b{{{count}}})*$" for count in (97, 101, 103, 107)), 0, None)
+    assert ("", "") == capfd.readouterr()

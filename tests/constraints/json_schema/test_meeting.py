@@ -6,7 +6,17 @@ import pytest
 
 from antiphon.constraints.json_schema.meeting import join_evaluated, meet
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
-from antiphon.constraints.json_schema.shapes import Array, Boolean, Contains, Evaluated, Null, Number, Object, String
+from antiphon.constraints.json_schema.shapes import (
+    Array,
+    Boolean,
+    Contains,
+    Evaluated,
+    Null,
+    Number,
+    Object,
+    Shape,
+    String,
+)
 from antiphon.constraints.json_schema.terms import ANY, NEVER, Location, both
 
 A, B = Location(("a",)), Location(("b",))
@@ -67,3 +77,53 @@ def test_overlapping_patterns_are_refused() -> None:
 def test_what_either_has_looked_at_is_evaluated() -> None:
     left, right = Evaluated(frozenset("a"), frozenset("b")), Evaluated(frozenset("c"), everything=True)
     assert Evaluated(frozenset("ac"), frozenset("b"), everything=True) == join_evaluated(left, right)
+
+
+@pytest.mark.parametrize(
+    ("expected", "one", "other"),
+    [
+        (Number(integer=True), Number(integer=True), Number()),
+        (Number(integer=True, multiple_of=Fraction(3)), Number(integer=True, multiple_of=Fraction(3)), Number()),
+        (Number(lower=(Fraction(2), False)), Number(lower=(Fraction(1), True)), Number(lower=(Fraction(2), False))),
+        (Number(lower=(Fraction(2), True)), Number(lower=(Fraction(2), True)), Number(lower=(Fraction(2), False))),
+        (Number(upper=(Fraction(1), True)), Number(upper=(Fraction(1), True)), Number(upper=(Fraction(2), False))),
+        (Number(upper=(Fraction(2), True)), Number(upper=(Fraction(2), True)), Number(upper=(Fraction(2), False))),
+        (String(values=("b",)), String(values=("a", "b")), String(values=("b", "c"))),
+        (String(values=("a",)), String(values=("a", "bb")), String(max_length=1)),
+        (String(max_length=3), String(max_length=3), String(max_length=4)),
+        (Array(unique=True), Array(unique=True), Array()),
+        (Array(max_items=3), Array(max_items=3), Array(max_items=4)),
+        (Array(min_items=4), Array(min_items=3), Array(min_items=4)),
+        (
+            Object(min_properties=2, max_properties=3),
+            Object(max_properties=3),
+            Object(min_properties=2, max_properties=4),
+        ),
+        (None, Object((("a", A),), required=("a",)), Object((("a", NEVER),))),
+    ],
+)
+def test_the_narrower_bound_holds_whichever_comes_first(expected: Shape | None, one: Shape, other: Shape) -> None:
+    assert [expected] * 2 == [meet(one, other), meet(other, one)]
+
+
+def test_every_pattern_of_both_is_kept_and_the_same_one_joined() -> None:
+    left, right = Object(patterns=(("^a", A), ("^b", A))), Object(patterns=(("^a", B),))
+    assert Object(patterns=(("^a", both(A, B)), ("^b", A))) == meet(left, right)
+
+
+def test_patterns_that_share_no_name_may_stand_together() -> None:
+    left, right = Object(patterns=(("^a", A),)), Object(patterns=(("^b", B),))
+    assert Object(patterns=(("^a", A), ("^b", B))) == meet(left, right)
+
+
+def test_patterns_may_overlap_where_they_say_no_more_than_the_rest() -> None:
+    left, right = Object(patterns=(("a", A),), additional=A), Object(patterns=(("b", B),), additional=B)
+    patterns = (("a", both(A, B)), ("b", both(B, A)))
+    assert Object(patterns=patterns, additional=both(A, B)) == meet(left, right)
+
+
+def test_everything_that_one_of_two_has_looked_at_is_evaluated() -> None:
+    assert [Evaluated(everything=True)] * 2 == [
+        join_evaluated(*pair)
+        for pair in ((Evaluated(everything=True), Evaluated()), (Evaluated(), Evaluated(everything=True)))
+    ]

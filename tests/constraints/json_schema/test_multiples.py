@@ -37,6 +37,7 @@ def refused(*shapes: Number) -> str:
         multiples("1000", low=10**6, high=10**15),
         multiples("0.01", low=3),
         multiples("2.5"),
+        multiples("0.125"),
     ],
 )
 def test_a_small_automaton_passes(shape: Number) -> None:
@@ -52,6 +53,10 @@ def test_a_small_automaton_passes(shape: Number) -> None:
         ("'multipleOf' 251 exceeds the limit of 250 beside bounds or decimals", multiples("251", low=0, high=10**6)),
         ("'multipleOf' 2.51 exceeds the limit of 250 beside bounds or decimals", multiples("2.51")),
         ("'multipleOf' of many digits exceeds the limit of 10000", multiples("1" + "0" * 30)),
+        ("'multipleOf' of many digits exceeds the limit of 10000", multiples("1" + "0" * 15)),
+        ("'multipleOf' 999999999999999 exceeds the limit of 10000", multiples("9" * 15)),
+        ("'multipleOf' 3.0625 exceeds the limit of 250 beside bounds or decimals", multiples("3.0625")),
+        ("'multipleOf' 251 exceeds the limit of 250 beside bounds or decimals", multiples("251", low=-251, high=251)),
     ],
 )
 def test_a_large_automaton_is_refused_by_name(expected: str, shape: Number) -> None:
@@ -60,14 +65,29 @@ def test_a_large_automaton_is_refused_by_name(expected: str, shape: Number) -> N
 
 def test_multiples_in_one_place_are_followed_together() -> None:
     check_multiples([multiples("3"), multiples("5"), multiples("15")])
-    assert "limit of 5000 for 2 alternatives together" in refused(multiples("97"), multiples("101"))
+    assert "'multipleOf' 101 exceeds the limit of 5000 for 2" in refused(multiples("97"), multiples("101"))
+    check_multiples([multiples("50"), multiples("99")])
+    check_multiples([multiples("50", low=60), multiples("25", low=60)])
     bounded = refused(multiples("97", low=1000), multiples("3"))
     assert bounded == "'multipleOf' 97 exceeds the limit of 250 beside bounds or decimals for 2 alternatives together"
 
 
+def test_divisors_of_a_thousand_are_dear_when_they_are_several() -> None:
+    divisors = [str(number) for number in range(1, 1001) if 1000 % number == 0]
+    assert "limit of 625 for 16 alternatives" in refused(*map(multiples, divisors))
+    assert "limit of 250 beside" in refused(multiples("8", low=1000), multiples("125", low=1000))
+
+
+def test_numbers_without_multiples_pass() -> None:
+    shape = Number(integer=True, lower=(Fraction(5), False))
+    check_multiples([Null(), shape])
+    check_multiples([multiples(str(MAX_MULTIPLE)), shape])
+
+
 def test_few_multiples_between_bounds_are_written_out() -> None:
     shape = multiples("99999989", low=-99999989, high=2 * 99999989)
-    assert [-99999989, 0, 99999989, 199999978] == [number.point for number in listed_multiples(shape)]
+    points = [(Fraction(value), False) for value in (-99999989, 0, 99999989, 199999978)]
+    assert [Number(integer=True, lower=point, upper=point) for point in points] == listed_multiples(shape)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +96,10 @@ def test_few_multiples_between_bounds_are_written_out() -> None:
         Number(),
         multiples("251"),
         multiples("251", low=0),
+        multiples("251", high=0),
+        multiples("249", low=0, high=1000),
+        multiples("251.5", low=0, high=1000),
+        Number(integer=True, lower=(Fraction(0), False), upper=(Fraction(9), False)),
         multiples("250", low=0, high=1000),
         multiples("1000", low=0, high=10**6),
         multiples("2.51", low=0, high=10),

@@ -126,3 +126,129 @@ def test_numbers_beyond_doubles_are_refused(shape: Number) -> None:
 def test_numbers_are_what_the_text_says() -> None:
     assert Fraction(1, 10) == exact(0.1)
     assert Fraction(2**70) == exact(2**70)
+
+
+def bound(text: str) -> tuple[Fraction, bool] | None:
+    """Of ``"1"`` or, excluded, ``"1!"``."""
+    return (Fraction(text.rstrip("!")), text.endswith("!")) if text else None
+
+
+def between(low: str = "", high: str = "") -> dict[str, Any]:
+    return number_schema(Number(lower=bound(low), upper=bound(high)))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "minimum", "maximum"),
+    [
+        ("1!", "1.5", 1.00000000000001, 1.5),
+        ("100!", "100.5", 100.000000000001, 100.5),
+        ("-1.5", "-1!", -1.5, -1.00000000000001),
+        ("-100.5", "-100!", -100.5, -100.000000000001),
+    ],
+)
+def test_an_excluded_whole_bound_beside_one_of_the_same_whole_part_is_moved_inwards(
+    low: str, high: str, minimum: float, maximum: float
+) -> None:
+    assert {"type": "number", "minimum": minimum, "maximum": maximum} == between(low, high)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        ("1!", "2"),
+        ("1!", "2.5"),
+        ("0.5!", "0.7"),
+        ("-1!", "-0.5"),
+        ("-2", "-1!"),
+        ("-2.5", "-1!"),
+        ("0.5", "1!"),
+        ("-0.7", "-0.5!"),
+        ("1", "1.5"),
+        ("-1.5", "-1"),
+        ("1!", "5!"),
+    ],
+)
+def test_other_bounds_stay_as_they_are(low: str, high: str) -> None:
+    names = ("exclusiveMinimum" if "!" in low else "minimum", "exclusiveMaximum" if "!" in high else "maximum")
+    values = (float(text.rstrip("!")) for text in (low, high))
+    assert {"type": "number", **dict(zip(names, values, strict=True))} == between(low, high)
+
+
+@pytest.mark.parametrize(
+    ("text", "minimum", "maximum"),
+    [
+        ("123.4567890123456789", 123.45678901235, 123.45678901234),
+        ("-123.4567890123456789", -123.45678901234, -123.45678901235),
+        ("0.000012345678901234567", 1.2345678901235e-05, 1.2345678901234e-05),
+        ("5e-324", 1e-22, 0),
+        ("99999999999999.55", 100000000000000, 99999999999999),
+        ("9007199254740993", 9007199254740994, 9007199254740992),
+        ("9007199254740993!", 9007199254740994, 9007199254740992),
+        ("-9007199254740993", -9007199254740992, -9007199254740994),
+    ],
+)
+def test_a_bound_that_is_not_read_exactly_is_moved_inwards(text: str, minimum: float, maximum: float) -> None:
+    assert [{"type": "number", "minimum": minimum}, {"type": "number", "maximum": maximum}] == [
+        between(low=text),
+        between(high=text),
+    ]
+
+
+def test_bounds_beyond_64_bits_are_those_of_64_bits() -> None:
+    farthest = 2**63 - 1024
+    assert [{"type": "number", "minimum": -farthest}, {"type": "number", "maximum": farthest}] == [
+        between(low=str(-(2**64))),
+        between(high=str(2**64)),
+    ]
+    assert {"type": "number", "maximum": 10**18} == between(high=str(10**18))
+    with pytest.raises(SchemaRefusedError, match="numbers that must have more than 18 digits"):
+        between(high=str(-(10**18)))
+
+
+CONSTANTS = ("1.5", "-0.5", "0.123456789012345", "123456789012340000", str(2**63 - 1024), "1e-22", "120000000000.25")
+
+
+@pytest.mark.parametrize("text", CONSTANTS)
+def test_constants_that_are_read_exactly(text: str) -> None:
+    assert {"const": float(text)} == between(text, text)
+
+
+@pytest.mark.parametrize("text", ["0.1234567890123456", "9007199254740993", "1e-23", str(2**63)])
+def test_other_constants_are_refused(text: str) -> None:
+    with pytest.raises(SchemaRefusedError, match="a number of more than 15 digits is not supported as a constant"):
+        between(text, text)
+
+
+@pytest.mark.parametrize("step", ["0.5", "0.01", "2.5", "0.1", "4294967295", "0.00001"])
+def test_multiples_that_are_read_exactly(step: str) -> None:
+    assert {"type": "number", "multipleOf": float(step)} == number_schema(Number(multiple_of=Fraction(step)))
+
+
+@pytest.mark.parametrize("step", ["0.07", "2.2e-17", "5000000000", "4294967296", "429496729.6", "1e-24"])
+def test_other_multiples_are_refused(step: str) -> None:
+    with pytest.raises(SchemaRefusedError, match="'multipleOf' of so many digits"):
+        number_schema(Number(multiple_of=Fraction(step)))
+
+
+@pytest.mark.parametrize(
+    ("expected", "low", "high"),
+    [
+        ({"minimum": 1}, "3", ""),
+        ({"maximum": -1}, "", "-3"),
+        ({"minimum": 1, "maximum": 9}, "3", "9"),
+        ({"minimum": -3}, "-3", ""),
+        ({"maximum": 3}, "", "3"),
+        ({"minimum": -3, "maximum": 3}, "-3", "3"),
+        ({"minimum": 6}, "6", ""),
+        ({"minimum": 0}, "0", ""),
+    ],
+)
+def test_multiples_of_one_sign_are_bounded_by_one(expected: dict[str, int], low: str, high: str) -> None:
+    shape = Number(integer=True, lower=bound(low), upper=bound(high), multiple_of=Fraction(3))
+    assert {"type": "integer", "multipleOf": 3, **expected} == number_schema(shape)
+
+
+def test_bounds_that_are_moved_past_each_other_are_refused() -> None:
+    for low, high in (("9007199254740993", "9007199254740994"), ("1e-30", "2e-30"), ("1e-30", "1e-22!")):
+        with pytest.raises(SchemaRefusedError, match="bounds on numbers that lie so close together"):
+            between(low, high)

@@ -1,16 +1,20 @@
 """Counts, places and arrangements become alternatives."""
 
+import json
+from itertools import combinations, product
 from typing import Any
 
 import pytest
 
 from antiphon.constraints.json_schema import costs
+from antiphon.constraints.json_schema.compiler import compile_schema
 from antiphon.constraints.json_schema.document import Document
 from antiphon.constraints.json_schema.expansion import Expander
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
-from antiphon.constraints.json_schema.settling import settle
+from antiphon.constraints.json_schema.settling import MAX_ALTERNATIVES, MAX_PLACES, settle
 from antiphon.constraints.json_schema.shapes import Array, Number, Object, Shape
 from antiphon.constraints.json_schema.terms import NEVER, Constant
+from tests.constraints.json_schema.random_schemas import admitted, is_valid
 
 
 def settled(schema: dict[str, Any]) -> list[Shape]:
@@ -113,3 +117,170 @@ def test_alternatives_of_large_objects_are_paid_for(bound: dict[str, int]) -> No
     before = document.budget.left
     found = settle(shape, expander)
     assert 300 * costs.size(shape) <= len(found) * costs.size(shape) <= before - document.budget.left
+
+
+ONE: dict[str, Any] = {"const": 1}
+INTEGER: dict[str, Any] = {"type": "integer"}
+FEW: dict[str, Any] = {"enum": [1, 2, "a"]}
+ITEMS = [list(items) for length in range(4) for items in product([1, 2, "a"], repeat=length)]
+MEMBERS = [dict.fromkeys(names, 1) for length in range(5) for names in combinations("abcd", length)]
+
+
+def valid(schema: dict[str, Any], values: list[Any]) -> list[Any]:
+    return [value for value in values if is_valid(schema, json.dumps(value))]
+
+
+def written(schema: dict[str, Any], values: list[Any]) -> list[Any]:
+    return admitted(compile_schema(schema, strict=False, param="p"), values)
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"contains": ONE, "maxItems": 3},
+        {"contains": ONE, "maxItems": 3, "minItems": 2},
+        {"contains": ONE, "prefixItems": [{}, INTEGER], "items": False},
+        {"contains": ONE, "prefixItems": [{"const": "a"}], "items": ONE, "maxItems": 3},
+        {"contains": ONE, "prefixItems": [ONE], "items": FEW, "maxItems": 3},
+        {"contains": INTEGER, "prefixItems": [ONE], "items": {"const": 2}, "minContains": 2, "maxItems": 3},
+        {"contains": ONE, "items": ONE, "maxItems": 3, "maxContains": 2},
+        {"contains": ONE, "items": ONE, "maxItems": 1, "maxContains": 2},
+        {"contains": ONE, "items": ONE, "minItems": 2, "maxItems": 3},
+        {"contains": {"const": 5}, "items": FEW, "minContains": 0, "maxContains": 1},
+        {"contains": ONE, "allOf": [{"contains": {"const": "a"}}], "maxItems": 3},
+        {"contains": ONE, "items": FEW, "maxItems": 3, "uniqueItems": True},
+    ],
+)
+def test_exactly_the_arrays_that_contain_enough_are_admitted(bounds: dict[str, Any]) -> None:
+    schema = {"type": "array", **bounds}
+    assert valid(schema, ITEMS) == written(schema, ITEMS)
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"items": FEW},
+        {"items": FEW, "maxItems": 2},
+        {"items": FEW, "minItems": 2, "maxItems": 9},
+        {"items": {"minimum": 1, "maximum": 2, "type": "integer"}},
+        {"items": {"minimum": 1, "maximum": 6, "multipleOf": 2, "type": "integer"}},
+        {"items": {"enum": [1.5, 2]}},
+        {"items": {"enum": [True, None, 2]}},
+        {"prefixItems": [{"enum": [1, 2]}], "items": {"enum": [2, "a"]}, "maxItems": 3},
+        {"prefixItems": [FEW, {"enum": [1, "a"]}], "items": False},
+    ],
+)
+def test_exactly_the_arrays_of_different_items_are_admitted(bounds: dict[str, Any]) -> None:
+    others: list[Any] = [[1.5, 2], [2, 1.5], [1.5, 1.5], [True, None], [None, True, 2], [True, True], [4, 2, 6], [6, 6]]
+    schema, values = {"type": "array", "uniqueItems": True, **bounds}, ITEMS + others
+    assert valid(schema, values) == written(schema, values)
+
+
+@pytest.mark.parametrize("closed", [{"additionalProperties": False}, {"additionalProperties": {"type": "integer"}}])
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {},
+        {"minProperties": 1},
+        {"minProperties": 1, "maxProperties": 2},
+        {"maxProperties": 1},
+        {"maxProperties": 2},
+        {"maxProperties": 2, "required": ["b"]},
+        {"minProperties": 2, "required": ["b"]},
+        {"minProperties": 2, "maxProperties": 2, "required": ["b"]},
+        {"minProperties": 2, "maxProperties": 3, "required": ["a", "b", "c"]},
+        {"minProperties": 2, "maxProperties": 2, "required": ["b"], "properties": {"a": ONE, "b": ONE, "c": False}},
+    ],
+)
+def test_exactly_the_objects_of_so_many_properties_are_admitted(bounds: dict[str, Any], closed: dict[str, Any]) -> None:
+    schema = {"type": "object", "properties": dict.fromkeys("abc", ONE), **closed, **bounds}
+    assert valid(schema, MEMBERS) == written(schema, MEMBERS)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_more_properties_than_are_named_must_be_unnamed(count: int) -> None:
+    schema = {"type": "object", "minProperties": 1, "maxProperties": count}
+    assert valid(schema, MEMBERS) == written(schema, MEMBERS)
+    more = {"type": "object", "properties": {"a": ONE}, "required": ["a"], "minProperties": 2}
+    assert valid(more, MEMBERS) == written(more, MEMBERS)
+
+
+def test_an_item_may_be_contained_in_so_many_places_at_most() -> None:
+    schema: dict[str, Any] = {"type": "array", "contains": ONE, "maxItems": MAX_PLACES}
+    assert MAX_PLACES == len(settled(schema))
+    for bounds in ({"maxItems": MAX_PLACES + 1}, {"minContains": 2}, {"maxContains": 1}):
+        with pytest.raises(
+            SchemaRefusedError, match="'contains' is not supported, unless 'maxItems' leaves few places"
+        ):
+            settled({**schema, **bounds})
+
+
+def test_arrangements_of_contained_items_are_bounded() -> None:
+    three = [{"contains": {"const": name}} for name in "abc"]
+    with pytest.raises(SchemaRefusedError, match="'contains' with more than 1000 arrangements is not supported"):
+        settled({"type": "array", "allOf": three, "maxItems": 30})
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        {"type": "integer", "minimum": 1, "maximum": MAX_ALTERNATIVES},
+        {"enum": [*range(MAX_ALTERNATIVES // 2), *map(str, range(MAX_ALTERNATIVES // 2))]},
+    ],
+)
+def test_as_many_values_as_the_limit_are_told_apart(items: dict[str, Any]) -> None:
+    array: dict[str, Any] = {"type": "array", "items": items, "uniqueItems": True}
+    assert 1 == len(settled({**array, "minItems": MAX_ALTERNATIVES}))
+    more = {"anyOf": [items, {"const": "x"}]}
+    with pytest.raises(SchemaRefusedError, match="unless the items have few possible values"):
+        settled({**array, "items": more, "minItems": MAX_ALTERNATIVES + 1})
+
+
+def test_too_many_sets_of_values_are_refused() -> None:
+    array: dict[str, Any] = {"type": "array", "items": {"enum": list(range(10))}, "uniqueItems": True}
+    with pytest.raises(SchemaRefusedError, match="'uniqueItems' with more than 1000 sets of values is not supported"):
+        settled(array)
+    assert 10 * 9 * 8 == len(settled({**array, "minItems": 3, "maxItems": 3}))
+    assert 10 * 9 * 8 * 7 // 24 == len(settled({**array, "minItems": 4, "maxItems": 4}))
+
+
+@pytest.mark.parametrize(
+    "bounds", [{"maxProperties": 20}, {"minProperties": 20}, {"minProperties": 19, "maxProperties": 20}]
+)
+def test_choices_of_many_properties_are_refused(bounds: dict[str, int]) -> None:
+    properties = {f"p{number}": {"type": "null"} for number in range(40)}
+    with pytest.raises(SchemaRefusedError, match="over so many optional properties is not supported"):
+        settled({"type": "object", "properties": properties, "additionalProperties": False, **bounds})
+
+
+@pytest.mark.parametrize(
+    ("made", "schema"),
+    [
+        ("'uniqueItems' makes ", {"type": "array", "items": FEW, "uniqueItems": True}),
+        ("'contains' makes ", {"type": "array", "contains": ONE, "maxItems": 2}),
+        ("", {"type": "array"}),
+        ("'minProperties' makes ", {**OPTIONAL, "minProperties": 1, "maxProperties": 2}),
+        ("'maxProperties' makes ", {**OPTIONAL, "maxProperties": 2}),
+        ("", OPTIONAL),
+        ("'multipleOf' makes ", {"type": "integer", "multipleOf": 1001, "minimum": 0, "maximum": 9999}),
+    ],
+)
+def test_alternatives_that_are_too_dear_are_refused_by_the_keyword_that_makes_them(
+    made: str, schema: dict[str, Any]
+) -> None:
+    document = Document(schema)
+    expander = Expander(document)
+    (shape,) = expander.expand(document.term(()))
+    settle(shape, expander)
+    before = document.budget.left
+    settle(shape, expander)
+    document.budget.left = before - document.budget.left - 1
+    with pytest.raises(SchemaRefusedError) as caught:
+        settle(shape, expander)
+    assert f"{made}too many combinations of alternatives" == caught.value.reason
+
+
+def test_alternatives_without_a_value_are_left_out() -> None:
+    schema = {**OPTIONAL, "minProperties": 2, "maxProperties": 2, "required": ["b"]}
+    assert [("b", "a"), ("b", "c")] == required(schema)
+    assert 2 == len(settled(schema))

@@ -1,6 +1,8 @@
 """Unions of shapes are kept short."""
 
-from antiphon.constraints.json_schema.shapes import Array, Boolean, Evaluated, Null, Object, String, union
+from fractions import Fraction
+
+from antiphon.constraints.json_schema.shapes import Array, Boolean, Evaluated, Null, Number, Object, String, union
 from antiphon.constraints.json_schema.terms import ANY, NEVER, Location, both
 
 A, B = Location(("a",)), Location(("b",))
@@ -42,3 +44,15 @@ def test_optional_and_closed() -> None:
     assert not shape.closed
     assert Object(patterns=(("y", NEVER),), additional=NEVER).closed
     assert not Object(patterns=(("y", ANY),), additional=NEVER).closed
+
+
+def test_the_only_number_between_bounds_is_a_point() -> None:
+    two, three = (Fraction(2), False), (Fraction(3), False)
+    assert Fraction(2) == Number(lower=two, upper=two).point
+    others = [Number(), Number(lower=two), Number(upper=two), Number(lower=two, upper=three)]
+    assert [None] * 4 == [number.point for number in others]
+
+
+def test_an_object_is_closed_when_all_its_patterns_admit_nothing() -> None:
+    assert Object(additional=NEVER).closed
+    assert not Object(patterns=(("x", NEVER), ("y", A)), additional=NEVER).closed

@@ -7,6 +7,8 @@ from openai.lib._pydantic import to_strict_json_schema
 from pydantic import BaseModel, Field
 
 from antiphon.constraints.json_schema.compiler import compile_schema
+from antiphon.constraints.json_schema.document import Document
+from antiphon.constraints.json_schema.strict import check_strict
 from antiphon.errors import InvalidRequestError
 
 Schema = dict[str, Any]
@@ -22,7 +24,14 @@ def nested(levels: int) -> Schema:
     return TEXT if levels == 0 else closed(a=nested(levels - 1))
 
 
-def complaint(schema: Schema) -> str:
+def listed(levels: int) -> Schema:
+    items = TEXT
+    for _ in range(levels):
+        items = {"type": "array", "items": items}
+    return closed(a=items)
+
+
+def complaint(schema: Schema | bool) -> str:  # noqa: FBT001 (a schema)
     with pytest.raises(InvalidRequestError) as caught:
         compile_schema(schema, strict=True, param="response_format", subject="response_format 'math'")
     return caught.value.message.removeprefix("Invalid schema for response_format 'math': ")
@@ -48,6 +57,9 @@ class Answer(BaseModel):
         closed(a={"type": "array", "items": {**TEXT, "format": "date-time"}, "minItems": 1, "maxItems": 9}),
         closed(a={"const": 1, "description": "one", "title": "One", "default": 1}),
         nested(10),
+        listed(9),
+        {"$ref": "#/$defs/x", "$defs": {"x": closed()}},
+        {"$ref": "#/definitions/x", "definitions": {"x": closed()}, "$schema": "x", "$id": "https://example.org/x"},
         to_strict_json_schema(Answer),
     ],
 )
@@ -67,6 +79,18 @@ def test_schemas_within_the_subset(schema: Schema) -> None:
             "In context=(), schema must be a JSON Schema of 'type: \"object\"', got 'type: \"None\"'.",
         ),
         (
+            True,
+            "In context=(), schema must be a JSON Schema of 'type: \"object\"', got 'type: \"None\"'.",
+        ),
+        (
+            {},
+            "In context=(), schema must be a JSON Schema of 'type: \"object\"', got 'type: \"None\"'.",
+        ),
+        (
+            {**closed(), "anyOf": [closed(), closed(a=TEXT)]},
+            "In context=(), schema must be a JSON Schema of 'type: \"object\"', got 'type: \"None\"'.",
+        ),
+        (
             {"type": "object", "properties": {}},
             "In context=(), 'additionalProperties' is required to be supplied and to be false.",
         ),
@@ -82,6 +106,31 @@ def test_schemas_within_the_subset(schema: Schema) -> None:
             closed(a=TEXT) | {"required": ["a", "b"]},
             f"{REQUIRED} Extra required key 'b' supplied.",
         ),
+        (
+            closed(a=TEXT) | {"required": ["a", "", "b"]},
+            f"{REQUIRED} Extra required key '' supplied.",
+        ),
+        (
+            closed(**{"x" * 65: TEXT}) | {"required": []},
+            f"{REQUIRED} Missing '{'x' * 64}'.",
+        ),
+        (
+            closed() | {"required": ["x" * 65]},
+            f"{REQUIRED} Extra required key '{'x' * 64}' supplied.",
+        ),
+        (
+            closed(a={"type": ["object", "null"]}),
+            "In context=('properties', 'a'), 'additionalProperties' is required to be supplied and to be false.",
+        ),
+        (closed(a={"type": ["null", "array"]}), "In context=('properties', 'a'), array schema missing items."),
+        (
+            closed(a={"type": "array", "items": [TEXT]}),
+            "In context=('properties', 'a'), 'items' as an array is not permitted.",
+        ),
+        (
+            closed(a={**TEXT, "format": "x" * 65}),
+            f"In context=('properties', 'a'), '{'x' * 64}' is not a valid format.",
+        ),
         (closed(a={}), "In context=('properties', 'a'), schema must have a 'type' key."),
         (closed(a={"type": "array"}), "In context=('properties', 'a'), array schema missing items."),
         (closed(a={"oneOf": [TEXT]}), "In context=('properties', 'a'), 'oneOf' is not permitted."),
@@ -94,7 +143,7 @@ def test_schemas_within_the_subset(schema: Schema) -> None:
         (closed(a={"$ref": "#", "title": "x"}), "In context=('properties', 'a'), $ref cannot have keywords {'title'}."),
     ],
 )
-def test_schemas_outside_the_subset(schema: Schema, message: str) -> None:
+def test_schemas_outside_the_subset(schema: Schema | bool, message: str) -> None:  # noqa: FBT001 (a schema)
     assert message == complaint(schema)
 
 
@@ -102,10 +151,15 @@ def test_schemas_outside_the_subset(schema: Schema, message: str) -> None:
     ("schema", "limit"),
     [
         (nested(11), "10 levels of nesting"),
+        (listed(10), "10 levels of nesting"),
         (closed(**{f"p{index}": TEXT for index in range(5001)}), "5000 object properties"),
         (closed(a={"enum": list(range(1001))}), "1000 enum values"),
         (closed(a={"enum": ["x" * 60_001, "y" * 60_000]}), "120000 characters"),
         (closed(a={"enum": [f"{index:070}" for index in range(251)]}), "15000 characters"),
+        (closed(a={"const": "x" * 120_000}), "120000 characters in names and values, it has 120001"),
+        (closed(**{"x" * 120_001: TEXT}), "120000 characters in names and values, it has 120001"),
+        ({**closed(), "$defs": {"x" * 120_001: TEXT}}, "120000 characters in names and values, it has 120001"),
+        ({**closed(), "definitions": {"x" * 120_001: TEXT}}, "120000 characters in names and values, it has 120001"),
     ],
 )
 def test_sizes(schema: Schema, limit: str) -> None:
@@ -114,3 +168,21 @@ def test_sizes(schema: Schema, limit: str) -> None:
 
 def test_a_schema_within_the_subset_may_still_be_impossible() -> None:
     assert "look-around" in complaint(closed(a={**TEXT, "pattern": "(?=a)"}))
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        closed(**{f"p{index}": TEXT for index in range(5000)}),
+        closed(a={"enum": list(range(1000))}),
+        closed(a={"enum": ["x" * 60_000, "y" * 59_999]}),
+        closed(a={"enum": ["x" * 61] * 250}, b={"enum": ["x" * 60] * 249 + [1, 2]}),
+        closed(a={"enum": ["x" * 59] * 250 + ["y" * 250]}),
+        closed(properties=closed(items=nested(8))),
+        {**closed(), "$defs": {"items": nested(10)}},
+        {**closed(), "definitions": {"items": nested(10)}},
+        closed(a={"anyOf": [nested(9), TEXT]}),
+    ],
+)
+def test_as_much_as_the_subset_holds(schema: Schema) -> None:
+    check_strict(Document(schema))

@@ -13,6 +13,7 @@ def test_terms_are_joined_in_order_and_once() -> None:
 def test_anything_adds_nothing() -> None:
     assert A == both(ANY, A, Both(()))
     assert ANY == both()
+    assert A == both(A) == both(ANY, A)
 
 
 def test_contradictions_are_never() -> None:

@@ -9,6 +9,8 @@ from antiphon.constraints.json_schema.vocabulary import (
     MAX_DEPTH,
     MAX_ENUM_CHARACTERS,
     MAX_ENUM_VALUES,
+    MAX_SUBSCHEMAS,
+    TYPES,
     subschemas,
 )
 
@@ -56,6 +58,9 @@ def test_every_subschema_is_found_with_its_path() -> None:
         {"$ref": 1},
         {"dependentRequired": {"a": "b"}},
         {"additionalProperties": "no"},
+        {"type": ["strin"]},
+        {"anyOf": 5},
+        {"allOf": True},
     ],
 )
 def test_malformed_keywords(schema: dict[str, Any]) -> None:
@@ -69,10 +74,29 @@ def test_unknown_keywords_say_nothing() -> None:
     assert [((), {"nullable": 5, "x-order": {"type": 1}})] == [*subschemas({"nullable": 5, "x-order": {"type": 1}}, ())]
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"minLength": 0, "maxItems": 0.0, "minProperties": 2.0},
+        {"items": []},
+        {"required": []},
+        {"exclusiveMinimum": True, "exclusiveMaximum": 5},
+        {"multipleOf": 0.5},
+        {"type": [*TYPES]},
+        {"enum": [{"type": 5}], "const": {"not": 5}},
+        {"dependencies": {"a": []}, "dependentRequired": {"a": []}},
+    ],
+)
+def test_well_formed_keywords_without_subschemas(schema: dict[str, Any]) -> None:
+    assert [((), schema)] == [*subschemas(schema, ())]
+
+
 def test_depth_is_bounded() -> None:
     schema: dict[str, Any] = {}
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         schema = {"items": schema}
+    assert MAX_DEPTH + 1 == len([*subschemas(schema, ())])
+    schema = {"items": schema}
     with pytest.raises(SchemaRefusedError, match="levels of nesting"):
         list(subschemas(schema, ()))
 
@@ -92,6 +116,22 @@ def test_the_texts_of_values_are_bounded_together() -> None:
         list(subschemas({"enum": [half, "x"], "const": {half: 0}}, ()))
 
 
+def test_the_texts_of_several_enums_are_bounded_together() -> None:
+    half = "x" * (MAX_ENUM_CHARACTERS // 2)
+    with pytest.raises(SchemaRefusedError, match="characters of enum values"):
+        list(subschemas({"anyOf": [{"enum": [half]}, {"enum": [f"{half}x"]}, {}]}, ()))
+
+
+def test_subschemas_are_counted() -> None:
+    assert MAX_SUBSCHEMAS == len([*subschemas({"anyOf": [{}] * (MAX_SUBSCHEMAS - 1)}, ())])
+    with pytest.raises(SchemaRefusedError, match="subschemas"):
+        list(subschemas({"anyOf": [{}] * MAX_SUBSCHEMAS}, ()))
+
+
+def test_as_many_values_as_the_limit_pass() -> None:
+    assert 1 == len([*subschemas({"enum": [0] * (MAX_ENUM_VALUES - 1), "const": 0}, ())])
+
+
 def test_enums_are_bounded_together() -> None:
     half = {"enum": list(range(MAX_ENUM_VALUES // 2 + 1))}
     with pytest.raises(SchemaRefusedError, match="enum values"):
@@ -105,3 +145,6 @@ def test_values_beyond_the_limit_are_not_walked_through() -> None:
 
     with pytest.raises(SchemaRefusedError, match="enum values"):
         next(subschemas({"enum": [Watched(), *[[]] * (MAX_ENUM_VALUES + 1)]}, ()))
+    half = [0] * (MAX_ENUM_VALUES // 2)
+    with pytest.raises(SchemaRefusedError, match="enum values"):
+        list(subschemas({"enum": half, "not": {"enum": [Watched(), *half, 0]}}, ()))

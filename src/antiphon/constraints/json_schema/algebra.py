@@ -82,7 +82,7 @@ def exactly_one(narrowed: list[Union], options: list[Union], possible: Possible,
         others = unlisted if len(listed) == len(left) else range(len(options))
         budget.compare(len(others))
         rest = tuple(shape for other in others if other != place for shape in options[other])
-        kept += subtract(left, rest, possible, budget) if left and rest else left
+        kept += subtract(left, rest, possible, budget)
     return union(kept)
 
 
@@ -91,7 +91,7 @@ def _unrepeated(shapes: Union, own: frozenset[Hashable], counts: Counter[Hashabl
     for shape in shapes:
         keys = _keys(shape, budget) or ()
         repeated = frozenset(key for key in keys if counts[key] > (key in own))
-        kept = without_keys(shape, repeated) if repeated else shape
+        kept = without_keys(shape, repeated)
         if kept is not None:
             yield kept
 

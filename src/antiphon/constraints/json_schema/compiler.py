@@ -17,7 +17,7 @@ from antiphon.engine.grammars.grammar_limits import MAX_GRAMMAR_TEXT, limits
 from antiphon.errors import InvalidRequestError
 
 MAX_SCHEMA_SIZE: Final = 2 * 1024 * 1024
-"""Characters of a schema's text, and of the text that it is turned into."""
+"""Characters of a schema's text."""
 MAX_GRAMMAR_LINES: Final = 1500
 """Lines of a grammar: llguidance descends from rule to rule; at about 4000 its stack ends, and with it the process."""
 MAX_KEPT_SIZE: Final = 256 * 1024
@@ -89,8 +89,6 @@ def _compile(text: str, *, strict: bool) -> tuple[str, str, Path]:
         return "", error.reason, error.path or ()
     except RecursionError:
         return "", "the schema nests too deeply", ()
-    if len(compiled) > MAX_SCHEMA_SIZE:
-        return "", "the schema has too many combinations of alternatives", ()
     problem = _problem(f"start: %json {compiled}")
     return compiled, f"it cannot be enforced: {problem}" if problem else "", ()
 

@@ -54,10 +54,9 @@ def _patterns_of_strings(left: String, right: String) -> int:
     patterns = len(left.patterns) + len(right.patterns)
     if patterns == 0 or String() in {left, right}:
         return 0
-    values = [shape.values for shape in (left, right) if shape.values is not None]
+    values = left.values or right.values
     if values:
-        fewest = min(values, key=len)
-        return matching(patterns, len(fewest), sum(map(len, fewest)))
+        return matching(patterns, len(values), sum(map(len, values)))
     return COMPILED_PATTERN * COMPARISONS * patterns
 
 

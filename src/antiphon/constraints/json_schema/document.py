@@ -33,12 +33,12 @@ class Document:
         self.evaluates = False
         """Whether some subschema says ``unevaluatedProperties``."""
         self._known: set[Path] = set()
-        self._resources: dict[str, Path] = {"": ()}
+        self._resources: dict[str, Path] = {}
         self._bases: dict[Path, str] = {(): ""}
         self._anchors: dict[tuple[Path, str], Path] = {}
         self._terms: dict[Path, Term] = {}
         self._same: dict[tuple[Path, str], Location] = {}
-        """The first of equal small subschemas stands for all of them."""
+        """The first of equal small subschemas, with their keys in one order, stands for all of them."""
         self._index((), root)
 
     @property
@@ -71,7 +71,7 @@ class Document:
                 return self.resolve(schema["$ref"], path)
         if not _is_small(schema):
             return Location(path)
-        key = (self._resource_of(path), json.dumps(schema, sort_keys=True))
+        key = (self._resource_of(path), json.dumps(schema))
         return self._same.setdefault(key, Location(path))
 
     def resolve(self, reference: str, path: Path) -> Term:

@@ -144,7 +144,6 @@ class Emitter:
         if len(shapes) <= MAX_INLINE and all(map(_is_short, shapes)):
             return self._any_of(shapes, term)
         name = self._names[term] = f"d{len(self._names)}"
-        self._definitions[name] = {}
         self._definitions[name] = self._any_of(shapes, term)
         return {"$ref": f"#/$defs/{name}"}
 

@@ -115,8 +115,6 @@ class Expander:
 
     def _subschema(self, path: Path) -> Union:
         schema = self._document.at(path)
-        if isinstance(schema, bool):
-            return EVERYTHING if schema else ()
         if "$ref" in schema and self._document.reference_stands_alone:
             return self.expand(self._document.resolve(schema["$ref"], path))
         result = bounds(self._document, path)
@@ -221,9 +219,8 @@ class Expander:
 
     def _unevaluated(self, result: Union, _: object, path: Path) -> Union:
         term = self._document.term(path)
-        for shape in result:
-            patterns = len(shape.evaluated.patterns) if isinstance(shape, Object) else 0
-            names = [name for name, _ in shape.properties] if isinstance(shape, Object) and patterns else []
+        for shape in (shape for shape in result if isinstance(shape, Object)):
+            names, patterns = [name for name, _ in shape.properties], len(shape.evaluated.patterns)
             self.budget.compare(costs.size(shape) + costs.matching(patterns, len(names), sum(map(len, names))))
         return union(_with_unevaluated(shape, term) if isinstance(shape, Object) else shape for shape in result)
 

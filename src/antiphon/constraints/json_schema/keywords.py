@@ -120,10 +120,9 @@ def _array(document: Document, path: Path, schema: dict[str, Any]) -> Array:
             raise SchemaRefusedError("'unevaluatedItems' beside other applicators is not supported", path)
         rest = "unevaluatedItems"
     low, high = schema.get("minContains", 1), schema.get("maxContains")
+    asked = "contains" in schema and (low > 0 or high is not None)
     contains = (
-        Contains(document.term((*path, "contains")), int(low), None if high is None else int(high))
-        if "contains" in schema
-        else None
+        Contains(document.term((*path, "contains")), int(low), None if high is None else int(high)) if asked else None
     )
     return Array(
         prefix=tuple(document.term((*path, prefix, index)) for index in range(length)),

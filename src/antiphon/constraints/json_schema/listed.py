@@ -17,7 +17,10 @@ Keys = tuple[Hashable, ...]
 
 
 def keys_of(shape: Shape) -> Keys | None:
-    """Give a key for each value of a shape, the same for equal values; None when its values are not listed."""
+    """Give a key for each value of a shape in its simplest form; None when its values are not listed.
+
+    Equal values have equal keys.
+    """
     match shape:
         case Null():
             return (None,)
@@ -60,7 +63,7 @@ def without_points(shape: Number, points: Sequence[Fraction]) -> list[Number]:
 def _admits(shape: Number, point: Fraction) -> bool:
     """Whether a number between the bounds, or on one, is a value of the shape."""
     step = shape.multiple_of or (Fraction(1) if shape.integer else None)
-    return (point, True) not in {shape.lower, shape.upper} and (step is None or point % step == 0)
+    return step is None or point % step == 0
 
 
 def without_texts(shape: String, texts: Iterable[str]) -> String | None:
@@ -81,7 +84,7 @@ def _key_of_object(shape: Object) -> Keys | None:
     if shape.additional != NEVER or shape.patterns or len(shape.required) < len(shape.properties):
         return None
     texts = {name: term.text for name, term in shape.properties if isinstance(term, Constant)}
-    if len(texts) < len(shape.properties) or shape.max_properties is not None or shape.min_properties:
+    if len(texts) < len(shape.properties):
         return None
     return (("object", frozenset((name, _key(json.loads(text))) for name, text in texts.items())),)
 

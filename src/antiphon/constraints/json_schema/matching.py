@@ -40,7 +40,7 @@ def is_empty(patterns: tuple[str, ...], min_length: int = 0, max_length: int | N
 
 
 @lru_cache(_CACHED)
-def begins(patterns: tuple[str, ...], min_length: int = 0, max_length: int | None = None) -> bool:
+def begins(patterns: tuple[str, ...], min_length: int, max_length: int | None) -> bool:
     """Whether the first characters of a text can be found with the work that a step may take."""
     grammar = f"start: %json {json.dumps(string_schema(patterns, min_length, max_length))}"
     matcher = llguidance.LLMatcher(_bytes(), grammar, log_level=0, limits=limits())
@@ -54,7 +54,7 @@ def matches(pattern: str, text: str) -> bool:
     """Whether the search finds something in ``text``. Raises :class:`SchemaRefusedError`."""
     matcher = _matcher(pattern).deep_copy()
     quoted = json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f").encode()
-    return matcher.try_consume_tokens(list(quoted)) == len(quoted) and matcher.is_accepting()
+    return matcher.try_consume_tokens(list(quoted)) == len(quoted)
 
 
 @lru_cache(_CACHED)

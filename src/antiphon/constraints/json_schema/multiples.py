@@ -44,7 +44,7 @@ def check_multiples(shapes: Iterable[Shape]) -> None:
         return
     together, bounded = lcm(*found), not all(map(_is_free, numbers))
     limit = MAX_BOUNDED_MULTIPLE if bounded else MAX_MULTIPLE // len(found)
-    if together <= limit or (bounded and len(found) == 1 and _is_small(together)):
+    if together <= limit or (len(found) == 1 and _is_small(together)):
         return
     beside = " beside bounds or decimals" if bounded else ""
     if len(found) > 1:

@@ -42,7 +42,7 @@ def least_common_multiple(left: Fraction, right: Fraction) -> Fraction:
 
 def _number(shape: Number) -> Number | None:
     step = shape.multiple_of
-    if shape.integer or (step is not None and step.denominator == 1):
+    if shape.integer:
         step = least_common_multiple(step or Fraction(1), Fraction(1))
     lower, upper = shape.lower, shape.upper
     if step is not None:
@@ -52,7 +52,7 @@ def _number(shape: Number) -> Number | None:
     if lower is not None and lower == upper:
         return None if lower[1] else Number(integer=lower[0].denominator == 1, lower=lower, upper=upper)
     integer = step is not None and step.denominator == 1
-    return Number(integer=integer, lower=lower, upper=upper, multiple_of=None if integer and step == 1 else step)
+    return Number(integer=integer, lower=lower, upper=upper, multiple_of=None if step == 1 else step)
 
 
 def _round_up(bound: tuple[Fraction, bool] | None, step: Fraction) -> tuple[Fraction, bool] | None:
@@ -103,7 +103,7 @@ def _array(shape: Array) -> Array | None:
     items = NEVER if high is not None and high <= len(prefix) else shape.items
     while prefix and prefix[-1] == items:
         prefix = prefix[:-1]
-    if items == NEVER and high == len(prefix):
+    if high == len(prefix):  # which leaves no further items
         high = None
     unique = shape.unique and (high is None or high > 1) and not (items == NEVER and len(prefix) <= 1)
     return replace(shape, prefix=prefix, items=items, max_items=high, unique=unique)
@@ -130,6 +130,6 @@ def _object(shape: Object) -> Object | None:
         if low > possible:
             return None
         high = None if high is not None and high >= possible else high
-        if low == possible > len(shape.required):
+        if low == possible:
             shape = replace(shape, required=shape.required + shape.optional)
     return replace(shape, min_properties=low if low > len(shape.required) else 0, max_properties=high)

@@ -93,14 +93,14 @@ def _inwards(bound: Bound | None, direction: int) -> Bound | None:
         return (-direction * _FARTHEST, False)
     if value.denominator == 1:
         nearest = float(value)
-        while (int(nearest) - value) * direction < 0:
+        if (int(nearest) - value) * direction < 0:  # by half a step at most
             nearest = math.nextafter(nearest, direction * math.inf)
         return (Fraction(int(nearest)), False)
     return (_cut(value, direction), False)
 
 
 def _cut(value: Fraction, direction: int) -> Fraction:
-    magnitude = math.floor(math.log10(abs(value))) + 1 if value else 0
+    magnitude = math.floor(math.log10(abs(value))) + 1
     scale = Fraction(10) ** max(0, min(MAX_DECIMALS, MAX_DIGITS - 1 - magnitude))
     return Fraction(math.ceil(value * scale) if direction > 0 else math.floor(value * scale)) / scale
 

@@ -231,7 +231,7 @@ class _Translator:
         names: list[str] = []
         while not self._skip("]"):
             low = self._member(inverted=negated)
-            high = self._member(inverted=negated) if isinstance(low, int) and self._is_range() else low
+            high = self._member(inverted=negated) if self._is_range() else low
             if isinstance(low, int) and isinstance(high, int):
                 if low > high:
                     self._refuse("has a range out of order")

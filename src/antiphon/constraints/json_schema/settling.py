@@ -71,9 +71,7 @@ def _count_contained(shape: Array, expander: Expander) -> list[Array]:
 
 
 def _one_contained(shape: Array, term: Term, low: int, high: int | None, expander: Expander) -> list[Array]:
-    if low == 0 and high is None:
-        return [shape]
-    expander.budget.compare(costs.size(shape))
+    expander.budget.compare(costs.size(shape), "contains")
     kinds = [*shape.prefix, shape.items]
     if all(not expander.satisfiable(both(kind, inverse(term))) for kind in kinds):
         limits = [bound for bound in (shape.max_items, high) if bound is not None]
@@ -143,8 +141,7 @@ def _values_of(shape: Shape) -> list[Any] | None:
 def _choose_properties(shape: Object) -> Iterator[Object | None]:
     low, high = shape.min_properties, shape.max_properties
     missing = low - len(shape.required)
-    followed = not shape.optional and (shape.closed or missing <= 1)
-    if followed or (missing <= 0 and high is None):
+    if missing <= 0 and high is None:
         yield shape
     elif high is None:
         yield from _with_at_least(shape, missing)

@@ -49,7 +49,7 @@ class String(Struct, frozen=True):
 
 
 class Contains(Struct, frozen=True):
-    """Between ``low`` and ``high`` items satisfy ``term``."""
+    """Between ``low`` and ``high`` items satisfy ``term``. Without ``high``, ``low`` is 1 at least."""
 
     term: Term
     low: int = 1

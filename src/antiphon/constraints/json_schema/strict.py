@@ -1,5 +1,6 @@
 """The subset of JSON Schema that the reference's strict mode takes (Structured Outputs, "Supported schemas")."""
 
+from itertools import chain
 from typing import Any, Final
 
 from antiphon.constraints.json_schema.document import Document
@@ -33,10 +34,10 @@ _FORMATS: Final = frozenset(
 
 def check_strict(document: Document) -> None:
     """Raises :class:`SchemaRefusedError`, in the reference's words, for a schema outside the subset."""
-    root = document.root
-    kind = root.get("type") if isinstance(root, dict) else None
-    if not isinstance(root, dict) or (kind != "object" and "$ref" not in root) or "anyOf" in root:
-        got = "None" if kind is None or (isinstance(root, dict) and "anyOf" in root) else kind
+    root = document.root if isinstance(document.root, dict) else {}
+    kind = root.get("type")
+    if (kind != "object" and "$ref" not in root) or "anyOf" in root:
+        got = None if "anyOf" in root else kind
         raise SchemaRefusedError(f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{got}\"'", ())
     found = [*subschemas(root, ())]
     for path, schema in found:
@@ -49,8 +50,7 @@ def check_strict(document: Document) -> None:
 
 
 def _admits(schema: dict[str, Any], kind: str) -> bool:
-    types = schema.get("type", ())
-    return kind in ([types] if isinstance(types, str) else types)
+    return kind in schema.get("type", ())  # no type's name is within another's
 
 
 def _check_keywords(schema: dict[str, Any], path: Path) -> None:
@@ -74,16 +74,12 @@ def _check_keywords(schema: dict[str, Any], path: Path) -> None:
 def _check_object(schema: dict[str, Any], path: Path) -> None:
     if schema.get("additionalProperties") is not False:
         raise SchemaRefusedError("'additionalProperties' is required to be supplied and to be false", path)
-    required = set(schema.get("required", ()))
+    required = dict.fromkeys(schema.get("required", ()))
     properties = schema.get("properties", {})
-    missing = next((name for name in properties if name not in required), None)
-    extra = next((name for name in schema.get("required", ()) if name not in properties), None)
-    if missing is not None or extra is not None:
-        reason = (
-            f"Missing '{missing[:64]}'"
-            if missing is not None
-            else f"Extra required key '{(extra or '')[:64]}' supplied"
-        )
+    missing = (f"Missing '{name[:64]}'" for name in properties if name not in required)
+    extra = (f"Extra required key '{name[:64]}' supplied" for name in required if name not in properties)
+    reason = next(chain(missing, extra), None)
+    if reason is not None:
         raise SchemaRefusedError(
             f"'required' is required to be supplied and to be an array including every key in properties. {reason}",
             path,
@@ -120,6 +116,6 @@ def _levels(path: Path) -> list[str | int]:
     keys = iter(path)
     for key in keys:
         levels.append(key)
-        if key in {"properties", "$defs", "definitions", "anyOf"}:
+        if key in {"properties", "$defs", "definitions"}:
             next(keys, None)
     return levels
