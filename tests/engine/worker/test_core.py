@@ -578,6 +578,36 @@ def test_a_request_may_be_aborted_while_its_grammar_is_being_compiled() -> None:
     trial.check_end()
 
 
+def test_an_abort_of_what_is_being_compiled_leaves_the_ends_before_it() -> None:
+    _, trial = compiling()
+    trial.add(request("a", text(2, 10)))
+    trial.core.abort("a")
+    trial.core.abort("g")
+    assert ["a", "g"] == [event.request_id for event in trial.step() if isinstance(event, Finished)]
+
+
+class FailingMatcher(ScriptedMatcher):
+    """Makes masks, and follows no token."""
+
+    def accept(self, token_ids: list[int]) -> None:
+        raise GrammarError(f"{token_ids} cannot be followed")
+
+    def copy(self) -> "FailingMatcher":
+        return FailingMatcher(self.script)
+
+
+def test_a_token_that_the_grammar_cannot_follow_is_not_given_out() -> None:
+    compiler, trial = compiling()
+    compiler.future.set_result(FailingMatcher(Script()))
+    trial.run()
+    assert ("grammar", []) == (trial.finished["g", 0].reason, trial.tokens["g", 0])
+
+
+def test_what_is_aborted_all_at_once_ends_without_a_message_unless_told() -> None:
+    _, trial = compiling()
+    assert [("abort", "")] == [(e.reason, e.message) for e in trial.core.abort_all() if isinstance(e, Finished)]
+
+
 def test_a_choice_that_was_aborted_while_its_grammar_was_compiled_does_not_run() -> None:
     compiler, trial = compiling(n=2)
     trial.core.abort("g", 0)
