@@ -90,28 +90,23 @@ class LocalBackend:
         # Nothing may be awaited between these lines: a generator that never began is not closed either.
         events = self._engine.generate(rendering.generate)
         try:
-            async for part in self._assembled(events, assembler, len(rendering.generate.prompt_ids)):
-                yield part
+            spent = Spent()
+            async for batch in events:
+                spent = _counted(spent, batch, len(rendering.generate.prompt_ids))
+                chunks: list[ChatCompletionChunk] = []
+                try:
+                    done = self._assemble(batch, assembler, chunks)
+                except APIError:
+                    yield AnswerPart(chunks, spent)
+                    raise
+                usage = chunks[-1:] if done else []
+                yield AnswerPart(chunks[: len(chunks) - len(usage)], spent)
+                if done:
+                    yield AnswerPart(usage, spent)
+                    return
+            raise InternalServerError("The engine ended before the answer did.")
         finally:
             await _close(events)
-
-    async def _assembled(self, events: EngineEvents, assembler: Assembler, prompt_tokens: int) -> AnswerParts:
-        """Turn events into parts: one for each batch of events, and one for the usage, which ends the answer."""
-        spent = Spent()
-        async for batch in events:
-            spent = _counted(spent, batch, prompt_tokens)
-            chunks: list[ChatCompletionChunk] = []
-            try:
-                done = self._assemble(batch, assembler, chunks)
-            except APIError:
-                yield AnswerPart(chunks, spent)
-                raise
-            usage = chunks[-1:] if done else []
-            yield AnswerPart(chunks[: len(chunks) - len(usage)], spent)
-            if done:
-                yield AnswerPart(usage, spent)
-                return
-        raise InternalServerError("The engine ended before the answer did.")
 
     def _assemble(self, events: list[StreamEvent], assembler: Assembler, chunks: list[ChatCompletionChunk]) -> bool:
         """Add to ``chunks`` what the events led to; say whether the answer has ended. Raises ``APIError``."""

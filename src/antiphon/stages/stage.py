@@ -24,12 +24,16 @@ class Stage(Protocol):
         """
 
 
-async def through_stages(stages: Sequence[Stage], call: Call, answer: Callable[[Call], AnswerParts]) -> AnswerParts:
+def through_stages(stages: Sequence[Stage], call: Call, answer: Callable[[Call], AnswerParts]) -> AnswerParts:
     """Answer through the stages, the outermost first.
 
     ``answer`` streams what the backend says to the call that the last stage returned. However the answer ends, each
     stage's generator is closed before the one that it reads from.
     """
+    return _surrounded(stages, call, answer) if stages else answer(call)
+
+
+async def _surrounded(stages: Sequence[Stage], call: Call, answer: Callable[[Call], AnswerParts]) -> AnswerParts:
     calls = []
     for stage in stages:
         call = await stage.before(call)
