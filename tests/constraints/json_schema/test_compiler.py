@@ -179,6 +179,7 @@ def nested(levels: int) -> dict[str, Any]:
             "In context=(), the schema exceeds the limit of 2097152 characters.",
             {"title": "x" * (MAX_SCHEMA_SIZE - len('{"title": ""}') + 1)},
         ),
+        ("In context=(), the schema nests too deeply.", {"type": "string", "not": {"const": "x" * 2000}}),
         ("In context=(), the schema admits no value.", {"not": {}}),
         ("In context=('not',), 'type' must be one of", {"not": {"type": "strin"}}),
     ],
@@ -248,6 +249,7 @@ def test_why_a_grammar_is_refused(reason: str, grammar: str) -> None:
 
 def test_grammars_at_the_limits_are_followed() -> None:
     validate_grammar(grammar_of(MAX_GRAMMAR_LINES), param="p")
+    validate_grammar('start: "a" //'.ljust(MAX_GRAMMAR_TEXT, "x"), param="p")
     rules = [f'r{number}: %json {{"type":"integer","multipleOf":10000}}' for number in range(5)]
     validate_grammar("\n".join(["start: r0 | r1 | r2 | r3 | r4", *rules]), param="p")
 

@@ -171,7 +171,17 @@ def test_exactly_the_arrays_that_contain_enough_are_admitted(bounds: dict[str, A
     ],
 )
 def test_exactly_the_arrays_of_different_items_are_admitted(bounds: dict[str, Any]) -> None:
-    others: list[Any] = [[1.5, 2], [2, 1.5], [1.5, 1.5], [True, None], [None, True, 2], [True, True], [4, 2, 6], [6, 6]]
+    others: list[Any] = [
+        [1.5, 2],
+        [2, 1.5],
+        [1.5, 1.5],
+        [True, None],
+        [None, True, 2],
+        [True, True],
+        [4, 2, 6],
+        [6, 6],
+        [3],
+    ]
     schema, values = {"type": "array", "uniqueItems": True, **bounds}, ITEMS + others
     assert valid(schema, values) == written(schema, values)
 
@@ -284,3 +294,9 @@ def test_alternatives_without_a_value_are_left_out() -> None:
     schema = {**OPTIONAL, "minProperties": 2, "maxProperties": 2, "required": ["b"]}
     assert [("b", "a"), ("b", "c")] == required(schema)
     assert 2 == len(settled(schema))
+
+
+def test_choices_of_two_among_many_properties_are_refused() -> None:
+    properties = {f"p{number}": {"type": "null"} for number in range(45)}
+    with pytest.raises(SchemaRefusedError, match="over so many optional properties is not supported"):
+        settled({**OPTIONAL, "properties": properties, "minProperties": 2})
