@@ -34,6 +34,7 @@ MODULES: Final = (
     "engine/drafting/prediction_drafter",
     "engine/sampling/sampler",
     "store/limits",
+    "store/rate_leases",
     "constraints/tool_grammar",
     "constraints/json_schema/algebra",
     "store/completions",

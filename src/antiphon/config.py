@@ -34,6 +34,8 @@ OPTIONS: Final = frozenset(
         "database",
         "draft-model",
         "drain-timeout",
+        "end-user-concurrent-requests",
+        "end-user-requests-per-minute",
         "expires",
         "flash-attn",
         "force",

@@ -4,7 +4,14 @@ from pathlib import Path
 import pytest
 
 from antiphon.cli import create_cli
-from antiphon.cli.open_database import key_limits, project_limits, retention, with_database, with_storage
+from antiphon.cli.open_database import (
+    end_user_limits,
+    key_limits,
+    project_limits,
+    retention,
+    with_database,
+    with_storage,
+)
 from antiphon.cli.options import KeepFlags, LimitFlags, StorageFlags
 from antiphon.console.command_error import CommandError
 from antiphon.errors import NotFoundError
@@ -91,11 +98,12 @@ def test_retention_reaches_the_store_in_its_units() -> None:
 
 
 def test_there_are_no_rate_limits_unless_told() -> None:
-    assert (UNLIMITED, UNLIMITED) == (project_limits(LimitFlags()), key_limits(LimitFlags()))
+    assert [UNLIMITED] * 3 == [of(LimitFlags()) for of in (project_limits, key_limits, end_user_limits)]
 
 
-def test_rate_limits_reach_project_and_key() -> None:
+def test_rate_limits_reach_project_key_and_end_user() -> None:
     names = [field.name for field in fields(LimitFlags)]
     flags = LimitFlags(**{name: number for number, name in enumerate(names, 1)})
     assert Limits(requests_per_minute=1, tokens_per_minute=2, concurrent_requests=3) == project_limits(flags)
     assert Limits(requests_per_minute=4, tokens_per_minute=5, concurrent_requests=6) == key_limits(flags)
+    assert Limits(requests_per_minute=7, concurrent_requests=8) == end_user_limits(flags)

@@ -51,6 +51,8 @@ STORAGE_VARIABLES = {
     "ANTIPHON_KEY_REQUESTS_PER_MINUTE": "4",
     "ANTIPHON_KEY_TOKENS_PER_MINUTE": "5",
     "ANTIPHON_KEY_CONCURRENT_REQUESTS": "6",
+    "ANTIPHON_END_USER_REQUESTS_PER_MINUTE": "7",
+    "ANTIPHON_END_USER_CONCURRENT_REQUESTS": "8",
 }
 
 
@@ -95,7 +97,7 @@ SPANS = list(numbers(float))
 def test_every_number_was_found() -> None:
     assert {"serve --ctx-size", "bench --streams", "completions list --limit"} < set(WHOLE)
     assert {"serve --retention-days", "top --interval"} < set(SPANS)
-    assert (22, 5) == (len(WHOLE), len(SPANS))
+    assert (24, 5) == (len(WHOLE), len(SPANS))
 
 
 def refused(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> str:

@@ -32,6 +32,7 @@ class StoringApp:
         *,
         project: Limits = UNLIMITED,
         key: Limits = UNLIMITED,
+        end_user: Limits = UNLIMITED,
         busy_timeout: float = 20.0,
     ) -> None:
         self.storage: Storage | None = None
@@ -39,7 +40,7 @@ class StoringApp:
         self._busy_timeout = busy_timeout
         self._site = site
         self._engine = engine
-        self._limits = (project, key)
+        self._limits = (project, key, end_user)
         self._app: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,12 +56,13 @@ class StoringApp:
         await self._app(scope, receive, send)
 
     async def _open(self, stack: AsyncExitStack) -> ASGIApp:
-        project, key = self._limits
+        project, key, end_user = self._limits
         opening = Storage.open(
             self._site.url,
             self._site.data_dir,
             project_limits=project,
             key_limits=key,
+            end_user_limits=end_user,
             busy_timeout=self._busy_timeout,
         )
         storage = self.storage = await stack.enter_async_context(opening)
@@ -91,11 +93,16 @@ class StoringServer(Struct, frozen=True):
 
 @contextmanager
 def storing(
-    site: Site, engine: ScriptedEngine | None = None, *, project: Limits = UNLIMITED, key: Limits = UNLIMITED
+    site: Site,
+    engine: ScriptedEngine | None = None,
+    *,
+    project: Limits = UNLIMITED,
+    key: Limits = UNLIMITED,
+    end_user: Limits = UNLIMITED,
 ) -> Iterator[StoringServer]:
     """Serve over the database until the block ends."""
     engine = engine or ScriptedEngine()
-    with running(StoringApp(site, engine, project=project, key=key)) as port:
+    with running(StoringApp(site, engine, project=project, key=key, end_user=end_user)) as port:
         url = f"http://127.0.0.1:{port}"
         with httpx2.Client(base_url=url, timeout=WAIT, trust_env=False, verify=NO_TLS) as http:
             yield StoringServer(url, port, engine, http)

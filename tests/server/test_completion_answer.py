@@ -1,5 +1,6 @@
 """Repeated requests and rate limits over HTTP, on both databases."""
 
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -113,6 +114,26 @@ def test_beyond_the_limit_the_answer_is_a_429_that_says_when(site: Site) -> None
     )
     assert 0 < int(headers["retry-after"]) <= 60
     assert 0 < int(headers["retry-after-ms"]) <= 60_000
+
+
+def test_a_request_beyond_its_end_users_limit_is_a_429_that_does_not_tell_the_identifier(site: Site) -> None:
+    asked = BODY | {"safety_identifier": "ada@example.com", "user": "lovelace"}
+    with storing(site, end_user=Limits(requests_per_minute=1)) as server:
+        answers = [server.http.post(PATH, json=asked) for _ in range(2)]
+        others = [server.http.post(PATH, json=body).status_code for body in (BODY, BODY, asked | {"user": "x"})]
+    assert [200, 429] == [answer.status_code for answer in answers]
+    assert [200, 200, 429] == others
+    headers, error = answers[1].headers, answers[1].json()["error"]
+    assert error["message"].startswith(
+        "Rate limit reached for requests per minute of an end user: Limit 1, Requested 1."
+    )
+    assert ("rate_limit_exceeded", "1", "0") == (
+        error["code"],
+        headers["x-ratelimit-limit-requests"],
+        headers["x-ratelimit-remaining-requests"],
+    )
+    assert 0 < int(headers["retry-after"]) <= 60
+    assert not {"ada", "lovelace"} & set(re.findall(r"\w+", f"{answers[1].text} {headers}"))
 
 
 def test_the_sdk_retries_after_the_time_it_is_told(site: Site) -> None:

@@ -1,6 +1,7 @@
 """Every request is one line of the log, whatever becomes of it, and no line holds a key or what was said."""
 
 import asyncio
+import hashlib
 import io
 import json
 import logging
@@ -37,7 +38,7 @@ HTTP_FIELDS: Final = {
 }
 """What the line of every request has."""
 ANSWER_FIELDS: Final = {
-    *("completion_id", "model", "project", "stream", "requested_service_tier", "service_tier"),
+    *("completion_id", "model", "project", "end_user", "stream", "requested_service_tier", "service_tier"),
     *("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens"),
     *("accepted_prediction_tokens", "rejected_prediction_tokens", "finish_reasons", "time_to_first_token"),
 }
@@ -108,6 +109,14 @@ async def test_an_answer_is_one_line_with_all_that_is_known(log: Log, *, stream:
     }
     assert expected == {name: line[name] for name in expected}
     assert line["bytes_sent"] > 0
+
+
+async def test_a_line_names_the_end_user_by_a_hash(log: Log) -> None:
+    for fields in ({}, {"user": "ada"}, {"user": "ada", "safety_identifier": "bob"}, {"safety_identifier": "ada"}):
+        await ask(app_over([*says("Hi"), *ends()])[1], question(**fields))
+    ada, bob = (hashlib.sha256(f"default\0{each}".encode()).hexdigest()[:16] for each in ("ada", "bob"))
+    assert [None, ada, bob, ada] == [line["end_user"] for line in log()]
+    assert not {"ada", "bob"} & set(re.findall(r"\w+", json.dumps(log())))
 
 
 @pytest.mark.parametrize("stream", [False, True])

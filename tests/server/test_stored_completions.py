@@ -57,7 +57,8 @@ def until_stored(server: StoringServer) -> dict[str, Any]:
 
 
 def test_what_was_answered_is_retrieved(client: OpenAI) -> None:
-    answer = create(client, metadata={"topic": "greeting"}, temperature=0.5, user="someone", seed=7)
+    asked = {"temperature": 0.5, "seed": 7, "user": "someone", "safety_identifier": "somebody"}
+    answer = create(client, metadata={"topic": "greeting"}, **asked)
     stored = stored_by_id(client, answer.id)
     expected = {
         "id": answer.id,
@@ -72,6 +73,7 @@ def test_what_was_answered_is_retrieved(client: OpenAI) -> None:
         "presence_penalty": 0.0,
         "frequency_penalty": 0.0,
         "input_user": "someone",
+        "safety_identifier": "somebody",
         "seed": 7,
         "tools": None,
         "tool_choice": None,

@@ -14,6 +14,7 @@ from antiphon.service.access import Caller
 from antiphon.service.admission import admitted
 from antiphon.service.records import Observation
 from antiphon.store.database import Database
+from antiphon.store.keys import Principal
 from antiphon.store.limits import Limits, RateLimiter
 from tests.store.rows import Clock
 
@@ -144,6 +145,21 @@ async def test_beyond_the_limit_it_is_refused_with_the_headers(database: Databas
             pass
     assert "0" == caught.value.headers["x-ratelimit-remaining-requests"]
     assert caught.value.retry_after is not None
+
+
+async def test_the_end_user_that_a_request_names_is_limited_within_its_project(database: Database) -> None:
+    limits = RateLimiter(database, holder="test", end_user=Limits(requests_per_minute=1), clock=Clock())
+    asked = msgspec.structs.replace(SMALL, safety_identifier="ada", user="bob")
+    async with admitted(limits, call("a", asked), Caller(), observation()) as state:
+        assert state.requests is not None
+        assert 0 == state.requests.remaining
+    with pytest.raises(RateLimitError, match="of an end user"):
+        async with admitted(limits, call("b", asked), Caller(), observation()):
+            pass
+    elsewhere = Caller(principal=Principal(project_id="other"))
+    for caller, request in ((elsewhere, asked), (Caller(), msgspec.structs.replace(SMALL, user="bob"))):
+        async with admitted(limits, call("c", request), caller, observation()):
+            pass
 
 
 async def test_a_place_is_free_again_when_the_block_ends_however(database: Database) -> None:

@@ -12,6 +12,7 @@ RECORD = RequestRecord(
     completion_id="c",
     model="m",
     project="p",
+    end_user=None,
     stream=True,
     requested_service_tier="auto",
     service_tier="default",

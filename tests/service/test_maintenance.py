@@ -8,7 +8,8 @@ from antiphon.service.storage import Storage
 from antiphon.store.database import Database
 from antiphon.store.engines import DATABASE_FILE
 from antiphon.store.keys import Principal
-from antiphon.store.limits import LEASE, RENEW_INTERVAL, Limits
+from antiphon.store.limits import RENEW_INTERVAL, Limits
+from antiphon.store.rate_leases import LEASE
 from tests.databases import Site
 from tests.store.rows import PROJECT, Clock, completion
 
@@ -70,6 +71,18 @@ async def test_the_place_of_a_long_request_is_kept(database: Database) -> None:
     await renew(storage, clock, round(3 * LEASE / RENEW_INTERVAL))
     with pytest.raises(RateLimitError):
         await storage.limiter.admit("next", Principal(), tokens=0)
+
+
+async def test_the_rows_of_end_users_that_sent_nothing_for_a_minute_are_deleted(database: Database) -> None:
+    clock = Clock()
+    limits = Limits(requests_per_minute=1)
+    storage = Storage(database, holder="test", end_user_limits=limits, clock=clock)
+    await storage.limiter.admit("r", Principal(), tokens=0, end_user="ada")
+    await renew(storage, clock, round(60 / RENEW_INTERVAL))
+    assert 1 == await storage.limiter.sweep(), "the row was full only after the last turn"
+    await storage.limiter.admit("r", Principal(), tokens=0, end_user="ada")
+    await renew(storage, clock, round(60 / RENEW_INTERVAL) + 1)
+    assert 0 == await storage.limiter.sweep()
 
 
 async def test_a_database_that_fails_is_logged_and_tried_again(

@@ -18,6 +18,7 @@ USAGE = CompletionUsage(prompt_tokens=1, completion_tokens=2, total_tokens=3)
 REQUEST = decode_request(
     b'{"model": "m", "messages": [{"role": "user", "content": "Hi"}], "store": true, "metadata": {"a": "b"},'
     b' "temperature": 0, "top_p": 0.5, "presence_penalty": 1, "frequency_penalty": -1, "seed": 3, "user": "u",'
+    b' "safety_identifier": "s",'
     b' "tools": [{"type": "function", "function": {"name": "look", "parameters": {"default": null}}}],'
     b' "tool_choice": "none", "response_format": {"type": "text"}}'
 )
@@ -60,13 +61,14 @@ async def test_the_request_is_kept_beside_its_answer(database: Database) -> None
         stored.system_fingerprint,
         stored.metadata,
     )
-    assert (0.0, 0.5, 1.0, -1.0, 3, "u") == (
+    assert (0.0, 0.5, 1.0, -1.0, 3, "u", "s") == (
         stored.temperature,
         stored.top_p,
         stored.presence_penalty,
         stored.frequency_penalty,
         stored.seed,
         stored.input_user,
+        stored.safety_identifier,
     )
 
 

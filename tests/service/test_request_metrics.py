@@ -11,6 +11,7 @@ RECORD = RequestRecord(
     completion_id="c1",
     model="m",
     project="proj_secret",
+    end_user=None,
     stream=True,
     requested_service_tier=None,
     service_tier="flex",

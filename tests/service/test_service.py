@@ -129,6 +129,7 @@ async def test_a_finished_request_leaves_one_line_with_counts_and_durations() ->
             completion_id="c1",
             model="m",
             project="default",
+            end_user=None,
             stream=False,
             requested_service_tier=None,
             service_tier="default",

@@ -27,8 +27,14 @@ async def test_a_newer_database_is_refused(site: Site) -> None:
 
 
 async def test_the_limits_are_those_that_were_asked_for(site: Site) -> None:
-    async with Storage.open(site.url, site.data_dir, key_limits=Limits(requests_per_minute=1)) as storage:
-        assert storage.limiter.active
+    asked = Limits(requests_per_minute=1)
+    for opening in (
+        Storage.open(site.url, site.data_dir, project_limits=asked),
+        Storage.open(site.url, site.data_dir, key_limits=asked),
+        Storage.open(site.url, site.data_dir, end_user_limits=asked),
+    ):
+        async with opening as storage:
+            assert storage.limiter.active
     async with Storage.open(site.url, site.data_dir) as storage:
         assert not storage.limiter.active
 

@@ -15,7 +15,8 @@ from antiphon.errors import RateLimitError, ServiceUnavailableError
 from antiphon.protocol.rate_limits import Allowance
 from antiphon.store.database import Database
 from antiphon.store.keys import Principal
-from antiphon.store.limits import LEASE, SECOND, Admission, Limits, RateLimiter
+from antiphon.store.limits import UNLIMITED, Admission, Limits, RateLimiter
+from antiphon.store.rate_leases import LEASE, SECOND
 from antiphon.store.schema import rate_leases, rate_limits
 from tests.databases import Site
 from tests.store.rows import PROJECT, Clock, recorded
@@ -34,14 +35,22 @@ def clock() -> Clock:
 
 
 def limiter(
-    database: Database, clock: Clock, *, project: Limits | None = None, key: Limits | None = None, holder: str = "a"
+    database: Database,
+    clock: Clock,
+    *,
+    project: Limits = UNLIMITED,
+    key: Limits = UNLIMITED,
+    end_user: Limits = UNLIMITED,
+    holder: str = "a",
 ) -> RateLimiter:
-    return RateLimiter(database, holder=holder, project=project or Limits(), key=key or Limits(), clock=clock)
+    return RateLimiter(database, holder=holder, project=project, key=key, end_user=end_user, clock=clock)
 
 
-async def refusal(limits: RateLimiter, principal: Principal = ME, *, tokens: int = 0) -> RateLimitError:
+async def refusal(
+    limits: RateLimiter, principal: Principal = ME, *, tokens: int = 0, end_user: str | None = None
+) -> RateLimitError:
     with pytest.raises(RateLimitError) as caught:
-        await limits.admit("refused", principal, tokens=tokens)
+        await limits.admit("refused", principal, tokens=tokens, end_user=end_user)
     assert isinstance(caught.value, RateLimitError)
     return caught.value
 
@@ -51,12 +60,19 @@ async def leases(database: Database) -> int:
     return await database.read(lambda connection: connection.execute(statement).scalar_one())
 
 
+async def scopes(database: Database) -> list[str]:
+    """Name the scopes whose allowances are kept, by the alphabet."""
+    statement = select(rate_limits.c.scope).order_by(rate_limits.c.scope)
+    return list(await database.read(lambda connection: connection.execute(statement).scalars().all()))
+
+
 async def test_without_limits_nothing_is_asked(database: Database, clock: Clock) -> None:
     limits = limiter(database, clock)
     with recorded(database) as statements:
-        admission = await limits.admit("r", ME, tokens=10)
+        admission = await limits.admit("r", ME, tokens=10, end_user="ada")
         await limits.settle(admission, tokens=20)
         await limits.renew()
+        assert 0 == await limits.sweep()
     assert [] == statements
     assert (None, None) == (admission.state.requests, admission.state.tokens)
 
@@ -484,6 +500,120 @@ async def test_limits_hold_across_processes(site: Site, clock: Clock) -> None:
             for number in range(30):
                 group.start_soon(ask, limiters[number % 2], f"s{number}")
         assert 12 == len(admitted)
+
+
+ONE_A_MINUTE = Limits(requests_per_minute=1)
+ONE_AT_ONCE = Limits(concurrent_requests=1)
+
+
+async def test_a_request_beyond_its_end_users_requests_a_minute_is_refused_with_the_headers(
+    database: Database, clock: Clock
+) -> None:
+    limits = limiter(database, clock, key=Limits(requests_per_minute=9), end_user=Limits(requests_per_minute=2))
+    first = await limits.admit("r1", ME, tokens=0, end_user="ada")
+    assert Allowance(limit=2, remaining=1, reset=30.0) == first.state.requests
+    await limits.admit("r2", ME, tokens=0, end_user="ada")
+    error = await refusal(limits, end_user="ada")
+    message = (
+        "Rate limit reached for requests per minute of an end user: Limit 2, Requested 1. Please try again in 30.000s."
+    )
+    assert (message, 30.0) == (error.message, error.retry_after)
+    assert "0" == error.headers["x-ratelimit-remaining-requests"]
+
+
+async def test_an_end_user_has_so_many_requests_at_once(database: Database, clock: Clock) -> None:
+    limits = limiter(database, clock, end_user=ONE_AT_ONCE)
+    first = await limits.admit("r1", ME, tokens=0, end_user="ada")
+    message = "Rate limit reached for concurrent requests of an end user: Limit 1, Running 1. Please try again."
+    assert message == (await refusal(limits, end_user="ada")).message
+    await limits.admit("r2", ME, tokens=0, end_user="bob")
+    await limits.settle(first, tokens=0)
+    await limits.admit("r3", ME, tokens=0, end_user="ada")
+
+
+async def test_a_request_without_end_user_is_not_limited_by_the_limits_of_end_users(
+    database: Database, clock: Clock
+) -> None:
+    limits = limiter(database, clock, end_user=Limits(requests_per_minute=1, concurrent_requests=1))
+    with recorded(database) as statements:
+        for number in range(3):
+            await limits.admit(f"r{number}", ME, tokens=0)
+    assert [] == statements
+
+
+async def test_a_request_that_its_end_user_may_not_send_is_not_charged_to_its_project(
+    database: Database, clock: Clock
+) -> None:
+    limits = limiter(database, clock, project=Limits(requests_per_minute=2), end_user=ONE_A_MINUTE)
+    await limits.admit("r1", ME, tokens=0, end_user="ada")
+    await refusal(limits, end_user="ada")
+    await limits.admit("r2", ME, tokens=0, end_user="bob")
+    assert "of an end user" not in (await refusal(limits, end_user="cid")).message
+
+
+async def test_a_sweep_deletes_the_allowances_of_end_users_that_are_full(database: Database, clock: Clock) -> None:
+    limits = limiter(database, clock, key=ONE_A_MINUTE, end_user=ONE_A_MINUTE)
+    await limits.admit("r1", ME, tokens=0, end_user="ada")
+    clock.now += 30
+    await limits.admit("r2", COLLEAGUE, tokens=0, end_user="bob")
+    assert 0 == await limits.sweep()
+    clock.now += 30
+    assert 1 == await limits.sweep()
+    assert ["end_user:bob", "key:key_colleague", "key:key_me"] == await scopes(database)
+    await refusal(limits, STRANGER, end_user="bob")
+    await limits.admit("r3", STRANGER, tokens=0, end_user="ada")
+
+
+async def test_a_sweep_frees_the_places_of_end_users_of_a_process_that_died(database: Database, clock: Clock) -> None:
+    dead = limiter(database, clock, end_user=ONE_AT_ONCE, holder="dead")
+    alive = limiter(database, clock, key=ONE_AT_ONCE, end_user=ONE_AT_ONCE, holder="alive")
+    await dead.admit("r1", ME, tokens=0, end_user="ada")
+    clock.now += LEASE - 1
+    await alive.admit("r2", ME, tokens=0, end_user="bob")
+    assert 2 == await alive.sweep(), "the allowances of both"
+    clock.now += 1
+    assert 1 == await alive.sweep()
+    assert 2 == await leases(database), "of the end user that still runs, and of its key"
+
+
+async def test_a_sweep_takes_its_own_running_requests_for_no_dead_process(database: Database, clock: Clock) -> None:
+    limits = limiter(database, clock, end_user=ONE_AT_ONCE)
+    await limits.admit("r1", ME, tokens=0, end_user="ada")
+    clock.now += 2 * LEASE
+    await limits.sweep()
+    assert 1 == await leases(database)
+    await refusal(limits, end_user="ada")
+
+
+async def test_a_sweep_deletes_more_rows_than_one_transaction_may(
+    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("antiphon.store.limits.SWEEP_BATCH", 2)
+    limits = limiter(database, clock, end_user=ONE_A_MINUTE)
+    for number in range(5):
+        await limits.admit(f"r{number}", ME, tokens=0, end_user=str(number))
+    clock.now += 60
+    assert 5 == await limits.sweep()
+    assert [] == await scopes(database)
+
+
+async def test_the_limits_of_an_end_user_hold_while_its_rows_are_swept(site: Site, clock: Clock) -> None:
+    admitted: list[Admission] = []
+
+    async def ask(limits: RateLimiter, name: str) -> None:
+        with suppress(RateLimitError):
+            admitted.append(await limits.admit(name, ME, tokens=0, end_user="ada"))
+
+    async with site.open() as first, site.open() as second:
+        limiters = [
+            limiter(database, clock, end_user=Limits(concurrent_requests=3), holder=str(id(database)))
+            for database in (first, second)
+        ]
+        async with anyio.create_task_group() as group:
+            for number in range(30):
+                group.start_soon(ask, limiters[number % 2], f"r{number}")
+                group.start_soon(limiters[number % 2].sweep)
+    assert 3 == len(admitted)
 
 
 STEPS = st.lists(st.tuples(st.floats(0, 40), st.integers(0, 60)), min_size=1, max_size=12)

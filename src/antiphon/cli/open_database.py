@@ -22,13 +22,21 @@ _T = TypeVar("_T")
 
 @asynccontextmanager
 async def open_storage(
-    flags: StorageFlags | None, *, project_limits: Limits = UNLIMITED, key_limits: Limits = UNLIMITED
+    flags: StorageFlags | None,
+    *,
+    project_limits: Limits = UNLIMITED,
+    key_limits: Limits = UNLIMITED,
+    end_user_limits: Limits = UNLIMITED,
 ) -> AsyncGenerator[Storage, None]:
     """Open the database, upgraded to this version. Raises :class:`CommandError` when it cannot be used."""
     flags = flags or StorageFlags()
     try:
         async with Storage.open(
-            flags.database, flags.folder, project_limits=project_limits, key_limits=key_limits
+            flags.database,
+            flags.folder,
+            project_limits=project_limits,
+            key_limits=key_limits,
+            end_user_limits=end_user_limits,
         ) as storage:
             yield storage
     except StoreError as error:
@@ -87,4 +95,12 @@ def key_limits(flags: LimitFlags) -> Limits:
         requests_per_minute=flags.key_requests_per_minute,
         tokens_per_minute=flags.key_tokens_per_minute,
         concurrent_requests=flags.key_concurrent_requests,
+    )
+
+
+def end_user_limits(flags: LimitFlags) -> Limits:
+    """Give the limits of every end user."""
+    return Limits(
+        requests_per_minute=flags.end_user_requests_per_minute,
+        concurrent_requests=flags.end_user_concurrent_requests,
     )

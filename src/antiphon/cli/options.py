@@ -261,7 +261,7 @@ class TelemetryFlags:
 @Parameter(name="*", group=LIMITS_GROUP)
 @dataclass(frozen=True, kw_only=True)
 class LimitFlags:
-    """What a project and a key may use; no limit where none is given."""
+    """What a project, a key and an end user may use; no limit where none is given."""
 
     project_requests_per_minute: Annotated[
         int | None, count(1), Parameter(help="Requests a minute of each project.")
@@ -278,4 +278,15 @@ class LimitFlags:
     ] = None
     key_concurrent_requests: Annotated[
         int | None, count(1), Parameter(help="Requests of each key that run at once.")
+    ] = None
+    end_user_requests_per_minute: Annotated[
+        int | None,
+        count(1),
+        Parameter(
+            help="Requests a minute of each end user of a project. A request names its end user in the field "
+            "safety_identifier, or else in user."
+        ),
+    ] = None
+    end_user_concurrent_requests: Annotated[
+        int | None, count(1), Parameter(help="Requests of each end user of a project that run at once.")
     ] = None

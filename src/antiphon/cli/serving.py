@@ -19,7 +19,7 @@ from msgspec import Struct
 from starlette.types import ASGIApp
 
 from antiphon.cli.model_preload import ModelPreload
-from antiphon.cli.open_database import key_limits, open_storage, project_limits, retention
+from antiphon.cli.open_database import end_user_limits, key_limits, open_storage, project_limits, retention
 from antiphon.cli.options import EngineFlags, KeepFlags, LimitFlags, TemplateFlags
 from antiphon.cli.wiring import open_service
 from antiphon.config import ServerOptions
@@ -77,7 +77,12 @@ class Run(Struct, kw_only=True):
             maintenance.cancel_scope.cancel()
 
     def _open_storage(self) -> AbstractAsyncContextManager[Storage]:
-        return open_storage(self.keep, project_limits=project_limits(self.limits), key_limits=key_limits(self.limits))
+        return open_storage(
+            self.keep,
+            project_limits=project_limits(self.limits),
+            key_limits=key_limits(self.limits),
+            end_user_limits=end_user_limits(self.limits),
+        )
 
     async def _make_access(self, storage: Storage) -> Access:
         """Open the server to everybody only where nobody else comes by; raises :class:`CommandError`."""

@@ -15,7 +15,7 @@ class Allowance(Struct, frozen=True, kw_only=True):
 
 
 class RateLimitState(Struct, frozen=True, kw_only=True):
-    """Of project and key the scope that has less left; None where there is no limit."""
+    """Of project, key and end user the scope that has less left; None where there is no limit."""
 
     requests: Allowance | None = None
     tokens: Allowance | None = None

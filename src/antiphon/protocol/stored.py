@@ -73,6 +73,8 @@ class StoredCompletion(Struct, frozen=True, kw_only=True):
     metadata: dict[str, str] = {}
     choices: list[StoredChoice]
     response_format: JSONObject | None = None
+    safety_identifier: str | UnsetType = UNSET
+    """Extension: the reference's object has a place for ``user`` only."""
 
 
 class CompletionList(Struct, frozen=True, kw_only=True):

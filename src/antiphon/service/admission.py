@@ -1,4 +1,4 @@
-"""Letting a request in by the rate limits of its project and key, and charging what it has used."""
+"""Letting a request in by the rate limits of its project, key and end user, and charging what it has used."""
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -11,6 +11,7 @@ from antiphon.errors import ServiceUnavailableError
 from antiphon.protocol.rate_limits import RateLimitState
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.service.access import Caller
+from antiphon.service.end_user import end_user_name
 from antiphon.service.records import Observation
 from antiphon.store.limits import RateLimiter
 
@@ -39,7 +40,8 @@ async def _limited(
 ) -> AsyncGenerator[RateLimitState, None]:
     prompt = _prompt_tokens(call.request)
     estimate = max(prompt, _most_tokens(call.request))
-    admission = await limiter.admit(call.completion_id, caller.principal, tokens=estimate)
+    end_user = end_user_name(caller.project, call.request)
+    admission = await limiter.admit(call.completion_id, caller.principal, tokens=estimate, end_user=end_user)
     try:
         yield admission.state
     finally:

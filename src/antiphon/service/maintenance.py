@@ -28,10 +28,14 @@ class Retention(Struct, frozen=True, kw_only=True):
 
 
 async def renew_leases(storage: Storage, *, sleep: Callable[[float], Awaitable[None]] = anyio.sleep) -> None:
-    """Keep the places and the keys of this process's requests, until cancelled; apart from what may take long."""
+    """Keep the places and the keys of this process's requests, until cancelled; apart from what may take long.
+
+    Deletes the rows of end users that have used nothing for a minute as well, before there are many.
+    """
     while True:
         await _attempt("renew", storage.limiter.renew)
         await _attempt("renew", storage.idempotency.renew)
+        await _attempt("sweep", storage.limiter.sweep)
         await sleep(RENEW_INTERVAL)
 
 

@@ -1,5 +1,7 @@
 """What ``store: true`` keeps: the request beside its answer, whole, or as far as it got."""
 
+from msgspec import UNSET
+
 from antiphon.assembly.collector import Collector
 from antiphon.backends.backend import Call
 from antiphon.errors import DatabaseUnavailableError
@@ -65,6 +67,7 @@ class Recorder:
             tool_choice=plain_json(request.tool_choice),
             response_format=plain_json(request.response_format),
             metadata=dict(request.metadata or {}),
+            safety_identifier=UNSET if request.safety_identifier is None else request.safety_identifier,
         )
 
 

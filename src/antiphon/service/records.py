@@ -8,6 +8,7 @@ from msgspec import Struct
 from antiphon.backends.backend import AnswerPart, Call, Spent
 from antiphon.protocol.responses import ChatCompletionChunk, CompletionUsage
 from antiphon.protocol.validation import shorten
+from antiphon.service.end_user import end_user_name
 from antiphon.telemetry.request_line import Outcome, RequestLine, current_line, error_name
 
 
@@ -17,6 +18,8 @@ class RequestRecord(Struct, frozen=True, kw_only=True):
     completion_id: str
     model: str
     project: str
+    end_user: str | None
+    """Names the end user by a hash, None when the request names none."""
     stream: bool
     requested_service_tier: str | None
     """What the request says, None when it says nothing."""
@@ -104,6 +107,7 @@ class Observation:
             completion_id=call.completion_id,
             model=shorten(call.request.model),
             project=project,
+            end_user=end_user_name(project, call.request),
             stream=call.request.stream is True,
             requested_service_tier=call.request.service_tier,
             service_tier=self.service_tier,

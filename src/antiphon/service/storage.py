@@ -29,6 +29,7 @@ class Storage:
         holder: str,
         project_limits: Limits = UNLIMITED,
         key_limits: Limits = UNLIMITED,
+        end_user_limits: Limits = UNLIMITED,
         clock: Callable[[], float] | None = None,
         random_bytes: RandomBytes = os.urandom,
     ) -> None:
@@ -39,7 +40,9 @@ class Storage:
         self.database = database
         self.completions = CompletionStore(database, clock=clock or time.time)
         self.keys = KeyStore(database, clock=clock or time.time, random_bytes=random_bytes)
-        self.limiter = RateLimiter(database, holder=holder, project=project_limits, key=key_limits, clock=clock)
+        self.limiter = RateLimiter(
+            database, holder=holder, project=project_limits, key=key_limits, end_user=end_user_limits, clock=clock
+        )
         self.idempotency = IdempotencyStore(database, holder=holder, clock=clock, random_bytes=random_bytes)
 
     async def check(self) -> None:
@@ -64,6 +67,7 @@ class Storage:
         *,
         project_limits: Limits = UNLIMITED,
         key_limits: Limits = UNLIMITED,
+        end_user_limits: Limits = UNLIMITED,
         busy_timeout: float = BUSY_TIMEOUT,
     ) -> AsyncGenerator[Self, None]:
         """Open ``postgresql://…``, or SQLite in ``data_dir`` when ``url`` is None, upgraded to this version's schema.
@@ -73,7 +77,13 @@ class Storage:
         database = await Database.open(url, data_dir=data_dir, busy_timeout=busy_timeout)
         try:
             await database.upgrade()
-            yield cls(database, holder=uuid.uuid4().hex, project_limits=project_limits, key_limits=key_limits)
+            yield cls(
+                database,
+                holder=uuid.uuid4().hex,
+                project_limits=project_limits,
+                key_limits=key_limits,
+                end_user_limits=end_user_limits,
+            )
         finally:
             with anyio.CancelScope(shield=True):
                 await database.close()

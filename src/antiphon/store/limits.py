@@ -6,8 +6,7 @@ never lie more than a minute ahead. Requests that run at once hold leases, which
 dies.
 
 The clock may step. Every row says when it was written: where that lies in the future the clock has stepped back, and
-the row moves back as far, so that what is owed stays what it was. A step forward fills each allowance once. A process
-keeps the leases of its own running requests whatever the clock says.
+the row moves back as far, so that what is owed stays what it was. A step forward fills each allowance once.
 """
 
 import asyncio
@@ -23,17 +22,24 @@ from antiphon.protocol.rate_limits import Allowance, RateLimitState, rate_limit_
 from antiphon.store.database import Database
 from antiphon.store.engines import insert, unix_time
 from antiphon.store.keys import Principal
-from antiphon.store.schema import rate_leases, rate_limits
+from antiphon.store.rate_leases import (
+    CLOCK_TOLERANCE,
+    LEASE,
+    SECOND,
+    RateLeases,
+    SteppedBackError,
+    free_places,
+    move_leases_back,
+)
+from antiphon.store.schema import rate_limits
 
-SECOND = 1_000_000
-"""Microseconds. Times are whole numbers of them: sums of floats would drift."""
 MINUTE = 60 * SECOND
-LEASE = 60
-"""Seconds after which the place of a process that died is free again."""
 RENEW_INTERVAL = LEASE / 3
-"""Seconds between two calls of :meth:`RateLimiter.renew`."""
-CLOCK_TOLERANCE = 10 * SECOND
-"""Microseconds that a row may lie in the future: a transaction may wait so long for a lock after it read the clock."""
+"""Seconds between two calls of :meth:`RateLimiter.renew`, and of :meth:`RateLimiter.sweep`."""
+SWEEP_BATCH = 500
+"""Rows of a table that one transaction of a sweep deletes."""
+END_USER = "end_user:"
+"""Begins the scope of an end user."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -56,14 +62,11 @@ class Admission(Struct, frozen=True, kw_only=True):
     state: RateLimitState
 
 
-class _SteppedBackError(Exception):
-    """The clock has stepped back since a row was written that refuses a request."""
-
-
 class RateLimiter:
     """Lets requests in or refuses them. Every method raises ServiceUnavailableError when the database fails.
 
-    Whoever owns it calls :meth:`renew` every :data:`RENEW_INTERVAL` seconds, or long requests lose their places.
+    The owner calls :meth:`renew` every :data:`RENEW_INTERVAL` seconds, or long requests lose their places, and
+    :meth:`sweep` as often.
     """
 
     def __init__(
@@ -73,30 +76,34 @@ class RateLimiter:
         holder: str,
         project: Limits = UNLIMITED,
         key: Limits = UNLIMITED,
+        end_user: Limits = UNLIMITED,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        """Set the limits of every project and of every key; ``holder`` names this process, as no other is named.
+        """Set the limits of every project, key and end user; ``holder`` names this process, as no other is named.
 
         ``clock`` is in Unix seconds; without one it is the clock that the processes of this database share.
         """
         self._database = database
-        self._holder = holder
         self._project = project
         self._key = key
+        self._end_user = end_user
         self._clock = clock
-        self._running: dict[str, Admission] = {}
+        self._leases = RateLeases(holder)
 
     @property
     def active(self) -> bool:
         """Whether anything is limited."""
-        return (self._project, self._key) != (UNLIMITED, UNLIMITED)
+        return any(limits != UNLIMITED for limits in (self._project, self._key, self._end_user))
 
-    async def admit(self, request_id: str, principal: Principal, *, tokens: int) -> Admission:
+    async def admit(
+        self, request_id: str, principal: Principal, *, tokens: int, end_user: str | None = None
+    ) -> Admission:
         """Let a request in that may use ``tokens`` (an estimate), or raise RateLimitError.
 
+        ``end_user`` names an end user, with another name in each project. None: the limits of end users do not hold.
         Each admission ends in one :meth:`settle`. A call that is cancelled leaves nothing behind but the charge.
         """
-        scopes = self._scopes(principal)
+        scopes = self._scopes(principal, end_user)
         admission = Admission(request_id=request_id, scopes=scopes, tokens=tokens, state=RateLimitState())
         if not scopes:
             return admission
@@ -105,13 +112,13 @@ class RateLimiter:
         except asyncio.CancelledError:
             await self._release(admission)
             raise
-        self._running[request_id] = admission
+        self._leases.hold(request_id, _limited_places(scopes))
         return Admission(request_id=request_id, scopes=scopes, tokens=tokens, state=state)
 
     async def settle(self, admission: Admission, *, tokens: int) -> None:
         """End a request that used ``tokens``: charge what the estimate was short of, or give back; free its places."""
         # Even when the database fails: a place that is no longer renewed becomes free by itself.
-        self._running.pop(admission.request_id, None)
+        self._leases.release(admission.request_id)
         if admission.scopes:
             difference = tokens - admission.tokens
             await self._database.write(
@@ -120,15 +127,29 @@ class RateLimiter:
 
     async def renew(self) -> None:
         """Keep the places of this process's requests for another :data:`LEASE` seconds."""
-        if not self._running or {self._project.concurrent_requests, self._key.concurrent_requests} == {None}:
-            return
-        await self._database.write(self._renew, durable=False)
+        if self._leases.held:
+            await self._database.write(
+                lambda connection: self._leases.renew(connection, self._now(connection)), durable=False
+            )
+
+    async def sweep(self) -> int:
+        """Delete the full allowances of end users and their leases of processes that died; return their number.
+
+        So the database keeps only rows of end users that sent a request within the last minute, or since the last
+        sweep. Without limits of end users there is nothing to sweep.
+        """
+        total = 0
+        if self._end_user == UNLIMITED:
+            return total
+        while deleted := await self._database.write(self._sweep_batch, durable=False):
+            total += deleted
+        return total
 
     async def _charged(self, admission: Admission) -> RateLimitState:
         """Charge for a request and give it its places; rows that the clock has left behind are mended first."""
         try:
             return await self._database.write(lambda connection: self._admit(connection, admission), durable=False)
-        except _SteppedBackError:
+        except SteppedBackError:
             # In a transaction of its own: that of a refusal is undone.
             scopes = [scope for scope, _ in admission.scopes]
             await self._database.write(
@@ -147,49 +168,28 @@ class RateLimiter:
                 raise _refusal(connection, scope, limits, admission.tokens, now)
             states.append(_state(row, limits, now))
             if limits.concurrent_requests is not None:
-                running = self._count_running(connection, scope, limits.concurrent_requests, now)
+                running = self._leases.count(connection, scope, limits.concurrent_requests, now)
                 if running >= limits.concurrent_requests:
-                    raise _crowded(limits.concurrent_requests, running, states[-1])
-                _take_places(connection, [(scope, admission.request_id)], self._holder, now)
+                    raise _crowded(scope, limits.concurrent_requests, running, states[-1])
+                self._leases.take(connection, [(scope, admission.request_id)], now)
         return RateLimitState(
             requests=_scarcest(state.requests for state in states), tokens=_scarcest(state.tokens for state in states)
         )
 
-    def _count_running(self, connection: Connection, scope: str, places: int, now: int) -> int:
-        """Count the requests that hold a place; free the places of processes that died."""
-        table = rate_leases.c
-        rows = connection.execute(select(rate_leases).where(table.scope == scope)).all()
-        dead = [row.request_id for row in rows if row.expires_at <= now and not self._runs(row)]
-        if dead:
-            connection.execute(delete(rate_leases).where(table.scope == scope, table.request_id.in_(dead)))
-        running = len(rows) - len(dead)
-        if running >= places and any(row.expires_at > _latest_end(now) for row in rows):
-            raise _SteppedBackError
-        return running
+    def _sweep_batch(self, connection: Connection) -> int:
+        now, table = self._now(connection), rate_limits.c
+        full = and_(table.requests_full_at <= now, table.tokens_full_at <= now)
+        # A sweep skips the rows that a request has locked, so that it waits for nobody while others wait for it.
+        scopes = select(table.scope).where(_of_end_users(table.scope), full).with_for_update(skip_locked=True)
+        statement = delete(rate_limits).where(table.scope.in_(scopes.limit(SWEEP_BATCH)))
+        leases = self._leases.sweep(connection, _of_end_users, now, SWEEP_BATCH)
+        return len(connection.execute(statement.returning(table.scope)).all()) + leases
 
-    def _runs(self, lease: Row[*tuple[Any, ...]]) -> bool:
-        return lease.holder == self._holder and lease.request_id in self._running
-
-    def _renew(self, connection: Connection) -> None:
-        now, table = self._now(connection), rate_leases.c
-        mine = and_(table.holder == self._holder, table.request_id.in_(sorted(self._running)))
-        statement = update(rate_leases).where(mine).values(expires_at=now + LEASE * SECOND)
-        renewed = {
-            (row.scope, row.request_id)
-            for row in connection.execute(statement.returning(table.scope, table.request_id))
-        }
-        # Those that are missing were taken for a dead process's by another one, when the clock stepped forward.
-        missing = sorted(
-            (scope, admission.request_id)
-            for admission in self._running.values()
-            for scope, limits in admission.scopes
-            if limits.concurrent_requests is not None and (scope, admission.request_id) not in renewed
-        )
-        _take_places(connection, missing, self._holder, now)
-
-    def _scopes(self, principal: Principal) -> tuple[tuple[str, Limits], ...]:
+    def _scopes(self, principal: Principal, end_user: str | None) -> tuple[tuple[str, Limits], ...]:
         """Name the limited scopes, always in the same order: two requests never wait for each other's rows."""
-        scopes = [(f"key:{principal.key_id}", self._key)] if principal.key_id is not None else []
+        scopes = [(f"{END_USER}{end_user}", self._end_user)] if end_user is not None else []
+        if principal.key_id is not None:
+            scopes.append((f"key:{principal.key_id}", self._key))
         scopes.append((f"project:{principal.project_id}", self._project))
         return tuple((scope, limits) for scope, limits in scopes if limits != UNLIMITED)
 
@@ -236,31 +236,34 @@ def _moved_back(column: Column[int], now: int) -> ColumnElement[int]:
     return case((step > CLOCK_TOLERANCE, column - step), else_=column)
 
 
-def _latest_end(now: int) -> int:
-    """When a lease ends at the latest, unless the clock has stepped back."""
-    return now + LEASE * SECOND + CLOCK_TOLERANCE
-
-
 def _move_back(connection: Connection, scopes: list[str], now: int) -> None:
     """Mend what was written before the clock stepped back."""
-    limits, leases = rate_limits.c, rate_leases.c
+    limits = rate_limits.c
     ahead = and_(limits.scope.in_(scopes), limits.updated_at > now + CLOCK_TOLERANCE)
     moved = {column.name: _moved_back(column, now) for column in (limits.requests_full_at, limits.tokens_full_at)}
     connection.execute(update(rate_limits).where(ahead).values(**moved, updated_at=now))
-    ahead = and_(leases.scope.in_(scopes), leases.expires_at > _latest_end(now))
-    connection.execute(update(rate_leases).where(ahead).values(expires_at=now + LEASE * SECOND))
+    move_leases_back(connection, scopes, now)
 
 
-def _take_places(connection: Connection, places: list[tuple[str, str]], holder: str, now: int) -> None:
-    """Give each scope and request a lease."""
-    if places:
-        common = {"holder": holder, "expires_at": now + LEASE * SECOND}
-        rows = [{"scope": scope, "request_id": request_id, **common} for scope, request_id in places]
-        connection.execute(insert(connection, rate_leases).on_conflict_do_nothing(), rows)
+def _limited_places(scopes: Iterable[tuple[str, Limits]]) -> list[str]:
+    return [scope for scope, limits in scopes if limits.concurrent_requests is not None]
 
 
-def _crowded(places: int, running: int, state: RateLimitState) -> RateLimitError:
-    message = f"Rate limit reached for concurrent requests: Limit {places}, Running {running}. Please try again."
+def _of_end_users(scope: Column[str]) -> ColumnElement[bool]:
+    """Select the scopes of end users as one range of the index."""
+    return and_(scope >= END_USER, scope < END_USER[:-1] + chr(ord(END_USER[-1]) + 1))
+
+
+def _owner(scope: str) -> str:
+    """Say of whose limit an error is. The error never tells the identifier, which may be an address."""
+    return " of an end user" if scope.startswith(END_USER) else ""
+
+
+def _crowded(scope: str, places: int, running: int, state: RateLimitState) -> RateLimitError:
+    message = (
+        f"Rate limit reached for concurrent requests{_owner(scope)}: Limit {places}, Running {running}. "
+        "Please try again."
+    )
     return RateLimitError(message, headers=rate_limit_headers(state))
 
 
@@ -268,7 +271,7 @@ def _refusal(connection: Connection, scope: str, limits: Limits, tokens: int, no
     """Say which limit was reached, and when the same request would pass."""
     row = connection.execute(select(rate_limits).where(rate_limits.c.scope == scope)).one_or_none()
     if row is not None and row.updated_at > now + CLOCK_TOLERANCE:
-        raise _SteppedBackError
+        raise SteppedBackError
     kinds = (
         ("requests", limits.requests_per_minute, 1, row.requests_full_at if row else now),
         ("tokens", limits.tokens_per_minute, tokens, row.tokens_full_at if row else now),
@@ -284,7 +287,7 @@ def _refusal(connection: Connection, scope: str, limits: Limits, tokens: int, no
         return refusal
     seconds = max(wait / SECOND, 0.001)
     message = (
-        f"Rate limit reached for {name} per minute: Limit {limit}, Requested {amount}. "
+        f"Rate limit reached for {name} per minute{_owner(scope)}: Limit {limit}, Requested {amount}. "
         f"Please try again in {seconds:.3f}s."
     )
     return RateLimitError(message, retry_after=seconds, headers=rate_limit_headers(state))
@@ -328,6 +331,4 @@ def _settle(connection: Connection, admission: Admission, tokens: int, now: int)
 
 
 def _free(connection: Connection, admission: Admission) -> None:
-    table = rate_leases.c
-    scopes = [scope for scope, _ in admission.scopes]
-    connection.execute(delete(rate_leases).where(table.scope.in_(scopes), table.request_id == admission.request_id))
+    free_places(connection, [scope for scope, _ in admission.scopes], admission.request_id)

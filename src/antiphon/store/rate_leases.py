@@ -1,0 +1,120 @@
+"""Leases on the places that limits of concurrent requests leave, each for one running request.
+
+A lease ends by itself when its process dies. A process keeps the leases of its own running requests whatever the clock
+says. A lease that ends later than a lease of now says that the clock has stepped back. Times are Unix microseconds.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, not_, select, tuple_, update
+from sqlalchemy.sql.schema import Column
+
+from antiphon.store.engines import insert
+from antiphon.store.schema import rate_leases
+
+SECOND = 1_000_000
+"""Microseconds. Times are whole numbers of them: sums of floats would drift."""
+LEASE = 60
+"""Seconds after which the place of a process that died is free again."""
+CLOCK_TOLERANCE = 10 * SECOND
+"""Microseconds that a row may lie in the future: a transaction may wait so long for a lock after it read the clock."""
+
+Place = tuple[str, str]
+"""A scope and the id of a request that runs in it."""
+
+
+class SteppedBackError(Exception):
+    """The clock has stepped back since a row was written that refuses a request."""
+
+
+class RateLeases:
+    """The leases of one process. The caller opens the transactions."""
+
+    def __init__(self, holder: str) -> None:
+        """``holder`` names this process, as no other is named."""
+        self._holder = holder
+        self._held: dict[str, Sequence[str]] = {}
+
+    @property
+    def held(self) -> bool:
+        """Whether any request of this process holds a place."""
+        return bool(self._held)
+
+    def hold(self, request_id: str, scopes: Sequence[str]) -> None:
+        """Renew the places of a request in these scopes from now on."""
+        if scopes:
+            self._held[request_id] = scopes
+
+    def release(self, request_id: str) -> None:
+        """Renew the places of a request no longer."""
+        self._held.pop(request_id, None)
+
+    def count(self, connection: Connection, scope: str, places: int, now: int) -> int:
+        """Count the requests that hold a place; free the places of processes that died.
+
+        Raises SteppedBackError where all ``places`` are taken, one of them by a lease from before a step of the clock.
+        """
+        table = rate_leases.c
+        rows = connection.execute(select(rate_leases).where(table.scope == scope)).all()
+        dead = [row.request_id for row in rows if row.expires_at <= now and not self._runs(row)]
+        if dead:
+            connection.execute(delete(rate_leases).where(table.scope == scope, table.request_id.in_(dead)))
+        running = len(rows) - len(dead)
+        if running >= places and any(row.expires_at > _latest_end(now) for row in rows):
+            raise SteppedBackError
+        return running
+
+    def take(self, connection: Connection, places: Iterable[Place], now: int) -> None:
+        """Lease each of the places."""
+        common = {"holder": self._holder, "expires_at": now + LEASE * SECOND}
+        rows = [{"scope": scope, "request_id": request_id, **common} for scope, request_id in places]
+        if rows:
+            connection.execute(insert(connection, rate_leases).on_conflict_do_nothing(), rows)
+
+    def renew(self, connection: Connection, now: int) -> None:
+        """Lease the places that this process holds for another :data:`LEASE` seconds."""
+        table = rate_leases.c
+        statement = update(rate_leases).where(self._mine()).values(expires_at=now + LEASE * SECOND)
+        renewed = {
+            (row.scope, row.request_id)
+            for row in connection.execute(statement.returning(table.scope, table.request_id))
+        }
+        held = {(scope, request_id) for request_id, scopes in self._held.items() for scope in scopes}
+        # Another process took the missing ones for a dead process's, when the clock stepped forward.
+        self.take(connection, sorted(held - renewed), now)
+
+    def sweep(
+        self, connection: Connection, within: Callable[[Column[str]], ColumnElement[bool]], now: int, limit: int
+    ) -> int:
+        """Free up to ``limit`` places of processes that died, in the scopes ``within``; return their number."""
+        table = rate_leases.c
+        key = (table.scope, table.request_id)
+        dead = and_(within(table.scope), table.expires_at <= now, not_(self._mine()))
+        ended = select(*key).where(dead).limit(limit).with_for_update(skip_locked=True)
+        return len(connection.execute(delete(rate_leases).where(tuple_(*key).in_(ended)).returning(*key)).all())
+
+    def _mine(self) -> ColumnElement[bool]:
+        table = rate_leases.c
+        return and_(table.holder == self._holder, table.request_id.in_(sorted(self._held)))
+
+    def _runs(self, lease: Row[*tuple[Any, ...]]) -> bool:
+        return lease.holder == self._holder and lease.request_id in self._held
+
+
+def free_places(connection: Connection, scopes: Sequence[str], request_id: str) -> None:
+    """End the leases of a request."""
+    table = rate_leases.c
+    connection.execute(delete(rate_leases).where(table.scope.in_(scopes), table.request_id == request_id))
+
+
+def move_leases_back(connection: Connection, scopes: Sequence[str], now: int) -> None:
+    """End the leases from before a step of the clock no later than a lease of now."""
+    table = rate_leases.c
+    ahead = and_(table.scope.in_(scopes), table.expires_at > _latest_end(now))
+    connection.execute(update(rate_leases).where(ahead).values(expires_at=now + LEASE * SECOND))
+
+
+def _latest_end(now: int) -> int:
+    """When a lease ends at the latest, unless the clock has stepped back."""
+    return now + LEASE * SECOND + CLOCK_TOLERANCE
