@@ -1,0 +1,367 @@
+"""Every honoured field of a request, each with two requests that differ in it alone and where the difference shows."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from msgspec import Struct
+
+from tests.conformance.observations import (
+    Body,
+    admitted,
+    cached_tokens,
+    decoded,
+    logged,
+    prompt,
+    refusal,
+    sent,
+    stored,
+    turn,
+    verified,
+)
+
+Observe = Callable[[Body], object]
+
+
+class Flip(Struct, frozen=True):
+    """Two requests that differ in the field of this path alone, and a function that tells them apart."""
+
+    path: str
+    before: Body
+    after: Body
+    observe: Observe
+
+
+HI = {"role": "user", "content": "Hi"}
+FUNCTION = {"name": "find", "description": "Finds.", "parameters": {"type": "object", "properties": {}}}
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+OFF_AND_ON = (False, True)
+CITATION = {"start_index": 0, "end_index": 2, "url": "http://a.test", "title": "A"}
+
+
+def body(**fields: Any) -> Body:  # noqa: ANN401 (JSON)
+    """Give a request with these fields."""
+    return {"model": "m", "messages": [HI], **fields}
+
+
+def talk(*messages: Body) -> Body:
+    """Give a request with these messages."""
+    return body(messages=list(messages))
+
+
+def drawn(**fields: Any) -> Body:  # noqa: ANN401 (JSON)
+    """Give a request for a few tokens that are drawn by a seed."""
+    return body(**{"max_completion_tokens": 12, "seed": 1, **fields})
+
+
+def flip(path: str, values: tuple[object, object], request: Callable[[Any], Body], observe: Observe) -> Flip:
+    """Flip between two values, of each of which ``request`` makes a request."""
+    before, after = map(request, values)
+    return Flip(path, before, after, observe)
+
+
+def field(name: str, before: object, after: object, observe: Observe, **others: object) -> Flip:
+    """Flip a field of the request itself."""
+    return flip(name, (before, after), lambda value: body(**others, **{name: value}), observe)
+
+
+def sampled(name: str, before: object, after: object, **others: object) -> Flip:
+    """Flip a field that changes which tokens the core draws."""
+    return flip(name, (before, after), lambda value: drawn(**others, **{name: value}), decoded)
+
+
+def assistant(**fields: object) -> Body:
+    return {"role": "assistant", **fields}
+
+
+def said_before(**fields: object) -> Body:
+    """Give a conversation in which the assistant has said something."""
+    return talk(HI, assistant(**fields), HI)
+
+
+def called(name: str = "find", arguments: str = "{}", ids: tuple[str, str] = ("c1", "c2"), answers: str = "12") -> Body:
+    """Give a conversation with two calls and their results; ``answers`` tells which call each result is of."""
+    functions = ({"name": name, "arguments": arguments}, {"name": "look", "arguments": "{}"})
+    calls = [
+        {"id": each, "type": "function", "function": function} for each, function in zip(ids, functions, strict=True)
+    ]
+    results = [
+        {"role": "tool", "tool_call_id": f"c{number}", "content": text}
+        for number, text in zip(answers, ("rain", "sun"), strict=True)
+    ]
+    return talk(HI, assistant(tool_calls=calls), *results)
+
+
+def called_custom(name: str = "run", text: str = "x") -> Body:
+    calls = [{"id": "c1", "type": "custom", "custom": {"name": name, "input": text}}]
+    return talk(HI, assistant(tool_calls=calls), {"role": "tool", "tool_call_id": "c1", "content": "rain"})
+
+
+def called_function(name: str = "find", arguments: str = "{}") -> Body:
+    return said_before(function_call={"name": name, "arguments": arguments})
+
+
+def cited(kind: str = "url_citation", **fields: object) -> Body:
+    annotation = {"type": kind, "url_citation": {**CITATION, **fields}}
+    return said_before(content="Hi", annotations=[annotation]) | {"store": True}
+
+
+def parts(*contents: Body) -> Body:
+    return said_before(content=list(contents))
+
+
+def messages() -> Iterator[Flip]:
+    """Flip what is said."""
+    yield Flip("messages", talk(HI), talk(HI, HI), prompt)
+    yield Flip("messages[].role", talk(HI), talk({"role": "system", "content": "Hi"}), prompt)
+    yield Flip("messages[].content", talk(HI), talk({"role": "user", "content": "Ho"}), prompt)
+    text, refused = {"type": "text", "text": "Hi"}, {"type": "refusal", "refusal": "No."}
+    yield Flip("messages[].content[].type", parts(text), parts(text | {"type": "refusal"}), refusal)
+    yield Flip("messages[].content[].text", parts(text), parts(text | {"text": "Ho"}), prompt)
+    yield Flip("messages[].content[].refusal", parts(refused), parts(refused | {"refusal": "Never."}), prompt)
+    yield Flip("messages[].name", talk(HI), talk(HI | {"name": "ada"}), prompt)
+    yield Flip("messages[].refusal", said_before(refusal="No."), said_before(refusal="Never."), prompt)
+    spoken = {"content": "Hi"}
+    yield Flip(
+        "messages[].reasoning_content", said_before(**spoken), said_before(**spoken, reasoning_content="Hm."), prompt
+    )
+    yield Flip("messages[].tool_call_id", called(), called(answers="21"), prompt)
+
+
+def calls_made() -> Iterator[Flip]:
+    """Flip the calls of the history."""
+    call = "messages[].tool_calls"
+    yield Flip(call, called(), called("look", '{"a": 1}'), prompt)
+    yield Flip(f"{call}[].id", called(), called(ids=("c2", "c1")), prompt)
+    yield Flip(f"{call}[].type", called(), _custom_types(called()), refusal)
+    yield Flip(f"{call}[].function", called(), called("look", '{"a": 1}'), prompt)
+    yield Flip(f"{call}[].function.name", called(), called("look"), prompt)
+    yield Flip(f"{call}[].function.arguments", called(), called(arguments='{"a": 1}'), prompt)
+    yield Flip(f"{call}[].custom", called_custom(), called_custom("walk", "y"), prompt)
+    yield Flip(f"{call}[].custom.name", called_custom(), called_custom("walk"), prompt)
+    yield Flip(f"{call}[].custom.input", called_custom(), called_custom(text="y"), prompt)
+    call = "messages[].function_call"
+    yield Flip(call, called_function(), called_function("look", '{"a": 1}'), prompt)
+    yield Flip(f"{call}.name", called_function(), called_function("look"), prompt)
+    yield Flip(f"{call}.arguments", called_function(), called_function(arguments='{"a": 1}'), prompt)
+
+
+def _custom_types(request: Body) -> Body:
+    """Call the functions of the conversation custom tools."""
+    user, calling, *results = request["messages"]
+    calls = [each | {"type": "custom"} for each in calling["tool_calls"]]
+    return talk(user, calling | {"tool_calls": calls}, *results)
+
+
+def annotations() -> Iterator[Flip]:
+    """Flip what the history cites: it is kept, and no model is told of it."""
+    path = "messages[].annotations"
+    plain = said_before(content="Hi", annotations=[]) | {"store": True}
+    yield Flip(path, plain, cited(), stored)
+    yield Flip(f"{path}[].type", cited(), cited("file_citation"), refusal)
+    yield Flip(f"{path}[].url_citation", cited(), cited(title="B", end_index=1), stored)
+    yield Flip(f"{path}[].url_citation.start_index", cited(), cited(start_index=1), stored)
+    yield Flip(f"{path}[].url_citation.end_index", cited(), cited(end_index=1), stored)
+    yield Flip(f"{path}[].url_citation.url", cited(), cited(url="http://b.test"), stored)
+    yield Flip(f"{path}[].url_citation.title", cited(), cited(title="B"), stored)
+
+
+def sampling() -> Iterator[Flip]:
+    """Flip which tokens the core draws, and how many."""
+    yield sampled("temperature", 0, 1.5)
+    yield sampled("top_p", 0, 1)
+    yield sampled("top_k", 1, 0)
+    yield sampled("min_p", 1, 0)
+    yield sampled("presence_penalty", 0, 2, **_few())
+    yield sampled("frequency_penalty", 0, 2, **_few())
+    yield sampled("repetition_penalty", 1, 2, **_few())
+    yield sampled("logit_bias", {"97": 100}, {"98": 100})
+    yield sampled("seed", 1, 2)
+    yield sampled("n", 1, 2)
+    yield sampled("max_completion_tokens", 5, 6)
+    yield Flip("max_tokens", body(seed=1, max_tokens=5), body(seed=1, max_tokens=6), decoded)
+
+
+def _few() -> Body:
+    """Leave the model a few letters, so that it repeats itself."""
+    return {"logit_bias": dict.fromkeys(map(str, b"abcdef"), 100)}
+
+
+def shape_of_the_answer() -> Iterator[Flip]:
+    """Flip who answers, and what the answer carries."""
+    yield field("model", "m", "other", sent)
+    yield field("logprobs", *OFF_AND_ON, sent)
+    yield field("top_logprobs", 1, 2, sent, logprobs=True)
+    yield field("stop", ",", ["w"], sent)
+    yield field("stream", *OFF_AND_ON, sent)
+    yield field("stream_options", {}, {"include_usage": True, "include_obfuscation": False}, sent, stream=True)
+
+    def streamed(**options: object) -> Body:
+        return body(stream=True, stream_options=options)
+
+    yield flip("stream_options.include_usage", OFF_AND_ON, lambda value: streamed(include_usage=value), sent)
+    yield flip(
+        "stream_options.include_obfuscation", OFF_AND_ON, lambda value: streamed(include_obfuscation=value), sent
+    )
+
+
+def bookkeeping() -> Iterator[Flip]:
+    """Flip what is kept, logged, cached and done first."""
+    yield field("store", *OFF_AND_ON, stored)
+    yield field("metadata", {"a": "b"}, {"a": "c"}, stored, store=True)
+    yield field("user", "ada", "bob", logged)
+    yield field("safety_identifier", "ada", "bob", logged, user="cid")
+    yield Flip("prompt_cache_key", drawn(prompt_cache_key="a"), drawn(prompt_cache_key="b"), cached_tokens)
+    yield Flip("service_tier", drawn(service_tier="flex"), drawn(service_tier="priority"), turn)
+
+
+def telling_the_model() -> Iterator[Flip]:
+    """Flip what the prompt says beside the messages."""
+    yield field("reasoning_effort", "low", "high", prompt)
+    yield field("verbosity", "low", "high", prompt)
+    yield field("chat_template_kwargs", {"mood": "merry"}, {"mood": "sad"}, prompt)
+
+
+def predicting() -> Iterator[Flip]:
+    """Flip what a model that says nothing but "a" is expected to say."""
+    path = "prediction"
+    asked = body(max_completion_tokens=40, logit_bias={str(ord("a")): 100})
+    right, wrong = "a" * 40, "ab" * 20
+    text, part = {"type": "content", "content": wrong}, {"type": "text", "text": wrong}
+
+    def predicted(prediction: Body) -> Body:
+        return asked | {path: prediction}
+
+    yield Flip(path, predicted(text), predicted(text | {"content": right}), verified)
+    yield Flip(f"{path}.type", predicted(text), predicted(text | {"type": "answer"}), refusal)
+    yield Flip(f"{path}.content", predicted(text), predicted(text | {"content": right}), verified)
+
+    def listed(one: Body) -> Body:
+        return predicted(text | {"content": [one]})
+
+    yield Flip(f"{path}.content[].text", listed(part), listed(part | {"text": right}), verified)
+    yield Flip(f"{path}.content[].type", listed(part), listed(part | {"type": "answer"}), refusal)
+
+
+def function(**fields: object) -> Body:
+    return {"type": "function", "function": {**FUNCTION, **fields}}
+
+
+def custom_tool(name: str = "run", **fields: object) -> Body:
+    return {"type": "custom", "custom": {"name": name, **fields}}
+
+
+def grammar(definition: str = "x", syntax: str = "regex") -> Body:
+    return {"type": "grammar", "grammar": {"definition": definition, "syntax": syntax}}
+
+
+def tools(*declared: Body, **fields: object) -> Body:
+    return body(tools=list(declared), **fields)
+
+
+FIND, LOOK, RUN, WALK = function(), function(name="look"), custom_tool(), custom_tool("walk")
+
+
+def functions_declared() -> Iterator[Flip]:
+    """Flip the tools that are functions."""
+    path = "tools[].function"
+    yield Flip("tools", tools(FIND), tools(FIND, LOOK), admitted)
+    yield Flip("tools[].type", tools(FIND), tools(FIND | {"type": "custom"}), refusal)
+    yield Flip(path, tools(FIND), tools(function(name="look", description="Looks.")), prompt)
+    yield Flip(f"{path}.name", tools(FIND), tools(LOOK), admitted)
+    yield Flip(f"{path}.description", tools(FIND), tools(function(description="Seeks.")), prompt)
+    yield Flip(f"{path}.parameters", tools(FIND), tools(function(parameters=CITY)), admitted)
+    yield flip(f"{path}.strict", OFF_AND_ON, lambda strict: tools(function(parameters=CITY, strict=strict)), refusal)
+
+
+def customs_declared() -> Iterator[Flip]:
+    """Flip the custom tools."""
+    path = "tools[].custom"
+    yield Flip(path, tools(RUN), tools(WALK), prompt)
+    yield Flip(f"{path}.name", tools(RUN), tools(WALK), admitted)
+    texts = ("Runs.", "Executes.")
+    yield flip(f"{path}.description", texts, lambda text: tools(custom_tool(description=text)), prompt)
+
+    def formatted(**form: object) -> Body:
+        return tools(custom_tool(format=form))
+
+    x, xyz, lark = grammar(), grammar("xyz"), 'start: "x"'
+    yield Flip(f"{path}.format", formatted(type="text"), formatted(**x), admitted)
+    yield Flip(f"{path}.format.type", formatted(type="text"), formatted(type="grammar"), refusal)
+    yield Flip(f"{path}.format.grammar", formatted(**x), formatted(**xyz), admitted)
+    yield Flip(f"{path}.format.grammar.definition", formatted(**x), formatted(**xyz), admitted)
+    syntaxes = ("regex", "lark")
+    yield flip(f"{path}.format.grammar.syntax", syntaxes, lambda syntax: formatted(**grammar(lark, syntax)), admitted)
+
+
+def choices_among_tools() -> Iterator[Flip]:
+    """Flip which tools may be called, and how many."""
+    path = "tool_choice"
+
+    def chosen(choice: object) -> Body:
+        return tools(FIND, LOOK, RUN, WALK, tool_choice=choice)
+
+    def named(kind: str, name: str, member: str = "") -> Body:
+        return {"type": kind, member or kind: {"name": name}}
+
+    def allowed(mode: str, name: str) -> Body:
+        return chosen({"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [named("function", name)]}})
+
+    yield Flip(path, chosen("none"), chosen("required"), admitted)
+    misnamed = named("custom", "find", member="function")
+    yield Flip(f"{path}.type", chosen(named("function", "find")), chosen(misnamed), refusal)
+    functions, customs = ("find", "look"), ("run", "walk")
+    for suffix in ("", ".name"):
+        yield flip(f"{path}.function{suffix}", functions, lambda name: chosen(named("function", name)), admitted)
+        yield flip(f"{path}.custom{suffix}", customs, lambda name: chosen(named("custom", name)), admitted)
+    yield Flip(f"{path}.allowed_tools", allowed("auto", "find"), allowed("required", "look"), admitted)
+    yield Flip(f"{path}.allowed_tools.mode", allowed("auto", "find"), allowed("required", "find"), admitted)
+    yield Flip(f"{path}.allowed_tools.tools", allowed("auto", "find"), allowed("auto", "look"), admitted)
+    yield flip("parallel_tool_calls", OFF_AND_ON, lambda value: tools(LOOK, FIND, parallel_tool_calls=value), admitted)
+
+
+def deprecated_functions() -> Iterator[Flip]:
+    """Flip the deprecated form of tools."""
+    look = FUNCTION | {"name": "look"}
+    yield field("functions", [FUNCTION], [FUNCTION, look], admitted)
+
+    def declared(**fields: object) -> Body:
+        return body(functions=[FUNCTION | fields])
+
+    yield Flip("functions[].name", declared(), declared(name="look"), admitted)
+    yield Flip("functions[].description", declared(), declared(description="Seeks."), prompt)
+    yield Flip("functions[].parameters", declared(), declared(parameters=CITY), admitted)
+    both = {"functions": [FUNCTION, look]}
+    yield field("function_call", "none", "auto", admitted, **both)
+    yield flip(
+        "function_call.name", ("find", "look"), lambda name: body(**both, function_call={"name": name}), admitted
+    )
+
+
+def formats() -> Iterator[Flip]:
+    """Flip the format of the answer."""
+    path = "response_format"
+
+    def form(**fields: object) -> Body:
+        schema = {"name": "place", "schema": CITY, **fields}
+        return body(response_format={"type": "json_schema", "json_schema": schema})
+
+    yield field(path, {"type": "text"}, {"type": "json_object"}, admitted)
+    kinds = ("text", "json_object")
+    yield flip(f"{path}.type", kinds, lambda kind: body(response_format={"type": kind}), admitted)
+    yield Flip(f"{path}.json_schema", form(), form(schema={"type": "object"}, name="thing"), admitted)
+    yield Flip(f"{path}.json_schema.schema", form(), form(schema={"type": "object"}), admitted)
+    yield Flip(f"{path}.json_schema.name", form(), form(name="thing"), prompt)
+    yield Flip(f"{path}.json_schema.description", form(), form(description="A place."), prompt)
+    yield flip(f"{path}.json_schema.strict", OFF_AND_ON, lambda strict: form(strict=strict), refusal)
+
+
+GROUPS = (
+    *(messages, calls_made, annotations),
+    *(sampling, shape_of_the_answer, bookkeeping, telling_the_model, predicting),
+    *(functions_declared, customs_declared, choices_among_tools, deprecated_functions, formats),
+)
+
+
+def flips() -> list[Flip]:
+    """Give one flip for each field."""
+    return [flip for group in GROUPS for flip in group()]
