@@ -1,3 +1,4 @@
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,6 +40,16 @@ def test_every_module_exists(module: str) -> None:
 @pytest.mark.parametrize("test", sorted({field.test for field in FIELDS}))
 def test_every_test_exists(test: str) -> None:
     assert (ROOT / test).is_file()
+
+
+HONOURED = [field for field in FIELDS if field.status == "honoured"]
+
+
+@pytest.mark.parametrize("field", HONOURED, ids=lambda field: f"{field.side} {field.path}")
+def test_the_module_and_the_test_of_an_honoured_field_name_it(field: Field) -> None:
+    name = re.compile(rf"\b{field.path.rpartition('.')[2].removesuffix('[]')}\b")
+    module = f"src/{field.module.replace('.', '/')}.py"
+    assert [] == [file for file in (module, field.test) if not name.search((ROOT / file).read_text())]
 
 
 def test_the_page_has_a_row_for_every_field() -> None:

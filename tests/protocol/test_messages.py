@@ -17,6 +17,7 @@ from antiphon.protocol.messages import (
     ToolMessage,
     UserMessage,
 )
+from antiphon.protocol.responses import Annotation, URLCitation
 from tests.protocol.bodies import CALLER, RESULT, USER, broken_talk, error, talk
 
 TEXT = {"type": "text", "text": "Hello"}
@@ -80,6 +81,32 @@ def test_an_answer_of_ours_can_be_sent_back_as_it_is() -> None:
     request = talk(USER, answer, USER)
     expected = AssistantMessage(content="Hi", annotations=[], reasoning_content="They greet me.")
     assert expected == request.messages[1]
+
+
+CITATION = {"start_index": 0, "end_index": 2, "url": "http://a.test", "title": "A"}
+
+
+def test_the_citations_of_an_answer_can_be_sent_back() -> None:
+    annotations = [{"type": "url_citation", "url_citation": CITATION}]
+    request = talk(USER, {"role": "assistant", "content": "Hi", "annotations": annotations}, USER)
+    cited = Annotation(url_citation=URLCitation(start_index=0, end_index=2, url="http://a.test", title="A"))
+    assert AssistantMessage(content="Hi", annotations=[cited]) == request.messages[1]
+
+
+@pytest.mark.parametrize(
+    ("param", "annotation"),
+    [
+        ("type", {"type": "file_citation", "url_citation": CITATION}),
+        ("url_citation", {"type": "url_citation"}),
+        *(
+            (f"url_citation.{name}", {"type": "url_citation", "url_citation": CITATION | {name: None}})
+            for name in CITATION
+        ),
+    ],
+)
+def test_a_citation_that_no_answer_carries_is_refused(param: str, annotation: dict[str, Any]) -> None:
+    message = {"role": "assistant", "content": "Hi", "annotations": [annotation]}
+    assert f"messages[0].annotations[0].{param}" == broken_talk(message)[0]
 
 
 @pytest.mark.parametrize("role", ["developer", "system", "tool", "assistant"])

@@ -5,18 +5,31 @@ from typing import Any
 from antiphon.protocol.field import Field, Owner, Row
 
 REQUESTS = ("antiphon.protocol.requests", "tests/protocol/test_requests.py")
+MESSAGES = ("antiphon.protocol.messages", "tests/protocol/test_messages.py")
+CITATIONS = ("antiphon.protocol.responses", "tests/protocol/test_messages.py")
 CONVERSATION = ("antiphon.protocol.message_order", "tests/protocol/test_message_order.py")
+DECLARATIONS = ("antiphon.protocol.tools", "tests/protocol/test_tools.py")
 TOOL_RULES = ("antiphon.protocol.tool_rules", "tests/protocol/test_tool_rules.py")
 REFUSALS = ("antiphon.protocol.refusals", "tests/protocol/test_refusals.py")
+STORED = ("antiphon.protocol.stored", "tests/protocol/test_stored.py")
 RENDERER = ("antiphon.rendering.renderer", "tests/rendering/test_renderer.py")
+TURNS = ("antiphon.rendering.turns", "tests/rendering/test_turns.py")
+INSTRUCTIONS = ("antiphon.rendering.instructions", "tests/rendering/test_instructions.py")
 TOOLS = ("antiphon.rendering.tool_use", "tests/rendering/test_tool_use.py")
-STRUCTURED_OUTPUT = ("antiphon.constraints.answer_grammar", "tests/constraints/test_answer_grammar.py")
+CONSTRAINTS = ("antiphon.rendering.answer_constraints", "tests/rendering/test_answer_constraints.py")
+CUSTOM_TOOLS = ("antiphon.constraints.custom_tools", "tests/constraints/test_custom_tools.py")
 SAMPLER = ("antiphon.engine.sampling.sampler", "tests/engine/sampling/test_sampler.py")
+SAMPLING_STATE = ("antiphon.engine.sampling.sampling_state", "tests/engine/sampling/test_sampling_state.py")
+RANDOM_STREAM = ("antiphon.engine.sampling.sampling_state", "tests/engine/sampling/test_sampler.py")
 SCHEDULER = ("antiphon.engine.worker.scheduler", "tests/engine/worker/test_scheduler.py")
-ASSEMBLER = ("antiphon.assembly.assembler", "tests/assembly/test_assembler.py")
+STOP_STRINGS = ("antiphon.assembly.stop_strings", "tests/assembly/test_stop_strings.py")
+TOKEN_LOGPROBS = ("antiphon.assembly.token_logprobs", "tests/assembly/test_token_logprobs.py")
+ROUTER = ("antiphon.routing.router", "tests/routing/test_router.py")
 SERVICE = ("antiphon.service.service", "tests/service/test_service.py")
 RECORDER = ("antiphon.service.recorder", "tests/service/test_recorder.py")
-SERVER = ("antiphon.server.routes", "tests/server/test_chat_completions.py")
+END_USER = ("antiphon.service.end_user", "tests/service/test_end_user.py")
+ANSWERS = ("antiphon.service.answers", "tests/service/test_answers.py")
+SERVER = ("antiphon.server.completion_answer", "tests/server/test_completion_answer.py")
 
 _BREAKPOINT = (".mode", ".ttl")
 
@@ -39,25 +52,24 @@ def refused(path: str, capability: str, *, nested: tuple[str, ...] = (), idle: t
 
 MESSAGE_ROWS = (
     honoured("messages", CONVERSATION, "At least one."),
-    honoured("messages[].role", RENDERER, "developer and system become what the template supports."),
-    honoured("messages[].content", RENDERER, "A string, or at least one part."),
-    honoured("messages[].content[].type", REQUESTS, "Which types a role may have follows the reference."),
-    honoured("messages[].content[].text", RENDERER),
-    honoured("messages[].content[].refusal", RENDERER, "The only part of its message."),
+    honoured("messages[].role", TURNS, "developer and system become what the template supports."),
+    honoured("messages[].content", TURNS, "A string, or at least one part."),
+    honoured("messages[].content[].type", MESSAGES, "Which types a role may have follows the reference."),
+    honoured("messages[].content[].text", TURNS),
+    honoured("messages[].content[].refusal", TURNS, "The only part of its message."),
     refused("messages[].content[].image_url", "image input", nested=(".url", ".detail")),
     refused("messages[].content[].input_audio", "audio input", nested=(".data", ".format")),
     refused("messages[].content[].file", "file input", nested=(".file_data", ".file_id", ".filename")),
     refused("messages[].content[].prompt_cache_breakpoint", "explicit prompt cache breakpoints", nested=_BREAKPOINT),
-    honoured("messages[].name", RENDERER, "1 to 64 characters."),
-    honoured("messages[].refusal", RENDERER),
+    honoured("messages[].name", TURNS, "1 to 64 characters."),
+    honoured("messages[].refusal", TURNS),
     honoured("messages[].tool_call_id", CONVERSATION, "Answers a call that nothing has answered."),
     honoured(
         "messages[].tool_calls",
-        RENDERER,
+        TURNS,
         "In the history. Every call is answered before the next message of another role.",
         nested=(
             "[].id",
-            "[].type",
             "[].function",
             "[].function.name",
             "[].function.arguments",
@@ -66,52 +78,60 @@ MESSAGE_ROWS = (
             "[].custom.input",
         ),
     ),
-    honoured("messages[].function_call", RENDERER, "In the history.", nested=(".name", ".arguments")),
+    honoured("messages[].tool_calls[].type", MESSAGES, "function or custom."),
+    honoured("messages[].function_call", TURNS, "In the history.", nested=(".name", ".arguments")),
     refused("messages[].audio", "audio answers", nested=(".id",)),
-    honoured("messages[].reasoning_content", RENDERER, "As our answers carry it.", extension=True),
+    honoured("messages[].reasoning_content", TURNS, "As our answers carry it.", extension=True),
     honoured(
         "messages[].annotations",
-        REQUESTS,
-        "As our answers carry them. Checked; they describe content and change nothing.",
-        nested=(
-            "[].type",
-            "[].url_citation",
-            "[].url_citation.start_index",
-            "[].url_citation.end_index",
-            "[].url_citation.url",
-            "[].url_citation.title",
-        ),
+        STORED,
+        "As our answers carry them. Kept with a stored completion; no model is told of them.",
+        extension=True,
+    ),
+    honoured("messages[].annotations[].type", CITATIONS, "url_citation.", extension=True),
+    honoured(
+        "messages[].annotations[].url_citation",
+        CITATIONS,
+        nested=(".start_index", ".end_index", ".url", ".title"),
         extension=True,
     ),
 )
 
 HONOURED_ROWS = (
-    honoured("model", SERVICE, "A served model's name."),
+    honoured("model", ROUTER, "A served model's name."),
     honoured("temperature", SAMPLER, "0 to 2."),
     honoured("top_p", SAMPLER, "0 to 1."),
-    honoured("presence_penalty", SAMPLER, "-2 to 2."),
-    honoured("frequency_penalty", SAMPLER, "-2 to 2."),
-    honoured("logit_bias", SAMPLER, "Token ids to -100 ... 100."),
-    honoured("seed", SAMPLER, "A 64-bit integer."),
-    honoured("logprobs", ASSEMBLER),
-    honoured("top_logprobs", ASSEMBLER, "0 to 20, with logprobs."),
+    honoured("presence_penalty", SAMPLING_STATE, "-2 to 2."),
+    honoured("frequency_penalty", SAMPLING_STATE, "-2 to 2."),
+    honoured("logit_bias", SAMPLING_STATE, "Token ids to -100 ... 100."),
+    honoured("seed", RANDOM_STREAM, "A 64-bit integer."),
+    honoured("logprobs", SAMPLER),
+    honoured("top_logprobs", TOKEN_LOGPROBS, "0 to 20, with logprobs."),
     honoured("n", SCHEDULER, "1 to 128."),
-    honoured("stop", ASSEMBLER, "A string or 1 to 4 of them, none empty."),
+    honoured("stop", STOP_STRINGS, "A string or 1 to 4 of them, none empty."),
     honoured("max_tokens", RENDERER, "At least 1. Equal to max_completion_tokens where both are given."),
     honoured("max_completion_tokens", RENDERER, "At least 1."),
     honoured("metadata", RECORDER, "Only with store. At most 16 pairs, keys to 64 and values to 512 characters."),
-    honoured("store", RECORDER, "Committed before the answer's end is sent. A stream that broke off is kept, too."),
+    honoured("store", SERVICE, "Committed before the answer's end is sent. A stream that broke off is kept, too."),
     honoured("stream", SERVER),
-    honoured("stream_options", SERVER, "Only with stream.", nested=(".include_usage", ".include_obfuscation")),
-    honoured("user", SERVICE),
-    honoured("safety_identifier", SERVICE, "At most 128 characters."),
+    honoured("stream_options", ANSWERS, "Only with stream.", nested=(".include_usage", ".include_obfuscation")),
+    honoured(
+        "user",
+        END_USER,
+        "Names the end user for limits and, by a hash, in the log. At most 512 characters. Stored as input_user.",
+    ),
+    honoured(
+        "safety_identifier",
+        END_USER,
+        "Goes before user. At most 128 characters. Stored under its own name: the reference's object has none for it.",
+    ),
     honoured("prompt_cache_key", RENDERER, "At most 1024 characters. Requests share cached prefixes within one key."),
     honoured("service_tier", SCHEDULER, "fast is priority."),
-    honoured("reasoning_effort", RENDERER, "Through the template, else as an instruction."),
-    honoured("verbosity", RENDERER, "Through the template, else as an instruction."),
+    honoured("reasoning_effort", INSTRUCTIONS, "Through the template, else as an instruction."),
+    honoured("verbosity", INSTRUCTIONS, "Through the template, else as an instruction."),
     honoured("top_k", SAMPLER, "0 and -1: off.", extension=True),
     honoured("min_p", SAMPLER, "0 to 1.", extension=True),
-    honoured("repetition_penalty", SAMPLER, "Above 0, to 2; 1: off.", extension=True),
+    honoured("repetition_penalty", SAMPLING_STATE, "Above 0, to 2; 1: off.", extension=True),
     honoured(
         "chat_template_kwargs", RENDERER, "Variables of the template, nested at most 32 deep, 64 KiB.", extension=True
     ),
@@ -122,8 +142,10 @@ PREDICTION_ROWS = (
         "prediction",
         RENDERER,
         "Drafts that the model verifies: a right prediction is fast, a wrong one changes nothing.",
-        nested=(".type", ".content", ".content[].type", ".content[].text"),
+        nested=(".content", ".content[].text"),
     ),
+    honoured("prediction.type", REQUESTS, "content."),
+    honoured("prediction.content[].type", MESSAGES, "text."),
     refused("prediction.content[].prompt_cache_breakpoint", "explicit prompt cache breakpoints", nested=_BREAKPOINT),
 )
 
@@ -132,44 +154,39 @@ TOOL_ROWS = (
         "tools",
         TOOLS,
         "1 to 128, each name once.",
-        nested=(
-            "[].type",
-            "[].function",
-            "[].function.name",
-            "[].function.description",
-        ),
+        nested=("[].function", "[].function.name", "[].function.description"),
     ),
-    honoured("tools[].function.parameters", STRUCTURED_OUTPUT, "Arguments always keep to it."),
-    honoured("tools[].function.strict", STRUCTURED_OUTPUT, "true: the reference's subset of JSON Schema."),
+    honoured("tools[].type", DECLARATIONS, "function or custom."),
+    honoured("tools[].function.parameters", CONSTRAINTS, "Arguments always keep to it."),
+    honoured("tools[].function.strict", CONSTRAINTS, "true: the reference's subset of JSON Schema."),
     honoured("tools[].custom", TOOLS, nested=(".name", ".description")),
     honoured(
         "tools[].custom.format",
-        STRUCTURED_OUTPUT,
-        nested=(".type", ".grammar", ".grammar.definition", ".grammar.syntax"),
+        CUSTOM_TOOLS,
+        nested=(".grammar", ".grammar.definition", ".grammar.syntax"),
     ),
-    honoured("tool_choice", STRUCTURED_OUTPUT, nested=(".type", ".function", ".custom", ".allowed_tools")),
+    honoured("tools[].custom.format.type", DECLARATIONS, "text or grammar."),
+    honoured("tool_choice", TOOLS, nested=(".function", ".custom", ".allowed_tools")),
+    honoured("tool_choice.type", DECLARATIONS, "function, custom or allowed_tools."),
     honoured("tool_choice.function.name", TOOL_RULES, "One of tools."),
     honoured("tool_choice.custom.name", TOOL_RULES, "One of tools."),
-    honoured("tool_choice.allowed_tools.mode", STRUCTURED_OUTPUT),
+    honoured("tool_choice.allowed_tools.mode", TOOLS),
     honoured("tool_choice.allowed_tools.tools", TOOL_RULES, "Limits what is called, not what the model is told of."),
-    honoured("parallel_tool_calls", STRUCTURED_OUTPUT, "false: at most one call."),
+    honoured("parallel_tool_calls", TOOLS, "false: at most one call."),
     honoured(
         "functions",
         TOOLS,
         "Deprecated. 1 to 128, each name once, without tools.",
         nested=("[].name", "[].description"),
     ),
-    honoured("functions[].parameters", STRUCTURED_OUTPUT, "Arguments always keep to it."),
-    honoured("function_call", STRUCTURED_OUTPUT, "Deprecated."),
+    honoured("functions[].parameters", CONSTRAINTS, "Arguments always keep to it."),
+    honoured("function_call", TOOLS, "Deprecated."),
     honoured("function_call.name", TOOL_RULES, "One of functions."),
-    honoured("response_format", STRUCTURED_OUTPUT, nested=(".type", ".json_schema", ".json_schema.schema")),
-    honoured(
-        "response_format.json_schema.name",
-        TOOLS,
-        "Told to the model.",
-    ),
+    honoured("response_format", CONSTRAINTS, nested=(".json_schema", ".json_schema.schema")),
+    honoured("response_format.type", DECLARATIONS, "text, json_object or json_schema."),
+    honoured("response_format.json_schema.name", TOOLS, "Told to the model."),
     honoured("response_format.json_schema.description", TOOLS, "Told to the model."),
-    honoured("response_format.json_schema.strict", STRUCTURED_OUTPUT, "true: the reference's subset of JSON Schema."),
+    honoured("response_format.json_schema.strict", CONSTRAINTS, "true: the reference's subset of JSON Schema."),
 )
 
 REFUSED_ROWS = (

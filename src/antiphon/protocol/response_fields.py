@@ -4,8 +4,13 @@ from antiphon.protocol.field import Field, Owner, Row
 
 RESPONSES = ("antiphon.protocol.responses", "tests/protocol/test_responses.py")
 ASSEMBLER = ("antiphon.assembly.assembler", "tests/assembly/test_assembler.py")
+CALL_CHUNKS = ("antiphon.assembly.assembler", "tests/assembly/test_choice.py")
+COLLECTOR = ("antiphon.assembly.collector", "tests/assembly/test_collector.py")
+TOKEN_LOGPROBS = ("antiphon.assembly.token_logprobs", "tests/assembly/test_token_logprobs.py")
+BACKEND = ("antiphon.backends.local", "tests/backends/test_local.py")
 SERVICE = ("antiphon.service.service", "tests/service/test_service.py")
-SERVER = ("antiphon.server.routes", "tests/server/test_chat_completions.py")
+ANSWERS = ("antiphon.service.answers", "tests/service/test_answers.py")
+EVENTS = ("antiphon.protocol.sse", "tests/protocol/test_sse.py")
 
 
 def sent(path: str, owner: Owner, note: str = "", *, nested: tuple[str, ...] = (), extension: bool = False) -> Row:
@@ -57,22 +62,22 @@ RESPONSE_ROWS = (
     sent("id", SERVICE, "The same in every chunk."),
     sent("object", RESPONSES),
     sent("created", SERVICE, "Seconds since 1970. The same in every chunk."),
-    sent("model", SERVICE),
-    sent("service_tier", SERVICE, "What was used."),
-    sent("system_fingerprint", SERVICE, "Changes with model file, engine version and options."),
+    sent("model", BACKEND),
+    sent("service_tier", BACKEND, "What was used."),
+    sent("system_fingerprint", BACKEND, "Changes with model file, engine version and options."),
     not_sent("metadata", "Comes with stored completions."),
     sent("choices", ASSEMBLER, "Empty in the chunk with the usage."),
     sent("choices[].index", ASSEMBLER),
     sent("choices[].finish_reason", ASSEMBLER, "Null in every chunk of a choice but its last."),
-    sent("choices[].message", ASSEMBLER),
+    sent("choices[].message", COLLECTOR),
     sent("choices[].message.role", RESPONSES),
-    sent("choices[].message.content", ASSEMBLER),
+    sent("choices[].message.content", COLLECTOR),
     sent("choices[].message.refusal", RESPONSES, "Null: no text is recognised as a refusal."),
     sent("choices[].message.annotations", RESPONSES, "Empty without web search."),
-    sent("choices[].message.reasoning_content", ASSEMBLER, "Between a model's reasoning markers.", extension=True),
+    sent("choices[].message.reasoning_content", COLLECTOR, "Between a model's reasoning markers.", extension=True),
     sent(
         "choices[].message.tool_calls",
-        ASSEMBLER,
+        COLLECTOR,
         _TOOL_CALLS,
         nested=(
             "[].id",
@@ -85,7 +90,7 @@ RESPONSE_ROWS = (
             "[].custom.input",
         ),
     ),
-    sent("choices[].message.function_call", ASSEMBLER, _FUNCTION_CALL, nested=_CALLED),
+    sent("choices[].message.function_call", COLLECTOR, _FUNCTION_CALL, nested=_CALLED),
     not_sent("choices[].message.audio", _AUDIO, nested=_SPOKEN),
     sent("choices[].delta", ASSEMBLER),
     sent("choices[].delta.role", ASSEMBLER, "In a choice's first chunk only."),
@@ -94,25 +99,25 @@ RESPONSE_ROWS = (
     sent("choices[].delta.refusal", ASSEMBLER, "Null in a choice's first chunk."),
     sent(
         "choices[].delta.tool_calls",
-        ASSEMBLER,
+        CALL_CHUNKS,
         "id, type and name come first.",
         nested=("[].index", "[].id", "[].type", "[].function", "[].function.name", "[].function.arguments"),
     ),
     sent(
         "choices[].delta.tool_calls[].custom",
-        ASSEMBLER,
+        CALL_CHUNKS,
         "The reference has no chunk of a custom tool's call.",
         nested=(".name", ".input"),
         extension=True,
     ),
-    sent("choices[].delta.function_call", ASSEMBLER, _FUNCTION_CALL, nested=_CALLED),
+    sent("choices[].delta.function_call", CALL_CHUNKS, _FUNCTION_CALL, nested=_CALLED),
     not_sent("choices[].delta.audio", _AUDIO, nested=_SPOKEN),
     sent("choices[].logprobs", ASSEMBLER, "Null unless asked for."),
-    sent("choices[].logprobs.content", ASSEMBLER, "The bytes concatenate to the content.", nested=_LOGPROBS),
+    sent("choices[].logprobs.content", TOKEN_LOGPROBS, "The bytes concatenate to the content.", nested=_LOGPROBS),
     sent("choices[].logprobs.refusal", RESPONSES, "Null, as the refusal is."),
     *(not_sent(f"choices[].logprobs.refusal{name}", "Null, as the refusal is.") for name in _LOGPROBS),
     *(not_sent(f"choices[].message.annotations{name}", "Comes with web search.") for name in _CITATION),
-    sent("usage", SERVER, "In a stream: with include_usage, null before the last chunk."),
+    sent("usage", ANSWERS, "In a stream: with include_usage, null before the last chunk."),
     sent("usage.prompt_tokens", ASSEMBLER),
     sent("usage.completion_tokens", ASSEMBLER, "All choices together."),
     sent("usage.total_tokens", ASSEMBLER),
@@ -130,7 +135,7 @@ RESPONSE_ROWS = (
     ),
     sent("usage.completion_tokens_details.rejected_prediction_tokens", ASSEMBLER, "Counted in completion_tokens."),
     not_sent("usage.completion_tokens_details.text_tokens", "Comes with audio answers."),
-    sent("obfuscation", SERVER, "In chunks, unless include_obfuscation is false."),
+    sent("obfuscation", EVENTS, "In chunks, unless include_obfuscation is false."),
     not_sent("moderation", "Comes with moderation."),
     not_sent("moderation.input", "Comes with moderation.", nested=_MODERATED),
     not_sent("moderation.output", "Comes with moderation.", nested=_MODERATED),

@@ -81,7 +81,7 @@ class Answer:
         return self._collector
 
     async def stream(self) -> AsyncGenerator[list[ChatCompletionChunk], None]:
-        """Return it in chunks, with the usage if ``stream_options`` ask for it; closing the generator aborts it.
+        """Return it in chunks; closing the generator aborts it. ``stream_options.include_usage`` asks for the usage.
 
         Those that are ready together come together. Raises ``APIError``: before the first chunk when the request cannot
         be taken, later when the engine fails.
@@ -95,5 +95,5 @@ class Answer:
                     yield chunks
 
     def encoder(self) -> ChunkEncoder:
-        """Return what frames its chunks, padded to hide their length unless the request turns that off."""
+        """Return what frames its chunks, padded to hide their length unless ``include_obfuscation`` is off."""
         return ChunkEncoder(Padding(self._random_bytes).fill if self._request.includes_obfuscation else None)

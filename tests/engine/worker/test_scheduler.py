@@ -1,6 +1,7 @@
 """Who runs when, step by step, with tokens made up instead of sampled. Random workloads are in test_core.py."""
 
 import pytest
+from msgspec.structs import replace
 
 from antiphon.engine.cache.kv_cache import KVCache
 from antiphon.engine.interface import EngineOptions, GenerateRequest, ServiceTier
@@ -101,7 +102,8 @@ def test_a_flex_request_is_overtaken_for_30_seconds_at_most(late: float, first: 
 def test_priority_goes_before_what_came_earlier() -> None:
     steps = Steps(seqs=1)
     tiers: list[ServiceTier] = ["flex", "default", "priority", "default"]
-    sequences = [steps.add(request(f"{i}-{tier}", text(i, 5), tier=tier), now=i) for i, tier in enumerate(tiers)]
+    asked = [replace(request(f"{i}-{tier}", text(i, 5)), service_tier=tier) for i, tier in enumerate(tiers)]
+    sequences = [steps.add(each, now=i) for i, each in enumerate(asked)]
     order = []
     for _ in sequences:
         steps.step()
