@@ -1,6 +1,8 @@
 """The rules of CONTRIBUTING.md and ARCHITECTURE.md that a machine can check, over what git tracks."""
 
 import ast
+import json
+import os
 import re
 import subprocess
 import sys
@@ -151,14 +153,35 @@ def test_nothing_is_left_to_do() -> None:
     assert {} == {path: words for path, words in found.items() if words}
 
 
-def test_importing_does_no_work() -> None:
-    """No module imports the model library, opens a file or starts a thread because the command line is imported."""
-    code = (
-        "import sys, threading, antiphon.config, antiphon.telemetry.logs, antiphon.errors;"
-        "print(threading.active_count(), 'llama_cpp' in sys.modules)"
+def work_of_importing(package: str, *names: str, path: Path = ROOT / "src") -> list[str]:
+    """Give what the code of a package does while these modules of it are imported."""
+    command = [sys.executable, str(ROOT / "tests" / "watched_imports.py"), package, *names]
+    environ = {**os.environ, "PYTHONPATH": str(path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environ)  # noqa: S603
+    work: list[str] = json.loads(done.stdout)
+    return work
+
+
+def test_importing_the_command_line_does_no_work_and_loads_no_model_library() -> None:
+    assert [] == work_of_importing("antiphon", "antiphon.cli")
+
+
+def test_no_module_opens_a_file_or_starts_a_thread_a_process_or_a_socket_when_it_is_imported() -> None:
+    inside = [path.relative_to(PACKAGE.parent).with_suffix("") for path in modules() if path.name != "env.py"]
+    names = [".".join(path.parts).removesuffix(".__init__") for path in inside if path.name != "__main__"]
+    assert ["llama_cpp"] == work_of_importing("antiphon", *names)
+
+
+def test_work_at_import_is_found(tmp_path: Path) -> None:
+    (tmp_path / "busy.py").write_text(
+        "import os, socket, subprocess, sys, threading\n"
+        "open('/dev/null').close()\n"
+        "threading.Thread(target=print, args=('',), kwargs={'end': ''}).start()\n"
+        "socket.socket().close()\n"
+        "subprocess.run([sys.executable, '-c', ''])\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
-    assert done.stdout == "1 False\n"
+    expected = ["open /dev/null", "threading.Thread.start", "socket.__new__", "subprocess.Popen"]
+    assert expected == work_of_importing("busy", path=tmp_path)
 
 
 def test_no_file_names_a_download_host() -> None:

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,12 +12,13 @@ from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
 from tests.assembly.notation_writer import Call, write
 from tests.assembly.parsing import TOOLS, calls, content, joined, parse
 
-NOTATIONS = [
-    pytest.param(one, id=f"{name}-{number}" if number else name)
+NAMED = {
+    f"{name}-{number}" if number else name: one
     for name, notation in TOOL_NOTATIONS.items()
     for number, one in enumerate((notation, *notation.alternatives))
-]
-ALL = [one for notation in TOOL_NOTATIONS.values() for one in (notation, *notation.alternatives)]
+}
+NOTATIONS = [pytest.param(one, id=name) for name, one in NAMED.items()]
+ALL = list(NAMED.values())
 LLAMA, PYTHONIC = TOOL_NOTATIONS["llama"], TOOL_NOTATIONS["llama-pythonic"]
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
@@ -39,36 +41,68 @@ arguments = st.fixed_dictionaries(
 )
 
 
-def decodable(notation: ToolNotation, values: dict[str, Any]) -> bool:
-    """Say whether the notation can write these values: a text cannot hold what ends it."""
+def strings(value: object) -> Iterator[str]:
+    """Give every text in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for member in [*value, *value.values()] if isinstance(value, dict) else value:
+            yield from strings(member)
+
+
+def end_of_text(notation: ToolNotation, key: str) -> str:
+    """Give the mark that ends the text of an argument; the empty text where none can end it too early."""
     tags = notation.parameters
-    ends = [tags.end.replace("{key}", key).strip() for key in values] if tags else [notation.quote]
-    strings = [json.dumps(values, ensure_ascii=False)] if notation.quote else [values.get("city", "")]
-    return not any(end and end in text for end in ends for text in strings)
+    return tags.end.replace("{key}", key).strip() if tags else notation.quote
+
+
+def writable(notation: ToolNotation, values: dict[str, Any]) -> bool:
+    """Say whether the notation can write these values: a text cannot hold the mark that ends it."""
+    ends = [end for key in values if (end := end_of_text(notation, key))]
+    return not any(end in text for end in ends for text in strings(values))
+
+
+def some_calls(notation: ToolNotation, one: dict[str, Any], two: dict[str, Any]) -> list[Call]:
+    """Call a tool with these arguments, several times where an answer may."""
+    return [("find", one), ("no-args", {}), ("find", two)] if notation.parallel else [("find", one)]
+
+
+@settings(deadline=None, max_examples=15)
+@pytest.mark.parametrize("notation", NOTATIONS)
+@given(st.data())
+def test_what_a_notation_writes_is_read_in_every_cut(notation: ToolNotation, data: st.DataObject) -> None:
+    values = arguments.filter(lambda values: writable(notation, values))
+    written = some_calls(notation, data.draw(values), data.draw(values))
+    said = "" if notation.leads else "Let me see: é <"
+    text = f"{said} \n{write(notation, written)}\n"
+    whole = parse(notation, text)
+    assert written == [(name, json.loads(found)) for name, found in calls(whole)]
+    assert said == content(whole).rstrip()
+    assert len(written) == sum(isinstance(piece, CallEnd) for piece in whole)
+    assert whole == parse(notation, text, data.draw(st.integers(1, 7)))
 
 
 @settings(deadline=None, max_examples=15)
 @pytest.mark.parametrize("notation", NOTATIONS)
 @given(arguments, arguments, st.data())
-def test_what_a_notation_writes_is_read_in_every_cut(
+def test_calls_that_are_cut_begin_as_the_whole_ones(
     notation: ToolNotation, one: dict[str, Any], two: dict[str, Any], data: st.DataObject
 ) -> None:
-    written: list[Call] = [("find", one), ("no-args", {}), ("find", two)] if notation.parallel else [("find", one)]
-    said = "" if notation.leads else "Let me see: é <"
-    text = f"{said} \n{write(notation, written)}\n"
-    whole = parse(notation, text)
-    assert "find" == calls(whole)[0][0], "a text that holds what ends it cuts its call short, and the call is one still"
-    if all(decodable(notation, values) for _, values in written):
-        assert written == [(name, json.loads(found)) for name, found in calls(whole)]
-        assert said == content(whole).rstrip()
-        assert len(written) == sum(isinstance(piece, CallEnd) for piece in whole)
-    assert whole == parse(notation, text, data.draw(st.integers(1, 7)))
-    cut = data.draw(st.integers(0, len(text)))
-    assert parse(notation, text[:cut]) == parse(notation, text[:cut], 1)
-    pieces = parse(notation, text[:cut])
-    for (name, found), (_, full) in zip(calls(pieces), calls(whole), strict=False):
-        assert name in TOOLS
-        assert full.startswith(found)
+    text = write(notation, some_calls(notation, one, two))
+    cut = text[: data.draw(st.integers(0, len(text)))]
+    whole, begun = calls(parse(notation, text)), calls(parse(notation, cut))
+    assert parse(notation, cut) == parse(notation, cut, 1)
+    assert [name for name, _ in whole[: len(begun)]] == [name for name, _ in begun]
+    assert all(full.startswith(found) for (_, full), (_, found) in zip(whole, begun, strict=False))
+
+
+@pytest.mark.parametrize(
+    "notation", [pytest.param(one, id=name) for name, one in NAMED.items() if end_of_text(one, "city")]
+)
+def test_a_text_that_holds_the_mark_of_its_end_ends_there(notation: ToolNotation) -> None:
+    text = write(notation, [("find", {"city": f"a{end_of_text(notation, 'city')}b"})])
+    ((name, found),) = calls(parse(notation, text))
+    assert ("find", '{"city": "a"') == (name, found.removesuffix("}"))
 
 
 @settings(deadline=None, max_examples=30)
