@@ -1,4 +1,4 @@
-"""Every honoured field of a request, each with two requests that differ in it alone and where the difference shows."""
+"""Flips: for every honoured field two requests that differ in it alone, and a function that tells them apart."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -110,7 +110,7 @@ def parts(*contents: Body) -> Body:
 
 
 def messages() -> Iterator[Flip]:
-    """Flip what is said."""
+    """Flip the messages and their parts."""
     yield Flip("messages", talk(HI), talk(HI, HI), prompt)
     yield Flip("messages[].role", talk(HI), talk({"role": "system", "content": "Hi"}), prompt)
     yield Flip("messages[].content", talk(HI), talk({"role": "user", "content": "Ho"}), prompt)
@@ -153,7 +153,7 @@ def _custom_types(request: Body) -> Body:
 
 
 def annotations() -> Iterator[Flip]:
-    """Flip what the history cites: it is kept, and no model is told of it."""
+    """Flip the citations of the history, which are stored and never rendered."""
     path = "messages[].annotations"
     plain = said_before(content="Hi", annotations=[]) | {"store": True}
     yield Flip(path, plain, cited(), stored)
@@ -166,7 +166,7 @@ def annotations() -> Iterator[Flip]:
 
 
 def sampling() -> Iterator[Flip]:
-    """Flip which tokens the core draws, and how many."""
+    """Flip the fields that decide which tokens the core draws, and how many."""
     yield sampled("temperature", 0, 1.5)
     yield sampled("top_p", 0, 1)
     yield sampled("top_k", 1, 0)
@@ -187,7 +187,7 @@ def _few() -> Body:
 
 
 def shape_of_the_answer() -> Iterator[Flip]:
-    """Flip who answers, and what the answer carries."""
+    """Flip the model, and the parts of its answer."""
     yield field("model", "m", "other", sent)
     yield field("logprobs", *OFF_AND_ON, sent)
     yield field("top_logprobs", 1, 2, sent, logprobs=True)
@@ -205,7 +205,7 @@ def shape_of_the_answer() -> Iterator[Flip]:
 
 
 def bookkeeping() -> Iterator[Flip]:
-    """Flip what is kept, logged, cached and done first."""
+    """Flip the fields of storage, log, cache and scheduling."""
     yield field("store", *OFF_AND_ON, stored)
     yield field("metadata", {"a": "b"}, {"a": "c"}, stored, store=True)
     yield field("user", "ada", "bob", logged)
@@ -215,14 +215,14 @@ def bookkeeping() -> Iterator[Flip]:
 
 
 def telling_the_model() -> Iterator[Flip]:
-    """Flip what the prompt says beside the messages."""
+    """Flip the instructions of the prompt beside the messages."""
     yield field("reasoning_effort", "low", "high", prompt)
     yield field("verbosity", "low", "high", prompt)
     yield field("chat_template_kwargs", {"mood": "merry"}, {"mood": "sad"}, prompt)
 
 
 def predicting() -> Iterator[Flip]:
-    """Flip what a model that says nothing but "a" is expected to say."""
+    """Flip the prediction for a model that generates nothing but the letter a."""
     path = "prediction"
     asked = body(max_completion_tokens=40, logit_bias={str(ord("a")): 100})
     right, wrong = "a" * 40, "ab" * 20
@@ -294,7 +294,7 @@ def customs_declared() -> Iterator[Flip]:
 
 
 def choices_among_tools() -> Iterator[Flip]:
-    """Flip which tools may be called, and how many."""
+    """Flip the choice among the tools."""
     path = "tool_choice"
 
     def chosen(choice: object) -> Body:

@@ -1,7 +1,7 @@
-"""What is to be seen of one request: functions from its body to what a part of the server does with it.
+"""Observations of one request: each function takes its body and returns its effect on one part of the server.
 
-The parts are the real ones over a vocabulary of bytes. Only the model is not: a scripted engine says the same for every
-request, or the real core decodes with the fake model, whose logits follow from all the tokens so far.
+The parts are the real ones over a vocabulary of bytes, but for the model: a scripted engine gives the same answer to
+every request, or the real core decodes with the fake model, whose logits follow from all the tokens so far.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ PATH = "/v1/chat/completions"
 CHOICES = 2
 """Choices that a script has an answer for."""
 SAID = {"m": "Hello, world.", "other": "Bye, world."}
-"""What each of the served models says."""
+"""The answer of each served model."""
 
 
 def call(name: str, **arguments: object) -> str:

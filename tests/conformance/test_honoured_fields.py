@@ -1,4 +1,4 @@
-"""The table of fields against what happens: each row that says honoured is shown to be so."""
+"""Every honoured field of the table has an effect: a request's on the server, an answer's in an answer."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +20,7 @@ ANSWERS: tuple[tuple[dict[str, Any], str], ...] = (
     (tools(RUN), custom("run", "x")),
     (body(functions=[FUNCTION]), call("find", city="Rome")),
 )
-"""Requests, and what the model says to each."""
+"""Requests, each with the text that the model answers."""
 
 
 def honoured(side: Side) -> list[str]:
@@ -74,16 +74,16 @@ def test_a_flip_changes_what_the_server_does(flip: Flip) -> None:
 
 
 @EVERY_FLIP
-def test_the_same_request_is_observed_alike_twice(flip: Flip) -> None:
+def test_an_observation_of_one_request_is_the_same_twice(flip: Flip) -> None:
     assert flip.observe(flip.before) == flip.observe(flip.before)
 
 
 @pytest.mark.parametrize("flip", CHECKED, ids=lambda flip: flip.path)
-def test_of_a_field_that_is_only_checked_one_value_is_taken(flip: Flip) -> None:
+def test_one_value_of_a_field_that_is_only_checked_is_accepted(flip: Flip) -> None:
     assert refusal(flip.before) is None
 
 
-def test_a_field_is_seen_only_where_it_is_at_work() -> None:
+def test_a_prompt_does_not_depend_on_user_and_seed() -> None:
     assert prompt(body(user="ada", seed=1)) == prompt(body(user="bob", seed=2))
 
 

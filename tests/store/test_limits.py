@@ -9,7 +9,8 @@ import anyio
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import Table, func, select, update
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from antiphon.errors import RateLimitError, ServiceUnavailableError
 from antiphon.protocol.rate_limits import Allowance
@@ -27,6 +28,8 @@ ME = Principal(project_id=PROJECT, key_id="key_me")
 COLLEAGUE = Principal(project_id=PROJECT, key_id="key_colleague")
 STRANGER = Principal(project_id="proj_other", key_id="key_stranger")
 OPEN = Principal()
+WAIT = 10.0
+"""Seconds after which a call is taken to wait for a lock."""
 
 
 @pytest.fixture
@@ -595,6 +598,23 @@ async def test_a_sweep_deletes_more_rows_than_one_transaction_may(
     clock.now += 60
     assert 5 == await limits.sweep()
     assert [] == await scopes(database)
+
+
+@pytest.mark.parametrize("table", [rate_limits, rate_leases])
+async def test_a_sweep_waits_for_no_row_that_a_request_has_locked(
+    postgresql_site: Site, clock: Clock, table: Table
+) -> None:
+    async with postgresql_site.open() as database, postgresql_site.open() as other:
+        limits = limiter(database, clock, end_user=ONE_AT_ONCE)
+        admission = await limits.admit("r", ME, tokens=0, end_user="ada")
+        await other.write(lambda connection: connection.execute(rate_leases.update().values(holder="dead")))
+        clock.now += LEASE
+        async with AsyncEngine(other._engine).begin() as connection:
+            await connection.execute(update(table).values(scope=table.c.scope))
+            with anyio.fail_after(WAIT):
+                assert 1 == await limits.sweep(), "the row of the other table"
+        assert 1 == await limits.sweep()
+        await limits.settle(admission, tokens=0)
 
 
 async def test_the_limits_of_an_end_user_hold_while_its_rows_are_swept(site: Site, clock: Clock) -> None:

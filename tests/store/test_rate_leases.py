@@ -62,6 +62,7 @@ async def test_a_process_frees_no_place_of_its_own_request_that_runs(database: D
         leases.take(connection, [("a", "r1"), ("a", "r2")], NOW)
         RateLeases("other").take(connection, [("a", "r3")], NOW)
         assert 1 == leases.count(connection, "a", 9, END)
+        assert [("a", "r1")] == list(held(connection))
 
     await database.write(work)
 

@@ -1,6 +1,7 @@
 """The table of fields: what this server does with every field of the reference and with its extensions.
 
-One source for the refusals, the documentation and the test that compares it with the official SDK's types.
+One source for the refusals, the documentation and the tests that compare it with the official SDK's types and with the
+effects of the honoured fields.
 """
 
 from typing import Final
@@ -16,9 +17,10 @@ FIELDS: Final[tuple[Field, ...]] = expand(REQUEST_ROWS + RESPONSE_ROWS)
 _INTRODUCTION = """\
 # Fields of `POST /v1/chat/completions`
 
-Generated from `antiphon.protocol.fields`; a test compares the table with the types of the official SDK. `[]` stands
-for every element of an array. Optional fields may be null, which means absent. A refused request field is answered
-with 400, `code` `unsupported_parameter` and the field as `param`, unless its value asks for nothing.
+Generated from `antiphon.protocol.fields`; a test compares the table with the types of the official SDK, and
+`tests/conformance/test_honoured_fields.py` shows the effect of every honoured field. `[]` stands for every element of
+an array. Optional fields may be null, which means absent. A refused request field is answered with 400, `code`
+`unsupported_parameter` and the field as `param`, unless its value asks for nothing.
 """
 
 _REQUEST_STATUS = {"honoured": "honoured", "refused": "**refused**"}

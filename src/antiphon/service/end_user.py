@@ -1,4 +1,4 @@
-"""Names the end user of a request for logs and limits, without telling the identifier that the client sent.
+"""Names the end user of a request for logs and limits, by a hash of the identifier that the client sent.
 
 Reference: ``safety_identifier``, and ``user``, which it replaces. An empty identifier counts as absent, as in the
 reference's requests for images.

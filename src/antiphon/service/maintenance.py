@@ -30,7 +30,7 @@ class Retention(Struct, frozen=True, kw_only=True):
 async def renew_leases(storage: Storage, *, sleep: Callable[[float], Awaitable[None]] = anyio.sleep) -> None:
     """Keep the places and the keys of this process's requests, until cancelled; apart from what may take long.
 
-    Deletes the rows of end users that have used nothing for a minute as well, before there are many.
+    Sweeps the rows of end users as often, so that they do not pile up.
     """
     while True:
         await _attempt("renew", storage.limiter.renew)

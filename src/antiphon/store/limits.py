@@ -40,6 +40,8 @@ SWEEP_BATCH = 500
 """Rows of a table that one transaction of a sweep deletes."""
 END_USER = "end_user:"
 """Begins the scope of an end user."""
+AFTER_END_USERS = "end_user;"
+"""The first text that comes after the scopes of all end users."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -100,7 +102,7 @@ class RateLimiter:
     ) -> Admission:
         """Let a request in that may use ``tokens`` (an estimate), or raise RateLimitError.
 
-        ``end_user`` names an end user, with another name in each project. None: the limits of end users do not hold.
+        ``end_user`` is a name that differs from project to project; None switches the limits of end users off.
         Each admission ends in one :meth:`settle`. A call that is cancelled leaves nothing behind but the charge.
         """
         scopes = self._scopes(principal, end_user)
@@ -179,7 +181,7 @@ class RateLimiter:
     def _sweep_batch(self, connection: Connection) -> int:
         now, table = self._now(connection), rate_limits.c
         full = and_(table.requests_full_at <= now, table.tokens_full_at <= now)
-        # A sweep skips the rows that a request has locked, so that it waits for nobody while others wait for it.
+        # A sweep skips locked rows: it never waits for a request while another request waits for the sweep.
         scopes = select(table.scope).where(_of_end_users(table.scope), full).with_for_update(skip_locked=True)
         statement = delete(rate_limits).where(table.scope.in_(scopes.limit(SWEEP_BATCH)))
         leases = self._leases.sweep(connection, _of_end_users, now, SWEEP_BATCH)
@@ -251,11 +253,11 @@ def _limited_places(scopes: Iterable[tuple[str, Limits]]) -> list[str]:
 
 def _of_end_users(scope: Column[str]) -> ColumnElement[bool]:
     """Select the scopes of end users as one range of the index."""
-    return and_(scope >= END_USER, scope < END_USER[:-1] + chr(ord(END_USER[-1]) + 1))
+    return and_(scope >= END_USER, scope < AFTER_END_USERS)
 
 
 def _owner(scope: str) -> str:
-    """Say of whose limit an error is. The error never tells the identifier, which may be an address."""
+    """Return the words by which an error names an end user's limit; the identifier may be an e-mail address."""
     return " of an end user" if scope.startswith(END_USER) else ""
 
 

@@ -1,7 +1,7 @@
-"""Leases on the places that limits of concurrent requests leave, each for one running request.
+"""Leases: the places that running requests hold under the limits of concurrent requests.
 
 A lease ends by itself when its process dies. A process keeps the leases of its own running requests whatever the clock
-says. A lease that ends later than a lease of now says that the clock has stepped back. Times are Unix microseconds.
+says. A lease that ends later than a new lease shows that the clock has stepped back. Times are Unix microseconds.
 """
 
 from collections.abc import Callable, Iterable, Sequence
