@@ -65,7 +65,7 @@ MODULES: Final = (
     "constraints/json_schema/costs",
     "constraints/json_schema/differences",
     "constraints/json_schema/document",
-    "constraints/json_schema/emission",
+    "constraints/json_schema/codegen",
     "constraints/json_schema/expansion",
     "constraints/json_schema/finite_terms",
     "constraints/json_schema/keywords",

@@ -7,8 +7,8 @@ from typing import Any, Final
 import llguidance
 
 from antiphon.constraints.grammar_size import MAX_MULTIPLES, sum_of_multiples
+from antiphon.constraints.json_schema.codegen import CodeGenerator
 from antiphon.constraints.json_schema.document import Document
-from antiphon.constraints.json_schema.emission import Emitter
 from antiphon.constraints.json_schema.expansion import Expander
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 from antiphon.constraints.json_schema.strict import check_strict
@@ -84,7 +84,7 @@ def _compile(text: str, *, strict: bool) -> tuple[str, str, Path]:
         document = Document(schema)
         if strict:
             check_strict(document)
-        compiled = Constant.spell(Emitter(Expander(document)).emit(document.term(())))
+        compiled = Constant.spell(CodeGenerator(Expander(document)).generate(document.term(())))
     except SchemaRefusedError as error:
         return "", error.reason, error.path or ()
     except RecursionError:

@@ -5,16 +5,16 @@ from typing import Any
 import llguidance
 import pytest
 
-from antiphon.constraints.json_schema.compiler import compile_schema
-from antiphon.constraints.json_schema.document import Document
-from antiphon.constraints.json_schema.emission import (
+from antiphon.constraints.json_schema.codegen import (
     BEGUN_TEXT,
     EXCLUDED_CHARACTERS,
     MAX_INLINE,
     MAX_INLINE_CHARACTERS,
     MAX_OPTIONAL_PROPERTIES,
-    Emitter,
+    CodeGenerator,
 )
+from antiphon.constraints.json_schema.compiler import compile_schema
+from antiphon.constraints.json_schema.document import Document
 from antiphon.constraints.json_schema.expansion import Expander
 from antiphon.constraints.json_schema.pattern import any_but
 from antiphon.constraints.json_schema.schema_errors import COMPARISONS, SchemaRefusedError
@@ -27,7 +27,7 @@ Schema = dict[str, Any]
 
 def emitted(schema: Schema) -> Schema:
     document = Document(schema)
-    written = Emitter(Expander(document)).emit(document.term(()))
+    written = CodeGenerator(Expander(document)).generate(document.term(()))
     assert {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}.items() <= written.pop(
         "x-guidance"
     ).items()
@@ -315,7 +315,7 @@ NOT_PASSED_BY: list[Schema] = [
 
 def options(schema: Schema) -> Schema:
     document = Document({"type": "object", **schema})
-    written: Schema = Emitter(Expander(document)).emit(document.term(()))["x-guidance"]
+    written: Schema = CodeGenerator(Expander(document)).generate(document.term(()))["x-guidance"]
     return written
 
 
@@ -396,7 +396,7 @@ def spent(schema: Schema) -> int:
     document = Document(schema)
     expander = Expander(document)
     before = document.budget.left
-    Emitter(expander).emit(document.term(()))
+    CodeGenerator(expander).generate(document.term(()))
     return before - document.budget.left
 
 
@@ -425,4 +425,4 @@ def test_patterns_of_properties_are_paid_for_by_name() -> None:
     expander.expand(document.term(()))
     document.budget.left = 100 * COMPARISONS
     with pytest.raises(SchemaRefusedError, match="'patternProperties' makes too many"):
-        Emitter(expander).emit(document.term(()))
+        CodeGenerator(expander).generate(document.term(()))

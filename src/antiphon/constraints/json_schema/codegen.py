@@ -61,7 +61,7 @@ MAX_INLINE_CHARACTERS: Final = 4096
 _WITHOUT_CONTROLS: Final = "^[^\\x{0}-\\x{7}\\x{B}\\x{E}-\\x{1F}\\x{7F}]*$"
 
 
-class Emitter:
+class CodeGenerator:
     """Writes the schema of one term, with a definition for each object and array that it leads to."""
 
     def __init__(self, expander: Expander) -> None:
@@ -78,7 +78,7 @@ class Emitter:
         self._controls: Term | None = None
         """A term whose text can only be spelled with code points."""
 
-    def emit(self, root: Term) -> dict[str, Any]:
+    def generate(self, root: Term) -> dict[str, Any]:
         """The whole schema. Raises :class:`SchemaRefusedError`, also when there is no finite value."""
         self._explore(root)
         self._finite = finite_terms(self._shapes)
