@@ -73,7 +73,7 @@ MODULES: Final = (
     "constraints/json_schema/matching",
     "constraints/json_schema/meeting",
     "constraints/json_schema/multiples",
-    "constraints/json_schema/normal",
+    "constraints/json_schema/normalise",
     "constraints/json_schema/numbers",
     "constraints/json_schema/pattern",
     "constraints/json_schema/settling",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from antiphon.constraints.json_schema.algebra import exactly_one, intersect, subtract
 from antiphon.constraints.json_schema.keywords import constant
-from antiphon.constraints.json_schema.normal import normal
+from antiphon.constraints.json_schema.normalise import normalise
 from antiphon.constraints.json_schema.schema_errors import COMPARISONS, Budget, SchemaRefusedError
 from antiphon.constraints.json_schema.shapes import (
     EVERYTHING,
@@ -28,7 +28,7 @@ from antiphon.constraints.json_schema.terms import ANY, NEVER, Constant, Locatio
 A, B = Location(("a",)), Location(("b",))
 bounds = st.none() | st.tuples(st.integers(-3, 3).map(Fraction), st.booleans())
 numbers = st.builds(Number, st.booleans(), bounds, bounds, st.sampled_from((None, Fraction(2), Fraction(3)))).filter(
-    lambda shape: normal(shape) == shape
+    lambda shape: normalise(shape) == shape
 )
 texts = st.lists(st.sampled_from(("", "a", "ab", "b")), min_size=1, unique=True).map(tuple)
 lengths = st.none() | st.integers(0, 2)
@@ -39,7 +39,7 @@ strings = st.builds(
     st.just(()),
     st.integers(0, 2),
     lengths,
-).filter(lambda shape: normal(shape) == shape)
+).filter(lambda shape: normalise(shape) == shape)
 
 
 def holds(shape: Shape, value: Fraction | str) -> bool:

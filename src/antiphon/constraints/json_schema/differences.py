@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from antiphon.constraints.json_schema.matching import matches
 from antiphon.constraints.json_schema.meeting import meet
-from antiphon.constraints.json_schema.normal import normal
+from antiphon.constraints.json_schema.normalise import normalise
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 from antiphon.constraints.json_schema.shapes import Array, Boolean, Contains, Number, Object, Shape, String
 from antiphon.constraints.json_schema.terms import ANY, NEVER, Term, inverse
@@ -58,7 +58,7 @@ def _step(shape: Number) -> Fraction | None:
 
 def _without_string(shape: String, other: String) -> Iterator[Shape | None]:
     if other.values is not None:
-        yield normal(replace(shape, excluded=shape.excluded | set(other.values)))
+        yield normalise(replace(shape, excluded=shape.excluded | set(other.values)))
         return
     if other.excluded:
         yield meet(shape, String(values=tuple(sorted(other.excluded))))

@@ -12,7 +12,7 @@ from antiphon.constraints.json_schema.algebra import exactly_one, intersect, sub
 from antiphon.constraints.json_schema.document import Document
 from antiphon.constraints.json_schema.keywords import bounds, constant
 from antiphon.constraints.json_schema.matching import matches
-from antiphon.constraints.json_schema.normal import normal
+from antiphon.constraints.json_schema.normalise import normalise
 from antiphon.constraints.json_schema.pattern import any_text
 from antiphon.constraints.json_schema.schema_errors import COMPARISONS, CircularReferenceError, SchemaRefusedError
 from antiphon.constraints.json_schema.shapes import (
@@ -215,7 +215,7 @@ class Expander:
                 raise SchemaRefusedError("beside 'patternProperties'")
             patterns = (("|".join(searches), shape.additional),)
         narrowed = replace(shape, properties=tuple(kept.items()), patterns=patterns, additional=NEVER)
-        return normal(narrowed)
+        return normalise(narrowed)
 
     def _unevaluated(self, result: Union, _: object, path: Path) -> Union:
         term = self._document.term(path)

@@ -9,7 +9,7 @@ from antiphon.constraints.json_schema import costs
 from antiphon.constraints.json_schema.document import NEWEST_DRAFT, Document
 from antiphon.constraints.json_schema.formats import FORMATS
 from antiphon.constraints.json_schema.matching import is_empty, matches
-from antiphon.constraints.json_schema.normal import normal
+from antiphon.constraints.json_schema.normalise import normalise
 from antiphon.constraints.json_schema.numbers import exact
 from antiphon.constraints.json_schema.pattern import translate
 from antiphon.constraints.json_schema.schema_errors import COMPILED_PATTERN, SchemaRefusedError
@@ -64,16 +64,16 @@ def bounds(document: Document, path: Path) -> Union:
             case "boolean":
                 shapes.append(Boolean())
             case "number":
-                shapes.append(normal(_number(schema)))
+                shapes.append(normalise(_number(schema)))
             case "integer" if "number" not in types:
-                shapes.append(normal(_number(schema, integer=True)))
+                shapes.append(normalise(_number(schema, integer=True)))
             case "string":
                 document.budget.spend(COMPILED_PATTERN * ("pattern" in schema), "pattern")
-                shapes.append(normal(_string(schema)))
+                shapes.append(normalise(_string(schema)))
             case "array":
-                shapes.append(normal(_array(document, path, schema)))
+                shapes.append(normalise(_array(document, path, schema)))
             case "object":
-                shapes.append(normal(_object(document, path, schema)))
+                shapes.append(normalise(_object(document, path, schema)))
     return union(shape for shape in shapes if shape is not None)
 
 

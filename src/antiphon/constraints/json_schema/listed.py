@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from antiphon.constraints.json_schema.normal import normal
+from antiphon.constraints.json_schema.normalise import normalise
 from antiphon.constraints.json_schema.numbers import exact
 from antiphon.constraints.json_schema.shapes import Array, Boolean, Null, Number, Object, Shape, String
 from antiphon.constraints.json_schema.terms import NEVER, Constant
@@ -56,7 +56,7 @@ def without_points(shape: Number, points: Sequence[Fraction]) -> list[Number]:
     if not cuts:
         return [shape]
     bounds = zip([shape.lower, *cuts], [*cuts, shape.upper], strict=True)
-    pieces = (normal(replace(shape, lower=lower, upper=upper)) for lower, upper in bounds)
+    pieces = (normalise(replace(shape, lower=lower, upper=upper)) for lower, upper in bounds)
     return [piece for piece in pieces if piece is not None]
 
 
@@ -68,7 +68,7 @@ def _admits(shape: Number, point: Fraction) -> bool:
 
 def without_texts(shape: String, texts: Iterable[str]) -> String | None:
     """Exclude texts from a shape that lists none."""
-    return normal(replace(shape, excluded=shape.excluded.union(texts)))
+    return normalise(replace(shape, excluded=shape.excluded.union(texts)))
 
 
 def _key_of_array(shape: Array) -> Keys | None:

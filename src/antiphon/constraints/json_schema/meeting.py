@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from antiphon.constraints.json_schema.matching import is_empty
-from antiphon.constraints.json_schema.normal import least_common_multiple, normal
+from antiphon.constraints.json_schema.normalise import least_common_multiple, normalise
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 from antiphon.constraints.json_schema.shapes import Array, Boolean, Evaluated, Number, Object, Shape, String
 from antiphon.constraints.json_schema.terms import Term, both
@@ -16,13 +16,13 @@ def meet(left: Shape, right: Shape) -> Shape | None:
             values = left.values & right.values
             return Boolean(values) if values else None
         case Number(), Number():
-            return normal(_meet_numbers(left, right))
+            return normalise(_meet_numbers(left, right))
         case String(), String():
-            return normal(_meet_strings(left, right))
+            return normalise(_meet_strings(left, right))
         case Array(), Array():
-            return normal(_meet_arrays(left, right))
+            return normalise(_meet_arrays(left, right))
         case Object(), Object():
-            return normal(_meet_objects(left, right))
+            return normalise(_meet_objects(left, right))
     return left
 
 

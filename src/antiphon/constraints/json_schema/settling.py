@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from antiphon.constraints.json_schema import costs
 from antiphon.constraints.json_schema.expansion import Expander
 from antiphon.constraints.json_schema.multiples import listed_multiples
-from antiphon.constraints.json_schema.normal import normal
+from antiphon.constraints.json_schema.normalise import normalise
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 from antiphon.constraints.json_schema.shapes import Array, Boolean, Null, Number, Object, Shape, String
 from antiphon.constraints.json_schema.terms import NEVER, Constant, Term, both, inverse
@@ -76,13 +76,13 @@ def _one_contained(shape: Array, term: Term, low: int, high: int | None, expande
     if all(not expander.satisfiable(both(kind, inverse(term))) for kind in kinds):
         limits = [bound for bound in (shape.max_items, high) if bound is not None]
         bounded = replace(shape, min_items=max(low, shape.min_items), max_items=min(limits, default=None))
-        return [array for array in [normal(bounded)] if array is not None]
+        return [array for array in [normalise(bounded)] if array is not None]
     if all(not expander.satisfiable(both(kind, term)) for kind in kinds):
         return [shape] if low == 0 else []
     longest = len(shape.prefix) if shape.items == NEVER else shape.max_items
     if low != 1 or high is not None or longest is None or longest > MAX_PLACES:
         raise SchemaRefusedError("'contains' is not supported, unless 'maxItems' leaves few places")
-    return [array for place in range(longest) if (array := normal(_placed(shape, term, place))) is not None]
+    return [array for place in range(longest) if (array := normalise(_placed(shape, term, place))) is not None]
 
 
 def _placed(shape: Array, term: Term, place: int) -> Array:
@@ -192,7 +192,7 @@ def _limited(shape: Object, names: Iterable[str], left_out: Iterable[str], addit
     """The objects that have every one of ``names`` and none of ``left_out``."""
     required = (*shape.required, *names)
     limited = replace(_excluding(shape, left_out), required=required, additional=additional, min_properties=low)
-    found = normal(limited)
+    found = normalise(limited)
     if found is not None and found.min_properties > len(found.required) + 1:
         raise SchemaRefusedError("'minProperties' above the number of required properties is not supported")
     return found

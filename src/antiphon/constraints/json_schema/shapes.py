@@ -1,6 +1,6 @@
 """Shapes: the values of one JSON type that keep to a list of bounds. A schema is a union of shapes.
 
-Shapes are plain values; :mod:`~antiphon.constraints.json_schema.normal` brings them to their simplest form.
+Shapes are plain values; :mod:`~antiphon.constraints.json_schema.normalise` brings them to their simplest form.
 """
 
 from collections.abc import Iterable

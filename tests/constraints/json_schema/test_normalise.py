@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from antiphon.constraints.json_schema.normal import least_common_multiple, normal
+from antiphon.constraints.json_schema.normalise import least_common_multiple, normalise
 from antiphon.constraints.json_schema.shapes import Array, Null, Number, Object, Shape, String
 from antiphon.constraints.json_schema.terms import ANY, NEVER, Location
 
@@ -74,7 +74,7 @@ def test_least_common_multiple() -> None:
     ],
 )
 def test_numbers(expected: Shape | None, shape: Number) -> None:
-    assert expected == normal(shape)
+    assert expected == normalise(shape)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_numbers(expected: Shape | None, shape: Number) -> None:
     ],
 )
 def test_strings(expected: Shape | None, shape: String) -> None:
-    assert expected == normal(shape)
+    assert expected == normalise(shape)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_strings(expected: Shape | None, shape: String) -> None:
     ],
 )
 def test_arrays(expected: Shape | None, shape: Array) -> None:
-    assert expected == normal(shape)
+    assert expected == normalise(shape)
 
 
 @pytest.mark.parametrize(
@@ -168,4 +168,4 @@ def test_arrays(expected: Shape | None, shape: Array) -> None:
     ],
 )
 def test_objects(expected: Shape | None, shape: Object) -> None:
-    assert expected == normal(shape)
+    assert expected == normalise(shape)
