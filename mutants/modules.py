@@ -71,7 +71,7 @@ MODULES: Final = (
     "constraints/json_schema/keywords",
     "constraints/json_schema/listed",
     "constraints/json_schema/matching",
-    "constraints/json_schema/meeting",
+    "constraints/json_schema/intersection",
     "constraints/json_schema/multiples",
     "constraints/json_schema/normalise",
     "constraints/json_schema/numbers",

@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from antiphon.constraints.json_schema.costs import matching, meeting, size
+from antiphon.constraints.json_schema.costs import intersection, matching, size
 from antiphon.constraints.json_schema.schema_errors import COMPARISONS, COMPILED_PATTERN
 from antiphon.constraints.json_schema.shapes import Array, Contains, Null, Number, Object, Shape, String
 from antiphon.constraints.json_schema.terms import ANY, NEVER, Constant, Location, both, inverse
@@ -46,22 +46,22 @@ def test_numbers_of_many_digits_cost_more() -> None:
 
 
 def test_two_shapes_cost_what_both_cost() -> None:
-    assert size(String(values=("a",) * 9)) + 1 == meeting(String(values=("a",) * 9), String())
+    assert size(String(values=("a",) * 9)) + 1 == intersection(String(values=("a",) * 9), String())
 
 
 def test_patterns_are_matched_with_listed_texts() -> None:
-    assert matching(1, 2, 64) + 3 == meeting(String(values=("x" * 32, "y" * 32)), String(patterns=("a",)))
-    assert matching(1, 2, 64) + 3 == meeting(String(patterns=("a",)), String(values=("x" * 32, "y" * 32)))
+    assert matching(1, 2, 64) + 3 == intersection(String(values=("x" * 32, "y" * 32)), String(patterns=("a",)))
+    assert matching(1, 2, 64) + 3 == intersection(String(patterns=("a",)), String(values=("x" * 32, "y" * 32)))
     assert 2 * (2 * COMPARISONS + 4) == matching(2, 2, 64)
     assert COMPARISONS == matching(1, 1, 15)
 
 
 def test_patterns_are_compiled_together() -> None:
-    assert 2 * COMPILED_PATTERN * COMPARISONS + 2 == meeting(String(patterns=("a",)), String(patterns=("b",)))
-    assert 2 == meeting(String(), String(patterns=("b",)))
+    assert 2 * COMPILED_PATTERN * COMPARISONS + 2 == intersection(String(patterns=("a",)), String(patterns=("b",)))
+    assert 2 == intersection(String(), String(patterns=("b",)))
 
 
 def test_patterns_of_properties_are_compared_in_pairs_and_matched_with_names() -> None:
     left, right = Object(patterns=(("a", A), ("b", A))), Object(patterns=(("c", A), ("d", B)), properties=(("e", ANY),))
     pairs, names = 4 * COMPILED_PATTERN * COMPARISONS, matching(2, 1, 1)
-    assert pairs + names + size(left) + size(right) == meeting(left, right)
+    assert pairs + names + size(left) + size(right) == intersection(left, right)

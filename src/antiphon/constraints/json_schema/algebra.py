@@ -10,8 +10,8 @@ from itertools import chain
 
 from antiphon.constraints.json_schema import costs
 from antiphon.constraints.json_schema.differences import without
+from antiphon.constraints.json_schema.intersection import intersect_shapes
 from antiphon.constraints.json_schema.listed import Keys, keys_of, without_keys, without_points, without_texts
-from antiphon.constraints.json_schema.meeting import meet
 from antiphon.constraints.json_schema.schema_errors import Budget
 from antiphon.constraints.json_schema.shapes import Number, Shape, String, Union, union
 
@@ -51,8 +51,8 @@ def _common(left: Union, right: Union, budget: Budget) -> Iterator[Shape]:
     index = _Index(right, budget)
     for shape in left:
         for place in index.partners(shape, _keys(shape, budget)):
-            budget.compare(costs.meeting(shape, right[place]))
-            common = meet(shape, right[place])
+            budget.compare(costs.intersection(shape, right[place]))
+            common = intersect_shapes(shape, right[place])
             if common is not None:
                 yield common
 
@@ -123,8 +123,8 @@ def _without_listed(left: Union, listed: list[Shape], possible: Possible, budget
 
 def _without_texts(shape: String, texts: tuple[str, ...], budget: Budget) -> Iterable[Shape]:
     values = String(values=texts)
-    budget.compare(costs.meeting(shape, values))
-    common = meet(shape, values) if texts else None
+    budget.compare(costs.intersection(shape, values))
+    common = intersect_shapes(shape, values) if texts else None
     if not isinstance(common, String):
         return (shape,)
     remaining = without_texts(shape, common.values or ())
@@ -140,12 +140,12 @@ def _one_by_one(shape: Shape, listed: list[Shape], possible: Possible, budget: B
 
 
 def _difference(shape: Shape, other: Shape, possible: Possible, budget: Budget) -> Iterator[Shape]:
-    budget.compare(costs.meeting(shape, other) if type(shape) is type(other) else 1)
-    common = meet(shape, other) if type(shape) is type(other) else None
+    budget.compare(costs.intersection(shape, other) if type(shape) is type(other) else 1)
+    common = intersect_shapes(shape, other) if type(shape) is type(other) else None
     if common is None or not possible(common):
         yield shape
         return
     for piece in without(shape, other):
-        budget.compare(costs.meeting(shape, other))
+        budget.compare(costs.intersection(shape, other))
         if piece is not None and possible(piece):
             yield piece

@@ -33,7 +33,7 @@ def size(shape: Shape) -> int:
     return 1
 
 
-def meeting(left: Shape, right: Shape) -> int:
+def intersection(left: Shape, right: Shape) -> int:
     """Give what it costs to intersect two shapes of one type."""
     cost = size(left) + size(right)
     match left, right:

@@ -6,8 +6,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from antiphon.constraints.json_schema.intersection import intersect_shapes
 from antiphon.constraints.json_schema.matching import matches
-from antiphon.constraints.json_schema.meeting import meet
 from antiphon.constraints.json_schema.normalise import normalise
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 from antiphon.constraints.json_schema.shapes import Array, Boolean, Contains, Number, Object, Shape, String
@@ -38,9 +38,9 @@ def without(shape: Shape, other: Shape) -> Iterator[Shape | None]:
 
 def _without_number(shape: Number, other: Number) -> Iterator[Shape | None]:
     if other.lower is not None:
-        yield meet(shape, Number(upper=(other.lower[0], not other.lower[1])))
+        yield intersect_shapes(shape, Number(upper=(other.lower[0], not other.lower[1])))
     if other.upper is not None:
-        yield meet(shape, Number(lower=(other.upper[0], not other.upper[1])))
+        yield intersect_shapes(shape, Number(lower=(other.upper[0], not other.upper[1])))
     if other.point is not None:
         return
     step, finer = _step(other), _step(shape)
@@ -61,26 +61,26 @@ def _without_string(shape: String, other: String) -> Iterator[Shape | None]:
         yield normalise(replace(shape, excluded=shape.excluded | set(other.values)))
         return
     if other.excluded:
-        yield meet(shape, String(values=tuple(sorted(other.excluded))))
+        yield intersect_shapes(shape, String(values=tuple(sorted(other.excluded))))
     if other.min_length:
-        yield meet(shape, String(max_length=other.min_length - 1))
+        yield intersect_shapes(shape, String(max_length=other.min_length - 1))
     if other.max_length is not None:
-        yield meet(shape, String(min_length=other.max_length + 1))
+        yield intersect_shapes(shape, String(min_length=other.max_length + 1))
     for pattern in other.patterns:
         if pattern in shape.patterns:
             continue
         if shape.values is None:
             raise SchemaRefusedError("'pattern' and 'format' cannot be negated")
-        yield meet(shape, String(values=tuple(text for text in shape.values if not matches(pattern, text))))
+        yield intersect_shapes(shape, String(values=tuple(text for text in shape.values if not matches(pattern, text))))
 
 
 def _without_array(shape: Array, other: Array) -> Iterator[Shape | None]:
     if other.unique and shape.unique is False:
         raise SchemaRefusedError("'uniqueItems' cannot be negated")
     if other.min_items:
-        yield meet(shape, Array(max_items=other.min_items - 1))
+        yield intersect_shapes(shape, Array(max_items=other.min_items - 1))
     if other.max_items is not None:
-        yield meet(shape, Array(min_items=other.max_items + 1))
+        yield intersect_shapes(shape, Array(min_items=other.max_items + 1))
     for index, term in enumerate(other.prefix):
         yield _with_item(shape, index, inverse(term))
     if other.items != ANY:
@@ -88,24 +88,24 @@ def _without_array(shape: Array, other: Array) -> Iterator[Shape | None]:
     for contains in other.contains:
         if contains.low > 1 or contains.high is not None:
             raise SchemaRefusedError("'contains' with a count cannot be negated")
-        yield meet(shape, Array(items=inverse(contains.term)))
+        yield intersect_shapes(shape, Array(items=inverse(contains.term)))
 
 
 def _with_item(shape: Array, index: int, term: Term) -> Shape | None:
-    return meet(shape, Array(prefix=(*[ANY] * index, term), min_items=index + 1))
+    return intersect_shapes(shape, Array(prefix=(*[ANY] * index, term), min_items=index + 1))
 
 
 def _with_an_item_from(shape: Array, start: int, term: Term) -> Iterator[Shape | None]:
     """Arrays in which an item at ``start`` or later satisfies ``term``."""
     if term == ANY:
-        yield meet(shape, Array(min_items=start + 1))
+        yield intersect_shapes(shape, Array(min_items=start + 1))
         return
     longest = len(shape.prefix) if shape.items == NEVER else shape.max_items
     if longest is not None and longest - start <= MAX_UNROLLED_ITEMS:
         for index in range(start, longest):
             yield _with_item(shape, index, term)
     elif start == 0:
-        yield meet(shape, Array(contains=(Contains(term),)))
+        yield intersect_shapes(shape, Array(contains=(Contains(term),)))
     else:
         raise SchemaRefusedError("'items' after 'prefixItems' cannot be negated")
 
@@ -114,20 +114,20 @@ def _without_object(shape: Object, other: Object) -> Iterator[Shape | None]:
     required = set(shape.required)
     for name in other.required:
         if name not in required:
-            yield meet(shape, Object(properties=((name, NEVER),)))
+            yield intersect_shapes(shape, Object(properties=((name, NEVER),)))
     for name, term in other.properties:
         if term != ANY:
             yield _with_property(shape, name, inverse(term))
     if other.min_properties:
-        yield meet(shape, Object(max_properties=other.min_properties - 1))
+        yield intersect_shapes(shape, Object(max_properties=other.min_properties - 1))
     if other.max_properties is not None:
-        yield meet(shape, Object(min_properties=other.max_properties + 1))
+        yield intersect_shapes(shape, Object(min_properties=other.max_properties + 1))
     if other.patterns or other.additional != ANY:
         yield from _with_another_property(shape, other)
 
 
 def _with_property(shape: Object, name: str, term: Term) -> Shape | None:
-    return meet(shape, Object(properties=((name, term),), required=(name,)))
+    return intersect_shapes(shape, Object(properties=((name, term),), required=(name,)))
 
 
 def _with_another_property(shape: Object, other: Object) -> Iterator[Shape | None]:

@@ -9,24 +9,24 @@ from antiphon.constraints.json_schema.shapes import Array, Boolean, Evaluated, N
 from antiphon.constraints.json_schema.terms import Term, both
 
 
-def meet(left: Shape, right: Shape) -> Shape | None:
+def intersect_shapes(left: Shape, right: Shape) -> Shape | None:
     """The values of two shapes of one type, or None."""
     match left, right:
         case Boolean(), Boolean():
             values = left.values & right.values
             return Boolean(values) if values else None
         case Number(), Number():
-            return normalise(_meet_numbers(left, right))
+            return normalise(_intersect_numbers(left, right))
         case String(), String():
-            return normalise(_meet_strings(left, right))
+            return normalise(_intersect_strings(left, right))
         case Array(), Array():
-            return normalise(_meet_arrays(left, right))
+            return normalise(_intersect_arrays(left, right))
         case Object(), Object():
-            return normalise(_meet_objects(left, right))
+            return normalise(_intersect_objects(left, right))
     return left
 
 
-def _meet_numbers(left: Number, right: Number) -> Number:
+def _intersect_numbers(left: Number, right: Number) -> Number:
     multiples = [step for step in (left.multiple_of, right.multiple_of) if step is not None]
     return Number(
         integer=left.integer or right.integer,
@@ -40,11 +40,11 @@ def _meet_numbers(left: Number, right: Number) -> Number:
     )
 
 
-def _least(left: int | None, right: int | None) -> int | None:
+def _smaller(left: int | None, right: int | None) -> int | None:
     return min((bound for bound in (left, right) if bound is not None), default=None)
 
 
-def _meet_strings(left: String, right: String) -> String:
+def _intersect_strings(left: String, right: String) -> String:
     values = left.values if right.values is None else right.values
     if left.values is not None and right.values is not None:
         shared = set(right.values)
@@ -54,23 +54,23 @@ def _meet_strings(left: String, right: String) -> String:
         excluded=left.excluded | right.excluded,
         patterns=tuple(dict.fromkeys(left.patterns + right.patterns)),
         min_length=max(left.min_length, right.min_length),
-        max_length=_least(left.max_length, right.max_length),
+        max_length=_smaller(left.max_length, right.max_length),
     )
 
 
-def _meet_arrays(left: Array, right: Array) -> Array:
+def _intersect_arrays(left: Array, right: Array) -> Array:
     length = max(len(left.prefix), len(right.prefix))
     return Array(
         prefix=tuple(both(left.item(index), right.item(index)) for index in range(length)),
         items=both(left.items, right.items),
         min_items=max(left.min_items, right.min_items),
-        max_items=_least(left.max_items, right.max_items),
+        max_items=_smaller(left.max_items, right.max_items),
         contains=tuple(dict.fromkeys(left.contains + right.contains)),
         unique=left.unique or right.unique,
     )
 
 
-def _meet_objects(left: Object, right: Object) -> Object:
+def _intersect_objects(left: Object, right: Object) -> Object:
     names = dict.fromkeys(name for shape in (left, right) for name, _ in shape.properties)
     known, other = dict(left.properties), dict(right.properties)
     return Object(
@@ -84,27 +84,25 @@ def _meet_objects(left: Object, right: Object) -> Object:
             )
             for name in names
         ),
-        patterns=tuple(_meet_patterns(left, right)),
+        patterns=tuple(_intersect_patterns(left, right)),
         additional=both(left.additional, right.additional),
         required=tuple(dict.fromkeys(left.required + right.required)),
         min_properties=max(left.min_properties, right.min_properties),
-        max_properties=_least(left.max_properties, right.max_properties),
+        max_properties=_smaller(left.max_properties, right.max_properties),
         evaluated=join_evaluated(left.evaluated, right.evaluated),
     )
 
 
-def _meet_patterns(left: Object, right: Object) -> Iterator[tuple[str, Term]]:
-    mine, theirs = dict(left.patterns), dict(right.patterns)
-    for pattern in dict.fromkeys((*mine, *theirs)):
-        if pattern in mine and pattern in theirs:
-            yield pattern, both(mine[pattern], theirs[pattern])
+def _intersect_patterns(left: Object, right: Object) -> Iterator[tuple[str, Term]]:
+    left_terms, right_terms = dict(left.patterns), dict(right.patterns)
+    for pattern in dict.fromkeys((*left_terms, *right_terms)):
+        if pattern in left_terms and pattern in right_terms:
+            yield pattern, both(left_terms[pattern], right_terms[pattern])
             continue
-        term, others, additional = (
-            (mine[pattern], theirs, right.additional) if pattern in mine else (theirs[pattern], mine, left.additional)
-        )
-        if any(foreign != additional and not is_empty((other, pattern)) for other, foreign in others.items()):
+        term, other = (left_terms[pattern], right) if pattern in left_terms else (right_terms[pattern], left)
+        if any(beside != other.additional and not is_empty((known, pattern)) for known, beside in other.patterns):
             raise SchemaRefusedError("'patternProperties' with overlapping patterns is not supported")
-        yield pattern, both(term, additional)
+        yield pattern, both(term, other.additional)
 
 
 def join_evaluated(left: Evaluated, right: Evaluated) -> Evaluated:

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from antiphon.constraints.json_schema.meeting import join_evaluated, meet
+from antiphon.constraints.json_schema.intersection import intersect_shapes, join_evaluated
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 from antiphon.constraints.json_schema.shapes import (
     Array,
@@ -23,32 +23,33 @@ A, B = Location(("a",)), Location(("b",))
 
 
 def test_scalars_are_joined() -> None:
-    assert Null() == meet(Null(), Null())
-    assert Boolean(frozenset({True})) == meet(Boolean(), Boolean(frozenset({True})))
-    assert meet(Boolean(frozenset({False})), Boolean(frozenset({True}))) is None
+    assert Null() == intersect_shapes(Null(), Null())
+    assert Boolean(frozenset({True})) == intersect_shapes(Boolean(), Boolean(frozenset({True})))
+    assert intersect_shapes(Boolean(frozenset({False})), Boolean(frozenset({True}))) is None
 
 
 def test_numbers_are_joined() -> None:
     left = Number(integer=True, lower=(Fraction(1), True), multiple_of=Fraction(4))
     right = Number(lower=(Fraction(1), False), upper=(Fraction(30), False), multiple_of=Fraction(6))
     joined = Number(integer=True, lower=(Fraction(12), False), upper=(Fraction(24), False), multiple_of=Fraction(12))
-    assert joined == meet(left, right)
+    assert joined == intersect_shapes(left, right)
 
 
 def test_strings_are_joined() -> None:
-    assert String(values=("b",)) == meet(String(values=("a", "b", "cc")), String(excluded=frozenset("a"), max_length=1))
-    assert String(patterns=("x", "y"), min_length=2, max_length=3) == meet(
+    values, bounds = String(values=("a", "b", "cc")), String(excluded=frozenset("a"), max_length=1)
+    assert String(values=("b",)) == intersect_shapes(values, bounds)
+    assert String(patterns=("x", "y"), min_length=2, max_length=3) == intersect_shapes(
         String(patterns=("x",), min_length=2), String(patterns=("y", "x"), max_length=3)
     )
 
 
 def test_arrays_are_joined_item_by_item() -> None:
-    assert Array((both(A, B),), A, 1, 3) == meet(Array(items=A, min_items=1), Array((B,), ANY, 0, 3))
+    assert Array((both(A, B),), A, 1, 3) == intersect_shapes(Array(items=A, min_items=1), Array((B,), ANY, 0, 3))
 
 
 def test_counts_of_items_are_joined() -> None:
     low, high = Contains(A, 2), Contains(B, 1, 3)
-    assert Array(contains=(low, high), unique=True) == meet(
+    assert Array(contains=(low, high), unique=True) == intersect_shapes(
         Array(contains=(low,)), Array(contains=(high, low), unique=True)
     )
 
@@ -56,22 +57,22 @@ def test_counts_of_items_are_joined() -> None:
 def test_objects_are_joined_name_by_name() -> None:
     left = Object((("x", A),), additional=NEVER)
     right = Object((("y", B), ("x", B)), required=("x",))
-    assert Object((("x", both(A, B)), ("y", NEVER)), additional=NEVER, required=("x",)) == meet(left, right)
+    assert Object((("x", both(A, B)), ("y", NEVER)), additional=NEVER, required=("x",)) == intersect_shapes(left, right)
 
 
 def test_what_one_names_the_other_may_match() -> None:
     left, right = Object((("ax", A),)), Object(patterns=(("^a", B),))
-    assert Object((("ax", both(A, B)),), patterns=(("^a", B),)) == meet(left, right)
+    assert Object((("ax", both(A, B)),), patterns=(("^a", B),)) == intersect_shapes(left, right)
 
 
 def test_what_one_calls_additional_the_other_may_match() -> None:
     left, right = Object(patterns=(("^a", A),), additional=NEVER), Object(additional=B)
-    assert Object(patterns=(("^a", both(A, B)),), additional=NEVER) == meet(left, right)
+    assert Object(patterns=(("^a", both(A, B)),), additional=NEVER) == intersect_shapes(left, right)
 
 
 def test_overlapping_patterns_are_refused() -> None:
     with pytest.raises(SchemaRefusedError, match="patternProperties"):
-        meet(Object(patterns=(("a", A),)), Object(patterns=(("b", B),)))
+        intersect_shapes(Object(patterns=(("a", A),)), Object(patterns=(("b", B),)))
 
 
 def test_what_either_has_looked_at_is_evaluated() -> None:
@@ -103,23 +104,23 @@ def test_what_either_has_looked_at_is_evaluated() -> None:
     ],
 )
 def test_the_narrower_bound_holds_whichever_comes_first(expected: Shape | None, one: Shape, other: Shape) -> None:
-    assert [expected] * 2 == [meet(one, other), meet(other, one)]
+    assert [expected] * 2 == [intersect_shapes(one, other), intersect_shapes(other, one)]
 
 
 def test_every_pattern_of_both_is_kept_and_the_same_one_joined() -> None:
     left, right = Object(patterns=(("^a", A), ("^b", A))), Object(patterns=(("^a", B),))
-    assert Object(patterns=(("^a", both(A, B)), ("^b", A))) == meet(left, right)
+    assert Object(patterns=(("^a", both(A, B)), ("^b", A))) == intersect_shapes(left, right)
 
 
 def test_patterns_that_share_no_name_may_stand_together() -> None:
     left, right = Object(patterns=(("^a", A),)), Object(patterns=(("^b", B),))
-    assert Object(patterns=(("^a", A), ("^b", B))) == meet(left, right)
+    assert Object(patterns=(("^a", A), ("^b", B))) == intersect_shapes(left, right)
 
 
 def test_patterns_may_overlap_where_they_say_no_more_than_the_rest() -> None:
     left, right = Object(patterns=(("a", A),), additional=A), Object(patterns=(("b", B),), additional=B)
     patterns = (("a", both(A, B)), ("b", both(B, A)))
-    assert Object(patterns=patterns, additional=both(A, B)) == meet(left, right)
+    assert Object(patterns=patterns, additional=both(A, B)) == intersect_shapes(left, right)
 
 
 def test_everything_that_one_of_two_has_looked_at_is_evaluated() -> None:
