@@ -63,7 +63,7 @@ MODULES: Final = (
     "constraints/grammar_size",
     "constraints/json_schema/compiler",
     "constraints/json_schema/costs",
-    "constraints/json_schema/differences",
+    "constraints/json_schema/difference",
     "constraints/json_schema/document",
     "constraints/json_schema/codegen",
     "constraints/json_schema/expansion",

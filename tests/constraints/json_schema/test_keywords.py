@@ -210,9 +210,9 @@ def test_what_a_keyword_has_looked_at_is_evaluated(evaluated: Evaluated, schema:
     shape = only({"type": "object", **schema, "unevaluatedProperties": False})
     assert isinstance(shape, Object)
     assert evaluated == shape.evaluated
-    without = only({"type": "object", **schema})
-    assert isinstance(without, Object)
-    assert Evaluated() == without.evaluated
+    untracked = only({"type": "object", **schema})
+    assert isinstance(untracked, Object)
+    assert Evaluated() == untracked.evaluated
 
 
 PATTERN = COMPILED_PATTERN * COMPARISONS

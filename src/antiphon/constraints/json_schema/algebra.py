@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from itertools import chain
 
 from antiphon.constraints.json_schema import costs
-from antiphon.constraints.json_schema.differences import without
+from antiphon.constraints.json_schema.difference import subtract_shape
 from antiphon.constraints.json_schema.intersection import intersect_shapes
 from antiphon.constraints.json_schema.listed import Keys, keys_of, without_keys, without_points, without_texts
 from antiphon.constraints.json_schema.schema_errors import Budget
@@ -145,7 +145,7 @@ def _difference(shape: Shape, other: Shape, possible: Possible, budget: Budget) 
     if common is None or not possible(common):
         yield shape
         return
-    for piece in without(shape, other):
+    for piece in subtract_shape(shape, other):
         budget.compare(costs.intersection(shape, other))
         if piece is not None and possible(piece):
             yield piece

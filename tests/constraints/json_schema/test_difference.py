@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from antiphon.constraints.json_schema.differences import MAX_UNROLLED_ITEMS, without
+from antiphon.constraints.json_schema.difference import MAX_UNROLLED_ITEMS, subtract_shape
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 from antiphon.constraints.json_schema.shapes import Array, Boolean, Contains, Number, Object, Shape, String
 from antiphon.constraints.json_schema.terms import ANY, NEVER, Location, both, inverse
@@ -13,7 +13,7 @@ A, B, C = (Location((name,)) for name in "abc")
 
 
 def difference(shape: Shape, other: Shape) -> list[Shape]:
-    return [piece for piece in without(shape, other) if piece is not None]
+    return [piece for piece in subtract_shape(shape, other) if piece is not None]
 
 
 def test_booleans_differ_in_a_value() -> None:

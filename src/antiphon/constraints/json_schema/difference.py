@@ -17,7 +17,7 @@ MAX_UNROLLED_ITEMS: Final = 16
 """Items of a bounded array that are told apart when a bound on every item is negated."""
 
 
-def without(shape: Shape, other: Shape) -> Iterator[Shape | None]:
+def subtract_shape(shape: Shape, other: Shape) -> Iterator[Shape | None]:
     """Give the values of ``shape`` that break a bound of ``other``, one bound after the other; None for none.
 
     Raises :class:`SchemaRefusedError` with the keyword that cannot be negated.
@@ -27,16 +27,16 @@ def without(shape: Shape, other: Shape) -> Iterator[Shape | None]:
             values = shape.values - other.values
             yield Boolean(values) if values else None
         case Number(), Number():
-            yield from _without_number(shape, other)
+            yield from _subtract_number(shape, other)
         case String(), String():
-            yield from _without_string(shape, other)
+            yield from _subtract_string(shape, other)
         case Array(), Array():
-            yield from _without_array(shape, other)
+            yield from _subtract_array(shape, other)
         case Object(), Object():
-            yield from _without_object(shape, other)
+            yield from _subtract_object(shape, other)
 
 
-def _without_number(shape: Number, other: Number) -> Iterator[Shape | None]:
+def _subtract_number(shape: Number, other: Number) -> Iterator[Shape | None]:
     if other.lower is not None:
         yield intersect_shapes(shape, Number(upper=(other.lower[0], not other.lower[1])))
     if other.upper is not None:
@@ -56,7 +56,7 @@ def _step(shape: Number) -> Fraction | None:
     return shape.multiple_of or (Fraction(1) if shape.integer else None)
 
 
-def _without_string(shape: String, other: String) -> Iterator[Shape | None]:
+def _subtract_string(shape: String, other: String) -> Iterator[Shape | None]:
     if other.values is not None:
         yield normalise(replace(shape, excluded=shape.excluded | set(other.values)))
         return
@@ -74,7 +74,7 @@ def _without_string(shape: String, other: String) -> Iterator[Shape | None]:
         yield intersect_shapes(shape, String(values=tuple(text for text in shape.values if not matches(pattern, text))))
 
 
-def _without_array(shape: Array, other: Array) -> Iterator[Shape | None]:
+def _subtract_array(shape: Array, other: Array) -> Iterator[Shape | None]:
     if other.unique and shape.unique is False:
         raise SchemaRefusedError("'uniqueItems' cannot be negated")
     if other.min_items:
@@ -110,7 +110,7 @@ def _with_an_item_from(shape: Array, start: int, term: Term) -> Iterator[Shape |
         raise SchemaRefusedError("'items' after 'prefixItems' cannot be negated")
 
 
-def _without_object(shape: Object, other: Object) -> Iterator[Shape | None]:
+def _subtract_object(shape: Object, other: Object) -> Iterator[Shape | None]:
     required = set(shape.required)
     for name in other.required:
         if name not in required:
