@@ -16,12 +16,12 @@ from typing import Any, Final
 from antiphon.constraints.json_schema import costs
 from antiphon.constraints.json_schema.expansion import Expander
 from antiphon.constraints.json_schema.finite_terms import finite_terms, needed
+from antiphon.constraints.json_schema.lowering import lower_shape
 from antiphon.constraints.json_schema.matching import begins, matches, string_schema
 from antiphon.constraints.json_schema.multiples import check_multiples
 from antiphon.constraints.json_schema.numbers import number_schema
 from antiphon.constraints.json_schema.pattern import any_but
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
-from antiphon.constraints.json_schema.settling import settle
 from antiphon.constraints.json_schema.shapes import (
     EVERYTHING,
     Array,
@@ -111,7 +111,9 @@ class CodeGenerator:
             if term in self._shapes or term in (ANY, NEVER):
                 continue
             try:
-                shapes = [settled for shape in self._expander.expand(term) for settled in settle(shape, self._expander)]
+                shapes = [
+                    lowered for shape in self._expander.expand(term) for lowered in lower_shape(shape, self._expander)
+                ]
             except SchemaRefusedError as error:
                 error.path = origin(term) if error.path is None else error.path
                 raise

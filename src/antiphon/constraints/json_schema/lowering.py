@@ -26,15 +26,15 @@ MAX_PLACES: Final = 32
 """Places where the item may be that ``contains`` asks for."""
 
 
-def settle(shape: Shape, expander: Expander) -> list[Shape]:
+def lower_shape(shape: Shape, expander: Expander) -> list[Shape]:
     """The same values as shapes without ``contains`` and ``unique``, and with counts that llguidance follows."""
     match shape:
         case Array():
             return _paid(
                 (
-                    settled
+                    lowered
                     for counted in _count_contained(shape, expander)
-                    for settled in (_arrange(counted, expander) if counted.unique else [counted])
+                    for lowered in (_arrange(counted, expander) if counted.unique else [counted])
                 ),
                 expander,
                 "uniqueItems" if shape.unique else "contains" if shape.contains else "",
@@ -50,24 +50,24 @@ def settle(shape: Shape, expander: Expander) -> list[Shape]:
 
 def _paid(alternatives: Iterable[Shape | None], expander: Expander, keyword: str) -> list[Shape]:
     """Collect the alternatives that a keyword makes, and pay for each before the next one is made."""
-    settled: list[Shape] = []
+    lowered: list[Shape] = []
     for shape in alternatives:
         expander.budget.compare(1 if shape is None else costs.size(shape), keyword)
-        settled += [] if shape is None else [shape]
-    return settled
+        lowered += [] if shape is None else [shape]
+    return lowered
 
 
 def _count_contained(shape: Array, expander: Expander) -> list[Array]:
-    waiting, settled = list(shape.contains), [replace(shape, contains=())]
+    waiting, lowered = list(shape.contains), [replace(shape, contains=())]
     for contains in waiting:
-        settled = [
+        lowered = [
             kept
-            for array in settled
+            for array in lowered
             for kept in _one_contained(array, contains.term, contains.low, contains.high, expander)
         ]
-        if len(settled) > MAX_ALTERNATIVES:
+        if len(lowered) > MAX_ALTERNATIVES:
             raise SchemaRefusedError(f"'contains' with more than {MAX_ALTERNATIVES} arrangements is not supported")
-    return settled
+    return lowered
 
 
 def _one_contained(shape: Array, term: Term, low: int, high: int | None, expander: Expander) -> list[Array]:

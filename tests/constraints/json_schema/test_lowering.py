@@ -10,26 +10,26 @@ from antiphon.constraints.json_schema import costs
 from antiphon.constraints.json_schema.compiler import compile_schema
 from antiphon.constraints.json_schema.document import Document
 from antiphon.constraints.json_schema.expansion import Expander
+from antiphon.constraints.json_schema.lowering import MAX_ALTERNATIVES, MAX_PLACES, lower_shape
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
-from antiphon.constraints.json_schema.settling import MAX_ALTERNATIVES, MAX_PLACES, settle
 from antiphon.constraints.json_schema.shapes import Array, Number, Object, Shape
 from antiphon.constraints.json_schema.terms import NEVER, Constant
 from tests.constraints.json_schema.random_schemas import admitted, is_valid
 
 
-def settled(schema: dict[str, Any]) -> list[Shape]:
+def lowered(schema: dict[str, Any]) -> list[Shape]:
     expander = Expander(Document(schema))
     (shape,) = expander.expand(Document(schema).term(()))
-    return settle(shape, expander)
+    return lower_shape(shape, expander)
 
 
 def prefixes(schema: dict[str, Any]) -> list[list[str]]:
-    arrays = [shape for shape in settled(schema) if isinstance(shape, Array)]
+    arrays = [shape for shape in lowered(schema) if isinstance(shape, Array)]
     return [[term.text for term in array.prefix if isinstance(term, Constant)] for array in arrays]
 
 
 def required(schema: dict[str, Any]) -> list[tuple[str, ...]]:
-    return [shape.required for shape in settled(schema) if isinstance(shape, Object)]
+    return [shape.required for shape in lowered(schema) if isinstance(shape, Object)]
 
 
 def test_unique_items_of_few_values_are_arranged() -> None:
@@ -48,7 +48,7 @@ def test_more_values_come_in_the_order_of_the_schema() -> None:
 @pytest.mark.parametrize("items", [{}, {"type": "string"}, {"type": "integer"}, {"enum": list(range(20))}])
 def test_unique_items_of_many_values_are_refused(items: dict[str, Any]) -> None:
     with pytest.raises(SchemaRefusedError, match="uniqueItems"):
-        settled({"type": "array", "items": items, "uniqueItems": True})
+        lowered({"type": "array", "items": items, "uniqueItems": True})
 
 
 def test_what_every_item_is_it_contains() -> None:
@@ -59,21 +59,21 @@ def test_what_every_item_is_it_contains() -> None:
         "minContains": 2,
         "maxContains": 3,
     }
-    (shape,) = settled(schema)
+    (shape,) = lowered(schema)
     assert isinstance(shape, Array)
     assert (2, 3) == (shape.min_items, shape.max_items)
 
 
 def test_what_no_item_can_be_it_does_not_contain() -> None:
     schema: dict[str, Any] = {"type": "array", "items": {"type": "string"}, "contains": {"type": "number"}}
-    assert [] == settled(schema)
-    assert 1 == len(settled({**schema, "minContains": 0, "maxContains": 1}))
+    assert [] == lowered(schema)
+    assert 1 == len(lowered({**schema, "minContains": 0, "maxContains": 1}))
 
 
 def test_a_contained_item_may_be_in_any_of_few_places() -> None:
-    assert 3 == len(settled({"type": "array", "contains": {"const": 1}, "maxItems": 3}))
+    assert 3 == len(lowered({"type": "array", "contains": {"const": 1}, "maxItems": 3}))
     with pytest.raises(SchemaRefusedError, match="contains"):
-        settled({"type": "array", "contains": {"const": 1}})
+        lowered({"type": "array", "contains": {"const": 1}})
 
 
 OPTIONAL: dict[str, Any] = {"type": "object", "properties": {"a": {}, "b": {}, "c": {}}, "additionalProperties": False}
@@ -86,25 +86,25 @@ def test_at_least_so_many_optional_properties() -> None:
 
 
 def test_at_most_so_many_optional_properties() -> None:
-    shapes = settled({**OPTIONAL, "maxProperties": 2})
+    shapes = lowered({**OPTIONAL, "maxProperties": 2})
     assert [("a", "b"), ("a", "c"), ("b", "c")] == [shape.optional for shape in shapes if isinstance(shape, Object)]
-    assert 8 == len(settled({**OPTIONAL, "maxProperties": 5, "additionalProperties": True}))
+    assert 8 == len(lowered({**OPTIONAL, "maxProperties": 5, "additionalProperties": True}))
 
 
 def test_counts_that_nothing_can_follow_are_refused() -> None:
     many = {"type": "object", "properties": {f"p{index}": {} for index in range(40)}}
     with pytest.raises(SchemaRefusedError, match="Properties"):
-        settled({**many, "minProperties": 20})
+        lowered({**many, "minProperties": 20})
     with pytest.raises(SchemaRefusedError, match="minProperties"):
-        settled({"type": "object", "minProperties": 2})
+        lowered({"type": "object", "minProperties": 2})
 
 
 def test_an_empty_object_needs_no_alternatives() -> None:
-    assert [Object(additional=NEVER)] == settled({"type": "object", "maxProperties": 0})
+    assert [Object(additional=NEVER)] == lowered({"type": "object", "maxProperties": 0})
 
 
 def test_few_multiples_between_bounds_are_written_out() -> None:
-    found = settled({"type": "integer", "multipleOf": 99999989, "minimum": 1, "maximum": 200000000})
+    found = lowered({"type": "integer", "multipleOf": 99999989, "minimum": 1, "maximum": 200000000})
     assert [99999989, 199999978] == [shape.point for shape in found if isinstance(shape, Number)]
 
 
@@ -115,7 +115,7 @@ def test_alternatives_of_large_objects_are_paid_for(bound: dict[str, int]) -> No
     expander = Expander(document)
     (shape,) = expander.expand(document.term(()))
     before = document.budget.left
-    found = settle(shape, expander)
+    found = lower_shape(shape, expander)
     assert 300 * costs.size(shape) <= len(found) * costs.size(shape) <= before - document.budget.left
 
 
@@ -217,18 +217,18 @@ def test_more_properties_than_are_named_must_be_unnamed(count: int) -> None:
 
 def test_an_item_may_be_contained_in_so_many_places_at_most() -> None:
     schema: dict[str, Any] = {"type": "array", "contains": ONE, "maxItems": MAX_PLACES}
-    assert MAX_PLACES == len(settled(schema))
+    assert MAX_PLACES == len(lowered(schema))
     for bounds in ({"maxItems": MAX_PLACES + 1}, {"minContains": 2}, {"maxContains": 1}):
         with pytest.raises(
             SchemaRefusedError, match="'contains' is not supported, unless 'maxItems' leaves few places"
         ):
-            settled({**schema, **bounds})
+            lowered({**schema, **bounds})
 
 
 def test_arrangements_of_contained_items_are_bounded() -> None:
     three = [{"contains": {"const": name}} for name in "abc"]
     with pytest.raises(SchemaRefusedError, match="'contains' with more than 1000 arrangements is not supported"):
-        settled({"type": "array", "allOf": three, "maxItems": 30})
+        lowered({"type": "array", "allOf": three, "maxItems": 30})
 
 
 @pytest.mark.parametrize(
@@ -240,18 +240,18 @@ def test_arrangements_of_contained_items_are_bounded() -> None:
 )
 def test_as_many_values_as_the_limit_are_told_apart(items: dict[str, Any]) -> None:
     array: dict[str, Any] = {"type": "array", "items": items, "uniqueItems": True}
-    assert 1 == len(settled({**array, "minItems": MAX_ALTERNATIVES}))
+    assert 1 == len(lowered({**array, "minItems": MAX_ALTERNATIVES}))
     more = {"anyOf": [items, {"const": "x"}]}
     with pytest.raises(SchemaRefusedError, match="unless the items have few possible values"):
-        settled({**array, "items": more, "minItems": MAX_ALTERNATIVES + 1})
+        lowered({**array, "items": more, "minItems": MAX_ALTERNATIVES + 1})
 
 
 def test_too_many_sets_of_values_are_refused() -> None:
     array: dict[str, Any] = {"type": "array", "items": {"enum": list(range(10))}, "uniqueItems": True}
     with pytest.raises(SchemaRefusedError, match="'uniqueItems' with more than 1000 sets of values is not supported"):
-        settled(array)
-    assert 10 * 9 * 8 == len(settled({**array, "minItems": 3, "maxItems": 3}))
-    assert 10 * 9 * 8 * 7 // 24 == len(settled({**array, "minItems": 4, "maxItems": 4}))
+        lowered(array)
+    assert 10 * 9 * 8 == len(lowered({**array, "minItems": 3, "maxItems": 3}))
+    assert 10 * 9 * 8 * 7 // 24 == len(lowered({**array, "minItems": 4, "maxItems": 4}))
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_too_many_sets_of_values_are_refused() -> None:
 def test_choices_of_many_properties_are_refused(bounds: dict[str, int]) -> None:
     properties = {f"p{number}": {"type": "null"} for number in range(40)}
     with pytest.raises(SchemaRefusedError, match="over so many optional properties is not supported"):
-        settled({"type": "object", "properties": properties, "additionalProperties": False, **bounds})
+        lowered({"type": "object", "properties": properties, "additionalProperties": False, **bounds})
 
 
 @pytest.mark.parametrize(
@@ -281,22 +281,22 @@ def test_alternatives_that_are_too_dear_are_refused_by_the_keyword_that_makes_th
     document = Document(schema)
     expander = Expander(document)
     (shape,) = expander.expand(document.term(()))
-    settle(shape, expander)
+    lower_shape(shape, expander)
     before = document.budget.left
-    settle(shape, expander)
+    lower_shape(shape, expander)
     document.budget.left = before - document.budget.left - 1
     with pytest.raises(SchemaRefusedError) as caught:
-        settle(shape, expander)
+        lower_shape(shape, expander)
     assert f"{made}too many combinations of alternatives" == caught.value.reason
 
 
 def test_alternatives_without_a_value_are_left_out() -> None:
     schema = {**OPTIONAL, "minProperties": 2, "maxProperties": 2, "required": ["b"]}
     assert [("b", "a"), ("b", "c")] == required(schema)
-    assert 2 == len(settled(schema))
+    assert 2 == len(lowered(schema))
 
 
 def test_choices_of_two_among_many_properties_are_refused() -> None:
     properties = {f"p{number}": {"type": "null"} for number in range(45)}
     with pytest.raises(SchemaRefusedError, match="over so many optional properties is not supported"):
-        settled({**OPTIONAL, "properties": properties, "minProperties": 2})
+        lowered({**OPTIONAL, "properties": properties, "minProperties": 2})
