@@ -69,7 +69,7 @@ MODULES: Final = (
     "constraints/json_schema/expansion",
     "constraints/json_schema/finite_terms",
     "constraints/json_schema/keywords",
-    "constraints/json_schema/listed",
+    "constraints/json_schema/enumeration",
     "constraints/json_schema/matching",
     "constraints/json_schema/intersection",
     "constraints/json_schema/multiples",

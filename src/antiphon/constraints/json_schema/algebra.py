@@ -10,8 +10,8 @@ from itertools import chain
 
 from antiphon.constraints.json_schema import costs
 from antiphon.constraints.json_schema.difference import subtract_shape
+from antiphon.constraints.json_schema.enumeration import Keys, exclude_keys, exclude_points, exclude_texts, value_keys
 from antiphon.constraints.json_schema.intersection import intersect_shapes
-from antiphon.constraints.json_schema.listed import Keys, keys_of, without_keys, without_points, without_texts
 from antiphon.constraints.json_schema.schema_errors import Budget
 from antiphon.constraints.json_schema.shapes import Number, Shape, String, Union, union
 
@@ -63,7 +63,7 @@ def subtract(left: Union, right: Union, possible: Possible, budget: Budget) -> U
     unlisted: list[Shape] = []
     for shape in right:
         (unlisted if _keys(shape, budget) is None else listed).append(shape)
-    left = _without_listed(left, listed, possible, budget) if listed else left
+    left = _exclude_listed(left, listed, possible, budget) if listed else left
     for other in unlisted:
         left = union(piece for shape in left for piece in _difference(shape, other, possible, budget))
     return left
@@ -91,43 +91,43 @@ def _unrepeated(shapes: Union, own: frozenset[Hashable], counts: Counter[Hashabl
     for shape in shapes:
         keys = _keys(shape, budget) or ()
         repeated = frozenset(key for key in keys if counts[key] > (key in own))
-        kept = without_keys(shape, repeated)
+        kept = exclude_keys(shape, repeated)
         if kept is not None:
             yield kept
 
 
 def _keys(shape: Shape, budget: Budget) -> Keys | None:
     budget.compare(costs.size(shape))
-    return keys_of(shape)
+    return value_keys(shape)
 
 
-def _without_listed(left: Union, listed: list[Shape], possible: Possible, budget: Budget) -> Union:
+def _exclude_listed(left: Union, listed: list[Shape], possible: Possible, budget: Budget) -> Union:
     """Subtract shapes that list their values, all at once where that is the same."""
     numbers = [shape for shape in listed if isinstance(shape, Number)]
     points = sorted(shape.point for shape in numbers if shape.point is not None)
     texts = tuple(text for shape in listed if isinstance(shape, String) for text in shape.values or ())
-    keys = frozenset(chain.from_iterable(keys_of(shape) or () for shape in listed))
+    keys = frozenset(chain.from_iterable(value_keys(shape) or () for shape in listed))
     kept: list[Shape] = []
     for shape in left:
         if _keys(shape, budget) is not None:
-            kept += [remaining] if (remaining := without_keys(shape, keys)) is not None else []
+            kept += [remaining] if (remaining := exclude_keys(shape, keys)) is not None else []
         elif isinstance(shape, Number):
-            kept += without_points(shape, points)
+            kept += exclude_points(shape, points)
             budget.compare(len(kept))
         elif isinstance(shape, String):
-            kept += _without_texts(shape, texts, budget)
+            kept += _exclude_texts(shape, texts, budget)
         else:
             kept += _one_by_one(shape, listed, possible, budget)
     return union(kept)
 
 
-def _without_texts(shape: String, texts: tuple[str, ...], budget: Budget) -> Iterable[Shape]:
+def _exclude_texts(shape: String, texts: tuple[str, ...], budget: Budget) -> Iterable[Shape]:
     values = String(values=texts)
     budget.compare(costs.intersection(shape, values))
     common = intersect_shapes(shape, values) if texts else None
     if not isinstance(common, String):
         return (shape,)
-    remaining = without_texts(shape, common.values or ())
+    remaining = exclude_texts(shape, common.values or ())
     return () if remaining is None else (remaining,)
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from antiphon.constraints.json_schema.enumeration import exclude_keys, exclude_points, exclude_texts, value_keys
 from antiphon.constraints.json_schema.keywords import constant
-from antiphon.constraints.json_schema.listed import keys_of, without_keys, without_points, without_texts
 from antiphon.constraints.json_schema.shapes import Array, Boolean, Contains, Null, Number, Object, Shape, String
 from antiphon.constraints.json_schema.terms import ANY, NEVER, Constant
 
@@ -31,12 +31,12 @@ DIFFERENT = [
 
 @pytest.mark.parametrize(("one", "other"), EQUAL)
 def test_equal_values_have_equal_keys(one: Any, other: Any) -> None:  # noqa: ANN401 (JSON)
-    assert keys_of(constant(one)) == keys_of(constant(other))
+    assert value_keys(constant(one)) == value_keys(constant(other))
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
 def test_different_values_have_different_keys(one: Any, other: Any) -> None:  # noqa: ANN401 (JSON)
-    assert keys_of(constant(one)) != keys_of(constant(other))
+    assert value_keys(constant(one)) != value_keys(constant(other))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_different_values_have_different_keys(one: Any, other: Any) -> None:  # 
     ],
 )
 def test_values_that_are_not_listed_have_no_keys(shape: Shape) -> None:
-    assert keys_of(shape) is None
+    assert value_keys(shape) is None
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_values_that_are_not_listed_have_no_keys(shape: Shape) -> None:
     ],
 )
 def test_listed_values_are_taken_away_by_their_keys(expected: Shape | None, shape: Shape) -> None:
-    taken = [keys_of(constant(value)) or () for value in (None, True, "a", 5, {"x": 5.0})]
-    assert expected == without_keys(shape, frozenset(key for keys in taken for key in keys))
+    taken = [value_keys(constant(value)) or () for value in (None, True, "a", 5, {"x": 5.0})]
+    assert expected == exclude_keys(shape, frozenset(key for keys in taken for key in keys))
 
 
 def whole(low: int | None, high: int | None) -> Number:
@@ -87,32 +87,32 @@ def whole(low: int | None, high: int | None) -> Number:
 
 def test_an_interval_is_cut_at_points() -> None:
     points = [Fraction(value) for value in (-1, 3, 4, 7)]
-    assert [whole(0, 2), whole(5, 6), whole(8, 9)] == without_points(whole(0, 9), points)
-    assert [whole(None, -2), whole(0, 2), whole(5, 6), whole(8, None)] == without_points(whole(None, None), points)
+    assert [whole(0, 2), whole(5, 6), whole(8, 9)] == exclude_points(whole(0, 9), points)
+    assert [whole(None, -2), whole(0, 2), whole(5, 6), whole(8, None)] == exclude_points(whole(None, None), points)
 
 
 def test_points_that_are_no_values_cut_nothing() -> None:
     even = Number(integer=True, multiple_of=Fraction(2), lower=(Fraction(0), False))
-    assert [even] == without_points(even, [Fraction(-2), Fraction(3), Fraction(7, 2)])
-    assert [whole(None, None)] == without_points(whole(None, None), [Fraction(7, 2)])
+    assert [even] == exclude_points(even, [Fraction(-2), Fraction(3), Fraction(7, 2)])
+    assert [whole(None, None)] == exclude_points(whole(None, None), [Fraction(7, 2)])
 
 
 def test_points_beyond_the_bounds_cut_nothing() -> None:
     points = [Fraction(value) for value in (1, 3, 5, 9, 11)]
-    assert [whole(4, 4), whole(6, 8)] == without_points(whole(4, 8), points)
+    assert [whole(4, 4), whole(6, 8)] == exclude_points(whole(4, 8), points)
 
 
 def test_a_bound_that_is_a_point_is_excluded() -> None:
     two, three = Fraction(2), Fraction(3)
     for excluded in (False, True):
         shape = Number(lower=(two, excluded), upper=(three, excluded))
-        assert [Number(lower=(two, True), upper=(three, True))] == without_points(shape, [two, three])
+        assert [Number(lower=(two, True), upper=(three, True))] == exclude_points(shape, [two, three])
 
 
 def test_an_interval_of_numbers_is_cut_between_integers() -> None:
     half = Fraction(7, 2)
-    assert [Number(upper=(half, True)), Number(lower=(half, True))] == without_points(Number(), [half])
+    assert [Number(upper=(half, True)), Number(lower=(half, True))] == exclude_points(Number(), [half])
 
 
 def test_texts_are_excluded() -> None:
-    assert String(excluded=frozenset({"a", "b", "c"})) == without_texts(String(excluded=frozenset({"a"})), ("b", "c"))
+    assert String(excluded=frozenset({"a", "b", "c"})) == exclude_texts(String(excluded=frozenset({"a"})), ("b", "c"))

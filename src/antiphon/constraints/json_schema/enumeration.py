@@ -16,7 +16,7 @@ from antiphon.constraints.json_schema.terms import NEVER, Constant
 Keys = tuple[Hashable, ...]
 
 
-def keys_of(shape: Shape) -> Keys | None:
+def value_keys(shape: Shape) -> Keys | None:
     """Give a key for each value of a shape in its simplest form; None when its values are not listed.
 
     Equal values have equal keys.
@@ -36,7 +36,7 @@ def keys_of(shape: Shape) -> Keys | None:
             return _key_of_object(shape)
 
 
-def without_keys(shape: Shape, keys: frozenset[Hashable]) -> Shape | None:
+def exclude_keys(shape: Shape, keys: frozenset[Hashable]) -> Shape | None:
     """Give the listed values of a shape that are not among ``keys``, or None."""
     match shape:
         case Boolean(values):
@@ -45,10 +45,10 @@ def without_keys(shape: Shape, keys: frozenset[Hashable]) -> Shape | None:
         case String(values=values) if values is not None:
             texts = tuple(text for text in values if text not in keys)
             return replace(shape, values=texts) if texts else None
-    return shape if keys.isdisjoint(keys_of(shape) or ()) else None
+    return shape if keys.isdisjoint(value_keys(shape) or ()) else None
 
 
-def without_points(shape: Number, points: Sequence[Fraction]) -> list[Number]:
+def exclude_points(shape: Number, points: Sequence[Fraction]) -> list[Number]:
     """Cut an interval at ``points``, ascending."""
     first = 0 if shape.lower is None else bisect_left(points, shape.lower[0])
     last = len(points) if shape.upper is None else bisect_right(points, shape.upper[0])
@@ -66,7 +66,7 @@ def _admits(shape: Number, point: Fraction) -> bool:
     return step is None or point % step == 0
 
 
-def without_texts(shape: String, texts: Iterable[str]) -> String | None:
+def exclude_texts(shape: String, texts: Iterable[str]) -> String | None:
     """Exclude texts from a shape that lists none."""
     return normalise(replace(shape, excluded=shape.excluded.union(texts)))
 
