@@ -70,7 +70,7 @@ MODULES: Final = (
     "constraints/json_schema/finite_terms",
     "constraints/json_schema/keywords",
     "constraints/json_schema/enumeration",
-    "constraints/json_schema/matching",
+    "constraints/json_schema/pattern_queries",
     "constraints/json_schema/intersection",
     "constraints/json_schema/multiples",
     "constraints/json_schema/normalise",

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.constraints.json_schema.formats import FORMATS
-from antiphon.constraints.json_schema.matching import matches
+from antiphon.constraints.json_schema.pattern_queries import matches
 
 
 def has_format(name: str, text: str) -> bool:

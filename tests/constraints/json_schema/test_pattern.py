@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.constraints.json_schema.matching import matches
 from antiphon.constraints.json_schema.pattern import any_but, any_text, literal, translate
+from antiphon.constraints.json_schema.pattern_queries import matches
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 
 ATOMS: tuple[str, ...] = (

@@ -17,10 +17,10 @@ from antiphon.constraints.json_schema import costs
 from antiphon.constraints.json_schema.expansion import Expander
 from antiphon.constraints.json_schema.finite_terms import finite_terms, needed
 from antiphon.constraints.json_schema.lowering import lower_shape
-from antiphon.constraints.json_schema.matching import begins, matches, string_schema
 from antiphon.constraints.json_schema.multiples import check_multiples
 from antiphon.constraints.json_schema.numbers import number_schema
 from antiphon.constraints.json_schema.pattern import any_but
+from antiphon.constraints.json_schema.pattern_queries import can_begin, matches, string_schema
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 from antiphon.constraints.json_schema.shapes import (
     EVERYTHING,
@@ -192,7 +192,7 @@ class CodeGenerator:
         if shape.patterns and together > 1 and bounds not in self._begun:
             self._begun.add(bounds)
             self._expander.budget.spend(BEGUN_TEXT, "pattern")
-            if not begins(*bounds):
+            if not can_begin(*bounds):
                 raise SchemaRefusedError("'pattern' is too complex to be enforced beside other bounds")
 
     def _array(self, shape: Array) -> dict[str, Any]:

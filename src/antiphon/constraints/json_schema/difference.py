@@ -7,8 +7,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from antiphon.constraints.json_schema.intersection import intersect_shapes
-from antiphon.constraints.json_schema.matching import matches
 from antiphon.constraints.json_schema.normalise import normalise
+from antiphon.constraints.json_schema.pattern_queries import matches
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 from antiphon.constraints.json_schema.shapes import Array, Boolean, Contains, Number, Object, Shape, String
 from antiphon.constraints.json_schema.terms import ANY, NEVER, Term, inverse

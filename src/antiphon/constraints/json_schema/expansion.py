@@ -11,9 +11,9 @@ from antiphon.constraints.json_schema import costs
 from antiphon.constraints.json_schema.algebra import exactly_one, intersect, subtract
 from antiphon.constraints.json_schema.document import Document
 from antiphon.constraints.json_schema.keywords import bounds, constant
-from antiphon.constraints.json_schema.matching import matches
 from antiphon.constraints.json_schema.normalise import normalise
 from antiphon.constraints.json_schema.pattern import any_text
+from antiphon.constraints.json_schema.pattern_queries import matches
 from antiphon.constraints.json_schema.schema_errors import COMPARISONS, CircularReferenceError, SchemaRefusedError
 from antiphon.constraints.json_schema.shapes import (
     EVERYTHING,

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from antiphon.constraints.json_schema.matching import is_empty
 from antiphon.constraints.json_schema.normalise import least_common_multiple, normalise
+from antiphon.constraints.json_schema.pattern_queries import is_empty
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 from antiphon.constraints.json_schema.shapes import Array, Boolean, Evaluated, Number, Object, Shape, String
 from antiphon.constraints.json_schema.terms import Term, both

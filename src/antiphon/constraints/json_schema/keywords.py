@@ -8,10 +8,10 @@ from typing import Any, Final
 from antiphon.constraints.json_schema import costs
 from antiphon.constraints.json_schema.document import NEWEST_DRAFT, Document
 from antiphon.constraints.json_schema.formats import FORMATS
-from antiphon.constraints.json_schema.matching import is_empty, matches
 from antiphon.constraints.json_schema.normalise import normalise
 from antiphon.constraints.json_schema.numbers import exact
 from antiphon.constraints.json_schema.pattern import translate
+from antiphon.constraints.json_schema.pattern_queries import is_empty, matches
 from antiphon.constraints.json_schema.schema_errors import COMPILED_PATTERN, SchemaRefusedError
 from antiphon.constraints.json_schema.shapes import (
     Array,

@@ -6,7 +6,7 @@ from typing import overload
 
 from msgspec.structs import replace
 
-from antiphon.constraints.json_schema.matching import is_empty, matches
+from antiphon.constraints.json_schema.pattern_queries import is_empty, matches
 from antiphon.constraints.json_schema.shapes import Array, Number, Object, Shape, String
 from antiphon.constraints.json_schema.terms import NEVER
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from antiphon.constraints.json_schema.matching import matches
+from antiphon.constraints.json_schema.pattern_queries import matches
 from antiphon.constraints.json_schema.terms import ANY, NEVER, Term, both
 
 

@@ -40,7 +40,7 @@ def is_empty(patterns: tuple[str, ...], min_length: int = 0, max_length: int | N
 
 
 @lru_cache(_CACHED)
-def begins(patterns: tuple[str, ...], min_length: int, max_length: int | None) -> bool:
+def can_begin(patterns: tuple[str, ...], min_length: int, max_length: int | None) -> bool:
     """Whether the first characters of a text can be found with the work that a step may take."""
     grammar = f"start: %json {json.dumps(string_schema(patterns, min_length, max_length))}"
     matcher = llguidance.LLMatcher(_bytes(), grammar, log_level=0, limits=limits())

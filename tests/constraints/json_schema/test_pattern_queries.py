@@ -2,7 +2,7 @@
 
 import pytest
 
-from antiphon.constraints.json_schema.matching import begins, is_empty, matches, string_schema
+from antiphon.constraints.json_schema.pattern_queries import can_begin, is_empty, matches, string_schema
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 
 
@@ -48,8 +48,8 @@ def test_schemas_of_texts() -> None:
 
 def test_bounds_that_only_a_long_text_satisfies_cannot_be_begun() -> None:
     multiples = tuple(f"^(a{{{count}}})*$" for count in (97, 101, 103, 107))
-    assert [True, False] == [begins(multiples[:1], 1, None), begins(multiples, 0, None)]
-    assert begins(("^[a-z]+$", "b"), 3, 40)
+    assert [True, False] == [can_begin(multiples[:1], 1, None), can_begin(multiples, 0, None)]
+    assert can_begin(("^[a-z]+$", "b"), 3, 40)
 
 
 def test_a_text_that_a_search_finds_only_the_start_of_does_not_match() -> None:
@@ -73,5 +73,5 @@ def test_a_pattern_that_cannot_be_followed_is_not_written_to_the_standard_error(
 ) -> None:
     with pytest.raises(SchemaRefusedError):
         matches("b^a", "ab")
-    assert not begins(tuple(f"^(b{{{count}}})*$" for count in (97, 101, 103, 107)), 0, None)
+    assert not can_begin(tuple(f"^(b{{{count}}})*$" for count in (97, 101, 103, 107)), 0, None)
     assert ("", "") == capfd.readouterr()
