@@ -16,7 +16,7 @@ WAIT = 30.0
 
 
 class Script:
-    """How the matchers of one grammar behave. ScheduledSequence waits at the ``gate`` while it is shut."""
+    """How the matchers of one grammar behave. Work waits at the ``gate`` while it is shut."""
 
     def __init__(self, *, slow: bool = False, forces: bool = True, length: int = 12, fails_at: int = -1) -> None:
         self.gate = threading.Event()

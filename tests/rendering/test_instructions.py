@@ -77,3 +77,7 @@ def test_both() -> None:
     assert both.text == "Reason briefly before you answer. Give a long and detailed answer."
     closed = asked(PLAIN, THINK, reasoning_effort="none", verbosity="low")
     assert Instructions(text="Keep the answer short.", closes_reasoning=True) == closed
+
+
+def test_effort_none_asks_for_an_answer_without_reasoning() -> None:
+    assert "Answer directly, without reasoning first." == EFFORT_SENTENCES["none"]

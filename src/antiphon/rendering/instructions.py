@@ -18,7 +18,7 @@ from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.templates.capabilities import Capabilities
 
 EFFORT_SENTENCES: Final = {
-    "none": "AnswerShape directly, without reasoning first.",
+    "none": "Answer directly, without reasoning first.",
     "minimal": "Reason as little as possible before you answer.",
     "low": "Reason briefly before you answer.",
     "medium": "Reason as much as the task needs before you answer.",

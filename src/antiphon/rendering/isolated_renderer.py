@@ -20,7 +20,7 @@ INLINE_BYTES: Final = 4096
 INLINE_SECONDS: Final = 0.01
 """Seconds that calls of the tokenizer may take on the event loop for one request."""
 LEAST_CALLS: Final = 10
-"""CallConstraints within those seconds below which nothing is rendered on the event loop."""
+"""Calls within those seconds below which nothing is rendered on the event loop."""
 BYTES_A_CALL: Final = 13
 """Bytes of a text for which a call may be needed: what is cut inside USER_DEFINED tokens is tokenized in pieces."""
 LEAST_BYTES: Final = 1000

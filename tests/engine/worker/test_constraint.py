@@ -1,4 +1,4 @@
-"""ScheduledSequence on one grammar: where it is done, what it costs, and what becomes of its errors."""
+"""Work on one grammar: where it is done, what it costs, and what becomes of its errors."""
 
 from collections.abc import Iterator
 

@@ -159,7 +159,7 @@ class Worker:
         self._stats_sent = clock()
 
     def run(self) -> int:
-        """ScheduledSequence until the end; returns the exit status. The core is closed unless a step failed."""
+        """Work until the end; return the exit status. The core is closed unless a step failed."""
         while True:
             commands = self._receive()
             shutdown = any(isinstance(command, Shutdown) for command in commands)
