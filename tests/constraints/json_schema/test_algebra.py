@@ -23,7 +23,7 @@ from antiphon.constraints.json_schema.shapes import (
     Union,
     union,
 )
-from antiphon.constraints.json_schema.terms import ANY, NEVER, Constant, Location, both, inverse
+from antiphon.constraints.json_schema.terms import ANY, NEVER, Constant, Location, conjunction, negation
 
 A, B = Location(("a",)), Location(("b",))
 bounds = st.none() | st.tuples(st.integers(-3, 3).map(Fraction), st.booleans())
@@ -126,7 +126,7 @@ def test_texts_that_a_shape_does_not_have_are_not_excluded_from_it() -> None:
 
 def test_a_listed_array_is_subtracted_from_other_arrays() -> None:
     shorter, longer = Array(items=NEVER), Array(items=A, min_items=2)
-    differing = Array(prefix=(both(A, inverse(Constant("1"))),), items=A, min_items=1)
+    differing = Array(prefix=(conjunction(A, negation(Constant("1"))),), items=A, min_items=1)
     assert {shorter, longer, differing} == {*subtract((Array(items=A),), values([[1]]), possible, Budget())}
 
 
@@ -232,6 +232,6 @@ def test_shapes_of_two_types_cost_no_more_than_a_look() -> None:
 
 def test_a_remainder_without_a_value_is_dropped() -> None:
     left, right = Object((("a", A),), required=("a",)), Object((("a", B),))
-    remainder = Object((("a", both(A, inverse(B))),), required=("a",))
+    remainder = Object((("a", conjunction(A, negation(B))),), required=("a",))
     assert (remainder,) == subtract((left,), (right,), possible, Budget())
     assert () == subtract((left,), (right,), lambda shape: shape != remainder, Budget())

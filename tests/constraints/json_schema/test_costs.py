@@ -5,7 +5,7 @@ from fractions import Fraction
 from antiphon.constraints.json_schema.costs import intersection, matching, size
 from antiphon.constraints.json_schema.schema_errors import COMPARISONS, COMPILED_PATTERN
 from antiphon.constraints.json_schema.shapes import Array, Contains, Null, Number, Object, Shape, String
-from antiphon.constraints.json_schema.terms import ANY, NEVER, Constant, Location, both, inverse
+from antiphon.constraints.json_schema.terms import ANY, NEVER, Constant, Location, conjunction, negation
 
 A, B = Location(("a",)), Location(("b",))
 MANY = 100
@@ -24,7 +24,7 @@ def test_every_part_of_a_shape_costs() -> None:
         Object(patterns=tuple((name, A) for name in names)),
         Array(prefix=(A,) * MANY),
         Array(prefix=(Constant("x" * 32),) * MANY),
-        Array(prefix=(both(A, B),) * MANY),
+        Array(prefix=(conjunction(A, B),) * MANY),
         Array(contains=(Contains(A),) * MANY),
         String(values=names),
         String(excluded=frozenset(names)),
@@ -34,9 +34,9 @@ def test_every_part_of_a_shape_costs() -> None:
 
 
 def test_large_terms_cost_more() -> None:
-    joined = both(*(Location((index,)) for index in range(MANY)))
+    joined = conjunction(*(Location((index,)) for index in range(MANY)))
     assert [8, 8, 33, 2] == [
-        size(Array(prefix=(term,))) for term in (joined, inverse(joined), Constant("x" * 4000), NEVER)
+        size(Array(prefix=(term,))) for term in (joined, negation(joined), Constant("x" * 4000), NEVER)
     ]
 
 

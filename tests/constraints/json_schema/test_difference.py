@@ -7,7 +7,7 @@ import pytest
 from antiphon.constraints.json_schema.difference import MAX_UNROLLED_ITEMS, subtract_shape
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 from antiphon.constraints.json_schema.shapes import Array, Boolean, Contains, Number, Object, Shape, String
-from antiphon.constraints.json_schema.terms import ANY, NEVER, Location, both, inverse
+from antiphon.constraints.json_schema.terms import ANY, NEVER, Location, conjunction, negation
 
 A, B, C = (Location((name,)) for name in "abc")
 
@@ -35,21 +35,21 @@ def test_texts_differ_in_length_or_are_listed() -> None:
 
 def test_arrays_differ_in_length_or_in_an_item() -> None:
     other = Array(prefix=(A,), min_items=1, max_items=2)
-    longer, differing = Array(min_items=3), Array(prefix=(inverse(A),), min_items=1)
+    longer, differing = Array(min_items=3), Array(prefix=(negation(A),), min_items=1)
     assert [Array(items=NEVER), longer, differing] == difference(Array(), other)
 
 
 def test_an_item_of_any_place_may_differ() -> None:
-    assert [Array(contains=(Contains(inverse(A)),))] == difference(Array(), Array(items=A))
-    first = Array((both(A, inverse(C)), B), NEVER, 1)
-    second = Array((A, both(B, inverse(C))), NEVER, 2)
+    assert [Array(contains=(Contains(negation(A)),))] == difference(Array(), Array(items=A))
+    first = Array((conjunction(A, negation(C)), B), NEVER, 1)
+    second = Array((A, conjunction(B, negation(C))), NEVER, 2)
     assert [first, second] == difference(Array((A, B), NEVER), Array(items=C))
 
 
 def test_places_are_told_apart_where_an_array_has_few() -> None:
     few, many = Array(max_items=MAX_UNROLLED_ITEMS), Array(max_items=MAX_UNROLLED_ITEMS + 1)
     assert MAX_UNROLLED_ITEMS == len(difference(few, Array(items=A)))
-    contained = Array(max_items=MAX_UNROLLED_ITEMS + 1, contains=(Contains(inverse(A)),))
+    contained = Array(max_items=MAX_UNROLLED_ITEMS + 1, contains=(Contains(negation(A)),))
     assert [contained] == difference(many, Array(items=A))
     after_the_first = difference(many, Array(prefix=(ANY,), items=A))
     lengths = [array.min_items for array in after_the_first if isinstance(array, Array)]
@@ -57,7 +57,7 @@ def test_places_are_told_apart_where_an_array_has_few() -> None:
 
 
 def test_an_array_without_further_items_differs_from_longer_ones() -> None:
-    differing, longer = Array((inverse(A),), min_items=1), Array(min_items=2)
+    differing, longer = Array((negation(A),), min_items=1), Array(min_items=2)
     assert [differing, longer] == difference(Array(), Array((A,), NEVER))
 
 
@@ -66,19 +66,19 @@ def test_an_array_of_different_items_has_nothing_that_one_of_any_items_has_not()
 
 
 def test_what_is_contained_may_be_missing() -> None:
-    assert [Array(items=inverse(A))] == difference(Array(), Array(contains=(Contains(A),)))
+    assert [Array(items=negation(A))] == difference(Array(), Array(contains=(Contains(A),)))
 
 
 def test_objects_differ_in_a_property_at_least() -> None:
     other = Object((("x", A),), required=("x",))
-    missing, differing = Object((("x", NEVER),)), Object((("x", inverse(A)),), required=("x",))
+    missing, differing = Object((("x", NEVER),)), Object((("x", negation(A)),), required=("x",))
     assert [missing, differing] == difference(Object(), other)
 
 
 def test_closed_objects_differ_in_a_known_name() -> None:
     one, other = Object((("x", A), ("y", B)), additional=NEVER), Object((("x", A),), additional=NEVER)
     assert [Object((("x", A), ("y", B)), additional=NEVER, required=("y",))] == difference(one, other)
-    differing = both(B, inverse(C))
+    differing = conjunction(B, negation(C))
     assert [Object((("x", A), ("y", differing)), additional=NEVER, required=("y",))] == difference(
         one, Object((("x", A),), additional=C)
     )
@@ -144,4 +144,4 @@ def test_a_property_that_both_require_or_that_may_be_anything_makes_no_differenc
 
 def test_what_neither_names_makes_no_difference_where_both_say_the_same_of_it() -> None:
     one, other = Object(additional=A), Object((("x", B),), additional=A)
-    assert [Object((("x", both(A, inverse(B))),), additional=A, required=("x",))] == difference(one, other)
+    assert [Object((("x", conjunction(A, negation(B))),), additional=A, required=("x",))] == difference(one, other)

@@ -12,7 +12,7 @@ from antiphon.constraints.json_schema.document import Document
 from antiphon.constraints.json_schema.expansion import CONSTANT_CHARACTERS, Expander
 from antiphon.constraints.json_schema.schema_errors import COMPARISONS, CircularReferenceError, SchemaRefusedError
 from antiphon.constraints.json_schema.shapes import EVERYTHING, Array, Object, Shape, String
-from antiphon.constraints.json_schema.terms import ANY, NEVER, Constant, Location, both, inverse
+from antiphon.constraints.json_schema.terms import ANY, NEVER, Constant, Location, conjunction, negation
 from antiphon.errors import InvalidRequestError
 from tests.constraints.json_schema.random_schemas import admits, admitted, is_valid
 
@@ -106,8 +106,8 @@ def test_terms_expand_once_and_by_their_parts() -> None:
     a, b = Location(("$defs", "a")), Location(("$defs", "b"))
     assert EVERYTHING == expander.expand(ANY)
     assert () == expander.expand(NEVER)
-    assert (String(min_length=2),) == expander.expand(both(a, b))
-    assert (String(max_length=1),) == expander.expand(both(b, inverse(a)))
+    assert (String(min_length=2),) == expander.expand(conjunction(a, b))
+    assert (String(max_length=1),) == expander.expand(conjunction(b, negation(a)))
     assert expander.expand(a) is expander.expand(a)
 
 

@@ -17,7 +17,7 @@ from antiphon.constraints.json_schema.shapes import (
     Shape,
     String,
 )
-from antiphon.constraints.json_schema.terms import ANY, NEVER, Location, both
+from antiphon.constraints.json_schema.terms import ANY, NEVER, Location, conjunction
 
 A, B = Location(("a",)), Location(("b",))
 
@@ -44,7 +44,7 @@ def test_strings_are_joined() -> None:
 
 
 def test_arrays_are_joined_item_by_item() -> None:
-    assert Array((both(A, B),), A, 1, 3) == intersect_shapes(Array(items=A, min_items=1), Array((B,), ANY, 0, 3))
+    assert Array((conjunction(A, B),), A, 1, 3) == intersect_shapes(Array(items=A, min_items=1), Array((B,), ANY, 0, 3))
 
 
 def test_counts_of_items_are_joined() -> None:
@@ -57,17 +57,19 @@ def test_counts_of_items_are_joined() -> None:
 def test_objects_are_joined_name_by_name() -> None:
     left = Object((("x", A),), additional=NEVER)
     right = Object((("y", B), ("x", B)), required=("x",))
-    assert Object((("x", both(A, B)), ("y", NEVER)), additional=NEVER, required=("x",)) == intersect_shapes(left, right)
+    assert Object((("x", conjunction(A, B)), ("y", NEVER)), additional=NEVER, required=("x",)) == intersect_shapes(
+        left, right
+    )
 
 
 def test_what_one_names_the_other_may_match() -> None:
     left, right = Object((("ax", A),)), Object(patterns=(("^a", B),))
-    assert Object((("ax", both(A, B)),), patterns=(("^a", B),)) == intersect_shapes(left, right)
+    assert Object((("ax", conjunction(A, B)),), patterns=(("^a", B),)) == intersect_shapes(left, right)
 
 
 def test_what_one_calls_additional_the_other_may_match() -> None:
     left, right = Object(patterns=(("^a", A),), additional=NEVER), Object(additional=B)
-    assert Object(patterns=(("^a", both(A, B)),), additional=NEVER) == intersect_shapes(left, right)
+    assert Object(patterns=(("^a", conjunction(A, B)),), additional=NEVER) == intersect_shapes(left, right)
 
 
 def test_overlapping_patterns_are_refused() -> None:
@@ -109,7 +111,7 @@ def test_the_narrower_bound_holds_whichever_comes_first(expected: Shape | None, 
 
 def test_every_pattern_of_both_is_kept_and_the_same_one_joined() -> None:
     left, right = Object(patterns=(("^a", A), ("^b", A))), Object(patterns=(("^a", B),))
-    assert Object(patterns=(("^a", both(A, B)), ("^b", A))) == intersect_shapes(left, right)
+    assert Object(patterns=(("^a", conjunction(A, B)), ("^b", A))) == intersect_shapes(left, right)
 
 
 def test_patterns_that_share_no_name_may_stand_together() -> None:
@@ -119,8 +121,8 @@ def test_patterns_that_share_no_name_may_stand_together() -> None:
 
 def test_patterns_may_overlap_where_they_say_no_more_than_the_rest() -> None:
     left, right = Object(patterns=(("a", A),), additional=A), Object(patterns=(("b", B),), additional=B)
-    patterns = (("a", both(A, B)), ("b", both(B, A)))
-    assert Object(patterns=patterns, additional=both(A, B)) == intersect_shapes(left, right)
+    patterns = (("a", conjunction(A, B)), ("b", conjunction(B, A)))
+    assert Object(patterns=patterns, additional=conjunction(A, B)) == intersect_shapes(left, right)
 
 
 def test_everything_that_one_of_two_has_looked_at_is_evaluated() -> None:

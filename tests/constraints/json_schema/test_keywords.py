@@ -23,7 +23,7 @@ from antiphon.constraints.json_schema.shapes import (
     String,
     Union,
 )
-from antiphon.constraints.json_schema.terms import ANY, NEVER, Constant, Location, both
+from antiphon.constraints.json_schema.terms import ANY, NEVER, Constant, Location, conjunction
 
 
 def shapes(schema: dict[str, Any]) -> Union:
@@ -85,7 +85,7 @@ def test_items_of_every_draft() -> None:
 
 def test_named_properties_keep_to_the_patterns_that_match() -> None:
     schema = {"type": "object", "properties": {"ab": {"type": "null"}}, "patternProperties": {"^a": {"type": "string"}}}
-    expected = both(place("properties", "ab"), place("patternProperties", "^a"))
+    expected = conjunction(place("properties", "ab"), place("patternProperties", "^a"))
     shape = only({**schema, "required": ["c", "aa"], "additionalProperties": {"type": "array"}})
     assert isinstance(shape, Object)
     assert expected == shape.member("ab")
@@ -186,8 +186,8 @@ def test_a_pattern_that_matches_everything_joins_the_others() -> None:
         "patternProperties": {"": {"type": "null"}, "^a": {"type": "string"}},
     }
     every, a = place("patternProperties", ""), place("patternProperties", "^a")
-    named = ("b", both(place("properties", "b"), every))
-    assert Object((named,), (("^a", both(a, every)),), every) == only({"type": "object", **schema})
+    named = ("b", conjunction(place("properties", "b"), every))
+    assert Object((named,), (("^a", conjunction(a, every)),), every) == only({"type": "object", **schema})
 
 
 def test_patterns_that_share_no_name_stand_side_by_side() -> None:

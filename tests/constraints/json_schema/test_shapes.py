@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 from antiphon.constraints.json_schema.shapes import Array, Boolean, Evaluated, Null, Number, Object, String, union
-from antiphon.constraints.json_schema.terms import ANY, NEVER, Location, both
+from antiphon.constraints.json_schema.terms import ANY, NEVER, Location, conjunction
 
 A, B = Location(("a",)), Location(("b",))
 
@@ -35,7 +35,7 @@ def test_items_beyond_the_prefix() -> None:
 def test_members_by_name_pattern_and_the_rest() -> None:
     shape = Object(properties=(("x", A),), patterns=(("^y", B),), additional=NEVER)
     assert [A, B, NEVER] == [shape.member(name) for name in ("x", "yes", "z")]
-    assert both(A, B) == Object(patterns=(("^y", A), ("s$", B))).member("ys")
+    assert conjunction(A, B) == Object(patterns=(("^y", A), ("s$", B))).member("ys")
 
 
 def test_optional_and_closed() -> None:

@@ -33,7 +33,7 @@ from antiphon.constraints.json_schema.shapes import (
     String,
     Union,
 )
-from antiphon.constraints.json_schema.terms import ANY, NEVER, Term, both, origin
+from antiphon.constraints.json_schema.terms import ANY, NEVER, Term, conjunction, origin
 
 ITEM_SEPARATOR: Final = ", "
 KEY_SEPARATOR: Final = ": "
@@ -242,7 +242,7 @@ class CodeGenerator:
         )
         for pattern, others in shape.patterns:
             if pattern in patterns and any(
-                term in self._finite and both(term, others) != term and matches(pattern, name)
+                term in self._finite and conjunction(term, others) != term and matches(pattern, name)
                 for name, term in shape.properties
             ):
                 raise SchemaRefusedError("'patternProperties' beside such 'additionalProperties' is not supported")

@@ -12,7 +12,7 @@ from antiphon.constraints.json_schema.document import Document
 from antiphon.constraints.json_schema.expansion import Expander
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 from antiphon.constraints.json_schema.strict import check_strict
-from antiphon.constraints.json_schema.terms import Constant, Path
+from antiphon.constraints.json_schema.terms import Path, compact_json
 from antiphon.engine.grammars.grammar_limits import MAX_GRAMMAR_TEXT, limits
 from antiphon.errors import InvalidRequestError
 
@@ -84,7 +84,7 @@ def _compile(text: str, *, strict: bool) -> tuple[str, str, Path]:
         document = Document(schema)
         if strict:
             check_strict(document)
-        compiled = Constant.spell(CodeGenerator(Expander(document)).generate(document.term(())))
+        compiled = compact_json(CodeGenerator(Expander(document)).generate(document.term(())))
     except SchemaRefusedError as error:
         return "", error.reason, error.path or ()
     except RecursionError:

@@ -4,7 +4,7 @@ from typing import Final
 
 from antiphon.constraints.json_schema.schema_errors import COMPARISONS, COMPILED_PATTERN
 from antiphon.constraints.json_schema.shapes import Array, Number, Object, Shape, String
-from antiphon.constraints.json_schema.terms import Both, Constant, Inverse, Term
+from antiphon.constraints.json_schema.terms import Conjunction, Constant, Negation, Term
 
 TERMS: Final = 2
 """Terms that cost as much as one comparison."""
@@ -71,10 +71,10 @@ def _patterns_of_objects(left: Object, right: Object) -> int:
 
 def _weight(term: Term) -> int:
     match term:
-        case Both(terms):
+        case Conjunction(terms):
             return 1 + len(terms) // _JOINED
         case Constant(text):
             return 1 + len(text) // _CHARACTERS
-        case Inverse(inner):
+        case Negation(inner):
             return _weight(inner)
     return 1

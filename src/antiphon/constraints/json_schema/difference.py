@@ -11,7 +11,7 @@ from antiphon.constraints.json_schema.normalise import normalise
 from antiphon.constraints.json_schema.pattern_queries import matches
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 from antiphon.constraints.json_schema.shapes import Array, Boolean, Contains, Number, Object, Shape, String
-from antiphon.constraints.json_schema.terms import ANY, NEVER, Term, inverse
+from antiphon.constraints.json_schema.terms import ANY, NEVER, Term, negation
 
 MAX_UNROLLED_ITEMS: Final = 16
 """Items of a bounded array that are told apart when a bound on every item is negated."""
@@ -82,13 +82,13 @@ def _subtract_array(shape: Array, other: Array) -> Iterator[Shape | None]:
     if other.max_items is not None:
         yield intersect_shapes(shape, Array(min_items=other.max_items + 1))
     for index, term in enumerate(other.prefix):
-        yield _with_item(shape, index, inverse(term))
+        yield _with_item(shape, index, negation(term))
     if other.items != ANY:
-        yield from _with_an_item_from(shape, len(other.prefix), inverse(other.items))
+        yield from _with_an_item_from(shape, len(other.prefix), negation(other.items))
     for contains in other.contains:
         if contains.low > 1 or contains.high is not None:
             raise SchemaRefusedError("'contains' with a count cannot be negated")
-        yield intersect_shapes(shape, Array(items=inverse(contains.term)))
+        yield intersect_shapes(shape, Array(items=negation(contains.term)))
 
 
 def _with_item(shape: Array, index: int, term: Term) -> Shape | None:
@@ -117,7 +117,7 @@ def _subtract_object(shape: Object, other: Object) -> Iterator[Shape | None]:
             yield intersect_shapes(shape, Object(properties=((name, NEVER),)))
     for name, term in other.properties:
         if term != ANY:
-            yield _with_property(shape, name, inverse(term))
+            yield _with_property(shape, name, negation(term))
     if other.min_properties:
         yield intersect_shapes(shape, Object(max_properties=other.min_properties - 1))
     if other.max_properties is not None:
@@ -138,4 +138,4 @@ def _with_another_property(shape: Object, other: Object) -> Iterator[Shape | Non
     known = {name for name, _ in other.properties}
     for name, _ in shape.properties:
         if name not in known:
-            yield _with_property(shape, name, inverse(other.member(name)))
+            yield _with_property(shape, name, negation(other.member(name)))

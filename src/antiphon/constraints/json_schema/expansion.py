@@ -28,13 +28,13 @@ from antiphon.constraints.json_schema.shapes import (
 from antiphon.constraints.json_schema.terms import (
     ANY,
     NEVER,
-    Both,
+    Conjunction,
     Constant,
-    Inverse,
     Location,
+    Negation,
     Path,
     Term,
-    both,
+    conjunction,
     origin,
 )
 
@@ -97,13 +97,13 @@ class Expander:
             case Constant(text):
                 self.budget.spend(len(text) // CONSTANT_CHARACTERS, "const")
                 return (constant(json.loads(text)),)
-            case Inverse(inner):
+            case Negation(inner):
                 return self._without(EVERYTHING, inner)
-            case Both(terms):
+            case Conjunction(terms):
                 result: Union = EVERYTHING
-                for positive in (inner for inner in terms if not isinstance(inner, Inverse)):
+                for positive in (inner for inner in terms if not isinstance(inner, Negation)):
                     result = self._with(result, self.expand(positive))
-                for negative in (inner for inner in terms if isinstance(inner, Inverse)):
+                for negative in (inner for inner in terms if isinstance(inner, Negation)):
                     result = self._without(result, negative.term)
                 return result
 
@@ -158,7 +158,7 @@ class Expander:
         options = self._options(schemas, path)
         if self._document.evaluates and len(options) <= MAX_TRACKED_OPTIONS:
             sizes = range(2, len(options) + 1)
-            options += [both(*chosen) for size in sizes for chosen in combinations(options, size)]
+            options += [conjunction(*chosen) for size in sizes for chosen in combinations(options, size)]
         elif self._document.evaluates:
             raise SchemaRefusedError(f"more than {MAX_TRACKED_OPTIONS} options beside 'unevaluatedProperties'")
         return union(shape for term in options for shape in self._with(result, self.expand(term)))
@@ -251,12 +251,13 @@ def _with_unevaluated(shape: Object, term: Term) -> Object:
         shape = replace(
             shape,
             properties=tuple(
-                (name, known if _is_seen(seen, name) else both(known, term)) for name, known in shape.properties
+                (name, known if _is_seen(seen, name) else conjunction(known, term)) for name, known in shape.properties
             ),
             patterns=tuple(
-                (pattern, known if pattern in seen.patterns else both(known, term)) for pattern, known in shape.patterns
+                (pattern, known if pattern in seen.patterns else conjunction(known, term))
+                for pattern, known in shape.patterns
             ),
-            additional=both(shape.additional, term),
+            additional=conjunction(shape.additional, term),
         )
     return replace(shape, evaluated=Evaluated(everything=True))
 

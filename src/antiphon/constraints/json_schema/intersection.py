@@ -6,7 +6,7 @@ from antiphon.constraints.json_schema.normalise import least_common_multiple, no
 from antiphon.constraints.json_schema.pattern_queries import is_empty
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 from antiphon.constraints.json_schema.shapes import Array, Boolean, Evaluated, Number, Object, Shape, String
-from antiphon.constraints.json_schema.terms import Term, both
+from antiphon.constraints.json_schema.terms import Term, conjunction
 
 
 def intersect_shapes(left: Shape, right: Shape) -> Shape | None:
@@ -61,8 +61,8 @@ def _intersect_strings(left: String, right: String) -> String:
 def _intersect_arrays(left: Array, right: Array) -> Array:
     length = max(len(left.prefix), len(right.prefix))
     return Array(
-        prefix=tuple(both(left.item(index), right.item(index)) for index in range(length)),
-        items=both(left.items, right.items),
+        prefix=tuple(conjunction(left.item(index), right.item(index)) for index in range(length)),
+        items=conjunction(left.items, right.items),
         min_items=max(left.min_items, right.min_items),
         max_items=_smaller(left.max_items, right.max_items),
         contains=tuple(dict.fromkeys(left.contains + right.contains)),
@@ -77,7 +77,7 @@ def _intersect_objects(left: Object, right: Object) -> Object:
         properties=tuple(
             (
                 name,
-                both(
+                conjunction(
                     known[name] if name in known else left.unnamed(name),
                     other[name] if name in other else right.unnamed(name),
                 ),
@@ -85,7 +85,7 @@ def _intersect_objects(left: Object, right: Object) -> Object:
             for name in names
         ),
         patterns=tuple(_intersect_patterns(left, right)),
-        additional=both(left.additional, right.additional),
+        additional=conjunction(left.additional, right.additional),
         required=tuple(dict.fromkeys(left.required + right.required)),
         min_properties=max(left.min_properties, right.min_properties),
         max_properties=_smaller(left.max_properties, right.max_properties),
@@ -97,12 +97,12 @@ def _intersect_patterns(left: Object, right: Object) -> Iterator[tuple[str, Term
     left_terms, right_terms = dict(left.patterns), dict(right.patterns)
     for pattern in dict.fromkeys((*left_terms, *right_terms)):
         if pattern in left_terms and pattern in right_terms:
-            yield pattern, both(left_terms[pattern], right_terms[pattern])
+            yield pattern, conjunction(left_terms[pattern], right_terms[pattern])
             continue
         term, other = (left_terms[pattern], right) if pattern in left_terms else (right_terms[pattern], left)
         if any(beside != other.additional and not is_empty((known, pattern)) for known, beside in other.patterns):
             raise SchemaRefusedError("'patternProperties' with overlapping patterns is not supported")
-        yield pattern, both(term, other.additional)
+        yield pattern, conjunction(term, other.additional)
 
 
 def join_evaluated(left: Evaluated, right: Evaluated) -> Evaluated:

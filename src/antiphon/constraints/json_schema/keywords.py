@@ -26,7 +26,7 @@ from antiphon.constraints.json_schema.shapes import (
     Union,
     union,
 )
-from antiphon.constraints.json_schema.terms import ANY, NEVER, Constant, Path, Term, both
+from antiphon.constraints.json_schema.terms import ANY, NEVER, Constant, Path, Term, compact_json, conjunction
 
 _APPLICATORS: Final = {"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "not", "if", "contains"}
 
@@ -49,7 +49,7 @@ def constant(value: Any) -> Shape:  # noqa: ANN401 (JSON)
 
 
 def _constant_term(value: Any) -> Term:  # noqa: ANN401 (JSON)
-    return Constant(Constant.spell(value))
+    return Constant(compact_json(value))
 
 
 def bounds(document: Document, path: Path) -> Union:
@@ -142,7 +142,7 @@ def _object(document: Document, path: Path, schema: dict[str, Any]) -> Object:
     universal = [patterns.pop(pattern) for pattern in [*patterns] if _is_universal(pattern)]
     additional = document.term((*path, "additionalProperties")) if "additionalProperties" in schema else ANY
     if universal:
-        additional = both(*universal)
+        additional = conjunction(*universal)
     _check_apart(patterns, path)
     named = {name: document.term((*path, "properties", name)) for name in schema.get("properties", {})}
     required = tuple(dict.fromkeys(name for name in schema.get("required", ())))
@@ -150,13 +150,13 @@ def _object(document: Document, path: Path, schema: dict[str, Any]) -> Object:
     for name in dict.fromkeys((*named, *required)):
         terms = [term for pattern, term in patterns.items() if matches(pattern, name)]
         if name in named or terms:
-            properties.append((name, both(*([named[name]] if name in named else []), *terms, *universal)))
+            properties.append((name, conjunction(*([named[name]] if name in named else []), *terms, *universal)))
         else:
             properties.append((name, additional))
     evaluated = Evaluated(frozenset(named), frozenset(patterns), bool(universal) or "additionalProperties" in schema)
     return Object(
         properties=tuple(properties),
-        patterns=tuple((pattern, both(term, *universal)) for pattern, term in patterns.items()),
+        patterns=tuple((pattern, conjunction(term, *universal)) for pattern, term in patterns.items()),
         additional=additional,
         required=required,
         min_properties=int(schema.get("minProperties", 0)),
@@ -175,7 +175,7 @@ def _patterns(document: Document, path: Path, schema: dict[str, Any]) -> dict[st
     joined: dict[str, Term] = {}
     searches: dict[str, dict[str, Path]] = {}
     for pattern, schema_there in schema.get("patternProperties", {}).items():
-        found = searches.setdefault(Constant.spell(schema_there), {})
+        found = searches.setdefault(compact_json(schema_there), {})
         found[translate(pattern)] = (*path, "patternProperties", pattern)
     for found in searches.values():
         joined["|".join(found)] = document.term(next(iter(found.values())))

@@ -19,7 +19,7 @@ from antiphon.constraints.json_schema.multiples import listed_multiples
 from antiphon.constraints.json_schema.normalise import normalise
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 from antiphon.constraints.json_schema.shapes import Array, Boolean, Null, Number, Object, Shape, String
-from antiphon.constraints.json_schema.terms import NEVER, Constant, Term, both, inverse
+from antiphon.constraints.json_schema.terms import NEVER, Constant, Term, conjunction, negation
 
 MAX_ALTERNATIVES: Final = 1000
 MAX_PLACES: Final = 32
@@ -73,11 +73,11 @@ def _count_contained(shape: Array, expander: Expander) -> list[Array]:
 def _one_contained(shape: Array, term: Term, low: int, high: int | None, expander: Expander) -> list[Array]:
     expander.budget.compare(costs.size(shape), "contains")
     kinds = [*shape.prefix, shape.items]
-    if all(not expander.satisfiable(both(kind, inverse(term))) for kind in kinds):
+    if all(not expander.satisfiable(conjunction(kind, negation(term))) for kind in kinds):
         limits = [bound for bound in (shape.max_items, high) if bound is not None]
         bounded = replace(shape, min_items=max(low, shape.min_items), max_items=min(limits, default=None))
         return [array for array in [normalise(bounded)] if array is not None]
-    if all(not expander.satisfiable(both(kind, term)) for kind in kinds):
+    if all(not expander.satisfiable(conjunction(kind, term)) for kind in kinds):
         return [shape] if low == 0 else []
     longest = len(shape.prefix) if shape.items == NEVER else shape.max_items
     if low != 1 or high is not None or longest is None or longest > MAX_PLACES:
@@ -87,7 +87,7 @@ def _one_contained(shape: Array, term: Term, low: int, high: int | None, expande
 
 def _placed(shape: Array, term: Term, place: int) -> Array:
     items = [shape.item(index) for index in range(max(place + 1, len(shape.prefix)))]
-    items[place] = both(items[place], term)
+    items[place] = conjunction(items[place], term)
     return replace(shape, prefix=tuple(items), min_items=max(shape.min_items, place + 1))
 
 
@@ -106,7 +106,7 @@ def _arrange(shape: Array, expander: Expander) -> Iterator[Array]:
         raise SchemaRefusedError(f"'uniqueItems' with more than {MAX_ALTERNATIVES} sets of values is not supported")
     for length in lengths:
         for chosen in arrange(values, length):
-            prefix = tuple(both(Constant(text), shape.item(index)) for index, text in enumerate(chosen))
+            prefix = tuple(conjunction(Constant(text), shape.item(index)) for index, text in enumerate(chosen))
             if not shape.prefix:
                 prefix = tuple(map(Constant, chosen))
             yield Array(prefix=prefix, items=NEVER, min_items=length)

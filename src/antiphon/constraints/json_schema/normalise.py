@@ -126,10 +126,10 @@ def _object(shape: Object) -> Object | None:
         )
         terms, high = dict(shape.properties), None
     if shape.closed:
-        possible = sum(term != NEVER for term in terms.values())
-        if low > possible:
+        most = sum(term != NEVER for term in terms.values())
+        if low > most:
             return None
-        high = None if high is not None and high >= possible else high
-        if low == possible:
+        high = None if high is not None and high >= most else high
+        if low == most:
             shape = replace(shape, required=shape.required + shape.optional)
     return replace(shape, min_properties=low if low > len(shape.required) else 0, max_properties=high)

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from antiphon.constraints.json_schema.pattern_queries import matches
-from antiphon.constraints.json_schema.terms import ANY, NEVER, Term, both
+from antiphon.constraints.json_schema.terms import ANY, NEVER, Term, conjunction
 
 
 class Null(Struct, frozen=True):
@@ -100,7 +100,7 @@ class Object(Struct, frozen=True):
     def unnamed(self, name: str) -> Term:
         """Give what the value under ``name`` must satisfy, where ``properties`` has no such name."""
         terms = [term for pattern, term in self.patterns if matches(pattern, name)]
-        return both(*terms) if terms else self.additional
+        return conjunction(*terms) if terms else self.additional
 
     @property
     def optional(self) -> tuple[str, ...]:

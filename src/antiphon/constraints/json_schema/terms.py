@@ -23,47 +23,47 @@ class Constant(Struct, frozen=True):
 
     text: str
 
-    @staticmethod
-    def spell(value: Any) -> str:  # noqa: ANN401 (JSON)
-        """The JSON text of ``value``."""
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
-
-class Both(Struct, frozen=True):
-    """Every one of ``terms``; of none, anything. Made by :func:`both`."""
+class Conjunction(Struct, frozen=True):
+    """Every one of ``terms``; of none, anything. Made by :func:`conjunction`."""
 
     terms: tuple["Term", ...]
 
 
-class Inverse(Struct, frozen=True):
-    """Anything that does not satisfy ``term``. Made by :func:`inverse`."""
+class Negation(Struct, frozen=True):
+    """Anything that does not satisfy ``term``. Made by :func:`negation`."""
 
     term: "Term"
 
 
-Term = Location | Constant | Both | Inverse
+Term = Location | Constant | Conjunction | Negation
 
-ANY = Both(())
-NEVER = Inverse(ANY)
+ANY = Conjunction(())
+NEVER = Negation(ANY)
 
 
-def inverse(term: Term) -> Term:
+def compact_json(value: Any) -> str:  # noqa: ANN401 (JSON)
+    """Return the JSON text of ``value`` without spaces, as in the text of a :class:`Constant`."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def negation(term: Term) -> Term:
     """Negate a term."""
-    return term.term if isinstance(term, Inverse) else Inverse(term)
+    return term.term if isinstance(term, Negation) else Negation(term)
 
 
-def both(*terms: Term) -> Term:
+def conjunction(*terms: Term) -> Term:
     """Join terms in order, each once."""
     some = [term for term in terms if term is not ANY]
     if len(some) == 1:
         return some[0]
     flat: dict[Term, None] = {}
     for term in some:
-        flat.update(dict.fromkeys(term.terms if isinstance(term, Both) else (term,)))
-    if NEVER in flat or any(inverse(term) in flat for term in flat):
+        flat.update(dict.fromkeys(term.terms if isinstance(term, Conjunction) else (term,)))
+    if NEVER in flat or any(negation(term) in flat for term in flat):
         return NEVER
     if len(flat) > 1:
-        return Both(tuple(flat))
+        return Conjunction(tuple(flat))
     return next(iter(flat), ANY)
 
 
@@ -72,8 +72,8 @@ def origin(term: Term) -> Path | None:
     match term:
         case Location(path):
             return path
-        case Inverse(inner):
+        case Negation(inner):
             return origin(inner)
-        case Both(terms):
+        case Conjunction(terms):
             return next((found for inner in terms if (found := origin(inner)) is not None), None)
     return None
