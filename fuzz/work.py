@@ -33,9 +33,9 @@ def counted_work(budget: int) -> Iterator[Work]:
         def __init__(self) -> None:
             super().__init__(budget)
 
-        def compare(self, comparisons: int, keyword: str = "") -> None:
+        def spend(self, comparisons: int, keyword: str = "") -> None:
             work.spent += comparisons
-            super().compare(comparisons, keyword)
+            super().spend(comparisons, keyword)
 
     def count(_: object, event: str, __: Any) -> None:  # noqa: ANN401 (the profiler's)
         work.calls += event == "call"

@@ -61,7 +61,7 @@ def holds(shape: Shape, value: Fraction | str) -> bool:
     return False
 
 
-def possible(_: Shape) -> bool:
+def is_possible(_: Shape) -> bool:
     return True
 
 
@@ -70,7 +70,7 @@ def test_numbers(left: Number, right: Number, value: Fraction) -> None:
     common = holds(left, value) and holds(right, value)
     assert common == any(holds(shape, value) for shape in intersect((left,), (right,), Budget()))
     try:
-        rest = subtract((left,), (right,), possible, Budget())
+        rest = subtract((left,), (right,), is_possible, Budget())
     except SchemaRefusedError:
         return
     assert (holds(left, value) and not common) == any(holds(shape, value) for shape in rest)
@@ -80,16 +80,16 @@ def test_numbers(left: Number, right: Number, value: Fraction) -> None:
 def test_strings(left: String, right: String, value: str) -> None:
     common = holds(left, value) and holds(right, value)
     assert common == any(holds(shape, value) for shape in intersect((left,), (right,), Budget()))
-    rest = subtract((left,), (right,), possible, Budget())
+    rest = subtract((left,), (right,), is_possible, Budget())
     assert (holds(left, value) and not common) == any(holds(shape, value) for shape in rest)
 
 
 def test_types_exclude_each_other() -> None:
     assert () == intersect((Null(),), (Boolean(),), Budget())
     assert (Null(), Boolean(frozenset({True}))) == subtract(
-        (Null(), Boolean()), (Boolean(frozenset({False})),), possible, Budget()
+        (Null(), Boolean()), (Boolean(frozenset({False})),), is_possible, Budget()
     )
-    assert () == subtract(EVERYTHING, EVERYTHING, possible, Budget())
+    assert () == subtract(EVERYTHING, EVERYTHING, is_possible, Budget())
 
 
 VALUES = [None, True, 0, 1.5, "a", "b", [1], [2], {"x": 1}, {"x": 2}]
@@ -111,40 +111,40 @@ def test_listed_values_are_intersected_with_other_shapes() -> None:
 
 def test_listed_values_are_subtracted_by_value() -> None:
     others = [None, True, 1.5, "a", [1.0], {"x": 1}]
-    assert values([0, "b", [2], {"x": 2}]) == subtract(values(VALUES), values(others), possible, Budget())
+    assert values([0, "b", [2], {"x": 2}]) == subtract(values(VALUES), values(others), is_possible, Budget())
 
 
 def test_listed_numbers_and_texts_leave_intervals_and_exclusions() -> None:
     below, above = Number(upper=(Fraction(1), True)), Number(lower=(Fraction(1), True))
-    rest = subtract((Number(), String()), values([1, "a", "b"]), possible, Budget())
+    rest = subtract((Number(), String()), values([1, "a", "b"]), is_possible, Budget())
     assert (below, above, String(excluded=frozenset("ab"))) == rest
 
 
 def test_texts_that_a_shape_does_not_have_are_not_excluded_from_it() -> None:
-    assert (String(min_length=2),) == subtract((String(min_length=2),), values(["a"]), possible, Budget())
+    assert (String(min_length=2),) == subtract((String(min_length=2),), values(["a"]), is_possible, Budget())
 
 
 def test_a_listed_array_is_subtracted_from_other_arrays() -> None:
     shorter, longer = Array(items=NEVER), Array(items=A, min_items=2)
     differing = Array(prefix=(conjunction(A, negation(Constant("1"))),), items=A, min_items=1)
-    assert {shorter, longer, differing} == {*subtract((Array(items=A),), values([[1]]), possible, Budget())}
+    assert {shorter, longer, differing} == {*subtract((Array(items=A),), values([[1]]), is_possible, Budget())}
 
 
 def test_exactly_one_option_has_a_value() -> None:
     options = [values([0, 1, "a", [1]]), values([1, 2, "b", [1]]), values(["b", 3, {"x": 1}])]
-    assert {*values([0, 2, 3, "a", {"x": 1}])} == {*exactly_one(options, options, possible, Budget())}
+    assert {*values([0, 2, 3, "a", {"x": 1}])} == {*exactly_one(options, options, is_possible, Budget())}
 
 
 def test_an_option_without_a_list_excludes_its_values_from_the_others() -> None:
     options: list[Union] = [values([1, 1.5]), (Number(integer=True),)]
     below, above = Number(integer=True, upper=(Fraction(0), False)), Number(integer=True, lower=(Fraction(2), False))
-    assert (constant(1.5), below, above) == exactly_one(options, options, possible, Budget())
+    assert (constant(1.5), below, above) == exactly_one(options, options, is_possible, Budget())
 
 
 def test_only_what_is_asked_for_is_kept_of_an_option() -> None:
     options: list[Union] = [(Number(),), values([2, 3])]
     narrowed = [values([1, 2]), values([2])]
-    assert values([1]) == exactly_one(narrowed, options, possible, Budget())
+    assert values([1]) == exactly_one(narrowed, options, is_possible, Budget())
 
 
 def spent(operation: str, count: int) -> int:
@@ -155,10 +155,10 @@ def spent(operation: str, count: int) -> int:
     if operation == "intersect":
         intersect(values(found), values(found), budget)
     elif operation == "subtract":
-        subtract((Number(), String(), *values(found)), values(found), possible, budget)
+        subtract((Number(), String(), *values(found)), values(found), is_possible, budget)
     else:
         options = [values([value]) for value in found]
-        exactly_one(options, options, possible, budget)
+        exactly_one(options, options, is_possible, budget)
     return before - budget.left
 
 
@@ -173,9 +173,9 @@ def test_pairs_of_other_shapes_are_paid_for(count: int) -> None:
     with pytest.raises(SchemaRefusedError, match="too many combinations"):
         intersect(left, left, Budget(count))
     with pytest.raises(SchemaRefusedError, match="too many combinations"):
-        subtract(left, left, possible, Budget(count // 2))
+        subtract(left, left, is_possible, Budget(count // 2))
     with pytest.raises(SchemaRefusedError, match="too many combinations"):
-        exactly_one([(shape,) for shape in left], [(shape,) for shape in left], possible, Budget(count))
+        exactly_one([(shape,) for shape in left], [(shape,) for shape in left], is_possible, Budget(count))
 
 
 def test_pieces_are_paid_for_before_the_next_is_made() -> None:
@@ -184,18 +184,18 @@ def test_pieces_are_paid_for_before_the_next_is_made() -> None:
         subtract(
             (Object(tuple((name, ANY) for name in names), required=names),),
             (Object(tuple((name, A) for name in names)),),
-            possible,
+            is_possible,
             Budget(900),
         )
 
 
 def test_shapes_of_another_type_are_left_whole() -> None:
     texts, arrays = String(min_length=1), Array(min_items=1)
-    assert (texts,) == subtract((texts, arrays), (arrays,), possible, Budget())
+    assert (texts,) == subtract((texts, arrays), (arrays,), is_possible, Budget())
 
 
 def test_a_shape_within_another_leaves_nothing() -> None:
-    assert () == subtract((String(min_length=2),), (String(min_length=1),), possible, Budget())
+    assert () == subtract((String(min_length=2),), (String(min_length=1),), is_possible, Budget())
 
 
 def test_values_that_two_shapes_share_in_name_only_are_not_subtracted() -> None:
@@ -208,30 +208,30 @@ def test_values_that_two_shapes_share_in_name_only_are_not_subtracted() -> None:
 
 def test_listed_values_leave_every_shape_that_has_none_of_them() -> None:
     below, above = Number(upper=(Fraction(1), True)), Number(lower=(Fraction(1), True))
-    assert (Array(), below, above) == subtract((Array(), Number()), values([1]), possible, Budget())
+    assert (Array(), below, above) == subtract((Array(), Number()), values([1]), is_possible, Budget())
 
 
 def test_texts_that_a_pattern_is_tried_on_are_paid_for() -> None:
     listed = values([f"w{n}" for n in range(100)])
     with pytest.raises(SchemaRefusedError, match="too many combinations"):
-        subtract((String(patterns=("w",)),), listed, possible, Budget(50))
+        subtract((String(patterns=("w",)),), listed, is_possible, Budget(50))
 
 
 def test_options_without_a_value_are_paid_for() -> None:
     options: list[Union] = [(String(min_length=1),), *[()] * 1000]
     with pytest.raises(SchemaRefusedError, match="too many combinations"):
-        exactly_one(options, options, possible, Budget(1500 // COMPARISONS))
+        exactly_one(options, options, is_possible, Budget(1500 // COMPARISONS))
 
 
 def test_shapes_of_two_types_cost_no_more_than_a_look() -> None:
     budget = Budget()
     before = budget.left
-    subtract((String(patterns=("a",) * 100),), (Number(integer=True),), possible, budget)
+    subtract((String(patterns=("a",) * 100),), (Number(integer=True),), is_possible, budget)
     assert 2 == before - budget.left
 
 
 def test_a_remainder_without_a_value_is_dropped() -> None:
     left, right = Object((("a", A),), required=("a",)), Object((("a", B),))
     remainder = Object((("a", conjunction(A, negation(B))),), required=("a",))
-    assert (remainder,) == subtract((left,), (right,), possible, Budget())
+    assert (remainder,) == subtract((left,), (right,), is_possible, Budget())
     assert () == subtract((left,), (right,), lambda shape: shape != remainder, Budget())

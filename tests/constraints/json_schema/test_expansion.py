@@ -296,7 +296,7 @@ def test_names_that_patterns_have_looked_at_are_paid_for() -> None:
 def test_a_shape_that_is_tried_is_paid_for() -> None:
     expander = Expander(Document({}))
     before = expander.budget.left
-    assert expander.possible(String(values=("a",) * 100))
+    assert expander.is_possible(String(values=("a",) * 100))
     assert COMPARISONS * 51 == before - expander.budget.left
 
 
@@ -307,23 +307,23 @@ def test_a_shape_without_a_value_is_impossible() -> None:
         Array(prefix=(ANY, NEVER), min_items=2),
         Array(prefix=(ANY,), items=NEVER, min_items=2),
     ]
-    possible: list[Shape] = [
+    satisfied: list[Shape] = [
         Object((("a", NEVER),)),
         Array(prefix=(ANY, NEVER), min_items=1),
         Array(items=NEVER),
         Array(prefix=(ANY,), items=NEVER, min_items=1),
     ]
-    assert [False] * 3 == [expander.possible(shape) for shape in impossible]
-    assert [True] * 4 == [expander.possible(shape) for shape in possible]
+    assert [False] * 3 == [expander.is_possible(shape) for shape in impossible]
+    assert [True] * 4 == [expander.is_possible(shape) for shape in satisfied]
 
 
 def test_a_term_that_is_refused_counts_as_satisfiable_until_the_budget_is_spent() -> None:
     document = Document({"not": {"not": {"pattern": "a"}}})
     expander = Expander(document)
-    assert expander.satisfiable(document.term(("not",)))
+    assert expander.is_satisfiable(document.term(("not",)))
     document.budget.left = 0
     with pytest.raises(SchemaRefusedError, match="too many combinations"):
-        expander.satisfiable(ANY)
+        expander.is_satisfiable(ANY)
 
 
 def test_a_term_that_was_refused_is_refused_again_for_the_same_reason() -> None:

@@ -41,9 +41,9 @@ def test_members_by_name_pattern_and_the_rest() -> None:
 def test_optional_and_closed() -> None:
     shape = Object(properties=(("x", A), ("y", B), ("z", NEVER)), required=("x",))
     assert ("y",) == shape.optional
-    assert not shape.closed
-    assert Object(patterns=(("y", NEVER),), additional=NEVER).closed
-    assert not Object(patterns=(("y", ANY),), additional=NEVER).closed
+    assert not shape.is_closed
+    assert Object(patterns=(("y", NEVER),), additional=NEVER).is_closed
+    assert not Object(patterns=(("y", ANY),), additional=NEVER).is_closed
 
 
 def test_the_only_number_between_bounds_is_a_point() -> None:
@@ -54,5 +54,5 @@ def test_the_only_number_between_bounds_is_a_point() -> None:
 
 
 def test_an_object_is_closed_when_all_its_patterns_admit_nothing() -> None:
-    assert Object(additional=NEVER).closed
-    assert not Object(patterns=(("x", NEVER), ("y", A)), additional=NEVER).closed
+    assert Object(additional=NEVER).is_closed
+    assert not Object(patterns=(("x", NEVER), ("y", A)), additional=NEVER).is_closed

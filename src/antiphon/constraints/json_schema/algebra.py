@@ -15,7 +15,7 @@ from antiphon.constraints.json_schema.intersection import intersect_shapes
 from antiphon.constraints.json_schema.schema_errors import Budget
 from antiphon.constraints.json_schema.shapes import Number, Shape, String, Union, union
 
-Possible = Callable[[Shape], bool]
+ShapePredicate = Callable[[Shape], bool]
 """Tells shapes that may have a value."""
 
 
@@ -51,25 +51,25 @@ def _common(left: Union, right: Union, budget: Budget) -> Iterator[Shape]:
     index = _Index(right, budget)
     for shape in left:
         for place in index.partners(shape, _keys(shape, budget)):
-            budget.compare(costs.intersection(shape, right[place]))
+            budget.spend(costs.intersection(shape, right[place]))
             common = intersect_shapes(shape, right[place])
             if common is not None:
                 yield common
 
 
-def subtract(left: Union, right: Union, possible: Possible, budget: Budget) -> Union:
+def subtract(left: Union, right: Union, is_possible: ShapePredicate, budget: Budget) -> Union:
     """The values of ``left`` that are not in ``right``; ``possible`` tells shapes that may have a value."""
     listed: list[Shape] = []
     unlisted: list[Shape] = []
     for shape in right:
         (unlisted if _keys(shape, budget) is None else listed).append(shape)
-    left = _exclude_listed(left, listed, possible, budget) if listed else left
+    left = _exclude_listed(left, listed, is_possible, budget) if listed else left
     for other in unlisted:
-        left = union(piece for shape in left for piece in _difference(shape, other, possible, budget))
+        left = union(piece for shape in left for piece in _difference(shape, other, is_possible, budget))
     return left
 
 
-def exactly_one(narrowed: list[Union], options: list[Union], possible: Possible, budget: Budget) -> Union:
+def exactly_one(narrowed: list[Union], options: list[Union], is_possible: ShapePredicate, budget: Budget) -> Union:
     """The values that one option has and no other; ``narrowed`` holds the part of each option that is asked for."""
     keys = [[_keys(shape, budget) for shape in option] for option in options]
     own = [frozenset(chain.from_iterable(found or () for found in of_option)) for of_option in keys]
@@ -80,9 +80,9 @@ def exactly_one(narrowed: list[Union], options: list[Union], possible: Possible,
         left = tuple(_unrepeated(shapes, own[place], counts, budget))
         listed = [place for place, shape in enumerate(left) if _keys(shape, budget) is not None]
         others = unlisted if len(listed) == len(left) else range(len(options))
-        budget.compare(len(others))
+        budget.spend(len(others))
         rest = tuple(shape for other in others if other != place for shape in options[other])
-        kept += subtract(left, rest, possible, budget)
+        kept += subtract(left, rest, is_possible, budget)
     return union(kept)
 
 
@@ -97,11 +97,11 @@ def _unrepeated(shapes: Union, own: frozenset[Hashable], counts: Counter[Hashabl
 
 
 def _keys(shape: Shape, budget: Budget) -> Keys | None:
-    budget.compare(costs.size(shape))
+    budget.spend(costs.size(shape))
     return value_keys(shape)
 
 
-def _exclude_listed(left: Union, listed: list[Shape], possible: Possible, budget: Budget) -> Union:
+def _exclude_listed(left: Union, listed: list[Shape], is_possible: ShapePredicate, budget: Budget) -> Union:
     """Subtract shapes that list their values, all at once where that is the same."""
     numbers = [shape for shape in listed if isinstance(shape, Number)]
     points = sorted(shape.point for shape in numbers if shape.point is not None)
@@ -113,17 +113,17 @@ def _exclude_listed(left: Union, listed: list[Shape], possible: Possible, budget
             kept += [remaining] if (remaining := exclude_keys(shape, keys)) is not None else []
         elif isinstance(shape, Number):
             kept += exclude_points(shape, points)
-            budget.compare(len(kept))
+            budget.spend(len(kept))
         elif isinstance(shape, String):
             kept += _exclude_texts(shape, texts, budget)
         else:
-            kept += _one_by_one(shape, listed, possible, budget)
+            kept += _one_by_one(shape, listed, is_possible, budget)
     return union(kept)
 
 
 def _exclude_texts(shape: String, texts: tuple[str, ...], budget: Budget) -> Iterable[Shape]:
     values = String(values=texts)
-    budget.compare(costs.intersection(shape, values))
+    budget.spend(costs.intersection(shape, values))
     common = intersect_shapes(shape, values) if texts else None
     if not isinstance(common, String):
         return (shape,)
@@ -131,21 +131,21 @@ def _exclude_texts(shape: String, texts: tuple[str, ...], budget: Budget) -> Ite
     return () if remaining is None else (remaining,)
 
 
-def _one_by_one(shape: Shape, listed: list[Shape], possible: Possible, budget: Budget) -> Union:
+def _one_by_one(shape: Shape, listed: list[Shape], is_possible: ShapePredicate, budget: Budget) -> Union:
     pieces: Union = (shape,)
     for other in listed:
         if type(other) is type(shape):
-            pieces = union(part for piece in pieces for part in _difference(piece, other, possible, budget))
+            pieces = union(part for piece in pieces for part in _difference(piece, other, is_possible, budget))
     return pieces
 
 
-def _difference(shape: Shape, other: Shape, possible: Possible, budget: Budget) -> Iterator[Shape]:
-    budget.compare(costs.intersection(shape, other) if type(shape) is type(other) else 1)
+def _difference(shape: Shape, other: Shape, is_possible: ShapePredicate, budget: Budget) -> Iterator[Shape]:
+    budget.spend(costs.intersection(shape, other) if type(shape) is type(other) else 1)
     common = intersect_shapes(shape, other) if type(shape) is type(other) else None
-    if common is None or not possible(common):
+    if common is None or not is_possible(common):
         yield shape
         return
     for piece in subtract_shape(shape, other):
-        budget.compare(costs.intersection(shape, other))
-        if piece is not None and possible(piece):
+        budget.spend(costs.intersection(shape, other))
+        if piece is not None and is_possible(piece):
             yield piece

@@ -118,7 +118,7 @@ class CodeGenerator:
                 error.path = origin(term) if error.path is None else error.path
                 raise
             self._shapes[term] = shapes
-            self._expander.budget.compare(sum(map(costs.size, shapes)))
+            self._expander.budget.spend(sum(map(costs.size, shapes)))
             if any(_CONTROLS.search(text) for shape in shapes for text in _texts(shape)):
                 self._controls = term
             waiting += [child for shape in shapes for child in _children(shape)]
@@ -178,7 +178,7 @@ class CodeGenerator:
         if shape.values is not None:
             return {"enum": list(shape.values)}
         self._check_patterns(shape)
-        self._expander.budget.compare(sum(map(len, shape.excluded)) // EXCLUDED_CHARACTERS, "not")
+        self._expander.budget.spend(sum(map(len, shape.excluded)) // EXCLUDED_CHARACTERS, "not")
         excluded = (any_but(sorted(shape.excluded)),) if shape.excluded else ()
         patterns = shape.patterns + excluded
         if patterns and self._aliases:
@@ -191,7 +191,7 @@ class CodeGenerator:
         together = len(shape.patterns) + (shape.min_length > 0) + (shape.max_length is not None)
         if shape.patterns and together > 1 and bounds not in self._begun:
             self._begun.add(bounds)
-            self._expander.budget.spend(BEGUN_TEXT, "pattern")
+            self._expander.budget.spend_alternatives(BEGUN_TEXT, "pattern")
             if not can_begin(*bounds):
                 raise SchemaRefusedError("'pattern' is too complex to be enforced beside other bounds")
 
@@ -237,7 +237,7 @@ class CodeGenerator:
     def _check_named(self, shape: Object, patterns: Iterable[str]) -> None:
         """Refuse a pattern whose schema llguidance would join to that of a name it matches, and change it."""
         names = sum(len(name) for name, _ in shape.properties)
-        self._expander.budget.compare(
+        self._expander.budget.spend(
             costs.matching(len(shape.patterns), len(shape.properties), names), "patternProperties"
         )
         for pattern, others in shape.patterns:
@@ -287,7 +287,7 @@ def _optional_runs(shape: Object) -> list[int]:
             runs.append(1)
         elif term != NEVER:
             runs[-1] += _ITEMS
-    runs[-1] += 0 if shape.closed else 2 * _ITEMS
+    runs[-1] += 0 if shape.is_closed else 2 * _ITEMS
     return runs
 
 
@@ -301,7 +301,7 @@ def _is_short(shape: Shape) -> bool:
 
 def _can_be_passed_by(shape: Shape) -> bool:
     """Whether a key spelled with its code points would pass by the schema of a property or of a pattern."""
-    if not isinstance(shape, Object) or shape.closed:
+    if not isinstance(shape, Object) or shape.is_closed:
         return False
     if any(character < " " or character == "\x7f" for name, _ in shape.properties for character in name):
         return True

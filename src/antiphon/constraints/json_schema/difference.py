@@ -132,7 +132,7 @@ def _with_property(shape: Object, name: str, term: Term) -> Shape | None:
 
 def _with_another_property(shape: Object, other: Object) -> Iterator[Shape | None]:
     """Objects in which a property that ``other`` does not name is not as its patterns or ``additional`` demand."""
-    if not shape.closed and not (shape.additional == other.additional and shape.patterns == other.patterns):
+    if not shape.is_closed and not (shape.additional == other.additional and shape.patterns == other.patterns):
         keyword = "patternProperties" if other.patterns else "additionalProperties"
         raise SchemaRefusedError(f"'{keyword}' cannot be negated")
     known = {name for name, _ in other.properties}

@@ -112,7 +112,7 @@ class Document:
     def _index(self, start: Path, root: Any, *, paid: bool = False) -> None:  # noqa: ANN401 (JSON)
         """Take note of subschemas; those that only a reference makes one, and may look at again, are paid for."""
         for path, schema in subschemas(root, start):
-            self.budget.compare(REFERENCED * paid, "$ref")
+            self.budget.spend(REFERENCED * paid, "$ref")
             self._known.add(path)
             self.evaluates = self.evaluates or "unevaluatedProperties" in schema
             alone = "$ref" in schema and self.reference_stands_alone

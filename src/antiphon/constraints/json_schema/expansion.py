@@ -63,7 +63,7 @@ class Expander:
         self._active.add(term)
         try:
             found = self._shapes[term] = self._expand(term)
-            self.budget.spend(1 + len(found))
+            self.budget.spend_alternatives(1 + len(found))
         except SchemaRefusedError as error:
             error.path = origin(term) if error.path is None else error.path
             raise
@@ -71,23 +71,23 @@ class Expander:
             self._active.discard(term)
         return found
 
-    def satisfiable(self, term: Term) -> bool:
+    def is_satisfiable(self, term: Term) -> bool:
         """False only if the term has no value; a recursive term, or one that is refused, counts as having some."""
         try:
-            return any(self.possible(shape) for shape in self.expand(term))
+            return any(self.is_possible(shape) for shape in self.expand(term))
         except SchemaRefusedError:
-            self.budget.spend(0)
+            self.budget.spend_alternatives(0)
             return True
 
-    def possible(self, shape: Shape) -> bool:
+    def is_possible(self, shape: Shape) -> bool:
         """False only if the shape has no value."""
-        self.budget.compare(COMPARISONS * costs.size(shape))
+        self.budget.spend(COMPARISONS * costs.size(shape))
         match shape:
             case Object():
                 terms = dict(shape.properties)
-                return all(self.satisfiable(terms[name]) for name in shape.required)
+                return all(self.is_satisfiable(terms[name]) for name in shape.required)
             case Array():
-                return all(self.satisfiable(shape.item(index)) for index in range(_distinct_elements(shape)))
+                return all(self.is_satisfiable(shape.item(index)) for index in range(_distinct_elements(shape)))
         return True
 
     def _expand(self, term: Term) -> Union:
@@ -95,7 +95,7 @@ class Expander:
             case Location(path):
                 return self._subschema(path)
             case Constant(text):
-                self.budget.spend(len(text) // CONSTANT_CHARACTERS, "const")
+                self.budget.spend_alternatives(len(text) // CONSTANT_CHARACTERS, "const")
                 return (constant(json.loads(text)),)
             case Negation(inner):
                 return self._without(EVERYTHING, inner)
@@ -111,7 +111,7 @@ class Expander:
         return intersect(left, right, self.budget)
 
     def _without(self, left: Union, term: Term) -> Union:
-        return subtract(left, self.expand(term), self.possible, self.budget)
+        return subtract(left, self.expand(term), self.is_possible, self.budget)
 
     def _subschema(self, path: Path) -> Union:
         schema = self._document.at(path)
@@ -166,7 +166,7 @@ class Expander:
     def _one_of(self, result: Union, schemas: list[Any], path: Path) -> Union:
         options = [self.expand(term) for term in self._options(schemas, path)]
         narrowed = [self._with(result, option) for option in options]
-        return exactly_one(narrowed, options, self.possible, self.budget)
+        return exactly_one(narrowed, options, self.is_possible, self.budget)
 
     def _if(self, result: Union, _: object, path: Path) -> Union:
         parent, condition = path[:-1], self._document.term(path)
@@ -202,7 +202,7 @@ class Expander:
 
     def _with_names(self, shape: Object, names: list[String]) -> Shape | None:
         fixed = dict.fromkeys(text for allowed in names for text in allowed.values or ())
-        self.budget.compare(costs.size(shape) + len(fixed))
+        self.budget.spend(costs.size(shape) + len(fixed))
         searches = [_search(allowed) for allowed in names if allowed.values is None]
         known = dict.fromkeys((*(name for name, _ in shape.properties), *fixed))
         kept = {
@@ -211,7 +211,7 @@ class Expander:
         }
         patterns: tuple[tuple[str, Term], ...] = ()
         if searches:
-            if shape.patterns and not shape.closed:
+            if shape.patterns and not shape.is_closed:
                 raise SchemaRefusedError("beside 'patternProperties'")
             patterns = (("|".join(searches), shape.additional),)
         narrowed = replace(shape, properties=tuple(kept.items()), patterns=patterns, additional=NEVER)
@@ -221,7 +221,7 @@ class Expander:
         term = self._document.term(path)
         for shape in (shape for shape in result if isinstance(shape, Object)):
             names, patterns = [name for name, _ in shape.properties], len(shape.evaluated.patterns)
-            self.budget.compare(costs.size(shape) + costs.matching(patterns, len(names), sum(map(len, names))))
+            self.budget.spend(costs.size(shape) + costs.matching(patterns, len(names), sum(map(len, names))))
         return union(_with_unevaluated(shape, term) if isinstance(shape, Object) else shape for shape in result)
 
 

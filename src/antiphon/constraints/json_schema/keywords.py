@@ -68,7 +68,7 @@ def bounds(document: Document, path: Path) -> Union:
             case "integer" if "number" not in types:
                 shapes.append(normalise(_number(schema, integer=True)))
             case "string":
-                document.budget.spend(COMPILED_PATTERN * ("pattern" in schema), "pattern")
+                document.budget.spend_alternatives(COMPILED_PATTERN * ("pattern" in schema), "pattern")
                 shapes.append(normalise(_string(schema)))
             case "array":
                 shapes.append(normalise(_array(document, path, schema)))
@@ -137,8 +137,8 @@ def _array(document: Document, path: Path, schema: dict[str, Any]) -> Array:
 def _object(document: Document, path: Path, schema: dict[str, Any]) -> Object:
     patterns = _patterns(document, path, schema)
     names = (*schema.get("properties", ()), *schema.get("required", ()))
-    document.budget.spend(COMPILED_PATTERN * len(patterns) ** 2, "patternProperties")
-    document.budget.compare(costs.matching(len(patterns), len(names), sum(map(len, names))), "patternProperties")
+    document.budget.spend_alternatives(COMPILED_PATTERN * len(patterns) ** 2, "patternProperties")
+    document.budget.spend(costs.matching(len(patterns), len(names), sum(map(len, names))), "patternProperties")
     universal = [patterns.pop(pattern) for pattern in [*patterns] if _is_universal(pattern)]
     additional = document.term((*path, "additionalProperties")) if "additionalProperties" in schema else ANY
     if universal:

@@ -52,7 +52,7 @@ def _paid(alternatives: Iterable[Shape | None], expander: Expander, keyword: str
     """Collect the alternatives that a keyword makes, and pay for each before the next one is made."""
     lowered: list[Shape] = []
     for shape in alternatives:
-        expander.budget.compare(1 if shape is None else costs.size(shape), keyword)
+        expander.budget.spend(1 if shape is None else costs.size(shape), keyword)
         lowered += [] if shape is None else [shape]
     return lowered
 
@@ -71,13 +71,13 @@ def _count_contained(shape: Array, expander: Expander) -> list[Array]:
 
 
 def _one_contained(shape: Array, term: Term, low: int, high: int | None, expander: Expander) -> list[Array]:
-    expander.budget.compare(costs.size(shape), "contains")
+    expander.budget.spend(costs.size(shape), "contains")
     kinds = [*shape.prefix, shape.items]
-    if all(not expander.satisfiable(conjunction(kind, negation(term))) for kind in kinds):
+    if all(not expander.is_satisfiable(conjunction(kind, negation(term))) for kind in kinds):
         limits = [bound for bound in (shape.max_items, high) if bound is not None]
         bounded = replace(shape, min_items=max(low, shape.min_items), max_items=min(limits, default=None))
         return [array for array in [normalise(bounded)] if array is not None]
-    if all(not expander.satisfiable(conjunction(kind, term)) for kind in kinds):
+    if all(not expander.is_satisfiable(conjunction(kind, term)) for kind in kinds):
         return [shape] if low == 0 else []
     longest = len(shape.prefix) if shape.items == NEVER else shape.max_items
     if low != 1 or high is not None or longest is None or longest > MAX_PLACES:
@@ -145,7 +145,7 @@ def _choose_properties(shape: Object) -> Iterator[Object | None]:
         yield shape
     elif high is None:
         yield from _with_at_least(shape, missing)
-    elif shape.closed and missing <= 0:
+    elif shape.is_closed and missing <= 0:
         yield from _with_at_most(shape, high - len(shape.required))
     else:
         yield from _with_exactly(shape)
@@ -158,7 +158,7 @@ def _with_at_least(shape: Object, missing: int) -> Iterator[Object | None]:
     for chosen in combinations(range(len(optional)), missing):
         left_out = [optional[index] for index in range(chosen[-1]) if index not in chosen]
         yield _limited(shape, [optional[index] for index in chosen], left_out, shape.additional, 0)
-    if shape.closed:
+    if shape.is_closed:
         return
     for size in range(missing):
         for names in combinations(optional, size):

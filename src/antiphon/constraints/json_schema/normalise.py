@@ -125,7 +125,7 @@ def _object(shape: Object) -> Object | None:
             additional=NEVER,
         )
         terms, high = dict(shape.properties), None
-    if shape.closed:
+    if shape.is_closed:
         most = sum(term != NEVER for term in terms.values())
         if low > most:
             return None

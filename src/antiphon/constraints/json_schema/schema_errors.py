@@ -31,11 +31,11 @@ class Budget:
         self.left = work * COMPARISONS
         """Comparisons that may still be made; below 0 when there were too many."""
 
-    def spend(self, work: int, keyword: str = "") -> None:
+    def spend_alternatives(self, work: int, keyword: str = "") -> None:
         """Count ``work`` more, in alternatives, that ``keyword`` makes. Raises :class:`SchemaRefusedError`."""
-        self.compare(work * COMPARISONS, keyword)
+        self.spend(work * COMPARISONS, keyword)
 
-    def compare(self, comparisons: int, keyword: str = "") -> None:
+    def spend(self, comparisons: int, keyword: str = "") -> None:
         """Count comparisons of small shapes. Raises :class:`SchemaRefusedError` beyond the limit."""
         self.left -= comparisons
         if self.left < 0:

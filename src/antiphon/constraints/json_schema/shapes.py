@@ -109,7 +109,7 @@ class Object(Struct, frozen=True):
         return tuple(name for name, term in self.properties if name not in required and term != NEVER)
 
     @property
-    def closed(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether only the named properties may occur."""
         return self.additional == NEVER and all(term == NEVER for _, term in self.patterns)
 
