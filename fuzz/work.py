@@ -40,8 +40,8 @@ def counted_work(budget: int) -> Iterator[Work]:
     def count(_: object, event: str, __: Any) -> None:  # noqa: ANN401 (the profiler's)
         work.calls += event == "call"
 
-    nothing_kept = patch.object(compiler, "_kept_compile", vars(compiler)["_compile"])
-    with nothing_kept, patch.object(document, "Budget", CountedBudget):
+    nothing_cached = patch.object(compiler, "_cached_compile", vars(compiler)["_compile"])
+    with nothing_cached, patch.object(document, "Budget", CountedBudget):
         sys.setprofile(count)
         try:
             yield work

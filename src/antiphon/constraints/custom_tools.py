@@ -8,7 +8,6 @@ terminals, which may take it minutes before the first token.
 
 import re
 from collections.abc import Iterable
-from functools import cache
 from typing import Final
 
 import llguidance
@@ -16,6 +15,7 @@ from msgspec import Struct
 
 from antiphon.constraints.grammar_size import MAX_LEAST_SIZE, least_size
 from antiphon.constraints.json_schema import validate_grammar
+from antiphon.constraints.json_schema.pattern_queries import byte_tokenizer
 from antiphon.constraints.lark import ANY, Lark
 from antiphon.protocol import validation
 from antiphon.protocol.tools import CustomToolDefinition, Grammar, GrammarFormat
@@ -131,7 +131,7 @@ def _largest(numbers: Iterable[str | None]) -> int:
 def _compile(text: str, param: str) -> None:
     """Refuse what llguidance cannot compile, what no text matches, and what begins with more than it can follow."""
     validate_grammar(text, param=param)
-    matcher = llguidance.LLMatcher(_byte_tokenizer(), text, log_level=0)
+    matcher = llguidance.LLMatcher(byte_tokenizer(), text, log_level=0)
     if not matcher.is_error():
         matcher.compute_bitmask()
     if matcher.is_error():
@@ -139,8 +139,3 @@ def _compile(text: str, param: str) -> None:
     forced = matcher.compute_ff_tokens()
     if forced and not matcher.consume_tokens(forced):
         raise validation.invalid_value(param, "it is too complex to be followed.")
-
-
-@cache
-def _byte_tokenizer() -> llguidance.LLTokenizer:
-    return llguidance.LLTokenizer("byte")

@@ -6,8 +6,8 @@ import llguidance
 import pytest
 
 from antiphon.constraints.json_schema.codegen import (
-    BEGUN_TEXT,
-    EXCLUDED_CHARACTERS,
+    CHARACTERS_PER_COMPARISON,
+    FIRST_CHARACTERS_COST,
     MAX_INLINE,
     MAX_INLINE_CHARACTERS,
     MAX_OPTIONAL_PROPERTIES,
@@ -16,7 +16,7 @@ from antiphon.constraints.json_schema.codegen import (
 from antiphon.constraints.json_schema.compiler import compile_schema
 from antiphon.constraints.json_schema.document import Document
 from antiphon.constraints.json_schema.expansion import Expander
-from antiphon.constraints.json_schema.pattern import any_but
+from antiphon.constraints.json_schema.pattern import any_text_except
 from antiphon.constraints.json_schema.schema_errors import COMPARISONS, SchemaRefusedError
 from antiphon.engine.grammars.grammar_limits import limits
 from antiphon.errors import InvalidRequestError
@@ -223,14 +223,14 @@ NULL: Schema = {"type": "null"}
         ({"anyOf": [{"type": "null"}, {"type": "boolean"}]}, {"type": ["null", "boolean"]}),
         ({"type": "integer", "minimum": 1}, {"type": "integer", "exclusiveMinimum": 0}),
         ({"enum": ["a", "b"]}, {"enum": ["a", "b"]}),
-        ({"type": "string", "pattern": any_but(["a", "b"])}, {"type": "string", "not": {"enum": ["b", "a"]}}),
+        ({"type": "string", "pattern": any_text_except(["a", "b"])}, {"type": "string", "not": {"enum": ["b", "a"]}}),
         (
             {
                 "type": "string",
                 "pattern": "^x",
                 "minLength": 1,
                 "maxLength": 9,
-                "allOf": [{"type": "string", "pattern": any_but(["xx"])}],
+                "allOf": [{"type": "string", "pattern": any_text_except(["xx"])}],
             },
             {"type": "string", "pattern": "^x", "minLength": 1, "maxLength": 9, "not": {"const": "xx"}},
         ),
@@ -383,8 +383,8 @@ def spread(count: int, title: str) -> Schema:
 
 def test_the_squares_of_optional_properties_are_bounded_together() -> None:
     objects = {str(number): spread(MAX_OPTIONAL_PROPERTIES, str(number)) for number in range(9)}
-    first = dict(list(objects.items())[:8])
-    assert 9 == len(emitted({"type": "object", "properties": first, "required": list(first)})["$defs"])
+    begin = dict(list(objects.items())[:8])
+    assert 9 == len(emitted({"type": "object", "properties": begin, "required": list(begin)})["$defs"])
     with pytest.raises(SchemaRefusedError, match="more than 1000 optional properties are not supported"):
         emitted({"type": "object", "properties": objects, "required": list(objects)})
     with pytest.raises(SchemaRefusedError, match="more than 1000 optional properties are not supported"):
@@ -402,7 +402,7 @@ def spent(schema: Schema) -> int:
 
 def test_the_beginning_of_a_text_with_several_bounds_is_paid_for_once() -> None:
     text = {"type": "string", "pattern": "^[a-z]+$"}
-    price = BEGUN_TEXT * COMPARISONS
+    price = FIRST_CHARACTERS_COST * COMPARISONS
     assert price == spent({**text, "minLength": 1}) - spent(text)
     assert price == spent({**text, "maxLength": 9}) - spent(text)
     assert price == spent({**text, "minLength": 1, "maxLength": 9}) - spent(text)
@@ -414,7 +414,7 @@ def test_the_beginning_of_a_text_with_several_bounds_is_paid_for_once() -> None:
 
 def test_excluded_texts_are_paid_for() -> None:
     few, many = ({"type": "string", "not": {"enum": [name * count for name in "abcde"]}} for count in (4, 404))
-    assert 5 * 400 // EXCLUDED_CHARACTERS == spent(many) - spent(few)
+    assert 5 * 400 // CHARACTERS_PER_COMPARISON == spent(many) - spent(few)
 
 
 def test_patterns_of_properties_are_paid_for_by_name() -> None:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from antiphon.constraints.json_schema import compile_schema, shorten_problem, validate_grammar
-from antiphon.constraints.json_schema.compiler import MAX_ECHO, MAX_GRAMMAR_LINES, MAX_KEPT_SIZE, MAX_SCHEMA_SIZE
+from antiphon.constraints.json_schema.compiler import MAX_CACHED_SIZE, MAX_ECHO, MAX_GRAMMAR_LINES, MAX_SCHEMA_SIZE
 from antiphon.engine.grammars.grammar_limits import MAX_GRAMMAR_TEXT
 from antiphon.errors import InvalidRequestError
 from fuzz.work import counted_work
@@ -214,7 +214,7 @@ def test_a_schema_that_becomes_too_large_is_refused() -> None:
 
 
 def test_a_large_schema_is_not_kept() -> None:
-    kept, large = ({"title": "x" * (MAX_KEPT_SIZE - len('{"title": ""}') + more)} for more in (0, 1))
+    kept, large = ({"title": "x" * (MAX_CACHED_SIZE - len('{"title": ""}') + more)} for more in (0, 1))
     same = [compiled(schema) is compiled(schema) for schema in (kept, large)]
     assert [True, False] == same
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.constraints.json_schema.document import MAX_SMALL, REFERENCED, Document
+from antiphon.constraints.json_schema.document import MAX_SMALL_SIZE, REFERENCE_COST, Document
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 from antiphon.constraints.json_schema.terms import ANY, NEVER, Location
 
@@ -49,13 +49,13 @@ def test_subschemas_with_keys_in_another_order_are_not_equal(keyword: str) -> No
     ("small", "schema"),
     [
         (True, {"enum": [1, 2]}),
-        (True, {"enum": list(range(MAX_SMALL))}),
+        (True, {"enum": list(range(MAX_SMALL_SIZE))}),
         (True, {"properties": {"a": True}}),
-        (True, {f"x-{number}": 0 for number in range(MAX_SMALL)}),
+        (True, {f"x-{number}": 0 for number in range(MAX_SMALL_SIZE)}),
         (False, {"enum": [[1], 2]}),
         (False, {"properties": {"a": {"type": "null"}}, "minimum": 1}),
-        (False, {"enum": list(range(MAX_SMALL + 1))}),
-        (False, {f"x-{number}": 0 for number in range(MAX_SMALL + 1)}),
+        (False, {"enum": list(range(MAX_SMALL_SIZE + 1))}),
+        (False, {f"x-{number}": 0 for number in range(MAX_SMALL_SIZE + 1)}),
     ],
 )
 def test_small_subschemas_are_compared_with_others(small: bool, schema: dict[str, Any]) -> None:  # noqa: FBT001
@@ -104,7 +104,7 @@ def test_a_reference_that_leads_nowhere_is_a_term_until_it_is_followed() -> None
 def test_a_document_knows_whether_a_subschema_looks_at_the_rest() -> None:
     rest: dict[str, Any] = {"unevaluatedProperties": False}
     schemas: list[dict[str, Any]] = [{"not": {}}, rest, {"allOf": [{}, {"not": rest}, {"not": {}}]}]
-    assert [False, True, True] == [Document(schema).evaluates for schema in schemas]
+    assert [False, True, True] == [Document(schema).tracks_evaluation for schema in schemas]
 
 
 @pytest.mark.parametrize(
@@ -222,6 +222,6 @@ def test_what_only_references_make_a_schema_is_paid_for() -> None:
     for depth in range(49, -1, -1):
         before = document.budget.left
         document.resolve("#/elsewhere/b" + "/properties/a" * depth, ())
-        assert REFERENCED * (51 - depth) == before - document.budget.left
+        assert REFERENCE_COST * (51 - depth) == before - document.budget.left
     document.resolve("#/elsewhere/b", ())
-    assert REFERENCED * 51 == before - document.budget.left
+    assert REFERENCE_COST * 51 == before - document.budget.left

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from antiphon.constraints.json_schema.finite_terms import finite_terms, needed
+from antiphon.constraints.json_schema.finite_terms import finite_terms, required_groups
 from antiphon.constraints.json_schema.shapes import Array, Null, Object, Shape
 from antiphon.constraints.json_schema.terms import ANY, NEVER, Location, Term
 
@@ -41,7 +41,7 @@ def test_required_items_must_be_finite() -> None:
 
 def test_one_kind_of_further_property_is_enough() -> None:
     shape = Object(patterns=(("^a", B),), additional=C, min_properties=1)
-    assert [{B, C}] == needed(shape)
+    assert [{B, C}] == required_groups(shape)
     assert {ANY, A, C} == finite_terms({A: [shape], B: [requires(B)], C: [Null()]})
     assert {ANY} == finite_terms({A: [shape], B: [requires(B)], C: []})
 
@@ -57,8 +57,8 @@ def test_a_long_chain_is_followed_to_its_end() -> None:
 
 
 def test_an_object_that_asks_for_no_more_than_its_required_properties_needs_no_others() -> None:
-    assert [] == needed(Object(additional=NEVER))
-    assert [{A}] == needed(Object((("a", A),), additional=NEVER, required=("a",), min_properties=1))
+    assert [] == required_groups(Object(additional=NEVER))
+    assert [{A}] == required_groups(Object((("a", A),), additional=NEVER, required=("a",), min_properties=1))
 
 
 def test_two_terms_that_meet_one_need_do_not_meet_another() -> None:

@@ -78,8 +78,8 @@ def test_overlapping_patterns_are_refused() -> None:
 
 
 def test_what_either_has_looked_at_is_evaluated() -> None:
-    left, right = Evaluated(frozenset("a"), frozenset("b")), Evaluated(frozenset("c"), everything=True)
-    assert Evaluated(frozenset("ac"), frozenset("b"), everything=True) == join_evaluated(left, right)
+    left, right = Evaluated(frozenset("a"), frozenset("b")), Evaluated(frozenset("c"), is_complete=True)
+    assert Evaluated(frozenset("ac"), frozenset("b"), is_complete=True) == join_evaluated(left, right)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_patterns_may_overlap_where_they_say_no_more_than_the_rest() -> None:
 
 
 def test_everything_that_one_of_two_has_looked_at_is_evaluated() -> None:
-    assert [Evaluated(everything=True)] * 2 == [
+    assert [Evaluated(is_complete=True)] * 2 == [
         join_evaluated(*pair)
-        for pair in ((Evaluated(everything=True), Evaluated()), (Evaluated(), Evaluated(everything=True)))
+        for pair in ((Evaluated(is_complete=True), Evaluated()), (Evaluated(), Evaluated(is_complete=True)))
     ]

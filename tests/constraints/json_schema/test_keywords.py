@@ -202,8 +202,8 @@ def test_patterns_that_share_no_name_stand_side_by_side() -> None:
         (Evaluated(), {}),
         (Evaluated(frozenset("a")), {"properties": {"a": {"type": "null"}}}),
         (Evaluated(patterns=frozenset({"^a"})), {"patternProperties": {"^a": {"type": "null"}}}),
-        (Evaluated(everything=True), {"patternProperties": {"": {"type": "null"}}}),
-        (Evaluated(everything=True), {"additionalProperties": {"type": "null"}}),
+        (Evaluated(is_complete=True), {"patternProperties": {"": {"type": "null"}}}),
+        (Evaluated(is_complete=True), {"additionalProperties": {"type": "null"}}),
     ],
 )
 def test_what_a_keyword_has_looked_at_is_evaluated(evaluated: Evaluated, schema: dict[str, Any]) -> None:

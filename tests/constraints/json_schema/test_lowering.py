@@ -10,7 +10,7 @@ from antiphon.constraints.json_schema import costs
 from antiphon.constraints.json_schema.compiler import compile_schema
 from antiphon.constraints.json_schema.document import Document
 from antiphon.constraints.json_schema.expansion import Expander
-from antiphon.constraints.json_schema.lowering import MAX_ALTERNATIVES, MAX_PLACES, lower_shape
+from antiphon.constraints.json_schema.lowering import MAX_ALTERNATIVES, MAX_POSITIONS, lower_shape
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 from antiphon.constraints.json_schema.shapes import Array, Number, Object, Shape
 from antiphon.constraints.json_schema.terms import NEVER, Constant
@@ -216,9 +216,9 @@ def test_more_properties_than_are_named_must_be_unnamed(count: int) -> None:
 
 
 def test_an_item_may_be_contained_in_so_many_places_at_most() -> None:
-    schema: dict[str, Any] = {"type": "array", "contains": ONE, "maxItems": MAX_PLACES}
-    assert MAX_PLACES == len(lowered(schema))
-    for bounds in ({"maxItems": MAX_PLACES + 1}, {"minContains": 2}, {"maxContains": 1}):
+    schema: dict[str, Any] = {"type": "array", "contains": ONE, "maxItems": MAX_POSITIONS}
+    assert MAX_POSITIONS == len(lowered(schema))
+    for bounds in ({"maxItems": MAX_POSITIONS + 1}, {"minContains": 2}, {"maxContains": 1}):
         with pytest.raises(
             SchemaRefusedError, match="'contains' is not supported, unless 'maxItems' leaves few places"
         ):

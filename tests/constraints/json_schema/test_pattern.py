@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.constraints.json_schema.pattern import any_but, any_text, literal, translate
+from antiphon.constraints.json_schema.pattern import any_text, any_text_except, translate
 from antiphon.constraints.json_schema.pattern_queries import matches
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 
@@ -104,7 +104,7 @@ def test_details_of_ecma(pattern: str, text: str, found: bool) -> None:  # noqa:
     assert found == matches(translate(pattern), text)
 
 
-LOOK_AROUND = "uses look-around or flags, which no finite automaton follows"
+LOOK_AROUND = "uses look-around or flags, which are not supported"
 BOUNDARY = r"uses the word boundary '\b', which is not supported"
 BACK = "uses a back-reference, which is not supported"
 
@@ -193,11 +193,10 @@ def test_patterns_at_the_limits_pass() -> None:
 @given(st.lists(st.text("ab\n", max_size=3), max_size=4), st.text("ab\n", max_size=4))
 @settings(deadline=None)
 def test_any_text_but_some(texts: list[str], text: str) -> None:
-    assert (text not in texts) == matches(any_but(texts), text)
+    assert (text not in texts) == matches(any_text_except(texts), text)
 
 
 def test_whole_texts() -> None:
     assert matches(any_text(1, 2), "é😀")
     assert not matches(any_text(1, 2), "abc")
     assert not matches(any_text(1, None), "")
-    assert matches("^" + literal("a.b\\") + "$", "a.b\\")

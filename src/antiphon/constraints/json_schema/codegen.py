@@ -1,12 +1,12 @@
-r"""From shapes to the JSON Schema that llguidance is given, written so that it means to llguidance what it should.
+r"""Generates the JSON Schema that llguidance reads, from terms and their lowered shapes.
 
-llguidance 1.9.1 deviates from the specification in ways that this module writes around:
+llguidance 1.9.1 deviates from the specification; this module works around it:
 
-- Keys that fall under ``additionalProperties`` may be spelled with escapes, so that ``"\u0061"`` passes by what the
-  schema says of ``"a"``. Keys under ``patternProperties`` may not. An open object is therefore written with a pattern
-  that matches every key, or else without any ``\u`` escape.
-- Numbers: see :mod:`~antiphon.constraints.json_schema.numbers`.
-- Recursive definitions without a finite value send it round in circles. They are dropped here.
+- It admits escapes in keys under ``additionalProperties``, so ``"\u0061"`` bypasses the schema of ``"a"``. It admits
+  none in keys under ``patternProperties``. So an open object gets a pattern that matches every key, or ``\u`` escapes
+  are forbidden in the whole text.
+- It reads some numbers inexactly: see :mod:`~antiphon.constraints.json_schema.numbers`.
+- It recurses without end into definitions without a finite value. They are dropped.
 """
 
 import re
@@ -15,11 +15,11 @@ from typing import Any, Final
 
 from antiphon.constraints.json_schema import costs
 from antiphon.constraints.json_schema.expansion import Expander
-from antiphon.constraints.json_schema.finite_terms import finite_terms, needed
+from antiphon.constraints.json_schema.finite_terms import finite_terms, required_groups
 from antiphon.constraints.json_schema.lowering import lower_shape
 from antiphon.constraints.json_schema.multiples import check_multiples
 from antiphon.constraints.json_schema.numbers import number_schema
-from antiphon.constraints.json_schema.pattern import any_but
+from antiphon.constraints.json_schema.pattern import any_text_except
 from antiphon.constraints.json_schema.pattern_queries import can_begin, matches, string_schema
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 from antiphon.constraints.json_schema.shapes import (
@@ -37,66 +37,66 @@ from antiphon.constraints.json_schema.terms import ANY, NEVER, Term, conjunction
 
 ITEM_SEPARATOR: Final = ", "
 KEY_SEPARATOR: Final = ": "
-"""What models write of themselves: one line, a space after each comma and colon, as Python's ``json`` does."""
+"""One line with a space after each comma and colon: the form that models write unasked, and Python's ``json``."""
 
 MAX_OPTIONAL_PROPERTIES: Final = 1000
-"""Of one object; llguidance's work grows with the square."""
-MAX_NEXT: Final = 1990
-"""Items of one row of llguidance's parser, which holds 2000: what may come next in one place, four for each optional
-property that may; beyond, the answer would end there."""
-MAX_WORK: Final = 8_000_000
-"""The squares of all objects together: about two seconds."""
-_ITEMS: Final = 4
-BEGUN_TEXT: Final = 60
-"""Alternatives that cost as much as to find the first characters of a text with several bounds."""
-EXCLUDED_CHARACTERS: Final = 4
-"""Characters of excluded texts that are written for the cost of one comparison."""
+"""Optional properties of one object; llguidance's work grows with the square."""
+MAX_ROW_ITEMS: Final = 1990
+"""Items of one row of llguidance's parser, which holds 2000. Each optional property that may come next takes four. If a
+row overflows, the answer ends."""
+MAX_SQUARED_PROPERTIES: Final = 8_000_000
+"""Sum, over all objects, of the squared number of optional properties; this much takes about two seconds."""
+_ITEMS_PER_PROPERTY: Final = 4
+FIRST_CHARACTERS_COST: Final = 60
+"""Alternatives that cost as much as finding the first characters of a text with several bounds."""
+CHARACTERS_PER_COMPARISON: Final = 4
+"""Characters of excluded texts that cost as much as one comparison."""
 _SHORT_ESCAPES: Final = 'nrbtf\\"'
 _CONTROLS: Final = re.compile("[\x00-\x07\x0b\x0e-\x1f\x7f]")
-"""Characters that JSON can only spell by their code points."""
+"""Characters that JSON can only write as an escaped code point."""
 MAX_INLINE: Final = 16
-"""Alternatives, and values of an enum, that are not worth a definition."""
+"""Alternatives of a term, or texts of a string, up to which it is written in place instead of as a definition."""
 MAX_INLINE_CHARACTERS: Final = 4096
-"""Of the texts of a string that is not worth one."""
+"""Characters of these texts."""
 _WITHOUT_CONTROLS: Final = "^[^\\x{0}-\\x{7}\\x{B}\\x{E}-\\x{1F}\\x{7F}]*$"
 
 
 class CodeGenerator:
-    """Writes the schema of one term, with a definition for each object and array that it leads to."""
+    """Generates the schema of one term, with a definition for each object and array within it."""
 
     def __init__(self, expander: Expander) -> None:
         self._expander = expander
         self._shapes: dict[Term, list[Shape]] = {}
         self._finite: set[Term] = set()
-        self._work = 0
-        self._begun: set[tuple[tuple[str, ...], int, int | None]] = set()
+        self._squared_properties = 0
+        self._checked_texts: set[tuple[tuple[str, ...], int, int | None]] = set()
         self._names: dict[Term, str] = {}
-        self._written: dict[Term, Any] = {}
+        self._term_schemas: dict[Term, Any] = {}
         self._definitions: dict[str, Any] = {}
-        self._aliases = False
-        """Whether a key spelled with its code points could pass by the schema of a property."""
-        self._controls: Term | None = None
-        """A term whose text can only be spelled with code points."""
+        self._forbids_code_points = False
+        """Whether ``\\u`` escapes are forbidden, because an escaped key could bypass the schema of a property."""
+        self._term_with_controls: Term | None = None
+        """A term with a text that needs escaped code points."""
 
     def generate(self, root: Term) -> dict[str, Any]:
-        """The whole schema. Raises :class:`SchemaRefusedError`, also when there is no finite value."""
-        self._explore(root)
+        """Return the whole schema. Raises :class:`SchemaRefusedError`, also if there is no finite value."""
+        self._lower_all(root)
         self._finite = finite_terms(self._shapes)
         if root not in self._finite:
             raise SchemaRefusedError("the schema admits no value", ())
-        self._aliases = any(map(_can_be_passed_by, self._all_shapes()))
-        schema = self._term(root)
+        self._forbids_code_points = any(map(_can_be_bypassed, self._all_shapes()))
+        schema = self._term_schema(root)
         options: dict[str, Any] = {
             "item_separator": ITEM_SEPARATOR,
             "key_separator": KEY_SEPARATOR,
             "whitespace_flexible": False,
         }
-        if self._aliases:
+        if self._forbids_code_points:
             options["json_allowed_escapes"] = _SHORT_ESCAPES
-            if self._controls is not None:
+            if self._term_with_controls is not None:
                 raise SchemaRefusedError(
                     "control characters beside properties that the schema does not name are not supported",
-                    origin(self._controls) or (),
+                    origin(self._term_with_controls) or (),
                 )
         definitions = {"$defs": self._definitions} if self._definitions else {}
         return {"x-guidance": options, **schema, **definitions}
@@ -104,7 +104,7 @@ class CodeGenerator:
     def _all_shapes(self) -> Iterator[Shape]:
         return (shape for shapes in self._shapes.values() for shape in shapes)
 
-    def _explore(self, root: Term) -> None:
+    def _lower_all(self, root: Term) -> None:
         waiting = [root]
         while waiting:
             term = waiting.pop()
@@ -120,20 +120,20 @@ class CodeGenerator:
             self._shapes[term] = shapes
             self._expander.budget.spend(sum(map(costs.size, shapes)))
             if any(_CONTROLS.search(text) for shape in shapes for text in _texts(shape)):
-                self._controls = term
+                self._term_with_controls = term
             waiting += [child for shape in shapes for child in _children(shape)]
 
     def _is_finite(self, shape: Shape) -> bool:
-        return not any(self._finite.isdisjoint(terms) for terms in needed(shape))
+        return not any(self._finite.isdisjoint(terms) for terms in required_groups(shape))
 
-    def _term(self, term: Term) -> Any:  # noqa: ANN401 (JSON)
-        """The schema of a term, or a reference to its definition."""
-        found = self._written.get(term)
+    def _term_schema(self, term: Term) -> Any:  # noqa: ANN401 (JSON)
+        """Return the schema of a term, or a reference to its definition; each is generated once."""
+        found = self._term_schemas.get(term)
         if found is None:
-            found = self._written[term] = self._write(term)
+            found = self._term_schemas[term] = self._generate_term(term)
         return found
 
-    def _write(self, term: Term) -> Any:  # noqa: ANN401 (JSON)
+    def _generate_term(self, term: Term) -> Any:  # noqa: ANN401 (JSON)
         if term not in self._finite:
             return False
         if term == ANY:
@@ -143,7 +143,7 @@ class CodeGenerator:
         shapes = [shape for shape in self._shapes[term] if self._is_finite(shape)]
         if set(shapes) == {*EVERYTHING}:
             return {}
-        if len(shapes) <= MAX_INLINE and all(map(_is_short, shapes)):
+        if len(shapes) <= MAX_INLINE and all(map(_is_inline, shapes)):
             return self._any_of(shapes, term)
         name = self._names[term] = f"d{len(self._names)}"
         self._definitions[name] = self._any_of(shapes, term)
@@ -153,75 +153,75 @@ class CodeGenerator:
         try:
             check_multiples(shapes)
             _check_row(shapes)
-            options = [schema for shape in shapes for schema in self._shape(shape)]
+            options = [self._shape_schema(shape) for shape in shapes]
         except SchemaRefusedError as error:
             error.path = (origin(term) or ()) if error.path is None else error.path
             raise
         return options[0] if len(options) == 1 else {"anyOf": options}
 
-    def _shape(self, shape: Shape) -> Iterator[dict[str, Any]]:
+    def _shape_schema(self, shape: Shape) -> dict[str, Any]:
         match shape:
             case Null():
-                yield {"type": "null"}
+                return {"type": "null"}
             case Boolean(values):
-                yield {"type": "boolean"} if len(values) > 1 else {"const": next(iter(values))}
+                return {"type": "boolean"} if len(values) > 1 else {"const": next(iter(values))}
             case Number():
-                yield number_schema(shape)
+                return number_schema(shape)
             case String():
-                yield self._string(shape)
+                return self._string_schema(shape)
             case Array():
-                yield self._array(shape)
+                return self._array_schema(shape)
             case Object():
-                yield self._object(shape)
+                return self._object_schema(shape)
 
-    def _string(self, shape: String) -> dict[str, Any]:
+    def _string_schema(self, shape: String) -> dict[str, Any]:
         if shape.values is not None:
             return {"enum": list(shape.values)}
         self._check_patterns(shape)
-        self._expander.budget.spend(sum(map(len, shape.excluded)) // EXCLUDED_CHARACTERS, "not")
-        excluded = (any_but(sorted(shape.excluded)),) if shape.excluded else ()
+        self._expander.budget.spend(sum(map(len, shape.excluded)) // CHARACTERS_PER_COMPARISON, "not")
+        excluded = (any_text_except(sorted(shape.excluded)),) if shape.excluded else ()
         patterns = shape.patterns + excluded
-        if patterns and self._aliases:
+        if patterns and self._forbids_code_points:
             patterns += (_WITHOUT_CONTROLS,)
         return string_schema(patterns, shape.min_length, shape.max_length)
 
     def _check_patterns(self, shape: String) -> None:
-        """Refuse patterns that bounds or other patterns make so hard that the engine could not begin with the text."""
+        """Refuse a pattern if the engine cannot begin its text beside the other patterns and bounds."""
         bounds = (shape.patterns, shape.min_length, shape.max_length)
         together = len(shape.patterns) + (shape.min_length > 0) + (shape.max_length is not None)
-        if shape.patterns and together > 1 and bounds not in self._begun:
-            self._begun.add(bounds)
-            self._expander.budget.spend_alternatives(BEGUN_TEXT, "pattern")
+        if shape.patterns and together > 1 and bounds not in self._checked_texts:
+            self._checked_texts.add(bounds)
+            self._expander.budget.spend_alternatives(FIRST_CHARACTERS_COST, "pattern")
             if not can_begin(*bounds):
                 raise SchemaRefusedError("'pattern' is too complex to be enforced beside other bounds")
 
-    def _array(self, shape: Array) -> dict[str, Any]:
+    def _array_schema(self, shape: Array) -> dict[str, Any]:
         schema: dict[str, Any] = {"type": "array"}
         if shape.prefix:
-            schema["prefixItems"] = [self._term(term) for term in shape.prefix]
+            schema["prefixItems"] = [self._term_schema(term) for term in shape.prefix]
         if shape.items != ANY:
-            schema["items"] = self._term(shape.items)
+            schema["items"] = self._term_schema(shape.items)
         if shape.min_items:
             schema["minItems"] = shape.min_items
         if shape.max_items is not None:
             schema["maxItems"] = shape.max_items
         return schema
 
-    def _object(self, shape: Object) -> dict[str, Any]:
+    def _object_schema(self, shape: Object) -> dict[str, Any]:
         optional = len(shape.optional)
-        self._work += optional**2
-        if optional > MAX_OPTIONAL_PROPERTIES or self._work > MAX_WORK:
+        self._squared_properties += optional**2
+        if optional > MAX_OPTIONAL_PROPERTIES or self._squared_properties > MAX_SQUARED_PROPERTIES:
             raise SchemaRefusedError(f"more than {MAX_OPTIONAL_PROPERTIES} optional properties are not supported")
         schema: dict[str, Any] = {"type": "object"}
         if shape.properties:
-            schema["properties"] = {name: self._term(term) for name, term in shape.properties}
+            schema["properties"] = {name: self._term_schema(term) for name, term in shape.properties}
         if shape.required:
             schema["required"] = list(shape.required)
-        additional = self._term(shape.additional)
-        patterns = {pattern: self._term(term) for pattern, term in shape.patterns}
+        additional = self._term_schema(shape.additional)
+        patterns = {pattern: self._term_schema(term) for pattern, term in shape.patterns}
         if additional is False:
             patterns = {pattern: written for pattern, written in patterns.items() if written is not False}
-        self._check_named(shape, patterns)
+        self._check_names_and_patterns(shape, patterns)
         if additional == {} and shape.properties and not patterns:
             patterns, additional = {"": {}}, False
         if patterns:
@@ -234,8 +234,8 @@ class CodeGenerator:
             schema["maxProperties"] = shape.max_properties
         return schema
 
-    def _check_named(self, shape: Object, patterns: Iterable[str]) -> None:
-        """Refuse a pattern whose schema llguidance would join to that of a name it matches, and change it."""
+    def _check_names_and_patterns(self, shape: Object, patterns: Iterable[str]) -> None:
+        """Refuse a pattern that matches a named property and would change its schema; llguidance applies both."""
         names = sum(len(name) for name, _ in shape.properties)
         self._expander.budget.spend(
             costs.matching(len(shape.patterns), len(shape.properties), names), "patternProperties"
@@ -267,40 +267,40 @@ def _texts(shape: Shape) -> Iterable[str]:
 
 
 def _check_row(shapes: Iterable[Shape]) -> None:
-    """Refuse optional properties of all alternatives that would not fit in a row of llguidance's parser."""
-    first = 0
+    """Refuse alternatives whose optional properties together do not fit in a row of llguidance's parser."""
+    at_start, properties = 0, MAX_ROW_ITEMS // _ITEMS_PER_PROPERTY
     for shape in shapes:
         if isinstance(shape, Object):
-            runs = _optional_runs(shape)
-            first += runs[0]
-            if max(first, *runs) > MAX_NEXT:
+            rows = _row_items(shape)
+            at_start += rows[0]
+            if max(at_start, *rows) > MAX_ROW_ITEMS:
                 raise SchemaRefusedError(
-                    f"more than {MAX_NEXT} objects or {MAX_NEXT // _ITEMS} optional properties in one place"
+                    f"more than {MAX_ROW_ITEMS} objects or {properties} optional properties in one place"
                 )
 
 
-def _optional_runs(shape: Object) -> list[int]:
-    """Give the parser's items where an object begins and after each of its required properties, in order."""
-    required, runs = set(shape.required), [1]
+def _row_items(shape: Object) -> list[int]:
+    """Return the parser's items at the start of an object and after each required property, in order."""
+    required, rows = set(shape.required), [1]
     for name, term in shape.properties:
         if name in required:
-            runs.append(1)
+            rows.append(1)
         elif term != NEVER:
-            runs[-1] += _ITEMS
-    runs[-1] += 0 if shape.is_closed else 2 * _ITEMS
-    return runs
+            rows[-1] += _ITEMS_PER_PROPERTY
+    rows[-1] += 0 if shape.is_closed else 2 * _ITEMS_PER_PROPERTY
+    return rows
 
 
-def _is_short(shape: Shape) -> bool:
-    """Whether a shape is written in place, and not as a definition."""
+def _is_inline(shape: Shape) -> bool:
+    """Return whether a shape is written in place instead of as a definition."""
     if isinstance(shape, String):
         texts = (*(shape.values or ()), *shape.excluded, *shape.patterns)
         return len(texts) <= MAX_INLINE and sum(map(len, texts)) <= MAX_INLINE_CHARACTERS
     return isinstance(shape, Null | Boolean | Number)
 
 
-def _can_be_passed_by(shape: Shape) -> bool:
-    """Whether a key spelled with its code points would pass by the schema of a property or of a pattern."""
+def _can_be_bypassed(shape: Shape) -> bool:
+    """Return whether an escaped key could bypass the schema of a property or pattern."""
     if not isinstance(shape, Object) or shape.is_closed:
         return False
     if any(character < " " or character == "\x7f" for name, _ in shape.properties for character in name):

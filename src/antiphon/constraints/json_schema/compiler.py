@@ -1,4 +1,4 @@
-"""The two entrances: a schema is turned into the text that llguidance is given, and a grammar is tried out."""
+"""Compiles a schema to the text that llguidance reads, and checks a whole grammar."""
 
 import json
 from functools import lru_cache
@@ -19,12 +19,12 @@ from antiphon.errors import InvalidRequestError
 MAX_SCHEMA_SIZE: Final = 2 * 1024 * 1024
 """Characters of a schema's text."""
 MAX_GRAMMAR_LINES: Final = 1500
-"""Lines of a grammar: llguidance descends from rule to rule; at about 4000 its stack ends, and with it the process."""
-MAX_KEPT_SIZE: Final = 256 * 1024
-"""Characters of a text whose result is kept."""
-KEPT_RESULTS: Final = 64
+"""Lines of a grammar. llguidance recurses from rule to rule; at about 4000 its stack overflows and the process ends."""
+MAX_CACHED_SIZE: Final = 256 * 1024
+"""Characters of a text whose result is cached."""
+CACHED_RESULTS: Final = 64
 MAX_ECHO: Final = 200
-"""Characters of a path or of llguidance's own words that a message repeats."""
+"""Characters of a path or of llguidance's message that an error message repeats."""
 
 
 def compile_schema(
@@ -35,19 +35,19 @@ def compile_schema(
     subject: str = "response_format",
     code: str | None = None,
 ) -> str:
-    """Check ``schema`` and give the JSON Schema text that makes llguidance enforce it exactly.
+    """Check ``schema`` and return the JSON Schema text with which llguidance enforces it exactly.
 
-    The text stands after ``%json`` in a Lark grammar; ``start: %json <text>`` is a grammar of its own. Every text that
-    this grammar admits validates by the specification, and every instance the schema admits can be written, with the
-    properties in the schema's order, ``", "`` and ``": "`` between things and no other whitespace.
+    The text follows ``%json`` in a Lark grammar; ``start: %json <text>`` is a whole grammar. Every text that this
+    grammar admits validates by the specification. Every valid instance can be written, with the properties in the
+    schema's order, the separators ``", "`` and ``": "`` and no other whitespace.
 
-    ``strict`` asks for the reference's subset of JSON Schema too. ``subject`` is whose schema it is, for the message
-    (``response_format 'math'``, ``function 'get_weather'``); ``param`` and ``code`` are those of the error, for which
-    the reference has ``response_format`` and none, and ``tools[0].function.parameters`` and
+    ``strict`` requires the reference's subset of JSON Schema, too. ``subject`` names the owner of the schema in the
+    message (``response_format 'math'``, ``function 'get_weather'``). ``param`` and ``code`` are those of the error; the
+    reference has ``response_format`` and no code, or ``tools[0].function.parameters`` and
     ``invalid_function_parameters``.
 
-    Raises :class:`InvalidRequestError` naming the keyword and its path. It may take a second for a large schema: call
-    it in a thread. Results are kept by the schema's text.
+    Raises :class:`InvalidRequestError` that names the keyword and its path. A large schema may take a second: call this
+    in a thread. Results are cached by the schema's text.
     """
     try:
         text = json.dumps(schema, ensure_ascii=False, allow_nan=False)
@@ -58,7 +58,7 @@ def compile_schema(
         raise _invalid(subject, "a number is out of range", (), param, code) from None
     except RecursionError:
         raise _invalid(subject, "the schema nests too deeply", (), param, code) from None
-    compile_text = _kept_compile if len(text) <= MAX_KEPT_SIZE else _compile
+    compile_text = _cached_compile if len(text) <= MAX_CACHED_SIZE else _compile
     compiled, reason, path = compile_text(text, strict=strict)
     if reason:
         raise _invalid(subject, reason, path, param, code)
@@ -66,17 +66,18 @@ def compile_schema(
 
 
 def validate_grammar(grammar: str, *, param: str) -> None:
-    """Try out a whole grammar, Lark or llguidance's JSON, within the bounds that decoding will have.
+    """Compile a whole grammar, Lark or llguidance's JSON, within the limits of decoding.
 
-    Raises :class:`InvalidRequestError`. It drops the GIL and may take seconds: call it in a thread. Results are kept.
+    Raises :class:`InvalidRequestError`. It releases the GIL and may take seconds: call it in a thread. Results are
+    cached.
     """
-    problem = (_kept_problem if len(grammar) <= MAX_KEPT_SIZE else _problem)(grammar)
+    problem = (_cached_problem if len(grammar) <= MAX_CACHED_SIZE else _problem)(grammar)
     if problem:
         raise InvalidRequestError(f"Invalid value for '{param}': {problem}", param=param, code="invalid_value")
 
 
 def _compile(text: str, *, strict: bool) -> tuple[str, str, Path]:
-    """The compiled text, or else the reason for refusing and its path."""
+    """Return the compiled text, the reason of a refusal (empty for none) and its path."""
     if len(text) > MAX_SCHEMA_SIZE:
         return "", f"the schema exceeds the limit of {MAX_SCHEMA_SIZE} characters", ()
     schema = json.loads(text)
@@ -93,11 +94,11 @@ def _compile(text: str, *, strict: bool) -> tuple[str, str, Path]:
     return compiled, f"it cannot be enforced: {problem}" if problem else "", ()
 
 
-_kept_compile = lru_cache(KEPT_RESULTS)(_compile)
+_cached_compile = lru_cache(CACHED_RESULTS)(_compile)
 
 
 def _problem(grammar: str) -> str:
-    """What llguidance has against a grammar; the empty text when nothing."""
+    """Return the reason why a grammar cannot be used, or an empty text."""
     if len(grammar) > MAX_GRAMMAR_TEXT:
         return f"the grammar exceeds the limit of {MAX_GRAMMAR_TEXT} characters."
     multiples = sum_of_multiples(grammar)
@@ -109,11 +110,11 @@ def _problem(grammar: str) -> str:
     return shorten_problem(messages[0]) if failed else ""
 
 
-_kept_problem = lru_cache(KEPT_RESULTS)(_problem)
+_cached_problem = lru_cache(CACHED_RESULTS)(_problem)
 
 
 def shorten_problem(text: str) -> str:
-    """Return llguidance's own words as one line of at most :data:`MAX_ECHO` characters."""
+    """Return llguidance's message as one line of at most :data:`MAX_ECHO` characters."""
     line = " ".join(text.partition("<state>")[0].split())
     return line if len(line) <= MAX_ECHO else f"{line[: MAX_ECHO - 3]}..."
 

@@ -1,4 +1,4 @@
-"""The values of a shape that another shape of its type does not have, as alternatives."""
+"""The difference of two shapes of one type, as alternatives."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -14,11 +14,11 @@ from antiphon.constraints.json_schema.shapes import Array, Boolean, Contains, Nu
 from antiphon.constraints.json_schema.terms import ANY, NEVER, Term, negation
 
 MAX_UNROLLED_ITEMS: Final = 16
-"""Items of a bounded array that are told apart when a bound on every item is negated."""
+"""Items of a bounded array that become alternatives when a bound on every item is negated."""
 
 
 def subtract_shape(shape: Shape, other: Shape) -> Iterator[Shape | None]:
-    """Give the values of ``shape`` that break a bound of ``other``, one bound after the other; None for none.
+    """Yield, for each bound of ``other``, the values of ``shape`` that violate it, or None if there are none.
 
     Raises :class:`SchemaRefusedError` with the keyword that cannot be negated.
     """
@@ -96,7 +96,7 @@ def _with_item(shape: Array, index: int, term: Term) -> Shape | None:
 
 
 def _with_an_item_from(shape: Array, start: int, term: Term) -> Iterator[Shape | None]:
-    """Arrays in which an item at ``start`` or later satisfies ``term``."""
+    """Yield the arrays in which an item at ``start`` or later satisfies ``term``."""
     if term == ANY:
         yield intersect_shapes(shape, Array(min_items=start + 1))
         return
@@ -131,7 +131,7 @@ def _with_property(shape: Object, name: str, term: Term) -> Shape | None:
 
 
 def _with_another_property(shape: Object, other: Object) -> Iterator[Shape | None]:
-    """Objects in which a property that ``other`` does not name is not as its patterns or ``additional`` demand."""
+    """Yield the objects with a property that ``other`` does not name and whose value ``other`` refuses."""
     if not shape.is_closed and not (shape.additional == other.additional and shape.patterns == other.patterns):
         keyword = "patternProperties" if other.patterns else "additionalProperties"
         raise SchemaRefusedError(f"'{keyword}' cannot be negated")

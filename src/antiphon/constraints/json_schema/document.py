@@ -1,4 +1,4 @@
-"""A schema as a document: its dialect, its subschemas, and where its references lead."""
+"""A schema as a document: its dialect, its subschemas and the targets of its references."""
 
 import json
 import re
@@ -11,50 +11,50 @@ from antiphon.constraints.json_schema.terms import ANY, NEVER, Location, Path, T
 from antiphon.constraints.json_schema.vocabulary import KEYWORDS, subschemas
 
 _DIALECT: Final = re.compile(r"^https?://json-schema\.org/draft[-/](0[3-7]|2019-09|2020-12)/schema#?$")
-_REFERENCE_STANDS_ALONE: Final = 7
-"""Until this draft, ``$ref`` makes the keywords beside it void."""
-REFERENCED: Final = 2
-"""Comparisons that cost as much as to read a subschema once more."""
+_LAST_IGNORING_DRAFT: Final = 7
+"""The last draft in which ``$ref`` makes the keywords beside it void."""
+REFERENCE_COST: Final = 2
+"""Comparisons that cost as much as reading a referenced subschema."""
 NEWEST_DRAFT: Final = 2020
-MAX_SMALL: Final = 8
-"""Keywords, values or names of a subschema that is looked up among others."""
+MAX_SMALL_SIZE: Final = 8
+"""Keywords, values or names of a subschema that equal subschemas may share."""
 
 
 class Document:
-    """The schema of one request. Making one raises :class:`SchemaRefusedError` when it is malformed."""
+    """The schema of one request. The constructor raises :class:`SchemaRefusedError` for a malformed schema."""
 
     def __init__(self, root: dict[str, Any] | bool) -> None:  # noqa: FBT001 (a schema may be true or false)
         self.root = root
         dialect = _DIALECT.match(root.get("$schema", "")) if isinstance(root, dict) and _has_dialect(root) else None
         self.draft: Final = int(dialect[1][:4]) if dialect else NEWEST_DRAFT
-        """4, 6, 7, 2019 or 2020; 2020 where the schema names none."""
+        """A number from 3 to 7, 2019 or 2020; 2020 if the schema names no draft."""
         self.budget: Final = Budget()
-        """For all the work that this schema makes."""
-        self.evaluates = False
-        """Whether some subschema says ``unevaluatedProperties``."""
+        """The budget for all work on this schema."""
+        self.tracks_evaluation = False
+        """Whether some subschema has ``unevaluatedProperties``."""
         self._known: set[Path] = set()
         self._resources: dict[str, Path] = {}
         self._bases: dict[Path, str] = {(): ""}
         self._anchors: dict[tuple[Path, str], Path] = {}
         self._terms: dict[Path, Term] = {}
-        self._same: dict[tuple[Path, str], Location] = {}
-        """The first of equal small subschemas, with their keys in one order, stands for all of them."""
-        self._index((), root)
+        self._first_equal: dict[tuple[Path, str], Location] = {}
+        """The first of equal small subschemas of a resource, by JSON text; all of them share its term."""
+        self._register((), root)
 
     @property
-    def reference_stands_alone(self) -> bool:
+    def ignores_ref_siblings(self) -> bool:
         """Whether keywords beside ``$ref`` are void."""
-        return self.draft <= _REFERENCE_STANDS_ALONE
+        return self.draft <= _LAST_IGNORING_DRAFT
 
     def at(self, path: Path) -> Any:  # noqa: ANN401 (JSON)
-        """The value at ``path``, which must exist."""
+        """Return the value at ``path``, which must exist."""
         value: Any = self.root
         for key in path:
             value = value[key]
         return value
 
     def term(self, path: Path) -> Term:
-        """The term of the subschema at ``path``."""
+        """Return the term of the subschema at ``path``."""
         found = self._terms.get(path)
         if found is None:
             found = self._terms[path] = self._term(path, self.at(path))
@@ -65,17 +65,17 @@ class Document:
             return ANY
         if schema is False or schema in ({"not": {}}, {"not": True}):
             return NEVER
-        if "$ref" in schema and (self.reference_stands_alone or _only_refers(schema)):
-            self._terms[path] = Location(path)  # met again where references go round in circles
+        if "$ref" in schema and (self.ignores_ref_siblings or _has_only_ref(schema)):
+            self._terms[path] = Location(path)  # ends a cycle of references
             with suppress(SchemaRefusedError):
                 return self.resolve(schema["$ref"], path)
         if not _is_small(schema):
             return Location(path)
         key = (self._resource_of(path), json.dumps(schema))
-        return self._same.setdefault(key, Location(path))
+        return self._first_equal.setdefault(key, Location(path))
 
     def resolve(self, reference: str, path: Path) -> Term:
-        """The term that a reference at ``path`` names. Raises :class:`SchemaRefusedError`."""
+        """Return the term that a reference at ``path`` names. Raises :class:`SchemaRefusedError`."""
         resource = self._resource_of(path)
         uri, fragment = urldefrag(reference)
         if uri:
@@ -87,11 +87,11 @@ class Document:
         if found is None:
             found = self._follow(resource, unquote(fragment), path)
         if found not in self._known:
-            self._index(found, self.at(found), paid=True)
+            self._register(found, self.at(found), is_referenced=True)
         return self.term(found)
 
     def _follow(self, resource: Path, pointer: str, path: Path) -> Path:
-        """The path of a JSON pointer within a resource."""
+        """Return the path of a JSON pointer within a resource."""
         found, value = resource, self.at(resource)
         head, *segments = pointer.split("/")
         for segment in (text.replace("~1", "/").replace("~0", "~") for text in segments):
@@ -109,21 +109,21 @@ class Document:
     def _resource_of(self, path: Path) -> Path:
         return next(path[:length] for length in range(len(path), -1, -1) if path[:length] in self._bases)
 
-    def _index(self, start: Path, root: Any, *, paid: bool = False) -> None:  # noqa: ANN401 (JSON)
-        """Take note of subschemas; those that only a reference makes one, and may look at again, are paid for."""
+    def _register(self, start: Path, root: Any, *, is_referenced: bool = False) -> None:  # noqa: ANN401 (JSON)
+        """Register the subschemas from ``start`` down. Those outside the schema's keywords (referenced) cost budget."""
         for path, schema in subschemas(root, start):
-            self.budget.spend(REFERENCED * paid, "$ref")
+            self.budget.spend(REFERENCE_COST * is_referenced, "$ref")
             self._known.add(path)
-            self.evaluates = self.evaluates or "unevaluatedProperties" in schema
-            alone = "$ref" in schema and self.reference_stands_alone
+            self.tracks_evaluation = self.tracks_evaluation or "unevaluatedProperties" in schema
+            alone = "$ref" in schema and self.ignores_ref_siblings
             identifier = schema.get("id" if self.draft == 4 else "$id")  # noqa: PLR2004 (draft 4 called it so)
             if isinstance(identifier, str) and not alone:
-                self._identify(path, identifier)
+                self._register_identifier(path, identifier)
             for keyword in ("$anchor", "$dynamicAnchor"):
                 if keyword in schema:
                     self._anchors[self._resource_of(path), schema[keyword]] = path
 
-    def _identify(self, path: Path, identifier: str) -> None:
+    def _register_identifier(self, path: Path, identifier: str) -> None:
         uri, fragment = urldefrag(urljoin(self._bases[self._resource_of(path)], identifier))
         if fragment:
             self._anchors[self._resource_of(path), fragment] = path
@@ -132,13 +132,13 @@ class Document:
             self._resources[uri] = path
 
 
-def _only_refers(schema: dict[str, Any]) -> bool:
+def _has_only_ref(schema: dict[str, Any]) -> bool:
     return not (schema.keys() & KEYWORDS.keys()) - {"$ref", "$defs", "definitions", "$schema"} and "const" not in schema
 
 
 def _is_small(schema: Any) -> bool:  # noqa: ANN401 (JSON)
-    return len(schema) <= MAX_SMALL and not any(
-        isinstance(value, dict | list) and (len(value) > MAX_SMALL or _has_containers(value))
+    return len(schema) <= MAX_SMALL_SIZE and not any(
+        isinstance(value, dict | list) and (len(value) > MAX_SMALL_SIZE or _has_containers(value))
         for value in schema.values()
     )
 

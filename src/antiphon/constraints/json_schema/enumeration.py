@@ -1,4 +1,4 @@
-"""The values of shapes that have few, as keys: sets of them are intersected and subtracted without comparing pairs."""
+"""Keys for the values of shapes that list them; sets of keys are subtracted without a comparison of pairs."""
 
 import json
 from bisect import bisect_left, bisect_right
@@ -17,7 +17,7 @@ Keys = tuple[Hashable, ...]
 
 
 def value_keys(shape: Shape) -> Keys | None:
-    """Give a key for each value of a shape in its simplest form; None when its values are not listed.
+    """Return a key for each value of a normalised shape, or None if the shape does not list its values.
 
     Equal values have equal keys.
     """
@@ -37,7 +37,7 @@ def value_keys(shape: Shape) -> Keys | None:
 
 
 def exclude_keys(shape: Shape, keys: frozenset[Hashable]) -> Shape | None:
-    """Give the listed values of a shape that are not among ``keys``, or None."""
+    """Return the shape without the values of ``keys``, or None if it has no other value."""
     match shape:
         case Boolean(values):
             kept = frozenset(value for value in values if _key(value) not in keys)
@@ -49,7 +49,7 @@ def exclude_keys(shape: Shape, keys: frozenset[Hashable]) -> Shape | None:
 
 
 def exclude_points(shape: Number, points: Sequence[Fraction]) -> list[Number]:
-    """Cut an interval at ``points``, ascending."""
+    """Return the pieces of an interval between ``points``, which ascend."""
     first = 0 if shape.lower is None else bisect_left(points, shape.lower[0])
     last = len(points) if shape.upper is None else bisect_right(points, shape.upper[0])
     cuts = [(point, True) for point in points[first:last] if _admits(shape, point)]
@@ -61,13 +61,13 @@ def exclude_points(shape: Number, points: Sequence[Fraction]) -> list[Number]:
 
 
 def _admits(shape: Number, point: Fraction) -> bool:
-    """Whether a number between the bounds, or on one, is a value of the shape."""
+    """Return whether a number within the bounds is a multiple that the shape admits."""
     step = shape.multiple_of or (Fraction(1) if shape.integer else None)
     return step is None or point % step == 0
 
 
 def exclude_texts(shape: String, texts: Iterable[str]) -> String | None:
-    """Exclude texts from a shape that lists none."""
+    """Return a shape that lists no texts without ``texts``, or None if it has no other value."""
     return normalise(replace(shape, excluded=shape.excluded.union(texts)))
 
 
@@ -90,7 +90,7 @@ def _key_of_object(shape: Object) -> Keys | None:
 
 
 def _key(value: Any) -> Hashable:  # noqa: ANN401 (JSON)
-    """Give equal keys to equal values: 1 and 1.0, but not 1 and true."""
+    """Return the key of a JSON value: equal for 1 and 1.0, different for 1 and true."""
     match value:
         case bool():
             return ("boolean", value)

@@ -1,4 +1,4 @@
-"""From terms to shapes: the keywords that apply subschemas to the same value, and the terms they make."""
+"""Expands terms to unions of shapes, and applies the keywords that combine subschemas."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -39,13 +39,13 @@ from antiphon.constraints.json_schema.terms import (
 )
 
 CONSTANT_CHARACTERS: Final = 512
-"""Characters of a constant that are read for the cost of one alternative."""
+"""Characters of a constant that cost as much as one alternative."""
 MAX_TRACKED_OPTIONS: Final = 5
-"""Options of an anyOf whose combinations ``unevaluatedProperties`` may need to tell apart."""
+"""Options of an ``anyOf`` beside ``unevaluatedProperties``; every combination of them becomes an alternative."""
 
 
 class Expander:
-    """Gives each term of a document its shapes, once."""
+    """Expands the terms of a document, each once."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
@@ -54,7 +54,7 @@ class Expander:
         self._active: set[Term] = set()
 
     def expand(self, term: Term) -> Union:
-        """The values of a term. Raises :class:`SchemaRefusedError`."""
+        """Return the shapes of a term. Raises :class:`SchemaRefusedError`."""
         found = self._shapes.get(term)
         if found is not None:
             return found
@@ -72,7 +72,7 @@ class Expander:
         return found
 
     def is_satisfiable(self, term: Term) -> bool:
-        """False only if the term has no value; a recursive term, or one that is refused, counts as having some."""
+        """Return False only if the term has no value; True for a recursive or refused term."""
         try:
             return any(self.is_possible(shape) for shape in self.expand(term))
         except SchemaRefusedError:
@@ -80,14 +80,14 @@ class Expander:
             return True
 
     def is_possible(self, shape: Shape) -> bool:
-        """False only if the shape has no value."""
+        """Return False only if the shape has no value."""
         self.budget.spend(COMPARISONS * costs.size(shape))
         match shape:
             case Object():
                 terms = dict(shape.properties)
                 return all(self.is_satisfiable(terms[name]) for name in shape.required)
             case Array():
-                return all(self.is_satisfiable(shape.item(index)) for index in range(_distinct_elements(shape)))
+                return all(map(self.is_satisfiable, shape.required_terms))
         return True
 
     def _expand(self, term: Term) -> Union:
@@ -98,24 +98,24 @@ class Expander:
                 self.budget.spend_alternatives(len(text) // CONSTANT_CHARACTERS, "const")
                 return (constant(json.loads(text)),)
             case Negation(inner):
-                return self._without(EVERYTHING, inner)
+                return self._subtract(EVERYTHING, inner)
             case Conjunction(terms):
                 result: Union = EVERYTHING
                 for positive in (inner for inner in terms if not isinstance(inner, Negation)):
-                    result = self._with(result, self.expand(positive))
+                    result = self._intersect(result, self.expand(positive))
                 for negative in (inner for inner in terms if isinstance(inner, Negation)):
-                    result = self._without(result, negative.term)
+                    result = self._subtract(result, negative.term)
                 return result
 
-    def _with(self, left: Union, right: Union) -> Union:
+    def _intersect(self, left: Union, right: Union) -> Union:
         return intersect(left, right, self.budget)
 
-    def _without(self, left: Union, term: Term) -> Union:
+    def _subtract(self, left: Union, term: Term) -> Union:
         return subtract(left, self.expand(term), self.is_possible, self.budget)
 
     def _subschema(self, path: Path) -> Union:
         schema = self._document.at(path)
-        if "$ref" in schema and self._document.reference_stands_alone:
+        if "$ref" in schema and self._document.ignores_ref_siblings:
             return self.expand(self._document.resolve(schema["$ref"], path))
         result = bounds(self._document, path)
         for keyword, apply in self._applicators():
@@ -123,13 +123,13 @@ class Expander:
                 try:
                     result = apply(result, schema[keyword], (*path, keyword))
                 except SchemaRefusedError as error:
-                    raise _located(error, keyword, path) from error
+                    raise _with_location(error, keyword, path) from error
         return result
 
     def _applicators(self) -> Iterator[tuple[str, Callable[[Union, Any, Path], Union]]]:
-        """In the order of application: what narrows first, what negates later, what looks at the rest last."""
-        yield "const", lambda result, value, _: self._with(result, (constant(value),))
-        yield "enum", lambda result, values, _: self._with(result, union(map(constant, values)))
+        """Yield keywords with the methods that apply them: first those that narrow, then negation, unevaluated last."""
+        yield "const", lambda result, value, _: self._intersect(result, (constant(value),))
+        yield "enum", lambda result, values, _: self._intersect(result, union(map(constant, values)))
         yield "$ref", self._reference
         yield "$dynamicRef", self._reference
         yield "allOf", self._all_of
@@ -140,54 +140,55 @@ class Expander:
         yield "anyOf", self._any_of
         yield "oneOf", self._one_of
         yield "if", self._if
-        yield "not", lambda result, _, path: self._without(result, self._document.term(path))
+        yield "not", lambda result, _, path: self._subtract(result, self._document.term(path))
         yield "unevaluatedProperties", self._unevaluated
 
     def _reference(self, result: Union, reference: str, path: Path) -> Union:
-        return self._with(result, self.expand(self._document.resolve(reference, path[:-1])))
+        return self._intersect(result, self.expand(self._document.resolve(reference, path[:-1])))
 
     def _options(self, schemas: list[Any], path: Path) -> list[Term]:
         return [self._document.term((*path, index)) for index in range(len(schemas))]
 
     def _all_of(self, result: Union, schemas: list[Any], path: Path) -> Union:
         for term in self._options(schemas, path):
-            result = self._with(result, self.expand(term))
+            result = self._intersect(result, self.expand(term))
         return result
 
     def _any_of(self, result: Union, schemas: list[Any], path: Path) -> Union:
         options = self._options(schemas, path)
-        if self._document.evaluates and len(options) <= MAX_TRACKED_OPTIONS:
+        if self._document.tracks_evaluation and len(options) <= MAX_TRACKED_OPTIONS:
             sizes = range(2, len(options) + 1)
             options += [conjunction(*chosen) for size in sizes for chosen in combinations(options, size)]
-        elif self._document.evaluates:
+        elif self._document.tracks_evaluation:
             raise SchemaRefusedError(f"more than {MAX_TRACKED_OPTIONS} options beside 'unevaluatedProperties'")
-        return union(shape for term in options for shape in self._with(result, self.expand(term)))
+        return union(shape for term in options for shape in self._intersect(result, self.expand(term)))
 
     def _one_of(self, result: Union, schemas: list[Any], path: Path) -> Union:
         options = [self.expand(term) for term in self._options(schemas, path)]
-        narrowed = [self._with(result, option) for option in options]
+        narrowed = [self._intersect(result, option) for option in options]
         return exactly_one(narrowed, options, self.is_possible, self.budget)
 
     def _if(self, result: Union, _: object, path: Path) -> Union:
         parent, condition = path[:-1], self._document.term(path)
-        there = self._document.at(parent)
+        schema = self._document.at(parent)
         then, otherwise = (
-            self._document.term((*parent, keyword)) if keyword in there else ANY for keyword in ("then", "else")
+            self._document.term((*parent, keyword)) if keyword in schema else ANY for keyword in ("then", "else")
         )
-        if then == otherwise == ANY and not self._document.evaluates:
+        if then == otherwise == ANY and not self._document.tracks_evaluation:
             return result
-        held = self._with(self._with(result, self.expand(condition)), self.expand(then))
-        return union((*held, *self._with(self._without(result, condition), self.expand(otherwise))))
+        then_values = self._intersect(self._intersect(result, self.expand(condition)), self.expand(then))
+        return union((*then_values, *self._intersect(self._subtract(result, condition), self.expand(otherwise))))
 
     def _dependencies(self, result: Union, dependencies: dict[str, Any], path: Path) -> Union:
-        for name, demand in dependencies.items():
-            if isinstance(demand, list):
-                needed: Union = (Object(properties=tuple((other, ANY) for other in demand), required=tuple(demand)),)
+        for name, dependency in dependencies.items():
+            if isinstance(dependency, list):
+                properties = tuple((other, ANY) for other in dependency)
+                dependent: Union = (Object(properties=properties, required=tuple(dependency)),)
             else:
-                needed = self.expand(self._document.term((*path, name)))
+                dependent = self.expand(self._document.term((*path, name)))
             absent, present = Object(properties=((name, NEVER),)), Object(properties=((name, ANY),), required=(name,))
             others = tuple(shape for shape in EVERYTHING if not isinstance(shape, Object))
-            result = self._with(result, (*others, absent, *self._with((present,), needed)))
+            result = self._intersect(result, (*others, absent, *self._intersect((present,), dependent)))
         return result
 
     def _property_names(self, result: Union, _: object, path: Path) -> Union:
@@ -201,14 +202,12 @@ class Expander:
         )
 
     def _with_names(self, shape: Object, names: list[String]) -> Shape | None:
-        fixed = dict.fromkeys(text for allowed in names for text in allowed.values or ())
-        self.budget.spend(costs.size(shape) + len(fixed))
+        listed = dict.fromkeys(text for allowed in names for text in allowed.values or ())
+        self.budget.spend(costs.size(shape) + len(listed))
         searches = [_search(allowed) for allowed in names if allowed.values is None]
-        known = dict.fromkeys((*(name for name, _ in shape.properties), *fixed))
-        kept = {
-            name: shape.member(name) if name in fixed or self._with((String(values=(name,)),), tuple(names)) else NEVER
-            for name in known
-        }
+        known = dict.fromkeys((*(name for name, _ in shape.properties), *listed))
+        admitted = {name for name in known if name in listed or self._admits(names, name)}
+        kept = {name: shape.member(name) if name in admitted else NEVER for name in known}
         patterns: tuple[tuple[str, Term], ...] = ()
         if searches:
             if shape.patterns and not shape.is_closed:
@@ -216,6 +215,9 @@ class Expander:
             patterns = (("|".join(searches), shape.additional),)
         narrowed = replace(shape, properties=tuple(kept.items()), patterns=patterns, additional=NEVER)
         return normalise(narrowed)
+
+    def _admits(self, names: list[String], name: str) -> bool:
+        return bool(self._intersect((String(values=(name,)),), tuple(names)))
 
     def _unevaluated(self, result: Union, _: object, path: Path) -> Union:
         term = self._document.term(path)
@@ -225,18 +227,13 @@ class Expander:
         return union(_with_unevaluated(shape, term) if isinstance(shape, Object) else shape for shape in result)
 
 
-def _located(error: SchemaRefusedError, keyword: str, path: Path) -> SchemaRefusedError:
-    """Name the keyword whose use of another one is at fault."""
+def _with_location(error: SchemaRefusedError, keyword: str, path: Path) -> SchemaRefusedError:
+    """Return the error with the path of the keyword that caused it, if it has no path."""
     if error.path is not None:
         return error
     if isinstance(error, CircularReferenceError):
         return CircularReferenceError(error.reason, path)
     return SchemaRefusedError(f"'{keyword}' is not supported here: {error.reason}", path)
-
-
-def _distinct_elements(shape: Array) -> int:
-    """How many of the first items must be looked at to see each kind of required item."""
-    return min(shape.min_items, len(shape.prefix) + 1)
 
 
 def _search(names: String) -> str:
@@ -246,21 +243,22 @@ def _search(names: String) -> str:
 
 
 def _with_unevaluated(shape: Object, term: Term) -> Object:
-    seen = shape.evaluated
-    if not seen.everything:
+    evaluated = shape.evaluated
+    if not evaluated.is_complete:
         shape = replace(
             shape,
             properties=tuple(
-                (name, known if _is_seen(seen, name) else conjunction(known, term)) for name, known in shape.properties
+                (name, known if _is_evaluated(evaluated, name) else conjunction(known, term))
+                for name, known in shape.properties
             ),
             patterns=tuple(
-                (pattern, known if pattern in seen.patterns else conjunction(known, term))
+                (pattern, known if pattern in evaluated.patterns else conjunction(known, term))
                 for pattern, known in shape.patterns
             ),
             additional=conjunction(shape.additional, term),
         )
-    return replace(shape, evaluated=Evaluated(everything=True))
+    return replace(shape, evaluated=Evaluated(is_complete=True))
 
 
-def _is_seen(seen: Evaluated, name: str) -> bool:
-    return name in seen.names or any(matches(pattern, name) for pattern in seen.patterns)
+def _is_evaluated(evaluated: Evaluated, name: str) -> bool:
+    return name in evaluated.names or any(matches(pattern, name) for pattern in evaluated.patterns)

@@ -1,4 +1,4 @@
-"""Which terms have a finite value: found from the leaves upwards, each term and each need once."""
+"""Finds the terms that have a finite value, from the leaves upwards; it visits each term and each need once."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -10,26 +10,26 @@ from antiphon.constraints.json_schema.terms import ANY, Term
 
 
 class _Alternative(Struct):
-    """A shape of ``owner`` that has a finite value when nothing is missing any more."""
+    """A shape of ``owner``; it has a finite value once ``missing`` is 0."""
 
     owner: Term
     missing: int
 
 
 class _Need(Struct):
-    """A value that an alternative cannot do without; one of several terms may give it."""
+    """A finite value that an alternative needs; any one of several terms may provide it."""
 
     alternative: _Alternative
-    met: bool = False
+    satisfied: bool = False
 
 
 def finite_terms(shapes: Mapping[Term, Iterable[Shape]]) -> set[Term]:
-    """Give the terms with a finite value; every term that a shape names is a key, :data:`ANY` or has none."""
+    """Return the terms with a finite value. A term that is neither a key of ``shapes`` nor :data:`ANY` has none."""
     finite: set[Term] = set()
     ready: list[Term] = [ANY]
     needs: defaultdict[Term, list[_Need]] = defaultdict(list)
     for owner, shape in ((owner, shape) for owner, alternatives in shapes.items() for shape in alternatives):
-        groups = [terms for terms in needed(shape) if ANY not in terms]
+        groups = [terms for terms in required_groups(shape) if ANY not in terms]
         alternative = _Alternative(owner, len(groups))
         ready += [owner] if not groups else []
         for terms in groups:
@@ -40,22 +40,22 @@ def finite_terms(shapes: Mapping[Term, Iterable[Shape]]) -> set[Term]:
         term = ready.pop()
         if term not in finite:
             finite.add(term)
-            ready += _met(needs[term])
+            ready += _satisfy(needs[term])
     return finite
 
 
-def _met(needs: list[_Need]) -> Iterable[Term]:
-    """Meet needs, and give the owners of the alternatives that were complete with that."""
+def _satisfy(needs: list[_Need]) -> Iterable[Term]:
+    """Satisfy needs; yield the owners of the alternatives that this completes."""
     for need in needs:
-        if not need.met:
-            need.met = True
+        if not need.satisfied:
+            need.satisfied = True
             need.alternative.missing -= 1
             if need.alternative.missing == 0:
                 yield need.alternative.owner
 
 
-def needed(shape: Shape) -> list[set[Term]]:
-    """Give sets of terms of each of which one must have a finite value, for the shape to have one."""
+def required_groups(shape: Shape) -> list[set[Term]]:
+    """Return groups of terms: the shape has a finite value if one term of each group has one."""
     match shape:
         case Object():
             terms = dict(shape.properties)
@@ -64,5 +64,5 @@ def needed(shape: Shape) -> list[set[Term]]:
                 groups.append({shape.additional, *(term for _, term in shape.patterns)})
             return groups
         case Array():
-            return [{shape.item(index)} for index in range(min(shape.min_items, len(shape.prefix) + 1))]
+            return [{term} for term in shape.required_terms]
     return []

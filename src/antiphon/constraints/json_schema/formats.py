@@ -1,8 +1,8 @@
-"""Formats that are enforced, as regular expressions of llguidance's syntax; every other format is an annotation.
+"""The enforced formats, as regular expressions in llguidance's syntax; every other format is an annotation.
 
-JSON Schema 2020-12 makes ``format`` an annotation unless the reader asserts it. These ten, the ones that the
-reference names plus ``uri``, are asserted. llguidance's own admit 29 February in every year, leap seconds and labels of
-any length; these follow the RFCs in their common form: upper-case ``T`` and ``Z``, no leap second.
+JSON Schema 2020-12 leaves it to an implementation whether ``format`` is asserted. The reference's nine formats and
+``uri`` are. llguidance's own formats admit 29 February in every year, leap seconds and labels of any length; these
+follow the RFCs in their common form: upper-case ``T`` and ``Z``, no leap second.
 """
 
 from typing import Final
@@ -11,7 +11,7 @@ from msgspec import Struct
 
 
 class Format(Struct, frozen=True):
-    """A whole-text pattern and the most characters (code points) that the format allows."""
+    """An anchored pattern, and the maximum length of the text in code points."""
 
     pattern: str
     max_length: int | None = None

@@ -1,4 +1,4 @@
-"""The values that two shapes of one type share."""
+"""The intersection of two shapes of one type."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from antiphon.constraints.json_schema.terms import Term, conjunction
 
 
 def intersect_shapes(left: Shape, right: Shape) -> Shape | None:
-    """The values of two shapes of one type, or None."""
+    """Return the values that two shapes of one type share, or None. Raises :class:`SchemaRefusedError`."""
     match left, right:
         case Boolean(), Boolean():
             values = left.values & right.values
@@ -106,5 +106,5 @@ def _intersect_patterns(left: Object, right: Object) -> Iterator[tuple[str, Term
 
 
 def join_evaluated(left: Evaluated, right: Evaluated) -> Evaluated:
-    """Return the members that either of the two has looked at."""
-    return Evaluated(left.names | right.names, left.patterns | right.patterns, left.everything or right.everything)
+    """Return the properties that either of the two has evaluated."""
+    return Evaluated(left.names | right.names, left.patterns | right.patterns, left.is_complete or right.is_complete)

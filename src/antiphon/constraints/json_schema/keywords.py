@@ -1,6 +1,6 @@
-"""The keywords of one subschema that bound values of one type, as shapes."""
+"""Turns the keywords that bound values of one type, in one subschema, into shapes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import combinations
 from typing import Any, Final
@@ -32,7 +32,7 @@ _APPLICATORS: Final = {"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "not", 
 
 
 def constant(value: Any) -> Shape:  # noqa: ANN401 (JSON)
-    """The shape of one value."""
+    """Return the shape of one value."""
     if value is None:
         return Null()
     if isinstance(value, bool):
@@ -53,7 +53,7 @@ def _constant_term(value: Any) -> Term:  # noqa: ANN401 (JSON)
 
 
 def bounds(document: Document, path: Path) -> Union:
-    """The values that satisfy the keywords of the subschema at ``path`` that have no subschemas applied in place."""
+    """Return the values that satisfy the keywords at ``path`` that apply no subschema to the value itself."""
     schema = document.at(path)
     types = schema.get("type", ("null", "boolean", "number", "string", "array", "object"))
     shapes: list[Shape | None] = []
@@ -111,27 +111,28 @@ def _string(schema: dict[str, Any]) -> String:
 
 
 def _array(document: Document, path: Path, schema: dict[str, Any]) -> Array:
-    prefix, rest = "prefixItems", "items"
+    prefix, items = "prefixItems", "items"
     if isinstance(schema.get("items"), list):
-        prefix, rest = "items", "additionalItems"
+        prefix, items = "items", "additionalItems"
     length = len(schema.get(prefix, ())) if prefix == "items" or document.draft >= NEWEST_DRAFT else 0
-    if rest not in schema and "unevaluatedItems" in schema:
+    if items not in schema and "unevaluatedItems" in schema:
         if _APPLICATORS & schema.keys():
             raise SchemaRefusedError("'unevaluatedItems' beside other applicators is not supported", path)
-        rest = "unevaluatedItems"
-    low, high = schema.get("minContains", 1), schema.get("maxContains")
-    asked = "contains" in schema and (low > 0 or high is not None)
-    contains = (
-        Contains(document.term((*path, "contains")), int(low), None if high is None else int(high)) if asked else None
-    )
+        items = "unevaluatedItems"
     return Array(
         prefix=tuple(document.term((*path, prefix, index)) for index in range(length)),
-        items=document.term((*path, rest)) if rest in schema else ANY,
+        items=document.term((*path, items)) if items in schema else ANY,
         min_items=int(schema.get("minItems", 0)),
         max_items=int(schema["maxItems"]) if "maxItems" in schema else None,
-        contains=() if contains is None else (contains,),
+        contains=tuple(_contains(document, path, schema)),
         unique=schema.get("uniqueItems", False),
     )
+
+
+def _contains(document: Document, path: Path, schema: dict[str, Any]) -> Iterator[Contains]:
+    low, high = schema.get("minContains", 1), schema.get("maxContains")
+    if "contains" in schema and (low > 0 or high is not None):
+        yield Contains(document.term((*path, "contains")), int(low), None if high is None else int(high))
 
 
 def _object(document: Document, path: Path, schema: dict[str, Any]) -> Object:
@@ -143,7 +144,7 @@ def _object(document: Document, path: Path, schema: dict[str, Any]) -> Object:
     additional = document.term((*path, "additionalProperties")) if "additionalProperties" in schema else ANY
     if universal:
         additional = conjunction(*universal)
-    _check_apart(patterns, path)
+    _check_disjoint(patterns, path)
     named = {name: document.term((*path, "properties", name)) for name in schema.get("properties", {})}
     required = tuple(dict.fromkeys(name for name in schema.get("required", ())))
     properties = []
@@ -161,28 +162,25 @@ def _object(document: Document, path: Path, schema: dict[str, Any]) -> Object:
         required=required,
         min_properties=int(schema.get("minProperties", 0)),
         max_properties=int(schema["maxProperties"]) if "maxProperties" in schema else None,
-        evaluated=evaluated if document.evaluates else Evaluated(),
+        evaluated=evaluated if document.tracks_evaluation else Evaluated(),
     )
 
 
 def _is_universal(pattern: str) -> bool:
-    """Whether the search finds something everywhere: the empty text at the start, without asking for the end."""
+    """Return whether the pattern matches every text: it matches the empty text and has no ``$``."""
     return "$" not in pattern and matches(pattern, "")
 
 
 def _patterns(document: Document, path: Path, schema: dict[str, Any]) -> dict[str, Term]:
-    """Patterns with their terms; those with equal schemas are joined into one."""
-    joined: dict[str, Term] = {}
-    searches: dict[str, dict[str, Path]] = {}
-    for pattern, schema_there in schema.get("patternProperties", {}).items():
-        found = searches.setdefault(compact_json(schema_there), {})
-        found[translate(pattern)] = (*path, "patternProperties", pattern)
-    for found in searches.values():
-        joined["|".join(found)] = document.term(next(iter(found.values())))
-    return joined
+    """Return the patterns with their terms; patterns with equal schemas are joined into one."""
+    paths: dict[str, dict[str, Path]] = {}
+    for pattern, subschema in schema.get("patternProperties", {}).items():
+        equal = paths.setdefault(compact_json(subschema), {})
+        equal[translate(pattern)] = (*path, "patternProperties", pattern)
+    return {"|".join(equal): document.term(next(iter(equal.values()))) for equal in paths.values()}
 
 
-def _check_apart(patterns: Iterable[str], path: Path) -> None:
+def _check_disjoint(patterns: Iterable[str], path: Path) -> None:
     for pattern, other in combinations(patterns, 2):
         if not is_empty((pattern, other)):
             raise SchemaRefusedError("'patternProperties' with overlapping patterns is not supported", path)

@@ -1,8 +1,11 @@
-"""Bounds that llguidance does not follow, or follows for some schemas only, written as alternatives that it does.
+"""Lowers bounds that llguidance does not follow, or follows for some schemas only, to alternatives that it follows.
 
-``contains`` becomes bounds on length or a choice of the place; ``uniqueItems`` the arrangements of few values (of
-more than five, those in the schema's order, as with properties);
-``minProperties`` and ``maxProperties`` a choice of the properties. What would take too many alternatives is refused.
+- ``contains`` becomes bounds on length, or an alternative for each position of the item.
+- ``uniqueItems`` becomes the permutations of few values, or, if they are too many, the combinations in the schema's
+  order.
+- ``minProperties`` and ``maxProperties`` become alternatives with different properties.
+
+A bound that needs too many alternatives is refused.
 """
 
 import json
@@ -18,38 +21,31 @@ from antiphon.constraints.json_schema.expansion import Expander
 from antiphon.constraints.json_schema.multiples import listed_multiples
 from antiphon.constraints.json_schema.normalise import normalise
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
-from antiphon.constraints.json_schema.shapes import Array, Boolean, Null, Number, Object, Shape, String
+from antiphon.constraints.json_schema.shapes import Array, Boolean, Contains, Null, Number, Object, Shape, String
 from antiphon.constraints.json_schema.terms import NEVER, Constant, Term, conjunction, negation
 
 MAX_ALTERNATIVES: Final = 1000
-MAX_PLACES: Final = 32
-"""Places where the item may be that ``contains`` asks for."""
+MAX_POSITIONS: Final = 32
+"""Positions at which the item of ``contains`` may be."""
 
 
 def lower_shape(shape: Shape, expander: Expander) -> list[Shape]:
-    """The same values as shapes without ``contains`` and ``unique``, and with counts that llguidance follows."""
+    """Return shapes of the same values without ``contains`` and ``unique``, and with counts that llguidance follows."""
     match shape:
         case Array():
-            return _paid(
-                (
-                    lowered
-                    for counted in _count_contained(shape, expander)
-                    for lowered in (_arrange(counted, expander) if counted.unique else [counted])
-                ),
-                expander,
-                "uniqueItems" if shape.unique else "contains" if shape.contains else "",
-            )
+            keyword = "uniqueItems" if shape.unique else "contains" if shape.contains else ""
+            return _charged(_lower_array(shape, expander), expander, keyword)
         case Object():
             counted = "minProperties" if shape.min_properties else "maxProperties"
             keyword = counted if shape.min_properties or shape.max_properties is not None else ""
-            return _paid(_choose_properties(shape), expander, keyword)
+            return _charged(_lower_property_counts(shape), expander, keyword)
         case Number():
-            return _paid(listed_multiples(shape), expander, "multipleOf")
+            return _charged(listed_multiples(shape), expander, "multipleOf")
     return [shape]
 
 
-def _paid(alternatives: Iterable[Shape | None], expander: Expander, keyword: str) -> list[Shape]:
-    """Collect the alternatives that a keyword makes, and pay for each before the next one is made."""
+def _charged(alternatives: Iterable[Shape | None], expander: Expander, keyword: str) -> list[Shape]:
+    """Return the alternatives that a keyword makes; each costs budget before the next one is made."""
     lowered: list[Shape] = []
     for shape in alternatives:
         expander.budget.spend(1 if shape is None else costs.size(shape), keyword)
@@ -57,20 +53,25 @@ def _paid(alternatives: Iterable[Shape | None], expander: Expander, keyword: str
     return lowered
 
 
-def _count_contained(shape: Array, expander: Expander) -> list[Array]:
-    waiting, lowered = list(shape.contains), [replace(shape, contains=())]
-    for contains in waiting:
-        lowered = [
-            kept
-            for array in lowered
-            for kept in _one_contained(array, contains.term, contains.low, contains.high, expander)
-        ]
+def _lower_array(shape: Array, expander: Expander) -> Iterator[Array]:
+    for array in _lower_contains(shape, expander):
+        if array.unique:
+            yield from _lower_unique_items(array, expander)
+        else:
+            yield array
+
+
+def _lower_contains(shape: Array, expander: Expander) -> list[Array]:
+    lowered = [replace(shape, contains=())]
+    for contains in shape.contains:
+        lowered = [kept for array in lowered for kept in _lower_one_contains(array, contains, expander)]
         if len(lowered) > MAX_ALTERNATIVES:
             raise SchemaRefusedError(f"'contains' with more than {MAX_ALTERNATIVES} arrangements is not supported")
     return lowered
 
 
-def _one_contained(shape: Array, term: Term, low: int, high: int | None, expander: Expander) -> list[Array]:
+def _lower_one_contains(shape: Array, contains: Contains, expander: Expander) -> list[Array]:
+    term, low, high = contains.term, contains.low, contains.high
     expander.budget.spend(costs.size(shape), "contains")
     kinds = [*shape.prefix, shape.items]
     if all(not expander.is_satisfiable(conjunction(kind, negation(term))) for kind in kinds):
@@ -80,20 +81,21 @@ def _one_contained(shape: Array, term: Term, low: int, high: int | None, expande
     if all(not expander.is_satisfiable(conjunction(kind, term)) for kind in kinds):
         return [shape] if low == 0 else []
     longest = len(shape.prefix) if shape.items == NEVER else shape.max_items
-    if low != 1 or high is not None or longest is None or longest > MAX_PLACES:
-        raise SchemaRefusedError("'contains' is not supported, unless 'maxItems' leaves few places")
-    return [array for place in range(longest) if (array := normalise(_placed(shape, term, place))) is not None]
+    if low != 1 or high is not None or longest is None or longest > MAX_POSITIONS:
+        raise SchemaRefusedError("'contains' is not supported, unless 'maxItems' leaves few positions")
+    arrays = (normalise(_with_item_at(shape, term, position)) for position in range(longest))
+    return [array for array in arrays if array is not None]
 
 
-def _placed(shape: Array, term: Term, place: int) -> Array:
-    items = [shape.item(index) for index in range(max(place + 1, len(shape.prefix)))]
-    items[place] = conjunction(items[place], term)
-    return replace(shape, prefix=tuple(items), min_items=max(shape.min_items, place + 1))
+def _with_item_at(shape: Array, term: Term, position: int) -> Array:
+    items = [shape.item(index) for index in range(max(position + 1, len(shape.prefix)))]
+    items[position] = conjunction(items[position], term)
+    return replace(shape, prefix=tuple(items), min_items=max(shape.min_items, position + 1))
 
 
-def _arrange(shape: Array, expander: Expander) -> Iterator[Array]:
-    """Every array of different values, or at least those in the order of the schema, where there are few."""
-    values = _values([*shape.prefix, shape.items], expander)
+def _lower_unique_items(shape: Array, expander: Expander) -> Iterator[Array]:
+    """Yield an array for each permutation of the values, or for each combination if permutations are too many."""
+    values = _possible_values([*shape.prefix, shape.items], expander)
     longest = len(shape.prefix) if shape.items == NEVER else shape.max_items
     if values is None:
         raise SchemaRefusedError("'uniqueItems' is not supported, unless the items have few possible values")
@@ -112,8 +114,8 @@ def _arrange(shape: Array, expander: Expander) -> Iterator[Array]:
             yield Array(prefix=prefix, items=NEVER, min_items=length)
 
 
-def _values(terms: Iterable[Term], expander: Expander) -> list[str] | None:
-    """The JSON texts of all values of the terms, or None when they are more than a few."""
+def _possible_values(terms: Iterable[Term], expander: Expander) -> list[str] | None:
+    """Return the JSON texts of all values of the terms, or None for more than :data:`MAX_ALTERNATIVES`."""
     texts: dict[str, None] = {}
     for shape in (shape for term in terms for shape in expander.expand(term)):
         values = _values_of(shape)
@@ -138,7 +140,7 @@ def _values_of(shape: Shape) -> list[Any] | None:
     return None
 
 
-def _choose_properties(shape: Object) -> Iterator[Object | None]:
+def _lower_property_counts(shape: Object) -> Iterator[Object | None]:
     low, high = shape.min_properties, shape.max_properties
     missing = low - len(shape.required)
     if missing <= 0 and high is None:
@@ -152,53 +154,55 @@ def _choose_properties(shape: Object) -> Iterator[Object | None]:
 
 
 def _with_at_least(shape: Object, missing: int) -> Iterator[Object | None]:
-    """Tell apart which optional properties come first, in their order: so many of them, or fewer and unnamed ones."""
+    """Yield an object for each choice of the first ``missing`` optional properties, or of fewer and unnamed ones."""
     optional = shape.optional
-    _bound(sum(comb(len(optional), size) for size in range(missing + 1)))
+    _check_alternatives(sum(comb(len(optional), size) for size in range(missing + 1)))
     for chosen in combinations(range(len(optional)), missing):
         left_out = [optional[index] for index in range(chosen[-1]) if index not in chosen]
-        yield _limited(shape, [optional[index] for index in chosen], left_out, shape.additional, 0)
+        yield _with_properties(shape, [optional[index] for index in chosen], left_out, shape.additional, 0)
     if shape.is_closed:
         return
     for size in range(missing):
         for names in combinations(optional, size):
             left_out = [name for name in optional if name not in names]
-            yield _limited(shape, names, left_out, shape.additional, shape.min_properties)
+            yield _with_properties(shape, names, left_out, shape.additional, shape.min_properties)
 
 
-def _with_at_most(shape: Object, room: int) -> Iterator[Object | None]:
+def _with_at_most(shape: Object, allowed: int) -> Iterator[Object | None]:
     optional = shape.optional
-    _bound(comb(len(optional), room))
-    for names in combinations(optional, room):
+    _check_alternatives(comb(len(optional), allowed))
+    for names in combinations(optional, allowed):
         left_out = [name for name in optional if name not in names]
-        yield replace(_excluding(shape, left_out), max_properties=None, min_properties=0)
+        yield replace(_without_properties(shape, left_out), max_properties=None, min_properties=0)
 
 
 def _with_exactly(shape: Object) -> Iterator[Object | None]:
     optional = shape.optional
-    _bound(2 ** len(optional))
+    _check_alternatives(2 ** len(optional))
     for size in range(len(optional) + 1):
         for names in combinations(optional, size):
             left_out = [name for name in optional if name not in names]
-            yield _limited(shape, names, left_out, shape.additional, shape.min_properties)
+            yield _with_properties(shape, names, left_out, shape.additional, shape.min_properties)
 
 
-def _bound(alternatives: int) -> None:
+def _check_alternatives(alternatives: int) -> None:
     if alternatives > MAX_ALTERNATIVES:
         raise SchemaRefusedError("'minProperties' or 'maxProperties' over so many optional properties is not supported")
 
 
-def _limited(shape: Object, names: Iterable[str], left_out: Iterable[str], additional: Term, low: int) -> Object | None:
-    """The objects that have every one of ``names`` and none of ``left_out``."""
+def _with_properties(
+    shape: Object, names: Iterable[str], left_out: Iterable[str], additional: Term, low: int
+) -> Object | None:
+    """Return the objects that have all ``names`` and none of ``left_out``, or None if there are none."""
     required = (*shape.required, *names)
-    limited = replace(_excluding(shape, left_out), required=required, additional=additional, min_properties=low)
-    found = normalise(limited)
-    if found is not None and found.min_properties > len(found.required) + 1:
+    closed = _without_properties(shape, left_out)
+    lowered = normalise(replace(closed, required=required, additional=additional, min_properties=low))
+    if lowered is not None and lowered.min_properties > len(lowered.required) + 1:
         raise SchemaRefusedError("'minProperties' above the number of required properties is not supported")
-    return found
+    return lowered
 
 
-def _excluding(shape: Object, names: Iterable[str]) -> Object:
-    gone = set(names)
-    kept = tuple((name, NEVER if name in gone else term) for name, term in shape.properties)
-    return replace(shape, properties=kept)
+def _without_properties(shape: Object, names: Iterable[str]) -> Object:
+    excluded = set(names)
+    properties = tuple((name, NEVER if name in excluded else term) for name, term in shape.properties)
+    return replace(shape, properties=properties)

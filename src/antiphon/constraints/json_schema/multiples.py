@@ -1,8 +1,8 @@
-"""Bounds on ``multipleOf``: llguidance follows it with an automaton of as many states as the multiple.
+"""Limits on ``multipleOf``: llguidance follows a multiple with an automaton that has as many states.
 
-The multiple counts without its decimal point: 25 for 0.25. Bounds on the number multiply the states that a step meets;
-several multiples in one place, as alternatives, take their least common multiple. A few multiples between bounds are
-written out instead.
+The multiple counts without its decimal point: 25 for 0.25. Bounds on the number multiply the states of a step.
+Alternative multiples in one place count as their least common multiple. If there are few multiples between the bounds,
+they are listed instead.
 """
 
 from collections.abc import Iterable
@@ -14,18 +14,18 @@ from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 from antiphon.constraints.json_schema.shapes import Number, Shape
 
 MAX_MULTIPLE: Final = 10_000
-"""Greatest ``multipleOf`` of integers without bounds that a step can follow within its limit of work."""
+"""Greatest ``multipleOf`` of integers without bounds that a decode step can follow within its limit of work."""
 MAX_BOUNDED_MULTIPLE: Final = 250
-"""Greatest ``multipleOf`` of integers with bounds, and of numbers that are not whole."""
+"""Greatest ``multipleOf`` of integers with bounds and of numbers that are not integers."""
 MAX_LISTED_MULTIPLES: Final = 2000
-"""Multiples between bounds that are written out where ``multipleOf`` is greater than that."""
-_LONG: Final = 10**15
-_DECIMAL: Final = 1000
-"""Divisors of it are found in the last three digits: bounds make them no dearer."""
+"""Multiples between bounds that are listed if ``multipleOf`` is greater than :data:`MAX_BOUNDED_MULTIPLE`."""
+_LONGEST_SPELLED: Final = 10**15
+_THOUSAND: Final = 1000
+"""The last three digits decide divisibility by its divisors, so bounds add no states."""
 
 
 def listed_multiples(shape: Number) -> list[Number]:
-    """Write out the few multiples between bounds whose automaton would be too large; else give the shape itself."""
+    """Return the multiples between the bounds if they are few and the automaton is too large; else the shape."""
     step, lower, upper = shape.multiple_of, shape.lower, shape.upper
     if not shape.integer or step is None or lower is None or upper is None or _is_small(int(step)):
         return [shape]
@@ -37,12 +37,12 @@ def listed_multiples(shape: Number) -> list[Number]:
 
 
 def check_multiples(shapes: Iterable[Shape]) -> None:
-    """Raises :class:`SchemaRefusedError` where the alternatives of one place need too large an automaton."""
+    """Raise :class:`SchemaRefusedError` if the alternatives of one place need too large an automaton."""
     numbers = [shape for shape in shapes if isinstance(shape, Number) and shape.multiple_of is not None]
-    found = {_coefficient(shape.multiple_of) for shape in numbers if shape.multiple_of is not None}
+    found = {_without_point(shape.multiple_of) for shape in numbers if shape.multiple_of is not None}
     if not found:
         return
-    together, bounded = lcm(*found), not all(map(_is_free, numbers))
+    together, bounded = lcm(*found), not all(map(_bounds_only_sign, numbers))
     limit = MAX_BOUNDED_MULTIPLE if bounded else MAX_MULTIPLE // len(found)
     if together <= limit or (len(found) == 1 and _is_small(together)):
         return
@@ -54,24 +54,24 @@ def check_multiples(shapes: Iterable[Shape]) -> None:
 
 
 def _is_small(multiple: int) -> bool:
-    return multiple <= MAX_BOUNDED_MULTIPLE or _DECIMAL % multiple == 0
+    return multiple <= MAX_BOUNDED_MULTIPLE or _THOUSAND % multiple == 0
 
 
-def _is_free(shape: Number) -> bool:
-    """Whether the bounds, if there are any, leave all integers, or all of one sign."""
+def _bounds_only_sign(shape: Number) -> bool:
+    """Return whether the bounds admit all integers, or all integers of one sign."""
     step = shape.multiple_of or Fraction(1)
     near = all(bound is None or abs(bound[0]) <= step for bound in (shape.lower, shape.upper))
     return shape.integer and near and (shape.lower is None or shape.upper is None)
 
 
-def _coefficient(step: Fraction) -> int:
-    """Give the digits of a decimal number as an integer, without the zeros after the point."""
+def _without_point(step: Fraction) -> int:
+    """Return a decimal number without its point: 25 for 0.25."""
     while step.denominator > 1:
         step *= 10
     return step.numerator
 
 
 def _spell(step: Fraction) -> str:
-    if step.numerator >= _LONG:
+    if step.numerator >= _LONGEST_SPELLED:
         return "of many digits"
     return str(step.numerator if step.denominator == 1 else float(step))

@@ -1,4 +1,4 @@
-"""Shapes in their simplest form: bounds that follow from others are dropped or tightened, empty shapes are None."""
+"""Brings shapes to their simplest form: drops redundant bounds, tightens others, and finds empty shapes."""
 
 from fractions import Fraction
 from math import ceil, floor, gcd, lcm
@@ -22,7 +22,7 @@ def normalise(shape: Object) -> Object | None: ...
 @overload
 def normalise(shape: Shape) -> Shape | None: ...
 def normalise(shape: Shape) -> Shape | None:
-    """The same values, or None when there are none."""
+    """Return a shape of the same values in its simplest form, or None if it has no value."""
     match shape:
         case Number():
             return _number(shape)
@@ -36,7 +36,7 @@ def normalise(shape: Shape) -> Shape | None:
 
 
 def least_common_multiple(left: Fraction, right: Fraction) -> Fraction:
-    """The least positive number that both divide."""
+    """Return the least positive number that both numbers divide."""
     return Fraction(lcm(left.numerator, right.numerator), gcd(left.denominator, right.denominator))
 
 
@@ -103,7 +103,7 @@ def _array(shape: Array) -> Array | None:
     items = NEVER if high is not None and high <= len(prefix) else shape.items
     while prefix and prefix[-1] == items:
         prefix = prefix[:-1]
-    if high == len(prefix):  # which leaves no further items
+    if high == len(prefix):  # ``items`` is NEVER: the same bound
         high = None
     unique = shape.unique and (high is None or high > 1) and not (items == NEVER and len(prefix) <= 1)
     return replace(shape, prefix=prefix, items=items, max_items=high, unique=unique)

@@ -1,11 +1,12 @@
-r"""Patterns: from the regular expressions of ECMA-262, as JSON Schema has them, to those of llguidance.
+r"""Translates patterns from the regular expressions of ECMA-262, as in JSON Schema, to those of llguidance.
 
-The two differ in what ``.``, ``\s``, ``\w`` and ``[^]`` mean, in escapes, and in the operators that llguidance adds
-inside brackets. Here a pattern is read by ECMA's rules (with the ``u`` flag, and literal braces and brackets as
-Annex B has them) and written with explicit code points, so that nothing is left to differ. Where ECMA-262 and
-Python's ``re`` disagree (U+FEFF in ``\s``, other scripts' digits and letters in ``\D`` and ``\W``), only texts on which
-both agree are admitted: a client may validate with either. What no finite automaton can follow is refused: look-around,
-back-references, word boundaries. JSON Schema's patterns are searches: unanchored.
+The two differ in the meaning of ``.``, ``\s``, ``\w`` and ``[^]``, in escapes, and in the operators of llguidance
+inside brackets. The translator reads a pattern by ECMA's rules (with the ``u`` flag, and literal braces and brackets as
+in Annex B) and writes explicit code points, which both read alike.
+
+ECMA-262 and Python's ``re`` disagree on U+FEFF in ``\s``, and on the digits and letters of other scripts in ``\D`` and
+``\W``. Only texts on which both agree are admitted, because a client may validate with either. Look-around,
+back-references and word boundaries are refused: llguidance's automata lack them. JSON Schema's patterns are unanchored.
 """
 
 import re
@@ -37,13 +38,13 @@ _SPACES: Final[Ranges] = (
     (0x3000, 0x3000),
 )
 _CLASSES: Final[dict[str, Ranges]] = {"d": _DIGITS, "w": _WORD, "s": _SPACES}
-"""What every reader takes for a digit, a word character and white space."""
+"""Code points that both ECMA-262 and Python take for a digit, a word character or white space."""
 _WIDE_CLASSES: Final = {
     "d": "\\p{Nd}",
     "w": "\\p{L}\\p{N}\\p{M}_",
     "s": "\\s\\x{FEFF}\\x{1C}-\\x{1F}\\x{85}",
 }
-"""What some reader takes for one, for the complements."""
+"""Code points that either takes for one; the complements exclude them."""
 _CONTROLS: Final = {"t": 0x09, "n": 0x0A, "v": 0x0B, "f": 0x0C, "r": 0x0D}
 _PROPERTY: Final = re.compile(r"\{((?:General_Category=|gc=|Script=|sc=)?[A-Z][A-Za-z_]*)\}")
 _QUANTIFIER: Final = re.compile(r"\*|\+|\?|\{(\d+)(?:(,)(\d*))?\}")
@@ -57,24 +58,19 @@ _LOW_SURROGATE: Final = re.compile(r"\\u([Dd][C-Fc-f][0-9A-Fa-f]{2})")
 
 
 def translate(pattern: str) -> str:
-    """The same search in llguidance's syntax. Raises :class:`SchemaRefusedError`."""
+    """Return the pattern in llguidance's syntax. Raises :class:`SchemaRefusedError`."""
     if len(pattern) > MAX_PATTERN_LENGTH:
         raise SchemaRefusedError(f"'pattern' is longer than {MAX_PATTERN_LENGTH} characters")
     return _Translator(pattern).translate()
 
 
-def literal(text: str) -> str:
-    """A regular expression for exactly ``text``, without anchors."""
-    return "".join(_spell(ord(character)) for character in text)
-
-
 def any_text(min_length: int, max_length: int | None) -> str:
-    """A whole text of so many code points."""
+    """Return an anchored pattern of the texts whose length in code points is within bounds."""
     return f"^{_spell_class(((0, _LAST),))}{{{min_length},{'' if max_length is None else max_length}}}$"
 
 
-def any_but(texts: Iterable[str]) -> str:
-    """A whole text that is none of ``texts``."""
+def any_text_except(texts: Iterable[str]) -> str:
+    """Return an anchored pattern of the texts that are none of ``texts``."""
     tree: dict[str, object] = {}
     for text in texts:
         node = tree
@@ -82,19 +78,19 @@ def any_but(texts: Iterable[str]) -> str:
             node = node.setdefault(character, {})  # type: ignore[assignment]
         node[""] = {}
     pieces: list[str] = []
-    _write_other_paths(tree, pieces)
+    _write_complement(tree, pieces)
     return f"^{''.join(pieces)}$"
 
 
-def _write_other_paths(tree: dict[str, object], pieces: list[str]) -> None:
-    """Write, piece by piece, what leaves the tree of texts, and what ends within it."""
+def _write_complement(tree: dict[str, object], pieces: list[str]) -> None:
+    """Append a pattern of the texts that leave the tree, or end in it before the end of an excluded text."""
     characters = [key for key in tree if key]
     anything = _spell_class(((0, _LAST),))
     other = _spell_class(tuple((ord(key), ord(key)) for key in characters), negated=True)
     pieces.append(f"(?:{other}{anything}*")
     for key in characters:
         pieces.append(f"|{_spell(ord(key))}")
-        _write_other_paths(tree[key], pieces)  # type: ignore[arg-type]
+        _write_complement(tree[key], pieces)  # type: ignore[arg-type]
     pieces.append(")" if "" in tree else "|)")
 
 
@@ -104,7 +100,7 @@ def _spell(code: int) -> str:
 
 
 def _spell_class(ranges: Ranges, *, negated: bool = False, names: Iterable[str] = ()) -> str:
-    """Write a class without the surrogates, which UTF-8 has not; a class of nothing is a complement of everything."""
+    """Return a class without surrogates, which UTF-8 lacks; an empty class is the complement of all characters."""
     pieces = list(names)
     for low, high in ranges:
         if low < _SURROGATES[0]:
@@ -117,7 +113,7 @@ def _spell_class(ranges: Ranges, *, negated: bool = False, names: Iterable[str] 
 
 
 def _named_class(letter: str, *, inverted: bool) -> str:
-    """The class of an escape, or its complement; narrow, or wide where it is complemented once more."""
+    """Return the class of an escape: wide if one complement applies to it, narrow otherwise."""
     kind, complement = letter.lower(), letter.isupper()
     if complement == inverted:
         return _spell_class(_CLASSES[kind], negated=complement)
@@ -125,17 +121,17 @@ def _named_class(letter: str, *, inverted: bool) -> str:
 
 
 class _Translator:
-    """A recursive-descent reader of one pattern, writing as it reads."""
+    """A recursive-descent parser of one pattern that writes the translation as it reads."""
 
     def __init__(self, pattern: str) -> None:
         self._pattern = pattern
-        self._at = 0
+        self._position = 0
         self._depth = 0
         self._anchors = 0
 
     def translate(self) -> str:
         result = self._alternatives()
-        if self._at < len(self._pattern):
+        if self._position < len(self._pattern):
             self._refuse("has an unmatched ')'")
         return result
 
@@ -143,17 +139,17 @@ class _Translator:
         raise SchemaRefusedError(f"'pattern' {reason}")
 
     def _peek(self) -> str:
-        return self._pattern[self._at : self._at + 1]
+        return self._pattern[self._position : self._position + 1]
 
     def _take(self, expression: re.Pattern[str]) -> re.Match[str] | None:
-        match = expression.match(self._pattern, self._at)
+        match = expression.match(self._pattern, self._position)
         if match is not None:
-            self._at = match.end()
+            self._position = match.end()
         return match
 
-    def _skip(self, text: str) -> bool:
-        found = self._pattern.startswith(text, self._at)
-        self._at += len(text) if found else 0
+    def _accept(self, text: str) -> bool:
+        found = self._pattern.startswith(text, self._position)
+        self._position += len(text) if found else 0
         return found
 
     def _alternatives(self) -> str:
@@ -161,7 +157,7 @@ class _Translator:
         if self._depth > MAX_NESTING:
             self._refuse(f"has more than {MAX_NESTING} nested groups")
         options = [self._sequence()]
-        while self._skip("|"):
+        while self._accept("|"):
             options.append(self._sequence())
         self._depth -= 1
         return "|".join(options)
@@ -177,7 +173,7 @@ class _Translator:
                 continue
             if self._anchors > anchors:
                 self._refuse("repeats an anchor")
-            self._skip("?")  # a lazy search finds the same texts
+            self._accept("?")  # a lazy quantifier matches the same texts
             pieces.append(f"(?:{atom}){self._repetition(quantifier)}")
         return "".join(pieces)
 
@@ -195,7 +191,7 @@ class _Translator:
         character = self._peek()
         if self._take(_QUANTIFIER) is not None:
             self._refuse("has nothing to repeat")
-        self._at += 1
+        self._position += 1
         special: dict[str, Callable[[], str]] = {
             "(": self._group,
             "[": self._class,
@@ -211,25 +207,25 @@ class _Translator:
         return anchor
 
     def _group(self) -> str:
-        if self._peek() == "?" and not self._skip("?:") and self._take(_GROUP_NAME) is None:
-            self._refuse("uses look-around or flags, which no finite automaton follows")
+        if self._peek() == "?" and not self._accept("?:") and self._take(_GROUP_NAME) is None:
+            self._refuse("uses look-around or flags, which are not supported")
         inner = self._alternatives()
-        if not self._skip(")"):
+        if not self._accept(")"):
             self._refuse("has an unclosed group")
         return f"(?:{inner})"
 
     def _escape(self) -> str:
         if self._peek() in {"b", "B"}:
             self._refuse("uses the word boundary '\\b', which is not supported")
-        if re.match(r"[1-9]|k<", self._pattern[self._at :]):
+        if re.match(r"[1-9]|k<", self._pattern[self._position :]):
             self._refuse("uses a back-reference, which is not supported")
         return self._spell_member(self._member_escape(inverted=False))
 
     def _class(self) -> str:
-        negated = self._skip("^")
+        negated = self._accept("^")
         ranges: list[tuple[int, int]] = []
         names: list[str] = []
-        while not self._skip("]"):
+        while not self._accept("]"):
             low = self._member(inverted=negated)
             high = self._member(inverted=negated) if self._is_range() else low
             if isinstance(low, int) and isinstance(high, int):
@@ -242,16 +238,16 @@ class _Translator:
         return _spell_class(tuple(ranges), negated=negated, names=names)
 
     def _is_range(self) -> bool:
-        return not self._pattern.startswith("-]", self._at) and self._skip("-")
+        return not self._pattern.startswith("-]", self._position) and self._accept("-")
 
     def _member(self, *, inverted: bool) -> int | str:
         character = self._peek()
         if not character:
             self._refuse("has an unclosed class")
-        self._at += 1
+        self._position += 1
         if character != "\\":
             return ord(character)
-        if self._skip("b"):
+        if self._accept("b"):
             return 0x08
         return self._member_escape(inverted=inverted)
 
@@ -261,19 +257,19 @@ class _Translator:
         return _spell_class(((member, member),)) if _SURROGATES[0] <= member <= _SURROGATES[1] else _spell(member)
 
     def _member_escape(self, *, inverted: bool) -> int | str:
-        """What follows a backslash: a code point, or a class that is already spelled."""
+        """Read an escape after its backslash; return a code point, or a class as it is written."""
         for expression in _HEXADECIMAL:
             if match := self._take(expression):
                 return self._code_point(int(match[1], 16))
         character = self._peek()
-        self._at += 1
+        self._position += 1
         if character in {"p", "P"} and (name := self._take(_PROPERTY)):
             return f"\\{character}{{{name[1]}}}"
         if character.lower() in _CLASSES:
             return _named_class(character, inverted=inverted)
         if character == "c" and self._peek().isascii() and self._peek().isalpha():
-            self._at += 1
-            return ord(self._pattern[self._at - 1]) % 32
+            self._position += 1
+            return ord(self._pattern[self._position - 1]) % 32
         if character == "0" and not self._peek().isdigit():
             return 0
         if not character or (character.isalnum() and character not in _CONTROLS):
@@ -281,7 +277,7 @@ class _Translator:
         return _CONTROLS.get(character, ord(character))
 
     def _code_point(self, code: int) -> int:
-        """Join the two halves of a surrogate pair."""
+        """Return a code point; join it with a low surrogate that follows a high one."""
         if code > _LAST:
             self._refuse("names a character beyond Unicode")
         if _SURROGATES[0] <= code < 0xDC00 and (low := self._take(_LOW_SURROGATE)):  # noqa: PLR2004 (first low one)

@@ -1,6 +1,6 @@
-"""Questions about patterns that are put to llguidance itself, whose automata take linear time.
+"""Asks llguidance whether a pattern matches a text, or any text at all; its automata take linear time.
 
-Python's ``re`` backtracks: a client's pattern could hold it for ever. Patterns here are in llguidance's syntax.
+Python's ``re`` backtracks, so a client's pattern could run without end. Patterns here are in llguidance's syntax.
 """
 
 import json
@@ -16,7 +16,7 @@ _CACHED: Final = 1024
 
 
 def string_schema(patterns: tuple[str, ...], min_length: int = 0, max_length: int | None = None) -> dict[str, Any]:
-    """The JSON Schema, for llguidance, of texts that match every pattern and have so many code points."""
+    """Return llguidance's schema of the texts that match every pattern; lengths are in code points."""
     schema: dict[str, Any] = {"type": "string"}
     if patterns:
         schema["pattern"] = patterns[0]
@@ -31,7 +31,7 @@ def string_schema(patterns: tuple[str, ...], min_length: int = 0, max_length: in
 
 @lru_cache(_CACHED)
 def is_empty(patterns: tuple[str, ...], min_length: int = 0, max_length: int | None = None) -> bool:
-    """Whether no text matches every pattern. Raises :class:`SchemaRefusedError` when that is too hard to tell."""
+    """Return whether no text matches every pattern. Raises :class:`SchemaRefusedError` for a pattern beyond the limits."""
     schema = json.dumps(string_schema(patterns, min_length, max_length))
     problem = llguidance.LLMatcher.validate_grammar(f"start: %json {schema}", None, limits=limits())
     if problem and "Unsatisfiable schema" not in problem:
@@ -41,9 +41,9 @@ def is_empty(patterns: tuple[str, ...], min_length: int = 0, max_length: int | N
 
 @lru_cache(_CACHED)
 def can_begin(patterns: tuple[str, ...], min_length: int, max_length: int | None) -> bool:
-    """Whether the first characters of a text can be found with the work that a step may take."""
+    """Return whether the engine can find the first characters of such a text within the work of one decode step."""
     grammar = f"start: %json {json.dumps(string_schema(patterns, min_length, max_length))}"
-    matcher = llguidance.LLMatcher(_bytes(), grammar, log_level=0, limits=limits())
+    matcher = llguidance.LLMatcher(byte_tokenizer(), grammar, log_level=0, limits=limits())
     if not matcher.is_error():
         matcher.consume_tokens(list(b'"'))
         matcher.compute_bitmask()
@@ -51,7 +51,7 @@ def can_begin(patterns: tuple[str, ...], min_length: int, max_length: int | None
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether the search finds something in ``text``. Raises :class:`SchemaRefusedError`."""
+    """Return whether the pattern matches somewhere in ``text``. Raises :class:`SchemaRefusedError`."""
     matcher = _matcher(pattern).deep_copy()
     quoted = json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f").encode()
     return matcher.try_consume_tokens(list(quoted)) == len(quoted)
@@ -59,15 +59,15 @@ def matches(pattern: str, text: str) -> bool:
 
 @lru_cache(_CACHED)
 def _matcher(pattern: str) -> llguidance.LLMatcher:
-    """A matcher that is only ever copied, so that threads can share it."""
+    """Return a matcher that callers copy and never advance, so threads can share it."""
     grammar = f"start: %json {json.dumps(string_schema((pattern,)))}"
-    matcher = llguidance.LLMatcher(_bytes(), grammar, log_level=0, limits=limits())
+    matcher = llguidance.LLMatcher(byte_tokenizer(), grammar, log_level=0, limits=limits())
     if matcher.is_error() and "Unsatisfiable schema" not in matcher.get_error():
         raise SchemaRefusedError("'pattern' is too complex to be enforced")
     return matcher
 
 
 @cache
-def _bytes() -> llguidance.LLTokenizer:
-    """A vocabulary in which a token is a byte."""
+def byte_tokenizer() -> llguidance.LLTokenizer:
+    """Return a tokenizer with a token for each byte."""
     return llguidance.LLTokenizer("byte")

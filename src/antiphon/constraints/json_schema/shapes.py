@@ -1,6 +1,6 @@
-"""Shapes: the values of one JSON type that keep to a list of bounds. A schema is a union of shapes.
+"""Shapes: the values of one JSON type within bounds. A schema is a union of shapes.
 
-Shapes are plain values; :mod:`~antiphon.constraints.json_schema.normalise` brings them to their simplest form.
+:mod:`~antiphon.constraints.json_schema.normalise` brings shapes to their simplest form.
 """
 
 from collections.abc import Iterable
@@ -18,13 +18,13 @@ class Null(Struct, frozen=True):
 
 
 class Boolean(Struct, frozen=True):
-    """One of ``values``, never none."""
+    """One of ``values``, of which there is at least one."""
 
     values: frozenset[bool] = frozenset({True, False})
 
 
 class Number(Struct, frozen=True):
-    """Numbers between bounds; each bound comes with whether it is itself excluded."""
+    """Numbers between bounds. A bound is a pair: the number, and whether it is excluded."""
 
     integer: bool = False
     lower: tuple[Fraction, bool] | None = None
@@ -33,23 +33,23 @@ class Number(Struct, frozen=True):
 
     @property
     def point(self) -> Fraction | None:
-        """The only number, where there is but one."""
+        """The only number between the bounds, or None."""
         return self.lower[0] if self.lower is not None and self.lower == self.upper else None
 
 
 class String(Struct, frozen=True):
-    """Texts, lengths in code points. With ``values``, the other bounds have been applied to them."""
+    """Texts; lengths are in code points. A normalised string with ``values`` has no other bound."""
 
     values: tuple[str, ...] | None = None
     excluded: frozenset[str] = frozenset()
     patterns: tuple[str, ...] = ()
-    """Searches in llguidance's syntax, each of which must find something."""
+    """Unanchored regular expressions in llguidance's syntax; each must match."""
     min_length: int = 0
     max_length: int | None = None
 
 
 class Contains(Struct, frozen=True):
-    """Between ``low`` and ``high`` items satisfy ``term``. Without ``high``, ``low`` is 1 at least."""
+    """Between ``low`` and ``high`` items satisfy ``term``. Without ``high``, ``low`` is at least 1."""
 
     term: Term
     low: int = 1
@@ -57,7 +57,7 @@ class Contains(Struct, frozen=True):
 
 
 class Array(Struct, frozen=True):
-    """``prefix`` for the first items, ``items`` for the rest."""
+    """Arrays: a term for each of the first items (``prefix``) and one for the other items."""
 
     prefix: tuple[Term, ...] = ()
     items: Term = ANY
@@ -67,20 +67,25 @@ class Array(Struct, frozen=True):
     unique: bool = False
 
     def item(self, index: int) -> Term:
-        """What the item at ``index`` must satisfy."""
+        """Return the term of the item at ``index``."""
         return self.prefix[index] if index < len(self.prefix) else self.items
+
+    @property
+    def required_terms(self) -> list[Term]:
+        """The terms of the required items; the term of the items after ``prefix`` occurs once."""
+        return [self.item(index) for index in range(min(self.min_items, len(self.prefix) + 1))]
 
 
 class Evaluated(Struct, frozen=True):
-    """Which properties some keyword has looked at, for ``unevaluatedProperties``."""
+    """The properties that some keyword has evaluated, for ``unevaluatedProperties``."""
 
     names: frozenset[str] = frozenset()
     patterns: frozenset[str] = frozenset()
-    everything: bool = False
+    is_complete: bool = False
 
 
 class Object(Struct, frozen=True):
-    """Every required name is among ``properties``, whose terms include those of the patterns that match the name."""
+    """Objects. ``properties`` holds every required name; its terms include those of all matching patterns."""
 
     properties: tuple[tuple[str, Term], ...] = ()
     patterns: tuple[tuple[str, Term], ...] = ()
@@ -91,20 +96,20 @@ class Object(Struct, frozen=True):
     evaluated: Evaluated = Evaluated()
 
     def member(self, name: str) -> Term:
-        """What the value under ``name`` must satisfy, should it be there."""
+        """Return the term of the member ``name``."""
         for known, term in self.properties:
             if known == name:
                 return term
         return self.unnamed(name)
 
     def unnamed(self, name: str) -> Term:
-        """Give what the value under ``name`` must satisfy, where ``properties`` has no such name."""
+        """Return the term of the member ``name``, which is not among ``properties``."""
         terms = [term for pattern, term in self.patterns if matches(pattern, name)]
         return conjunction(*terms) if terms else self.additional
 
     @property
     def optional(self) -> tuple[str, ...]:
-        """Named properties that may be there or not, in order."""
+        """The names of the properties that may be absent or present, in order."""
         required = set(self.required)
         return tuple(name for name, term in self.properties if name not in required and term != NEVER)
 
@@ -121,7 +126,7 @@ EVERYTHING: Final[Union] = (Null(), Number(), String(), Array(), Object(), Boole
 
 
 def union(shapes: Iterable[Shape]) -> Union:
-    """Each shape once; an unbounded shape makes the others of its type superfluous; finite sets are joined."""
+    """Return each shape once, without shapes that an unbounded one includes, and with finite sets joined."""
     kept = dict.fromkeys(shapes)
     unbounded = {type(shape) for shape in kept if shape in EVERYTHING}
     result: list[Shape] = []

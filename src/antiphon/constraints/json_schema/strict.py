@@ -1,4 +1,4 @@
-"""The subset of JSON Schema that the reference's strict mode takes (Structured Outputs, "Supported schemas")."""
+"""The subset of JSON Schema of the reference's strict mode (Structured Outputs, "Supported schemas")."""
 
 from itertools import chain
 from typing import Any, Final
@@ -10,13 +10,13 @@ from antiphon.constraints.json_schema.vocabulary import KEYWORDS, subschemas
 
 MAX_PROPERTIES: Final = 5000
 MAX_NESTING: Final = 10
-"""Objects and arrays within one another."""
+"""Levels of nested objects and arrays."""
 MAX_ENUM_VALUES: Final = 1000
 MAX_CHARACTERS: Final = 120_000
-"""Of property names, definition names, enum values and const values together."""
+"""Characters of property names, definition names, enum values and const values together."""
 MAX_LARGE_ENUM: Final = 250
 MAX_LARGE_ENUM_CHARACTERS: Final = 15_000
-"""Of the values of one enum of more than :data:`MAX_LARGE_ENUM` texts."""
+"""Characters of the values of an enum that has more than :data:`MAX_LARGE_ENUM` texts."""
 
 _NOT_PERMITTED: Final = KEYWORDS.keys() - {
     *("type", "enum", "const", "anyOf", "$ref", "$defs", "definitions", "$schema", "$id", "$anchor"),
@@ -33,7 +33,7 @@ _FORMATS: Final = frozenset(
 
 
 def check_strict(document: Document) -> None:
-    """Raises :class:`SchemaRefusedError`, in the reference's words, for a schema outside the subset."""
+    """Raise :class:`SchemaRefusedError`, in the reference's words, for a schema outside the subset."""
     root = document.root if isinstance(document.root, dict) else {}
     kind = root.get("type")
     if (kind != "object" and "$ref" not in root) or "anyOf" in root:
@@ -50,7 +50,7 @@ def check_strict(document: Document) -> None:
 
 
 def _admits(schema: dict[str, Any], kind: str) -> bool:
-    return kind in schema.get("type", ())  # no type's name is within another's
+    return kind in schema.get("type", ())  # for one name as well: no type's name contains another's
 
 
 def _check_keywords(schema: dict[str, Any], path: Path) -> None:
@@ -101,17 +101,17 @@ def _check_sizes(found: list[tuple[Path, dict[str, Any]]]) -> None:
             raise SchemaRefusedError(
                 f"an enum of more than {MAX_LARGE_ENUM} values exceeds {MAX_LARGE_ENUM_CHARACTERS} characters", path
             )
-    for count, limit, what in (
+    for count, limit, counted in (
         (properties, MAX_PROPERTIES, "object properties"),
         (values, MAX_ENUM_VALUES, "enum values"),
         (characters, MAX_CHARACTERS, "characters in names and values"),
     ):
         if count > limit:
-            raise SchemaRefusedError(f"the schema exceeds the limit of {limit} {what}, it has {count}", ())
+            raise SchemaRefusedError(f"the schema exceeds the limit of {limit} {counted}, it has {count}", ())
 
 
 def _levels(path: Path) -> list[str | int]:
-    """The keywords of a path, without the names that follow ``properties`` and the definitions."""
+    """Return the keywords of a path, without the names after ``properties`` and definitions."""
     levels: list[str | int] = []
     keys = iter(path)
     for key in keys:

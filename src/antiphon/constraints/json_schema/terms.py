@@ -1,7 +1,7 @@
-"""Terms: what a place in an instance must satisfy, named by where the schema says so, not yet looked at.
+"""Terms: constraints on a value, named by their place in the schema and not yet expanded.
 
-A term is a subschema's place in the document, the conjunction of terms, or the negation of one. Terms are what makes
-recursive schemas finite: the conjunction of two recursive trees refers to itself, as each of them does.
+A term is the place of a subschema, a constant, the conjunction of terms, or the negation of a term. Terms keep
+recursive schemas finite: the conjunction of two recursive trees refers to itself, as each tree does.
 """
 
 import json
@@ -19,19 +19,19 @@ class Location(Struct, frozen=True):
 
 
 class Constant(Struct, frozen=True):
-    """Equal to one value, given as JSON text."""
+    """Equality to one value, given as JSON text."""
 
     text: str
 
 
 class Conjunction(Struct, frozen=True):
-    """Every one of ``terms``; of none, anything. Made by :func:`conjunction`."""
+    """All of ``terms``; any value satisfies an empty conjunction. Made by :func:`conjunction`."""
 
     terms: tuple["Term", ...]
 
 
 class Negation(Struct, frozen=True):
-    """Anything that does not satisfy ``term``. Made by :func:`negation`."""
+    """The values that do not satisfy ``term``. Made by :func:`negation`."""
 
     term: "Term"
 
@@ -48,12 +48,12 @@ def compact_json(value: Any) -> str:  # noqa: ANN401 (JSON)
 
 
 def negation(term: Term) -> Term:
-    """Negate a term."""
+    """Return the negation of a term."""
     return term.term if isinstance(term, Negation) else Negation(term)
 
 
 def conjunction(*terms: Term) -> Term:
-    """Join terms in order, each once."""
+    """Return the conjunction of terms, in order and each once."""
     some = [term for term in terms if term is not ANY]
     if len(some) == 1:
         return some[0]
@@ -68,7 +68,7 @@ def conjunction(*terms: Term) -> Term:
 
 
 def origin(term: Term) -> Path | None:
-    """The first place in the document that a term names."""
+    """Return the first place in the document that a term names, or None."""
     match term:
         case Location(path):
             return path

@@ -1,6 +1,6 @@
-"""The keywords of JSON Schema, drafts 4 to 2020-12: what each holds, and where subschemas are.
+"""The keywords of JSON Schema, drafts 4 to 2020-12: the form of their values, and the places of subschemas.
 
-Keywords that are not listed are annotations, as the specification has it: they say nothing about values.
+As in the specification, a keyword that is not listed is an annotation and does not constrain values.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,12 +11,12 @@ from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 from antiphon.constraints.json_schema.terms import Path
 
 MAX_DEPTH: Final = 100
-"""Levels of subschemas within subschemas."""
+"""Levels of nested subschemas."""
 MAX_SUBSCHEMAS: Final = 20_000
 MAX_ENUM_VALUES: Final = 10_000
-"""Values of all enums and consts together, those within them counted, too."""
+"""Values of all ``enum`` and ``const`` of a schema, nested values included."""
 MAX_ENUM_CHARACTERS: Final = 1 << 18
-"""Of the texts among these values, keys included."""
+"""Characters of the texts among these values, keys included."""
 
 TYPES: Final = ("null", "boolean", "number", "integer", "string", "array", "object")
 
@@ -85,13 +85,13 @@ KEYWORDS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
         _is_map_of(lambda value: _is_schema(value) or _is_strings(value)),
     ),
 }
-"""What a keyword must hold, in words and as a test."""
+"""For each keyword the form of its value: in words, and as a predicate."""
 
 
 def subschemas(root: Any, path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:  # noqa: ANN401 (JSON)
-    """Every subschema from ``root`` at ``path`` down that is an object, each checked against :data:`KEYWORDS`.
+    """Yield the subschemas from ``root`` at ``path`` down that are objects, each checked against :data:`KEYWORDS`.
 
-    Raises :class:`SchemaRefusedError` for a malformed one, and when there are too many or they nest too deeply.
+    Raises :class:`SchemaRefusedError` for a malformed subschema, and beyond the limits on count, depth and values.
     """
     waiting: list[tuple[Path, Any, int]] = [(path, root, 0)]
     schemas = values = characters = 0
@@ -119,7 +119,7 @@ def subschemas(root: Any, path: Path) -> Iterator[tuple[Path, dict[str, Any]]]: 
 
 
 def _values(schema: dict[str, Any]) -> Iterator[Any]:
-    """Every value that ``enum`` and ``const`` list, down to those within them; keys count as values."""
+    """Yield every value of ``enum`` and ``const``, nested values and keys included."""
     waiting = [*schema.get("enum", ()), *([schema["const"]] if "const" in schema else ())]
     while waiting:
         value = waiting.pop()
