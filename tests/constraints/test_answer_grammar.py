@@ -1,4 +1,4 @@
-"""What an answer may be, told by texts that its grammar admits, refuses and forces."""
+"""Texts that the grammar of an answer admits, refuses and forces."""
 
 import json
 from typing import Any, Literal
@@ -56,45 +56,45 @@ def admitted(
     return [walker.admits(grammar, text) for text in texts]
 
 
-def test_nothing_asked_for_is_no_grammar() -> None:
+def test_answer_without_constraints_has_no_grammar() -> None:
     assert "" == answer_grammar(AnswerShape(reasoning=THINK), HERMES, Walker().markers)
 
 
-def test_json() -> None:
+def test_json_schema_admits_only_its_json() -> None:
     assert [True, False, False, False] == admitted(
         AnswerShape(schema=SCHEMA), '{"name": "x"}', '{"name": 1}', "", ' {"name": "x"}'
     )
 
 
-def test_auto() -> None:
+def test_mode_auto_admits_text_and_then_calls() -> None:
     good = ["", "Hi", "Hi <tool_", f"Hi {F}", F, f"{F}\n{F}"]
     bad = ["Hi <tool_call>", f"{F} and on", F.replace("x", "\n"), G, F.removesuffix("\n</tool_call>"), f"{F}{F}"]
     assert [True] * len(good) == admitted(AnswerShape(calls=calls()), *good)
     assert [False] * len(bad) == admitted(AnswerShape(calls=calls()), *bad)
 
 
-def test_required() -> None:
+def test_mode_required_admits_only_calls() -> None:
     answer = AnswerShape(calls=calls("required", "fg"))
     assert [True, True, True] == admitted(answer, F, G, f"{F}\n{G}")
     assert [False, False, False] == admitted(answer, "", "Hi", f"Hi {F}")
 
 
-def test_one_call_at_most() -> None:
+def test_without_parallel_calls_at_most_one_call_is_admitted() -> None:
     assert [True, False] == admitted(AnswerShape(calls=calls("required", "fg", parallel=False)), F, f"{F}\n{G}")
     assert [True, True, False] == admitted(AnswerShape(calls=calls("auto", "fg", parallel=False)), "", F, f"{F}\n{G}")
 
 
-def test_none() -> None:
+def test_mode_none_admits_no_trigger() -> None:
     answer = AnswerShape(calls=calls("none"))
     assert [True, True, False, False] == admitted(answer, "", "Hi <tool_cal", "Hi <tool_call>", F)
 
 
-def test_a_name_that_begins_another_one() -> None:
+def test_function_name_may_be_a_prefix_of_another() -> None:
     names = CallConstraints(mode="required", parallel=False, functions=functions("f", "ff"), customs=[])
     assert [True, True] == admitted(AnswerShape(calls=names), F, F.replace('"f"', '"ff"'))
 
 
-def test_custom_tools() -> None:
+def test_custom_tool_call_comes_last_and_follows_its_grammar() -> None:
     answer = AnswerShape(calls=calls("auto", "f", SQL, TEXT))
     good = [
         CUSTOM % ("sql", "SELECT a;"),
@@ -109,19 +109,19 @@ def test_custom_tools() -> None:
     )
 
 
-def test_a_custom_tool_alone() -> None:
+def test_custom_tool_can_be_the_only_required_call() -> None:
     only = AnswerShape(calls=calls("required", "", SQL))
     assert [True, False, False] == admitted(only, CUSTOM % ("sql", "SELECT a;"), "", CUSTOM % ("sql", "a"))
 
 
-def test_json_or_calls() -> None:
+def test_json_schema_with_mode_auto_admits_json_or_calls() -> None:
     answer = AnswerShape(schema=SCHEMA, calls=calls("auto", "f", SQL))
     assert [True, True, True] == admitted(answer, '{"name": "x"}', F, CUSTOM % ("sql", "SELECT a;"))
     assert [False, False, False] == admitted(answer, "Hi", '{"name": "x"}' + F, F + '{"name": "x"}')
 
 
 @pytest.mark.parametrize("tokens", [(), ("<think>", "</think>", "<tool_call>", "</tool_call>")])
-def test_reasoning_is_free(tokens: tuple[str, ...]) -> None:
+def test_reasoning_is_unconstrained(tokens: tuple[str, ...]) -> None:
     thought = "<think>\nf? </tool\n</think>"
     asked = [(AnswerShape(reasoning=THINK, schema=SCHEMA), '{"name": "x"}')]
     asked.append((AnswerShape(reasoning=THINK, calls=calls("required")), F))
@@ -134,14 +134,14 @@ def test_reasoning_is_free(tokens: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("tokens", [(), ("<think>", "</think>")])
-def test_an_open_block_of_reasoning_comes_first(tokens: tuple[str, ...]) -> None:
+def test_open_reasoning_block_is_closed_first(tokens: tuple[str, ...]) -> None:
     answer = AnswerShape(reasoning=THINK, reasoning_open=True, schema=SCHEMA)
     good, bad = ['\nHm</think>\n{"name": "x"}', '</think>{"name": "x"}'], ['{"name": "x"}', "Hm</think>"]
     assert [True, True, False, False] == admitted(answer, *good, *bad, tokens=tokens)
 
 
 @pytest.mark.parametrize("tokens", [(), HARMONY_TOKENS])
-def test_channels(tokens: tuple[str, ...]) -> None:
+def test_channels_of_harmony_are_enforced(tokens: tuple[str, ...]) -> None:
     thought = "<|channel|>analysis<|message|>Hm<|end|><|start|>assistant"
     call = '<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"name": "x"}<|call|>'
     final, json_text = "<|channel|>final<|message|>", '{"name": "x"}'
@@ -155,14 +155,14 @@ def test_channels(tokens: tuple[str, ...]) -> None:
     assert [True, False] == admitted(formed, thought + final + json_text, json_text, notation=HARMONY, tokens=tokens)
 
 
-def test_what_ends_the_generation_is_left_to_it() -> None:
+def test_end_of_generation_token_is_no_part_of_the_grammar() -> None:
     walker = Walker([*HARMONY_TOKENS, "</s>"])
     walker.vocabulary.eog_ids = frozenset({walker.vocabulary.special_tokens["<|call|>"]})
     grammar = answer_grammar(AnswerShape(calls=calls("required")), HARMONY, walker.markers)
     assert walker.admits(grammar, '<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"name": "x"}')
 
 
-def test_what_the_prompt_has_written_is_not_written_again() -> None:
+def test_opening_in_the_prompt_is_not_repeated() -> None:
     notation = TOOL_NOTATIONS["functionary-v3.2"]
     auto = AnswerShape(calls=calls("auto"), opening=">>>")
     good = ["all\nHi", 'f\n{"name": "x"}', 'all\nHi>>>f\n{"name": "x"}']
@@ -173,11 +173,11 @@ def test_what_the_prompt_has_written_is_not_written_again() -> None:
 
 
 @pytest.mark.parametrize(("text", "expected"), [("Hi [", True), ("[", False), (" [", False), ('[f(name="x")]', True)])
-def test_a_trigger_that_counts_at_the_beginning(text: str, expected: bool) -> None:  # noqa: FBT001 (a table's column)
+def test_leading_trigger_counts_only_at_the_start(text: str, expected: bool) -> None:  # noqa: FBT001 (a table's column)
     assert [expected] == admitted(AnswerShape(calls=calls()), text, notation=TOOL_NOTATIONS["llama-pythonic"])
 
 
-def test_custom_calls_are_read_as_they_are_written() -> None:
+def test_parser_reads_generated_custom_calls() -> None:
     walker = Walker(seed=2)
     grammar = answer_grammar(AnswerShape(calls=calls("required", "f", SQL, TEXT)), HERMES, walker.markers)
     walks = [walker.walk(grammar, likes=[F]) for _ in range(20)]
@@ -191,8 +191,8 @@ def test_custom_calls_are_read_as_they_are_written() -> None:
         assert name != "sql" or text.startswith("SELECT ")
 
 
-def test_a_grammar_is_the_same_text_each_time() -> None:
+def test_same_answer_gives_the_same_grammar_text() -> None:
     answers: list[dict[str, Any]] = [{"calls": calls("auto", "fg", SQL)}, {"schema": SCHEMA}]
     for asked in answers:
         texts = {answer_grammar(AnswerShape(reasoning=THINK, **asked), HERMES, Walker().markers) for _ in range(2)}
-        assert len(texts) == 1
+        assert 1 == len(texts)

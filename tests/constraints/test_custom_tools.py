@@ -30,7 +30,7 @@ def refusal(text: str, syntax: str = "lark") -> InvalidRequestError:
 
 
 @pytest.mark.parametrize("tool_format", [None, TextFormat()])
-def test_any_text(tool_format: TextFormat | None) -> None:
+def test_tool_without_grammar_takes_any_text(tool_format: TextFormat | None) -> None:
     assert [True, True] == admits(CustomToolDefinition(name="c", format=tool_format), "", "any\n</tool_call>")
 
 
@@ -48,7 +48,7 @@ def test_a_regular_expression_matches_the_whole_input(regex: str, good: str, bad
     assert [True, False] == admits(definition(regex, "regex"), good, bad)
 
 
-def test_a_lark_grammar() -> None:
+def test_lark_grammar_may_use_the_rule_names_of_the_answer_grammar() -> None:
     grammar = """
     // arithmetic, with names that the answer's own grammar has as well
     start: answer
@@ -60,7 +60,7 @@ def test_a_lark_grammar() -> None:
     assert [True, True, False] == admits(definition(grammar), "1 + 2", "3<4@5%6", "1+")
 
 
-def test_what_lark_imports() -> None:
+def test_lark_grammar_may_import_common_terminals() -> None:
     assert [True, False] == admits(definition("%import common.INT\nstart: INT"), "12", "x")
 
 
@@ -79,7 +79,7 @@ def test_what_lark_imports() -> None:
         "start: T\nT: /(a{97})*/ & /(a{101})*/ & /(a{103})*/ & /(a{107})*/",
     ],
 )
-def test_what_reaches_out_of_a_grammar_is_refused(text: str) -> None:
+def test_grammar_with_a_forbidden_construct_is_refused(text: str) -> None:
     assert "is not supported in a grammar." in refusal(text).message
 
 
@@ -100,7 +100,7 @@ def test_what_reaches_out_of_a_grammar_is_refused(text: str) -> None:
         ("x" * (MAX_DEFINITION + 1), "regex"),
     ],
 )
-def test_what_cannot_be_kept_to_is_refused(text: str, syntax: str) -> None:
+def test_grammar_that_does_not_compile_is_refused(text: str, syntax: str) -> None:
     refusal(text, syntax)
 
 
@@ -116,26 +116,26 @@ def test_what_cannot_be_kept_to_is_refused(text: str, syntax: str) -> None:
         ("start: A~1..200\nA: /a{200}/", "lark"),
     ],
 )
-def test_a_short_text_for_a_huge_automaton_is_refused(text: str, syntax: str) -> None:
+def test_nested_repetitions_beyond_the_limit_are_refused_quickly(text: str, syntax: str) -> None:
     start = time.monotonic()
     assert "repetitions" in refusal(text, syntax).message
     assert time.monotonic() - start < 5
 
 
-def test_rules_that_double_each_other_into_a_huge_text_are_refused() -> None:
+def test_rules_that_double_to_a_huge_text_are_refused() -> None:
     rules = [f"r{level}: r{level + 1} r{level + 1}" for level in range(24)]
     text = "\n".join(["start: r0", *rules, 'r24: "x"'])
     assert "more than 4096 literals at least." in refusal(text).message
     assert "more than 4096 literals at least." in refusal(text.replace("start: r0", 'start: "a" | r0')).message
 
 
-def test_rules_that_double_each_other_into_a_long_text_are_kept_to() -> None:
+def test_rules_that_double_to_a_long_text_are_enforced() -> None:
     rules = [f"r{level}: r{level + 1} r{level + 1}" for level in range(9)]
     text = "\n".join(["start: r0", *rules, 'r9: "x"'])
     assert [True, False] == admits(definition(text), "x" * 512, "x" * 511)
 
 
-def test_repetitions_side_by_side_are_no_matter() -> None:
+def test_repetitions_side_by_side_do_not_multiply() -> None:
     assert [True] == admits(
         definition(r"[a-z]{1,300}-[a-z{]{1,300}-\d{200}(x{9}|y{9}){9}", "regex"), "a-b-" + "1" * 200 + "y" * 81
     )

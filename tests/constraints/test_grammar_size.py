@@ -1,4 +1,4 @@
-"""How long the shortest text of a grammar's rules is, counted in literals."""
+"""The size of the shortest text of a grammar's rules, in literals."""
 
 import pytest
 
@@ -54,7 +54,7 @@ def doubling(levels: int, leaf: str = '"x"') -> str:
         (MAX_LEAST_SIZE + 1, f'start: "a"{{{10**50}}}'),
     ],
 )
-def test_least_sizes(expected: int, grammar: str) -> None:
+def test_least_size_counts_the_shortest_text_of_an_alternative(expected: int, grammar: str) -> None:
     assert expected == least_size(grammar)
 
 
@@ -68,16 +68,16 @@ def test_least_sizes(expected: int, grammar: str) -> None:
         'start: "a" | b{99} "c"\nb: ("b" "b"){99}',
     ],
 )
-def test_what_no_answer_can_hold_is_beyond_the_limit(grammar: str) -> None:
+def test_size_beyond_the_limit_is_above_it(grammar: str) -> None:
     assert least_size(grammar) > MAX_LEAST_SIZE
 
 
-def test_rules_in_any_order_are_sized() -> None:
+def test_order_of_rules_does_not_matter() -> None:
     rules = doubling(5).split("\n")
     assert 32 == least_size("\n".join(rules[::-1])) == least_size("\n".join(rules[::2] + rules[1::2]))
 
 
-def test_brackets_without_end_are_left_to_the_compiler() -> None:
+def test_unbalanced_brackets_are_left_to_the_compiler() -> None:
     assert 0 <= least_size("start: " + "(" * 20_000 + ")))]]" + '"a"') <= 1
 
 
@@ -92,15 +92,15 @@ def test_brackets_without_end_are_left_to_the_compiler() -> None:
         (0, 'start: %json {"properties":{"multipleOf":{"type":"null"}}}'),
     ],
 )
-def test_multiples_are_added_up(expected: int, grammar: str) -> None:
+def test_multiples_of_a_grammar_are_added_up(expected: int, grammar: str) -> None:
     assert expected == sum_of_multiples(grammar)
 
 
 @pytest.mark.parametrize("backwards", [False, True])
-def test_a_long_chain_of_rules_is_sized_from_either_end(backwards: bool) -> None:  # noqa: FBT001
+def test_long_chain_of_rules_is_sized_in_either_direction(backwards: bool) -> None:  # noqa: FBT001
     rules = [*(f"r{number}: r{number + 1}" for number in range(100)), 'r100: "x" "y"']
     assert 2 == least_size("\n".join(reversed(rules) if backwards else rules))
 
 
-def test_an_optional_group_is_sized_as_well() -> None:
+def test_optional_group_is_sized_too() -> None:
     assert least_size(f'start: ["a"{{{MAX_LEAST_SIZE}}} "b"]') > MAX_LEAST_SIZE

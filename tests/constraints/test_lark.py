@@ -9,7 +9,7 @@ CALL, TOOL_CALLS = 257, 258
 
 
 class Merging(ByteVocabulary):
-    """A vocabulary in which any text ``<think>`` is one token, as of a user-defined one."""
+    """A vocabulary in which ``<think>`` is always one token, as a user-defined token is."""
 
     def encode(self, text: str, *, parse_special: bool = False) -> list[int]:
         return [300] if text == "<think>" else super().encode(text, parse_special=parse_special)
@@ -20,25 +20,25 @@ def markers() -> Markers:
     return Markers(Merging(CONTROL))
 
 
-def test_special_tokens_are_found_in_texts(markers: Markers) -> None:
+def test_text_is_split_at_special_tokens(markers: Markers) -> None:
     assert [Piece("<tool_call>", CALL), Piece("\n{")] == markers.split("<tool_call>\n{")
     assert [Piece("a"), Piece("[TOOL_CALLS]", TOOL_CALLS), Piece("[")] == markers.split("a[TOOL_CALLS][")
     assert [Piece("<think>", 300), Piece("</think>")] == markers.split("<think></think>")
     assert [] == markers.split("")
 
 
-def test_literals(markers: Markers) -> None:
+def test_literal_writes_text_quoted_and_tokens_by_id(markers: Markers) -> None:
     assert '<[257]> "\\n{\\"name\\": \\""' == markers.literal('<tool_call>\n{"name": "')
     assert "" == markers.literal("")
     assert '"\\u00e9\\u007f"' == quoted("é\x7f")
 
 
-def test_what_ends_the_generation_is_no_part_of_a_grammar(markers: Markers) -> None:
+def test_trailing_end_of_generation_tokens_are_dropped(markers: Markers) -> None:
     assert "}" == markers.unended("}</s><|im_end|>")
     assert "}</s>." == markers.unended("}</s>.")
 
 
-def test_groups() -> None:
+def test_alternatives_and_sequences_are_written() -> None:
     assert ('"a"', '("a" | "b")') == (alternatives(['"a"']), alternatives(['"a"', '"b"']))
     assert '"a" "b"' == sequence('"a"', "", '"b"')
 
@@ -50,14 +50,14 @@ def test_a_grammar_is_written_in_the_order_of_its_rules() -> None:
     assert 'start: one\none: "1"\nTWO: /(?s:.*)/\nthree[lazy]: "3"\n' == lark.text("one")
 
 
-def test_one_name_has_one_meaning() -> None:
+def test_two_definitions_of_one_name_are_an_error() -> None:
     lark = Lark()
     lark.rule("one", '"1"')
     with pytest.raises(AssertionError, match="one is defined as"):
         lark.rule("one", '"2"')
 
 
-def test_names_of_another_grammar_are_apart() -> None:
+def test_nested_grammar_has_its_own_names() -> None:
     lark = Lark()
     inner = lark.grammar("inner", 'start: rule "."\nrule: "in"\n')
     text = lark.text(sequence(lark.rule("rule", '"out "'), inner))
@@ -65,7 +65,7 @@ def test_names_of_another_grammar_are_apart() -> None:
     assert not Walker().admits(text, "out out .")
 
 
-def test_text_that_excludes() -> None:
+def test_excluded_texts_cannot_occur() -> None:
     walker = Walker()
     anywhere = f"start: TEXT\nTEXT: {excluding(ANY, ['ab', 'x'])}\n"
     assert [True, True, False, False] == [walker.admits(anywhere, text) for text in ("", "a\nb", "1ab2", "x")]
@@ -74,7 +74,7 @@ def test_text_that_excludes() -> None:
 
 
 @pytest.mark.parametrize("special", [(), ("</x>",)])
-def test_text_up_to_a_marker(special: tuple[str, ...]) -> None:
+def test_text_ends_at_its_first_marker(special: tuple[str, ...]) -> None:
     walker = Walker(special)
     lark = Lark()
     text = lark.text(walker.markers.until(lark, "text", ANY, "</x>!"))

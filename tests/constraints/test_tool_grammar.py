@@ -1,4 +1,4 @@
-"""For every family: what the grammar of its calls admits, the assembly reads as calls that are declared and valid."""
+"""For every family: the assembly reads each admitted text as declared and valid calls."""
 
 import json
 from itertools import islice
@@ -66,7 +66,7 @@ def check(calls: list[tuple[str, str]]) -> None:
 
 @pytest.mark.parametrize("special", [True, False], ids=["tokens", "text"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_required_calls_are_read_as_they_are_written(family: str, special: bool) -> None:  # noqa: FBT001
+def test_parser_reads_generated_required_calls(family: str, special: bool) -> None:  # noqa: FBT001
     notation = TOOL_NOTATIONS[family]
     walker = Walker(special_texts(notation) if special else [], seed=3)
     text = grammar(walker, notation, mode="required")
@@ -74,13 +74,13 @@ def test_required_calls_are_read_as_they_are_written(family: str, special: bool)
     answers = [read(notation, SCHEMAS, walk) for walk in islice(filter(None, walks), 3)]
     assert answers
     for answer in answers:
-        assert answer.content.strip() == ""
+        assert "" == answer.content.strip()
         assert answer.calls
         check(answer.calls)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_one_call_when_there_may_be_no_more(family: str) -> None:
+def test_without_parallel_calls_one_call_is_generated(family: str) -> None:
     notation = TOOL_NOTATIONS[family]
     walker = Walker(special_texts(notation), seed=4)
     text = grammar(walker, notation, mode="required", parallel=False)
@@ -90,7 +90,7 @@ def test_one_call_when_there_may_be_no_more(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_free_text_becomes_calls_at_a_trigger_and_nowhere_else(family: str) -> None:
+def test_calls_begin_only_at_a_trigger(family: str) -> None:
     notation = TOOL_NOTATIONS[family]
     walker = Walker(special_texts(notation), seed=5)
     text = grammar(walker, notation, mode="auto")
@@ -107,7 +107,7 @@ def test_free_text_becomes_calls_at_a_trigger_and_nowhere_else(family: str) -> N
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_no_trigger_occurs_where_no_call_may_come(family: str) -> None:
+def test_mode_none_admits_no_trigger(family: str) -> None:
     notation = TOOL_NOTATIONS[family]
     walker = Walker()
     text = grammar(walker, notation, mode="none")
@@ -135,7 +135,7 @@ def test_the_opening_of_a_required_call_is_forced(expected: str, family: str) ->
     assert expected == found.removesuffix("get")
 
 
-def test_the_arguments_of_a_call_are_written_whole() -> None:
+def test_call_without_parameters_is_forced_whole() -> None:
     walker = Walker()
     lark = Lark()
     section = CallRules(lark, walker.markers, HERMES).section([FUNCTIONS[1]], parallel=False)
@@ -148,7 +148,7 @@ def test_the_same_calls_give_the_same_grammar() -> None:
 
 
 def required(walker: Walker, notation: ToolNotation, *functions: CallableFunction) -> str:
-    """The grammar of one or more calls of functions whose names do not overlap."""
+    """Return the grammar of one or more calls of functions whose names do not overlap."""
     calls = CallConstraints(mode="required", parallel=True, functions=list(functions), customs=[])
     return answer_grammar(AnswerShape(calls=calls), notation, walker.markers)
 
@@ -158,7 +158,7 @@ OPTIONAL_ID = CallID(text="id", pattern="[0-9]", optional=True)
 
 
 @pytest.mark.parametrize("optional", [True, False])
-def test_a_call_comes_without_its_id_only_where_that_is_optional(optional: bool) -> None:  # noqa: FBT001
+def test_only_an_optional_call_id_may_be_missing(optional: bool) -> None:  # noqa: FBT001
     call_id = replace(OPTIONAL_ID, optional=optional)
     walker = Walker()
     in_object = required(walker, replace(HERMES, call_id=call_id), NO_PARAMETERS)
@@ -171,7 +171,7 @@ def test_a_call_comes_without_its_id_only_where_that_is_optional(optional: bool)
 
 
 @pytest.mark.parametrize("family", ["gigachat", "harmony", "hermes", "mistral"])
-def test_several_calls_come_only_in_a_notation_that_can_write_them(family: str) -> None:
+def test_only_a_parallel_notation_admits_several_calls(family: str) -> None:
     notation = TOOL_NOTATIONS[family]
     walker = Walker()
     one, two = (write(notation, [("ping", {})] * number) for number in (1, 2))
@@ -183,7 +183,7 @@ def test_several_calls_come_only_in_a_notation_that_can_write_them(family: str) 
 @pytest.mark.parametrize(
     ("named", "admitted"), [("number", True), ("null", True), ("boolean", False), ("array", False)]
 )
-def test_a_value_of_several_types_is_named_by_each_of_them_and_by_no_other(named: str, *, admitted: bool) -> None:
+def test_type_in_a_parameter_tag_is_one_of_the_declared_types(named: str, *, admitted: bool) -> None:
     value = {"type": "object", "properties": {"x": {"type": ["integer", "null"]}}, "required": ["x"]}
     walker = Walker()
     text = required(walker, TOOL_NOTATIONS["kimi-k3"], function("get", {**value, "additionalProperties": False}))
@@ -231,7 +231,9 @@ def test_a_quoting_notation_writes_strings_in_its_quotes(value: str, *, admitted
 @pytest.mark.parametrize(
     ("section_end", "admitted"), [("", [True, False, False, False]), ("]", [False, False, True, False])]
 )
-def test_a_token_that_ends_the_answer_is_left_out_at_the_very_end_only(section_end: str, admitted: list[bool]) -> None:
+def test_end_of_generation_token_is_dropped_only_at_the_end_of_the_answer(
+    section_end: str, admitted: list[bool]
+) -> None:
     walker = Walker(["</s>"])
     notation = ToolNotation(
         shape="named", triggers=("<f>",), call_start="<f>", name_end="=", call_end="</s>", section_end=section_end

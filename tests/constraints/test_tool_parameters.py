@@ -26,7 +26,7 @@ def admitted(schema: Any, *texts: str) -> list[bool]:  # noqa: ANN401 (JSON)
     return [Walker().admits(grammar, text) for text in texts]
 
 
-def test_no_schema_is_no_parameters() -> None:
+def test_function_without_schema_has_no_parameters() -> None:
     assert [[]] == variants(CallableFunction(name="f", schema=None, parameters={}, param="p"))
 
 
@@ -42,7 +42,7 @@ def test_rules_between_parameters_are_alternative_lists() -> None:
     assert [["a"], ["b"]] == [[item.key for item in items if item.required] for items in variants(function(schema))]
 
 
-def test_a_value_s_schema_is_a_document_of_its_own() -> None:
+def test_schema_of_a_parameter_is_a_whole_document() -> None:
     tree = {"type": "object", "properties": {"left": {"$ref": "#/$defs/tree"}}, "additionalProperties": False}
     ((item, _),) = variants(function({"properties": {"a": {"$ref": "#/$defs/tree"}, "b": {}}, "$defs": {"tree": tree}}))
     walker = Walker()
@@ -51,7 +51,7 @@ def test_a_value_s_schema_is_a_document_of_its_own() -> None:
     assert "x-guidance" in json.loads(item.document)
 
 
-def test_a_number_of_parameters_is_a_choice_of_lists() -> None:
+def test_number_of_parameters_becomes_alternative_lists() -> None:
     properties: dict[str, Any] = {"properties": {"a": {}, "b": {}}}
     least = variants(function({**properties, "minProperties": 1}))
     assert [["a"], ["b"]] == [[item.key for item in items if item.required] for items in least]
@@ -59,13 +59,13 @@ def test_a_number_of_parameters_is_a_choice_of_lists() -> None:
     assert [[], ["a"], ["b"]] == [[item.key for item in items] for items in most]
 
 
-def test_parameters_without_names_are_refused_when_they_are_needed() -> None:
+def test_required_unnamed_parameters_are_refused() -> None:
     with pytest.raises(InvalidRequestError, match="a number of properties cannot be enforced") as caught:
         variants(function({"minProperties": 1}))
     assert ("tools[0].function.parameters", "invalid_value") == (caught.value.param, caught.value.code)
 
 
-def test_names_that_would_end_early_are_refused() -> None:
+def test_parameter_name_that_a_parser_would_misread_is_refused() -> None:
     only({}).check_key(">")
     for key in ("a>b", " a", ""):
         ((item,),) = variants(function({"properties": {key: {}}}))
@@ -88,7 +88,7 @@ def test_names_that_would_end_early_are_refused() -> None:
         ([False, True, True], {"type": "string", "not": {"const": ""}}),
     ],
 )
-def test_strings_without_quotes(expected: list[bool], schema: dict[str, Any]) -> None:
+def test_raw_string_follows_its_schema(expected: list[bool], schema: dict[str, Any]) -> None:
     assert expected == admitted(schema, "", "x/", "abc/")
 
 

@@ -1,4 +1,4 @@
-"""Random schemas over every keyword, random instances, and walks through what a compiled schema admits."""
+"""Random schemas of all keywords, random instances, and random texts that a compiled schema admits."""
 
 import itertools
 import json
@@ -121,7 +121,7 @@ def schemas(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def is_valid(schema: Any, text: str) -> bool:
-    """By the specification, with exact decimals. Raises RecursionError for schemas that go round in circles."""
+    """Return whether ``text`` is valid, with exact decimals. Raises RecursionError for endless references."""
     with localcontext(prec=4000):
         exact = json.loads(json.dumps(schema), parse_float=Decimal)
         dialect = validator_for(exact, default=Draft202012Validator)
@@ -130,7 +130,7 @@ def is_valid(schema: Any, text: str) -> bool:
 
 
 def _number(text: str) -> Decimal | int:
-    """Exact, but for exponents beyond a thousand, which are cut: no schema here tells such numbers apart."""
+    """Return the exact number; exponents beyond a thousand are cut, which no schema here distinguishes."""
     mantissa, _, exponent = text.lower().partition("e")
     power = max(-1000, min(1000, int(exponent[:9] or 0)))
     number = Decimal(mantissa).scaleb(power)
@@ -149,7 +149,7 @@ def matcher(compiled: str) -> llguidance.LLMatcher:
 
 
 def walk(compiled: str, choice: random.Random, limit: int = 300) -> str | None:
-    """A text that the grammar admits, byte by byte at random; None when it is not finished within ``limit`` bytes."""
+    """Return a random text that the grammar admits, or None if it has no end within ``limit`` bytes."""
     state, text, end = matcher(compiled), bytearray(), byte_tokenizer().eos_token
     while not state.is_stopped():
         bits = state.compute_bitmask()
@@ -168,13 +168,13 @@ def walk(compiled: str, choice: random.Random, limit: int = 300) -> str | None:
 
 
 def can_be_spelled(compiled: str, value: Any) -> bool:
-    """False for control characters where the schema does without escapes by code point (see the emission module)."""
+    """Return False for control characters if the schema forbids escapes by code point (see ``codegen``)."""
     controls = re.search("\\\\u00|\x7f", json.dumps(value, ensure_ascii=False))
     return controls is None or "json_allowed_escapes" not in compiled
 
 
 def spellings(value: Any) -> Iterator[str]:
-    """The JSON texts of a value, with properties in every order."""
+    """Yield the JSON texts of a value, with properties in every order."""
     if isinstance(value, dict):
         for order in itertools.permutations(value):
             keys = [json.dumps(key, ensure_ascii=False) for key in order]
@@ -199,12 +199,12 @@ def _takes(state: llguidance.LLMatcher, text: str) -> bool:
 
 
 def admits(compiled: str, value: Any) -> bool:
-    """Whether the value can be written, with its properties in some order."""
+    """Return whether the grammar admits the value, with its properties in some order."""
     return admitted(compiled, [value]) == [value]
 
 
 def admitted(compiled: str, values: list[Any]) -> list[Any]:
-    """The values among these that can be written."""
+    """Return the values that the grammar admits."""
     start = matcher(compiled)
     return [
         value

@@ -1,6 +1,6 @@
 """Schemas of the kinds found in public collections, written for these tests: tools, payloads, files, API fragments.
 
-``REFUSED`` are those that ask for what cannot be enforced, with the keyword that says so.
+``REFUSED`` holds the schemas that cannot be enforced, with the keyword that the refusal names.
 """
 
 from typing import Any
@@ -19,13 +19,13 @@ FLAG: Schema = {"type": "boolean"}
 
 
 def record(required: str = "", /, **properties: Any) -> Schema:  # noqa: ANN401
-    """An object with some of its properties required."""
+    """Return an object with some required properties."""
     schema: Schema = {"type": "object", "properties": properties}
     return {**schema, "required": required.split()} if required else schema
 
 
 def sealed(required: str = "", /, **properties: Any) -> Schema:  # noqa: ANN401
-    """An object without other properties."""
+    """Return an object without other properties."""
     return {**record(required, **properties), "additionalProperties": False}
 
 

@@ -1,4 +1,4 @@
-"""Intersection and difference, checked on values: what both admit, what one admits and the other does not."""
+"""Intersection and difference of unions, checked on values."""
 
 from fractions import Fraction
 from typing import Any
@@ -66,7 +66,7 @@ def is_possible(_: Shape) -> bool:
 
 
 @given(numbers, numbers, st.fractions(-4, 4, max_denominator=2))
-def test_numbers(left: Number, right: Number, value: Fraction) -> None:
+def test_numbers_are_intersected_and_subtracted_exactly(left: Number, right: Number, value: Fraction) -> None:
     common = holds(left, value) and holds(right, value)
     assert common == any(holds(shape, value) for shape in intersect((left,), (right,), Budget()))
     try:
@@ -77,14 +77,14 @@ def test_numbers(left: Number, right: Number, value: Fraction) -> None:
 
 
 @given(strings, strings, st.sampled_from(("", "a", "ab", "b", "abc")))
-def test_strings(left: String, right: String, value: str) -> None:
+def test_strings_are_intersected_and_subtracted_exactly(left: String, right: String, value: str) -> None:
     common = holds(left, value) and holds(right, value)
     assert common == any(holds(shape, value) for shape in intersect((left,), (right,), Budget()))
     rest = subtract((left,), (right,), is_possible, Budget())
     assert (holds(left, value) and not common) == any(holds(shape, value) for shape in rest)
 
 
-def test_types_exclude_each_other() -> None:
+def test_shapes_of_different_types_are_disjoint() -> None:
     assert () == intersect((Null(),), (Boolean(),), Budget())
     assert (Null(), Boolean(frozenset({True}))) == subtract(
         (Null(), Boolean()), (Boolean(frozenset({False})),), is_possible, Budget()
@@ -120,7 +120,7 @@ def test_listed_numbers_and_texts_leave_intervals_and_exclusions() -> None:
     assert (below, above, String(excluded=frozenset("ab"))) == rest
 
 
-def test_texts_that_a_shape_does_not_have_are_not_excluded_from_it() -> None:
+def test_only_texts_of_the_shape_are_excluded_from_it() -> None:
     assert (String(min_length=2),) == subtract((String(min_length=2),), values(["a"]), is_possible, Budget())
 
 
@@ -130,25 +130,25 @@ def test_a_listed_array_is_subtracted_from_other_arrays() -> None:
     assert {shorter, longer, differing} == {*subtract((Array(items=A),), values([[1]]), is_possible, Budget())}
 
 
-def test_exactly_one_option_has_a_value() -> None:
+def test_value_of_two_options_is_not_in_exactly_one() -> None:
     options = [values([0, 1, "a", [1]]), values([1, 2, "b", [1]]), values(["b", 3, {"x": 1}])]
     assert {*values([0, 2, 3, "a", {"x": 1}])} == {*exactly_one(options, options, is_possible, Budget())}
 
 
-def test_an_option_without_a_list_excludes_its_values_from_the_others() -> None:
+def test_unlisted_option_excludes_its_values_from_the_others() -> None:
     options: list[Union] = [values([1, 1.5]), (Number(integer=True),)]
     below, above = Number(integer=True, upper=(Fraction(0), False)), Number(integer=True, lower=(Fraction(2), False))
     assert (constant(1.5), below, above) == exactly_one(options, options, is_possible, Budget())
 
 
-def test_only_what_is_asked_for_is_kept_of_an_option() -> None:
+def test_exactly_one_keeps_only_the_narrowed_part_of_an_option() -> None:
     options: list[Union] = [(Number(),), values([2, 3])]
     narrowed = [values([1, 2]), values([2])]
     assert values([1]) == exactly_one(narrowed, options, is_possible, Budget())
 
 
 def spent(operation: str, count: int) -> int:
-    """What a set of so many values of every type costs, in comparisons."""
+    """Return the cost of an operation on ``count`` values of all types, in comparisons."""
     found = [value for n in range(count // 5) for value in (n, n + 0.5, f"w{n}", {"x": n}, [n])]
     budget = Budget()
     before = budget.left
@@ -163,12 +163,12 @@ def spent(operation: str, count: int) -> int:
 
 
 @pytest.mark.parametrize("operation", ["intersect", "subtract", "exactly_one"])
-def test_sets_of_values_cost_what_they_are_long(operation: str) -> None:
+def test_cost_of_listed_values_grows_linearly(operation: str) -> None:
     assert 0 < spent(operation, 2000) <= 2 * spent(operation, 1000) + COMPARISONS
 
 
 @pytest.mark.parametrize("count", [300, 3000])
-def test_pairs_of_other_shapes_are_paid_for(count: int) -> None:
+def test_pairs_of_unlisted_shapes_cost_budget(count: int) -> None:
     left = tuple(Number(lower=(Fraction(n), False)) for n in range(count))
     with pytest.raises(SchemaRefusedError, match="too many combinations"):
         intersect(left, left, Budget(count))
@@ -178,7 +178,7 @@ def test_pairs_of_other_shapes_are_paid_for(count: int) -> None:
         exactly_one([(shape,) for shape in left], [(shape,) for shape in left], is_possible, Budget(count))
 
 
-def test_pieces_are_paid_for_before_the_next_is_made() -> None:
+def test_each_piece_costs_budget_before_the_next_is_made() -> None:
     names = tuple(f"p{n}" for n in range(900))
     with pytest.raises(SchemaRefusedError, match="too many combinations"):
         subtract(
@@ -189,16 +189,16 @@ def test_pieces_are_paid_for_before_the_next_is_made() -> None:
         )
 
 
-def test_shapes_of_another_type_are_left_whole() -> None:
+def test_subtraction_leaves_shapes_of_another_type_unchanged() -> None:
     texts, arrays = String(min_length=1), Array(min_items=1)
     assert (texts,) == subtract((texts, arrays), (arrays,), is_possible, Budget())
 
 
-def test_a_shape_within_another_leaves_nothing() -> None:
+def test_subtraction_of_a_superset_leaves_nothing() -> None:
     assert () == subtract((String(min_length=2),), (String(min_length=1),), is_possible, Budget())
 
 
-def test_values_that_two_shapes_share_in_name_only_are_not_subtracted() -> None:
+def test_impossible_intersection_leaves_the_shape_unchanged() -> None:
     def impossible(_: Shape) -> bool:
         return False
 
@@ -206,24 +206,24 @@ def test_values_that_two_shapes_share_in_name_only_are_not_subtracted() -> None:
     assert (left,) == subtract((left,), (Object(additional=NEVER),), impossible, Budget())
 
 
-def test_listed_values_leave_every_shape_that_has_none_of_them() -> None:
+def test_listed_values_leave_shapes_without_them_unchanged() -> None:
     below, above = Number(upper=(Fraction(1), True)), Number(lower=(Fraction(1), True))
     assert (Array(), below, above) == subtract((Array(), Number()), values([1]), is_possible, Budget())
 
 
-def test_texts_that_a_pattern_is_tried_on_are_paid_for() -> None:
+def test_matching_listed_texts_costs_budget() -> None:
     listed = values([f"w{n}" for n in range(100)])
     with pytest.raises(SchemaRefusedError, match="too many combinations"):
         subtract((String(patterns=("w",)),), listed, is_possible, Budget(50))
 
 
-def test_options_without_a_value_are_paid_for() -> None:
+def test_empty_options_cost_budget() -> None:
     options: list[Union] = [(String(min_length=1),), *[()] * 1000]
     with pytest.raises(SchemaRefusedError, match="too many combinations"):
         exactly_one(options, options, is_possible, Budget(1500 // COMPARISONS))
 
 
-def test_shapes_of_two_types_cost_no_more_than_a_look() -> None:
+def test_shapes_of_two_types_cost_two_comparisons() -> None:
     budget = Budget()
     before = budget.left
     subtract((String(patterns=("a",) * 100),), (Number(integer=True),), is_possible, budget)

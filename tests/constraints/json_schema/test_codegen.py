@@ -1,4 +1,4 @@
-"""What llguidance is given means to it what it should; each of these once did not."""
+"""Generated schemas that llguidance enforces; each test holds one of its deviations, once a fault."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ from tests.constraints.json_schema.random_schemas import admits, admits_text, ad
 Schema = dict[str, Any]
 
 
-def emitted(schema: Schema) -> Schema:
+def generated(schema: Schema) -> Schema:
     document = Document(schema)
     written = CodeGenerator(Expander(document)).generate(document.term(()))
     assert {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}.items() <= written.pop(
@@ -38,22 +38,22 @@ def compiled(schema: Schema) -> str:
     return compile_schema(schema, strict=False, param="p")
 
 
-def test_scalars_are_written_in_place_and_the_rest_as_definitions() -> None:
-    assert {} == emitted({})
-    assert {"type": "string", "minLength": 1} == emitted({"type": "string", "minLength": 1})
-    assert {"$ref": "#/$defs/d0", "$defs": {"d0": {"type": "array", "items": {"type": "null"}}}} == emitted(
+def test_scalars_are_written_in_place_and_other_shapes_as_definitions() -> None:
+    assert {} == generated({})
+    assert {"type": "string", "minLength": 1} == generated({"type": "string", "minLength": 1})
+    assert {"$ref": "#/$defs/d0", "$defs": {"d0": {"type": "array", "items": {"type": "null"}}}} == generated(
         {"type": "array", "items": {"type": "null"}}
     )
 
 
 def test_recursion_becomes_a_reference() -> None:
     schema = {"type": "array", "items": {"$ref": "#"}}
-    assert {"$ref": "#/$defs/d0", "$defs": {"d0": {"type": "array", "items": {"$ref": "#/$defs/d0"}}}} == emitted(
+    assert {"$ref": "#/$defs/d0", "$defs": {"d0": {"type": "array", "items": {"$ref": "#/$defs/d0"}}}} == generated(
         schema
     )
 
 
-def test_escaped_keys_do_not_pass_by_a_property() -> None:
+def test_escaped_key_does_not_bypass_a_property() -> None:
     text = compiled({"type": "object", "properties": {"a": {"type": "integer"}}})
     assert admits_text(text, '{"a": 1}')
     assert admits_text(text, '{"b": "x", "\\u001b": 1}')
@@ -68,7 +68,7 @@ def test_escaped_keys_do_not_pass_by_a_property() -> None:
         {"patternProperties": {"^b": {"type": "null"}}, "additionalProperties": {"type": "string"}},
     ],
 )
-def test_escaped_keys_do_not_pass_by_patterns(others: Schema) -> None:
+def test_escaped_key_does_not_bypass_a_pattern(others: Schema) -> None:
     text = compiled({"type": "object", "properties": {"a": {"type": "integer"}}, **others})
     assert admits_text(text, '{"a": 1, "c": "x"}')
     assert not admits_text(text, '{"\\u0061": "x"}')
@@ -76,7 +76,7 @@ def test_escaped_keys_do_not_pass_by_patterns(others: Schema) -> None:
     assert not admits_text(text, '{"b": "x"}') or "patternProperties" not in others
 
 
-def test_names_do_not_keep_to_a_pattern_that_is_not_theirs() -> None:
+def test_pattern_of_another_subschema_does_not_constrain_a_named_property() -> None:
     named = {"properties": {"a": {"type": "integer"}}, "additionalProperties": False}
     text = compiled({"type": "object", "patternProperties": {"^[a-z]$": {}}, "allOf": [named]})
     assert admits(text, {"a": 1})
@@ -86,7 +86,7 @@ def test_names_do_not_keep_to_a_pattern_that_is_not_theirs() -> None:
         compiled({"type": "object", "patternProperties": {"^[a-z]$": {}}, "allOf": [others]})
 
 
-def test_names_with_controls_are_not_passed_by_either() -> None:
+def test_escaped_key_does_not_bypass_a_name_with_control_characters() -> None:
     text = compiled({"type": "object", "properties": {"a\n": {"type": "integer"}}})
     assert admits_text(text, '{"a\\n": 1}')
     assert not admits_text(text, '{"a\\u000a": "x"}')
@@ -95,7 +95,7 @@ def test_names_with_controls_are_not_passed_by_either() -> None:
     assert admits_text(compiled({"const": "\x1b\x7f"}), '"\\u001b\\u007f"')
 
 
-def test_a_pattern_of_controls_alone_is_no_dead_end() -> None:
+def test_pattern_of_control_characters_alone_can_be_completed() -> None:
     with pytest.raises(InvalidRequestError):
         compiled(
             {
@@ -107,10 +107,10 @@ def test_a_pattern_of_controls_alone_is_no_dead_end() -> None:
         )
 
 
-def test_only_finite_values_are_begun() -> None:
+def test_values_without_end_are_not_begun() -> None:
     chain = {"type": "object", "required": ["next"], "properties": {"next": {"$ref": "#/$defs/chain"}}}
     with pytest.raises(SchemaRefusedError, match="admits no value"):
-        emitted({"$ref": "#/$defs/chain", "$defs": {"chain": chain}})
+        generated({"$ref": "#/$defs/chain", "$defs": {"chain": chain}})
     text = compiled({"properties": {"a": {"$ref": "#/$defs/chain"}}, "type": "object", "$defs": {"chain": chain}})
     assert not admits_text(text, '{"a": ')
     assert admits(text, {"b": 1})
@@ -118,7 +118,7 @@ def test_only_finite_values_are_begun() -> None:
     assert admits(compiled({"$ref": "#/$defs/chain", "$defs": {"chain": ended}}), {"next": {"next": None}})
 
 
-def test_numbers_of_properties_of_a_map() -> None:
+def test_number_of_unnamed_properties_is_bounded() -> None:
     text = compiled(
         {"type": "object", "minProperties": 1, "maxProperties": 2, "additionalProperties": {"type": "null"}}
     )
@@ -127,13 +127,13 @@ def test_numbers_of_properties_of_a_map() -> None:
 
 def test_large_enums_are_written_once() -> None:
     large = {"enum": [f"value {index}" for index in range(50)]}
-    written = emitted({"type": "object", "properties": dict.fromkeys("abc", large)})
+    written = generated({"type": "object", "properties": dict.fromkeys("abc", large)})
     assert {"enum": large["enum"]} in written["$defs"].values()
 
 
 def test_too_many_optional_properties_are_refused() -> None:
     with pytest.raises(SchemaRefusedError, match="optional properties"):
-        emitted({"type": "object", "properties": {f"p{index}": {} for index in range(1001)}})
+        generated({"type": "object", "properties": {f"p{index}": {} for index in range(1001)}})
 
 
 def optional(count: int, prefix: str = "p") -> Schema:
@@ -142,7 +142,7 @@ def optional(count: int, prefix: str = "p") -> Schema:
 
 
 def starts(schema: Schema) -> bool:
-    """Whether an object can begin: a row of llguidance's parser holds what may come first."""
+    """Return whether an object can begin: its first properties fit in a row of llguidance's parser."""
     matcher = llguidance.LLMatcher(byte_tokenizer(), f"start: %json {compiled(schema)}", log_level=0, limits=limits())
     matcher.consume_tokens(list(b"{"))
     matcher.compute_bitmask()
@@ -162,7 +162,7 @@ FITTING = 497
         {**optional(2 * FITTING), "required": [f"p{FITTING}"]},
     ],
 )
-def test_as_many_properties_as_fit_can_begin(fitting: Schema) -> None:
+def test_object_with_properties_up_to_the_parser_s_row_can_begin(fitting: Schema) -> None:
     assert starts(fitting)
 
 
@@ -177,7 +177,7 @@ def test_as_many_properties_as_fit_can_begin(fitting: Schema) -> None:
         {"type": "array", "items": optional(FITTING + 1)},
     ],
 )
-def test_more_properties_than_fit_in_one_place_are_refused(crowded: Schema) -> None:
+def test_object_with_more_properties_than_the_parser_s_row_is_refused(crowded: Schema) -> None:
     with pytest.raises(InvalidRequestError, match="more than 1990 objects or 497 optional properties in one place"):
         compiled(crowded)
 
@@ -203,7 +203,7 @@ def test_a_large_scalar_is_written_once(large: Schema) -> None:
     assert len(compiled(schema)) < 2 * len(compiled(large)) + 300 * len(', "p000": {"$ref": "#/$defs/d0000"}')
 
 
-def test_patterns_that_are_too_hard_together_are_refused_with_their_path() -> None:
+def test_patterns_too_complex_together_are_refused_with_their_path() -> None:
     patterns = [{"pattern": f"^(a{{{count}}})*$"} for count in (97, 101, 103, 107)]
     schema = {"properties": {"a": {"type": "string", "allOf": patterns}}}
     with pytest.raises(
@@ -236,8 +236,8 @@ NULL: Schema = {"type": "null"}
         ),
     ],
 )
-def test_scalars_in_the_words_of_llguidance(expected: Schema, schema: Schema) -> None:
-    assert expected == emitted(schema)
+def test_scalar_schema_is_generated(expected: Schema, schema: Schema) -> None:
+    assert expected == generated(schema)
 
 
 @pytest.mark.parametrize(
@@ -275,8 +275,8 @@ def test_scalars_in_the_words_of_llguidance(expected: Schema, schema: Schema) ->
         ),
     ],
 )
-def test_arrays_and_objects_in_the_words_of_llguidance(expected: Schema, schema: Schema) -> None:
-    assert {"$ref": "#/$defs/d0", "$defs": {"d0": expected}} == emitted(schema)
+def test_array_or_object_schema_is_generated(expected: Schema, schema: Schema) -> None:
+    assert {"$ref": "#/$defs/d0", "$defs": {"d0": expected}} == generated(schema)
 
 
 @pytest.mark.parametrize(
@@ -294,17 +294,17 @@ def test_arrays_and_objects_in_the_words_of_llguidance(expected: Schema, schema:
         (1, {"type": "string", "pattern": "x" * (MAX_INLINE_CHARACTERS + 1)}),
     ],
 )
-def test_scalars_that_are_not_large_have_no_definition(definitions: int, schema: Schema) -> None:
-    assert definitions == len(emitted(schema).get("$defs", {}))
+def test_only_large_scalars_have_a_definition(definitions: int, schema: Schema) -> None:
+    assert definitions == len(generated(schema).get("$defs", {}))
 
 
-PASSED_BY: list[Schema] = [
+BYPASSABLE: list[Schema] = [
     {"properties": {"a": NULL}, "additionalProperties": {"type": "string"}},
     {"patternProperties": {"^a": NULL}},
     {"properties": {"a\n": NULL}},
     {"properties": {"a\n": NULL}, "patternProperties": {"^b": NULL}, "additionalProperties": False},
 ]
-NOT_PASSED_BY: list[Schema] = [
+NOT_BYPASSABLE: list[Schema] = [
     {},
     {"properties": {"a": NULL}},
     {"additionalProperties": NULL},
@@ -319,32 +319,32 @@ def options(schema: Schema) -> Schema:
     return written
 
 
-def test_code_points_are_no_escapes_where_a_key_could_pass_by_a_property_with_them() -> None:
-    assert [{'nrbtf\\"'}] * len(PASSED_BY) == [{options(schema).get("json_allowed_escapes")} for schema in PASSED_BY]
-    assert [False] * len(NOT_PASSED_BY) == ["json_allowed_escapes" in options(schema) for schema in NOT_PASSED_BY]
+def test_code_point_escapes_are_forbidden_if_a_key_could_bypass_a_property() -> None:
+    assert [{'nrbtf\\"'}] * len(BYPASSABLE) == [{options(schema).get("json_allowed_escapes")} for schema in BYPASSABLE]
+    assert [False] * len(NOT_BYPASSABLE) == ["json_allowed_escapes" in options(schema) for schema in NOT_BYPASSABLE]
 
 
 @pytest.mark.parametrize("text", ["\x00", "a\x07", "\x0b", "\x0e", "\x1f", "\x7f"])
 @pytest.mark.parametrize("place", ["const", "properties"])
-def test_controls_beside_such_keys_are_refused_with_their_path(place: str, text: str) -> None:
+def test_control_characters_beside_open_properties_are_refused_with_their_path(place: str, text: str) -> None:
     inner = {"const": text} if place == "const" else {"properties": {text: NULL}, "additionalProperties": False}
     with pytest.raises(InvalidRequestError, match=r"In context=\('properties', 'a'\), control characters"):
-        compiled({**PASSED_BY[0], "properties": {"a": {"type": ["object", "string"], **inner}}, "type": "object"})
+        compiled({**BYPASSABLE[0], "properties": {"a": {"type": ["object", "string"], **inner}}, "type": "object"})
 
 
 @pytest.mark.parametrize("text", ["\x08", "\t", "\n", "\x0c", "\r", " ", "~", "\x80"])
-def test_other_characters_beside_such_keys_can_be_written(text: str) -> None:
-    schema = {**PASSED_BY[0], "properties": {"a": {"const": text}}, "type": "object"}
+def test_other_characters_beside_open_properties_can_be_written(text: str) -> None:
+    schema = {**BYPASSABLE[0], "properties": {"a": {"const": text}}, "type": "object"}
     assert admits(compiled(schema), {"a": text})
 
 
-def test_texts_beside_such_keys_are_written_without_controls() -> None:
-    schema = {**PASSED_BY[0], "properties": {"a": {"type": "string", "pattern": "^.$"}}, "type": "object"}
+def test_texts_beside_open_properties_have_no_control_characters() -> None:
+    schema = {**BYPASSABLE[0], "properties": {"a": {"type": "string", "pattern": "^.$"}}, "type": "object"}
     text = compiled(schema)
     assert [True, False] == [admits_text(text, f'{{"a": "{spelled}"}}') for spelled in ("\\t", "\\u001b")]
 
 
-def test_a_name_that_a_pattern_finds_keeps_to_both() -> None:
+def test_named_property_satisfies_a_matching_pattern_too() -> None:
     schema = {
         "type": "object",
         "properties": {"ab": {"type": ["null", "string"]}, "c": NULL},
@@ -355,7 +355,7 @@ def test_a_name_that_a_pattern_finds_keeps_to_both() -> None:
     assert values[:3] == admitted(compiled(schema), values)
 
 
-def test_one_name_that_does_not_keep_to_a_pattern_is_enough_to_refuse_it() -> None:
+def test_pattern_is_refused_if_one_matching_name_has_another_schema() -> None:
     named = {"properties": {"a": {"type": "integer"}, "A": {"type": "integer"}}, "additionalProperties": NULL}
     with pytest.raises(InvalidRequestError, match="'patternProperties' beside such 'additionalProperties'"):
         compiled({"type": "object", "patternProperties": {"^[a-z]$": {}}, "allOf": [named]})
@@ -369,30 +369,30 @@ def test_one_name_that_does_not_keep_to_a_pattern_is_enough_to_refuse_it() -> No
         ({"type": "array", "items": {"not": {"pattern": "x"}}}, "'not' is not supported here"),
     ],
 )
-def test_what_cannot_be_written_is_refused_with_its_path(schema: Schema, message: str) -> None:
+def test_unsupported_schema_is_refused_with_its_path(schema: Schema, message: str) -> None:
     with pytest.raises(InvalidRequestError, match=rf"In context=\('properties', 'a'.*\), {message}"):
         compiled({"type": "object", "properties": {"a": schema}})
 
 
 def spread(count: int, title: str) -> Schema:
-    """So many optional properties that fit in the rows of llguidance's parser, with required ones between them."""
+    """Return an object of ``count`` optional properties, with required ones between them so that rows suffice."""
     names = [f"p{number}" for number in range(count + 3)]
     required = [names[place * count // 4] for place in (1, 2, 3)]
     return {"type": "object", "title": title, "properties": {name: {} for name in names}, "required": required}
 
 
-def test_the_squares_of_optional_properties_are_bounded_together() -> None:
+def test_sum_of_squared_optional_properties_is_bounded() -> None:
     objects = {str(number): spread(MAX_OPTIONAL_PROPERTIES, str(number)) for number in range(9)}
-    begin = dict(list(objects.items())[:8])
-    assert 9 == len(emitted({"type": "object", "properties": begin, "required": list(begin)})["$defs"])
+    eight = dict(list(objects.items())[:8])
+    assert 9 == len(generated({"type": "object", "properties": eight, "required": list(eight)})["$defs"])
     with pytest.raises(SchemaRefusedError, match="more than 1000 optional properties are not supported"):
-        emitted({"type": "object", "properties": objects, "required": list(objects)})
+        generated({"type": "object", "properties": objects, "required": list(objects)})
     with pytest.raises(SchemaRefusedError, match="more than 1000 optional properties are not supported"):
-        emitted(spread(MAX_OPTIONAL_PROPERTIES + 1, "one"))
+        generated(spread(MAX_OPTIONAL_PROPERTIES + 1, "one"))
 
 
 def spent(schema: Schema) -> int:
-    """Comparisons that writing a schema costs."""
+    """Return the cost of generating a schema, in comparisons."""
     document = Document(schema)
     expander = Expander(document)
     before = document.budget.left
@@ -400,7 +400,7 @@ def spent(schema: Schema) -> int:
     return before - document.budget.left
 
 
-def test_the_beginning_of_a_text_with_several_bounds_is_paid_for_once() -> None:
+def test_check_of_a_text_with_several_bounds_costs_budget_once() -> None:
     text = {"type": "string", "pattern": "^[a-z]+$"}
     price = FIRST_CHARACTERS_COST * COMPARISONS
     assert price == spent({**text, "minLength": 1}) - spent(text)
@@ -412,12 +412,12 @@ def test_the_beginning_of_a_text_with_several_bounds_is_paid_for_once() -> None:
     )
 
 
-def test_excluded_texts_are_paid_for() -> None:
+def test_excluded_texts_cost_budget() -> None:
     few, many = ({"type": "string", "not": {"enum": [name * count for name in "abcde"]}} for count in (4, 404))
     assert 5 * 400 // CHARACTERS_PER_COMPARISON == spent(many) - spent(few)
 
 
-def test_patterns_of_properties_are_paid_for_by_name() -> None:
+def test_matching_names_with_patterns_costs_budget() -> None:
     names = [f"p{number}" for number in range(100)]
     schema: Schema = {"type": "object", "properties": {}, "required": names}
     document = Document({**schema, "patternProperties": {"^p": NULL}})

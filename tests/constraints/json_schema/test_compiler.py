@@ -1,4 +1,4 @@
-"""The whole way: every text that a compiled schema admits validates, and what is refused says why."""
+"""The whole pipeline: compiled schemas admit exactly the valid texts, and refusals have a reason."""
 
 import json
 import random
@@ -36,7 +36,7 @@ def compiled(schema: Any) -> str | None:  # noqa: ANN401
 
 
 def agrees(schema: Any, text: str) -> bool | None:  # noqa: ANN401
-    """Whether the text is valid; None where jsonschema goes round in circles or stumbles."""
+    """Return whether the text is valid, or None if jsonschema recurses without end or fails."""
     try:
         return is_valid(schema, text)
     except (RecursionError, TypeError):
@@ -52,7 +52,7 @@ def test_realistic_schemas_are_enforced(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_the_rest_is_refused_by_name(name: str) -> None:
+def test_other_realistic_schemas_are_refused_by_keyword(name: str) -> None:
     schema, keyword = REFUSED[name]
     with pytest.raises(InvalidRequestError) as caught:
         compile_schema(schema, strict=False, param="response_format", subject=f"response_format '{name}'")
@@ -65,7 +65,7 @@ def test_nine_in_ten_realistic_schemas_are_enforced() -> None:
     assert len(ACCEPTED) / (len(ACCEPTED) + len(REFUSED)) >= 0.9
 
 
-def test_the_text_stands_inside_a_grammar() -> None:
+def test_compiled_text_can_be_part_of_a_grammar() -> None:
     text = compile_schema({"const": 'a "quoted" {brace} // %json'}, strict=False, param="p")
     grammar = f'start: "<call>" body "</call>"\nbody: %json {text}\n'
     validate_grammar(grammar, param="p")
@@ -101,12 +101,12 @@ def test_every_object_has_the_order_of_its_own_schema() -> None:
         ({"type": "string", "minLength": 2, "maxLength": 1}, "admits no value"),
     ],
 )
-def test_hostile_values(schema: Any, reason: str) -> None:  # noqa: ANN401
+def test_values_that_json_lacks_are_refused(schema: Any, reason: str) -> None:  # noqa: ANN401
     with pytest.raises(InvalidRequestError, match=reason):
         compile_schema(schema, strict=False, param="p")
 
 
-def test_nesting_without_end() -> None:
+def test_endless_nesting_is_refused() -> None:
     schema: dict[str, Any] = {}
     for _ in range(5000):
         schema = {"not": schema}
@@ -114,7 +114,7 @@ def test_nesting_without_end() -> None:
         compile_schema(schema, strict=False, param="p")
 
 
-def test_errors_carry_what_the_caller_says() -> None:
+def test_error_has_the_caller_s_subject_param_and_code() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         compile_schema(
             {"properties": {"a": {"type": "strin"}}},
@@ -136,21 +136,21 @@ def test_compiling_again_gives_the_same_text() -> None:
 
 
 @pytest.mark.parametrize("grammar", ['start: "a" | b\nb: /[0-9]+/', 'start: %json {"type": "object"}'])
-def test_grammars_that_can_be_followed(grammar: str) -> None:
+def test_valid_grammar_is_accepted(grammar: str) -> None:
     validate_grammar(grammar, param="p")
 
 
 @pytest.mark.parametrize(
     "grammar", ["start: b", "start: /(/", "", "start: /(?=a)/", "start: %json {", "x" * 17_000_000]
 )
-def test_grammars_that_cannot_be_followed(grammar: str) -> None:
+def test_invalid_grammar_is_refused(grammar: str) -> None:
     with pytest.raises(InvalidRequestError, match=r"Invalid value for 'tools\[0\]\.custom'") as caught:
         validate_grammar(grammar, param="tools[0].custom")
     assert ("tools[0].custom", "invalid_value") == (caught.value.param, caught.value.code)
     assert len(caught.value.message) < 300
 
 
-def test_the_multiples_of_a_grammar_are_bounded_together() -> None:
+def test_sum_of_the_multiples_of_a_grammar_is_bounded() -> None:
     multiples = {f"p{n}": {"type": "integer", "multipleOf": 9000 + n} for n in range(9)}
     with pytest.raises(InvalidRequestError, match="all 'multipleOf' together, 81036, exceed the limit of 50000"):
         compile_schema({"type": "object", "properties": multiples}, strict=False, param="p")
@@ -190,14 +190,14 @@ def test_a_refusal_is_one_sentence_with_a_path(message: str, schema: dict[str, A
     assert found.rstrip(".") + "." == found
 
 
-def test_what_llguidance_says_against_a_schema_is_shortened() -> None:
+def test_message_of_llguidance_about_a_schema_is_shortened() -> None:
     message = refusal({"type": "string", "not": {"const": "x" * 300}})
     start = "In context=(), it cannot be enforced: "
     assert start == message[: len(start)]
     assert MAX_ECHO == len(message.removeprefix(start)) + len("...") - len(".")
 
 
-def test_a_budget_that_is_spent_without_a_place_is_refused_at_the_root() -> None:
+def test_exceeded_budget_without_a_path_is_refused_at_the_root() -> None:
     with counted_work(2):
         assert "In context=(), too many combinations of alternatives." == refusal({"type": "null"})
 
@@ -213,20 +213,20 @@ def test_a_schema_that_becomes_too_large_is_refused() -> None:
     assert f"In context=(), {limit}" == refusal(schema)
 
 
-def test_a_large_schema_is_not_kept() -> None:
+def test_large_schema_is_not_cached() -> None:
     kept, large = ({"title": "x" * (MAX_CACHED_SIZE - len('{"title": ""}') + more)} for more in (0, 1))
     same = [compiled(schema) is compiled(schema) for schema in (kept, large)]
     assert [True, False] == same
 
 
-def test_strict_schemas_are_kept_apart_from_others() -> None:
+def test_strict_schemas_are_cached_separately() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "null"}}}
     assert compiled(schema) is not None
     assert "'additionalProperties' is required" in refusal(schema, strict=True)
 
 
 def grammar_of(count: int) -> str:
-    """A grammar of so many lines."""
+    """Return a grammar of ``count`` lines."""
     return 'start: "a"' + "\n" * (count - 1)
 
 
@@ -241,20 +241,20 @@ def grammar_of(count: int) -> str:
         ),
     ],
 )
-def test_why_a_grammar_is_refused(reason: str, grammar: str) -> None:
+def test_refusal_of_a_grammar_has_a_reason(reason: str, grammar: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         validate_grammar(grammar, param="p")
     assert f"Invalid value for 'p': {reason}" == caught.value.message
 
 
-def test_grammars_at_the_limits_are_followed() -> None:
+def test_grammars_at_the_limits_are_accepted() -> None:
     validate_grammar(grammar_of(MAX_GRAMMAR_LINES), param="p")
     validate_grammar('start: "a" //'.ljust(MAX_GRAMMAR_TEXT, "x"), param="p")
     rules = [f'r{number}: %json {{"type":"integer","multipleOf":10000}}' for number in range(5)]
     validate_grammar("\n".join(["start: r0 | r1 | r2 | r3 | r4", *rules]), param="p")
 
 
-def test_the_words_of_llguidance_are_one_line_that_is_not_long() -> None:
+def test_message_of_llguidance_becomes_one_short_line() -> None:
     assert "one two" == shorten_problem("one\n  two <state>three")
     assert "x" * MAX_ECHO == shorten_problem("x" * MAX_ECHO)
     assert "x" * (MAX_ECHO - 3) + "..." == shorten_problem("x" * (MAX_ECHO + 1))
@@ -263,7 +263,7 @@ def test_the_words_of_llguidance_are_one_line_that_is_not_long() -> None:
 @pytest.mark.parametrize(
     "pattern", ["^(a?){5000}a{5000}$", "((a{1,100}){1,100}){1,100}", "(x+x+)+y", "[a-z]{10000}" * 20]
 )
-def test_hostile_patterns_end_in_time(pattern: str) -> None:
+def test_hostile_patterns_are_compiled_or_refused_in_time(pattern: str) -> None:
     text = compiled({"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}, "required": ["a"]})
     if text is not None:
         validate_grammar(f"start: %json {text}", param="p")
@@ -271,7 +271,7 @@ def test_hostile_patterns_end_in_time(pattern: str) -> None:
 
 @thorough
 @given(schemas(), st.randoms(use_true_random=False))
-def test_every_text_that_is_admitted_validates(schema: dict[str, Any], choice: random.Random) -> None:
+def test_every_admitted_text_validates(schema: dict[str, Any], choice: random.Random) -> None:
     text = compiled(schema)
     if text is None:
         return

@@ -1,4 +1,4 @@
-"""What one shape has and another has not, as alternatives; what cannot be negated is named."""
+"""The difference of two shapes as alternatives, and refusals that name the keyword."""
 
 from fractions import Fraction
 
@@ -16,37 +16,37 @@ def difference(shape: Shape, other: Shape) -> list[Shape]:
     return [piece for piece in subtract_shape(shape, other) if piece is not None]
 
 
-def test_booleans_differ_in_a_value() -> None:
+def test_difference_of_booleans_is_the_other_value() -> None:
     assert [Boolean(frozenset({True}))] == difference(Boolean(), Boolean(frozenset({False})))
     assert [] == difference(Boolean(frozenset({False})), Boolean())
 
 
-def test_numbers_differ_at_both_ends() -> None:
+def test_difference_of_numbers_lies_below_and_above() -> None:
     other = Number(lower=(Fraction(1), False), upper=(Fraction(2), True))
     assert [Number(upper=(Fraction(1), True)), Number(lower=(Fraction(2), False))] == difference(Number(), other)
 
 
-def test_texts_differ_in_length_or_are_listed() -> None:
+def test_difference_of_strings_violates_a_length_or_excludes_texts() -> None:
     assert [String(values=("a",)), String(max_length=1), String(min_length=4)] == difference(
         String(), String(excluded=frozenset("a"), min_length=2, max_length=3)
     )
     assert [String(excluded=frozenset("ab"))] == difference(String(excluded=frozenset("a")), String(values=("b",)))
 
 
-def test_arrays_differ_in_length_or_in_an_item() -> None:
+def test_difference_of_arrays_violates_a_length_or_an_item() -> None:
     other = Array(prefix=(A,), min_items=1, max_items=2)
     longer, differing = Array(min_items=3), Array(prefix=(negation(A),), min_items=1)
     assert [Array(items=NEVER), longer, differing] == difference(Array(), other)
 
 
-def test_an_item_of_any_place_may_differ() -> None:
+def test_any_item_of_an_unbounded_array_may_violate_items() -> None:
     assert [Array(contains=(Contains(negation(A)),))] == difference(Array(), Array(items=A))
     first = Array((conjunction(A, negation(C)), B), NEVER, 1)
     second = Array((A, conjunction(B, negation(C))), NEVER, 2)
     assert [first, second] == difference(Array((A, B), NEVER), Array(items=C))
 
 
-def test_places_are_told_apart_where_an_array_has_few() -> None:
+def test_short_array_has_an_alternative_for_each_position() -> None:
     few, many = Array(max_items=MAX_UNROLLED_ITEMS), Array(max_items=MAX_UNROLLED_ITEMS + 1)
     assert MAX_UNROLLED_ITEMS == len(difference(few, Array(items=A)))
     contained = Array(max_items=MAX_UNROLLED_ITEMS + 1, contains=(Contains(negation(A)),))
@@ -56,26 +56,26 @@ def test_places_are_told_apart_where_an_array_has_few() -> None:
     assert [*range(2, MAX_UNROLLED_ITEMS + 2)] == lengths
 
 
-def test_an_array_without_further_items_differs_from_longer_ones() -> None:
+def test_difference_from_an_array_without_further_items_has_longer_arrays() -> None:
     differing, longer = Array((negation(A),), min_items=1), Array(min_items=2)
     assert [differing, longer] == difference(Array(), Array((A,), NEVER))
 
 
-def test_an_array_of_different_items_has_nothing_that_one_of_any_items_has_not() -> None:
+def test_arrays_of_unique_items_without_arrays_of_unique_items_are_empty() -> None:
     assert [] == difference(Array(unique=True), Array(unique=True))
 
 
-def test_what_is_contained_may_be_missing() -> None:
+def test_negated_contains_excludes_the_item_everywhere() -> None:
     assert [Array(items=negation(A))] == difference(Array(), Array(contains=(Contains(A),)))
 
 
-def test_objects_differ_in_a_property_at_least() -> None:
+def test_difference_of_objects_lacks_or_violates_a_property() -> None:
     other = Object((("x", A),), required=("x",))
     missing, differing = Object((("x", NEVER),)), Object((("x", negation(A)),), required=("x",))
     assert [missing, differing] == difference(Object(), other)
 
 
-def test_closed_objects_differ_in_a_known_name() -> None:
+def test_difference_of_closed_objects_violates_a_named_property() -> None:
     one, other = Object((("x", A), ("y", B)), additional=NEVER), Object((("x", A),), additional=NEVER)
     assert [Object((("x", A), ("y", B)), additional=NEVER, required=("y",))] == difference(one, other)
     differing = conjunction(B, negation(C))
@@ -100,7 +100,7 @@ def test_closed_objects_differ_in_a_known_name() -> None:
         ("contains", Array(), Array(contains=(Contains(A, 1, 3),))),
     ],
 )
-def test_what_cannot_be_negated_is_named(keyword: str, shape: Shape, other: Shape) -> None:
+def test_refusal_names_the_keyword_that_cannot_be_negated(keyword: str, shape: Shape, other: Shape) -> None:
     with pytest.raises(SchemaRefusedError, match=f"'{keyword}'"):
         difference(shape, other)
 
@@ -110,38 +110,38 @@ def point(value: str) -> Number:
     return Number(integer=number.denominator == 1, lower=(number, False), upper=(number, False))
 
 
-def test_a_number_alone_differs_when_it_is_no_multiple() -> None:
+def test_single_number_remains_unless_it_is_a_multiple() -> None:
     even = Number(integer=True, multiple_of=Fraction(2))
     assert [[point("3")], []] == [difference(point(value), even) for value in ("3", "4")]
     assert [[point("1.5")], []] == [difference(point(value), Number(integer=True)) for value in ("1.5", "1")]
 
 
-def test_multiples_are_among_those_of_a_divisor() -> None:
+def test_multiples_without_multiples_of_a_divisor_are_empty() -> None:
     multiples = [Number(integer=True, multiple_of=Fraction(step)) for step in (2, 4)]
     assert [] == difference(multiples[1], multiples[0])
     assert [] == difference(multiples[0], Number(integer=True))
 
 
-def test_a_number_is_taken_out_of_those_around_it() -> None:
+def test_difference_from_a_single_number_excludes_it() -> None:
     below, above = Number(upper=(Fraction(3), True)), Number(lower=(Fraction(3), True))
     assert [below, above] == difference(Number(), point("3"))
 
 
-def test_listed_texts_differ_where_a_pattern_does_not_find_them() -> None:
+def test_listed_texts_without_a_match_remain() -> None:
     assert [String(values=("b",))] == difference(String(values=("ab", "b")), String(patterns=("a",)))
 
 
-def test_objects_differ_in_the_number_of_their_properties() -> None:
+def test_difference_of_objects_violates_a_count_of_properties() -> None:
     fewer, more = Object(max_properties=1), Object(min_properties=4)
     assert [fewer, more] == difference(Object(), Object(min_properties=2, max_properties=3))
 
 
-def test_a_property_that_both_require_or_that_may_be_anything_makes_no_difference() -> None:
+def test_required_property_of_both_or_of_any_value_cannot_be_violated() -> None:
     one, other = Object((("x", A),), required=("x",)), Object((("x", ANY),), required=("x",))
     assert [] == difference(one, other)
     assert [Object((("x", NEVER),))] == difference(Object(), other)
 
 
-def test_what_neither_names_makes_no_difference_where_both_say_the_same_of_it() -> None:
+def test_equal_schemas_of_unnamed_properties_cannot_be_violated() -> None:
     one, other = Object(additional=A), Object((("x", B),), additional=A)
     assert [Object((("x", conjunction(A, negation(B))),), additional=A, required=("x",))] == difference(one, other)

@@ -1,4 +1,4 @@
-"""Dialects and references."""
+"""The dialect, the subschemas and the references of a document."""
 
 from typing import Any
 
@@ -19,12 +19,12 @@ from antiphon.constraints.json_schema.terms import ANY, NEVER, Location
         ("https://example.org/my-dialect", 2020),
     ],
 )
-def test_the_draft_is_that_of_the_schema(dialect: str, draft: int) -> None:
+def test_draft_is_read_from_the_schema(dialect: str, draft: int) -> None:
     assert draft == Document({"$schema": dialect}).draft
     assert 2020 == Document(True).draft  # noqa: FBT003 (a schema)
 
 
-def test_trivial_subschemas_have_their_own_terms() -> None:
+def test_trivial_subschemas_are_any_or_never() -> None:
     document = Document(
         {"properties": {"a": True, "b": {}, "c": False, "d": {"not": {}}, "e": {"type": "null"}, "f": {"not": True}}}
     )
@@ -58,7 +58,7 @@ def test_subschemas_with_keys_in_another_order_are_not_equal(keyword: str) -> No
         (False, {f"x-{number}": 0 for number in range(MAX_SMALL_SIZE + 1)}),
     ],
 )
-def test_small_subschemas_are_compared_with_others(small: bool, schema: dict[str, Any]) -> None:  # noqa: FBT001
+def test_only_small_subschemas_share_a_term(small: bool, schema: dict[str, Any]) -> None:  # noqa: FBT001
     document = Document({"properties": {"a": schema, "b": dict(schema)}})
     assert small == (document.term(("properties", "a")) == document.term(("properties", "b")))
 
@@ -76,13 +76,13 @@ DRAFT_4, DRAFT_7 = (f"http://json-schema.org/draft-0{number}/schema#" for number
 @pytest.mark.parametrize(
     "beside", [{}, {"title": "x"}, {"$defs": {}}, {"definitions": {}}, {"$schema": "https://example.org/dialect"}]
 )
-def test_a_reference_with_nothing_beside_it_is_what_it_refers_to(beside: dict[str, Any]) -> None:
+def test_reference_without_siblings_has_the_term_of_its_target(beside: dict[str, Any]) -> None:
     document = Document({**ELSEWHERE, "not": {"$ref": "#/$defs/x", **beside}})
     assert Location(("$defs", "x")) == document.term(("not",))
 
 
 @pytest.mark.parametrize("beside", [{"minimum": 1}, {"const": 1}, {"$id": "https://example.org/other"}])
-def test_a_reference_with_a_keyword_beside_it_is_a_subschema_of_its_own(beside: dict[str, Any]) -> None:
+def test_reference_with_siblings_has_its_own_term(beside: dict[str, Any]) -> None:
     document = Document({**ELSEWHERE, "not": {"$ref": "#/$defs/x", **beside}})
     assert Location(("not",)) == document.term(("not",))
 
@@ -92,16 +92,16 @@ def test_keywords_beside_a_reference_are_void_until_draft_7() -> None:
     assert Location(("$defs", "x")) == document.term(("not",))
 
 
-def test_references_that_go_round_in_circles_are_terms_of_their_own() -> None:
+def test_circular_references_have_their_own_terms() -> None:
     document = Document({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}})
     assert isinstance(document.term(("$defs", "a")), Location)
 
 
-def test_a_reference_that_leads_nowhere_is_a_term_until_it_is_followed() -> None:
+def test_dangling_reference_is_a_term_until_it_is_resolved() -> None:
     assert Location(("not",)) == Document({"not": {"$ref": "#/nowhere"}}).term(("not",))
 
 
-def test_a_document_knows_whether_a_subschema_looks_at_the_rest() -> None:
+def test_document_tracks_evaluation_if_a_subschema_needs_it() -> None:
     rest: dict[str, Any] = {"unevaluatedProperties": False}
     schemas: list[dict[str, Any]] = [{"not": {}}, rest, {"allOf": [{}, {"not": rest}, {"not": {}}]}]
     assert [False, True, True] == [Document(schema).tracks_evaluation for schema in schemas]
@@ -115,12 +115,12 @@ def test_a_document_knows_whether_a_subschema_looks_at_the_rest() -> None:
         (DRAFT_7, {"$id": "#x"}, "#x"),
     ],
 )
-def test_subschemas_are_named_as_each_draft_has_it(draft: str, schema: dict[str, Any], reference: str) -> None:
+def test_identifiers_follow_the_draft(draft: str, schema: dict[str, Any], reference: str) -> None:
     document = Document({"$schema": draft, "definitions": {"a": {**schema, "type": "null"}}})
     assert Location(("definitions", "a")) == document.resolve(reference, ())
 
 
-def test_a_name_beside_a_reference_counts_since_2019() -> None:
+def test_identifier_beside_a_reference_counts_since_2019() -> None:
     document = Document({"$defs": {"a": {"$id": "https://example.org/x", "$ref": "#/$defs/b"}, "b": {"type": "null"}}})
     assert Location(("$defs", "a")) == document.resolve("https://example.org/x", ())
 
@@ -133,7 +133,7 @@ def test_a_name_beside_a_reference_counts_since_2019() -> None:
         (DRAFT_7, {"$id": "https://example.org/x", "$ref": "#/definitions/b"}),
     ],
 )
-def test_other_names_of_subschemas_are_void(draft: str, schema: dict[str, Any]) -> None:
+def test_identifiers_of_other_drafts_are_ignored(draft: str, schema: dict[str, Any]) -> None:
     document = Document({"$schema": draft, "definitions": {"a": schema, "b": {"type": "null"}}})
     with pytest.raises(SchemaRefusedError, match="another document"):
         document.resolve("https://example.org/x", ())
@@ -142,14 +142,14 @@ def test_other_names_of_subschemas_are_void(draft: str, schema: dict[str, Any]) 
 LISTS: dict[str, Any] = {"x": {"names": ["a"], "0": {"type": "null"}, "n": 5, "list": [{"type": "null"}] * 4}}
 
 
-def test_a_name_of_digits_is_no_place_in_a_list() -> None:
+def test_object_key_of_digits_is_no_list_index() -> None:
     assert Location(("x", "0")) == Document(LISTS).resolve("#/x/0", ())
 
 
 @pytest.mark.parametrize(
     "reference", ["names/a", "n/5", "n/a", "list/4", "list/-1", "list/a", "list/\u0663", "list/\u00b3", "0/type/n"]
 )
-def test_pointers_that_lead_nowhere(reference: str) -> None:
+def test_pointer_to_a_missing_place_is_refused(reference: str) -> None:
     with pytest.raises(SchemaRefusedError, match="does not exist"):
         Document(LISTS).resolve(f"#/x/{reference}", ())
 
@@ -184,24 +184,24 @@ NESTED: dict[str, Any] = {
         ("#/x-models/list/0", ("x-models", "list", 0)),
     ],
 )
-def test_references_from_the_root(reference: str, path: tuple[str | int, ...]) -> None:
+def test_references_resolve_from_the_root(reference: str, path: tuple[str | int, ...]) -> None:
     assert Location(path) == Document(NESTED).resolve(reference, ())
 
 
-def test_references_are_relative_to_the_resource_that_they_stand_in() -> None:
+def test_references_are_relative_to_their_resource() -> None:
     document = Document(NESTED)
     assert Location(("$defs", "inner", "$defs", "x")) == document.resolve("#/$defs/x", ("$defs", "inner", "items"))
     assert Location(()) == document.resolve("root", ("$defs", "inner", "items"))
 
 
-def test_a_subschema_under_an_unknown_keyword_is_checked_when_it_is_referred_to() -> None:
+def test_subschema_under_an_unknown_keyword_is_checked_when_referenced() -> None:
     document = Document({"components": {"a": {"type": "strin"}}})
     with pytest.raises(SchemaRefusedError, match="'type' must be"):
         document.resolve("#/components/a", ())
 
 
 @pytest.mark.parametrize("reference", ["#/$defs/none", "#none", "#/", "#/$defs/a~1b~0c/type"])
-def test_dangling_references(reference: str) -> None:
+def test_dangling_reference_is_refused(reference: str) -> None:
     with pytest.raises(SchemaRefusedError, match="does not exist"):
         Document(NESTED).resolve(reference, ())
 
@@ -209,12 +209,12 @@ def test_dangling_references(reference: str) -> None:
 @pytest.mark.parametrize(
     "reference", ["other.json", "https://example.org/other#/a", "http://json-schema.org/draft-07/schema#"]
 )
-def test_nothing_is_fetched(reference: str) -> None:
+def test_reference_to_another_document_is_refused(reference: str) -> None:
     with pytest.raises(SchemaRefusedError, match="another document"):
         Document(NESTED).resolve(reference, ())
 
 
-def test_what_only_references_make_a_schema_is_paid_for() -> None:
+def test_subschemas_outside_of_keywords_cost_budget() -> None:
     nested: dict[str, Any] = {}
     for _ in range(50):
         nested = {"properties": {"a": nested}}

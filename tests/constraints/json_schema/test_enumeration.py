@@ -1,4 +1,4 @@
-"""Listed values have keys, equal for equal values only."""
+"""Keys of listed values: equal for equal values only."""
 
 from fractions import Fraction
 from typing import Any
@@ -57,7 +57,7 @@ def test_different_values_have_different_keys(one: Any, other: Any) -> None:  # 
         Array(prefix=(Constant("1"),), items=NEVER, min_items=1, contains=(Contains(ANY),)),
     ],
 )
-def test_values_that_are_not_listed_have_no_keys(shape: Shape) -> None:
+def test_shape_that_does_not_list_its_values_has_no_keys(shape: Shape) -> None:
     assert value_keys(shape) is None
 
 
@@ -75,7 +75,7 @@ def test_values_that_are_not_listed_have_no_keys(shape: Shape) -> None:
         (Number(), Number()),
     ],
 )
-def test_listed_values_are_taken_away_by_their_keys(expected: Shape | None, shape: Shape) -> None:
+def test_values_are_excluded_by_their_keys(expected: Shape | None, shape: Shape) -> None:
     taken = [value_keys(constant(value)) or () for value in (None, True, "a", 5, {"x": 5.0})]
     assert expected == exclude_keys(shape, frozenset(key for keys in taken for key in keys))
 
@@ -91,7 +91,7 @@ def test_an_interval_is_cut_at_points() -> None:
     assert [whole(None, -2), whole(0, 2), whole(5, 6), whole(8, None)] == exclude_points(whole(None, None), points)
 
 
-def test_points_that_are_no_values_cut_nothing() -> None:
+def test_points_that_are_not_values_cut_nothing() -> None:
     even = Number(integer=True, multiple_of=Fraction(2), lower=(Fraction(0), False))
     assert [even] == exclude_points(even, [Fraction(-2), Fraction(3), Fraction(7, 2)])
     assert [whole(None, None)] == exclude_points(whole(None, None), [Fraction(7, 2)])
@@ -102,17 +102,17 @@ def test_points_beyond_the_bounds_cut_nothing() -> None:
     assert [whole(4, 4), whole(6, 8)] == exclude_points(whole(4, 8), points)
 
 
-def test_a_bound_that_is_a_point_is_excluded() -> None:
+def test_bound_at_a_point_becomes_excluded() -> None:
     two, three = Fraction(2), Fraction(3)
     for excluded in (False, True):
         shape = Number(lower=(two, excluded), upper=(three, excluded))
         assert [Number(lower=(two, True), upper=(three, True))] == exclude_points(shape, [two, three])
 
 
-def test_an_interval_of_numbers_is_cut_between_integers() -> None:
+def test_interval_of_integers_is_cut_between_integers() -> None:
     half = Fraction(7, 2)
     assert [Number(upper=(half, True)), Number(lower=(half, True))] == exclude_points(Number(), [half])
 
 
-def test_texts_are_excluded() -> None:
+def test_texts_are_excluded_from_a_shape_that_lists_none() -> None:
     assert String(excluded=frozenset({"a", "b", "c"})) == exclude_texts(String(excluded=frozenset({"a"})), ("b", "c"))

@@ -1,4 +1,4 @@
-"""Keywords that apply subschemas to the same value, checked on instances of the compiled schema."""
+"""Keywords that combine subschemas, checked on instances of the compiled schema."""
 
 import json
 from itertools import combinations
@@ -95,13 +95,13 @@ CASES: list[tuple[Schema, list[Any], list[Any]]] = [
 
 
 @pytest.mark.parametrize(("schema", "valid", "invalid"), CASES, ids=[str(case[0])[:60] for case in CASES])
-def test_keywords(schema: Schema, valid: list[Any], invalid: list[Any]) -> None:
+def test_keyword_admits_valid_values_and_no_others(schema: Schema, valid: list[Any], invalid: list[Any]) -> None:
     compiled = compile_schema(schema, strict=False, param="p")
     assert [] == [value for value in valid if not admits(compiled, value)]
     assert [] == [value for value in invalid if admits(compiled, value)]
 
 
-def test_terms_expand_once_and_by_their_parts() -> None:
+def test_each_kind_of_term_expands_once() -> None:
     expander = Expander(Document({"$defs": {"a": {"minLength": 2}, "b": {"type": "string"}}}))
     a, b = Location(("$defs", "a")), Location(("$defs", "b"))
     assert EVERYTHING == expander.expand(ANY)
@@ -111,7 +111,7 @@ def test_terms_expand_once_and_by_their_parts() -> None:
     assert expander.expand(a) is expander.expand(a)
 
 
-def test_recursion_in_place_is_refused() -> None:
+def test_reference_cycle_on_the_same_value_is_refused() -> None:
     with pytest.raises(CircularReferenceError):
         Expander(Document({"anyOf": [{"$ref": "#"}, {"type": "null"}]})).expand(Location(()))
 
@@ -129,12 +129,12 @@ def test_recursion_in_place_is_refused() -> None:
         ),
     ],
 )
-def test_what_is_refused_is_named(schema: Schema, message: str) -> None:
+def test_refusal_names_the_keyword(schema: Schema, message: str) -> None:
     with pytest.raises(InvalidRequestError, match=message):
         compile_schema(schema, strict=False, param="p")
 
 
-def test_alternatives_without_end_are_refused_in_time() -> None:
+def test_exploding_alternatives_are_refused() -> None:
     options = [{"properties": {f"p{i}{j}": {"const": j} for i in range(12)}} for j in range(12)]
     with pytest.raises(InvalidRequestError, match="too many combinations"):
         compile_schema({"oneOf": options}, strict=False, param="p")
@@ -158,7 +158,7 @@ OPEN: Schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "une
 
 
 def within(schema: Schema) -> Schema:
-    """The schema, asked for one level further down."""
+    """Return a schema with ``schema`` one level further down."""
     return {"type": "object", "properties": {"a": schema}, "required": ["a"]}
 
 
@@ -260,7 +260,7 @@ def test_a_refusal_names_the_subschema_at_fault(schema: Schema, message: str) ->
         compile_schema(schema, strict=False, param="p")
 
 
-def test_as_many_options_as_the_limit_are_told_apart() -> None:
+def test_unevaluated_properties_follow_every_combination_of_five_options() -> None:
     options = [{"properties": {name: {}}, "required": [name]} for name in "abcde"]
     schema = {"anyOf": options, "unevaluatedProperties": False}
     values = [dict.fromkeys(names, 1) for names in ("", "a", "be", "abcde", "f", "af")]
@@ -269,31 +269,31 @@ def test_as_many_options_as_the_limit_are_told_apart() -> None:
 
 
 def spent(schema: Schema) -> int:
-    """Comparisons that expanding a schema costs."""
+    """Return the cost of expanding a schema, in comparisons."""
     document = Document(schema)
     before = document.budget.left
     Expander(document).expand(document.term(()))
     return before - document.budget.left
 
 
-def test_every_alternative_of_a_term_is_paid_for() -> None:
+def test_each_alternative_of_a_term_costs_budget() -> None:
     assert COMPARISONS * (1 + len(EVERYTHING)) == spent({})
 
 
-def test_a_large_constant_is_paid_for() -> None:
+def test_large_constant_costs_budget() -> None:
     expander = Expander(Document({}))
     before = expander.budget.left
     expander.expand(Constant('"' + "x" * 10 * CONSTANT_CHARACTERS + '"'))
     assert COMPARISONS * (10 + 2) == before - expander.budget.left
 
 
-def test_names_that_patterns_have_looked_at_are_paid_for() -> None:
+def test_matching_names_with_evaluated_patterns_costs_budget() -> None:
     names = [f"p{number}" for number in range(100)]
     schema: Schema = {"type": "object", "required": names, "patternProperties": {"^p": {"type": "null"}}}
     assert spent({**schema, "unevaluatedProperties": False}) - spent(schema) >= matching(1, 100, 290)
 
 
-def test_a_shape_that_is_tried_is_paid_for() -> None:
+def test_check_of_a_shape_costs_budget() -> None:
     expander = Expander(Document({}))
     before = expander.budget.left
     assert expander.is_possible(String(values=("a",) * 100))

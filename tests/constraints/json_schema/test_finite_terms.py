@@ -1,4 +1,4 @@
-"""A term has a finite value when one of its shapes needs terms with one only."""
+"""A term is finite if one of its shapes requires only finite terms."""
 
 from itertools import pairwise
 
@@ -15,7 +15,7 @@ def requires(*terms: Term) -> Object:
     return Object(properties=tuple(zip(names, terms, strict=True)), required=tuple(names))
 
 
-def test_a_scalar_is_finite_and_what_needs_itself_is_not() -> None:
+def test_scalar_is_finite_and_term_that_requires_itself_is_not() -> None:
     assert {ANY, A} == finite_terms({A: [Null()], B: [requires(B)]})
 
 
@@ -29,7 +29,7 @@ def test_every_required_property_must_be_finite() -> None:
     assert {ANY, A, B, C, D} == finite_terms({**shapes, D: [Array()]})
 
 
-def test_a_property_that_is_needed_twice_counts_once() -> None:
+def test_term_of_two_required_properties_counts_once() -> None:
     assert {ANY, A, B} == finite_terms({A: [requires(B, B)], B: [Null()]})
 
 
@@ -39,7 +39,7 @@ def test_required_items_must_be_finite() -> None:
     assert {ANY, B} == finite_terms({**shapes, C: [Array(items=C, min_items=1)]})
 
 
-def test_one_kind_of_further_property_is_enough() -> None:
+def test_one_finite_kind_of_unnamed_property_is_enough() -> None:
     shape = Object(patterns=(("^a", B),), additional=C, min_properties=1)
     assert [{B, C}] == required_groups(shape)
     assert {ANY, A, C} == finite_terms({A: [shape], B: [requires(B)], C: [Null()]})
@@ -56,11 +56,11 @@ def test_a_long_chain_is_followed_to_its_end() -> None:
     assert {ANY, *links} == finite_terms({**shapes, links[-1]: [Null()]})
 
 
-def test_an_object_that_asks_for_no_more_than_its_required_properties_needs_no_others() -> None:
+def test_object_needs_no_properties_beyond_the_required_ones() -> None:
     assert [] == required_groups(Object(additional=NEVER))
     assert [{A}] == required_groups(Object((("a", A),), additional=NEVER, required=("a",), min_properties=1))
 
 
-def test_two_terms_that_meet_one_need_do_not_meet_another() -> None:
+def test_two_terms_of_one_need_do_not_satisfy_another() -> None:
     shape = Object((("a", D),), patterns=(("^b", B),), additional=C, required=("a",), min_properties=2)
     assert {ANY, B, C} == finite_terms({A: [shape], B: [Null()], C: [Null()], D: [requires(D)]})

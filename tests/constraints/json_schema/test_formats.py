@@ -1,4 +1,4 @@
-"""The formats that are enforced, against the readers that Python has for them."""
+"""The enforced formats, compared with Python's parsers."""
 
 import datetime as dt
 import ipaddress
@@ -31,14 +31,14 @@ groups = st.lists(st.sampled_from(("0", "ab", "1F4d", "", "")), max_size=8).map(
 
 @settings(deadline=None)
 @given(years, st.integers(0, 13), st.integers(0, 32))
-def test_dates_are_those_of_the_calendar(year: int, month: int, day: int) -> None:
+def test_date_format_admits_exactly_the_calendar_dates(year: int, month: int, day: int) -> None:
     text = f"{year:04}-{month:02}-{day:02}"
     assert reads(dt.date.fromisoformat, text) == has_format("date", text)
 
 
 @settings(deadline=None)
 @given(st.datetimes(timezones=st.just(dt.UTC)))
-def test_every_moment_can_be_written(moment: dt.datetime) -> None:
+def test_date_time_format_admits_every_moment(moment: dt.datetime) -> None:
     text = moment.isoformat()
     assert has_format("date-time", text)
     assert has_format("time", text.partition("T")[2])
@@ -48,13 +48,13 @@ def test_every_moment_can_be_written(moment: dt.datetime) -> None:
 @given(
     st.tuples(st.sampled_from(("", "::")), groups, st.sampled_from(("", "::", ":1.2.3.4", "::1.2.3.4"))).map("".join)
 )
-def test_addresses_are_those_that_python_reads(text: str) -> None:
+def test_ipv6_format_admits_exactly_the_addresses_that_python_reads(text: str) -> None:
     assert reads(ipaddress.IPv6Address, text) == has_format("ipv6", text)
 
 
 @settings(deadline=None)
 @given(st.uuids(), st.ip_addresses(v=4))
-def test_identifiers_and_old_addresses(identifier: uuid.UUID, address: ipaddress.IPv4Address) -> None:
+def test_uuid_and_ipv4_formats_admit_all_values(identifier: uuid.UUID, address: ipaddress.IPv4Address) -> None:
     assert has_format("uuid", str(identifier))
     assert has_format("ipv4", str(address))
 
@@ -85,5 +85,5 @@ def test_identifiers_and_old_addresses(identifier: uuid.UUID, address: ipaddress
         ("uri", "http://a b", False),
     ],
 )
-def test_forms(name: str, text: str, holds: bool) -> None:  # noqa: FBT001
+def test_format_admits_only_its_form(name: str, text: str, holds: bool) -> None:  # noqa: FBT001
     assert holds == has_format(name, text)

@@ -1,4 +1,4 @@
-"""The keywords of one subschema become the shapes of its types."""
+"""The keywords of a subschema become a shape for each of its types."""
 
 from fractions import Fraction
 from typing import Any
@@ -39,7 +39,7 @@ def place(*path: str | int) -> Location:
     return Location(path)
 
 
-def test_constants() -> None:
+def test_constant_is_a_shape_of_one_value() -> None:
     one = (Fraction(1), False)
     assert Number(integer=True, lower=one, upper=one) == constant(1.0) == constant(1)
     assert [Null(), Boolean(frozenset({True})), String(values=("a",))] == [
@@ -49,32 +49,32 @@ def test_constants() -> None:
     assert Object((("a", Constant("null")),), (), NEVER, ("a",)) == constant({"a": None})
 
 
-def test_keywords_bound_their_own_types_only() -> None:
+def test_keyword_bounds_only_values_of_its_type() -> None:
     assert EVERYTHING == shapes({"title": "anything", "nullable": True})
     others = tuple(shape for shape in EVERYTHING if shape != String())
     assert {*others, String(min_length=3)} == {*shapes({"minLength": 3})}
 
 
-def test_types_are_a_union() -> None:
+def test_several_types_become_a_union() -> None:
     assert (Null(), Number()) == shapes({"type": ["null", "integer", "number"]})
     assert Number(integer=True) == only({"type": "integer"})
 
 
-def test_limits_of_draft_4_and_later() -> None:
+def test_exclusive_limits_follow_the_draft() -> None:
     excluded = Number(lower=(Fraction(1), True))
     assert excluded == only({"type": "number", "exclusiveMinimum": 1})
     assert excluded == only({"type": "number", "minimum": 1, "exclusiveMinimum": True})
     assert excluded == only({"type": "number", "minimum": 1, "exclusiveMinimum": 1})
 
 
-def test_formats_are_patterns_and_unknown_ones_annotations() -> None:
+def test_known_format_is_a_pattern_and_unknown_one_an_annotation() -> None:
     assert String(patterns=(FORMATS["hostname"].pattern,), max_length=253) == only(
         {"type": "string", "format": "hostname"}
     )
     assert String() == only({"type": "string", "format": "colour", "pattern": ""})
 
 
-def test_items_of_every_draft() -> None:
+def test_items_follow_the_draft() -> None:
     expected = Array((place("prefixItems", 0),), place("items"))
     assert expected == only({"type": "array", "prefixItems": [{"type": "null"}], "items": {"type": "string"}})
     legacy = {"type": "array", "items": [{"type": "null"}], "additionalItems": False}
@@ -83,7 +83,7 @@ def test_items_of_every_draft() -> None:
     assert Array() == only({**dialect, "type": "array", "prefixItems": [False]})
 
 
-def test_named_properties_keep_to_the_patterns_that_match() -> None:
+def test_named_property_satisfies_the_matching_patterns() -> None:
     schema = {"type": "object", "properties": {"ab": {"type": "null"}}, "patternProperties": {"^a": {"type": "string"}}}
     expected = conjunction(place("properties", "ab"), place("patternProperties", "^a"))
     shape = only({**schema, "required": ["c", "aa"], "additionalProperties": {"type": "array"}})
@@ -93,7 +93,7 @@ def test_named_properties_keep_to_the_patterns_that_match() -> None:
     assert place("additionalProperties") == shape.member("c") == shape.additional
 
 
-def test_a_pattern_that_matches_everything_leaves_nothing_additional() -> None:
+def test_pattern_that_matches_every_name_replaces_the_additional_schema() -> None:
     for pattern in (".*", "", "^[a-z]*"):
         shape = only(
             {"type": "object", "patternProperties": {pattern: {"type": "null"}}, "additionalProperties": False}
@@ -111,14 +111,14 @@ def test_overlapping_patterns_are_refused() -> None:
         shapes({"patternProperties": {"^a": {"type": "null"}, "b$": {"type": "string"}}})
 
 
-def test_no_item_at_least_is_no_bound() -> None:
+def test_contains_of_at_least_zero_items_is_no_bound() -> None:
     schema = {"type": "array", "contains": {"type": "null"}}
     assert Array() == only({**schema, "minContains": 0})
     assert Array(contains=(Contains(place("contains"), 0, 2),)) == only({**schema, "minContains": 0, "maxContains": 2})
     assert Array(contains=(Contains(place("contains")),)) == only(schema)
 
 
-def test_numbers_have_the_narrower_of_two_limits() -> None:
+def test_number_has_the_narrower_of_two_limits() -> None:
     limits = {"minimum": 1, "exclusiveMinimum": 0, "maximum": 5, "exclusiveMaximum": 6, "multipleOf": 0.5}
     one, five, step = (Fraction(1), False), (Fraction(5), False), Fraction(1, 2)
     assert Number(lower=one, upper=five, multiple_of=step) == only({"type": "number", **limits})
@@ -130,7 +130,7 @@ def test_numbers_have_the_narrower_of_two_limits() -> None:
     assert Number(upper=five) == only({"type": "number", "maximum": 5, "exclusiveMaximum": False})
 
 
-def test_a_number_with_decimals_is_no_integer() -> None:
+def test_constant_with_decimals_is_not_an_integer() -> None:
     bound = (Fraction(3, 2), False)
     assert Number(lower=bound, upper=bound) == constant(1.5)
 
@@ -145,12 +145,12 @@ def test_a_pattern_is_kept_beside_a_format() -> None:
     assert String(patterns=("1", FORMATS["ipv4"].pattern)) == only({"type": "string", "format": "ipv4", "pattern": "1"})
 
 
-def test_counts_of_items() -> None:
+def test_counts_of_items_and_contains_are_bounds_of_the_array() -> None:
     schema = {"type": "array", "items": {"type": "null"}, "minItems": 1, "maxItems": 3, "uniqueItems": True}
     assert Array(items=place("items"), min_items=1, max_items=3, unique=True) == only(schema)
 
 
-def test_further_items_may_be_bounded_as_unevaluated() -> None:
+def test_unevaluated_items_bound_the_further_items() -> None:
     rest = {"type": "array", "unevaluatedItems": {"type": "null"}}
     assert Array(items=place("unevaluatedItems")) == only(rest)
     assert Array(items=place("items")) == only({**rest, "items": {"type": "string"}})
@@ -160,12 +160,12 @@ def test_further_items_may_be_bounded_as_unevaluated() -> None:
         shapes({**rest, "allOf": [{}]})
 
 
-def test_items_without_a_bound_may_be_anything() -> None:
+def test_items_without_a_schema_are_of_any_value() -> None:
     assert Array((place("prefixItems", 0),)) == only({"type": "array", "prefixItems": [{"type": "null"}]})
     assert Array((place("items", 0),)) == only({"type": "array", "items": [{"type": "null"}]})
 
 
-def test_counts_of_properties_and_those_that_are_required() -> None:
+def test_counts_and_required_names_are_bounds_of_the_object() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "null"}}, "required": ["b", "a", "b"]}
     a, closed = place("properties", "a"), {"additionalProperties": False}
     assert Object((("a", a), ("b", ANY)), required=("b", "a"), min_properties=3, max_properties=4) == only(
@@ -174,13 +174,13 @@ def test_counts_of_properties_and_those_that_are_required() -> None:
     assert Object((("a", a),), additional=NEVER) == only({**schema, **closed, "required": []})
 
 
-def test_a_pattern_that_asks_for_the_end_does_not_match_everything() -> None:
+def test_pattern_with_an_end_anchor_does_not_match_every_name() -> None:
     shape = only({"type": "object", "patternProperties": {"^a*$": {"type": "null"}}})
     assert isinstance(shape, Object)
     assert [place("patternProperties", "^a*$"), ANY] == [shape.member(name) for name in ("aa", "b")]
 
 
-def test_a_pattern_that_matches_everything_joins_the_others() -> None:
+def test_pattern_that_matches_every_name_is_added_to_the_other_patterns() -> None:
     schema = {
         "properties": {"b": {"type": "array"}},
         "patternProperties": {"": {"type": "null"}, "^a": {"type": "string"}},
@@ -190,7 +190,7 @@ def test_a_pattern_that_matches_everything_joins_the_others() -> None:
     assert Object((named,), (("^a", conjunction(a, every)),), every) == only({"type": "object", **schema})
 
 
-def test_patterns_that_share_no_name_stand_side_by_side() -> None:
+def test_disjoint_patterns_are_kept_separately() -> None:
     patterns = {"^a": {"type": "null"}, "^b": {"type": "string"}}
     expected = tuple((pattern, place("patternProperties", pattern)) for pattern in patterns)
     assert Object(patterns=expected) == only({"type": "object", "patternProperties": patterns})
@@ -206,7 +206,7 @@ def test_patterns_that_share_no_name_stand_side_by_side() -> None:
         (Evaluated(is_complete=True), {"additionalProperties": {"type": "null"}}),
     ],
 )
-def test_what_a_keyword_has_looked_at_is_evaluated(evaluated: Evaluated, schema: dict[str, Any]) -> None:
+def test_properties_of_a_keyword_are_evaluated(evaluated: Evaluated, schema: dict[str, Any]) -> None:
     shape = only({"type": "object", **schema, "unevaluatedProperties": False})
     assert isinstance(shape, Object)
     assert evaluated == shape.evaluated
@@ -228,7 +228,7 @@ NAMES = {"patternProperties": {"^a": {"type": "null"}}, "required": ["b", "c"]}
         (4 * PATTERN, {"type": "object", "patternProperties": {"^a": {"type": "null"}, "^b": {"type": "string"}}}),
     ],
 )
-def test_patterns_are_paid_for(price: int, schema: dict[str, Any]) -> None:
+def test_patterns_cost_budget(price: int, schema: dict[str, Any]) -> None:
     document = Document(schema)
     before = document.budget.left
     bounds(document, ())
@@ -243,7 +243,7 @@ def test_patterns_are_paid_for(price: int, schema: dict[str, Any]) -> None:
         ("patternProperties", PATTERN, {"type": "object", **NAMES}),
     ],
 )
-def test_patterns_that_are_too_dear_are_refused_by_name(keyword: str, left: int, schema: dict[str, Any]) -> None:
+def test_patterns_beyond_the_budget_are_refused_by_keyword(keyword: str, left: int, schema: dict[str, Any]) -> None:
     document = Document(schema)
     document.budget.left = left
     with pytest.raises(SchemaRefusedError, match=f"'{keyword}' makes too many combinations"):

@@ -1,4 +1,4 @@
-"""Counts, places and arrangements become alternatives."""
+"""Counts, positions and permutations become alternatives."""
 
 import json
 from itertools import combinations, product
@@ -32,14 +32,14 @@ def required(schema: dict[str, Any]) -> list[tuple[str, ...]]:
     return [shape.required for shape in lowered(schema) if isinstance(shape, Object)]
 
 
-def test_unique_items_of_few_values_are_arranged() -> None:
+def test_unique_items_of_few_values_become_permutations() -> None:
     schema = {"type": "array", "items": {"enum": ["a", None]}, "uniqueItems": True, "minItems": 1}
     assert [["null"], ['"a"'], ["null", '"a"'], ['"a"', "null"]] == prefixes(schema)
     booleans = {"type": "array", "items": {"type": "boolean"}, "uniqueItems": True, "minItems": 2}
     assert [["false", "true"], ["true", "false"]] == prefixes(booleans)
 
 
-def test_more_values_come_in_the_order_of_the_schema() -> None:
+def test_unique_items_of_more_values_become_combinations_in_schema_order() -> None:
     found = prefixes({"type": "array", "items": {"enum": list(range(8))}, "uniqueItems": True})
     assert 2**8 == len(found)
     assert all(texts == sorted(texts) for texts in found)
@@ -51,7 +51,7 @@ def test_unique_items_of_many_values_are_refused(items: dict[str, Any]) -> None:
         lowered({"type": "array", "items": items, "uniqueItems": True})
 
 
-def test_what_every_item_is_it_contains() -> None:
+def test_contains_that_every_item_satisfies_becomes_bounds_on_length() -> None:
     schema = {
         "type": "array",
         "items": {"const": 5},
@@ -64,13 +64,13 @@ def test_what_every_item_is_it_contains() -> None:
     assert (2, 3) == (shape.min_items, shape.max_items)
 
 
-def test_what_no_item_can_be_it_does_not_contain() -> None:
+def test_contains_that_no_item_can_satisfy_admits_no_array() -> None:
     schema: dict[str, Any] = {"type": "array", "items": {"type": "string"}, "contains": {"type": "number"}}
     assert [] == lowered(schema)
     assert 1 == len(lowered({**schema, "minContains": 0, "maxContains": 1}))
 
 
-def test_a_contained_item_may_be_in_any_of_few_places() -> None:
+def test_contained_item_has_an_alternative_for_each_position() -> None:
     assert 3 == len(lowered({"type": "array", "contains": {"const": 1}, "maxItems": 3}))
     with pytest.raises(SchemaRefusedError, match="contains"):
         lowered({"type": "array", "contains": {"const": 1}})
@@ -79,19 +79,19 @@ def test_a_contained_item_may_be_in_any_of_few_places() -> None:
 OPTIONAL: dict[str, Any] = {"type": "object", "properties": {"a": {}, "b": {}, "c": {}}, "additionalProperties": False}
 
 
-def test_at_least_so_many_optional_properties() -> None:
+def test_min_properties_becomes_choices_of_required_properties() -> None:
     assert [("a",), ("b",), ("c",)] == required({**OPTIONAL, "minProperties": 1})
     assert [("a", "b"), ("a", "c"), ("b", "c")] == required({**OPTIONAL, "minProperties": 2})
     assert [("a",), ("b",), ("c",), ()] == required({**OPTIONAL, "minProperties": 1, "additionalProperties": True})
 
 
-def test_at_most_so_many_optional_properties() -> None:
+def test_max_properties_becomes_choices_of_optional_properties() -> None:
     shapes = lowered({**OPTIONAL, "maxProperties": 2})
     assert [("a", "b"), ("a", "c"), ("b", "c")] == [shape.optional for shape in shapes if isinstance(shape, Object)]
     assert 8 == len(lowered({**OPTIONAL, "maxProperties": 5, "additionalProperties": True}))
 
 
-def test_counts_that_nothing_can_follow_are_refused() -> None:
+def test_counts_of_too_many_or_unnamed_properties_are_refused() -> None:
     many = {"type": "object", "properties": {f"p{index}": {} for index in range(40)}}
     with pytest.raises(SchemaRefusedError, match="Properties"):
         lowered({**many, "minProperties": 20})
@@ -103,13 +103,13 @@ def test_an_empty_object_needs_no_alternatives() -> None:
     assert [Object(additional=NEVER)] == lowered({"type": "object", "maxProperties": 0})
 
 
-def test_few_multiples_between_bounds_are_written_out() -> None:
+def test_few_multiples_between_bounds_are_listed() -> None:
     found = lowered({"type": "integer", "multipleOf": 99999989, "minimum": 1, "maximum": 200000000})
     assert [99999989, 199999978] == [shape.point for shape in found if isinstance(shape, Number)]
 
 
 @pytest.mark.parametrize("bound", [{"minProperties": 1}, {"maxProperties": 1}])
-def test_alternatives_of_large_objects_are_paid_for(bound: dict[str, int]) -> None:
+def test_alternatives_of_large_objects_cost_budget(bound: dict[str, int]) -> None:
     properties = {f"p{number}": {"type": "string"} for number in range(300)}
     document = Document({"type": "object", "properties": properties, "additionalProperties": False, **bound})
     expander = Expander(document)
@@ -202,30 +202,32 @@ def test_exactly_the_arrays_of_different_items_are_admitted(bounds: dict[str, An
         {"minProperties": 2, "maxProperties": 2, "required": ["b"], "properties": {"a": ONE, "b": ONE, "c": False}},
     ],
 )
-def test_exactly_the_objects_of_so_many_properties_are_admitted(bounds: dict[str, Any], closed: dict[str, Any]) -> None:
+def test_exactly_the_objects_with_a_valid_number_of_properties_are_admitted(
+    bounds: dict[str, Any], closed: dict[str, Any]
+) -> None:
     schema = {"type": "object", "properties": dict.fromkeys("abc", ONE), **closed, **bounds}
     assert valid(schema, MEMBERS) == written(schema, MEMBERS)
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_more_properties_than_are_named_must_be_unnamed(count: int) -> None:
+def test_min_properties_above_the_named_ones_requires_unnamed_ones(count: int) -> None:
     schema = {"type": "object", "minProperties": 1, "maxProperties": count}
     assert valid(schema, MEMBERS) == written(schema, MEMBERS)
     more = {"type": "object", "properties": {"a": ONE}, "required": ["a"], "minProperties": 2}
     assert valid(more, MEMBERS) == written(more, MEMBERS)
 
 
-def test_an_item_may_be_contained_in_so_many_places_at_most() -> None:
+def test_contained_item_beyond_the_limit_of_positions_is_refused() -> None:
     schema: dict[str, Any] = {"type": "array", "contains": ONE, "maxItems": MAX_POSITIONS}
     assert MAX_POSITIONS == len(lowered(schema))
     for bounds in ({"maxItems": MAX_POSITIONS + 1}, {"minContains": 2}, {"maxContains": 1}):
         with pytest.raises(
-            SchemaRefusedError, match="'contains' is not supported, unless 'maxItems' leaves few places"
+            SchemaRefusedError, match="'contains' is not supported, unless 'maxItems' leaves few positions"
         ):
             lowered({**schema, **bounds})
 
 
-def test_arrangements_of_contained_items_are_bounded() -> None:
+def test_alternatives_of_several_contains_are_bounded() -> None:
     three = [{"contains": {"const": name}} for name in "abc"]
     with pytest.raises(SchemaRefusedError, match="'contains' with more than 1000 arrangements is not supported"):
         lowered({"type": "array", "allOf": three, "maxItems": 30})
@@ -238,7 +240,7 @@ def test_arrangements_of_contained_items_are_bounded() -> None:
         {"enum": [*range(MAX_ALTERNATIVES // 2), *map(str, range(MAX_ALTERNATIVES // 2))]},
     ],
 )
-def test_as_many_values_as_the_limit_are_told_apart(items: dict[str, Any]) -> None:
+def test_unique_items_of_values_up_to_the_limit_are_enforced(items: dict[str, Any]) -> None:
     array: dict[str, Any] = {"type": "array", "items": items, "uniqueItems": True}
     assert 1 == len(lowered({**array, "minItems": MAX_ALTERNATIVES}))
     more = {"anyOf": [items, {"const": "x"}]}
@@ -275,9 +277,7 @@ def test_choices_of_many_properties_are_refused(bounds: dict[str, int]) -> None:
         ("'multipleOf' makes ", {"type": "integer", "multipleOf": 1001, "minimum": 0, "maximum": 9999}),
     ],
 )
-def test_alternatives_that_are_too_dear_are_refused_by_the_keyword_that_makes_them(
-    made: str, schema: dict[str, Any]
-) -> None:
+def test_refusal_names_the_keyword_whose_alternatives_exceed_the_budget(made: str, schema: dict[str, Any]) -> None:
     document = Document(schema)
     expander = Expander(document)
     (shape,) = expander.expand(document.term(()))
@@ -290,7 +290,7 @@ def test_alternatives_that_are_too_dear_are_refused_by_the_keyword_that_makes_th
     assert f"{made}too many combinations of alternatives" == caught.value.reason
 
 
-def test_alternatives_without_a_value_are_left_out() -> None:
+def test_alternatives_without_a_value_are_dropped() -> None:
     schema = {**OPTIONAL, "minProperties": 2, "maxProperties": 2, "required": ["b"]}
     assert [("b", "a"), ("b", "c")] == required(schema)
     assert 2 == len(lowered(schema))

@@ -1,4 +1,4 @@
-"""Multiples of a size that can be followed pass; few of the others are written out."""
+"""Limits on multiples, and lists of few multiples between bounds."""
 
 from fractions import Fraction
 
@@ -40,7 +40,7 @@ def refused(*shapes: Number) -> str:
         multiples("0.125"),
     ],
 )
-def test_a_small_automaton_passes(shape: Number) -> None:
+def test_multiple_within_the_limits_is_accepted(shape: Number) -> None:
     check_multiples([Null(), shape, Number(integer=True)])
 
 
@@ -59,32 +59,32 @@ def test_a_small_automaton_passes(shape: Number) -> None:
         ("'multipleOf' 251 exceeds the limit of 250 beside bounds or decimals", multiples("251", low=-251, high=251)),
     ],
 )
-def test_a_large_automaton_is_refused_by_name(expected: str, shape: Number) -> None:
+def test_multiple_beyond_a_limit_is_refused_by_name(expected: str, shape: Number) -> None:
     assert expected == refused(shape)
 
 
-def test_multiples_in_one_place_are_followed_together() -> None:
+def test_alternative_multiples_count_as_their_least_common_multiple() -> None:
     check_multiples([multiples("3"), multiples("5"), multiples("15")])
     assert "'multipleOf' 101 exceeds the limit of 5000 for 2" in refused(multiples("97"), multiples("101"))
     check_multiples([multiples("50"), multiples("99")])
     check_multiples([multiples("50", low=60), multiples("25", low=60)])
     bounded = refused(multiples("97", low=1000), multiples("3"))
-    assert bounded == "'multipleOf' 97 exceeds the limit of 250 beside bounds or decimals for 2 alternatives together"
+    assert "'multipleOf' 97 exceeds the limit of 250 beside bounds or decimals for 2 alternatives together" == bounded
 
 
-def test_divisors_of_a_thousand_are_dear_when_they_are_several() -> None:
+def test_several_divisors_of_a_thousand_are_refused() -> None:
     divisors = [str(number) for number in range(1, 1001) if 1000 % number == 0]
     assert "limit of 625 for 16 alternatives" in refused(*map(multiples, divisors))
     assert "limit of 250 beside" in refused(multiples("8", low=1000), multiples("125", low=1000))
 
 
-def test_numbers_without_multiples_pass() -> None:
+def test_numbers_without_multiples_are_accepted() -> None:
     shape = Number(integer=True, lower=(Fraction(5), False))
     check_multiples([Null(), shape])
     check_multiples([multiples(str(MAX_MULTIPLE)), shape])
 
 
-def test_few_multiples_between_bounds_are_written_out() -> None:
+def test_few_multiples_between_bounds_are_listed() -> None:
     shape = multiples("99999989", low=-99999989, high=2 * 99999989)
     points = [(Fraction(value), False) for value in (-99999989, 0, 99999989, 199999978)]
     assert [Number(integer=True, lower=point, upper=point) for point in points] == listed_multiples(shape)
@@ -106,9 +106,9 @@ def test_few_multiples_between_bounds_are_written_out() -> None:
         multiples("251", low=0, high=251 * MAX_LISTED_MULTIPLES),
     ],
 )
-def test_other_numbers_are_left_as_they_are(shape: Number) -> None:
+def test_other_numbers_are_not_listed(shape: Number) -> None:
     assert [shape] == listed_multiples(shape)
 
 
-def test_the_most_multiples_are_written_out() -> None:
+def test_multiples_up_to_the_limit_are_listed() -> None:
     assert MAX_LISTED_MULTIPLES == len(listed_multiples(multiples("251", low=1, high=251 * MAX_LISTED_MULTIPLES)))

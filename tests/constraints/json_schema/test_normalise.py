@@ -1,4 +1,4 @@
-"""Bounds that follow from others go; what has no value is None."""
+"""Normalised shapes have no redundant bound; a shape without a value becomes None."""
 
 from fractions import Fraction
 
@@ -15,7 +15,7 @@ def bound(value: str, *, excluded: bool = False) -> tuple[Fraction, bool]:
     return Fraction(value), excluded
 
 
-def test_least_common_multiple() -> None:
+def test_least_common_multiple_of_fractions() -> None:
     assert Fraction(3, 2) == least_common_multiple(Fraction(1, 2), Fraction(3, 4))
 
 
@@ -73,7 +73,7 @@ def test_least_common_multiple() -> None:
         (None, Number(lower=bound("1"), upper=bound("2"), multiple_of=Fraction(5))),
     ],
 )
-def test_numbers(expected: Shape | None, shape: Number) -> None:
+def test_number_is_normalised(expected: Shape | None, shape: Number) -> None:
     assert expected == normalise(shape)
 
 
@@ -95,7 +95,7 @@ def test_numbers(expected: Shape | None, shape: Number) -> None:
         (String(values=("😀",)), String(values=("😀",), max_length=1)),
     ],
 )
-def test_strings(expected: Shape | None, shape: String) -> None:
+def test_string_is_normalised(expected: Shape | None, shape: String) -> None:
     assert expected == normalise(shape)
 
 
@@ -124,7 +124,7 @@ def test_strings(expected: Shape | None, shape: String) -> None:
         (None, Array(min_items=2, max_items=1)),
     ],
 )
-def test_arrays(expected: Shape | None, shape: Array) -> None:
+def test_array_is_normalised(expected: Shape | None, shape: Array) -> None:
     assert expected == normalise(shape)
 
 
@@ -167,5 +167,5 @@ def test_arrays(expected: Shape | None, shape: Array) -> None:
         (None, Object((("a", A),), additional=NEVER, min_properties=2)),
     ],
 )
-def test_objects(expected: Shape | None, shape: Object) -> None:
+def test_object_is_normalised(expected: Shape | None, shape: Object) -> None:
     assert expected == normalise(shape)

@@ -1,4 +1,4 @@
-"""Number schemas are written so that llguidance reads exactly what they say."""
+"""Number schemas that llguidance reads exactly."""
 
 import json
 from decimal import Decimal
@@ -67,7 +67,7 @@ def test_every_number_within_bounds_can_be_written(number: int, digits: int, low
     )
 
 
-def test_a_number_that_is_the_only_one_within_bounds_is_written_in_its_shortest_form() -> None:
+def test_only_number_within_bounds_is_written_in_its_shortest_form() -> None:
     compiled = compile_schema({"type": "number", "minimum": 0.0, "maximum": 0.0}, strict=False, param="p")
     assert [True, False] == [admits_text(compiled, text) for text in ("0", "0.0")]
 
@@ -105,7 +105,7 @@ def test_a_number_that_is_the_only_one_within_bounds_is_written_in_its_shortest_
         ),
     ],
 )
-def test_what_llguidance_is_given(expected: dict[str, Any], shape: Number) -> None:
+def test_number_schema_has_the_expected_keywords(expected: dict[str, Any], shape: Number) -> None:
     assert expected == number_schema(shape)
 
 
@@ -123,13 +123,13 @@ def test_numbers_beyond_doubles_are_refused(shape: Number) -> None:
         number_schema(shape)
 
 
-def test_numbers_are_what_the_text_says() -> None:
+def test_exact_returns_the_number_of_the_json_text() -> None:
     assert Fraction(1, 10) == exact(0.1)
     assert Fraction(2**70) == exact(2**70)
 
 
 def bound(text: str) -> tuple[Fraction, bool] | None:
-    """Of ``"1"`` or, excluded, ``"1!"``."""
+    """Return the bound that ``text`` spells: ``"1"`` or, excluded, ``"1!"``."""
     return (Fraction(text.rstrip("!")), text.endswith("!")) if text else None
 
 
@@ -146,7 +146,7 @@ def between(low: str = "", high: str = "") -> dict[str, Any]:
         ("-100.5", "-100!", -100.5, -100.000000000001),
     ],
 )
-def test_an_excluded_whole_bound_beside_one_of_the_same_whole_part_is_moved_inwards(
+def test_excluded_integer_bound_moves_inwards_beside_a_bound_of_the_same_integer_part(
     low: str, high: str, minimum: float, maximum: float
 ) -> None:
     assert {"type": "number", "minimum": minimum, "maximum": maximum} == between(low, high)
@@ -187,14 +187,14 @@ def test_other_bounds_stay_as_they_are(low: str, high: str) -> None:
         ("-9007199254740993", -9007199254740992, -9007199254740994),
     ],
 )
-def test_a_bound_that_is_not_read_exactly_is_moved_inwards(text: str, minimum: float, maximum: float) -> None:
+def test_bound_that_is_not_read_exactly_moves_inwards(text: str, minimum: float, maximum: float) -> None:
     assert [{"type": "number", "minimum": minimum}, {"type": "number", "maximum": maximum}] == [
         between(low=text),
         between(high=text),
     ]
 
 
-def test_bounds_beyond_64_bits_are_those_of_64_bits() -> None:
+def test_bounds_beyond_64_bits_become_the_largest_double_within() -> None:
     farthest = 2**63 - 1024
     assert [{"type": "number", "minimum": -farthest}, {"type": "number", "maximum": farthest}] == [
         between(low=str(-(2**64))),
@@ -209,23 +209,23 @@ CONSTANTS = ("1.5", "-0.5", "0.123456789012345", "123456789012340000", str(2**63
 
 
 @pytest.mark.parametrize("text", CONSTANTS)
-def test_constants_that_are_read_exactly(text: str) -> None:
+def test_constant_that_is_read_exactly_is_written(text: str) -> None:
     assert {"const": float(text)} == between(text, text)
 
 
 @pytest.mark.parametrize("text", ["0.1234567890123456", "9007199254740993", "1e-23", str(2**63)])
-def test_other_constants_are_refused(text: str) -> None:
+def test_constant_of_too_many_digits_is_refused(text: str) -> None:
     with pytest.raises(SchemaRefusedError, match="a number of more than 15 digits is not supported as a constant"):
         between(text, text)
 
 
 @pytest.mark.parametrize("step", ["0.5", "0.01", "2.5", "0.1", "4294967295", "0.00001"])
-def test_multiples_that_are_read_exactly(step: str) -> None:
+def test_multiple_that_is_read_exactly_is_written(step: str) -> None:
     assert {"type": "number", "multipleOf": float(step)} == number_schema(Number(multiple_of=Fraction(step)))
 
 
 @pytest.mark.parametrize("step", ["0.07", "2.2e-17", "5000000000", "4294967296", "429496729.6", "1e-24"])
-def test_other_multiples_are_refused(step: str) -> None:
+def test_multiple_of_too_many_digits_is_refused(step: str) -> None:
     with pytest.raises(SchemaRefusedError, match="'multipleOf' of so many digits"):
         number_schema(Number(multiple_of=Fraction(step)))
 
@@ -243,12 +243,12 @@ def test_other_multiples_are_refused(step: str) -> None:
         ({"minimum": 0}, "0", ""),
     ],
 )
-def test_multiples_of_one_sign_are_bounded_by_one(expected: dict[str, int], low: str, high: str) -> None:
+def test_multiples_of_one_sign_get_the_bound_one(expected: dict[str, int], low: str, high: str) -> None:
     shape = Number(integer=True, lower=bound(low), upper=bound(high), multiple_of=Fraction(3))
     assert {"type": "integer", "multipleOf": 3, **expected} == number_schema(shape)
 
 
-def test_bounds_that_are_moved_past_each_other_are_refused() -> None:
+def test_bounds_too_close_together_are_refused() -> None:
     for low, high in (("9007199254740993", "9007199254740994"), ("1e-30", "2e-30"), ("1e-30", "1e-22!")):
         with pytest.raises(SchemaRefusedError, match="bounds on numbers that lie so close together"):
             between(low, high)

@@ -1,4 +1,4 @@
-"""Patterns mean what ECMA-262 says, and what Python's re says."""
+"""Translated patterns match as ECMA-262 and Python's re do."""
 
 import re
 
@@ -37,7 +37,7 @@ patterns = st.tuples(st.sampled_from(("", "^")), sequences.map("".join), st.samp
 
 @settings(deadline=None)
 @given(st.lists(patterns, min_size=1, max_size=2).map("|".join), st.lists(st.text(ALPHABET, max_size=4), min_size=5))
-def test_what_is_found_is_what_python_finds(pattern: str, texts: list[str]) -> None:
+def test_translated_pattern_matches_the_texts_that_python_matches(pattern: str, texts: list[str]) -> None:
     expected = re.compile(pattern.replace("$", r"\Z"))
     try:
         translated = translate(pattern)
@@ -100,7 +100,7 @@ def test_what_is_found_is_what_python_finds(pattern: str, texts: list[str]) -> N
         (r"^[\0]\x41\t\f\r$", "\0A\t\f\r", True),
     ],
 )
-def test_details_of_ecma(pattern: str, text: str, found: bool) -> None:  # noqa: FBT001
+def test_details_of_ecma_262_are_translated(pattern: str, text: str, found: bool) -> None:  # noqa: FBT001
     assert found == matches(translate(pattern), text)
 
 
@@ -149,7 +149,7 @@ BACK = "uses a back-reference, which is not supported"
         ("a" * 8193, "is longer than 8192 characters"),
     ],
 )
-def test_what_cannot_be_followed_is_refused(pattern: str, reason: str) -> None:
+def test_unsupported_construct_is_refused_with_a_reason(pattern: str, reason: str) -> None:
     with pytest.raises(SchemaRefusedError) as caught:
         translate(pattern)
     assert f"'pattern' {reason}" == caught.value.reason
@@ -179,11 +179,11 @@ def test_what_cannot_be_followed_is_refused(pattern: str, reason: str) -> None:
         (r"\x{E9}\x{661}", "é\u0661"),
     ],
 )
-def test_patterns_in_the_syntax_of_llguidance(expected: str, pattern: str) -> None:
+def test_pattern_is_written_in_llguidance_s_syntax(expected: str, pattern: str) -> None:
     assert expected == translate(pattern)
 
 
-def test_patterns_at_the_limits_pass() -> None:
+def test_patterns_at_the_limits_are_translated() -> None:
     assert "a" * 8192 == translate("a" * 8192)
     assert "(?:" * 49 + ")" * 49 == translate("(" * 49 + ")" * 49)
     assert "(?:a)" * 99 == translate("(a)" * 99)
@@ -192,11 +192,11 @@ def test_patterns_at_the_limits_pass() -> None:
 
 @given(st.lists(st.text("ab\n", max_size=3), max_size=4), st.text("ab\n", max_size=4))
 @settings(deadline=None)
-def test_any_text_but_some(texts: list[str], text: str) -> None:
+def test_excluded_texts_do_not_match_and_all_others_do(texts: list[str], text: str) -> None:
     assert (text not in texts) == matches(any_text_except(texts), text)
 
 
-def test_whole_texts() -> None:
+def test_any_text_bounds_the_length_of_the_whole_text() -> None:
     assert matches(any_text(1, 2), "é😀")
     assert not matches(any_text(1, 2), "abc")
     assert not matches(any_text(1, None), "")

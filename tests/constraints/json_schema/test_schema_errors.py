@@ -1,4 +1,4 @@
-"""The budget ends what unfolds without end."""
+"""The budget ends the compilation of a schema that expands too far."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ def test_work_within_the_budget_passes() -> None:
     budget.spend_alternatives(1)
 
 
-def test_work_beyond_the_budget_is_refused_from_then_on() -> None:
+def test_exceeded_budget_refuses_all_further_work() -> None:
     budget = Budget(2)
     with pytest.raises(SchemaRefusedError, match="too many combinations"):
         budget.spend_alternatives(3)
@@ -28,7 +28,7 @@ def test_work_beyond_the_budget_is_refused_from_then_on() -> None:
         budget.spend_alternatives(0)
 
 
-def test_comparisons_are_parts_of_an_alternative() -> None:
+def test_alternative_costs_a_fixed_number_of_comparisons() -> None:
     budget = Budget(1)
     for _ in range(COMPARISONS):
         budget.spend(1)
@@ -37,7 +37,7 @@ def test_comparisons_are_parts_of_an_alternative() -> None:
         budget.spend(1)
 
 
-def test_the_keyword_is_named_that_makes_the_work() -> None:
+def test_refusal_names_the_keyword_that_exceeds_the_budget() -> None:
     with pytest.raises(SchemaRefusedError, match="'pattern' makes too many combinations"):
         Budget(1).spend_alternatives(2, "pattern")
 
@@ -66,14 +66,14 @@ SETS: dict[str, Any] = {
 
 
 def calls(schema: dict[str, Any]) -> int:
-    """How many functions are called to compile a schema."""
+    """Return the number of function calls that compile a schema."""
     with counted_work(MAX_WORK) as work:
         compile_schema(schema, strict=False, param="p")
     return work.calls
 
 
 @pytest.mark.parametrize("make", SETS.values(), ids=SETS)
-def test_a_set_of_values_takes_work_in_proportion_to_its_size(make: Any) -> None:  # noqa: ANN401
+def test_work_on_listed_values_grows_linearly(make: Any) -> None:  # noqa: ANN401
     assert calls(make(1900)) < 2.5 * calls(make(950)) + 5000
 
 
@@ -109,7 +109,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("schema", HOSTILE.values(), ids=HOSTILE)
-def test_work_is_bounded_and_refused_with_a_reason(schema: dict[str, Any]) -> None:
+def test_hostile_schema_is_refused_within_bounded_work(schema: dict[str, Any]) -> None:
     with counted_work(WORK) as work, pytest.raises(InvalidRequestError, match="too many combinations of alternatives"):
         compile_schema(schema, strict=False, param="p")
     assert work.calls < FREE_CALLS + CALLS_OF_CHARACTER * len(json.dumps(schema)) + CALLS_OF_WORK * work.spent

@@ -1,4 +1,4 @@
-"""Unions of shapes are kept short."""
+"""Unions of shapes, and the members and items of a shape."""
 
 from fractions import Fraction
 
@@ -8,37 +8,43 @@ from antiphon.constraints.json_schema.terms import ANY, NEVER, Location, conjunc
 A, B = Location(("a",)), Location(("b",))
 
 
-def test_equal_shapes_occur_once() -> None:
+def test_union_has_equal_shapes_once() -> None:
     assert (Null(), Array(min_items=1)) == union([Null(), Array(min_items=1), Null()])
 
 
-def test_finite_sets_are_joined() -> None:
+def test_union_joins_finite_sets() -> None:
     texts = String(values=("a", "b"))
     assert (Boolean(), texts) == union(
         [String(values=("a",)), Boolean(frozenset({True})), texts, Boolean(frozenset({False}))]
     )
 
 
-def test_an_unbounded_shape_makes_others_superfluous() -> None:
+def test_unbounded_shape_replaces_others_of_its_type() -> None:
     assert (String(),) == union([String(values=("a",)), String(), String(min_length=2)])
 
 
-def test_objects_that_have_looked_at_properties_stay() -> None:
+def test_union_keeps_objects_with_evaluated_properties() -> None:
     seen = Object(evaluated=Evaluated(names=frozenset({"a"})))
     assert (Object(), seen) == union([Object(), seen])
 
 
-def test_items_beyond_the_prefix() -> None:
+def test_items_beyond_the_prefix_have_the_common_term() -> None:
     assert [A, B, B] == [Array(prefix=(A,), items=B).item(index) for index in range(3)]
 
 
-def test_members_by_name_pattern_and_the_rest() -> None:
+def test_required_items_have_each_term_of_the_prefix_and_the_common_term_once() -> None:
+    assert [] == Array(prefix=(A,), items=B).required_terms
+    assert [A] == Array(prefix=(A, A), items=B, min_items=1).required_terms
+    assert [A, B] == Array(prefix=(A,), items=B, min_items=9).required_terms
+
+
+def test_member_has_the_term_of_its_name_its_patterns_or_the_additional_one() -> None:
     shape = Object(properties=(("x", A),), patterns=(("^y", B),), additional=NEVER)
     assert [A, B, NEVER] == [shape.member(name) for name in ("x", "yes", "z")]
     assert conjunction(A, B) == Object(patterns=(("^y", A), ("s$", B))).member("ys")
 
 
-def test_optional_and_closed() -> None:
+def test_object_lists_its_optional_properties_and_whether_it_is_closed() -> None:
     shape = Object(properties=(("x", A), ("y", B), ("z", NEVER)), required=("x",))
     assert ("y",) == shape.optional
     assert not shape.is_closed

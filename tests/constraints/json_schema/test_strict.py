@@ -1,4 +1,4 @@
-"""The reference's subset, in its words."""
+"""The reference's subset of JSON Schema, and its error messages."""
 
 from typing import Any
 
@@ -63,7 +63,7 @@ class Answer(BaseModel):
         to_strict_json_schema(Answer),
     ],
 )
-def test_schemas_within_the_subset(schema: Schema) -> None:
+def test_schema_within_the_subset_is_accepted(schema: Schema) -> None:
     assert compile_schema(schema, strict=True, param="response_format")
 
 
@@ -143,7 +143,7 @@ def test_schemas_within_the_subset(schema: Schema) -> None:
         (closed(a={"$ref": "#", "title": "x"}), "In context=('properties', 'a'), $ref cannot have keywords {'title'}."),
     ],
 )
-def test_schemas_outside_the_subset(schema: Schema | bool, message: str) -> None:  # noqa: FBT001 (a schema)
+def test_schema_outside_the_subset_is_refused_in_the_reference_s_words(schema: Schema | bool, message: str) -> None:  # noqa: FBT001 (a schema)
     assert message == complaint(schema)
 
 
@@ -162,11 +162,11 @@ def test_schemas_outside_the_subset(schema: Schema | bool, message: str) -> None
         ({**closed(), "definitions": {"x" * 120_001: TEXT}}, "120000 characters in names and values, it has 120001"),
     ],
 )
-def test_sizes(schema: Schema, limit: str) -> None:
+def test_schema_beyond_a_size_limit_is_refused(schema: Schema, limit: str) -> None:
     assert limit in complaint(schema)
 
 
-def test_a_schema_within_the_subset_may_still_be_impossible() -> None:
+def test_schema_within_the_subset_may_still_be_unsupported() -> None:
     assert "look-around" in complaint(closed(a={**TEXT, "pattern": "(?=a)"}))
 
 
@@ -184,5 +184,5 @@ def test_a_schema_within_the_subset_may_still_be_impossible() -> None:
         closed(a={"anyOf": [nested(9), TEXT]}),
     ],
 )
-def test_as_much_as_the_subset_holds(schema: Schema) -> None:
+def test_schema_at_a_size_limit_is_accepted(schema: Schema) -> None:
     check_strict(Document(schema))

@@ -1,4 +1,4 @@
-"""Malformed and oversized schemas are refused with the keyword and its place."""
+"""Malformed and oversized schemas are refused with the keyword and its path."""
 
 from typing import Any, NoReturn
 
@@ -63,14 +63,14 @@ def test_every_subschema_is_found_with_its_path() -> None:
         {"allOf": True},
     ],
 )
-def test_malformed_keywords(schema: dict[str, Any]) -> None:
+def test_malformed_keyword_is_refused_with_its_path(schema: dict[str, Any]) -> None:
     keyword = next(iter(schema))
     with pytest.raises(SchemaRefusedError, match=f"'{keyword.replace('$', '[$]')}' must be ") as caught:
         list(subschemas({"properties": {"a": schema}}, ()))
     assert ("properties", "a") == caught.value.path
 
 
-def test_unknown_keywords_say_nothing() -> None:
+def test_unknown_keywords_are_ignored() -> None:
     assert [((), {"nullable": 5, "x-order": {"type": 1}})] == [*subschemas({"nullable": 5, "x-order": {"type": 1}}, ())]
 
 
@@ -87,7 +87,7 @@ def test_unknown_keywords_say_nothing() -> None:
         {"dependencies": {"a": []}, "dependentRequired": {"a": []}},
     ],
 )
-def test_well_formed_keywords_without_subschemas(schema: dict[str, Any]) -> None:
+def test_well_formed_keywords_are_accepted(schema: dict[str, Any]) -> None:
     assert [((), schema)] == [*subschemas(schema, ())]
 
 
@@ -104,7 +104,7 @@ def test_depth_is_bounded() -> None:
 @pytest.mark.parametrize(
     "value", [[0] * MAX_ENUM_VALUES, {str(key): 0 for key in range(MAX_ENUM_VALUES // 2)}], ids=["array", "object"]
 )
-def test_what_lies_within_a_value_counts_as_well(value: object) -> None:
+def test_nested_values_count_towards_the_limit(value: object) -> None:
     with pytest.raises(SchemaRefusedError, match="enum values"):
         list(subschemas({"const": value}, ()))
 
@@ -122,23 +122,23 @@ def test_the_texts_of_several_enums_are_bounded_together() -> None:
         list(subschemas({"anyOf": [{"enum": [half]}, {"enum": [f"{half}x"]}, {}]}, ()))
 
 
-def test_subschemas_are_counted() -> None:
+def test_number_of_subschemas_is_bounded() -> None:
     assert MAX_SUBSCHEMAS == len([*subschemas({"anyOf": [{}] * (MAX_SUBSCHEMAS - 1)}, ())])
     with pytest.raises(SchemaRefusedError, match="subschemas"):
         list(subschemas({"anyOf": [{}] * MAX_SUBSCHEMAS}, ()))
 
 
-def test_as_many_values_as_the_limit_pass() -> None:
+def test_values_up_to_the_limit_are_accepted() -> None:
     assert 1 == len([*subschemas({"enum": [0] * (MAX_ENUM_VALUES - 1), "const": 0}, ())])
 
 
-def test_enums_are_bounded_together() -> None:
+def test_values_of_several_enums_are_bounded_together() -> None:
     half = {"enum": list(range(MAX_ENUM_VALUES // 2 + 1))}
     with pytest.raises(SchemaRefusedError, match="enum values"):
         list(subschemas({"anyOf": [half, half]}, ()))
 
 
-def test_values_beyond_the_limit_are_not_walked_through() -> None:
+def test_values_beyond_the_limit_are_not_visited() -> None:
     class Watched(list[int]):
         def __iter__(self) -> NoReturn:
             raise AssertionError

@@ -41,7 +41,7 @@ KEY_SEPARATOR: Final = ": "
 
 MAX_OPTIONAL_PROPERTIES: Final = 1000
 """Optional properties of one object; llguidance's work grows with the square."""
-MAX_ROW_ITEMS: Final = 1990
+MAX_NEXT_ITEMS: Final = 1990
 """Items of one row of llguidance's parser, which holds 2000. Each optional property that may come next takes four. If a
 row overflows, the answer ends."""
 MAX_SQUARED_PROPERTIES: Final = 8_000_000
@@ -268,14 +268,14 @@ def _texts(shape: Shape) -> Iterable[str]:
 
 def _check_row(shapes: Iterable[Shape]) -> None:
     """Refuse alternatives whose optional properties together do not fit in a row of llguidance's parser."""
-    at_start, properties = 0, MAX_ROW_ITEMS // _ITEMS_PER_PROPERTY
+    at_start, properties = 0, MAX_NEXT_ITEMS // _ITEMS_PER_PROPERTY
     for shape in shapes:
         if isinstance(shape, Object):
             rows = _row_items(shape)
             at_start += rows[0]
-            if max(at_start, *rows) > MAX_ROW_ITEMS:
+            if max(at_start, *rows) > MAX_NEXT_ITEMS:
                 raise SchemaRefusedError(
-                    f"more than {MAX_ROW_ITEMS} objects or {properties} optional properties in one place"
+                    f"more than {MAX_NEXT_ITEMS} objects or {properties} optional properties in one place"
                 )
 
 

@@ -31,7 +31,7 @@ def string_schema(patterns: tuple[str, ...], min_length: int = 0, max_length: in
 
 @lru_cache(_CACHED)
 def is_empty(patterns: tuple[str, ...], min_length: int = 0, max_length: int | None = None) -> bool:
-    """Return whether no text matches every pattern. Raises :class:`SchemaRefusedError` for a pattern beyond the limits."""
+    """Return whether no text matches every pattern. Raises :class:`SchemaRefusedError` beyond llguidance's limits."""
     schema = json.dumps(string_schema(patterns, min_length, max_length))
     problem = llguidance.LLMatcher.validate_grammar(f"start: %json {schema}", None, limits=limits())
     if problem and "Unsatisfiable schema" not in problem:
