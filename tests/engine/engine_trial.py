@@ -108,7 +108,8 @@ class Trial:
         )
         self.scheduler = self.core._scheduler
         self.cache = self.core._cache
-        self.cache._cold_cells, self.cache._moved_at_once, self.cache._segment = 0, 16, 16
+        offloading = self.cache.offloading
+        offloading.max_unused_cells, offloading.offloaded_per_step, offloading.min_kept_copy = 0, 16, 16
         self.requests: dict[str, GenerateRequest] = {}
         self.tokens: dict[Choice, list[int]] = defaultdict(list)
         self.logprobs: dict[Choice, list[TokenLogprobs]] = defaultdict(list)
@@ -158,7 +159,7 @@ class Trial:
         """Nothing is held but cached prefixes, and every choice is what it would have been alone."""
         stats = self.core.stats()
         assert (0, 0) == (stats.running, stats.waiting)
-        assert 0 == self.cache.owned_cells
+        assert 0 == self.cache.pool.owned_cells
         assert stats.kv_cells_used == stats.kv_cells_cached == len(self.model.cells) <= stats.kv_cells_total
         choices = {(each.request_id, index) for each in self.requests.values() for index in range(each.n)}
         assert choices == set(self.finished)

@@ -163,25 +163,25 @@ def assert_agrees(cache: KVCache, memory: FakeMemory, held: dict[Lease, list[int
     """Assert that the bookkeeping and the memory tell the same: ``held`` are the tokens of each lease's cells."""
     cache.check()
     owned = sum(lease.owned for lease in cache._leases)
-    assert cache.cached_cells + owned == len(memory.cells)
+    assert cache.pool.cached_cells + owned == len(memory.cells)
     assert set(held) == cache._leases
     for lease, tokens in held.items():
         assert lease.length == len(tokens)
         assert lease.shared == lease.node.end
         assert dict(enumerate(tokens)) == memory.tokens(lease.seq_id)
-    for node in cache._tree.nodes():
+    for node in cache.pool.tree.nodes():
         expected = dict(enumerate(node.tokens, node.start))
         assert node.seq_id is None or expected == memory.tokens(node.seq_id)
         assert node.copy is None or expected == node.copy
-    assert not {seq_id for seq_id, cells in memory.sequences.items() if cells} & set(cache._free_ids)
+    assert not {seq_id for seq_id, cells in memory.sequences.items() if cells} & set(cache.pool.free_ids)
     assert_salts_are_apart(cache, memory)
 
 
 def assert_salts_are_apart(cache: KVCache, memory: FakeMemory) -> None:
     """Assert that the holders of each cell are of one salt, and that no salt's empty tree is kept."""
     salts = {lease.seq_id: lease.salt for lease in cache._leases}
-    for salt, root in cache._tree._roots.items():
-        assert root.children or root.ref, f"{salt!r} is kept for nothing"
+    for salt, root in cache.pool.tree._roots.items():
+        assert root.children or root.ref_count, f"{salt!r} is kept for nothing"
         salts.update({node.seq_id: salt for node in below(root) if node.seq_id is not None})
     for cell in memory.cells:
         assert len({salts[seq_id] for seq_id in cell.seq_ids}) == 1

@@ -448,7 +448,7 @@ def test_prefixes_that_nobody_uses_leave_the_cells_that_others_decode_over_and_c
     trial = Trial(512, eog_ids=frozenset(), host_cache_size=1024)
     trial.add(request("a", text(1, 100), max_tokens=1), request("b", text(2, 10), max_tokens=12))
     trial.run()
-    assert trial.cache.evictable_cells < 100 <= trial.cache.host_cells
+    assert trial.cache.pool.evictable_cells < 100 <= trial.cache.pool.host_cells
     trial.add(request("c", [*text(1, 100), 5], max_tokens=2))
     trial.run()
     assert 100 == trial.started["c"].cached_tokens
@@ -482,7 +482,7 @@ def test_what_was_said_is_copied_at_rest() -> None:
     trial.add(request("a", text(1, 12), max_tokens=4))
     trial.run()
     assert [True, False] == [trial.core.idle_step() for _ in range(2)]
-    assert 0 < trial.cache.host_cells == trial.cache.cached_cells
+    assert 0 < trial.cache.pool.host_cells == trial.cache.pool.cached_cells
 
 
 def test_an_id_may_come_again_once_its_request_has_ended() -> None:

@@ -286,8 +286,8 @@ def test_finishing_gives_the_cells_back_from_either_place() -> None:
     steps.step()
     steps.scheduler.finish(second)
     steps.scheduler.finish(first)
-    assert ([], [], 0) == (steps.running, steps.waiting, steps.cache.owned_cells)
-    assert 64 == steps.cache.evictable_cells == len(steps.memory.cells)
+    assert ([], [], 0) == (steps.running, steps.waiting, steps.cache.pool.owned_cells)
+    assert 64 == steps.cache.pool.evictable_cells == len(steps.memory.cells)
 
 
 def test_only_what_reaches_the_last_token_is_sampled() -> None:
@@ -337,7 +337,7 @@ def test_a_prompt_has_what_drafts_leave_of_the_step() -> None:
 def test_nobody_is_preempted_for_a_draft() -> None:
     steps = Steps(cells=40, chunk=16)
     drafting(steps, "1", "2")
-    while steps.cache.free_cells > 3:
+    while steps.cache.pool.free_cells > 3:
         assert 2 == len(steps.running)
         steps.step()
     carried = steps.step()
@@ -349,7 +349,7 @@ def test_a_draft_takes_no_cell_that_a_later_stream_needs() -> None:
     steps = Steps(cells=40, chunk=16)
     drafting(steps, "1", "2")
     steps.scheduler.running[1].draft = []
-    while steps.cache.free_cells >= 2:
+    while steps.cache.pool.free_cells >= 2:
         steps.step()
     assert 0 == steps.scheduler.preemptions
 
@@ -448,15 +448,15 @@ def test_a_short_prompt_overtakes_nobody_of_a_higher_tier() -> None:
 
 def test_prompts_alone_move_what_nobody_uses_as_far_as_they_are_long() -> None:
     steps = Steps(batched=16, host_cells=512)
-    steps.cache._cold_cells, steps.cache._moved_for_one = 0, 0
+    steps.cache.offloading.max_unused_cells, steps.cache.offloading.copied_at_once = 0, 0
     before = steps.add(request("before", text(1, 100)))
     while not before.generates:
         steps.step()
     steps.scheduler.finish(before)
-    held = steps.cache.cached_cells
+    held = steps.cache.pool.cached_cells
     steps.add(request("next", text(2, 40)))
     steps.step()
-    assert held - 4 * 16 == steps.cache.evictable_cells
+    assert held - 4 * 16 == steps.cache.pool.evictable_cells
 
 
 @pytest.mark.parametrize(("length", "admitted"), [(46, True), (47, False)])
@@ -518,21 +518,21 @@ def test_a_choice_waits_for_its_sibling_up_to_the_last_token_of_the_prompt() -> 
 
 def test_what_nobody_uses_moves_to_host_memory_while_others_generate() -> None:
     steps = Steps(host_cells=512)
-    steps.cache._cold_cells = 0
+    steps.cache.offloading.max_unused_cells = 0
     before = steps.add(request("before", text(1, 30)))
     steps.add(request("stream", text(2, 5)))
     steps.step()
     steps.scheduler.finish(before)
-    assert 30 == steps.cache.evictable_cells
+    assert 30 == steps.cache.pool.evictable_cells
     assert {"stream": 1} == steps.step()
-    assert (0, 29) == (steps.cache.evictable_cells, steps.cache.match_length("", text(1, 30)))
+    assert (0, 29) == (steps.cache.pool.evictable_cells, steps.cache.match_length("", text(1, 30)))
 
 
 def test_a_prompt_s_last_token_in_a_step_of_its_own_has_no_draft_behind_it() -> None:
     steps = Steps()
     steps.add(request("1", text(1, 65), max_tokens=9)).draft = text(2, 8)
     assert [{"1": 64}, {"1": 1}] == [steps.step() for _ in range(2)]
-    assert 512 - 65 == steps.cache.free_cells
+    assert 512 - 65 == steps.cache.pool.free_cells
     assert {"1": 1 + 8} == steps.step()
 
 

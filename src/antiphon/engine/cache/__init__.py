@@ -1,1 +1,1 @@
-"""The KV cache: which cells hold which tokens, who shares them, and which are offloaded."""
+"""The KV cache: the cells of tokens, the prefixes that sequences share, and the copies in host memory."""

@@ -1,4 +1,4 @@
-"""What holds the keys and values of tokens, as the KV cache sees it."""
+"""The operations of the KV memory, which can copy cells to host memory."""
 
 from typing import Protocol
 
@@ -6,16 +6,16 @@ from antiphon.engine.cache.radix_tree import Copy
 
 
 class Memory(Protocol):
-    """Cells that belong to sets of sequence ids, by position. llama.cpp's memory, or a test's model of it."""
+    """Cells that belong to sequence ids, by position: llama.cpp's memory, or a model of it in the tests."""
 
     def seq_cp(self, source: int, target: int, start: int, end: int) -> None:
-        """Let ``target`` share ``source``'s cells at positions [start, end)."""
+        """Add ``target`` to the cells of ``source`` at positions [start, end)."""
 
     def seq_rm(self, seq_id: int, start: int, end: int) -> None:
-        """Take ``seq_id`` off its cells at positions [start, end)."""
+        """Remove ``seq_id`` from its cells at positions [start, end); a cell without a sequence id is free."""
 
     def save(self, seq_id: int) -> Copy:
-        """Copy what the cells of ``seq_id`` hold to host memory."""
+        """Copy the contents of the cells of ``seq_id`` to host memory."""
 
     def restore(self, seq_id: int, copy: Copy) -> bool:
-        """Fill free cells for ``seq_id``, which holds none, from a copy; False, and none filled, when it cannot be."""
+        """Fill free cells for ``seq_id``, which has none, from a copy; return False, and fill none, if it fails."""

@@ -1,13 +1,13 @@
-"""A running sequence's hold on the KV memory."""
+"""The KV cells of one running sequence."""
 
 from antiphon.engine.cache.radix_tree import Node
 
 
 class Lease:
-    """A running sequence's hold on the memory.
+    """The KV cells of one running sequence.
 
-    Positions [0, shared) are cells of the tree's path down to ``node``; [shared, shared + owned) are its own, filled;
-    ``reserved`` more are set aside for it, so that a prompt that was admitted can always be computed to its end.
+    Positions [0, shared) are cells of the nodes from the root to ``node``, [shared, shared + owned) its own, filled.
+    ``reserved`` more are kept free for it, so that an admitted prompt can always be computed to its end.
     """
 
     __slots__ = ("node", "owned", "reserved", "salt", "seq_id", "shared")
@@ -22,11 +22,11 @@ class Lease:
 
     @property
     def length(self) -> int:
-        """Positions whose cells are filled, or are filled by the step at hand."""
+        """Positions whose cells are filled, or are filled by the current step."""
         return self.shared + self.owned
 
-    def goes_through(self, node: Node) -> bool:
-        """Whether a node is on the tree's path down to the lease's."""
+    def shares(self, node: Node) -> bool:
+        """Return whether a node is on the path from the root to the lease's node."""
         at: Node | None = self.node
         while at is not None:
             if at is node:

@@ -1,40 +1,40 @@
-"""A radix tree over token ids: which prefixes are held, in cells or as copies, and who uses them. Pure.
+"""A radix tree over token ids: the cached prefixes, in cells or as copies, and their users. Pure.
 
 ::
 
-    root(salt) ── [tokens 0..40) ─┬─ [40..95)   held by sequence id 17, ref 2
-       held by sequence id 9      ├─ [40..61)   held by sequence id 23, ref 0: may leave its cells
-                                  └─ [40..70)   a copy in host memory, ref 0: may be forgotten
+    root(salt) ── [tokens 0..40) ─┬─ [40..95)   cells of sequence id 17, 2 references
+       cells of sequence id 9     ├─ [40..61)   cells of sequence id 23, no reference: may be offloaded
+                                  └─ [40..70)   a copy in host memory, no reference: may be removed
 
-A resident node owns the cells of its own token range under a sequence id of its own; one that has left them lives on as
-a copy in host memory. ``ref`` counts the leases whose path goes through a node. Invariants: everything above a resident
-node is resident; what nobody uses stands in the order of last use, every node before the one above it.
+A resident node has the cells of its own token range, under a sequence id of its own. An offloaded node has a copy in
+host memory only. References count the leases that share a node. Invariants: every node above a resident one is
+resident; unused nodes are ordered by their last use, and a node comes before its parent.
 """
 
 import itertools
 from collections.abc import Iterator, Sequence
 
 Copy = object
-"""What cells hold, as the memory wrote it to host memory."""
+"""The contents of cells in host memory."""
 
 
 class Node:
-    """Tokens [start, start + len(tokens)) of every prefix that goes through here."""
+    """Tokens [start, start + len(tokens)) of every prefix that goes through the node."""
 
-    __slots__ = ("children", "copy", "filled", "parent", "ref", "seq_id", "start", "tokens")
+    __slots__ = ("children", "copy", "last_cell", "parent", "ref_count", "seq_id", "start", "tokens")
 
     def __init__(self, parent: "Node | None", start: int, tokens: list[int], seq_id: int | None) -> None:
         self.parent = parent
         self.start = start
         self.tokens = tokens
         self.seq_id = seq_id
-        """The sequence id of its cells; None while it lives in host memory only."""
+        """The sequence id of the node's cells; None while it is offloaded."""
         self.copy: Copy | None = None
-        """What the cells hold; kept when they are filled from it again."""
-        self.filled = 0
-        """Cells of the whole memory that were filled when its own were: about how far back they lie."""
+        """The contents of the cells in host memory; kept when the node is restored."""
+        self.last_cell = 0
+        """The number of used cells in the memory after the node's were filled: an estimate of its last cell's index."""
         self.children: dict[int, Node] = {}
-        self.ref = 0
+        self.ref_count = 0
 
     @property
     def end(self) -> int:
@@ -49,30 +49,30 @@ class RadixTree:
         self._roots: dict[str, Node] = {}
         self._salts: dict[Node, str] = {}
         self.unused_resident: dict[Node, None] = {}
-        """Resident nodes that nobody uses, least recently used first: the first has no resident children."""
+        """Resident nodes without references, least recently used first: the first has no resident children."""
         self.unused_copies: dict[Node, None] = {}
-        """The others that nobody uses, least recently used first: the first is a leaf."""
+        """Offloaded nodes without references, least recently used first: the first is a leaf."""
         self.unused_cells = 0
         """Cells of the unused resident nodes."""
 
     def root(self, salt: str) -> Node:
-        """The root of a salt's tree, made when it is new."""
+        """Return the root of a salt's tree, made when the salt is new."""
         root = self._roots.get(salt)
         if root is None:
             root = self._roots[salt] = Node(None, 0, [], None)
             self._salts[root] = salt
         return root
 
-    def forget_empty_root(self, salt: str) -> None:
-        """Drop the root of a salt that holds nothing and that nobody leases, so that salts cost nothing for ever."""
+    def drop_empty_root(self, salt: str) -> None:
+        """Drop a salt's root without children and references, so that old salts take no memory."""
         root = self._roots.get(salt)
-        if root is not None and not root.children and root.ref == 0:
+        if root is not None and not root.children and root.ref_count == 0:
             del self._roots[salt], self._salts[root]
 
     def match(self, salt: str, tokens: Sequence[int], limit: int) -> tuple[list[Node], int]:
-        """Find the longest held prefix of ``tokens[:limit]``: its nodes, root left out, and its length.
+        """Return the nodes of the longest cached prefix of ``tokens[:limit]``, without the root, and its length.
 
-        The last node may match in part: then the length lies inside it.
+        The last node may match in part: the length then ends inside the node.
         """
         path: list[Node] = []
         node = self._roots.get(salt)
@@ -90,14 +90,14 @@ class RadixTree:
         return path, length
 
     def split(self, node: Node, length: int, seq_id: int) -> Node:
-        """Cut resident ``node`` after its first ``length`` tokens; ``seq_id`` holds the new lower part. Return it.
+        """Cut resident ``node`` after its first ``length`` tokens; return the new lower part, whose id is ``seq_id``.
 
-        Both parts have the references that ``node`` had; its copy is of no use any more, and gone.
+        Both parts get the references of ``node``. The copy, which covered both, is dropped.
         """
         assert 0 < length < len(node.tokens), f"0 < {length} < {len(node.tokens)}"
-        self._forget_use(node)
+        self._remove_from_order(node)
         lower = Node(node, node.start + length, node.tokens[length:], seq_id)
-        lower.ref, lower.filled, node.copy = node.ref, node.filled, None
+        lower.ref_count, lower.last_cell, node.copy = node.ref_count, node.last_cell, None
         lower.children, node.children = node.children, {node.tokens[length]: lower}
         for child in lower.children.values():
             child.parent = lower
@@ -106,7 +106,7 @@ class RadixTree:
         return lower
 
     def add(self, parent: Node, tokens: list[int], seq_id: int) -> Node:
-        """Hang a new leaf under ``parent``."""
+        """Add a resident leaf under ``parent``, and return it."""
         assert tokens
         assert tokens[0] not in parent.children
         child = Node(parent, parent.end, tokens, seq_id)
@@ -115,71 +115,71 @@ class RadixTree:
         return child
 
     def extend(self, node: Node, tokens: list[int]) -> None:
-        """Let a node that is in use go on with ``tokens``."""
-        assert node.ref
+        """Append ``tokens`` to a node that is in use."""
+        assert node.ref_count
         node.tokens.extend(tokens)
 
     def remove(self, leaf: Node) -> None:
-        """Take an unused leaf away, and its salt's root when that holds nothing more and nobody leases it."""
+        """Remove an unused leaf, and its salt's root if that is empty and without references then."""
         assert not leaf.children
-        assert leaf.ref == 0
+        assert leaf.ref_count == 0
         parent = leaf.parent
         assert parent is not None
-        self._forget_use(leaf)
+        self._remove_from_order(leaf)
         del parent.children[leaf.tokens[0]]
         leaf.parent = None
         if parent.parent is None:
-            self.forget_empty_root(self._salts[parent])
+            self.drop_empty_root(self._salts[parent])
 
-    def leave_cells(self, node: Node) -> None:
-        """Note that an unused node lives on as a copy: it is the one used last of those."""
-        self._forget_use(node)
+    def mark_offloaded(self, node: Node) -> None:
+        """Make an unused node with a copy the most recently used offloaded one."""
+        self._remove_from_order(node)
         node.seq_id = None
-        self._note_use(node)
+        self._append_to_order(node)
 
-    def take_cells(self, node: Node, seq_id: int) -> None:
-        """Note that a node is resident again."""
-        self._forget_use(node)
+    def mark_resident(self, node: Node, seq_id: int) -> None:
+        """Give an offloaded node the cells of a sequence id."""
+        self._remove_from_order(node)
         node.seq_id = seq_id
-        self._note_use(node)
+        self._append_to_order(node)
 
     def lock(self, node: Node) -> None:
-        """Count one more lease on the path from the root to ``node``."""
-        self._count(node, 1)
+        """Add a reference to every node from the root to ``node``."""
+        self._add_refs_to_path(node, 1)
 
     def unlock(self, node: Node) -> None:
-        """Count one lease less on the path from the root to ``node``."""
-        self._count(node, -1)
+        """Remove a reference from every node from the root to ``node``."""
+        self._add_refs_to_path(node, -1)
 
-    def count(self, node: Node, change: int) -> None:
-        """Count leases on ``node`` alone."""
-        self._forget_use(node)
-        node.ref += change
-        assert node.ref >= 0, f"{node.ref} >= 0"
-        self._note_use(node)
+    def add_refs(self, node: Node, change: int) -> None:
+        """Add ``change`` references to ``node`` alone, or remove them if it is negative."""
+        self._remove_from_order(node)
+        node.ref_count += change
+        assert node.ref_count >= 0, f"{node.ref_count} >= 0"
+        self._append_to_order(node)
 
     def touch(self, node: Node) -> None:
-        """Note that ``node`` was used now, and after it what is above it."""
+        """Mark the path from ``node`` up to the root as used now, in that order."""
         at: Node | None = node
         while at is not None:
-            self._forget_use(at)
-            self._note_use(at)
+            self._remove_from_order(at)
+            self._append_to_order(at)
             at = at.parent
 
-    def _count(self, node: Node, change: int) -> None:
+    def _add_refs_to_path(self, node: Node, change: int) -> None:
         at: Node | None = node
         while at is not None:
-            self.count(at, change)
+            self.add_refs(at, change)
             at = at.parent
 
-    def _forget_use(self, node: Node) -> None:
+    def _remove_from_order(self, node: Node) -> None:
         if node in self.unused_resident:
             del self.unused_resident[node]
             self.unused_cells -= len(node.tokens)
         self.unused_copies.pop(node, None)
 
-    def _note_use(self, node: Node) -> None:
-        if node.ref or node.parent is None:
+    def _append_to_order(self, node: Node) -> None:
+        if node.ref_count or node.parent is None:
             return
         if node.seq_id is None:
             self.unused_copies[node] = None
@@ -188,8 +188,8 @@ class RadixTree:
             self.unused_cells += len(node.tokens)
 
     def check(self) -> None:
-        """Assert what the two orders of use promise."""
-        unused = [node for node in self.nodes() if not node.ref]
+        """Assert the invariants of residence and of both orders of use."""
+        unused = [node for node in self.nodes() if not node.ref_count]
         assert set(self.unused_resident) == {node for node in unused if node.seq_id is not None}
         assert set(self.unused_copies) == {node for node in unused if node.seq_id is None}
         assert self.unused_cells == sum(len(node.tokens) for node in self.unused_resident)
@@ -201,7 +201,7 @@ class RadixTree:
                 assert later.parent is not earlier, f"{earlier.tokens} goes before {later.tokens}"
 
     def nodes(self) -> Iterator[Node]:
-        """Every node but the roots."""
+        """Yield every node but the roots."""
         stack = [child for root in self._roots.values() for child in root.children.values()]
         while stack:
             node = stack.pop()
@@ -210,7 +210,7 @@ class RadixTree:
 
 
 def common_length(segment: Sequence[int], tokens: Sequence[int], offset: int, limit: int) -> int:
-    """How many tokens ``segment`` shares with ``tokens[offset:limit]`` from the start."""
+    """Return how many tokens ``segment`` and ``tokens[offset:limit]`` have in common at the start."""
     n = min(len(segment), limit - offset)
     if segment[:n] == tokens[offset : offset + n]:
         return n

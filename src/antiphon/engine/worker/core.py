@@ -145,16 +145,16 @@ class Core:
 
     def idle_step(self) -> bool:
         """Do a piece of what makes later steps faster, while there is no work; False when nothing is left to do."""
-        return self._cache.copy_idle_prefix()
+        return self._cache.offloading.copy_unused_prefix()
 
     def stats(self) -> EngineStats:
         """What is held now, and counts since the start."""
         stats = EngineStats(
             running=len(self._scheduler.running),
             waiting=len(self._scheduler.waiting) + self._compiling.choices,
-            kv_cells_used=self._cache.n_cells - self._cache.free_cells,
-            kv_cells_cached=self._cache.evictable_cells,
-            kv_cells_total=self._cache.n_cells,
+            kv_cells_used=self._cache.pool.used_cells,
+            kv_cells_cached=self._cache.pool.evictable_cells,
+            kv_cells_total=self._cache.pool.n_cells,
             steps=self._steps,
             prompt_tokens=self._prompt_tokens,
             cached_tokens=self._cached_tokens,

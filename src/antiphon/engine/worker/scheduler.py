@@ -92,13 +92,13 @@ class Scheduler:
         """Choose the next step's work and fill its cells: generating sequences first, then prompts in order."""
         decodes = self._decodes()
         if decodes:
-            self.cache.offload_idle()
+            self.cache.offloading.offload_excess()
         budget = self._max_num_batched_tokens - sum(work.size for work in decodes)
         if decodes:
             budget = min(budget, self._prefill_chunk_size)
         prefills = self._prefills(budget)
         if not decodes:
-            self.cache.offload_idle(MOVED_FOR_A_TOKEN * sum(work.n for work in prefills))
+            self.cache.offloading.offload_excess(MOVED_FOR_A_TOKEN * sum(work.n for work in prefills))
         return decodes + prefills
 
     def commit(self, work: ScheduledSequence) -> None:
@@ -202,7 +202,7 @@ class Scheduler:
             if waits:
                 wanted = (0 if sequence is next_in else self._cells(sequence)) + GROWTH_HEADROOM
                 headroom = GROWTH_HEADROOM * len(self.running)
-                if not self.cache.fits(cells + wanted + headroom) or self._must_wait(sequence):
+                if not self.cache.pool.fits(cells + wanted + headroom) or self._must_wait(sequence):
                     continue
                 cells += wanted
             found.append(sequence)
@@ -232,7 +232,7 @@ class Scheduler:
         return self.cache.missing_cells(sequence.request.cache_salt, sequence.tokens)
 
     def _fits(self, sequence: Sequence) -> bool:
-        return self.cache.fits(self._cells(sequence) + GROWTH_HEADROOM * len(self.running))
+        return self.cache.pool.fits(self._cells(sequence) + GROWTH_HEADROOM * len(self.running))
 
     def _lease(self, sequence: Sequence) -> Lease | None:
         if not self._fits(sequence):
