@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from antiphon.engine.interface import SamplingParams
+from antiphon.engine.sampling.row_blocks import make_row
 from antiphon.engine.sampling.sampling_state import SamplingState, TokenFilter
 
 Floats = npt.NDArray[np.float32]
@@ -26,6 +27,13 @@ def row(n: int, seed: int, scale: float = 3.0) -> Floats:
 def tied(n: int, seed: int) -> Floats:
     """Logits with a few distinct values only."""
     return np.round(row(n, seed, 1.5)).astype(np.float32)
+
+
+def padded(logits: npt.NDArray[np.floating]) -> Floats:
+    """Return a copy in whole blocks, as the sampler works on it."""
+    blocks = make_row(logits.size)
+    blocks[: logits.size] = logits
+    return blocks
 
 
 def state(

@@ -1,4 +1,4 @@
-"""The sampler against a plain float64 reference: what may be chosen, how often, and with which log probability."""
+"""The sampler against a plain float64 reference: its tokens, their frequencies and their log probabilities."""
 
 import math
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from antiphon.engine.interface import TokenLogprobs
-from antiphon.engine.sampling.drawing import BLOCK
+from antiphon.engine.sampling.row_blocks import BLOCK
 from antiphon.engine.sampling.sampler import UNLIKELY, Sampler
 from tests.engine.logits import (
     QUICK,
@@ -75,7 +75,7 @@ def test_logits_far_from_zero_are_drawn_at_their_temperature(shift: float, tempe
     st.sampled_from([row, tied]),
 )
 @settings(max_examples=200, deadline=None)
-def test_truncation_leaves_the_candidates_of_the_reference(
+def test_truncation_draws_no_token_that_the_reference_excludes(
     n_vocab: int, seed: int, params: dict[str, Any], make: Callable[[int, int], Floats]
 ) -> None:
     logits = make(n_vocab, seed)
@@ -85,41 +85,27 @@ def test_truncation_leaves_the_candidates_of_the_reference(
     least = logits[expected > 0.0].min()
     for _ in range(20):
         assert least <= logits[sampler.sample(logits, truncating)[0]]
-    if params["top_k"] or params["min_p"]:
-        ids = sampler._candidates(truncating.params)
-        assert len(set(ids.tolist())) == len(ids)
-        assert np.array_equal(np.sort(logits[expected > 0.0]), np.sort(logits[ids])), "equal but for ties"
 
 
-@given(
-    SIZES,
-    st.integers(0, 99),
-    st.sampled_from([0.01, 0.3, 1.0, 1.7]),
-    st.sampled_from([0.1, 0.9, 1.0]),
-    st.dictionaries(st.integers(0, 11), st.sampled_from([-100.0, -3.0, 2.0, 50.0]), max_size=4),
-    st.sampled_from([row, tied]),
-)
-@QUICK
-def test_a_direct_draw_is_the_draw_of_a_copied_row(
-    n_vocab: int,
-    seed: int,
-    temperature: float,
-    top_p: float,
-    bias: dict[int, float],
-    make: Callable[[int, int], Floats],
-) -> None:
-    logits = make(n_vocab, seed)
-    asked: dict[str, Any] = {"temperature": temperature, "top_p": top_p}
-    asked["logit_bias"] = {token: value for token, value in bias.items() if token < n_vocab - 1}
-    sampler, direct, copied = Sampler(n_vocab), state(**asked), state(logprobs=0, **asked)
-    assert (True, False) == (direct.direct, copied.direct)
-    for _ in range(5):
-        assert sampler.sample(logits, copied)[0] == sampler.sample(logits, direct)[0]
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_bias_moves_a_logit_before_the_temperature_divides_it(temperature: float) -> None:
+    logits = row(12, 5, 1.5)
+    moved = logits.astype(np.float64)
+    moved[[3, 4, 5]] += [1.5, -2.0, -np.inf]
+    counts = draws(logits, 4000, {"temperature": temperature, "logit_bias": {3: 1.5, 4: -2.0, 5: -100.0}})
+    assert_distributed(counts, probabilities(moved, temperature=temperature))
+
+
+@pytest.mark.parametrize("logit", [math.inf, -math.inf])
+def test_row_without_a_finite_largest_logit_gives_its_first_token_and_no_random_number(logit: float) -> None:
+    infinite = state()
+    assert 0 == Sampler(300).sample(np.full(300, logit, dtype=np.float32), infinite)[0]
+    assert state().rng.random() == infinite.rng.random()
 
 
 @given(SIZES, st.integers(0, 99), st.sampled_from([row, tied]))
 @QUICK
-def test_temperature_zero_takes_the_first_of_the_most_likely(
+def test_temperature_zero_takes_the_first_of_the_likeliest_tokens(
     n_vocab: int, seed: int, make: Callable[[int, int], Floats]
 ) -> None:
     logits = make(n_vocab, seed)
@@ -135,7 +121,7 @@ def test_the_smallest_temperatures_are_greedy(temperature: float) -> None:
     assert int(logits.argmax()) == Sampler(300).sample(logits, state(temperature=temperature))[0]
 
 
-def test_a_bias_of_minus_100_bans_and_of_100_forces() -> None:
+def test_bias_of_minus_100_bans_and_of_100_forces_tokens() -> None:
     logits = row(40, 6)
     first = int(logits.argmax())
     banned, forced = {first: -100.0}, {7: 100.0, 9: 100.0, first: 50.0}
@@ -170,7 +156,7 @@ def test_logprobs_are_of_the_logits_before_temperature(n_vocab: int, n: int, see
     assert (float(exact[token_id]) if within else UNLIKELY) == pytest.approx(logprobs.logprob, abs=1e-4)
 
 
-def test_logprobs_count_bias_and_penalties() -> None:
+def test_logprobs_include_bias() -> None:
     logits = row(60, 8)
     expected = logits.astype(np.float64)
     expected[5] += 3
@@ -180,7 +166,7 @@ def test_logprobs_count_bias_and_penalties() -> None:
 
 
 @pytest.mark.parametrize("penalty", ["presence_penalty", "frequency_penalty", "repetition_penalty"])
-def test_logprobs_count_each_penalty(penalty: str) -> None:
+def test_logprobs_include_each_penalty(penalty: str) -> None:
     logits = np.full(60, 1.0, dtype=np.float32)
     _, logprobs = reported(logits, logprobs=20, generated=(*range(50),), **{penalty: 2.0})
     assert [*range(50, 60)] == logprobs.top_ids[:10]
@@ -193,7 +179,7 @@ def test_each_penalty_changes_the_most_likely_token(penalty: str) -> None:
     assert 1 == Sampler(3).sample(logits, state(generated=(2,), **params))[0]
 
 
-def test_a_token_outside_the_20_most_likely_has_the_references_mark() -> None:
+def test_token_outside_the_20_likeliest_has_a_logprob_of_minus_9999() -> None:
     logits = np.zeros(400, dtype=np.float32)
     logits[:20] = 0.01
     sampler, drawing = Sampler(400), state(logprobs=20)
@@ -218,11 +204,11 @@ def stream(seed: int, index: int) -> list[int]:
 
 @given(st.integers(-(2**63), 2**64 - 1), st.integers(0, 127))
 @QUICK
-def test_the_same_seed_and_index_draw_the_same(seed: int, index: int) -> None:
+def test_same_seed_and_index_draw_the_same_tokens(seed: int, index: int) -> None:
     assert stream(seed, index) == stream(seed, index)
 
 
-def test_every_seed_and_every_index_has_a_stream_of_its_own() -> None:
+def test_every_seed_and_every_index_has_its_own_random_stream() -> None:
     seeds = [0, 1, -1, -2, 2**62, 2**63 - 1, 2**63, 2**63 + 1, 2**64 - 3, -(2**63) + 5]
     pairs = [(seed, index) for seed in seeds for index in range(3)]
     assert len(pairs) == len({tuple(stream(seed, index)) for seed, index in pairs})
@@ -252,22 +238,22 @@ def test_extreme_logits_give_a_possible_token_and_finite_logprobs(
     assert np.isfinite(logits[token_id]) or not np.isfinite(logits).any()
     assert logprobs is not None
     assert all(UNLIKELY <= value <= 1e-6 for value in [logprobs.logprob, *logprobs.top_logprobs])
-    assert np.array_equal(logits, given_logits), "the model's row is left as it was"
+    assert np.array_equal(logits, given_logits), "the model's row is unchanged"
 
 
 LARGE = 23 * BLOCK + 100
-"""Tokens of a vocabulary with more blocks than alternatives are reported."""
+"""Tokens of a vocabulary that has more blocks than a report has alternatives."""
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_most_likely_of_a_large_vocabulary_are_reported(seed: int) -> None:
+def test_alternatives_are_the_likeliest_of_a_large_vocabulary(seed: int) -> None:
     logits = row(LARGE, seed)
     _, logprobs = reported(logits, logprobs=20)
     assert np.argsort(-logits)[:20].tolist() == logprobs.top_ids
 
 
 @pytest.mark.parametrize("top_k", [1, 2, 7, 22])
-def test_top_k_of_a_large_vocabulary_draws_each_of_the_most_likely(top_k: int) -> None:
+def test_top_k_draws_each_of_the_likeliest_of_a_large_vocabulary(top_k: int) -> None:
     logits = row(LARGE, 3, 1.5)
     counts = draws(logits, 1000, {"top_k": top_k, "temperature": 2.0})
     assert set(np.argsort(-logits)[:top_k].tolist()) == set(np.flatnonzero(counts).tolist())
@@ -281,7 +267,7 @@ def test_top_k_may_be_as_large_as_the_vocabulary_or_its_number_of_blocks(n_vocab
 
 
 @pytest.mark.parametrize("params", [{}, {"temperature": 0.0}, {"top_k": 5}, {"presence_penalty": 1.0}])
-def test_no_logprobs_are_reported_unless_asked_for(params: dict[str, Any]) -> None:
+def test_no_logprobs_are_reported_unless_requested(params: dict[str, Any]) -> None:
     assert Sampler(300).sample(row(300, 1), state(**params))[1] is None
 
 
@@ -295,27 +281,27 @@ def test_draws_with_a_filter_follow_the_distribution_of_the_allowed_tokens(param
     assert_distributed(counts, probabilities(filtered, **params))
 
 
-def test_temperature_zero_takes_the_most_likely_of_the_allowed_tokens() -> None:
+def test_temperature_zero_takes_the_likeliest_of_the_allowed_tokens() -> None:
     logits = row(300, 5)
     last = np.argsort(-logits)[-3:].tolist()
     assert last[0] == Sampler(300).sample(logits, state(temperature=0.0, token_filter=Only(*last)))[0]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_a_filter_wins_over_a_bias_that_bans_all_of_its_tokens(temperature: float) -> None:
+def test_filter_wins_over_a_bias_that_bans_all_allowed_tokens(temperature: float) -> None:
     logits = row(40, 6)
     drawing: dict[str, Any] = {"temperature": temperature, "token_filter": Only(7, 9)}
     without_bias = draws(logits, 50, drawing)
     assert without_bias.tolist() == draws(logits, 50, {**drawing, "logit_bias": {7: -100.0, 9: -100.0}}).tolist()
 
 
-def test_a_bias_counts_among_the_tokens_that_a_filter_allows() -> None:
+def test_bias_counts_among_the_tokens_that_a_filter_allows() -> None:
     logits = np.zeros(40, dtype=np.float32)
     drawing = state(temperature=0.0, token_filter=Only(7, 9), logit_bias={9: 1.0, 3: 50.0})
     assert 9 == Sampler(40).sample(logits, drawing)[0]
 
 
-def test_logprobs_do_not_count_a_filter() -> None:
+def test_logprobs_ignore_a_filter() -> None:
     logits = row(40, 6)
     assert reported(logits, logprobs=3)[1].top_ids == reported(logits, logprobs=3, token_filter=Only(7))[1].top_ids
     token_id, logprobs = reported(np.zeros(10, dtype=np.float32), logprobs=0, token_filter=Only(7))
@@ -323,7 +309,7 @@ def test_logprobs_do_not_count_a_filter() -> None:
     assert pytest.approx(math.log(0.1)) == logprobs.logprob
 
 
-def test_one_sampler_serves_rows_in_turn_without_traces_of_the_last() -> None:
+def test_a_row_leaves_no_trace_in_the_next_row_of_the_same_sampler() -> None:
     sampler = Sampler(BLOCK + 1)
     plain = row(BLOCK + 1, 2)
     alone = Sampler(BLOCK + 1).sample(plain, state(temperature=0.0, logprobs=20))
@@ -331,14 +317,7 @@ def test_one_sampler_serves_rows_in_turn_without_traces_of_the_last() -> None:
     assert alone == sampler.sample(plain, state(temperature=0.0, logprobs=20))
 
 
-def test_choices_together_are_given_what_is_drawn_and_nothing_else() -> None:
-    logits = np.stack([row(300, seed) for seed in range(3)])
-    states = [state(), state(temperature=0.0), state(top_p=0.9)]
-    drawn = Sampler(300).draw_together(logits, range(3), states)
-    assert [False, True, False] == [token_id is None for token_id in drawn]
-
-
-def test_a_banned_token_is_not_the_most_likely() -> None:
+def test_banned_token_is_not_the_likeliest() -> None:
     logits = row(300, 6)
     first, second = np.argsort(-logits)[:2].tolist()
     assert second == Sampler(300).sample(logits, state(temperature=0.0, logit_bias={first: -100.0}))[0]

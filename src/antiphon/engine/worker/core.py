@@ -4,7 +4,6 @@ Invariant: every choice of every request that :meth:`Core.add` accepts ends in e
 """
 
 from collections.abc import Callable, Iterable
-from itertools import accumulate
 from typing import Final
 
 from antiphon.engine.cache.kv_cache import KVCache
@@ -214,17 +213,17 @@ class Core:
         self._drafting.costs.observe(tokens, seconds)
 
     def _advance_all(self, works: list[ScheduledSequence], logits: Floats) -> None:
-        """Give each choice what it has gained; its rows of logits lie behind those of the one before."""
-        rows = list(accumulate((1 + len(work.draft) for work in works), initial=0))
-        drawn = self._sampler.draw_together(logits, rows[:-1], [self._states[work.sequence] for work in works])
-        for work, row, end, token_id in zip(works, rows, rows[1:], drawn, strict=False):
-            self._advance(work, logits[row:end], token_id)
+        """Give each choice its next tokens. Each has as many rows of logits as its draft has tokens, and one more."""
+        end = 0
+        for work in works:
+            start, end = end, end + 1 + len(work.draft)
+            self._advance(work, logits[start:end])
 
-    def _advance(self, work: ScheduledSequence, logits: Floats, drawn: int | None) -> None:
+    def _advance(self, work: ScheduledSequence, logits: Floats) -> None:
         """Give a choice its next tokens, and end it when they were its last.
 
-        ``logits`` has a row for its last token, from which ``drawn`` comes if it is not None, and one for each of its
-        draft. A row counts only when all of the draft before it is what the model has said.
+        ``logits`` has a row for its last token, and one for each of its draft. A row counts only when all of the draft
+        before it is what the model has said.
         """
         sequence, accepted = work.sequence, 0
         end: End | None = None
@@ -232,7 +231,7 @@ class Core:
             run: list[int] = []
             while end is None and run == work.draft[accepted:][: len(run)]:
                 accepted += len(run)
-                run, end = self._sample(sequence, logits[accepted], None if accepted else drawn)
+                run, end = self._sample(sequence, logits[accepted])
                 if sequence.held:
                     break
             accepted += common_length(run, work.draft, accepted, min(accepted + len(run), len(work.draft)))
@@ -245,7 +244,7 @@ class Core:
         if end is not None:
             self._finish(sequence, *end)
 
-    def _sample(self, sequence: Sequence, logits: Floats, drawn: int | None = None) -> tuple[list[int], End | None]:
+    def _sample(self, sequence: Sequence, logits: Floats) -> tuple[list[int], End | None]:
         """Draw a choice's next token, with those that the grammar forces after it; say whether that ends it, and why.
 
         Where the grammar's work takes longer than the step may wait, the choice is held, and gains them later.
@@ -254,7 +253,7 @@ class Core:
         if constraint is not None and not self._constraints.has_ended(constraint.has_mask):
             self._constraints.hold(sequence, logits)
             return [], None
-        token_id, logprobs = self._sampler.sample(logits, self._states[sequence]) if drawn is None else (drawn, None)
+        token_id, logprobs = self._sampler.sample(logits, self._states[sequence])
         if token_id in self._model.eog_ids:
             sequence.tokens.append(token_id)
             self._generated_tokens += 1
