@@ -1,4 +1,4 @@
-"""Where each draft comes from, and to whom it is charged."""
+"""The origin of each draft, and the charge for it."""
 
 import itertools
 
@@ -7,7 +7,7 @@ import pytest
 from antiphon.engine.drafting.draft_length import NEW_STEP_WEIGHT
 from antiphon.engine.drafting.draft_model import DraftModel
 from antiphon.engine.drafting.draft_proposals import MAX_MODEL_DRAFT, Drafting
-from antiphon.engine.drafting.prompt_lookup import TRY_AGAIN
+from antiphon.engine.drafting.prompt_lookup import RETRY_TOKENS
 from antiphon.engine.sequence import Sequence
 from tests.engine.engine_trial import request
 from tests.engine.fake_model import FakeModel, logits_after
@@ -37,14 +37,14 @@ def greedy_model() -> DraftModel:
     return DraftModel(FakeModel(100, eog_ids=frozenset()), n_cells=100, n_seq_ids=2, max_batch=16)
 
 
-def test_a_prediction_goes_before_the_conversation_and_is_charged() -> None:
+def test_prediction_is_drafted_before_the_conversation_and_charged() -> None:
     drafts, answer = drafting([20, 21])
     assert [20, 21] == propose(drafts, answer)
     drafts.report(answer, 2, 1)
     assert (1, 1) == drafts.finish(answer)
 
 
-def test_the_conversation_drafts_where_the_prediction_gives_nothing_and_is_not_charged() -> None:
+def test_conversation_is_drafted_without_charge_where_the_prediction_gives_nothing() -> None:
     drafts, answer = drafting([30])
     answer.tokens += [40, 10, 11, 12]
     drafts.observe(answer, [40, 10, 11, 12])
@@ -53,12 +53,12 @@ def test_the_conversation_drafts_where_the_prediction_gives_nothing_and_is_not_c
     assert (0, 0) == drafts.finish(answer)
 
 
-def test_without_prompt_lookup_nothing_of_the_conversation_is_drafted() -> None:
+def test_conversation_is_not_drafted_without_prompt_lookup() -> None:
     drafts, answer = drafting([], prompt_lookup=False)
     assert [] == propose(drafts, answer)
 
 
-def test_a_draft_model_drafts_where_nothing_else_does() -> None:
+def test_draft_model_drafts_where_prediction_and_conversation_give_nothing() -> None:
     drafts, answer = drafting([], prompt_lookup=False, model=greedy_model())
     draft = propose(drafts, answer)
     assert [int(logits_after(PROMPT).argmax())] == draft[:1]
@@ -71,26 +71,26 @@ def test_room_for_one_token_leaves_none_for_a_draft() -> None:
     assert [[], [20]] == [propose(drafts, answer, room) for room in (1, 2)]
 
 
-def test_a_grammar_cuts_a_draft() -> None:
+def test_grammar_cuts_a_draft() -> None:
     drafts, answer = drafting([20, 21, 22])
     drafts.propose([answer], lambda _: 20, lambda _, draft: draft[:1])
     assert [20] == answer.draft
 
 
 def after_many(drafts: Drafting, answer: Sequence, *, accepted: bool) -> None:
-    """Report many drafts of the kind that was proposed last."""
+    """Report many drafts of the same origin as the last one."""
     for _ in range(40):
         drafts.report(answer, 8, 8 if accepted else 0)
 
 
-def test_a_draft_model_drafts_as_much_as_its_accepted_drafts_are_worth_up_to_a_bound() -> None:
+def test_draft_of_a_draft_model_grows_with_its_acceptance_up_to_a_limit() -> None:
     drafts, answer = drafting([], prompt_lookup=False, model=greedy_model())
     assert 1 == len(propose(drafts, answer))
     after_many(drafts, answer, accepted=True)
     assert [MAX_MODEL_DRAFT, 2, 1] == [len(propose(drafts, answer, room)) for room in (20, 3, 2)]
 
 
-def test_a_grammar_cuts_the_draft_of_a_draft_model() -> None:
+def test_grammar_cuts_the_draft_of_a_draft_model() -> None:
     drafts, answer = drafting([], prompt_lookup=False, model=greedy_model())
     propose(drafts, answer)
     after_many(drafts, answer, accepted=True)
@@ -98,18 +98,18 @@ def test_a_grammar_cuts_the_draft_of_a_draft_model() -> None:
     assert 3 == len(answer.draft)
 
 
-def test_a_draft_model_that_takes_longer_than_it_saves_is_asked_for_a_token_now_and_then() -> None:
+def test_slow_draft_model_drafts_one_token_every_retry_interval() -> None:
     clock = itertools.count(0.0, 1.0)
     drafts = Drafting(prompt_lookup=False, clock=lambda: next(clock), draft_model=greedy_model())
     answer = sequence([])
     drafts.add([answer], PROMPT, [])
     drafts.costs.observe(1, 0.1)
-    lengths = [len(propose(drafts, answer)) for _ in range(2 * TRY_AGAIN + 1)]
-    assert [0, TRY_AGAIN, 2 * TRY_AGAIN] == [place for place, length in enumerate(lengths) if length]
+    lengths = [len(propose(drafts, answer)) for _ in range(2 * RETRY_TOKENS + 1)]
+    assert [0, RETRY_TOKENS, 2 * RETRY_TOKENS] == [place for place, length in enumerate(lengths) if length]
     assert {0, 1} == set(lengths)
 
 
-def test_a_draft_model_s_time_is_a_mean_over_its_tokens() -> None:
+def test_time_of_a_draft_model_is_a_mean_over_its_tokens() -> None:
     clock = itertools.count(0.0, 0.5)
     drafts = Drafting(prompt_lookup=False, clock=lambda: next(clock), draft_model=greedy_model())
     answer = sequence([])
@@ -122,7 +122,7 @@ def test_a_draft_model_s_time_is_a_mean_over_its_tokens() -> None:
     assert pytest.approx(expected) == drafts._model_seconds
 
 
-def test_a_prediction_s_failures_are_not_the_conversation_s() -> None:
+def test_refused_predictions_do_not_lower_the_rate_of_lookups() -> None:
     drafts, answer = drafting([20, 21])
     propose(drafts, answer)
     after_many(drafts, answer, accepted=False)
@@ -134,7 +134,7 @@ def test_a_prediction_s_failures_are_not_the_conversation_s() -> None:
         assert [13] == propose(drafts, each)
 
 
-def test_a_new_answer_begins_with_what_lookups_were_worth_in_others() -> None:
+def test_lookups_of_a_new_answer_start_at_the_rate_of_earlier_answers() -> None:
     drafts, answer = drafting([])
     answer.tokens += [10, 11, 12]
     drafts.observe(answer, [10, 11, 12])
@@ -147,7 +147,7 @@ def test_a_new_answer_begins_with_what_lookups_were_worth_in_others() -> None:
     assert [] == propose(drafts, other)
 
 
-def test_each_choice_of_a_request_follows_its_prediction_by_itself() -> None:
+def test_each_choice_of_a_request_has_its_own_place_in_the_prediction() -> None:
     drafts = Drafting(prompt_lookup=True, clock=lambda: 0.0)
     first, second = sequence([20, 21]), sequence([20, 21])
     drafts.add([first, second], PROMPT, [20, 21])
@@ -156,7 +156,7 @@ def test_each_choice_of_a_request_follows_its_prediction_by_itself() -> None:
     assert ([21], [20, 21]) == (first.draft, second.draft)
 
 
-def test_a_sequence_that_ends_leaves_nothing_behind() -> None:
+def test_finished_sequence_holds_no_cells_and_no_state() -> None:
     model = FakeModel(100, eog_ids=frozenset())
     drafts, answer = drafting([], model=DraftModel(model, n_cells=100, n_seq_ids=2, max_batch=16))
     propose(drafts, answer)
@@ -165,7 +165,7 @@ def test_a_sequence_that_ends_leaves_nothing_behind() -> None:
     assert (set(), {}, {}) == (model.cells, drafts._lookups, drafts._origins)
 
 
-def test_the_draft_model_is_closed_with_the_drafting() -> None:
+def test_closing_the_proposals_closes_the_draft_model() -> None:
     model = FakeModel(100)
     Drafting(
         prompt_lookup=False,
@@ -175,18 +175,18 @@ def test_the_draft_model_is_closed_with_the_drafting() -> None:
     assert model.closed
 
 
-def test_a_draft_model_that_is_not_worth_it_is_tried_after_so_many_steps_in_which_nothing_else_drafts() -> None:
+def test_useless_draft_model_is_retried_after_enough_steps_without_other_drafts() -> None:
     drafts, predicted = drafting([20, 21], prompt_lookup=False, model=greedy_model())
     for tokens, seconds in ((1, 0.02), (4, 0.08)):
         drafts.costs.observe(tokens, seconds)
     assert [[20, 21]] * 100 == [propose(drafts, predicted) for _ in range(100)]
     answer = sequence([])
     drafts.add([answer], PROMPT, [])
-    lengths = [len(propose(drafts, answer)) for _ in range(TRY_AGAIN)]
-    assert [0] * (TRY_AGAIN - 1) + [1] == lengths
+    lengths = [len(propose(drafts, answer)) for _ in range(RETRY_TOKENS)]
+    assert [0] * (RETRY_TOKENS - 1) + [1] == lengths
 
 
-def test_the_answer_s_own_text_is_looked_up() -> None:
+def test_text_of_the_answer_itself_is_looked_up() -> None:
     drafts, answer = drafting([])
     for token in (40, 41, 42, 43, 40, 41, 42):
         answer.tokens.append(token)
@@ -194,8 +194,8 @@ def test_the_answer_s_own_text_is_looked_up() -> None:
     assert [43] == propose(drafts, answer)
 
 
-def test_a_lookup_that_is_tried_again_keeps_to_the_room() -> None:
+def test_retried_lookup_does_not_exceed_the_room() -> None:
     drafts, answer = drafting([])
-    answer.tokens += [40] * TRY_AGAIN
-    drafts.observe(answer, [40] * TRY_AGAIN)
+    answer.tokens += [40] * RETRY_TOKENS
+    drafts.observe(answer, [40] * RETRY_TOKENS)
     assert [[], [40]] == [propose(drafts, answer, room) for room in (1, 2)]

@@ -1,1 +1,1 @@
-"""Drafts: tokens that the model verifies several at a time."""
+"""Drafts: tokens that the model verifies together in one step."""

@@ -1,7 +1,7 @@
-"""Draft tokens by a small model of the same vocabulary, which says greedily what may come next.
+"""Drafts tokens greedily with a small model of the same vocabulary.
 
 Speculative decoding (Leviathan et al. 2023; Chen et al. 2023) with the draft distribution cut to its most likely token.
-The model has KV cells of its own; a sequence that leaves them is computed again when it drafts next.
+The model has its own KV cells. It computes a sequence again that has lost its cells.
 """
 
 from collections.abc import Container, Hashable, Mapping
@@ -16,7 +16,7 @@ from antiphon.engine.models.llama import SEQ_IDS, LlamaModel, open_sibling
 
 
 class DraftingModel(Protocol):
-    """What decodes drafts: llama.cpp, or the fake of the tests."""
+    """A model that decodes drafts: llama.cpp's, or the fake model of the tests."""
 
     n_vocab: int
     eog_ids: frozenset[int]
@@ -24,32 +24,32 @@ class DraftingModel(Protocol):
     def decode(
         self, tokens: list[int], positions: list[int], seq_ids: list[int], outputs: list[int]
     ) -> npt.NDArray[np.float32]:
-        """Run one batch; return the logits of the rows ``outputs``."""
+        """Decode one batch; return the logits of the rows ``outputs``."""
 
     def seq_rm(self, seq_id: int, start: int, end: int) -> None:
-        """Take ``seq_id`` off its cells at positions [start, end)."""
+        """Remove ``seq_id`` from its cells at positions [start, end)."""
 
     def close(self) -> None:
-        """Release it."""
+        """Release the model."""
 
 
 class DraftModel:
-    """Drafts for several sequences at once. Sequences are named by any keys; :meth:`forget` ends one."""
+    """Drafts tokens for several sequences at once. Any hashable key identifies a sequence; :meth:`forget` ends it."""
 
     def __init__(self, model: DraftingModel, *, n_cells: int, n_seq_ids: int, max_batch: int) -> None:
-        """``n_cells`` bounds the tokens of all sequences together, ``max_batch`` those of one call of ``decode``."""
+        """Limit the tokens of all sequences to ``n_cells`` and those of one call of ``decode`` to ``max_batch``."""
         self._model: Final = model
         self._n_cells: Final = n_cells
         self._max_batch: Final = max_batch
         self._free_ids = list(range(n_seq_ids))
         self._ids: dict[Hashable, int] = {}
         self._held: dict[Hashable, list[int]] = {}
-        """The tokens whose cells are filled, by sequence; least recently used first."""
+        """The tokens with filled cells, by sequence, the least recently used sequence first."""
 
     def draft(self, wanted: dict[Hashable, tuple[list[int], int]]) -> dict[Hashable, list[int]]:
-        """Give drafts of as many tokens as ``wanted`` says after the tokens it names; shorter at an end of generation.
+        """Return the drafts of the sequences in ``wanted``, which gives the tokens and the draft length of each.
 
-        A sequence that finds no room gets none.
+        A draft ends early before an end-of-generation token. A sequence without free cells gets no draft.
         """
         places: dict[Hashable, tuple[list[int], int]] = {}
         for key, (tokens, n) in wanted.items():
@@ -68,7 +68,7 @@ class DraftModel:
         return drafts
 
     def forget(self, key: Hashable) -> None:
-        """Free what a sequence holds."""
+        """Free the cells and the id of a sequence."""
         if key in self._ids:
             self._model.seq_rm(self._ids[key], 0, len(self._held.pop(key)))
             self._free_ids.append(self._ids.pop(key))
@@ -80,7 +80,10 @@ class DraftModel:
     def _make_room(
         self, key: Hashable, size: int, wanted: Container[Hashable], places: Mapping[Hashable, tuple[list[int], int]]
     ) -> bool:
-        """Find cells and an id beside those with a place, if need be of sequences that do not draft now."""
+        """Reserve cells and an id for a sequence; return False without room.
+
+        It takes them from sequences that do not draft now where the free ones do not suffice.
+        """
         others = {other: len(held) for other, held in self._held.items() if other != key}
         others |= {other: len(tokens) + n for other, (tokens, n) in places.items()}
         used = sum(others.values())
@@ -97,7 +100,7 @@ class DraftModel:
         return True
 
     def _missing(self, key: Hashable, tokens: list[int]) -> list[int]:
-        """Keep of a sequence's cells what its tokens begin with, the last left out; return what is to be decoded."""
+        """Drop the cells after the common prefix of ``tokens``; return the tokens to decode, at least the last one."""
         held = self._held[key]
         common = common_length(held, tokens, 0, len(tokens) - 1)
         if common < len(held):
@@ -106,7 +109,7 @@ class DraftModel:
         return tokens[common:]
 
     def _decode(self, pending: dict[Hashable, list[int]]) -> dict[Hashable, int]:
-        """Decode what is pending, in several batches if need be; return the likeliest next token of each sequence."""
+        """Decode the pending tokens in batches; return the likeliest next token of each sequence."""
         tokens: list[int] = []
         positions: list[int] = []
         seq_ids: list[int] = []

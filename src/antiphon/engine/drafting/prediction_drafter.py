@@ -1,51 +1,51 @@
-"""Draft tokens out of a prediction: where the answer stands in it, and how much of it is worth trying next.
+"""Drafts tokens from a prediction: finds the answer's place in it and the number of tokens to try next.
 
 Speculative decoding without a draft model (Leviathan et al. 2023, section 2, with a draft distribution that is one
-token): drafts are decoded behind the newest token in one batch, and one is accepted only when it is what the model's
-own sampling gives. So drafts change how fast an answer comes, and nothing of what it says.
+token): the drafted tokens are decoded after the newest token in one batch, and the model accepts those that its own
+sampling gives, too.
 
-Pure: token ids in, token ids out.
+This module is pure: token ids in, token ids out.
 """
 
 from bisect import bisect_right
 from typing import Final
 
 MAX_DRAFT: Final = 32
-"""Tokens of one draft: it bounds what a single mismatch wastes, and how long it holds up other streams."""
+"""Tokens of one draft; they bound the waste of a mismatch and the delay of other streams."""
 FIRST_DRAFT: Final = 4
 LONGEST_GRAM: Final = 4
-"""Newest tokens of the answer that are looked up to find the place again."""
-LOOKED_AT_AHEAD: Final = 64
-LOOKED_AT_BEHIND: Final = 16
-"""Places of a token that are compared at most, so that a common one costs no more than a rare one."""
-NEAR: Final = 32
-"""Tokens behind the last place within which a single equal token is taken for the place."""
-UNSURE_DRAFT: Final = 2
-"""Tokens of a draft at a place that fewer than :data:`LONGEST_GRAM` tokens speak for."""
-FORGIVEN: Final = 2
-"""Drafts refused in a row after which a place that is sure ends the pause."""
+"""Newest tokens of the answer that are compared to find its place in the prediction."""
+MAX_PLACES_AHEAD: Final = 64
+MAX_PLACES_BEFORE: Final = 16
+"""Places of a token that are compared at most, which bounds the cost of a common token."""
+NEAR_TOKENS: Final = 32
+"""Tokens after the last confirmed place within which one equal token suffices to find a place."""
+UNCERTAIN_DRAFT: Final = 2
+"""Tokens of a draft at a place where fewer than :data:`LONGEST_GRAM` tokens match."""
+MAX_FORGIVEN_REFUSALS: Final = 2
+"""Drafts refused in a row up to which a confirmed place ends the pause."""
 MAX_PAUSE: Final = 64
-"""Tokens without a draft after several drafts in a row of which nothing was accepted."""
+"""Tokens without a draft, at most, after several drafts in a row that were refused whole."""
 
 
 class PredictionIndex:
-    """A prediction and the places of its tokens; made once, and shared by all choices of a request."""
+    """A prediction and the places of its tokens. All choices of a request share one."""
 
     def __init__(self, prediction: list[int]) -> None:
-        """``prediction`` are token ids; answers are expected to begin with them."""
+        """Index the token ids ``prediction``, with which answers are expected to begin."""
         self.ids: Final = prediction
         self.places: Final[dict[int, list[int]]] = {}
-        """By token, the places behind it, ascending."""
+        """The places directly after each occurrence of a token, ascending, by token."""
         for place, token_id in enumerate(prediction, 1):
             self.places.setdefault(token_id, []).append(place)
 
 
-class Drafter:
+class PredictionDrafter:
     """Follows one answer through its prediction.
 
-    While the answer says what the prediction says, drafts grow up to :data:`MAX_DRAFT`. After a mismatch the newest
-    tokens are looked up: what was inserted, deleted or replaced is passed over. Drafts that are refused as a whole make
-    the next one smaller and later, so that a prediction that is of no use costs little.
+    While the answer equals the prediction, drafts grow up to :data:`MAX_DRAFT`. After a mismatch the newest tokens are
+    searched in the prediction, which skips inserted, deleted and replaced tokens. A draft that is refused whole makes
+    the next one shorter and later, so a useless prediction costs little.
     """
 
     def __init__(self, index: PredictionIndex) -> None:
@@ -53,10 +53,10 @@ class Drafter:
         self._places: Final = index.places
         self._newest: list[int] = []
         self._place: int | None = 0
-        self._run = LONGEST_GRAM
-        """How many newest tokens the prediction has before the place, as far as that was looked at."""
-        self._last_place = 0
-        """The last place that was sure: wrong ones must not lead away from it."""
+        self._matched_tokens = LONGEST_GRAM
+        """Number of newest tokens that equal the tokens before the place, as far as they were compared."""
+        self._confirmed_place = 0
+        """The last place where :data:`LONGEST_GRAM` tokens matched; the search for the next place starts from it."""
         self._length = FIRST_DRAFT
         self._failures = 0
         self._pause = 0
@@ -64,13 +64,13 @@ class Drafter:
         self.rejected = 0
 
     def draft(self, limit: int) -> list[int]:
-        """Give up to ``limit`` tokens that may come next; none when nothing is known or nothing was of use."""
+        """Return up to ``limit`` tokens that may come next; none without a place or during a pause."""
         if self._place is None or self._pause > 0:
             return []
         return self._prediction[self._place : self._place + min(limit, self._length)]
 
     def report(self, drafted: int, accepted: int) -> None:
-        """Learn how much of a draft the model has said."""
+        """Record how many tokens of a draft the model has accepted."""
         if not drafted:
             return
         self.accepted += accepted
@@ -84,42 +84,42 @@ class Drafter:
             self._pause = min(2 ** (self._failures + 1), MAX_PAUSE)
 
     def observe(self, token_ids: list[int]) -> None:
-        """Follow the answer by the tokens that it has gained."""
+        """Record the tokens that the answer has gained."""
         for token_id in token_ids:
             self._pause = max(0, self._pause - 1)
             self._newest = [*self._newest[1 - LONGEST_GRAM :], token_id]
             if self._place is not None and self._prediction[self._place : self._place + 1] == [token_id]:
                 self._place += 1
-                self._run += 1
+                self._matched_tokens += 1
             else:
-                self._place, self._run = self._find()
-                # The place found may be a wrong one, so the next draft is short.
-                sure = self._run >= LONGEST_GRAM
-                self._length = min(self._length, FIRST_DRAFT if sure else UNSURE_DRAFT)
-            if self._place is not None and self._run >= LONGEST_GRAM:
-                self._be_sure(self._place)
+                self._place, self._matched_tokens = self._find_place()
+                # The place may be wrong, so the next draft is short.
+                certain = self._matched_tokens >= LONGEST_GRAM
+                self._length = min(self._length, FIRST_DRAFT if certain else UNCERTAIN_DRAFT)
+            if self._place is not None and self._matched_tokens >= LONGEST_GRAM:
+                self._confirm_place(self._place)
 
-    def _be_sure(self, place: int) -> None:
-        self._last_place = place
-        if self._failures <= FORGIVEN:
+    def _confirm_place(self, place: int) -> None:
+        self._confirmed_place = place
+        if self._failures <= MAX_FORGIVEN_REFUSALS:
             self._pause = 0
-            self._length = max(self._length, UNSURE_DRAFT)
+            self._length = max(self._length, UNCERTAIN_DRAFT)
 
-    def _find(self) -> tuple[int | None, int]:
-        """Find the place behind the newest tokens, and how many of them speak for it.
+    def _find_place(self) -> tuple[int | None, int]:
+        """Return the place after the newest tokens, or None, and the number of matching tokens before it.
 
-        It is where the longest run of them occurs, of such places the nearest.
+        The place is the one with the most matching tokens, of equals the nearest.
         """
         places = self._places.get(self._newest[-1], [])
-        ahead = bisect_right(places, self._last_place)
-        nearby = places[max(0, ahead - LOOKED_AT_BEHIND) : ahead + LOOKED_AT_AHEAD]
-        run, _, _, place = max(((*self._rank(place), place) for place in nearby), default=(0, 0, 0, 0))
-        near = self._last_place < place <= self._last_place + NEAR
+        ahead = bisect_right(places, self._confirmed_place)
+        nearby = places[max(0, ahead - MAX_PLACES_BEFORE) : ahead + MAX_PLACES_AHEAD]
+        run, _, _, place = max(((*self._rank_place(place), place) for place in nearby), default=(0, 0, 0, 0))
+        near = self._confirmed_place < place <= self._confirmed_place + NEAR_TOKENS
         return (place, run) if run > 1 or (run == 1 and near) else (None, 0)
 
-    def _rank(self, place: int) -> tuple[int, bool, int]:
-        """Rank a place: by the run of equal tokens that ends there, then those ahead, then the nearest."""
+    def _rank_place(self, place: int) -> tuple[int, bool, int]:
+        """Return the sort key of a place: matching tokens before it, then whether it lies ahead, then its nearness."""
         run = 1
         while run < min(len(self._newest), place) and self._newest[-1 - run] == self._prediction[place - 1 - run]:
             run += 1
-        return run, place > self._last_place, -abs(place - self._last_place)
+        return run, place > self._confirmed_place, -abs(place - self._confirmed_place)

@@ -1,7 +1,7 @@
-"""Draft tokens out of the conversation itself: what followed the newest tokens where they stood before.
+"""Drafts the tokens that followed an earlier occurrence of the newest tokens in the conversation.
 
-Prompt lookup decoding (Saxena 2023): answers repeat names, code and quotations of their prompts, and themselves. Pure:
-token ids in, token ids out. A lookup costs the same however long the conversation is.
+Prompt lookup decoding (Saxena 2023): answers repeat names, code and quotations of their prompts, and themselves. This
+module is pure: token ids in, token ids out. The cost of a lookup does not depend on the length of the conversation.
 """
 
 from typing import Final
@@ -10,36 +10,39 @@ from antiphon.engine.drafting.draft_length import AcceptanceRate
 
 GRAM: Final = 3
 """Newest tokens that are looked up."""
-TRY_AGAIN: Final = 128
-"""Tokens after which a lookup that was not worth it is tried with a single token."""
+RETRY_TOKENS: Final = 128
+"""Tokens without a draft after which a single token is drafted, to measure the acceptance rate again."""
 
 Gram = tuple[int, int, int]
 
 
-def index_of(prompt: list[int]) -> dict[Gram, int]:
-    """Where each run of :data:`GRAM` tokens ends last in a prompt, its very end left out: nothing follows it yet."""
+def index_prompt(prompt: list[int]) -> dict[Gram, int]:
+    """Return the last end of each run of :data:`GRAM` tokens in a prompt. A run at the prompt's very end does not count."""
     return dict(zip(zip(prompt, prompt[1:], prompt[2:-1], strict=False), range(GRAM, len(prompt)), strict=False))
 
 
 class PromptLookup:
-    """Looks up what may follow in one answer. The index of the prompt is shared by all choices of a request."""
+    """Looks up drafts for one answer. All choices of a request share the index of the prompt."""
 
-    def __init__(self, prompt_index: dict[Gram, int], first_guess: float) -> None:
-        """``first_guess`` is the acceptance rate that the first draft is judged by."""
+    def __init__(self, prompt_index: dict[Gram, int], initial_rate: float) -> None:
+        """Start a lookup. ``initial_rate`` is the acceptance rate before the first report."""
         self._prompt_index: Final = prompt_index
         self._index: dict[Gram, int] = {}
         self._since_draft = 0
-        self.rate: Final = AcceptanceRate(first_guess)
+        self.rate: Final = AcceptanceRate(initial_rate)
 
     def observe(self, tokens: list[int], n: int) -> None:
-        """Take note of the ``n`` newest of all tokens, prompt included."""
+        """Index the ``n`` newest tokens. ``tokens`` are all tokens, prompt included."""
         self._since_draft += n
         for end in range(max(GRAM, len(tokens) - n), len(tokens)):
             self._index[tokens[end - 3], tokens[end - 2], tokens[end - 1]] = end
 
     def draft(self, tokens: list[int], worth: int) -> list[int]:
-        """Give up to ``worth`` tokens that followed the newest ones before; one when it was not worth it for long."""
-        length = worth or int(self._since_draft >= TRY_AGAIN)
+        """Return up to ``worth`` tokens that followed an earlier occurrence of the newest tokens.
+
+        With 0 it returns one token every :data:`RETRY_TOKENS` tokens.
+        """
+        length = worth or int(self._since_draft >= RETRY_TOKENS)
         if not length or len(tokens) < GRAM:
             return []
         gram = (tokens[-3], tokens[-2], tokens[-1])
