@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from antiphon.engine.grammars.grammar import GrammarError, Matcher, Pace
+from antiphon.engine.grammars.grammar import GrammarCost, GrammarError, Matcher
 from tests.engine.fake_model import EOG_IDS
 
 SLOW = 1e9
@@ -25,8 +25,8 @@ class Script:
         """Released whenever work comes to the gate."""
         self.accept_gate = threading.Event()
         self.accept_gate.set()
-        self.pace = Pace()
-        self.pace.observe(SLOW if slow else 0.0)
+        self.cost = GrammarCost()
+        self.cost.observe(SLOW if slow else 0.0)
         self.forces = forces
         self.length = length
         """Tokens after which nothing but the end may follow."""
@@ -46,7 +46,7 @@ class ScriptedMatcher(Matcher):
     """After each fourth token two are forced, unless the script says otherwise."""
 
     def __init__(self, script: Script, tokens: list[int] | None = None) -> None:
-        super().__init__(cast("Any", None), script.pace)
+        super().__init__(cast("Any", None), script.cost)
         self.script = script
         self.tokens = tokens or []
 

@@ -241,7 +241,7 @@ def test_a_choice_that_is_late_in_the_midst_of_a_draft_gains_the_same(at: int, m
     def becomes_slow(self: constraint.Constraint) -> None:
         make(self)
         if script.masks == at:
-            script.pace.observe(1e9)
+            script.cost.observe(1e9)
 
     monkeypatch.setattr(constraint.Constraint, "_make_mask", becomes_slow)
     made.add(constrained(prediction=expected))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from antiphon.engine.grammars import grammar
-from antiphon.engine.grammars.grammar import FORGETTING, SLOW, GrammarCompiler, GrammarError, Matcher, Pace
+from antiphon.engine.grammars.grammar import COST_DECAY, SLOW, GrammarCompiler, GrammarCost, GrammarError, Matcher
 from antiphon.engine.grammars.grammar_limits import LONG_GRAMMAR, MAX_GRAMMAR_TEXT
 
 EOS = 261
@@ -177,7 +177,7 @@ def test_a_forgotten_text_is_compiled_anew(slow: Slow) -> None:
     first = slow.compiler.compile('start: "ok"').result(10)
     slow.compiler.forget('start: "ok"')
     second = slow.compiler.compile('start: "ok"').result(10)
-    assert (2, True) == (len(slow.compiled), first.pace is not second.pace)
+    assert (2, True) == (len(slow.compiled), first.cost is not second.cost)
 
 
 def test_only_so_many_grammars_are_kept(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,24 +191,24 @@ def test_only_so_many_grammars_are_kept(slow: Slow, monkeypatch: pytest.MonkeyPa
 
 def test_copies_share_their_pace(compiler: GrammarCompiler) -> None:
     first = compiled(compiler, OBJECT)
-    assert first.pace is first.copy().pace is compiled(compiler, OBJECT).pace
+    assert first.cost is first.copy().cost is compiled(compiler, OBJECT).cost
 
 
 def test_a_grammar_is_slow_while_its_latest_work_was() -> None:
-    pace = Pace()
-    pace.observe(SLOW / 2)
-    quick = pace.slow
-    pace.observe(2 * SLOW)
-    slow = pace.slow
+    cost = GrammarCost()
+    cost.observe(SLOW / 2)
+    quick = cost.is_slow
+    cost.observe(2 * SLOW)
+    slow = cost.is_slow
     for _ in range(20):
-        pace.observe(0.0)
-    assert 2 * FORGETTING**20 < 1
-    assert (False, True, False) == (quick, slow, pace.slow)
+        cost.observe(0.0)
+    assert 2 * COST_DECAY**20 < 1
+    assert (False, True, False) == (quick, slow, cost.is_slow)
 
 
 @pytest.mark.parametrize(("extra", "long"), [(-20, False), (20, True)])
 def test_a_long_text_may_force_much_at_once(compiler: GrammarCompiler, extra: int, long: bool) -> None:  # noqa: FBT001
-    assert long == compiled(compiler, f'start: "a"\n//{" " * (LONG_GRAMMAR + extra)}').pace.long
+    assert long == compiled(compiler, f'start: "a"\n//{" " * (LONG_GRAMMAR + extra)}').cost.is_long
 
 
 def test_the_first_grammar_does_not_wait_for_the_time_of_preparation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,7 +127,7 @@ def test_what_is_queued_of_a_grammar_that_has_become_slow_leaves_the_quick_threa
     made.constraint.start_mask()
     other.start_mask()
     assert made.script.at_gate.acquire(timeout=WAIT)
-    made.script.pace.observe(2 * SLOW)
+    made.script.cost.observe(2 * SLOW)
     made.script.gate.set()
     assert made.threads.wait(lambda: not other.pending, WAIT)
     assert ["quick-masks", "slow-masks"] == made.script.threads
@@ -143,7 +143,7 @@ def test_quick_work_in_a_thread_is_waited_for_as_long_as_the_step_may(made: Made
 
 def test_what_a_long_grammar_forces_is_found_out_in_a_thread() -> None:
     script = Script()
-    script.pace = type(script.pace)(long=True)
+    script.cost = type(script.cost)(is_long=True)
     made = Made(script)
     script.gate.clear()
     made.constraint.accept(4, None, 100)
@@ -158,7 +158,7 @@ def test_work_while_another_choice_uses_the_grammar_goes_to_a_thread(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.001)
-    with made.script.pace.lock:
+    with made.script.cost.lock:
         made.constraint.accept(4, None, 0)
         assert made.constraint.pending
         assert 0 == made.constraint.count_allowed([4])
@@ -180,7 +180,7 @@ def costs(made: Made, method: str, seconds: float, monkeypatch: pytest.MonkeyPat
 def test_costly_work_makes_a_grammar_slow(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     costs(made, "allowed", 2 * SLOW, monkeypatch)
     made.masks()
-    assert made.script.pace.slow
+    assert made.script.cost.is_slow
 
 
 @pytest.mark.parametrize(("share", "ends"), [(0.9, False), (1.1, True)])

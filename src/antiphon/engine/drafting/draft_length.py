@@ -38,7 +38,7 @@ class StepCosts:
         )
 
     def draft_cost(self, sequences: int) -> float:
-        """Return the cost of a draft token as a share of a step of ``sequences`` tokens: its seconds by those of a sequence."""
+        """Return the seconds of a draft token over those of a sequence, in a step of ``sequences`` tokens."""
         here = self._means.get(sequences.bit_length())
         larger = [mean for key, mean in sorted(self._means.items()) if key > sequences.bit_length()]
         if here is None or not larger or here[1] <= 0:

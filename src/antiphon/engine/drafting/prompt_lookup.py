@@ -17,7 +17,7 @@ Gram = tuple[int, int, int]
 
 
 def index_prompt(prompt: list[int]) -> dict[Gram, int]:
-    """Return the last end of each run of :data:`GRAM` tokens in a prompt. A run at the prompt's very end does not count."""
+    """Return the last end of each run of :data:`GRAM` tokens, but for the run at the very end of the prompt."""
     return dict(zip(zip(prompt, prompt[1:], prompt[2:-1], strict=False), range(GRAM, len(prompt)), strict=False))
 
 

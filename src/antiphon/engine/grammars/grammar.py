@@ -24,7 +24,7 @@ PREPARE_AFTER: Final = 2.0
 """Seconds from the start, in which no grammar has come, until the vocabulary's side is prepared."""
 SLOW: Final = 0.01
 """Seconds of processor time of one piece of work from which a grammar is slow: a step never waits for its work."""
-FORGETTING: Final = 0.9
+COST_DECAY: Final = 0.9
 """Factor by which each piece of work lowers the cost of the earlier ones."""
 
 
@@ -32,38 +32,38 @@ class GrammarError(Exception):
     """The grammar cannot be compiled, or has grown too complex while it was followed."""
 
 
-class Pace:
+class GrammarCost:
     """How costly the latest work on a compiled grammar was, and the lock of its lexer, which all its matchers share.
 
     The library waits for a lexer in use while it holds the interpreter's lock: nobody may ask for one without ``lock``.
     """
 
-    __slots__ = ("_cost", "lock", "long")
+    __slots__ = ("_seconds", "is_long", "lock")
 
-    def __init__(self, *, long: bool = False) -> None:
+    def __init__(self, *, is_long: bool = False) -> None:
         self.lock: Final = Lock()
-        self.long: Final = long
+        self.is_long: Final = is_long
         """Whether the text is so long that finding out what it forces may take long."""
-        self._cost = 0.0
+        self._seconds = 0.0
 
     @property
-    def slow(self) -> bool:
+    def is_slow(self) -> bool:
         """Whether a step must not wait for this grammar's work."""
-        return self._cost > SLOW
+        return self._seconds > SLOW
 
     def observe(self, seconds: float) -> None:
         """Learn the processor time of one piece of work."""
-        self._cost = max(seconds, FORGETTING * self._cost)
+        self._seconds = max(seconds, COST_DECAY * self._seconds)
 
 
 class Matcher:
-    """Where one choice stands in its grammar. Used under the lock of its pace, see :class:`Pace`."""
+    """Where one choice stands in its grammar. Used under the lock of its cost, see :class:`GrammarCost`."""
 
-    __slots__ = ("_matcher", "pace")
+    __slots__ = ("_matcher", "cost")
 
-    def __init__(self, matcher: llguidance.LLMatcher, pace: Pace | None = None) -> None:
+    def __init__(self, matcher: llguidance.LLMatcher, cost: GrammarCost | None = None) -> None:
         self._matcher = matcher
-        self.pace: Final = pace or Pace()
+        self.cost: Final = cost or GrammarCost()
 
     @property
     def finished(self) -> bool:
@@ -91,7 +91,7 @@ class Matcher:
 
     def copy(self) -> Self:
         """An independent matcher at the same place. Needs no lock as long as this one is only copied."""
-        return type(self)(self._matcher.deep_copy(), self.pace)
+        return type(self)(self._matcher.deep_copy(), self.cost)
 
     def _check(self) -> None:
         if self._matcher.is_error():
@@ -163,4 +163,4 @@ class GrammarCompiler:
         compiled = llguidance.LLMatcher(tokenizer.result(), grammar, log_level=0, limits=limits())
         if compiled.is_error():
             raise GrammarError(compiled.get_error())
-        return Matcher(compiled, Pace(long=len(grammar) > LONG_GRAMMAR))
+        return Matcher(compiled, GrammarCost(is_long=len(grammar) > LONG_GRAMMAR))

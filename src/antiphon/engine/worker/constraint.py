@@ -44,7 +44,7 @@ class Constraint:
         self.finished = False
         """Whether nothing but the end may follow the tokens gained."""
         self._matcher: Final = matcher
-        self._pace: Final = matcher.pace
+        self._cost: Final = matcher.cost
         self._threads: Final = threads
         self._n_vocab: Final = n_vocab
         self._eog_ids: Final = eog_ids
@@ -80,7 +80,7 @@ class Constraint:
 
     def is_idle(self, patience: float) -> bool:
         """Whether no work is pending; waits up to ``patience`` seconds for that, if the grammar is quick."""
-        return not self.pending or self._threads.wait(lambda: not self.pending, 0.0 if self._pace.slow else patience)
+        return not self.pending or self._threads.wait(lambda: not self.pending, 0.0 if self._cost.is_slow else patience)
 
     def accept(self, token_id: int, logprobs: TokenLogprobs | None, room: int) -> None:
         """Go on by a token, and by up to ``room`` that the grammar forces after it: see ``gained`` once it is idle."""
@@ -89,12 +89,12 @@ class Constraint:
 
     def count_allowed(self, draft: list[int]) -> int:
         """How many tokens of a draft may come and are worth trying; none while that would take long to find out."""
-        if self.pending or self._error is not None or self._pace.slow or not self._pace.lock.acquire(blocking=False):
+        if self.pending or self._error is not None or self._cost.is_slow or not self._cost.lock.acquire(blocking=False):
             return 0
         try:
             return self._count(draft)
         finally:
-            self._pace.lock.release()
+            self._cost.lock.release()
 
     def cancel(self) -> None:
         """Do none of the work that has not begun; drop the result of the work at hand."""
@@ -102,18 +102,18 @@ class Constraint:
 
     def _do(self, work: Callable[[], None]) -> None:
         """Do work at once where that is quick, else in a thread."""
-        pace = self._pace
-        if pace.slow or pace.long or not pace.lock.acquire(timeout=PATIENCE):
+        cost = self._cost
+        if cost.is_slow or cost.is_long or not cost.lock.acquire(timeout=PATIENCE):
             self._submit(work)
             return
         try:
             self._attempt(work)
         finally:
-            pace.lock.release()
+            cost.lock.release()
 
     def _submit(self, work: Callable[[], None]) -> None:
         self.pending = True
-        self._queue(work, slow=self._pace.slow)
+        self._queue(work, slow=self._cost.is_slow)
 
     def _queue(self, work: Callable[[], None], *, slow: bool) -> None:
         self._threads.submit(lambda: self._run(work, slow=slow), slow=slow)
@@ -121,10 +121,10 @@ class Constraint:
     def _run(self, work: Callable[[], None], *, slow: bool) -> None:
         """Do work in a thread; a grammar that has become slow meanwhile leaves the thread for quick work."""
         if not self._cancelled:
-            if self._pace.slow and not slow:
+            if self._cost.is_slow and not slow:
                 self._queue(work, slow=True)
                 return
-            with self._pace.lock:
+            with self._cost.lock:
                 self._attempt(work)
         self._threads.end(self._rest)
 
@@ -149,7 +149,7 @@ class Constraint:
         finally:
             seconds = self._threads.thread_time() - began
             self._seconds += seconds
-            self._pace.observe(seconds)
+            self._cost.observe(seconds)
         return seconds
 
     def _make_mask(self) -> None:
@@ -159,7 +159,7 @@ class Constraint:
         matcher, mask = self._matcher, None
         matcher.accept([token_id])
         self._tokens += 1
-        if self._pace.slow or self._pace.long:
+        if self._cost.is_slow or self._cost.is_long:
             # Finds out what is forced, too, and does so without the interpreter's lock.
             try:
                 mask = matcher.allowed(self._n_vocab)
