@@ -41,70 +41,70 @@ def allowed(matcher: Matcher) -> str:
     return "".join(chr(i) for i in np.flatnonzero(matcher.allowed(N_VOCAB)) if i < 128)
 
 
-def test_only_what_the_grammar_allows_may_come_next(compiler: GrammarCompiler) -> None:
+def test_mask_holds_the_tokens_that_the_grammar_allows(compiler: GrammarCompiler) -> None:
     assert "ab" == allowed(compiled(compiler, 'start: "a" | "b" "c"'))
 
 
-def test_the_mask_has_one_entry_for_each_token(compiler: GrammarCompiler) -> None:
+def test_mask_has_one_entry_for_each_token(compiler: GrammarCompiler) -> None:
     assert (N_VOCAB,) == compiled(compiler, 'start: "a"').allowed(N_VOCAB).shape
 
 
-def test_what_is_accepted_moves_on(compiler: GrammarCompiler) -> None:
+def test_accepting_tokens_advances_the_matcher(compiler: GrammarCompiler) -> None:
     matcher = compiled(compiler, 'start: "a" ("x" | "y") "b"')
     matcher.accept(list(b"ay"))
     assert "b" == allowed(matcher)
 
 
-def test_a_token_that_is_not_allowed_is_an_error(compiler: GrammarCompiler) -> None:
+def test_accepting_a_forbidden_token_raises(compiler: GrammarCompiler) -> None:
     with pytest.raises(GrammarError):
         compiled(compiler, 'start: "a"').accept(list(b"b"))
 
 
-def test_the_end_is_allowed_where_the_grammar_may_end(compiler: GrammarCompiler) -> None:
+def test_end_token_is_allowed_where_the_grammar_may_end(compiler: GrammarCompiler) -> None:
     matcher = compiled(compiler, "start: /a+/")
     before = bool(matcher.allowed(N_VOCAB)[EOS])
     matcher.accept(list(b"aa"))
     assert (False, True) == (before, bool(matcher.allowed(N_VOCAB)[EOS]))
 
 
-def test_nothing_but_the_end_may_follow_a_finished_grammar(compiler: GrammarCompiler) -> None:
+def test_matcher_is_finished_after_the_last_token_of_its_grammar(compiler: GrammarCompiler) -> None:
     matcher = compiled(compiler, 'start: "ab"')
     before = matcher.finished
     matcher.accept(list(b"ab"))
     assert (False, True) == (before, matcher.finished)
 
 
-def test_copies_go_their_own_ways(compiler: GrammarCompiler) -> None:
+def test_copy_of_a_matcher_is_independent(compiler: GrammarCompiler) -> None:
     first = compiled(compiler, 'start: "a" ("x" | "y")')
     second = first.copy()
     first.accept(list(b"ax"))
     assert "a" == allowed(second)
 
 
-def test_the_same_text_is_compiled_once_and_given_fresh(compiler: GrammarCompiler) -> None:
+def test_cached_grammar_gives_a_matcher_at_its_start(compiler: GrammarCompiler) -> None:
     first = compiled(compiler, OBJECT)
     first.accept(list(b'{"name'))
     assert "{" == allowed(compiled(compiler, OBJECT))
 
 
-def test_what_cannot_be_compiled_is_an_error(compiler: GrammarCompiler) -> None:
+def test_grammar_with_a_missing_rule_raises(compiler: GrammarCompiler) -> None:
     with pytest.raises(GrammarError):
         compiled(compiler, "start: missing_rule")
 
 
-def test_a_grammar_that_is_too_large_is_an_error(compiler: GrammarCompiler) -> None:
+def test_grammar_that_is_too_long_raises(compiler: GrammarCompiler) -> None:
     with pytest.raises(GrammarError):
         compiled(compiler, f'start: "{"a" * MAX_GRAMMAR_TEXT}"')
 
 
-def test_an_error_of_one_grammar_does_not_concern_the_next(compiler: GrammarCompiler) -> None:
+def test_failed_grammar_does_not_fail_the_next(compiler: GrammarCompiler) -> None:
     failing = compiler.compile("start: missing_rule")
     following = compiler.compile('start: "ok"')
     assert failing.exception(10) is not None
     assert "o" == allowed(following.result(10))
 
 
-def test_compiling_runs_beside_the_caller() -> None:
+def test_compiling_does_not_block_the_caller() -> None:
     release = threading.Event()
 
     def slow_tokenizer() -> llguidance.LLTokenizer:
@@ -120,7 +120,7 @@ def test_compiling_runs_beside_the_caller() -> None:
 
 
 class Slow:
-    """A compiler whose work on one grammar goes on until the test ends it."""
+    """A compiler that compiles the text "slow" until the test releases it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.compiler = GrammarCompiler(byte_tokenizer)
@@ -150,7 +150,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
     slow.close()
 
 
-def test_a_slow_grammar_does_not_hold_the_next(slow: Slow) -> None:
+def test_slow_grammar_does_not_block_the_next(slow: Slow) -> None:
     first = slow.compiler.compile('start: "slow"')
     assert "o" == allowed(slow.compiler.compile('start: "ok"').result(10))
     assert not first.done()
@@ -158,7 +158,7 @@ def test_a_slow_grammar_does_not_hold_the_next(slow: Slow) -> None:
     assert "s" == allowed(first.result(10))
 
 
-def test_a_text_that_is_being_compiled_is_not_compiled_twice(slow: Slow) -> None:
+def test_grammar_that_is_being_compiled_is_not_compiled_twice(slow: Slow) -> None:
     futures = [slow.compiler.compile('start: "slow"') for _ in range(3)]
     assert slow.begun.acquire(timeout=10)
     slow.release.set()
@@ -166,21 +166,21 @@ def test_a_text_that_is_being_compiled_is_not_compiled_twice(slow: Slow) -> None
     assert ['start: "slow"'] == slow.compiled
 
 
-def test_a_text_that_could_not_be_compiled_is_tried_again(slow: Slow) -> None:
+def test_grammar_that_failed_is_compiled_again_for_the_next_request(slow: Slow) -> None:
     for _ in range(2):
         with pytest.raises(GrammarError):
             slow.compiler.compile("start: missing_rule").result(10)
     assert 2 == len(slow.compiled)
 
 
-def test_a_forgotten_text_is_compiled_anew(slow: Slow) -> None:
+def test_forgotten_grammar_is_compiled_again(slow: Slow) -> None:
     first = slow.compiler.compile('start: "ok"').result(10)
     slow.compiler.forget('start: "ok"')
     second = slow.compiler.compile('start: "ok"').result(10)
     assert (2, True) == (len(slow.compiled), first.cost is not second.cost)
 
 
-def test_only_so_many_grammars_are_kept(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_drops_the_least_recently_used_grammar(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grammar, "MAX_CACHED_GRAMMARS", 2)
     for letter in "abcab":
         slow.compiler.compile(f'start: "{letter}"').result(10)
@@ -189,12 +189,12 @@ def test_only_so_many_grammars_are_kept(slow: Slow, monkeypatch: pytest.MonkeyPa
     assert 5 == len(slow.compiled)
 
 
-def test_copies_share_their_pace(compiler: GrammarCompiler) -> None:
+def test_copies_of_a_matcher_share_their_cost(compiler: GrammarCompiler) -> None:
     first = compiled(compiler, OBJECT)
     assert first.cost is first.copy().cost is compiled(compiler, OBJECT).cost
 
 
-def test_a_grammar_is_slow_while_its_latest_work_was() -> None:
+def test_slow_work_makes_a_grammar_slow_until_quick_work_follows() -> None:
     cost = GrammarCost()
     cost.observe(SLOW / 2)
     quick = cost.is_slow
@@ -207,11 +207,11 @@ def test_a_grammar_is_slow_while_its_latest_work_was() -> None:
 
 
 @pytest.mark.parametrize(("extra", "long"), [(-20, False), (20, True)])
-def test_a_long_text_may_force_much_at_once(compiler: GrammarCompiler, extra: int, long: bool) -> None:  # noqa: FBT001
+def test_grammar_with_a_long_text_is_long(compiler: GrammarCompiler, extra: int, long: bool) -> None:  # noqa: FBT001
     assert long == compiled(compiler, f'start: "a"\n//{" " * (LONG_GRAMMAR + extra)}').cost.is_long
 
 
-def test_the_first_grammar_does_not_wait_for_the_time_of_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_grammar_triggers_the_preparation_of_the_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grammar, "PREPARE_AFTER", 1e6)
     compiler = GrammarCompiler(byte_tokenizer)
     compiler.prepare()
@@ -219,14 +219,14 @@ def test_the_first_grammar_does_not_wait_for_the_time_of_preparation(monkeypatch
     compiler.close()
 
 
-def test_the_vocabulary_is_prepared_though_no_grammar_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vocabulary_is_prepared_without_a_grammar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grammar, "PREPARE_AFTER", 0.0)
     compiler = GrammarCompiler(byte_tokenizer)
     assert isinstance(compiler.prepare().result(10), llguidance.LLTokenizer)
     compiler.close()
 
 
-def test_who_closes_before_the_preparation_prepares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiler_closed_before_the_preparation_prepares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grammar, "PREPARE_AFTER", 1e6)
     made: list[llguidance.LLTokenizer] = []
     compiler = GrammarCompiler(lambda: made.append(byte_tokenizer()))

@@ -1,4 +1,4 @@
-"""Grammars are tried with the vocabulary, where one that costs too much is lost alone."""
+"""Trials of grammars with the vocabulary, in a process that a costly grammar may crash."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -33,21 +33,21 @@ async def pool(smollm2_path: Path) -> AsyncIterator[ProcessPool]:
     "grammar",
     ['start: "maple"', 'start: %json {"type": "object"}', "start: /[a-z]+/", f'start: "{"a" * 20_000}"', 'start: ""'],
 )
-def test_a_grammar_that_can_be_followed_has_no_problem(trial: GrammarTrial, grammar: str) -> None:
+def test_valid_grammar_has_no_problem(trial: GrammarTrial, grammar: str) -> None:
     assert "" == trial.problem(grammar)
 
 
 @pytest.mark.parametrize("grammar", ["start: maple", "start: /a/ & /b/", "x", 'start: %json {"type": "maple"}'])
-def test_a_grammar_that_cannot_be_followed_has_one(trial: GrammarTrial, grammar: str) -> None:
+def test_invalid_grammar_has_a_problem(trial: GrammarTrial, grammar: str) -> None:
     assert trial.problem(grammar)
 
 
-def test_a_grammar_that_is_too_long_is_not_read(trial: GrammarTrial) -> None:
+def test_grammar_that_is_too_long_is_refused_with_the_limit(trial: GrammarTrial) -> None:
     assert str(MAX_GRAMMAR_TEXT) in trial.problem(f"start: {'x' * MAX_GRAMMAR_TEXT}")
 
 
 @pytest.mark.anyio
-async def test_a_multiple_that_needs_gigabytes_is_lost_alone(pool: ProcessPool) -> None:
+async def test_multiple_that_needs_gigabytes_fails_without_harming_the_next_trial(pool: ProcessPool) -> None:
     with pytest.raises(JobLostError) as caught:
         await pool.run(b'start: %json {"type": "integer", "multipleOf": 99999989}')
     assert caught.value.cause in {"time", "memory", "crash"}

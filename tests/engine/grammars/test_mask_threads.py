@@ -16,7 +16,7 @@ def threads() -> Iterator[MaskThreads]:
     threads.close()
 
 
-def test_slow_work_does_not_hold_quick_work(threads: MaskThreads) -> None:
+def test_slow_work_does_not_block_quick_work(threads: MaskThreads) -> None:
     gate, ended = threading.Event(), list[str]()
     threads.submit(lambda: assert_opens(gate), slow=True)
     threads.submit(lambda: threads.end(lambda: ended.append("quick")), slow=False)
@@ -36,7 +36,7 @@ def test_work_is_done_in_order(threads: MaskThreads) -> None:
     assert list(range(100)) == done
 
 
-def test_who_waits_too_long_is_told_so(threads: MaskThreads) -> None:
+def test_waiting_too_long_returns_false(threads: MaskThreads) -> None:
     assert [False, False] == [threads.wait(lambda: False, timeout) for timeout in (0.0, 0.001)]
 
 
@@ -47,7 +47,7 @@ def test_no_thread_runs_before_the_first_work() -> None:
     assert before == threading.active_count()
 
 
-def test_closing_ends_the_threads_and_what_is_queued(threads: MaskThreads) -> None:
+def test_closing_does_the_queued_work_and_ends_the_threads(threads: MaskThreads) -> None:
     done: list[str] = []
     threads.submit(lambda: done.append("queued"), slow=True)
     assert threads.close()
@@ -55,7 +55,7 @@ def test_closing_ends_the_threads_and_what_is_queued(threads: MaskThreads) -> No
     assert not any(thread.is_alive() for thread in threads._threads)
 
 
-def test_closing_tells_that_work_does_not_end(threads: MaskThreads, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closing_returns_false_while_work_does_not_end(threads: MaskThreads, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mask_threads, "CLOSE_SECONDS", 0.01)
     gate = threading.Event()
     threads.submit(lambda: assert_opens(gate), slow=True)

@@ -1,1 +1,1 @@
-"""The grammars that constrain an answer, as the engine follows them."""
+"""The grammars that constrain answers."""

@@ -1,8 +1,8 @@
-"""Constrained decoding with llguidance: which tokens may come next, and which must.
+"""Constrained decoding with llguidance: the tokens that may come next, and the tokens that must.
 
-Compiling runs in threads of its own and drops the GIL, so that a large grammar never stalls a step; what was compiled
-is kept by its text and copied for each choice. The vocabulary's side (about 0.4 s) is prepared in such a thread when
-the first grammar comes, or soon after the start: not at once, because the first answer would wait for it.
+Grammars are compiled in their own threads without the GIL, so that a large grammar never stalls a step. Compiled
+grammars are cached by their text and copied for each choice. A compiling thread prepares the vocabulary (about 0.4 s)
+for the first grammar, or soon after the start: at once it would delay the first answer.
 """
 
 from collections import OrderedDict
@@ -19,23 +19,23 @@ from antiphon.engine.grammars.grammar_limits import LONG_GRAMMAR, MAX_GRAMMAR_TE
 
 MAX_CACHED_GRAMMARS: Final = 128
 COMPILERS: Final = 2
-"""Grammars that are compiled at the same time, so that a slow one does not hold all others."""
+"""Grammars that are compiled at the same time, so that a slow one does not block all others."""
 PREPARE_AFTER: Final = 2.0
-"""Seconds from the start, in which no grammar has come, until the vocabulary's side is prepared."""
+"""Seconds after the start in which only a grammar triggers the preparation of the vocabulary."""
 SLOW: Final = 0.01
-"""Seconds of processor time of one piece of work from which a grammar is slow: a step never waits for its work."""
+"""Processor seconds of one piece of work above which a grammar is slow. A step never waits for a slow grammar."""
 COST_DECAY: Final = 0.9
-"""Factor by which each piece of work lowers the cost of the earlier ones."""
+"""Factor by which each piece of work lowers the cost of the earlier pieces."""
 
 
 class GrammarError(Exception):
-    """The grammar cannot be compiled, or has grown too complex while it was followed."""
+    """A grammar that cannot be compiled, or that exceeds a limit while an answer follows it."""
 
 
 class GrammarCost:
-    """How costly the latest work on a compiled grammar was, and the lock of its lexer, which all its matchers share.
+    """The cost of the latest work on a compiled grammar, and the lock of the lexer that all its matchers share.
 
-    The library waits for a lexer in use while it holds the interpreter's lock: nobody may ask for one without ``lock``.
+    The library waits for a lexer in use while it holds the interpreter's lock: every use of a matcher needs ``lock``.
     """
 
     __slots__ = ("_seconds", "is_long", "lock")
@@ -43,21 +43,21 @@ class GrammarCost:
     def __init__(self, *, is_long: bool = False) -> None:
         self.lock: Final = Lock()
         self.is_long: Final = is_long
-        """Whether the text is so long that finding out what it forces may take long."""
+        """Whether the text is so long that the search for forced tokens may take long."""
         self._seconds = 0.0
 
     @property
     def is_slow(self) -> bool:
-        """Whether a step must not wait for this grammar's work."""
+        """Whether a step must not wait for work on this grammar."""
         return self._seconds > SLOW
 
     def observe(self, seconds: float) -> None:
-        """Learn the processor time of one piece of work."""
+        """Record the processor time of one piece of work, in seconds."""
         self._seconds = max(seconds, COST_DECAY * self._seconds)
 
 
 class Matcher:
-    """Where one choice stands in its grammar. Used under the lock of its cost, see :class:`GrammarCost`."""
+    """The state of one choice in its grammar. Every use needs the lock of its ``cost``, see :class:`GrammarCost`."""
 
     __slots__ = ("_matcher", "cost")
 
@@ -67,30 +67,30 @@ class Matcher:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing but the end may follow."""
+        """Whether only the end may follow."""
         return self._matcher.is_stopped()
 
     def allowed(self, n_vocab: int) -> npt.NDArray[np.bool_]:
-        """Tokens that may come next, shape (n_vocab,). Raises :class:`GrammarError`."""
+        """Return the mask of the tokens that may come next, shape (n_vocab,). Raises :class:`GrammarError`."""
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         self._check()
         return np.unpackbits(bits, count=n_vocab, bitorder="little").view(np.bool_)
 
     def count_allowed(self, token_ids: list[int]) -> int:
-        """How many of these tokens, from the first on, the grammar admits one after the other."""
+        """Return the number of tokens, from the first on, that the grammar allows in sequence."""
         return self._matcher.validate_tokens(token_ids)
 
     def forced(self) -> list[int]:
-        """Tokens that the grammar determines from here on, in the vocabulary's canonical tokenization."""
+        """Return the next tokens that the grammar determines, in the vocabulary's canonical tokenization."""
         return self._matcher.compute_ff_tokens()
 
     def accept(self, token_ids: list[int]) -> None:
-        """Go on by tokens that the grammar allows. Raises :class:`GrammarError`."""
+        """Advance by allowed tokens. Raises :class:`GrammarError`."""
         self._matcher.consume_tokens(token_ids)
         self._check()
 
     def copy(self) -> Self:
-        """An independent matcher at the same place. Needs no lock as long as this one is only copied."""
+        """Return an independent matcher in the same state. A matcher that is only ever copied needs no lock."""
         return type(self)(self._matcher.deep_copy(), self.cost)
 
     def _check(self) -> None:
@@ -99,22 +99,22 @@ class Matcher:
 
 
 class GrammarCompiler:
-    """Compiles grammars for one vocabulary, :data:`COMPILERS` at a time, and begins in order."""
+    """Compiles grammars for one vocabulary in the order of their arrival, :data:`COMPILERS` at a time."""
 
     def __init__(self, tokenizer: Callable[[], Any]) -> None:
-        """``tokenizer`` makes the ``llguidance.LLTokenizer``; it is called once, in a compiling thread."""
+        """Make a compiler. ``tokenizer`` makes the ``llguidance.LLTokenizer``, once, in a compiling thread."""
         self._pool = ThreadPoolExecutor(COMPILERS, "grammar")
         self._make_tokenizer = tokenizer
         self._tokenizer: Future[Any] | None = None
         self._awaited = Event()
-        """Set when a grammar waits for the vocabulary's side, or when the compiler closes."""
+        """Set when a grammar waits for the vocabulary, or when the compiler closes."""
         self._closed = False
         self._lock = Lock()
         self._compiled: OrderedDict[str, Future[Matcher]] = OrderedDict()
-        """By text; a request for a text that is being compiled waits for it. Guarded by ``_lock``."""
+        """Compiled grammars by text, also those that are being compiled. Guarded by ``_lock``."""
 
     def prepare(self) -> "Future[Any]":
-        """Start on the vocabulary's side soon, so that the first grammar need not wait for it."""
+        """Schedule the preparation of the vocabulary; return its future."""
         if self._tokenizer is None:
             self._tokenizer = self._pool.submit(self._prepare)
         return self._tokenizer
@@ -124,17 +124,17 @@ class GrammarCompiler:
         return None if self._closed else self._make_tokenizer()
 
     def compile(self, grammar: str) -> "Future[Matcher]":
-        """Start compiling; the future gives a matcher at the grammar's start, or :class:`GrammarError`."""
+        """Start to compile; return the future of a matcher at the grammar's start, or of :class:`GrammarError`."""
         self._awaited.set()
         return self._pool.submit(self._copy_of, grammar, self.prepare())
 
     def forget(self, grammar: str) -> None:
-        """Compile a text anew when it comes again: its lexer, which all its matchers share, has failed."""
+        """Drop a compiled grammar: the lexer that all its matchers share has failed."""
         with self._lock:
             self._compiled.pop(grammar, None)
 
     def close(self) -> None:
-        """Wait for the grammars at hand, forget those that wait."""
+        """Wait for the grammars that are being compiled, and drop the queued ones."""
         self._closed = True
         self._awaited.set()
         self._pool.shutdown(cancel_futures=True)

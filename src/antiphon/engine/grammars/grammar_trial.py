@@ -1,8 +1,8 @@
-"""Tries grammars out as the engine will follow them, where a grammar that costs too much harms nobody.
+"""Tries grammars with the vocabulary in a process that a costly grammar may crash.
 
-Reading a grammar shows mistakes. What following it costs shows only with the vocabulary: a multiple of 99,999,989 needs
-an automaton of as many states, which takes gigabytes. So the trial compiles the grammar, tokenizes the text that it
-begins with, and finds the tokens that may come next.
+Reading a grammar finds its mistakes; its cost shows only with the vocabulary: a multiple of 99,999,989 needs an
+automaton of as many states, which takes gigabytes. So the trial compiles the grammar, accepts the tokens that it forces
+first, and computes the mask of the next token.
 """
 
 from functools import lru_cache
@@ -15,11 +15,11 @@ from antiphon.engine.models.tokenizer import Tokenizer
 
 KEPT_RESULTS: Final = 64
 MAX_KEPT_SIZE: Final = 256 * 1024
-"""Characters of a grammar whose result is kept."""
+"""Characters of a grammar up to which its result is kept."""
 
 
 class GrammarTrial:
-    """Tries grammars with one vocabulary. Call it only where a crash costs one request."""
+    """Tries grammars with one vocabulary. A trial may end its process, so it must run in a process of one request."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         """Prepare the vocabulary, which takes about 0.2 s."""
@@ -27,7 +27,7 @@ class GrammarTrial:
         self._kept = lru_cache(KEPT_RESULTS)(self._problem)
 
     def problem(self, grammar: str) -> str:
-        """Return what keeps the engine from following the grammar; the empty text when nothing does."""
+        """Return the reason why the engine cannot follow the grammar; the empty text without one."""
         return (self._kept if len(grammar) <= MAX_KEPT_SIZE else self._problem)(grammar)
 
     def _problem(self, grammar: str) -> str:

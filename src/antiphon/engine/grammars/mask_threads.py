@@ -1,6 +1,6 @@
-"""Two threads beside the steps, for work on grammars: one for what is quick, one for what is not.
+"""Two threads for work on grammars: one for quick work, one for slow work.
 
-So a costly grammar delays other costly ones alone. A thread takes its work in order.
+So a costly grammar delays only other costly grammars. Each thread does its work in order.
 """
 
 import time
@@ -10,21 +10,21 @@ from threading import Condition, Thread
 from typing import Final
 
 CLOSE_SECONDS: Final = 2.0
-"""How long :meth:`MaskThreads.close` waits for the work at hand: a piece of it is bounded to a twentieth of that."""
+"""Seconds that :meth:`MaskThreads.close` waits for running work. A piece of work takes a twentieth of that at most."""
 
 
 class MaskThreads:
-    """Starts its threads with the first work, and wakes waiting threads when a piece of work has ended."""
+    """Runs work on grammars in two threads, which start with the first work, and wakes the threads that wait for it."""
 
     def __init__(self, thread_time: Callable[[], float] = time.thread_time) -> None:
-        """``thread_time`` gives the seconds of processor time that the calling thread has used."""
+        """Make the queues. ``thread_time`` returns the processor time of the calling thread, in seconds."""
         self.thread_time: Final = thread_time
         self._ended: Final = Condition()
         self._queues: Final = (SimpleQueue[Callable[[], None] | None](), SimpleQueue[Callable[[], None] | None]())
         self._threads: list[Thread] = []
 
     def submit(self, work: Callable[[], None], *, slow: bool) -> None:
-        """Queue work, which must not raise; ``slow`` chooses the thread."""
+        """Queue work, which must not raise; ``slow`` selects the thread."""
         if not self._threads:
             named = zip(("quick-masks", "slow-masks"), self._queues, strict=True)
             self._threads = [Thread(target=self._run, args=(queue,), name=name, daemon=True) for name, queue in named]
@@ -33,7 +33,7 @@ class MaskThreads:
         self._queues[slow].put(work)
 
     def wait(self, condition: Callable[[], bool], timeout: float) -> bool:
-        """Wait until work that has ended makes ``condition`` true, ``timeout`` seconds at most; return its value."""
+        """Wait until finished work makes ``condition`` true, ``timeout`` seconds at most; return its value."""
         if condition():
             return True
         if timeout <= 0.0:
@@ -42,13 +42,13 @@ class MaskThreads:
             return self._ended.wait_for(condition, timeout)
 
     def end(self, record: Callable[[], None]) -> None:
-        """Let work ``record`` that it has ended, and wake the threads that wait for that."""
+        """Call ``record``, which notes that work has ended, and wake the waiting threads."""
         with self._ended:
             record()
             self._ended.notify_all()
 
     def close(self) -> bool:
-        """End both threads after what is queued, which must end at once; False when the work at hand takes longer."""
+        """End both threads after the queued work; return False when the running work takes too long."""
         for queue in self._queues:
             queue.put(None)
         until = time.monotonic() + CLOSE_SECONDS
