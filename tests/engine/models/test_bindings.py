@@ -10,32 +10,32 @@ from antiphon.engine.models.tokenizer import Tokenizer
 
 
 def imported(code: str) -> set[str]:
-    """Give the modules that a process has after it ran ``code``."""
+    """Return the modules that a process has imported after ``code``."""
     command = [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"]
     done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=60)  # noqa: S603
     return set(done.stdout.split())
 
 
-def test_the_bindings_come_without_the_classes_around_them() -> None:
+def test_bindings_are_imported_without_the_high_level_classes() -> None:
     modules = imported("import antiphon.engine.models.tokenizer")
     assert {"llama_cpp", "llama_cpp.llama_cpp"} <= modules
     assert not {"llama_cpp.llama", "numpy", "jinja2"} & modules
 
 
-def test_who_imports_the_package_later_gets_the_same_bindings() -> None:
+def test_later_import_of_the_package_gives_the_same_bindings() -> None:
     modules = imported(
         "import antiphon.engine.models.bindings, llama_cpp; assert llama_cpp.llama_decode, llama_cpp.llama_cpp"
     )
     assert "llama_cpp.llama" not in modules
 
 
-def test_the_whole_package_is_taken_where_it_is_there_already() -> None:
+def test_package_that_is_already_imported_is_kept_whole() -> None:
     assert "llama_cpp.llama" in imported(
         "import llama_cpp, antiphon.engine.models.bindings as own; own.llama_cpp.Llama"
     )
 
 
-def test_a_package_that_is_not_installed_is_told_by_its_name() -> None:
+def test_missing_package_is_named_in_the_error() -> None:
     path = "sys.path = [p for p in sys.path if 'site-packages' not in p]"
     code = f"import sys; {path}; import antiphon.engine.models.bindings"
     command = [sys.executable, "-c", f"import msgspec, antiphon.engine.interface; {code}"]
@@ -43,7 +43,7 @@ def test_a_package_that_is_not_installed_is_told_by_its_name() -> None:
     assert "No module named 'llama_cpp'" in done.stderr
 
 
-def test_the_end_tokens_are_those_that_the_model_ends_with(smollm2_path: Path) -> None:
+def test_end_tokens_are_those_of_the_model(smollm2_path: Path) -> None:
     handle = model_handle(str(smollm2_path), vocab_only=True)
     vocab = llama_cpp.llama_model_get_vocab(handle)
     tokenizer = Tokenizer(handle, str(smollm2_path))
@@ -52,13 +52,13 @@ def test_the_end_tokens_are_those_that_the_model_ends_with(smollm2_path: Path) -
     tokenizer.close()
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_missing_file_is_named_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(EngineLoadError, match=r"There is no model file at .*none\.gguf"):
         model_handle(str(tmp_path / "none.gguf"), vocab_only=True)
 
 
 @pytest.mark.parametrize("use_mmap", [True, False])
-def test_weights_are_mapped_unless_told_otherwise(smollm2_path: Path, use_mmap: bool) -> None:  # noqa: FBT001 (a parameter)
+def test_weights_are_mapped_unless_use_mmap_is_false(smollm2_path: Path, use_mmap: bool) -> None:  # noqa: FBT001 (a parameter)
     path = str(smollm2_path.resolve())
     handle = model_handle(path, vocab_only=False, options=EngineOptions(model_path=path, use_mmap=use_mmap))
     mapped = path in Path("/proc/self/maps").read_text()

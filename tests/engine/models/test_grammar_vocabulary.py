@@ -1,4 +1,4 @@
-"""Tokens as llguidance reads them."""
+"""The tokens of a vocabulary for llguidance."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +18,10 @@ def tokens(tmp_path: Path) -> Iterator[list[bytes]]:
 
 
 @pytest.mark.parametrize("text", [*CONTROL, "<tool_call>", "<|channel|>"])
-def test_no_text_becomes_a_control_token_or_a_tag(tokens: list[bytes], text: str) -> None:
+def test_control_tokens_and_tags_begin_with_a_byte_that_no_text_contains(tokens: list[bytes], text: str) -> None:
     assert (True, False) == (b"\xff" + text.encode() in tokens, text.encode() in tokens)
 
 
 @pytest.mark.parametrize("text", [*PLAIN, *(text for text in MARKERS if not text.startswith("<")), "hello"])
-def test_other_tokens_are_their_text(tokens: list[bytes], text: str) -> None:
+def test_other_tokens_are_given_as_their_text(tokens: list[bytes], text: str) -> None:
     assert (False, True) == (b"\xff" + text.encode() in tokens, text.encode() in tokens)

@@ -1,4 +1,4 @@
-"""Real decoding: the bundled model, and a made one of another tokenizer whose text is meaningless."""
+"""Real decoding with the bundled model, and with a tiny model of another tokenizer whose text is meaningless."""
 
 import os
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ PROMPTS = (
 
 
 def options(path: Path, **changes: int | bool) -> EngineOptions:
-    """One thread: the machine that runs the tests may be busy."""
+    """Return options with one thread, because the machine may be busy."""
     base = EngineOptions(model_path=str(path), ctx_size=1024, threads=1, threads_batch=1, prefill_chunk_size=16)
     return msgspec.structs.replace(base, **changes)
 
@@ -56,7 +56,7 @@ def core(model: LlamaModel, smollm2_path: Path) -> Core:
 
 
 def ask(core: Core, *requests: GenerateRequest) -> dict[tuple[str, int], list[int]]:
-    """Run the requests together; the tokens of every choice."""
+    """Run the requests together; return the tokens of every choice."""
     answers: dict[tuple[str, int], list[int]] = {}
     for request in requests:
         core.add(request)
@@ -75,7 +75,7 @@ def request(name: str, prompt: list[int], n: int = 1, **sampling: float) -> Gene
     return GenerateRequest(request_id=name, prompt_ids=prompt, n=n, sampling=params, cache_salt=name[0])
 
 
-def test_batched_answers_equal_single_ones(core: Core, tokenizer: Tokenizer) -> None:
+def test_batched_answers_equal_answers_one_by_one(core: Core, tokenizer: Tokenizer) -> None:
     prompts = [tokenizer.encode(prompt) for prompt in PROMPTS]
     single = [ask(core, request(f"{i}", prompt))[f"{i}", 0] for i, prompt in enumerate(prompts)]
     together = ask(core, *[request(f"b{i}", prompt) for i, prompt in enumerate(prompts)])
@@ -84,7 +84,7 @@ def test_batched_answers_equal_single_ones(core: Core, tokenizer: Tokenizer) -> 
     assert first.startswith(b" Paris")
 
 
-def test_a_cached_prompt_gives_the_same_answer(core: Core, tokenizer: Tokenizer) -> None:
+def test_cached_prompt_gives_the_same_answer(core: Core, tokenizer: Tokenizer) -> None:
     prompt = tokenizer.encode("A list of the planets of the solar system, from the sun outwards: Mercury,")
     first = ask(core, request("c1", prompt))
     core.add(request("c2", prompt))
@@ -95,7 +95,7 @@ def test_a_cached_prompt_gives_the_same_answer(core: Core, tokenizer: Tokenizer)
     assert first["c1", 0] == ask(core, request("c3", prompt))["c3", 0]
 
 
-def test_the_same_seed_gives_the_same_answers_and_choices_differ(core: Core, tokenizer: Tokenizer) -> None:
+def test_same_seed_gives_the_same_answers_and_choices_differ(core: Core, tokenizer: Tokenizer) -> None:
     prompt = tokenizer.encode("My favourite animal is")
     asked = {"temperature": 1.0, "seed": 7, "max_tokens": 8}
     first = ask(core, request("s1", prompt, n=2, **asked))
@@ -105,7 +105,7 @@ def test_the_same_seed_gives_the_same_answers_and_choices_differ(core: Core, tok
     assert first["s1", 0] != first["s1", 1]
 
 
-def test_equal_requests_get_equal_answers_whatever_was_asked_between(smollm2_path: Path, tokenizer: Tokenizer) -> None:
+def test_equal_requests_get_equal_answers_after_other_requests(smollm2_path: Path, tokenizer: Tokenizer) -> None:
     core = open_core(smollm2_path)
     answers = []
     for turn in range(4):
@@ -119,7 +119,7 @@ def test_equal_requests_get_equal_answers_whatever_was_asked_between(smollm2_pat
     core.close()
 
 
-def test_nothing_is_held_between_requests_but_cached_prefixes(core: Core) -> None:
+def test_only_cached_prefixes_use_cells_between_requests(core: Core) -> None:
     stats = core.stats()
     assert (0, 0, stats.kv_cells_cached) == (stats.running, stats.waiting, stats.kv_cells_used)
 
@@ -142,20 +142,20 @@ def test_decoding_in_chunks_equals_decoding_at_once(model: LlamaModel, tokenizer
         model.seq_rm(seq_id, 0, n)
 
 
-def test_attention_costs_follow_from_the_sizes_of_the_model(model: LlamaModel) -> None:
+def test_attention_costs_are_computed_from_the_sizes_of_the_model(model: LlamaModel) -> None:
     assert model.attention is not None
     assert pytest.approx(1 / 487, rel=0.01) == model.attention.row_cell
     assert pytest.approx(TILE / 2433, rel=0.01) == model.attention.tile_cell
 
 
-def test_without_flash_attention_steps_are_not_divided(tiny_path: Path) -> None:
+def test_model_without_flash_attention_has_no_attention_costs(tiny_path: Path) -> None:
     opened = LlamaModel.open(options(tiny_path, flash_attn=False))
     assert opened.attention is None
     opened.close()
 
 
 @pytest.mark.parametrize(("cache_ram", "least", "most"), [(-1, 512, 512), (0, 0, 0), (1, 1, 1_000_000)])
-def test_host_memory_for_prefixes_is_told_in_tokens(tiny_path: Path, cache_ram: int, least: int, most: int) -> None:
+def test_size_of_the_host_cache_is_given_in_tokens(tiny_path: Path, cache_ram: int, least: int, most: int) -> None:
     loaded = LlamaModel.open(EngineOptions(model_path=str(tiny_path), ctx_size=256, cache_ram=cache_ram))
     assert least <= loaded.info.host_cache_size <= most
     loaded.close()
@@ -170,7 +170,7 @@ def test_positions_with_a_gap_are_refused_and_leave_the_model_usable(model: Llam
     model.seq_rm(210, 0, 4)
 
 
-def test_what_the_model_says_of_itself(model: LlamaModel) -> None:
+def test_model_info_describes_the_bundled_model(model: LlamaModel) -> None:
     info = model.info
     assert (1024, 1024, 8192, 49152) == (info.ctx_size, info.max_model_len, info.n_ctx_train, info.n_vocab)
     assert (1, 1) == (info.threads, info.threads_batch)
@@ -180,7 +180,7 @@ def test_what_the_model_says_of_itself(model: LlamaModel) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 4, 5_000_000, -1000])
-def test_a_truncated_model_is_refused(smollm2_path: Path, tmp_path: Path, size: int) -> None:
+def test_truncated_model_is_refused(smollm2_path: Path, tmp_path: Path, size: int) -> None:
     path = tmp_path / "cut.gguf"
     with smollm2_path.open("rb") as whole:
         path.write_bytes(whole.read(size if size >= 0 else smollm2_path.stat().st_size + size))
@@ -196,17 +196,17 @@ def test_garbage_is_refused(tmp_path: Path) -> None:
             LlamaModel.open(options(path))
 
 
-def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path: Path) -> None:
+def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.gguf", tmp_path):
         with pytest.raises(EngineLoadError, match="no model file"):
             LlamaModel.open(options(path))
 
 
-def test_physical_cores_are_some_of_those_we_may_use() -> None:
+def test_physical_cores_are_at_most_the_usable_processors() -> None:
     assert 1 <= physical_cores() <= len(os.sched_getaffinity(0))
 
 
-def test_the_fingerprint_is_of_the_file_the_library_and_the_options(tiny_path: Path, tmp_path: Path) -> None:
+def test_fingerprint_depends_on_the_file_the_library_and_the_options(tiny_path: Path, tmp_path: Path) -> None:
     base = options(tiny_path)
     other = options(write_tiny_model(tmp_path / "other.gguf", seed=2))
     fingerprints = [
@@ -223,11 +223,11 @@ def test_the_fingerprint_is_of_the_file_the_library_and_the_options(tiny_path: P
 
 
 HEAD, PAGES, PAGE = 4 << 20, 1024, 4096
-"""What of a file counts, in bytes: its beginning, and so many pages of the rest."""
+"""Bytes at the beginning of a file that the fingerprint covers, and number and size of further pages."""
 
 
 def sparse(path: Path, size: int, at: int, length: int) -> Path:
-    """Make a file of zeros but for a stretch."""
+    """Write a file of zeros with ``length`` other bytes."""
     with path.open("wb") as file:
         file.truncate(size)
         file.seek(at)
@@ -237,7 +237,7 @@ def sparse(path: Path, size: int, at: int, length: int) -> Path:
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 1 << 26), st.data())
-def test_a_file_that_is_changed_anywhere_has_another_fingerprint(
+def test_long_enough_change_anywhere_in_a_file_changes_its_fingerprint(
     tmp_path_factory: pytest.TempPathFactory, size: int, data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.getbasetemp()
@@ -248,19 +248,19 @@ def test_a_file_that_is_changed_anywhere_has_another_fingerprint(
 
 
 @pytest.mark.parametrize("size", [0, 1, HEAD - 1, HEAD, HEAD + 1, HEAD + PAGE, HEAD + PAGE + 1, HEAD + PAGES * PAGE])
-def test_every_byte_of_a_small_file_counts(tmp_path: Path, size: int) -> None:
+def test_change_of_one_byte_of_a_small_file_changes_its_fingerprint(tmp_path: Path, size: int) -> None:
     original = fingerprint(options(sparse(tmp_path / "a", size, 0, 0)), "1")
     places = {at for at in (0, size // 2, HEAD - 1, HEAD, HEAD + PAGE, size - 1) if 0 <= at < size}
     assert [] == [at for at in places if original == fingerprint(options(sparse(tmp_path / "b", size, at, 1)), "1")]
 
 
 def bytes_read() -> int:
-    """Give what this thread has read so far."""
+    """Return the bytes that this thread has read so far."""
     counts = dict(line.split(": ") for line in Path("/proc/thread-self/io").read_text().splitlines())
     return int(counts["rchar"])
 
 
-def test_of_a_large_file_little_is_read(tmp_path: Path) -> None:
+def test_fingerprint_reads_little_of_a_large_file(tmp_path: Path) -> None:
     path = sparse(tmp_path / "large.gguf", 40 << 30, 20 << 30, 1)
     begin = bytes_read()
     fingerprint(options(path), "1")
@@ -280,8 +280,8 @@ def test_another_vocabulary_loads_tokenizes_and_decodes(tiny_path: Path, changes
     tokenizer.close()
 
 
-def test_real_memory_too_small_for_all_gives_the_same_answers(tiny_path: Path) -> None:
-    """Without flash attention, whose half-precision rounding depends on the batch where weights are float32."""
+def test_preemption_does_not_change_the_answers_of_a_real_model(tiny_path: Path) -> None:
+    """Flash attention is off: its half-precision rounding depends on the batch where weights are float32."""
     roomy, tight = (open_core(tiny_path, ctx_size=ctx_size, flash_attn=False) for ctx_size in (4096, 256))
     requests = [request(f"{i}", [1, *range(3 + i, 43 + i)], max_tokens=60) for i in range(6)]
     expected = ask(roomy, *requests)
@@ -302,14 +302,14 @@ def test_small_contexts_and_batches_load_and_decode(tiny_path: Path, ctx_size: i
 
 @pytest.mark.parametrize("ctx_size", [0, 1024])
 @pytest.mark.parametrize("context", [0, 1, 2**31, 2**31 + 8192, 2**32 - 1])
-def test_a_file_without_a_usable_context_length_is_refused_by_it(tmp_path: Path, context: int, ctx_size: int) -> None:
+def test_unusable_context_length_is_refused_with_its_value(tmp_path: Path, context: int, ctx_size: int) -> None:
     path = write_tiny_model(tmp_path / "m.gguf", context=context)
     with pytest.raises(EngineLoadError, match=rf"m\.gguf says .* context of {context} tokens \(context_length"):
         LlamaModel.open(options(path, ctx_size=ctx_size))
 
 
 @pytest.mark.parametrize(("expected", "context"), [(2, 2), (512, 512), (8192, 2**31 - 1)])
-def test_a_request_is_never_longer_than_the_file_says(tmp_path: Path, expected: int, context: int) -> None:
+def test_context_length_of_the_file_limits_a_request(tmp_path: Path, expected: int, context: int) -> None:
     loaded = LlamaModel.open(options(write_tiny_model(tmp_path / "m.gguf", context=context), ctx_size=0))
     assert (expected, context) == (loaded.info.max_model_len, loaded.info.n_ctx_train)
     loaded.close()

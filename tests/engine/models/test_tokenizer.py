@@ -1,4 +1,4 @@
-"""Both kinds of vocabulary that GGUF files carry: byte-level BPE (the bundled model) and SentencePiece (a made one)."""
+"""Both kinds of vocabulary in GGUF files: byte-level BPE (the bundled model) and SentencePiece (a tiny model)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.engine.tiny_gguf import CHAT_TEMPLATE, vocabulary
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 UNSPELLABLE = "\x04\x06\x13\x14\x16\x1d"
-"""The bundled vocabulary has no token for these bytes, nor for two that begin characters of the unassigned planes."""
+"""The bundled vocabulary lacks tokens for these bytes, and for two bytes that begin characters of unassigned planes."""
 SPELLABLE = st.text(
     st.characters(exclude_categories=["Cs"], max_codepoint=0x3FFFF, exclude_characters=UNSPELLABLE), max_size=60
 )
@@ -37,7 +37,7 @@ def tiny(tiny_path: Path) -> Iterator[Tokenizer]:
 
 @pytest.fixture(scope="module", params=vocabularies.MODELS)
 def typed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tokenizer]:
-    """Give a vocabulary of each kind that has tokens of every type."""
+    """Yield a vocabulary of each kind with tokens of every type."""
     path = tmp_path_factory.mktemp("vocabularies") / "model.gguf"
     tokenizer = Tokenizer.open(str(vocabularies.write_vocabulary(path, request.param)))
     yield tokenizer
@@ -57,19 +57,19 @@ def test_byte_level_tokens_spell_the_text(smollm2: Tokenizer, text: str) -> None
 
 @given(TEXTS)
 @FIXTURES
-def test_any_text_at_all_is_encoded_without_control_tokens(smollm2: Tokenizer, text: str) -> None:
+def test_no_text_is_encoded_to_control_tokens(smollm2: Tokenizer, text: str) -> None:
     assert not set(smollm2.encode(text + UNSPELLABLE)) & set(smollm2.special_tokens.values())
 
 
 @given(TEXTS)
 @FIXTURES
 def test_sentence_pieces_spell_the_text_after_one_space(tiny: Tokenizer, text: str) -> None:
-    """llama.cpp puts a space before a text in such a vocabulary, as its models were trained."""
+    """llama.cpp puts a space before a text, as in the training of such models."""
     assert (" " + text if text else "") == decode(tiny, tiny.encode(text))
 
 
 @pytest.mark.parametrize("marker", ["<|im_start|>", "<|im_end|>", "<|endoftext|>"])
-def test_the_text_of_a_control_token_is_text_unless_it_is_our_own(smollm2: Tokenizer, marker: str) -> None:
+def test_text_of_a_control_token_becomes_the_token_only_with_parse_special(smollm2: Tokenizer, marker: str) -> None:
     token_id = smollm2.special_tokens[marker]
     assert [token_id] == smollm2.encode(marker, parse_special=True)
     typed = smollm2.encode(f"a {marker} b")
@@ -77,19 +77,19 @@ def test_the_text_of_a_control_token_is_text_unless_it_is_our_own(smollm2: Token
     assert f"a {marker} b" == decode(smollm2, typed)
 
 
-def test_sentence_pieces_keep_control_text_apart_too(tiny: Tokenizer) -> None:
-    assert {1, 2} & set(tiny.encode("x</s><s>", parse_special=True)) == {1, 2}
+def test_text_of_a_control_token_becomes_the_sentence_piece_only_with_parse_special(tiny: Tokenizer) -> None:
+    assert {1, 2} <= set(tiny.encode("x</s><s>", parse_special=True))
     assert not {1, 2} & set(tiny.encode("x</s><s>"))
 
 
-def test_tokens_are_told_apart_by_their_type(typed: Tokenizer) -> None:
+def test_tokens_are_grouped_by_their_type(typed: Tokenizer) -> None:
     assert {"<unk>", *vocabularies.CONTROL} == typed.special_tokens.keys()
     assert {typed.special_tokens["<unk>"]} == typed.unknown_ids
     assert {*vocabularies.MARKERS, *vocabularies.PLAIN} == typed.user_defined_tokens.keys()
 
 
 @pytest.mark.parametrize("marker", vocabularies.MARKERS)
-def test_a_user_defined_token_is_taken_from_every_text(typed: Tokenizer, marker: str) -> None:
+def test_user_defined_token_is_found_in_every_text(typed: Tokenizer, marker: str) -> None:
     assert typed.user_defined_tokens[marker] in typed.encode(f"a{marker}b")
     assert marker.encode() == typed.token_bytes(typed.user_defined_tokens[marker])
 
@@ -102,14 +102,14 @@ def test_every_pre_tokenizer_spells_the_text(pre: str, tmp_path: Path) -> None:
     tokenizer.close()
 
 
-def test_a_control_token_has_a_name_but_no_bytes(smollm2: Tokenizer, tiny: Tokenizer) -> None:
+def test_control_token_has_a_text_but_no_bytes(smollm2: Tokenizer, tiny: Tokenizer) -> None:
     for tokenizer in (smollm2, tiny):
         for text, token_id in tokenizer.special_tokens.items():
             assert b"" == tokenizer.token_bytes(token_id)
             assert text == tokenizer.token_text(token_id)
 
 
-def test_every_id_has_bytes_and_a_text(smollm2: Tokenizer) -> None:
+def test_every_token_but_control_tokens_has_bytes_and_a_text(smollm2: Tokenizer) -> None:
     control = set(smollm2.special_tokens.values())
     empty = {i for i in range(smollm2.n_vocab) if not smollm2.token_bytes(i)}
     assert empty == control
@@ -118,7 +118,7 @@ def test_every_id_has_bytes_and_a_text(smollm2: Tokenizer) -> None:
     assert all(smollm2.token_bytes(i).decode(errors="replace") == smollm2.token_text(i) for i in range(300, 2000))
 
 
-def test_byte_tokens_of_sentence_pieces_are_their_byte(tiny: Tokenizer) -> None:
+def test_byte_tokens_of_sentence_pieces_have_their_byte(tiny: Tokenizer) -> None:
     assert [bytes([byte]) for byte in range(256)] == [tiny.token_bytes(3 + byte) for byte in range(256)]
     pieces = vocabulary()[259:]
     assert [text.replace("\u2581", " ").encode() for text, _ in pieces] == [
@@ -126,13 +126,13 @@ def test_byte_tokens_of_sentence_pieces_are_their_byte(tiny: Tokenizer) -> None:
     ]
 
 
-def test_a_character_over_several_tokens_is_whole_after_the_last(smollm2: Tokenizer) -> None:
+def test_bytes_of_a_character_are_split_over_several_tokens(smollm2: Tokenizer) -> None:
     ids = smollm2.encode("\U0001f9d9")
     assert len(ids) > 1
     assert "\U0001f9d9".encode() == b"".join(smollm2.token_bytes(token_id) for token_id in ids)
 
 
-def test_what_the_bundled_vocabulary_says_of_itself(smollm2: Tokenizer) -> None:
+def test_attributes_of_the_bundled_vocabulary(smollm2: Tokenizer) -> None:
     assert (49152, "<|im_start|>", "<|im_end|>") == (smollm2.n_vocab, smollm2.bos_token, smollm2.eos_token)
     assert smollm2.special_tokens["<|im_end|>"] == smollm2.eos_id
     assert smollm2.eos_id in smollm2.eog_ids
@@ -142,7 +142,7 @@ def test_what_the_bundled_vocabulary_says_of_itself(smollm2: Tokenizer) -> None:
     assert "llama" == smollm2.metadata["general.architecture"]
 
 
-def test_what_the_made_vocabulary_says_of_itself(tiny: Tokenizer) -> None:
+def test_attributes_of_the_tiny_vocabulary(tiny: Tokenizer) -> None:
     assert (len(vocabulary()), 1, 2, "<s>", "</s>") == (
         tiny.n_vocab,
         tiny.bos_id,
@@ -155,21 +155,21 @@ def test_what_the_made_vocabulary_says_of_itself(tiny: Tokenizer) -> None:
     assert CHAT_TEMPLATE == tiny.chat_template
 
 
-def test_the_vocabularys_own_begin_token_comes_when_asked_for(tiny: Tokenizer, smollm2: Tokenizer) -> None:
+def test_add_special_adds_the_begin_token_of_the_vocabulary(tiny: Tokenizer, smollm2: Tokenizer) -> None:
     assert [1, *tiny.encode("the")] == tiny.encode("the", add_special=True)
     assert smollm2.encode("the") == smollm2.encode("the", add_special=True)
 
 
-def test_an_empty_text_has_no_tokens(tiny: Tokenizer, smollm2: Tokenizer) -> None:
+def test_empty_text_has_no_tokens(tiny: Tokenizer, smollm2: Tokenizer) -> None:
     assert ([], []) == (tiny.encode(""), smollm2.encode(""))
 
 
-def test_a_long_text_is_encoded_whole(smollm2: Tokenizer) -> None:
+def test_long_text_is_encoded_whole(smollm2: Tokenizer) -> None:
     text = "\0 \n\t" + "word " * 5000
     assert text == decode(smollm2, smollm2.encode(text))
 
 
-def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+def test_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.gguf").write_text("no model")
     for path in (tmp_path / "text.gguf", tmp_path / "absent.gguf", tmp_path):
         with pytest.raises(EngineLoadError):

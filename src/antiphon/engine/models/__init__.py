@@ -1,1 +1,1 @@
-"""Model files as llama.cpp runs them: weights, vocabulary, batches."""
+"""Models in llama.cpp: weights, vocabularies and batches."""

@@ -1,8 +1,8 @@
-"""llama.cpp's C interface, and model files opened by it: what every process that touches llama.cpp begins with.
+"""llama.cpp's C interface, and functions that open model files.
 
-llama-cpp-python's package imports its own high-level classes when it is imported, and with them numpy, Jinja and a
-hundred chat formats. None of it is used here, and the server's process needs a vocabulary alone: only the module of
-bindings is loaded, under the package's name. docs/performance.md has what that saves.
+The package llama-cpp-python imports its high-level classes, and with them numpy, Jinja and a hundred chat formats. This
+project uses none of them. So only the package's module of bindings is loaded, under the package's name.
+docs/performance.md has the measurement.
 """
 
 import ctypes
@@ -19,8 +19,8 @@ from antiphon.engine.interface import EngineOptions
 __all__ = ["EngineLoadError", "eog_ids", "llama_cpp", "load_mode", "model_handle", "silence_logs"]
 
 
-def _bindings() -> ModuleType:
-    """Give the package ``llama_cpp``, with the names of its bindings and without its classes."""
+def _load_bindings() -> ModuleType:
+    """Return the package ``llama_cpp`` with the names of its bindings and without its classes."""
     if "llama_cpp" in sys.modules:
         return sys.modules["llama_cpp"]
     spec = find_spec("llama_cpp")
@@ -41,26 +41,26 @@ if TYPE_CHECKING:
 
     LogCallback = Any
 else:
-    llama_cpp = _bindings()
+    llama_cpp = _load_bindings()
     LogCallback = llama_cpp.llama_log_callback
 
 
 class EngineLoadError(Exception):
-    """The file is no model that can be loaded here, or the memory does not suffice."""
+    """A model file that cannot be loaded, or too little memory for it."""
 
 
 @LogCallback  # type: ignore[untyped-decorator]  # ctypes' factory is untyped
-def _discard(_level: int, _text: bytes, _user_data: ctypes.c_void_p) -> None:
-    """Take a log line and drop it."""
+def _drop_log_line(_level: int, _text: bytes, _user_data: ctypes.c_void_p) -> None:
+    """Drop a log line."""
 
 
 def silence_logs() -> None:
-    """Turn llama.cpp's own log lines off, for the whole process."""
-    llama_cpp.llama_log_set(_discard, ctypes.c_void_p(0))
+    """Turn off llama.cpp's log lines in the whole process."""
+    llama_cpp.llama_log_set(_drop_log_line, ctypes.c_void_p(0))
 
 
 def model_handle(path: str, *, vocab_only: bool, options: EngineOptions | None = None) -> Any:  # noqa: ANN401 (ctypes)
-    """Load a GGUF file and return llama.cpp's handle. Raises :class:`EngineLoadError`."""
+    """Return llama.cpp's handle of a GGUF file. Raises :class:`EngineLoadError`."""
     if not Path(path).is_file():
         raise EngineLoadError(f"There is no model file at {path}.")
     silence_logs()
@@ -77,13 +77,13 @@ def model_handle(path: str, *, vocab_only: bool, options: EngineOptions | None =
 
 
 def load_mode(options: EngineOptions) -> int:
-    """Name llama.cpp's way of bringing the weights into memory."""
+    """Return llama.cpp's mode of loading the weights."""
     if not options.use_mmap:
         return int(llama_cpp.LLAMA_LOAD_MODE_NONE)
     return int(llama_cpp.LLAMA_LOAD_MODE_MLOCK if options.use_mlock else llama_cpp.LLAMA_LOAD_MODE_MMAP)
 
 
 def eog_ids(vocab: Any) -> frozenset[int]:  # noqa: ANN401 (a ctypes handle)
-    """Tokens that end an answer."""
+    """Return the tokens that end an answer."""
     ids = range(llama_cpp.llama_vocab_n_tokens(vocab))
     return frozenset(compress(ids, map(llama_cpp.llama_vocab_is_eog, repeat(vocab), ids)))

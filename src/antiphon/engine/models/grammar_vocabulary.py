@@ -1,4 +1,4 @@
-"""A model's vocabulary as llguidance needs it, from llama.cpp's."""
+"""Converts a vocabulary of llama.cpp for llguidance."""
 
 import ctypes
 from collections.abc import Collection
@@ -9,11 +9,11 @@ import llguidance
 from antiphon.engine.models.bindings import llama_cpp
 
 LONGEST_TOKEN: Final = 16_384
-"""Bytes that a token's text may have."""
+"""Bytes of a token's text, at most."""
 
 
 def grammar_tokenizer(vocab: Any, eog_ids: Collection[int]) -> llguidance.LLTokenizer:  # noqa: ANN401 (a ctypes handle)
-    """Return the vocabulary of a model that stays loaded; takes about 0.2 s."""
+    """Return the vocabulary for llguidance, in about 0.2 s. The model must stay loaded."""
     made: llguidance.LLTokenizer = llguidance.LLTokenizer.from_llamacpp(  # type: ignore[attr-defined]  # no stub
         tokens=grammar_tokens(vocab),
         vocab_ptr=vocab,
@@ -25,7 +25,7 @@ def grammar_tokenizer(vocab: Any, eog_ids: Collection[int]) -> llguidance.LLToke
 
 
 def grammar_tokens(vocab: Any) -> list[bytes]:  # noqa: ANN401 (a ctypes handle)
-    """Return the bytes of every token as llguidance reads them: control tokens begin with 0xFF, which no text does."""
+    """Return the bytes of every token for llguidance. Control tokens begin with 0xFF, which no text contains."""
     buffer = ctypes.create_string_buffer(LONGEST_TOKEN)
     control = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
     user_defined = llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED

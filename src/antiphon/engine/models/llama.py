@@ -1,8 +1,8 @@
-"""One loaded model and its KV memory, over llama-cpp-python's low-level bindings: the only module that decodes.
+"""A loaded model and its KV memory, over llama-cpp-python's low-level bindings. Only this module decodes.
 
 Positions, sequence ids and cells follow llama.cpp's ``llama_memory``: a cell holds the keys and values of one token at
 one position and belongs to a set of sequences; a sequence attends to its own cells only. The memory is unified: all
-sequences share ``ctx_size`` cells, and a prefix is shared by adding a sequence to its cells (``seq_cp`` moves no data).
+sequences share ``ctx_size`` cells, and ``seq_cp`` shares a prefix by adding a sequence to its cells, without a copy.
 """
 
 import ctypes
@@ -22,21 +22,21 @@ from antiphon.engine.interface import EngineOptions, ModelInfo
 from antiphon.engine.models.batch_plan import TILE, AttentionCosts
 from antiphon.engine.models.bindings import EngineLoadError, eog_ids, llama_cpp, model_handle
 from antiphon.engine.models.grammar_vocabulary import grammar_tokenizer
-from antiphon.engine.models.zero_pages import mappings, release_zeros
+from antiphon.engine.models.zero_pages import anonymous_mappings, release_zero_pages
 
 MAX_SEQ_IDS: Final = 256
-"""LLAMA_MAX_SEQ: sequence ids that one context knows."""
+"""LLAMA_MAX_SEQ: sequence ids of one context."""
 DEFAULT_CTX_SIZE: Final = 8192
-SHORTEST_CONTEXT: Final = 2
+MIN_CONTEXT: Final = 2
 """Tokens: one of a prompt and one of its answer."""
 CELL_BLOCK: Final = 256
 """llama.cpp rounds the number of KV cells up to a multiple of this."""
 SEQ_IDS: Final = MAX_SEQ_IDS - 1
-"""Sequence ids for conversations. The last one is padding's, which has a block of cells of its own."""
+"""Sequence ids for conversations. The last id is for padding, which has its own block of cells."""
 ROW_EFFORT: Final = 8.0
 TILE_EFFORT: Final = 1.6
-"""How much slower attention's arithmetic is than that of the weights' matrices, for a row by itself and for a row of a
-tile: SmolLM2 with 100, 400 and 1,500 cells on a processor with AVX-512, docs/performance.md."""
+"""Time of attention's arithmetic over that of the weights' matrices, for a row outside and inside a tile. Measured with
+SmolLM2 and 100, 400 and 1,500 cells on a processor with AVX-512, see docs/performance.md."""
 
 MIB: Final = 1 << 20
 _BYTES: Final = ctypes.POINTER(ctypes.c_uint8)
@@ -45,11 +45,11 @@ Floats = npt.NDArray[np.float32]
 
 
 class DecodeError(Exception):
-    """``llama_decode`` refused a batch; the code is llama.cpp's."""
+    """A batch that ``llama_decode`` refused, with llama.cpp's code."""
 
 
 def physical_cores() -> int:
-    """Cores that this process may use; sibling threads of one core count once where the kernel tells them apart."""
+    """Return the number of usable cores. Sibling threads of a core count once where the kernel lists them."""
     usable = os.sched_getaffinity(0)
     siblings: set[str] = set()
     for cpu in usable:
@@ -59,11 +59,11 @@ def physical_cores() -> int:
 
 
 def fingerprint(options: EngineOptions, engine_version: str) -> str:
-    """Hash what may change an answer: the weights, the library and the engine's options (hex, 64 digits).
+    """Return a hash of the weights, the library and the engine's options, which may change an answer (64 hex digits).
 
-    The weights count by size and by samples, so that start-up does not read the whole file: the first 4 MiB, which hold
-    the metadata, and 1024 pages spread evenly over the rest, the last one at its end. Every stretch of 4 KiB and a
-    1023rd of the rest meets one of them.
+    Start-up does not read the whole file: the hash covers its size, the first 4 MiB, which hold the metadata, and 1024
+    pages spread evenly over the rest, the last one at its end. Every stretch of 4 KiB and a 1023rd of the rest overlaps
+    one of them.
     """
     digest = hashlib.sha256()
     head, pages, page = 4 * MIB, 1024, 4096
@@ -79,7 +79,7 @@ def fingerprint(options: EngineOptions, engine_version: str) -> str:
 
 
 class LlamaModel:
-    """Weights, context and one reusable batch. Not thread-safe: the worker's loop owns it."""
+    """Weights, a context and one reusable batch. Not thread-safe: the worker's loop owns it."""
 
     def __init__(self, model: Any, context: Any, info: ModelInfo) -> None:  # noqa: ANN401 (ctypes handles)
         self._model = model
@@ -100,7 +100,7 @@ class LlamaModel:
         self._batch = self._make_batch()
 
     def _make_batch(self) -> Any:  # noqa: ANN401 (a ctypes struct)
-        """Point llama.cpp's batch at this object's own arrays, so that filling it is five array copies."""
+        """Return llama.cpp's batch over this object's arrays, which five array copies fill."""
         int32s = ctypes.POINTER(ctypes.c_int32)
         return llama_cpp.llama_batch(
             token=self._tokens.ctypes.data_as(int32s),
@@ -112,25 +112,25 @@ class LlamaModel:
 
     @classmethod
     def open(cls, options: EngineOptions) -> Self:
-        """Load the model and make its context. Raises :class:`EngineLoadError`."""
+        """Return a loaded model with its context. Raises :class:`EngineLoadError`."""
         model = model_handle(options.model_path, vocab_only=False, options=options)
-        if reason := _unservable(model):
+        if reason := _refusal(model):
             llama_cpp.llama_model_free(model)
             raise EngineLoadError(f"{options.model_path} {reason}")
         params = _context_params(options, llama_cpp.llama_model_n_ctx_train(model))
-        before = mappings()
+        before = anonymous_mappings()
         context = llama_cpp.llama_init_from_model(model, params)
         if not context:
             llama_cpp.llama_model_free(model)
             raise EngineLoadError(f"No memory for a context of {params.n_ctx} KV cells.")
-        if not llama_cpp.llama_supports_gpu_offload():  # a GPU's driver may read host memory by its physical pages
-            release_zeros(before)
+        if not llama_cpp.llama_supports_gpu_offload():  # a GPU's driver may read host memory by physical pages
+            release_zero_pages(before)
         loaded = cls(model, context, _describe(options, model, context, params))
         loaded.info = msgspec.structs.replace(loaded.info, host_cache_size=loaded._host_cache_size(options.cache_ram))
         return loaded
 
     def decode(self, tokens: list[int], positions: list[int], seq_ids: list[int], outputs: list[int]) -> Floats:
-        """Run one batch and return the logits of the rows in ``outputs``.
+        """Decode one batch and return the logits of the rows in ``outputs``.
 
         ``tokens``, ``positions`` and ``seq_ids`` have one entry per row; ``outputs`` lists rows, ascending. The result
         has shape (len(outputs), n_vocab) and is valid until the next call. Raises :class:`DecodeError`.
@@ -151,32 +151,32 @@ class LlamaModel:
         return np.ctypeslib.as_array(llama_cpp.llama_get_logits(self._context), (len(outputs), self.n_vocab))
 
     def grammar_tokenizer(self) -> llguidance.LLTokenizer:
-        """The vocabulary as llguidance needs it."""
+        """Return the vocabulary for llguidance."""
         return grammar_tokenizer(self._vocab, self.eog_ids)
 
     def seq_cp(self, source: int, target: int, start: int, end: int) -> None:
-        """Let ``target`` share the cells of ``source`` at positions [start, end)."""
+        """Add ``target`` to the cells of ``source`` at positions [start, end)."""
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, start, end)
 
     def seq_rm(self, seq_id: int, start: int, end: int) -> None:
-        """Take ``seq_id`` off its cells at positions [start, end); cells that nobody holds are free."""
+        """Remove ``seq_id`` from its cells at positions [start, end); cells without a sequence are free."""
         llama_cpp.llama_memory_seq_rm(self._memory, seq_id, start, end)
 
     def save(self, seq_id: int) -> Copy:
-        """Copy the cells of ``seq_id``, which share none with others, to host memory."""
+        """Return a copy of the cells of ``seq_id`` in host memory. It must share no cell with another sequence."""
         data = np.empty(llama_cpp.llama_state_seq_get_size(self._context, seq_id), dtype=np.uint8)
         written = llama_cpp.llama_state_seq_get_data(self._context, data.ctypes.data_as(_BYTES), data.size, seq_id)
         assert written == data.size, f"{written} == {data.size}"
         return data
 
     def restore(self, seq_id: int, copy: Copy) -> bool:
-        """Fill free cells for ``seq_id`` from a copy; False when there are too few."""
+        """Fill free cells for ``seq_id`` from a copy; return False when there are too few."""
         assert isinstance(copy, np.ndarray)
         data = copy.ctypes.data_as(_BYTES)
         return bool(llama_cpp.llama_state_seq_set_data(self._context, data, copy.size, seq_id) == copy.size)
 
     def _host_cache_size(self, cache_ram: int) -> int:
-        """Turn MiB of host memory into tokens; decodes a token to see what one takes."""
+        """Return the tokens that ``cache_ram`` MiB of host memory hold. It decodes a token to measure its size."""
         if cache_ram < 0:
             return 2 * self.info.ctx_size
         if cache_ram == 0:
@@ -187,20 +187,23 @@ class LlamaModel:
         return cache_ram * MIB // int(size)
 
     def vocabulary_digest(self) -> bytes:
-        """Hash the texts of all tokens, in order."""
+        """Return a hash of the texts of all tokens, in order."""
         digest = hashlib.sha256()
         for token_id in range(self.n_vocab):
             digest.update(llama_cpp.llama_vocab_get_text(self._vocab, token_id) + b"\0")
         return digest.digest()
 
     def close(self) -> None:
-        """Free context and weights; the object is unusable afterwards."""
+        """Release context and weights; the object is unusable afterwards."""
         llama_cpp.llama_free(self._context)
         llama_cpp.llama_model_free(self._model)
 
 
 def open_sibling(options: EngineOptions, model: LlamaModel) -> LlamaModel:
-    """Load ``options.draft_model``, which must have the vocabulary of ``model``. Raises :class:`EngineLoadError`."""
+    """Return the loaded ``options.draft_model``.
+
+    Raises :class:`EngineLoadError`, also where its vocabulary differs from that of ``model``.
+    """
     ctx_size = model.info.ctx_size
     sibling = LlamaModel.open(
         msgspec.structs.replace(options, model_path=options.draft_model, ctx_size=ctx_size, cache_ram=0)
@@ -211,31 +214,31 @@ def open_sibling(options: EngineOptions, model: LlamaModel) -> LlamaModel:
     return sibling
 
 
-def _unservable(model: Any) -> str | None:  # noqa: ANN401 (a ctypes handle)
-    """Say why a model cannot be served, in words that follow its path; None where nothing speaks against it."""
+def _refusal(model: Any) -> str | None:  # noqa: ANN401 (a ctypes handle)
+    """Return the reason why a model cannot be served, in words that follow its path, or None."""
     if llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model):
         return (
             "is a recurrent or hybrid model: its state cannot be cut at a token, which the prefix cache and preemption "
             "need. Only attention models are served."
         )
-    # The file holds 32 bits without a sign, and llama.cpp gives them with one: from 2^31 on the length is negative.
+    # llama.cpp reads the unsigned 32 bits of the file as signed ones: from 2^31 on the length is negative.
     trained = llama_cpp.llama_model_n_ctx_train(model)
-    if trained < SHORTEST_CONTEXT:
+    if trained < MIN_CONTEXT:
         return (
             f"says that it was trained with a context of {trained % 2**32} tokens (context_length in its metadata), "
-            f"which is not between {SHORTEST_CONTEXT} and {2**31 - 1}: the file is damaged or was converted wrongly."
+            f"which is not between {MIN_CONTEXT} and {2**31 - 1}: the file is damaged or was converted wrongly."
         )
     return None
 
 
 def _context_params(options: EngineOptions, trained: int) -> Any:  # noqa: ANN401 (a ctypes struct)
     params = llama_cpp.llama_context_default_params()
-    # llama.cpp pads the cells to whole blocks after it has capped the batch by them, and aborts where a batch could not
-    # hold one token of every sequence id.
+    # llama.cpp limits the batch by the cells before it pads them to whole blocks, and aborts where a batch cannot hold
+    # one token of every sequence id.
     cells = options.ctx_size or min(trained, DEFAULT_CTX_SIZE)
     params.n_ctx = -(-cells // CELL_BLOCK) * CELL_BLOCK + _padding_cells(options)
     params.n_batch = params.n_ubatch = max(options.max_num_batched_tokens, MAX_SEQ_IDS)
-    # With a window's worth of cells only, a cached prefix would lack the keys of its earlier tokens.
+    # With the cells of a window only, a cached prefix would lack the keys of its earlier tokens.
     params.swa_full = True
     params.n_seq_max = MAX_SEQ_IDS
     params.kv_unified = True
@@ -252,12 +255,12 @@ def _attends_in_tiles(flash_attn: bool, n_gpu_layers: int) -> bool:  # noqa: FBT
 
 
 def _padding_cells(options: EngineOptions) -> int:
-    """Cells that are nobody's, for the padding of a tile."""
+    """Return the number of cells that are reserved for the padding of a tile."""
     return CELL_BLOCK if _attends_in_tiles(options.flash_attn, options.n_gpu_layers) else 0
 
 
 def _attention_costs(model: Any, info: ModelInfo) -> AttentionCosts | None:  # noqa: ANN401 (a ctypes handle)
-    """Say what a cell costs, by the sizes of the model; None where llama.cpp attends in another way."""
+    """Return the costs of a cell, by the sizes of the model; None where llama.cpp does not attend in tiles."""
     if not _attends_in_tiles(info.flash_attn, info.n_gpu_layers):
         return None
     attention = 4 * llama_cpp.llama_model_n_layer(model) * llama_cpp.llama_model_n_embd(model) / (2 * info.n_params)

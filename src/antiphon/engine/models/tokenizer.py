@@ -1,4 +1,4 @@
-"""Text to token ids and back, from a GGUF file's vocabulary alone (no weights), for any process."""
+"""Converts text to token ids and back with the vocabulary of a GGUF file, without its weights."""
 
 import ctypes
 import time
@@ -27,56 +27,55 @@ class Tokenizer:
         self._vocab = vocab
         self.n_vocab: int = llama_cpp.llama_vocab_n_tokens(vocab)
         self.add_bos: bool = llama_cpp.llama_vocab_get_add_bos(vocab)
-        self.bos_id = _known(llama_cpp.llama_vocab_bos(vocab))
-        self.eos_id = _known(llama_cpp.llama_vocab_eos(vocab))
+        self.bos_id = _valid_id(llama_cpp.llama_vocab_bos(vocab))
+        self.eos_id = _valid_id(llama_cpp.llama_vocab_eos(vocab))
         self.metadata = _metadata(model)
         self.chat_template: str | None = self.metadata.get(_CHAT_TEMPLATE) or None
         attributes = [*map(llama_cpp.llama_vocab_get_attr, repeat(vocab), range(self.n_vocab))]
-        self._control = _having(attributes, _SPECIAL)
+        self._control = _ids_with(attributes, _SPECIAL)
         self._bytes: dict[int, bytes] = {}
         self.special_tokens = {self.token_text(i): i for i in sorted(self._control) if self.token_text(i)}
-        """Text of every control token, and its id; such text in a user's message is not that token."""
-        defined = _having(attributes, llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED) - self._control
+        """The ids of the control tokens by their text. Such text in a user's message does not become the token."""
+        defined = _ids_with(attributes, llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED) - self._control
         self.user_defined_tokens = {self.token_text(i): i for i in sorted(defined) if self.token_text(i)}
-        """Text and id of the tokens that :meth:`encode` takes from every text, before all else."""
-        self.unknown_ids = _having(attributes, llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN)
-        """Tokens that stand for what the vocabulary cannot write."""
+        """The ids of the tokens that :meth:`encode` finds in every text, before all others, by their text."""
+        self.unknown_ids = _ids_with(attributes, llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN)
+        """The tokens for text that the vocabulary cannot write."""
         self.bos_token = "" if self.bos_id is None else self.token_text(self.bos_id)
         self.eos_token = "" if self.eos_id is None else self.token_text(self.eos_id)
 
     @classmethod
     def open(cls, path: str) -> Self:
-        """Read the vocabulary of a GGUF file. Raises :class:`antiphon.engine.models.bindings.EngineLoadError`."""
+        """Return the vocabulary of a GGUF file. Raises :class:`antiphon.engine.models.bindings.EngineLoadError`."""
         return cls(model_handle(path, vocab_only=True), path)
 
     @cached_property
     def eog_ids(self) -> frozenset[int]:
-        """Tokens that end an answer; only grammars ask for them."""
+        """The tokens that end an answer. Computed when a grammar first needs them."""
         return eog_ids(self._vocab)
 
     @cached_property
     def longest_token(self) -> int:
-        """Bytes of the longest token's text, or a little more: no text has fewer tokens than its bytes by this."""
+        """Bytes of the longest token's text, or a little more. A text has at least its bytes over this as tokens."""
         texts = map(llama_cpp.llama_vocab_get_text, repeat(self._vocab), range(self.n_vocab))
         return max(map(len, texts), default=1)
 
     def seconds_a_call(self) -> float:
-        """Measure what tokenizing a letter takes: the cost of every call beside that of its text.
+        """Return the measured seconds of tokenizing one letter: the fixed cost of a call.
 
-        llama.cpp compiles the rules of some pre-tokenizers anew in each call, which takes milliseconds.
+        In each call llama.cpp compiles the rules of some pre-tokenizers again, which takes milliseconds.
         """
         return min(_seconds(self.encode, "a") for _ in range(3))
 
     def grammar_tokenizer(self) -> llguidance.LLTokenizer:
-        """Return the vocabulary as llguidance needs it."""
+        """Return the vocabulary for llguidance."""
         return grammar_tokenizer(self._vocab, self.eog_ids)
 
     def encode(self, text: str, *, parse_special: bool = False, add_special: bool = False) -> list[int]:
-        """Token ids of ``text``.
+        """Return the token ids of ``text``.
 
-        With ``parse_special`` the text of a control token becomes that token: only for text of our own. The text of a
-        USER_DEFINED token becomes that token always. With ``add_special`` the vocabulary's own begin and end tokens
-        are added.
+        With ``parse_special`` the text of a control token becomes that token: never for a user's text. The text of a
+        USER_DEFINED token always becomes that token. ``add_special`` adds the vocabulary's begin and end tokens.
         """
         raw = text.encode()
         capacity = len(raw) + 8
@@ -89,7 +88,7 @@ class Tokenizer:
         return ids[:n]
 
     def token_bytes(self, token_id: int) -> bytes:
-        """What the token adds to the text; nothing for control tokens."""
+        """Return the bytes that a token adds to the text; none for control tokens."""
         known = self._bytes.get(token_id)
         if known is None:
             known = b"" if token_id in self._control else self._piece(token_id, special=False)
@@ -97,11 +96,11 @@ class Tokenizer:
         return known
 
     def token_text(self, token_id: int) -> str:
-        """A printable name, control tokens as they are written in templates (``<|im_end|>``)."""
+        """Return a printable name; that of a control token is its text in templates (``<|im_end|>``)."""
         return self._piece(token_id, special=True).decode(errors="replace")
 
     def close(self) -> None:
-        """Free the vocabulary; the object is unusable afterwards."""
+        """Release the vocabulary; the object is unusable afterwards."""
         llama_cpp.llama_model_free(self._model)
 
     def _piece(self, token_id: int, *, special: bool) -> bytes:
@@ -114,7 +113,7 @@ class Tokenizer:
             size = -n
 
 
-def _having(attributes: list[int], wanted: int) -> frozenset[int]:
+def _ids_with(attributes: list[int], wanted: int) -> frozenset[int]:
     return frozenset(i for i, attribute in enumerate(attributes) if attribute & wanted)
 
 
@@ -124,20 +123,20 @@ def _seconds(do: Callable[[str], object], text: str) -> float:
     return time.perf_counter() - began
 
 
-def _known(token_id: int) -> int | None:
+def _valid_id(token_id: int) -> int | None:
     return token_id if token_id >= 0 else None
 
 
 def _metadata(model: Any) -> dict[str, str]:  # noqa: ANN401 (a ctypes handle)
     values = {}
     for i in range(llama_cpp.llama_model_meta_count(model)):
-        key = _grown(llama_cpp.llama_model_meta_key_by_index, model, i)
-        values[key] = _grown(llama_cpp.llama_model_meta_val_str_by_index, model, i)
+        key = _read_string(llama_cpp.llama_model_meta_key_by_index, model, i)
+        values[key] = _read_string(llama_cpp.llama_model_meta_val_str_by_index, model, i)
     return values
 
 
-def _grown(read: Any, model: Any, index: int) -> str:  # noqa: ANN401 (ctypes functions)
-    """Read a string of unknown length: the functions return the length that the whole needs."""
+def _read_string(read: Any, model: Any, index: int) -> str:  # noqa: ANN401 (ctypes functions)
+    """Return a string of unknown length. ``read`` returns the length that the whole string needs."""
     size = 1 << 10
     while True:
         buffer = ctypes.create_string_buffer(size)

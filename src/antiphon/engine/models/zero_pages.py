@@ -1,8 +1,8 @@
-"""Gives memory that holds nothing but zeros back to the system, until it is written to.
+"""Releases memory pages of zeros to the system until they are written to.
 
-llama.cpp clears the KV cells and the rows of logits when a context is made, so that all of them take memory at once,
-used or not. Pages of zeros that are given back read as zeros again: nothing changes but when they begin to take memory.
-Linux only; see madvise(2), MADV_DONTNEED.
+llama.cpp clears the KV cells and the rows of logits of a new context, so all of them take memory at once, used or not.
+Released pages still read as zeros, and take memory again from the first write on. Linux only; see madvise(2),
+MADV_DONTNEED.
 """
 
 import ctypes
@@ -15,30 +15,30 @@ from pathlib import Path
 from typing import Final
 
 BLOCK: Final = 64 * 1024
-"""Bytes that are looked at together: a multiple of every page size in use."""
-SMALLEST: Final = 8 << 20
-"""Bytes of a mapping that is looked at."""
+"""Bytes that are compared at once: a multiple of every page size in use."""
+MIN_MAPPING: Final = 8 << 20
+"""Bytes of a mapping, at least, whose pages are released."""
 _DONTNEED: Final = 4
 _ANONYMOUS: Final = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) rw-p \S+ 00:00 0\s*$", re.MULTILINE)
 
 
 Ranges = list[tuple[int, int]]
-"""Addresses, from and up to."""
+"""Start and end addresses."""
 
 
-def mappings() -> Ranges:
-    """Give this process's anonymous memory as it is now; on other systems than Linux nothing."""
+def anonymous_mappings() -> Ranges:
+    """Return the current anonymous mappings of this process; none on other systems than Linux."""
     if sys.platform != "linux":
         return []
     maps = Path("/proc/self/maps").read_text(encoding="utf-8")
     return [(int(start, 16), int(end, 16)) for start, end in _ANONYMOUS.findall(maps)]
 
 
-def release_zeros(before: Ranges) -> int:
-    """Give back what is zero of the large mappings that were not there ``before``; returns bytes.
+def release_zero_pages(before: Ranges) -> int:
+    """Release the zero pages of the large mappings that are not in ``before``; return the number of bytes.
 
-    Nothing is given back while other threads run: one might write between the look and the release. Python's own
-    memory, which this very function writes to, was there before.
+    It releases nothing while other threads run: one might write between the comparison and the release. Python's own
+    memory, which this function writes to, is in ``before``.
     """
     if sys.platform != "linux" or threading.active_count() > 1:
         return 0
@@ -46,9 +46,9 @@ def release_zeros(before: Ranges) -> int:
     libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     libc.memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
     collects = gc.isenabled()
-    gc.disable()  # it might unmap what is looked at
+    gc.disable()  # it might unmap a mapping that is being compared
     try:
-        zeros = (zero for new in _without(mappings(), before) for zero in _zeros(libc, *new))
+        zeros = (zero for new in _without(anonymous_mappings(), before) for zero in _zeros(libc, *new))
         return sum(end - start for start, end in zeros if not libc.madvise(start, end - start, _DONTNEED))
     finally:
         if collects:
@@ -56,7 +56,7 @@ def release_zeros(before: Ranges) -> int:
 
 
 def _zeros(libc: ctypes.CDLL, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Find runs of blocks that are zero."""
+    """Yield the runs of zero blocks."""
     zeros = ctypes.create_string_buffer(BLOCK)
     begin = first = -(-start // BLOCK) * BLOCK
     for block in range(first, end - BLOCK + 1, BLOCK):
@@ -70,7 +70,7 @@ def _zeros(libc: ctypes.CDLL, start: int, end: int) -> Iterator[tuple[int, int]]
 
 
 def _without(ranges: Ranges, others: Ranges) -> Ranges:
-    """Cut ``others``, ascending, out of ``ranges``; what is left that is large."""
+    """Return the large parts of ``ranges`` outside ``others``, which ascend."""
     left = []
     for start, end in ranges:
         rest = start
@@ -79,4 +79,4 @@ def _without(ranges: Ranges, others: Ranges) -> Ranges:
                 left.append((rest, other))
                 rest = max(rest, other_end)
         left.append((rest, end))
-    return [(start, end) for start, end in left if end - start >= SMALLEST]
+    return [(start, end) for start, end in left if end - start >= MIN_MAPPING]

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from antiphon.engine.cache.host_memory import Memory
 from antiphon.engine.interface import ModelInfo
-from antiphon.engine.models.batch_plan import AttentionCosts, Load, plan_batches
+from antiphon.engine.models.batch_plan import AttentionCosts, SequenceRows, plan_batches
 from antiphon.engine.worker.scheduler import ScheduledSequence
 
 
@@ -66,5 +66,5 @@ class StepBatch(Struct, frozen=True):
 
 def batches_of(works: Sequence[ScheduledSequence], costs: AttentionCosts | None) -> list[StepBatch]:
     """Divide a step into the batches that take least time."""
-    loads = [Load(work.size, work.start + work.size, work.start >= work.sequence.prompt_len) for work in works]
+    loads = [SequenceRows(work.size, work.start + work.size, work.start >= work.sequence.prompt_len) for work in works]
     return [StepBatch([works[place] for place in batch.places], batch.padding) for batch in plan_batches(loads, costs)]
