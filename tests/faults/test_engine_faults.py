@@ -66,7 +66,7 @@ def restart_failed(server: Faulty) -> bool:
 ENDS = {
     signal.SIGKILL: "it was killed by SIGKILL",  # by the kernel, where memory runs out
     signal.SIGABRT: "it was killed by SIGABRT",  # by a failed assertion inside llama.cpp
-    signal.SIGSTOP: f"nothing was heard from the engine for {SILENCE} s",
+    signal.SIGSTOP: f"the engine sent no message for {SILENCE} s",
 }
 
 

@@ -1,4 +1,4 @@
-"""The client over a scripted core, in a process and in a thread: one suite over both."""
+"""The client with a scripted core, in a process and in a thread."""
 
 import asyncio
 import gc
@@ -68,7 +68,7 @@ async def count(stream: AsyncIterator[list[StreamEvent]]) -> int:
 
 
 async def idle(client: EngineClient) -> None:
-    """Wait until client and worker hold nothing."""
+    """Wait until client and worker have no request."""
     await until(lambda: not (client._streams or client._unstarted or client._arriving))
     await until(lambda: client.stats and not client.stats.running and not client.stats.waiting)
 
@@ -125,7 +125,7 @@ async def test_every_choice_of_every_request_finishes_once(transport: Transport)
         await idle(client)
 
 
-async def test_aborting_one_choice_leaves_the_others(transport: Transport) -> None:
+async def test_aborting_one_choice_does_not_end_the_others(transport: Transport) -> None:
     async with running(transport, SLOW) as client:
         events: list[StreamEvent] = []
         async for arrived in client.generate(request("a", max_tokens=5, n=2)):
@@ -174,7 +174,7 @@ async def test_cancelling_before_the_request_has_started_aborts_it(transport: Tr
         await until(lambda: not client._unstarted)
 
 
-async def test_a_stream_that_was_never_begun_costs_nothing(transport: Transport) -> None:
+async def test_stream_that_is_never_read_sends_no_request(transport: Transport) -> None:
     async with running(transport) as client:
         stream = client.generate(request("a"))
         await stream.aclose()
@@ -182,7 +182,7 @@ async def test_a_stream_that_was_never_begun_costs_nothing(transport: Transport)
         assert not client._unstarted
 
 
-async def test_one_request_more_than_may_wait_is_refused_at_once(transport: Transport) -> None:
+async def test_one_request_more_than_max_waiting_is_refused_at_once(transport: Transport) -> None:
     async with running(transport, SLOW, max_num_seqs=1, max_waiting=2) as client:
         async with aclosing(client.generate(request("first", max_tokens=ENDLESS))) as first:
             await anext(first)
@@ -197,7 +197,7 @@ async def test_one_request_more_than_may_wait_is_refused_at_once(transport: Tran
         assert await collect(client, request("later"))
 
 
-async def test_a_refused_request_ends_alone(transport: Transport) -> None:
+async def test_refused_request_fails_no_other(transport: Transport) -> None:
     async with running(transport) as client:
         events = await collect(client, request("bad", REFUSE, n=2))
         assert [(0, "error"), (1, "error")] == reasons(events)
@@ -207,7 +207,7 @@ async def test_a_refused_request_ends_alone(transport: Transport) -> None:
         assert 0 == client.restarts
 
 
-async def test_a_failed_step_ends_all_and_the_next_request_succeeds(transport: Transport) -> None:
+async def test_failed_step_ends_all_requests_and_the_next_one_succeeds(transport: Transport) -> None:
     async with running(transport, SLOW) as client:
         bystander = asyncio.create_task(collect(client, request("bystander", max_tokens=ENDLESS, n=2)))
         await asyncio.sleep(0.05)
@@ -220,7 +220,7 @@ async def test_a_failed_step_ends_all_and_the_next_request_succeeds(transport: T
         assert 1 == client.restarts
 
 
-async def test_a_model_that_cannot_be_loaded_is_an_error_of_start(transport: Transport) -> None:
+async def test_start_raises_when_the_model_cannot_be_loaded(transport: Transport) -> None:
     client = EngineClient(Script(load="raise").options(), transport=transport, core_factory=FACTORY)
     with pytest.raises(ServiceUnavailableError, match="no such model"):
         await client.start()
@@ -229,13 +229,13 @@ async def test_a_model_that_cannot_be_loaded_is_an_error_of_start(transport: Tra
     await client.close()
 
 
-async def test_a_process_that_dies_while_it_loads_is_an_error_with_its_last_lines() -> None:
+async def test_start_raises_with_the_last_lines_of_a_process_that_dies_while_loading() -> None:
     client = EngineClient(Script(load="abort").options(), core_factory=FACTORY)
     with pytest.raises(ServiceUnavailableError, match=r"(?s)SIGABRT.*out of memory, says the library"):
         await client.start()
 
 
-async def test_shutdown_while_streaming_finishes_with_abort(transport: Transport) -> None:
+async def test_closing_while_streaming_finishes_the_choices_with_abort(transport: Transport) -> None:
     async with running(transport, SLOW) as client:
         streams = [asyncio.create_task(collect(client, request(f"r{i}", max_tokens=ENDLESS, n=2))) for i in range(3)]
         await asyncio.sleep(0.1)
@@ -255,12 +255,12 @@ async def test_closing_leaves_no_task_no_process_no_file(transport: Transport) -
     await client.close()
     assert before == asyncio.all_tasks()
     if isinstance(worker, ProcessWorker):
-        assert worker._process.returncode == 0
+        assert 0 == worker._process.returncode
         assert not exists(worker._channel._directory)
         assert not worker._waiter.is_alive()
 
 
-async def test_killing_the_worker_fails_what_is_in_flight_and_nothing_else() -> None:
+async def test_killed_worker_fails_only_the_requests_in_flight() -> None:
     async with running("process", SLOW) as client:
         with pytest.raises(ServiceUnavailableError, match="killed by SIGKILL") as failure:
             await signal_while_streaming(client, signal.SIGKILL)
@@ -270,7 +270,7 @@ async def test_killing_the_worker_fails_what_is_in_flight_and_nothing_else() -> 
         assert client.ready
 
 
-async def test_an_abort_inside_a_step_fails_what_is_in_flight() -> None:
+async def test_process_abort_in_a_step_fails_the_requests_in_flight() -> None:
     async with running("process", SLOW) as client:
         bystander = asyncio.create_task(collect(client, request("bystander", max_tokens=ENDLESS)))
         await asyncio.sleep(0.05)
@@ -282,27 +282,27 @@ async def test_an_abort_inside_a_step_fails_what_is_in_flight() -> None:
         assert [(0, "length")] == reasons(await collect(client, request("next")))
 
 
-async def test_a_stopped_worker_is_found_by_its_silence() -> None:
+async def test_stopped_worker_is_detected_by_its_silence() -> None:
     async with running("process", SLOW, timeouts=Timeouts(heartbeat=1.0)) as client:
-        with pytest.raises(ServiceUnavailableError, match="nothing was heard"):
+        with pytest.raises(ServiceUnavailableError, match="the engine sent no message"):
             await signal_while_streaming(client, signal.SIGSTOP)
         assert [(0, "length")] == reasons(await collect(client, request("next")))
 
 
-async def test_an_idle_worker_outlives_many_heartbeats(transport: Transport) -> None:
+async def test_idle_worker_is_not_killed(transport: Transport) -> None:
     async with running(transport, timeouts=Timeouts(heartbeat=0.8)) as client:
         await asyncio.sleep(2.0)
         assert 0 == client.restarts
 
 
-async def test_a_step_that_hangs_is_found_by_its_silence(transport: Transport) -> None:
+async def test_hanging_step_is_detected_by_its_silence(transport: Transport) -> None:
     async with running(transport, timeouts=Timeouts(heartbeat=1.0)) as client:
-        with pytest.raises(ServiceUnavailableError, match="nothing was heard"):
+        with pytest.raises(ServiceUnavailableError, match="the engine sent no message"):
             await collect(client, request("a", SLEEP))
         assert [(0, "length")] == reasons(await collect(client, request("next")))
 
 
-async def test_requests_that_wait_for_a_restart_are_bounded() -> None:
+async def test_number_of_requests_that_wait_for_a_restart_is_limited() -> None:
     async with running("process", max_waiting=2, timeouts=Timeouts(restart_grace=0.2)) as client:
         held = asyncio.Event()
 
@@ -322,7 +322,7 @@ async def test_requests_that_wait_for_a_restart_are_bounded() -> None:
         assert [(0, "length")] == reasons(await collect(client, request("next")))
 
 
-async def test_many_requests_with_random_cancels_leave_nothing(transport: Transport) -> None:
+async def test_random_cancellations_leave_no_request(transport: Transport) -> None:
     chance = random.Random(0)  # noqa: S311 - not for secrets
     async with running(transport, Script(step_seconds=0.001), max_num_seqs=8) as client:
         tasks = [
@@ -349,7 +349,7 @@ async def test_restarts_leak_no_descriptor() -> None:
         assert max(counts[:10]) >= max(counts[10:])
 
 
-async def test_an_abandoned_stream_aborts_its_request(transport: Transport) -> None:
+async def test_abandoned_stream_aborts_its_request(transport: Transport) -> None:
     async with running(transport, SLOW) as client:
         stream = client.generate(request("a", max_tokens=ENDLESS))
         await anext(stream)
@@ -358,9 +358,7 @@ async def test_an_abandoned_stream_aborts_its_request(transport: Transport) -> N
         await idle(client)
 
 
-async def test_a_request_whose_events_nobody_takes_is_given_up(
-    transport: Transport, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_request_of_a_slow_consumer_fails(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "MAX_UNREAD", 8)
     async with running(transport, SLOW) as client:
         stream = client.generate(request("a", max_tokens=ENDLESS))
@@ -370,8 +368,8 @@ async def test_a_request_whose_events_nobody_takes_is_given_up(
             await count(stream)
 
 
-async def test_an_answer_that_has_arrived_long_ago_is_taken_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "TURN", 2)
+async def test_answer_that_has_arrived_whole_is_passed_on_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "EVENTS_PER_TURN", 2)
     async with running("thread") as client:
         stream = client.generate(request("a", max_tokens=99))
         first = len(await anext(stream))
@@ -390,7 +388,7 @@ async def test_an_answer_that_has_arrived_long_ago_is_taken_in_turns(monkeypatch
         assert 40 < turns
 
 
-async def test_it_is_an_engine() -> None:
+async def test_client_implements_the_engine_protocol() -> None:
     engine: Engine = EngineClient(Script().options())
     assert not engine.ready
     assert engine.info is None
@@ -398,7 +396,7 @@ async def test_it_is_an_engine() -> None:
     await engine.close()
 
 
-async def test_a_request_that_cannot_be_encoded_is_not_registered() -> None:
+async def test_request_that_cannot_be_encoded_is_not_registered() -> None:
     async with running("process") as client:
         with pytest.raises(OverflowError):
             await collect(client, request("a", 2**70))
@@ -406,7 +404,7 @@ async def test_a_request_that_cannot_be_encoded_is_not_registered() -> None:
         assert not client._unstarted
 
 
-async def test_a_stream_gives_what_arrived_before_its_error() -> None:
+async def test_stream_gives_the_events_before_its_error() -> None:
     stream = RequestStream(1)
     started = Started(request_id="a", cached_tokens=0)
     stream.put(started)

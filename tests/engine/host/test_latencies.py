@@ -29,33 +29,33 @@ def of(*values: float, bounds: tuple[float, ...] = INTER_TOKEN_BOUNDS) -> Distri
     return distribution
 
 
-def test_the_time_between_two_tokens_of_a_choice_is_counted() -> None:
+def test_time_between_two_tokens_of_a_choice_is_observed() -> None:
     assert of(0.5, 2.0) == observed([TOKEN, TOKEN, TOKEN, END], [1.0, 1.5, 3.5]).inter_token
 
 
-def test_the_first_token_and_those_of_other_choices_end_no_gap() -> None:
+def test_first_token_and_tokens_of_other_choices_are_not_observed() -> None:
     other = TokenEvent(request_id="a", index=1, token_ids=[1])
     assert of(2.0) == observed([TOKEN, other, TOKEN], [1.0, 2.0, 3.0]).inter_token
 
 
-def test_the_wait_for_the_first_step_is_counted_by_tier() -> None:
+def test_queue_time_is_observed_by_service_tier() -> None:
     latencies = observed([started(0.25)])
     assert of(0.25, bounds=QUEUE_BOUNDS) == latencies.queue_time["flex"]
     assert of(bounds=QUEUE_BOUNDS) == latencies.queue_time["default"]
 
 
-def test_a_request_that_never_ran_waited_for_nothing() -> None:
+def test_request_that_never_ran_has_no_queue_time() -> None:
     latencies = observed([END, started(1.0)])
     assert of(bounds=QUEUE_BOUNDS) == latencies.queue_time["flex"]
 
 
-def test_nothing_is_remembered_of_what_has_ended() -> None:
+def test_finished_request_is_dropped() -> None:
     latencies = observed([started(0.0), TOKEN, END], [1.0])
-    assert latencies.idle
+    assert latencies.is_empty
 
 
-def test_nothing_is_remembered_of_a_lost_worker() -> None:
+def test_forgetting_drops_all_requests() -> None:
     latencies = observed([started(0.0), TOKEN], [1.0])
-    assert not latencies.idle
+    assert not latencies.is_empty
     latencies.forget()
-    assert latencies.idle
+    assert latencies.is_empty

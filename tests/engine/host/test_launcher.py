@@ -1,4 +1,4 @@
-"""One worker, from its start to its end."""
+"""A worker from its start to its end."""
 
 import asyncio
 import os
@@ -22,8 +22,8 @@ FACTORY = "tests.engine.scripted_core:open_core"
 BOTH = pytest.mark.parametrize("worker_type", [ProcessWorker, ThreadWorker])
 
 
-class Heard:
-    """What a worker has said."""
+class Launched:
+    """A worker and the messages that it has sent."""
 
     def __init__(self) -> None:
         self.messages: list[FromWorker] = []
@@ -38,16 +38,16 @@ class Heard:
 
 
 @asynccontextmanager
-async def launched(
+async def launching(
     worker_type: type[ProcessWorker | ThreadWorker], script: Script | None = None
-) -> AsyncIterator[Heard]:
-    heard = Heard()
+) -> AsyncIterator[Launched]:
+    launch = Launched()
     options = (script or Script()).options()
-    heard.worker = worker_type(heard.messages.extend, options, FACTORY, 0.05)
+    launch.worker = worker_type(launch.messages.extend, options, FACTORY, 0.05)
     try:
-        yield heard
+        yield launch
     finally:
-        heard.worker.close()
+        launch.worker.close()
 
 
 def standard_input(pid: int) -> Path:
@@ -55,120 +55,120 @@ def standard_input(pid: int) -> Path:
 
 
 @BOTH
-async def test_it_says_that_it_is_ready_and_ends_when_told_to(worker_type: type[ProcessWorker | ThreadWorker]) -> None:
-    async with launched(worker_type) as heard:
-        await heard.until(Ready)
-        heard.worker.send(Shutdown())
-        assert EXIT_SHUTDOWN == (await heard.end()).status
+async def test_worker_sends_ready_and_ends_on_shutdown(worker_type: type[ProcessWorker | ThreadWorker]) -> None:
+    async with launching(worker_type) as launch:
+        await launch.until(Ready)
+        launch.worker.send(Shutdown())
+        assert EXIT_SHUTDOWN == (await launch.end()).status
 
 
 @BOTH
-async def test_it_gives_signs_of_life_while_it_idles(worker_type: type[ProcessWorker | ThreadWorker]) -> None:
-    async with launched(worker_type) as heard:
-        await heard.until(Ready)
-        heard.messages.clear()
-        await heard.until(EngineStats)
+async def test_idle_worker_sends_statistics(worker_type: type[ProcessWorker | ThreadWorker]) -> None:
+    async with launching(worker_type) as launch:
+        await launch.until(Ready)
+        launch.messages.clear()
+        await launch.until(EngineStats)
 
 
 @BOTH
-async def test_a_failed_load_is_told(worker_type: type[ProcessWorker | ThreadWorker]) -> None:
-    async with launched(worker_type, Script(load="raise")) as heard:
-        assert EXIT_LOAD_FAILED == (await heard.end()).status
-        await heard.until(LoadFailed)
-        assert [LoadFailed(message="no such model")] == heard.messages
+async def test_failed_load_is_reported(worker_type: type[ProcessWorker | ThreadWorker]) -> None:
+    async with launching(worker_type, Script(load="raise")) as launch:
+        assert EXIT_LOAD_FAILED == (await launch.end()).status
+        await launch.until(LoadFailed)
+        assert [LoadFailed(message="no such model")] == launch.messages
 
 
 @BOTH
-async def test_a_failed_step_ends_it(worker_type: type[ProcessWorker | ThreadWorker]) -> None:
-    async with launched(worker_type) as heard:
-        await heard.until(Ready)
-        heard.worker.send(request("a", RAISE_IN_STEP))
-        assert EXIT_STEP_FAILED == (await heard.end()).status
+async def test_failed_step_ends_the_worker(worker_type: type[ProcessWorker | ThreadWorker]) -> None:
+    async with launching(worker_type) as launch:
+        await launch.until(Ready)
+        launch.worker.send(request("a", RAISE_IN_STEP))
+        assert EXIT_STEP_FAILED == (await launch.end()).status
 
 
 @pytest.mark.parametrize("shown", [False, True])
-async def test_what_an_exception_says_is_written_only_where_logs_show_it(
+async def test_text_of_an_exception_is_written_only_where_logs_show_it(
     monkeypatch: pytest.MonkeyPatch, *, shown: bool
 ) -> None:
     monkeypatch.setattr(EXCEPTION_TEXTS, "shown", shown)
-    async with launched(ProcessWorker) as heard:
-        await heard.until(Ready)
-        heard.worker.send(request("a", REFUSE))
-        heard.worker.send(request("b", RAISE_IN_STEP))
-        output = "\n".join((await heard.end()).output)
+    async with launching(ProcessWorker) as launch:
+        await launch.until(Ready)
+        launch.worker.send(request("a", REFUSE))
+        launch.worker.send(request("b", RAISE_IN_STEP))
+        output = "\n".join((await launch.end()).output)
     assert ["ValueError", "RuntimeError"] == re.findall(r"^\w+Error", output, re.MULTILINE)
     assert [shown] * 2 == ["this request is refused" in output, "the step failed" in output]
 
 
-async def test_an_abort_is_reported_with_the_last_lines() -> None:
-    async with launched(ProcessWorker) as heard:
-        await heard.until(Ready)
-        heard.worker.send(request("a", ABORT_PROCESS))
-        end = await heard.end()
+async def test_process_abort_is_reported_with_its_last_lines() -> None:
+    async with launching(ProcessWorker) as launch:
+        await launch.until(Ready)
+        launch.worker.send(request("a", ABORT_PROCESS))
+        end = await launch.end()
         assert -signal.SIGABRT == end.status
         assert "it was killed by SIGABRT" == end.describe()
-        assert not end.orderly
+        assert not end.is_orderly
         assert "GGML_ASSERT(scripted) failed" in end.output
 
 
-async def test_signals_for_the_group_do_not_end_it() -> None:
-    async with launched(ProcessWorker) as heard:
-        await heard.until(Ready)
-        assert isinstance(heard.worker, ProcessWorker)
-        os.kill(heard.worker._process.pid, signal.SIGINT)
-        os.kill(heard.worker._process.pid, signal.SIGTERM)
-        heard.messages.clear()
-        await heard.until(EngineStats)
-        assert os.getpgid(0) != os.getpgid(heard.worker._process.pid)
+async def test_interrupt_and_termination_signals_do_not_end_the_process() -> None:
+    async with launching(ProcessWorker) as launch:
+        await launch.until(Ready)
+        assert isinstance(launch.worker, ProcessWorker)
+        os.kill(launch.worker._process.pid, signal.SIGINT)
+        os.kill(launch.worker._process.pid, signal.SIGTERM)
+        launch.messages.clear()
+        await launch.until(EngineStats)
+        assert os.getpgid(0) != os.getpgid(launch.worker._process.pid)
 
 
-async def test_a_stopped_process_can_be_killed() -> None:
-    async with launched(ProcessWorker) as heard:
-        await heard.until(Ready)
-        assert isinstance(heard.worker, ProcessWorker)
-        os.kill(heard.worker._process.pid, signal.SIGSTOP)
-        heard.worker.kill()
-        assert -signal.SIGKILL == (await heard.end()).status
+async def test_stopped_process_can_be_killed() -> None:
+    async with launching(ProcessWorker) as launch:
+        await launch.until(Ready)
+        assert isinstance(launch.worker, ProcessWorker)
+        os.kill(launch.worker._process.pid, signal.SIGSTOP)
+        launch.worker.kill()
+        assert -signal.SIGKILL == (await launch.end()).status
 
 
 async def test_closing_ends_a_process_that_still_loads() -> None:
-    async with launched(ProcessWorker, Script(load="sleep")) as heard:
-        assert isinstance(heard.worker, ProcessWorker)
-        pid = heard.worker._process.pid
+    async with launching(ProcessWorker, Script(load="sleep")) as launch:
+        assert isinstance(launch.worker, ProcessWorker)
+        pid = launch.worker._process.pid
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
 
-async def test_a_thread_that_hangs_is_given_up_and_no_longer_heard() -> None:
-    async with launched(ThreadWorker, Script(step_seconds=0.2)) as heard:
-        await heard.until(Ready)
-        heard.worker.send(request("a"))
-        heard.worker.kill()
-        assert WorkerExit(None) == await heard.end()
-        heard.messages.clear()
+async def test_hanging_thread_is_abandoned_and_its_messages_are_dropped() -> None:
+    async with launching(ThreadWorker, Script(step_seconds=0.2)) as launch:
+        await launch.until(Ready)
+        launch.worker.send(request("a"))
+        launch.worker.kill()
+        assert WorkerExit(None) == await launch.end()
+        launch.messages.clear()
         await asyncio.sleep(0.3)
-        assert [] == heard.messages
-        assert "it was given up" == heard.worker.exited.result().describe()
+        assert [] == launch.messages
+        assert "it was given up" == launch.worker.exited.result().describe()
 
 
-async def test_standard_input_is_empty_for_the_model() -> None:
-    async with launched(ProcessWorker) as heard:
-        await heard.until(Ready)
-        assert isinstance(heard.worker, ProcessWorker)
-        assert Path(os.devnull) == standard_input(heard.worker._process.pid)
+async def test_standard_input_of_a_process_is_the_null_device() -> None:
+    async with launching(ProcessWorker) as launch:
+        await launch.until(Ready)
+        assert isinstance(launch.worker, ProcessWorker)
+        assert Path(os.devnull) == standard_input(launch.worker._process.pid)
 
 
 @pytest.mark.parametrize(
     ("status", "text"),
     [(0, "it ended with status 0"), (-11, "it was killed by SIGSEGV"), (-63, "it was killed by signal 63")],
 )
-async def test_an_exit_is_described(status: int, text: str) -> None:
+async def test_exit_is_described_by_its_status(status: int, text: str) -> None:
     assert text == WorkerExit(status).describe()
 
 
-async def test_a_long_step_does_not_keep_a_process_alive() -> None:
-    async with launched(ProcessWorker) as heard:
-        await heard.until(Ready)
-        heard.worker.send(request("a", SLEEP))
+async def test_closing_ends_a_process_during_a_long_step() -> None:
+    async with launching(ProcessWorker) as launch:
+        await launch.until(Ready)
+        launch.worker.send(request("a", SLEEP))
         await asyncio.sleep(0.1)
-    assert heard.worker.exited.cancelled()
+    assert launch.worker.exited.cancelled()

@@ -1,4 +1,4 @@
-"""The supervisor over workers that a test plays by hand: no process, no thread, no time that passes."""
+"""The supervisor with fake workers and a fake clock: no process, no thread."""
 
 import asyncio
 from collections.abc import Callable
@@ -28,7 +28,7 @@ INFO = model_info(Script().options())
 
 
 class FakeWorker:
-    """A worker that does what the test says."""
+    """A worker that the test controls."""
 
     def __init__(self, deliver: Deliver) -> None:
         self.deliver = deliver
@@ -59,8 +59,8 @@ class FakeWorker:
             self.exited.set_result(WorkerExit(status, output))
 
 
-class World:
-    """A supervisor, the workers that it started, the delays that it waited, and what it told its client."""
+class Trial:
+    """A supervisor, its workers and delays, and the events and losses that its listener received."""
 
     def __init__(self, timeouts: Timeouts | None = None) -> None:
         self.workers: list[FakeWorker] = []
@@ -92,7 +92,7 @@ class World:
         self.lost.append(" ".join((reason, *output)))
 
     async def worker(self, n: int) -> FakeWorker:
-        """The ``n``-th worker, once it has been started."""
+        """Return the ``n``-th worker after its start."""
         await until(lambda: len(self.workers) >= n)
         return self.workers[-1]
 
@@ -108,38 +108,38 @@ class World:
         return worker
 
 
-async def test_start_returns_what_the_worker_says_of_its_model() -> None:
-    world = World()
-    await world.started()
-    assert world.supervisor.ready
-    assert INFO == world.supervisor.info
-    await world.supervisor.close()
+async def test_start_returns_the_info_of_the_model() -> None:
+    trial = Trial()
+    await trial.started()
+    assert trial.supervisor.ready
+    assert INFO == trial.supervisor.info
+    await trial.supervisor.close()
 
 
 async def test_start_raises_the_message_of_the_loader() -> None:
-    world = World()
-    start = asyncio.create_task(world.supervisor.start())
-    worker = await world.worker(1)
+    trial = Trial()
+    start = asyncio.create_task(trial.supervisor.start())
+    worker = await trial.worker(1)
     worker.deliver([LoadFailed(message="not a GGUF file")])
     worker.end(71)
     with pytest.raises(ServiceUnavailableError, match="not a GGUF file"):
         await start
     assert worker.closed
-    assert [] == world.delays
+    assert [] == trial.delays
 
 
-async def test_start_raises_how_the_worker_ended_and_its_last_lines() -> None:
-    world = World()
-    start = asyncio.create_task(world.supervisor.start())
-    (await world.worker(1)).end(-6, "out of memory")
+async def test_start_raises_with_the_end_of_the_worker_and_its_last_lines() -> None:
+    trial = Trial()
+    start = asyncio.create_task(trial.supervisor.start())
+    (await trial.worker(1)).end(-6, "out of memory")
     with pytest.raises(ServiceUnavailableError, match=r"killed by SIGABRT\nout of memory"):
         await start
 
 
-async def test_a_message_that_arrives_after_the_exit_is_heard() -> None:
-    world = World()
-    start = asyncio.create_task(world.supervisor.start())
-    worker = await world.worker(1)
+async def test_message_that_arrives_after_the_exit_is_received() -> None:
+    trial = Trial()
+    start = asyncio.create_task(trial.supervisor.start())
+    worker = await trial.worker(1)
     worker.end(71)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -148,33 +148,33 @@ async def test_a_message_that_arrives_after_the_exit_is_heard() -> None:
         await start
 
 
-async def test_the_last_events_are_heard_before_the_loss_is_failure_sentence() -> None:
-    world = World()
-    worker = await world.started()
-    world.unfinished = True
+async def test_last_events_are_received_before_the_loss() -> None:
+    trial = Trial()
+    worker = await trial.started()
+    trial.unfinished = True
     worker.late = [Started(request_id="a", cached_tokens=0)]
     worker.end(70)
-    await world.worker(2)
-    assert [Started(request_id="a", cached_tokens=0)] == world.events
-    assert ["it ended with status 70"] == world.lost
-    await world.supervisor.close()
+    await trial.worker(2)
+    assert [Started(request_id="a", cached_tokens=0)] == trial.events
+    assert ["it ended with status 70"] == trial.lost
+    await trial.supervisor.close()
 
 
 async def test_start_raises_when_no_worker_can_be_started() -> None:
-    world = World()
+    trial = Trial()
 
     def fail(_: Deliver) -> FakeWorker:
         raise OSError(24, "Too many open files")
 
-    world.launch = fail
+    trial.launch = fail
     with pytest.raises(ServiceUnavailableError, match="Too many open files"):
-        await world.supervisor.start()
+        await trial.supervisor.start()
 
 
-async def test_a_cancelled_start_ends_the_worker() -> None:
-    world = World()
-    start = asyncio.create_task(world.supervisor.start())
-    worker = await world.worker(1)
+async def test_cancelled_start_ends_the_worker() -> None:
+    trial = Trial()
+    start = asyncio.create_task(trial.supervisor.start())
+    worker = await trial.worker(1)
     start.cancel()
     with pytest.raises(asyncio.CancelledError):
         await start
@@ -182,265 +182,265 @@ async def test_a_cancelled_start_ends_the_worker() -> None:
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
-async def test_closing_while_it_starts_ends_the_start(turns: int) -> None:
-    world = World()
-    start = asyncio.create_task(world.supervisor.start())
+async def test_closing_ends_a_running_start(turns: int) -> None:
+    trial = Trial()
+    start = asyncio.create_task(trial.supervisor.start())
     for _ in range(turns):
         await asyncio.sleep(0)
     if turns == 0:
         start.cancel()
-    await world.supervisor.close()
+    await trial.supervisor.close()
     with pytest.raises((ServiceUnavailableError, asyncio.CancelledError)):
         await start
-    assert all(worker.closed for worker in world.workers)
+    assert all(worker.closed for worker in trial.workers)
 
 
-async def test_restarts_wait_longer_each_time_up_to_a_limit() -> None:
-    world = World()
-    worker = await world.started()
+async def test_delay_before_restarts_doubles_up_to_a_limit() -> None:
+    trial = Trial()
+    worker = await trial.started()
     for n in range(2, 13):
         worker.end(-9)
-        worker = await world.ready(n)
-    assert [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0, 30.0] == world.delays
-    assert 11 == world.supervisor.restarts
-    await world.supervisor.close()
+        worker = await trial.ready(n)
+    assert [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0, 30.0] == trial.delays
+    assert 11 == trial.supervisor.restarts
+    await trial.supervisor.close()
 
 
-async def test_a_stable_worker_makes_the_next_restart_quick_again() -> None:
-    world = World(Timeouts(stable=60))
-    worker = await world.started()
+async def test_restart_after_a_stable_worker_has_the_first_delay() -> None:
+    trial = Trial(Timeouts(stable=60))
+    worker = await trial.started()
     worker.end(-9)
-    worker = await world.ready(2)
-    world.now += 60
+    worker = await trial.ready(2)
+    trial.now += 60
     worker.end(-9)
-    worker = await world.ready(3)
+    worker = await trial.ready(3)
     worker.end(-9)
-    await world.ready(4)
-    assert [0.1, 0.1, 0.2] == world.delays
-    await world.supervisor.close()
+    await trial.ready(4)
+    assert [0.1, 0.1, 0.2] == trial.delays
+    await trial.supervisor.close()
 
 
-def test_the_delay_begins_anew_after_a_stable_period() -> None:
+def test_delays_start_again_after_a_stable_period() -> None:
     backoff = Backoff(first=1.0, limit=3.0, stable=10.0)
     assert [1.0, 2.0, 3.0, 3.0, 1.0, 2.0] == [backoff.next(uptime) for uptime in (0, 0, 9.9, 0, 10.0, 0)]
 
 
-async def test_a_silent_worker_is_killed_and_replaced() -> None:
-    world = World(Timeouts(heartbeat=0.02))
-    worker = await world.started()
-    world.now += 1.0
-    assert worker is not await world.ready(2)
+async def test_silent_worker_is_killed_and_replaced() -> None:
+    trial = Trial(Timeouts(heartbeat=0.02))
+    worker = await trial.started()
+    trial.now += 1.0
+    assert worker is not await trial.ready(2)
     assert -9 == worker.exited.result().status
-    assert ["nothing was heard from the engine for 0.02 s"] == world.lost
-    await world.supervisor.close()
+    assert ["the engine sent no message for 0.02 s"] == trial.lost
+    await trial.supervisor.close()
 
 
-async def test_what_has_arrived_counts_before_silence_is_judged() -> None:
-    world = World(Timeouts(heartbeat=0.02))
-    worker = await world.started()
+async def test_messages_that_have_arrived_count_before_silence_does() -> None:
+    trial = Trial(Timeouts(heartbeat=0.02))
+    worker = await trial.started()
     worker.late = [ScriptedCore(Script().options()).stats()]
-    world.now += 1.0
+    trial.now += 1.0
     await until(lambda: not worker.late)
     assert not worker.exited.done()
-    assert world.supervisor.stats is not None
-    await world.supervisor.close()
+    assert trial.supervisor.stats is not None
+    await trial.supervisor.close()
 
 
-async def test_loading_has_a_limit_of_its_own() -> None:
-    world = World(Timeouts(heartbeat=0.01, load=0.02))
-    start = asyncio.create_task(world.supervisor.start())
-    await world.worker(1)
-    world.now += 0.015
+async def test_loading_has_its_own_timeout() -> None:
+    trial = Trial(Timeouts(heartbeat=0.01, load=0.02))
+    start = asyncio.create_task(trial.supervisor.start())
+    await trial.worker(1)
+    trial.now += 0.015
     await asyncio.sleep(0.03)
     assert not start.done()
-    world.now += 0.01
-    with pytest.raises(ServiceUnavailableError, match=r"nothing was heard from the engine for 0\.02 s"):
+    trial.now += 0.01
+    with pytest.raises(ServiceUnavailableError, match=r"the engine sent no message for 0\.02 s"):
         await start
 
 
-async def test_a_request_waits_for_the_restart() -> None:
-    world = World()
-    worker = await world.started()
+async def test_request_waits_for_the_restart() -> None:
+    trial = Trial()
+    worker = await trial.started()
     worker.end(-9)
-    await world.worker(2)
-    waits = asyncio.create_task(world.supervisor.until_ready())
+    await trial.worker(2)
+    waits = asyncio.create_task(trial.supervisor.until_ready())
     await asyncio.sleep(0.01)
     assert not waits.done()
-    await world.ready(2)
+    await trial.ready(2)
     await waits
-    await world.supervisor.close()
+    await trial.supervisor.close()
 
 
-async def test_a_request_waits_no_longer_than_the_grace() -> None:
-    world = World(Timeouts(restart_grace=0.01))
-    worker = await world.started()
+async def test_request_waits_no_longer_than_restart_grace() -> None:
+    trial = Trial(Timeouts(restart_grace=0.01))
+    worker = await trial.started()
     worker.end(-9)
-    await world.worker(2)
+    await trial.worker(2)
     with pytest.raises(ServiceUnavailableError, match="restarting") as raised:
-        await world.supervisor.until_ready()
+        await trial.supervisor.until_ready()
     assert 1 == raised.value.retry_after
-    await world.supervisor.close()
+    await trial.supervisor.close()
 
 
-async def test_closing_wakes_who_waits() -> None:
-    world = World()
-    worker = await world.started()
+async def test_closing_refuses_the_waiting_requests() -> None:
+    trial = Trial()
+    worker = await trial.started()
     worker.end(-9)
-    await world.worker(2)
-    waits = asyncio.create_task(world.supervisor.until_ready())
+    await trial.worker(2)
+    waits = asyncio.create_task(trial.supervisor.until_ready())
     await asyncio.sleep(0)
-    await world.supervisor.close()
+    await trial.supervisor.close()
     with pytest.raises(ServiceUnavailableError):
         await waits
 
 
-async def test_a_restart_that_cannot_load_is_repeated() -> None:
-    world = World()
-    worker = await world.started()
+async def test_failed_restart_is_repeated() -> None:
+    trial = Trial()
+    worker = await trial.started()
     worker.end(-9)
-    second = await world.worker(2)
+    second = await trial.worker(2)
     second.deliver([LoadFailed(message="the file has gone")])
     second.end(71)
-    await world.ready(3)
-    assert world.supervisor.ready
-    assert [0.1, 0.2] == world.delays
-    await world.supervisor.close()
+    await trial.ready(3)
+    assert trial.supervisor.ready
+    assert [0.1, 0.2] == trial.delays
+    await trial.supervisor.close()
 
 
-async def test_closing_asks_first_and_kills_after_the_deadline() -> None:
-    world = World(Timeouts(close=0.01))
-    worker = await world.started()
+async def test_closing_kills_a_worker_that_ignores_shutdown() -> None:
+    trial = Trial(Timeouts(close=0.01))
+    worker = await trial.started()
     worker.obedient = False
-    await world.supervisor.close()
+    await trial.supervisor.close()
     assert [Shutdown()] == worker.sent
     assert -9 == worker.exited.result().status
     assert worker.closed
-    assert not world.supervisor.ready
+    assert not trial.supervisor.ready
 
 
-async def test_closing_twice_and_at_once_ends_it_once() -> None:
-    world = World()
-    worker = await world.started()
+async def test_closing_several_times_sends_one_shutdown() -> None:
+    trial = Trial()
+    worker = await trial.started()
 
-    await asyncio.gather(world.supervisor.close(), world.supervisor.close())
-    await world.supervisor.close()
+    await asyncio.gather(trial.supervisor.close(), trial.supervisor.close())
+    await trial.supervisor.close()
     assert [Shutdown()] == worker.sent
     assert 0 == worker.exited.result().status
-    world.supervisor.send(Abort(request_id="a"))
+    trial.supervisor.send(Abort(request_id="a"))
     assert [Shutdown()] == worker.sent
 
 
-async def test_closing_ends_the_wait_before_a_restart() -> None:
-    world = World()
-    worker = await world.started()
+async def test_closing_during_the_delay_starts_no_worker() -> None:
+    trial = Trial()
+    worker = await trial.started()
     waiting = asyncio.Event()
 
     async def wait(_: float) -> None:
         waiting.set()
         await asyncio.Event().wait()
 
-    world.supervisor._sleep = wait
+    trial.supervisor._sleep = wait
     worker.end(-9)
     await waiting.wait()
-    await world.supervisor.close()
-    assert 1 == len(world.workers)
+    await trial.supervisor.close()
+    assert 1 == len(trial.workers)
 
 
-async def test_one_that_was_never_started_closes_and_refuses() -> None:
-    world = World()
-    await world.supervisor.close()
+async def test_supervisor_that_was_never_started_closes_and_refuses() -> None:
+    trial = Trial()
+    await trial.supervisor.close()
     with pytest.raises(ServiceUnavailableError, match="not running"):
-        await world.supervisor.until_ready()
+        await trial.supervisor.until_ready()
 
 
-async def test_a_cancelled_supervisor_leaves_no_worker() -> None:
-    world = World()
-    worker = await world.started()
-    assert world.supervisor._task is not None
-    world.supervisor._task.cancel()
-    await asyncio.wait({world.supervisor._task})
+async def test_cancelled_supervisor_leaves_no_worker() -> None:
+    trial = Trial()
+    worker = await trial.started()
+    assert trial.supervisor._task is not None
+    trial.supervisor._task.cancel()
+    await asyncio.wait({trial.supervisor._task})
     assert worker.closed
-    assert ["it was given up"] == world.lost
-    await world.supervisor.close()
+    assert ["it was given up"] == trial.lost
+    await trial.supervisor.close()
 
 
-async def test_what_was_counted_is_counted_on_after_a_restart() -> None:
-    world = World()
-    worker = await world.started()
+async def test_totals_continue_after_a_restart() -> None:
+    trial = Trial()
+    worker = await trial.started()
     stats = msgspec.structs.replace(ScriptedCore(Script().options()).stats(), steps=3, running=2)
     worker.deliver([stats])
     worker.end(-9)
-    worker = await world.ready(2)
-    assert world.supervisor.totals is not None
-    assert (3, 0) == (world.supervisor.totals.steps, world.supervisor.totals.running)
+    worker = await trial.ready(2)
+    assert trial.supervisor.totals is not None
+    assert (3, 0) == (trial.supervisor.totals.steps, trial.supervisor.totals.running)
     worker.deliver([msgspec.structs.replace(stats, steps=4)])
-    assert (7, 2) == (world.supervisor.totals.steps, world.supervisor.totals.running)
-    await world.supervisor.close()
+    assert (7, 2) == (trial.supervisor.totals.steps, trial.supervisor.totals.running)
+    await trial.supervisor.close()
 
 
-async def test_nothing_is_counted_before_a_worker_has_said_so() -> None:
-    world = World()
-    worker = await world.started()
+async def test_totals_are_none_before_any_statistics() -> None:
+    trial = Trial()
+    worker = await trial.started()
     worker.end(-9)
-    await world.ready(2)
-    assert world.supervisor.totals is None
-    await world.supervisor.close()
+    await trial.ready(2)
+    assert trial.supervisor.totals is None
+    await trial.supervisor.close()
 
 
-async def test_after_a_restart_that_failed_requests_are_refused_at_once_with_the_reason() -> None:
-    world = World()
-    worker = await world.started()
+async def test_requests_after_a_failed_restart_are_refused_at_once_with_the_reason() -> None:
+    trial = Trial()
+    worker = await trial.started()
     worker.end(-9)
-    second = await world.worker(2)
-    assert "It was killed by SIGKILL." == str(world.supervisor.failure)
-    waits = asyncio.create_task(world.supervisor.until_ready())
+    second = await trial.worker(2)
+    assert "It was killed by SIGKILL." == str(trial.supervisor.failure)
+    waits = asyncio.create_task(trial.supervisor.until_ready())
     await asyncio.sleep(0)
     second.deliver([LoadFailed(message="There is no model file at /a/m.gguf.")])
     second.end(71)
-    third = await world.worker(3)
+    third = await trial.worker(3)
     refused = r"The engine cannot be restarted\. There is no model file at m\.gguf\.$"
-    for waiting in (waits, world.supervisor.until_ready()):
+    for waiting in (waits, trial.supervisor.until_ready()):
         with pytest.raises(ServiceUnavailableError, match=refused):
             await waiting
     third.deliver([Ready(info=INFO)])
-    await world.supervisor.until_ready()
-    assert world.supervisor.failure is None
-    await world.supervisor.close()
+    await trial.supervisor.until_ready()
+    assert trial.supervisor.failure is None
+    await trial.supervisor.close()
 
 
-async def test_the_refusal_says_when_the_next_restart_comes() -> None:
-    world = World()
-    worker = await world.started()
+async def test_refusal_gives_the_seconds_to_the_next_restart() -> None:
+    trial = Trial()
+    worker = await trial.started()
     for n in range(2, 8):
         worker.end(71)
-        worker = await world.worker(n)
-    world.supervisor._sleep = forever
+        worker = await trial.worker(n)
+    trial.supervisor._sleep = forever
     worker.end(71)
-    await until(lambda: world.supervisor._worker is None)
+    await until(lambda: trial.supervisor._worker is None)
     with pytest.raises(ServiceUnavailableError) as raised:
-        await world.supervisor.until_ready()
+        await trial.supervisor.until_ready()
     assert 6.4 == raised.value.retry_after
-    await world.supervisor.close()
+    await trial.supervisor.close()
 
 
 async def forever(_: float) -> None:
     await asyncio.Event().wait()
 
 
-async def test_another_model_in_the_file_is_not_served() -> None:
-    world = World()
-    worker = await world.started()
+async def test_replaced_model_file_is_not_served() -> None:
+    trial = Trial()
+    worker = await trial.started()
     worker.end(-9)
-    second = await world.worker(2)
+    second = await trial.worker(2)
     second.deliver([Ready(info=msgspec.structs.replace(INFO, fingerprint="another"))])
     await until(second.exited.done)
-    await world.ready(3)
-    assert (-9, True, INFO) == (second.exited.result().status, world.supervisor.ready, world.supervisor.info)
-    await world.supervisor.close()
+    await trial.ready(3)
+    assert (-9, True, INFO) == (second.exited.result().status, trial.supervisor.ready, trial.supervisor.info)
+    await trial.supervisor.close()
 
 
 @pytest.mark.parametrize(
-    ("reason", "told"),
+    ("reason", "sentence"),
     [
         ("it was killed by SIGKILL", "It was killed by SIGKILL."),
         ("There is no model file at /a/b/c.gguf.", "There is no model file at c.gguf."),
@@ -451,5 +451,5 @@ async def test_another_model_in_the_file_is_not_served() -> None:
         ("", "."),
     ],
 )
-def test_a_failure_is_told_without_folders(reason: str, told: str) -> None:
-    assert told == _failure_sentence(reason, "/a/of mine")
+def test_failure_sentence_names_no_folders(reason: str, sentence: str) -> None:
+    assert sentence == _failure_sentence(reason, "/a/of mine")

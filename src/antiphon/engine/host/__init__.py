@@ -1,1 +1,1 @@
-"""The engine's client: it starts the worker's process, keeps it alive and speaks with it."""
+"""The engine's client: starts the worker's process, keeps it alive and exchanges messages with it."""

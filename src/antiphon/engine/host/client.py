@@ -1,8 +1,7 @@
-"""The client: requests go to the worker, each request's events come back to the one who asked.
+"""The engine's client: sends requests to the worker and distributes its events to the requests' streams.
 
-Invariant: a request is registered from the moment it is sent until its last choice has finished, its generator is
-closed, or the worker is lost, whichever comes first; so every generator ends in one Finished per choice or in one
-exception.
+Invariant: a request is registered from its sending until its last choice finishes, its generator is closed or the
+worker is lost, whichever comes first. So every generator ends in one Finished per choice or in one exception.
 """
 
 import asyncio
@@ -30,75 +29,75 @@ from antiphon.engine.worker.worker_process import CORE_FACTORY, Start, start_pro
 from antiphon.errors import APIError, RateLimitError, RequestTimeoutError, ServiceUnavailableError
 
 MAX_UNREAD = 32_768
-"""Events of one request that its consumer may be behind: about 10 MB, or 60 MB with 20 logprobs each."""
-TURN = 64
-"""Events of one request that are handed over before others get a turn of the event loop."""
+"""Events of one request that may wait for its consumer: about 10 MB, or 60 MB with 20 logprobs each."""
+EVENTS_PER_TURN = 64
+"""Events of one request that are passed on before others get a turn of the event loop."""
 
 
 class Engine(Protocol):
-    """What a local backend needs of an engine."""
+    """The interface of an engine for a local backend."""
 
     @property
     def info(self) -> ModelInfo | None:
-        """What runs, or None before it was ever ready."""
+        """The loaded model, or None before the engine was first ready."""
 
     @property
     def stats(self) -> EngineStats | None:
-        """The newest counters, or None when this worker has sent none."""
+        """The latest counters, or None before the current worker has sent any."""
 
     @property
     def report(self) -> EngineReport:
-        """What is counted and measured since the first start."""
+        """Counters and latencies since the first start."""
 
     @property
     def ready(self) -> bool:
-        """Whether a request sent now would be taken."""
+        """Whether the engine accepts a request now."""
 
     @property
     def failure(self) -> str | None:
-        """Why it would not, a sentence that clients may read; None while it would, or before the start."""
+        """The reason why the engine is not ready, a sentence for clients; None if it is ready or not started."""
 
     @property
     def restarts(self) -> int:
-        """How often the worker was started again."""
+        """The number of restarts of the worker."""
 
     def check_room(self) -> None:
-        """Raise ``RateLimitError`` when a request sent now would be refused, before anything is done for it."""
+        """Raise ``RateLimitError`` when the queue is full, before a request is prepared."""
 
     async def start(self) -> ModelInfo:
-        """Load the model. Raises ``ServiceUnavailableError`` when it cannot be loaded."""
+        """Load the model and return its description. Raises ``ServiceUnavailableError`` when it cannot be loaded."""
 
     def generate(self, request: GenerateRequest) -> AsyncGenerator[list[StreamEvent], None]:
-        """Events up to the Finished of every choice, those together that have come together.
+        """Yield the events up to the Finished of every choice; events that arrive together come together.
 
-        Closing the generator before that aborts what is left.
+        Closing the generator early aborts the unfinished choices.
         """
 
     def abort(self, request_id: str, index: int | None = None) -> None:
-        """End one choice, or all, within one step: it finishes with ``abort``. Unknown ids are no error."""
+        """Abort one choice, or all, of a request within one step: it finishes with ``abort``. Ignore unknown ids."""
 
     async def close(self) -> None:
-        """Release everything; nothing runs afterwards."""
+        """Release all resources; nothing runs afterwards."""
 
 
 class RequestStream:
-    """The events of one request that its consumer has not taken yet: at most ``MAX_UNREAD``."""
+    """The events of one request that wait for its consumer, at most ``MAX_UNREAD``."""
 
     def __init__(self, n: int) -> None:
         self._events: list[StreamEvent] = []
         self._unfinished = set(range(n))
         self._error: APIError | None = None
         self._waiter: asyncio.Future[None] | None = None
-        """Of the consumer, while it waits."""
+        """The future that the consumer awaits, if it waits."""
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether every choice has finished."""
         return not self._unfinished
 
     @property
-    def full(self) -> bool:
-        """Whether the consumer is too far behind."""
+    def is_full(self) -> bool:
+        """Whether as many events wait as may wait."""
         return len(self._events) >= MAX_UNREAD
 
     def put(self, event: StreamEvent) -> None:
@@ -109,12 +108,12 @@ class RequestStream:
         self._wake()
 
     def fail(self, error: APIError) -> None:
-        """End with an exception, after what has arrived."""
+        """End the stream with an exception after the events that have arrived."""
         self._error = error
         self._wake()
 
     async def take(self) -> list[StreamEvent]:
-        """All events that have arrived, at least one unless it is the end; raises the error that ended it."""
+        """Return all events that have arrived; none only at the end. Raises the error that ended the stream."""
         while not self._events and self._error is None and self._unfinished:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
@@ -130,7 +129,7 @@ class RequestStream:
 
 
 class EngineClient:
-    """An engine in a process of its own, restarted when it dies. Used on one event loop."""
+    """An engine in its own process, which is restarted when it dies. Use it on one event loop."""
 
     def __init__(
         self,
@@ -143,7 +142,7 @@ class EngineClient:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         start_process: Start = start_process,
     ) -> None:
-        """Hold everything; nothing runs before :meth:`start`. The thread transport serves tests of what is above."""
+        """Make the client; nothing runs before :meth:`start`. The thread transport is for tests of the layers above."""
         timeouts = timeouts or Timeouts(heartbeat=options.heartbeat_timeout)
         worker_type = partial(ProcessWorker, start=start_process) if transport == "process" else ThreadWorker
         launch = partial(
@@ -158,26 +157,26 @@ class EngineClient:
         self._latencies = Latencies(clock)
         self._streams: dict[str, RequestStream] = {}
         self._unstarted: dict[str, int] = {}
-        """Choices that have not finished, of each request that the worker has been sent and has not started.
+        """Unfinished choices of each request that was sent to the worker and has not started.
 
-        A request that was aborted stays here until the worker says so: what the worker may hold is bounded by it.
+        An aborted request stays here until the worker reports its end, so that the worker's queue is bounded.
         """
         self._arriving = 0
         """Requests that wait for the worker to be ready."""
 
     @property
     def info(self) -> ModelInfo | None:
-        """What runs, or None before it was ever ready."""
+        """The loaded model, or None before the engine was first ready."""
         return self._supervisor.info
 
     @property
     def stats(self) -> EngineStats | None:
-        """The newest counters, or None when this worker has sent none."""
+        """The latest counters, or None before the current worker has sent any."""
         return self._supervisor.stats
 
     @property
     def report(self) -> EngineReport:
-        """What is counted and measured since the first start."""
+        """Counters and latencies since the first start."""
         return EngineReport(
             stats=self._supervisor.totals,
             restarts=self.restarts,
@@ -187,32 +186,34 @@ class EngineClient:
 
     @property
     def ready(self) -> bool:
-        """Whether a request sent now would be taken."""
+        """Whether the engine accepts a request now."""
         return self._supervisor.ready
 
     @property
     def failure(self) -> str | None:
-        """Why it would not, a sentence that clients may read; None while it would, or before the start."""
+        """The reason why the engine is not ready, a sentence for clients; None if it is ready or not started."""
         return self._supervisor.failure
 
     @property
     def restarts(self) -> int:
-        """How often the worker was started again."""
+        """The number of restarts of the worker."""
         return self._supervisor.restarts
 
     async def start(self) -> ModelInfo:
-        """Load the model. Raises ``ServiceUnavailableError`` with the loader's message when it cannot be loaded."""
+        """Load the model and return its description. Raises ``ServiceUnavailableError`` with the loader's message."""
         return await self._supervisor.start()
 
     async def close(self) -> None:
-        """End the worker: what is in flight finishes with ``abort``. Idempotent; a closed client stays closed."""
+        """End the worker; requests in flight finish with ``abort``. Idempotent; a closed client stays closed."""
         await self._supervisor.close()
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[list[StreamEvent], None]:
-        """Events up to the Finished of every choice, at most ``TURN`` at a time; closing the generator aborts the rest.
+        """Yield the events up to the Finished of every choice, at most ``EVENTS_PER_TURN`` at a time.
+
+        Closing the generator early aborts the unfinished choices.
 
         Raises ``RateLimitError`` before the first event when ``max_waiting`` requests wait, and
-        ``ServiceUnavailableError`` when the engine does not become ready in time or dies while it answers.
+        ``ServiceUnavailableError`` when the engine does not become ready in time or dies during the answer.
         """
         await self._admit()
         request_id = request.request_id
@@ -223,26 +224,26 @@ class EngineClient:
         self._latencies.sent(request)
         try:
             while events := await stream.take():
-                yield events[:TURN]
-                for begin in range(TURN, len(events), TURN):
+                yield events[:EVENTS_PER_TURN]
+                for begin in range(EVENTS_PER_TURN, len(events), EVENTS_PER_TURN):
                     await asyncio.sleep(0)
-                    yield events[begin : begin + TURN]
+                    yield events[begin : begin + EVENTS_PER_TURN]
         finally:
             if self._streams.pop(request_id, None) is not None:
                 self._supervisor.send(Abort(request_id=request_id))
 
     def abort(self, request_id: str, index: int | None = None) -> None:
-        """End one choice, or all, within one step: it finishes with ``abort``. Unknown ids are no error."""
+        """Abort one choice, or all, of a request within one step: it finishes with ``abort``. Ignore unknown ids."""
         if request_id in self._streams:
             self._supervisor.send(Abort(request_id=request_id, index=index))
 
     def check_room(self) -> None:
-        """Raise ``RateLimitError`` when as many requests wait as may wait."""
+        """Raise ``RateLimitError`` when ``max_waiting`` requests wait."""
         if len(self._unstarted) + self._arriving >= self._max_waiting:
             raise RateLimitError(f"{self._max_waiting} requests are waiting already.")
 
     async def _admit(self) -> None:
-        """Wait until the worker takes requests; refuse at once what would wait behind ``max_waiting`` others."""
+        """Wait until the worker accepts requests. Raises ``RateLimitError`` when ``max_waiting`` requests wait."""
         self.check_room()
         if self.ready:
             return
@@ -253,33 +254,33 @@ class EngineClient:
             self._arriving -= 1
 
     def receive(self, event: StreamEvent) -> None:
-        """Take one event from the worker."""
+        """Pass one event of the worker on to its stream."""
         request_id = event.request_id
         self._latencies.observe(event)
         if request_id in self._unstarted:
             self._count_start(event)
         stream = self._streams.get(request_id)
-        if stream is None:  # aborted by its consumer, who has gone
+        if stream is None:  # its consumer has aborted it
             return
         stream.put(event)
-        if stream.finished:
+        if stream.is_finished:
             del self._streams[request_id]
-        elif stream.full:
-            self._give_up(request_id)
+        elif stream.is_full:
+            self._drop_slow_stream(request_id)
 
-    def _give_up(self, request_id: str) -> None:
-        """End a request whose consumer does not keep up: what it has not taken must not fill the memory."""
+    def _drop_slow_stream(self, request_id: str) -> None:
+        """End a request whose consumer reads too slowly, so that its events do not fill the memory."""
         self._supervisor.send(Abort(request_id=request_id))
         self._streams.pop(request_id).fail(
             RequestTimeoutError(f"The answer was read too slowly: {MAX_UNREAD} events of it were waiting.")
         )
 
     def expects_events(self) -> bool:
-        """Whether any request is unfinished."""
+        """Return whether any request is unfinished."""
         return bool(self._streams)
 
     def fail_all(self, reason: str, output: tuple[str, ...]) -> None:
-        """Fail every request in flight: the worker has gone."""
+        """Fail every request in flight because the worker has ended."""
         streams, self._streams = self._streams, {}
         self._unstarted.clear()
         self._latencies.forget()

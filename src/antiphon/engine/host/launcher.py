@@ -1,7 +1,7 @@
-"""One worker from its start to its end: a process of its own, or, for tests, a thread.
+"""Starts and ends a worker: a process, or a thread for tests.
 
-Both have one shape, :class:`RunningWorker`. ``exited`` is resolved once, on the event loop, when the worker has ended
-for whatever reason; ``close`` leaves no process, no thread that runs, no descriptor and no file.
+Both implement :class:`RunningWorker`. ``exited`` is resolved once, on the event loop, when the worker has ended for any
+reason. ``close`` leaves no process, no running thread, no descriptor and no file.
 """
 
 import asyncio
@@ -23,26 +23,26 @@ from antiphon.engine.worker.worker_process import Start, settings_for, start_pro
 from antiphon.isolation.process_output import ProcessOutput
 
 REAP_SECONDS = 10.0
-"""How long a killed process may take to disappear."""
+"""Seconds that a killed process may take to end."""
 
 _log = structlog.get_logger()
 
 
 class WorkerExit(msgspec.Struct, frozen=True):
-    """How a worker ended."""
+    """The end of a worker."""
 
     status: int | None
-    """Exit status, minus the signal's number, or None when it was given up (a thread cannot be killed)."""
+    """The exit status, the negative number of a signal, or None for an abandoned thread, which cannot be killed."""
     output: tuple[str, ...] = ()
-    """The last lines it wrote."""
+    """The last lines of its output."""
 
     @property
-    def orderly(self) -> bool:
-        """Whether it ended by itself, so that its last messages have been sent."""
+    def is_orderly(self) -> bool:
+        """Whether it ended by itself, so that it has sent its last messages."""
         return self.status is not None and self.status >= 0
 
     def describe(self) -> str:
-        """Say it as the end of a sentence, such as ``it was killed by SIGABRT``."""
+        """Return a clause for the end of a sentence, such as ``it was killed by SIGABRT``."""
         if self.status is None:
             return "it was given up"
         if self.status < 0:
@@ -63,28 +63,27 @@ class RunningWorker(Protocol):
     exited: asyncio.Future[WorkerExit]
 
     def send(self, message: ToWorker) -> None:
-        """Send one command; without effect when the worker has gone."""
+        """Send one command; without effect after the worker has ended."""
 
     def receive(self) -> None:
-        """Hand over what has arrived now."""
+        """Deliver the messages that have arrived."""
 
     def kill(self) -> None:
-        """End it at once; ``exited`` follows."""
+        """End the worker at once; ``exited`` is resolved afterwards."""
 
     def close(self) -> None:
-        """End it if it still runs, and release everything."""
+        """End the worker if it still runs, and release all resources."""
 
 
 Launch = Callable[[Deliver], RunningWorker]
-"""Starts a worker whose messages go where it is told. Raises OSError when the system cannot start one."""
+"""Starts a worker that delivers its messages to a function. Raises OSError when the system cannot start one."""
 
 
 class ProcessWorker:
-    """A worker process, the channel to it, its output and a thread that waits for its end.
+    """A worker process, its channel, its output and a thread that waits for its end.
 
-    It is in a process group of its own, its standard input ends with the connection, and it inherits no other
-    descriptor. Make it on the event loop's own thread: Linux kills a process that asked for it with the thread that
-    started it.
+    The process has its own process group. Its standard input ends after the connection's data, and it inherits no other
+    descriptor. Make it on the event loop's thread: Linux kills the process when the thread that started it ends.
     """
 
     def __init__(
@@ -97,7 +96,7 @@ class ProcessWorker:
     ) -> None:
         loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[WorkerExit] = loop.create_future()
-        self._channel = PairServer(deliver, self._broken)
+        self._channel = PairServer(deliver, self._on_broken_channel)
         try:
             self._process = start(settings_for(options, core_factory))
         except BaseException:
@@ -107,22 +106,22 @@ class ProcessWorker:
         self._output = ProcessOutput(self._process.stdout.fileno(), self._process.pid, "engine_output")
         self._waiter = threading.Thread(target=self._wait, args=(loop,), name="engine-waiter", daemon=True)
         self._waiter.start()
-        self._tell(Connection(address=self._channel.address, heartbeat_interval=heartbeat_interval))
+        self._send_connection(Connection(address=self._channel.address, heartbeat_interval=heartbeat_interval))
 
     def send(self, message: ToWorker) -> None:
         """Send one command."""
         self._channel.send(message)
 
     def receive(self) -> None:
-        """Hand over what has arrived now."""
+        """Deliver the messages that have arrived."""
         self._channel.receive()
 
     def kill(self) -> None:
-        """Send SIGKILL, which also ends a stopped process."""
+        """Send SIGKILL, which ends a stopped process, too."""
         self._process.kill()
 
     def close(self) -> None:
-        """Kill it if it still runs, reap it, and close channel and pipes."""
+        """Kill the process if it still runs, reap it, and close channel and pipes."""
         self.kill()
         self._waiter.join(REAP_SECONDS)
         self._channel.close()
@@ -131,7 +130,7 @@ class ProcessWorker:
         self._process.stdout.close()
         self.exited.cancel()
 
-    def _tell(self, connection: Connection) -> None:
+    def _send_connection(self, connection: Connection) -> None:
         assert self._process.stdin is not None
         tell(self._process, connection)
         with suppress(BrokenPipeError):
@@ -139,27 +138,27 @@ class ProcessWorker:
 
     def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
         status = self._process.wait()
-        with suppress(RuntimeError):  # the loop has been closed: nobody is left to tell
-            loop.call_soon_threadsafe(self._ended, status)
+        with suppress(RuntimeError):  # the loop has been closed
+            loop.call_soon_threadsafe(self._set_exit, status)
 
-    def _ended(self, status: int) -> None:
+    def _set_exit(self, status: int) -> None:
         if not self.exited.done():
             self._output.read()
             self.exited.set_result(WorkerExit(status, self._output.last_lines))
 
-    def _broken(self, message: str) -> None:
+    def _on_broken_channel(self, message: str) -> None:
         _log.error("engine_channel_broken", message=message, pid=self._process.pid)
         self.kill()
 
 
 class ThreadWorker:
-    """The same loop in a thread. It cannot be killed: a thread that does not end is given up and no longer heard."""
+    """A worker in a thread. A thread cannot be killed: one that hangs is abandoned and its messages are dropped."""
 
     def __init__(self, deliver: Deliver, options: EngineOptions, core_factory: str, heartbeat_interval: float) -> None:
         self._loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[WorkerExit] = self._loop.create_future()
         self._deliver = deliver
-        self._channel = QueueChannel(self._loop, self._hear)
+        self._channel = QueueChannel(self._loop, self._deliver_unless_ended)
         open_ = partial(open_core, core_factory, options)
         self._thread = threading.Thread(
             target=self._run, args=(open_, heartbeat_interval), name="engine-worker", daemon=True
@@ -171,29 +170,29 @@ class ThreadWorker:
         self._channel.put(message)
 
     def receive(self) -> None:
-        """Nothing to do: the event loop hands over all there is."""
+        """Do nothing: the event loop delivers all messages."""
 
     def kill(self) -> None:
-        """Give it up."""
-        self._ended(None)
+        """Abandon the thread."""
+        self._set_exit(None)
 
     def close(self) -> None:
-        """Give it up if it still runs."""
+        """Abandon the thread if it still runs."""
         self.kill()
 
     def _run(self, open_: Callable[[], EngineCore], heartbeat_interval: float) -> None:
         status = 1
         try:
             status = serve(self._channel, open_, heartbeat_interval, self.exited.done)
-        except Exception:  # noqa: BLE001 - a thread's end is told by its status, as a process's is
+        except Exception:  # noqa: BLE001 - the status reports it, as that of a process
             traceback.print_exc()
-        with suppress(RuntimeError):  # the loop has been closed: nobody is left to tell
-            self._loop.call_soon_threadsafe(self._ended, status)
+        with suppress(RuntimeError):  # the loop has been closed
+            self._loop.call_soon_threadsafe(self._set_exit, status)
 
-    def _hear(self, messages: list[FromWorker]) -> None:
+    def _deliver_unless_ended(self, messages: list[FromWorker]) -> None:
         if not self.exited.done():
             self._deliver(messages)
 
-    def _ended(self, status: int | None) -> None:
+    def _set_exit(self, status: int | None) -> None:
         if not self.exited.done():
             self.exited.set_result(WorkerExit(status))

@@ -1,8 +1,8 @@
-"""Keeps one worker alive: starts it, hears whether it lives, restarts it with growing delays, and ends it.
+"""Keeps one worker alive: starts it, checks its heartbeat, restarts it with growing delays, and ends it.
 
-A worker is lost when it exits or when nothing has been heard from it for ``Timeouts.heartbeat`` seconds (a worker that
-has nothing to say sends its statistics); then it is killed. What was in flight is the client's business: it is told.
-Requests wait for the first restart after a loss; once one has failed they are refused at once, until one succeeds.
+A worker is lost when it exits, or when it sends no message for ``Timeouts.heartbeat`` seconds (an idle worker sends its
+statistics); a silent worker is killed. The client then fails its requests in flight. New requests wait for the first
+restart after a loss. After a failed restart they are refused at once until one succeeds.
 """
 
 import asyncio
@@ -28,8 +28,8 @@ from antiphon.engine.interface import (
 )
 from antiphon.errors import ServiceUnavailableError
 
-_HEAR_OUT_POLLS = 100
-"""How often the last messages of a worker that ended by itself are looked for, every ``_POLL_SECONDS``."""
+_DRAIN_POLLS = 100
+"""Polls, every ``_POLL_SECONDS``, for the last messages of a worker that ended by itself."""
 _POLL_SECONDS = 0.005
 _ABSOLUTE_PATH = re.compile(r"(?<![^\s'\"(=:])/(?:[^\s/'\"]+/)+")
 """The folders before a file's name."""
@@ -43,35 +43,35 @@ _log = structlog.get_logger()
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """How long each side waits for the other, in seconds."""
+    """Timeouts of client and worker, in seconds."""
 
     heartbeat: float = 60.0
-    """Silence after which a worker is killed; longer than the longest step."""
+    """Silence after which a worker is killed. It must exceed the longest step."""
     load: float = 600.0
-    """Loading the model."""
+    """Time for loading the model."""
     restart_grace: float = 30.0
-    """How long a request waits for an engine that restarts."""
+    """Time that a request waits for a restart."""
     stable: float = 60.0
-    """Uptime after which the next restart is quick again."""
+    """Uptime after which the next restart has the first delay again."""
     close: float = 5.0
-    """How long a worker may take to end after it was told to."""
+    """Time that a worker has to end after ``Shutdown``."""
 
     @property
     def heartbeat_interval(self) -> float:
-        """Seconds between two signs of life of an idle worker."""
+        """Seconds between two heartbeats of an idle worker."""
         return min(1.0, self.heartbeat / 4)
 
 
 class Backoff:
-    """Delays before restarts: ``first`` seconds, doubled each time up to ``limit``."""
+    """The delays before restarts: ``first`` seconds, doubled each time up to ``limit``."""
 
     def __init__(self, *, first: float = 0.1, limit: float = 30.0, stable: float) -> None:
-        """Begin anew after a worker that was ready for ``stable`` seconds."""
+        """Make the delays, which start again after a worker that was ready for ``stable`` seconds."""
         self._first = first
         self._limit = limit
         self._stable = stable
         self.delay = first
-        """What the next restart will wait."""
+        """Seconds before the next restart."""
 
     def next(self, uptime: float) -> float:
         """Return the delay after a worker that was ready for ``uptime`` seconds."""
@@ -81,20 +81,20 @@ class Backoff:
 
 
 class Listener(Protocol):
-    """Who is told what the worker says and when it is lost."""
+    """The receiver of the worker's events and of its loss."""
 
     def receive(self, event: StreamEvent) -> None:
-        """Take one event of a request."""
+        """Receive one event of a request."""
 
     def expects_events(self) -> bool:
-        """Whether any request is unfinished."""
+        """Return whether any request is unfinished."""
 
     def fail_all(self, reason: str, output: tuple[str, ...]) -> None:
-        """End what is unfinished: the worker has gone. ``output`` holds the last lines that it wrote."""
+        """Fail all unfinished requests because the worker has ended. ``output`` has the last lines of its output."""
 
 
 class Supervisor:
-    """One worker at a time, from :meth:`start` to :meth:`close`. All of it on one event loop."""
+    """Runs one worker at a time, from :meth:`start` to :meth:`close`. Use it on one event loop."""
 
     def __init__(
         self,
@@ -106,17 +106,17 @@ class Supervisor:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         folder: str = "",
     ) -> None:
-        """Hold everything; nothing runs before :meth:`start`. ``folder`` is the model's, of which no client hears."""
+        """Make the supervisor; nothing runs before :meth:`start`. Failures do not name the model's ``folder``."""
         self.info: ModelInfo | None = None
         self.stats: EngineStats | None = None
         self._past: EngineStats | None = None
-        """What the workers that have ended had counted."""
+        """The counters of the workers that have ended."""
         self.restarts = 0
-        """Workers that were started after the first."""
+        """The number of workers that were started after the first."""
         self.ready = False
-        """Whether a worker takes requests now."""
+        """Whether a worker accepts requests now."""
         self.failure: str | None = None
-        """Why none does, a sentence without folders of this machine; None while one does, or before the first."""
+        """The reason why no worker is ready, a sentence without folders; None if one is ready or none was started."""
         self._launch = launch
         self._listener = listener
         self._timeouts = timeouts
@@ -128,22 +128,22 @@ class Supervisor:
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._closing = asyncio.Lock()
-        self._settled = asyncio.Event()
-        """Set while there is nothing to wait for: ready, closed, or a restart failed."""
-        self._heard = 0.0
+        self._wait_ended = asyncio.Event()
+        """Set while requests need not wait: a worker is ready, the supervisor is closed, or a restart has failed."""
+        self._last_message_time = 0.0
         self._ready_since: float | None = None
         self._failure = ""
-        """Why the worker does not do its work, once that is known better than from its exit."""
+        """The reason why the worker fails, where it is known more exactly than from its exit."""
         self._restart_failed = False
         """Whether the last worker ended before it was ready."""
         self._next_start = 0.0
 
     async def start(self) -> ModelInfo:
-        """Start the first worker. Raises ``ServiceUnavailableError`` with the reason when it does not become ready."""
+        """Start the first worker and return its model. Raises ``ServiceUnavailableError`` when it fails."""
         assert self._task is None, "an engine is started once"
         self._loaded: asyncio.Future[ModelInfo] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run(), name="engine-supervisor")
-        self._task.add_done_callback(self._stopped)
+        self._task.add_done_callback(self._on_task_end)
         try:
             return await self._loaded
         except BaseException:
@@ -152,33 +152,33 @@ class Supervisor:
 
     @property
     def totals(self) -> EngineStats | None:
-        """What is held now, and what all workers together have counted; None before any has said so."""
+        """The state of the current worker and the counters of all workers; None before any has sent statistics."""
         return self._past if self.stats is None else self.stats.after(self._past)
 
     async def until_ready(self) -> None:
-        """Wait for a worker for ``Timeouts.restart_grace``. Raises ``ServiceUnavailableError`` when none comes.
+        """Wait for a ready worker, ``Timeouts.restart_grace`` at most. Raises ``ServiceUnavailableError`` without one.
 
-        After a restart that failed nobody waits: the next one will hardly fare better.
+        After a failed restart it raises at once, because the next restart will hardly succeed.
         """
         if self._task is None or self._closed:
             raise ServiceUnavailableError("The engine is not running.")
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timeouts.restart_grace):
                 while not (self.ready or self._restart_failed or self._closed):
-                    await self._settled.wait()
+                    await self._wait_ended.wait()
         if not self.ready:
             message = f"The engine cannot be restarted. {self.failure}" if self._restart_failed else _RESTARTING
             raise ServiceUnavailableError(message, retry_after=max(1.0, self._next_start - self._clock()))
 
     def send(self, message: ToWorker) -> None:
-        """Send one command to the worker, if there is one."""
+        """Send one command to the current worker, if any."""
         if self._worker is not None:
             self._worker.send(message)
 
     async def close(self) -> None:
-        """End the worker: what is in flight finishes with ``abort``. Idempotent; nothing runs afterwards."""
+        """End the worker; requests in flight finish with ``abort``. Idempotent; nothing runs afterwards."""
         self._closed = True
-        self._settled.set()
+        self._wait_ended.set()
         if self._task is None:
             return
         async with self._closing:
@@ -189,7 +189,7 @@ class Supervisor:
             await asyncio.wait({self._task})
 
     async def _end(self, worker: RunningWorker) -> None:
-        """Ask a worker that listens to end; kill one that loads, or that does not end in time."""
+        """Shut a ready worker down; kill one that loads or that does not end in time."""
         try:
             if self.ready:
                 self.ready = False
@@ -199,7 +199,7 @@ class Supervisor:
             worker.kill()
 
     async def _run(self) -> None:
-        """Run worker after worker; a first one that does not become ready is the last."""
+        """Run workers one after the other. A first one that does not become ready is the last."""
         while True:
             failure = await self._run_worker()
             if self._closed or self.info is None:
@@ -214,17 +214,17 @@ class Supervisor:
         if not self._loaded.done():
             self._loaded.set_exception(ServiceUnavailableError(failure))
 
-    def _stopped(self, task: "asyncio.Task[None]") -> None:
+    def _on_task_end(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.critical("engine_supervisor_failed", exc_info=error)
         if not self._loaded.done():
             self._loaded.set_exception(ServiceUnavailableError("The engine was closed before it was ready."))
 
     async def _run_worker(self) -> str:
-        """Start one worker and stay with it to its end; returns why it ended."""
+        """Run one worker to its end; return the reason of the end."""
         self._failure = ""
         self._ready_since = None
-        self._heard = self._clock()
+        self._last_message_time = self._clock()
         try:
             worker = self._worker = self._launch(self._deliver)
         except OSError as error:
@@ -246,21 +246,21 @@ class Supervisor:
         while not worker.exited.done():
             limit = self._timeouts.load if self._ready_since is None else self._timeouts.heartbeat
             await asyncio.wait({worker.exited}, timeout=min(1.0, limit / 4))
-            # Nothing may have been read for long because this process was stopped: what has arrived counts first.
+            # This process may have been stopped: messages that have arrived meanwhile count before silence does.
             worker.receive()
-            if not worker.exited.done() and self._clock() - self._heard > limit:
-                self._failure = f"nothing was heard from the engine for {limit:g} s"
+            if not worker.exited.done() and self._clock() - self._last_message_time > limit:
+                self._failure = f"the engine sent no message for {limit:g} s"
                 worker.kill()
                 await asyncio.wait({worker.exited})
         self._set_ready(ready=False)
         end = worker.exited.result()
-        if end.orderly:
-            await self._hear_out(worker)
+        if end.is_orderly:
+            await self._drain_messages(worker)
         return end
 
-    async def _hear_out(self, worker: RunningWorker) -> None:
-        """Take the last messages: the exit may be known before the channel has read what was sent before it."""
-        for _ in range(_HEAR_OUT_POLLS):
+    async def _drain_messages(self, worker: RunningWorker) -> None:
+        """Receive the last messages: the exit may be known before the channel has read the messages sent before it."""
+        for _ in range(_DRAIN_POLLS):
             worker.receive()
             waits_for_load = self._ready_since is None and not self._failure
             if not waits_for_load and not self._listener.expects_events():
@@ -268,7 +268,7 @@ class Supervisor:
             await asyncio.sleep(_POLL_SECONDS)
 
     def _deliver(self, messages: list[FromWorker]) -> None:
-        self._heard = self._clock()
+        self._last_message_time = self._clock()
         for message in messages:
             if isinstance(message, EngineStats):
                 self.stats = message
@@ -281,7 +281,7 @@ class Supervisor:
 
     def _load(self, info: ModelInfo) -> None:
         if self.info is not None and self.info.fingerprint != info.fingerprint:
-            # Token ids, template and context length above are those of the first one: answers would be nonsense.
+            # The layers above use the token ids, template and context length of the first model.
             self._failure = _REPLACED
             assert self._worker is not None
             self._worker.kill()
@@ -298,14 +298,14 @@ class Supervisor:
     def _set_ready(self, *, ready: bool) -> None:
         self.ready = ready and not self._closed
         if self.ready or self._closed or self._restart_failed:
-            self._settled.set()
+            self._wait_ended.set()
         else:
-            self._settled.clear()
+            self._wait_ended.clear()
 
 
 def _failure_sentence(reason: str, folder: str = "") -> str:
-    """Make a sentence of a reason that clients may read: of a path only the file's name, first of one in ``folder``."""
-    text = reason[:1].upper() + reason[1:]  # a path, which begins with a slash, stays as it is
+    """Return a reason as a sentence for clients, with the file names of its paths only, ``folder`` removed first."""
+    text = reason[:1].upper() + reason[1:]  # the slash of a path has no upper case
     if folder:
         text = text.replace(f"{folder}/", "")
     return _ABSOLUTE_PATH.sub("", text).rstrip(".") + "."
