@@ -9,7 +9,7 @@ from antiphon.config import (
     VariableError,
     cache_dir,
     data_dir,
-    names_collector,
+    has_trace_collector,
     option_values,
     otlp_protocol,
     variable,
@@ -18,31 +18,31 @@ from antiphon.config import (
 
 @pytest.mark.parametrize("option", ["ctx-size", "--ctx-size"])
 def test_every_option_has_a_variable(option: str) -> None:
-    assert variable(option) == "ANTIPHON_CTX_SIZE"
+    assert "ANTIPHON_CTX_SIZE" == variable(option)
 
 
 def test_variables_become_option_values() -> None:
-    assert option_values({"ANTIPHON_CTX_SIZE": "2048", "CTX_SIZE": "1"}) == {"ctx-size": "2048"}
+    assert {"ctx-size": "2048"} == option_values({"ANTIPHON_CTX_SIZE": "2048", "CTX_SIZE": "1"})
 
 
 def test_an_empty_variable_is_absent() -> None:
-    assert option_values({"ANTIPHON_PORT": ""}) == {}
+    assert {} == option_values({"ANTIPHON_PORT": ""})
 
 
-def test_repeatable_options_are_split_as_a_shell_would() -> None:
-    assert option_values({"ANTIPHON_MODEL": "a=x.gguf 'b=my file.gguf'"}) == {"model": ["a=x.gguf", "b=my file.gguf"]}
+def test_variable_of_a_repeatable_option_is_split_like_a_shell_command() -> None:
+    assert {"model": ["a=x.gguf", "b=my file.gguf"]} == option_values({"ANTIPHON_MODEL": "a=x.gguf 'b=my file.gguf'"})
 
 
-def test_a_lone_value_suits_an_option_that_takes_one() -> None:
-    assert option_values({"ANTIPHON_MODEL": "'my file.gguf'"}) == {"model": "my file.gguf"}
+def test_single_value_of_a_repeatable_variable_is_text() -> None:
+    assert {"model": "my file.gguf"} == option_values({"ANTIPHON_MODEL": "'my file.gguf'"})
 
 
 def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTIPHON_HOST", "::1")
-    assert option_values()["host"] == "::1"
+    assert "::1" == option_values()["host"]
 
 
-def test_the_cache_lies_in_the_xdg_folder() -> None:
+def test_cache_folder_is_in_the_xdg_cache_folder() -> None:
     assert cache_dir({"XDG_CACHE_HOME": "/x"}) == Path("/x/antiphon")
 
 
@@ -55,7 +55,7 @@ def test_the_cache_folder_can_be_chosen() -> None:
     assert cache_dir({"ANTIPHON_CACHE_DIR": "~/models", "XDG_CACHE_HOME": "/x"}) == Path.home() / "models"
 
 
-def test_the_database_lies_in_the_xdg_folder() -> None:
+def test_data_folder_is_in_the_xdg_data_folder() -> None:
     assert data_dir({"XDG_DATA_HOME": "/x"}) == Path("/x/antiphon")
 
 
@@ -64,13 +64,13 @@ def test_a_relative_xdg_data_folder_is_ignored(relative: str) -> None:
     assert data_dir({"XDG_DATA_HOME": relative}) == Path.home() / ".local" / "share" / "antiphon"
 
 
-def test_the_process_environment_says_where_the_database_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_folder_comes_from_the_process_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", "/x")
     assert data_dir() == Path("/x/antiphon")
 
 
 def test_filters_by_metadata_are_split_as_a_shell_would() -> None:
-    assert option_values({"ANTIPHON_METADATA": "a=b 'c=d e'"}) == {"metadata": ["a=b", "c=d e"]}
+    assert {"metadata": ["a=b", "c=d e"]} == option_values({"ANTIPHON_METADATA": "a=b 'c=d e'"})
 
 
 @pytest.mark.parametrize(
@@ -85,17 +85,17 @@ def test_filters_by_metadata_are_split_as_a_shell_would() -> None:
         ("docs/configuration.md", "ANTIPHON_"),
     ],
 )
-def test_a_mistyped_variable_is_an_error_that_names_the_nearest(suggested: str, name: str) -> None:
+def test_misspelt_variable_is_an_error_that_suggests_the_nearest_name(suggested: str, name: str) -> None:
     with pytest.raises(VariableError, match=f"{name} is no variable") as caught:
         option_values({name: "1", "ANTIPHON_PORT": "1"})
     assert suggested in caught.value.advice
 
 
-def test_a_mistyped_variable_without_a_value_is_absent() -> None:
+def test_misspelt_variable_without_a_value_is_ignored() -> None:
     assert {} == option_values({"ANTIPHON_CTX_SIZ": ""})
 
 
-def test_variables_of_the_tests_are_not_options() -> None:
+def test_variables_for_tests_are_ignored() -> None:
     assert {"port": "1"} == option_values({"ANTIPHON_TEST_KILLS": "50", "ANTIPHON_PORT": "1"})
 
 
@@ -112,24 +112,24 @@ def test_variables_of_the_tests_are_not_options() -> None:
         ("ANTIPHON_CANARY_PORT", "udp://10.0.0.1:8000"),
     ],
 )
-def test_what_kubernetes_sets_for_a_service_is_no_option(name: str, value: str) -> None:
+def test_variables_that_kubernetes_sets_for_a_service_are_ignored(name: str, value: str) -> None:
     assert {} == option_values({name: value})
 
 
 @pytest.mark.parametrize("value", ["'a", 'a"', "a\\"])
-def test_values_that_no_shell_reads_are_an_error_that_names_the_variable(value: str) -> None:
+def test_unbalanced_quotes_are_an_error_that_names_the_variable(value: str) -> None:
     with pytest.raises(VariableError, match="ANTIPHON_MODEL cannot be read"):
         option_values({"ANTIPHON_MODEL": value})
 
 
-def test_no_option_takes_a_name_that_is_left_to_others() -> None:
+def test_no_option_has_a_name_that_is_ignored() -> None:
     names = {variable(option): "1" for option in OPTIONS}
     assert OPTIONS == set(option_values(names))
 
 
-def test_the_server_listens_on_loopback_without_cors_unless_told() -> None:
+def test_default_is_loopback_without_cors() -> None:
     options = ServerOptions()
-    assert (options.host, options.cors_origins) == ("127.0.0.1", ())
+    assert ("127.0.0.1", ()) == (options.host, options.cors_origins)
 
 
 @pytest.mark.parametrize(
@@ -143,11 +143,11 @@ def test_the_server_listens_on_loopback_without_cors_unless_told() -> None:
         (False, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a", "OTEL_TRACES_EXPORTER": "none"}),
     ],
 )
-def test_traces_are_asked_for_by_naming_a_collector(*, expected: bool, environ: dict[str, str]) -> None:
-    assert expected is names_collector(environ)
+def test_traces_are_requested_by_naming_a_collector(*, expected: bool, environ: dict[str, str]) -> None:
+    assert expected is has_trace_collector(environ)
 
 
-def test_the_narrower_variable_names_the_protocol_of_traces() -> None:
+def test_traces_protocol_variable_overrides_the_general_one() -> None:
     general = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
     assert (OTLP_PROTOCOL, "grpc") == (otlp_protocol({}), otlp_protocol(general))
     assert "http/json" == otlp_protocol(general | {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json"})

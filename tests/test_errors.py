@@ -11,22 +11,22 @@ def all_errors(base: type[APIError] = APIError) -> Iterator[type[APIError]]:
         yield from all_errors(child)
 
 
-def test_an_error_says_what_the_reference_says() -> None:
+def test_error_has_the_status_type_param_and_code_of_the_reference() -> None:
     error = InvalidRequestError("Too small.", param="n", code="integer_below_min_value")
-    assert (error.status, error.type, error.param, error.code) == (
+    assert (
         400,
         "invalid_request_error",
         "n",
         "integer_below_min_value",
-    )
+    ) == (error.status, error.type, error.param, error.code)
 
 
-def test_the_code_is_the_class_s_unless_given() -> None:
-    assert [ModelNotFoundError("x").code, ModelNotFoundError("x", code="y").code] == ["model_not_found", "y"]
+def test_code_of_the_class_applies_unless_given() -> None:
+    assert ["model_not_found", "y"] == [ModelNotFoundError("x").code, ModelNotFoundError("x", code="y").code]
 
 
-def test_the_message_is_what_str_gives() -> None:
-    assert str(RateLimitError("Full.", retry_after=1.5)) == "Full."
+def test_str_of_an_error_is_its_message() -> None:
+    assert "Full." == str(RateLimitError("Full.", retry_after=1.5))
 
 
 @pytest.mark.parametrize("error", list(all_errors()))
@@ -37,5 +37,5 @@ def test_every_error_has_a_status_a_type_and_a_docstring(error: type[APIError]) 
 
 
 @pytest.mark.parametrize("error", list(all_errors()))
-def test_the_client_s_mistakes_and_the_server_s_faults_are_told_apart(error: type[APIError]) -> None:
+def test_only_statuses_from_500_are_server_errors(error: type[APIError]) -> None:
     assert (error.status >= 500) == (error.type == "server_error")

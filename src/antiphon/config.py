@@ -1,8 +1,8 @@
-"""What the server is told from outside: its options, and the only place that reads the environment.
+"""The server's options, and the only module that reads the environment.
 
-Every option of the command line has a variable ``ANTIPHON_<OPTION>`` (``--ctx-size`` is ``ANTIPHON_CTX_SIZE``); an
-option given on the command line wins, and a variable that no option has is an error. The variables of the Hugging Face
-hub (``HF_*``) are read by ``huggingface_hub``, those of OpenTelemetry (``OTEL_*``) by its SDK.
+Every option of the command line has a variable ``ANTIPHON_<OPTION>`` (``--ctx-size``: ``ANTIPHON_CTX_SIZE``). An option
+on the command line overrides its variable. An unknown variable is an error. ``huggingface_hub`` reads the variables
+``HF_*``, the SDK of OpenTelemetry reads ``OTEL_*``.
 """
 
 import difflib
@@ -17,7 +17,7 @@ from msgspec import Struct
 
 PREFIX = "ANTIPHON_"
 TEST_PREFIX: Final = f"{PREFIX}TEST_"
-"""Of variables that are for the tests of this project."""
+"""The prefix of the variables for this project's tests."""
 OPTIONS: Final = frozenset(
     {
         "allow-unauthenticated",
@@ -92,44 +92,44 @@ OPTIONS: Final = frozenset(
         "write-timeout",
     }
 )
-"""The options of all commands and the folder of downloaded models: each has a variable. A test compares them."""
+"""The options of all commands, and ``cache-dir``, which has a variable only. A test compares them with the commands."""
 LIST_OPTIONS = frozenset({"model", "cors-origin", "metadata", "scope", "streams", "only"})
-"""Options that may be given several times; their variables hold values parted by blanks, quoted as in a shell."""
+"""Options that may be repeated; their variables hold values separated by blanks, quoted as in a shell."""
 _SERVICE_LINK: Final = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)", re.ASCII)
 _SERVICE_ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://", re.ASCII)
 OTLP_PROTOCOL = "http/protobuf"
-"""How traces are sent: the default of OpenTelemetry, and the only one that is spoken."""
+"""The only protocol for traces that this server supports; it is OpenTelemetry's default."""
 
 
 class ServerOptions(Struct, frozen=True, kw_only=True):
-    """How the HTTP side listens and what it accepts."""
+    """Options of the HTTP server."""
 
     host: str = "127.0.0.1"
     port: int = 8000
-    """0 takes a free one."""
+    """0: any free port."""
     cors_origins: tuple[str, ...] = ()
-    """Origins whose pages may call the server; empty: CORS is off; ``*`` admits all."""
+    """Origins whose pages may call the server. Empty: CORS is off. ``*`` allows all."""
     max_body_size: int = 32 * 1024 * 1024
-    """Bytes that a request body may have."""
+    """The largest request body in bytes."""
     max_body_memory: int = 512
-    """MiB that the bodies of all requests may take together."""
+    """Memory for the bodies of all requests together, in MiB."""
     write_timeout: float = 60.0
-    """Seconds for which a client may take nothing of its answer."""
+    """Seconds without a read by the client after which its connection is closed."""
     drain_timeout: float = 20.0
-    """Seconds that running answers have to end after a signal: with what follows, less than the 30 of Kubernetes."""
+    """Seconds after a signal until running answers are cut off; the whole shutdown stays below the 30 of Kubernetes."""
     allow_unauthenticated: bool = False
     """Whether a server without keys may listen on an address that other machines reach."""
     organization: str = "org-antiphon"
-    """What a request's OpenAI-Organization must say where keys are asked for."""
+    """The value that a request's OpenAI-Organization must have where keys are required."""
 
 
 def variable(option: str) -> str:
-    """Name the environment variable of an option: ``--ctx-size`` and ``ctx-size`` give ``ANTIPHON_CTX_SIZE``."""
+    """Return the environment variable of an option: ``--ctx-size`` and ``ctx-size`` give ``ANTIPHON_CTX_SIZE``."""
     return PREFIX + option.lstrip("-").replace("-", "_").upper()
 
 
 class VariableError(ValueError):
-    """A variable that no option has, or whose value cannot be read."""
+    """A variable is unknown, or its value cannot be read."""
 
     def __init__(self, message: str, advice: str) -> None:
         super().__init__(message)
@@ -138,14 +138,14 @@ class VariableError(ValueError):
 
 
 def option_values(environ: Mapping[str, str] | None = None) -> dict[str, str | list[str]]:
-    """Give what the environment sets, by option name without dashes before it; empty variables count as absent.
+    """Return the options that the environment sets, by name without leading dashes; an empty variable sets none.
 
-    Raises :class:`VariableError` for a variable of ours that no option has: a mistyped one is never ignored.
+    Raises :class:`VariableError` for an unknown variable with our prefix: a misspelt one is never ignored.
     """
     environ = os.environ if environ is None else environ
     values: dict[str, str | list[str]] = {}
     for name, value in sorted(environ.items()):
-        if name.startswith(PREFIX) and value and not _is_of_others(name, value):
+        if name.startswith(PREFIX) and value and not _is_foreign(name, value):
             option = name.removeprefix(PREFIX).lower().replace("_", "-")
             if option not in OPTIONS:
                 raise VariableError(f"{name} is no variable of Antiphon.", _suggestion(option))
@@ -153,10 +153,10 @@ def option_values(environ: Mapping[str, str] | None = None) -> dict[str, str | l
     return values
 
 
-def _is_of_others(name: str, value: str) -> bool:
-    """Whether a variable is one of the tests, or one that Kubernetes sets for a service whose name begins as ours.
+def _is_foreign(name: str, value: str) -> bool:
+    """Return whether the tests or Kubernetes, for a service named antiphon or antiphon-…, set this variable.
 
-    Among those of a service that is called antiphon is ANTIPHON_PORT, which holds an address.
+    Kubernetes sets ANTIPHON_PORT to an address.
     """
     if name.endswith("_PORT") and _SERVICE_ADDRESS.match(value):
         return True
@@ -169,7 +169,7 @@ def _suggestion(option: str) -> str:
 
 
 def _parts(name: str, value: str) -> str | list[str]:
-    """Cut a value as a shell does. A lone part suits an option that takes one, such as --model of chat."""
+    """Split a value as a shell does; return a single part as text, for options that take one (``chat --model``)."""
     try:
         parts = shlex.split(value)
     except ValueError as error:
@@ -177,8 +177,8 @@ def _parts(name: str, value: str) -> str | list[str]:
     return parts[0] if len(parts) == 1 else parts
 
 
-def names_collector(environ: Mapping[str, str] | None = None) -> bool:
-    """Whether OpenTelemetry's variables ask for traces: they name a collector, and nothing turns the SDK off."""
+def has_trace_collector(environ: Mapping[str, str] | None = None) -> bool:
+    """Return whether OpenTelemetry's variables name a collector and leave the SDK enabled."""
     environ = os.environ if environ is None else environ
     off = environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER") == "none"
     names = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -186,14 +186,14 @@ def names_collector(environ: Mapping[str, str] | None = None) -> bool:
 
 
 def otlp_protocol(environ: Mapping[str, str] | None = None) -> str:
-    """Give the protocol that OpenTelemetry's variables name for traces; the SDK itself reads all others of them."""
+    """Return the protocol for traces from OpenTelemetry's variables; the SDK reads all the other variables itself."""
     environ = os.environ if environ is None else environ
     names = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
     return next((environ[name] for name in names if environ.get(name)), OTLP_PROTOCOL)
 
 
 def cache_dir(environ: Mapping[str, str] | None = None) -> Path:
-    """Give the folder of downloaded models: ``ANTIPHON_CACHE_DIR``, else ``antiphon`` in the XDG cache folder."""
+    """Return the folder of downloaded models: ``ANTIPHON_CACHE_DIR``, else ``antiphon`` in the XDG cache folder."""
     environ = os.environ if environ is None else environ
     if chosen := environ.get(variable("cache-dir")):
         return Path(chosen).expanduser()
@@ -201,12 +201,12 @@ def cache_dir(environ: Mapping[str, str] | None = None) -> Path:
 
 
 def data_dir(environ: Mapping[str, str] | None = None) -> Path:
-    """Give the folder of the database: ``antiphon`` in the XDG data folder. An option goes before it."""
+    """Return the default folder of the database: ``antiphon`` in the XDG data folder."""
     return _xdg_folder(os.environ if environ is None else environ, "XDG_DATA_HOME", ".local/share")
 
 
 def _xdg_folder(environ: Mapping[str, str], name: str, default: str) -> Path:
     base = environ.get(name, "")
-    # The XDG base directory specification: a relative path is invalid and to be ignored.
+    # XDG base directory specification: relative paths are invalid and must be ignored.
     root = Path(base) if Path(base).is_absolute() else Path.home() / default
     return root / "antiphon"

@@ -1,4 +1,4 @@
-"""The exception tree, which is the API's error table: HTTP maps it and invents nothing.
+"""The exception tree, which is the API's error table: every HTTP error of the API is one of these classes.
 
 Shape and codes follow the reference's error object ``{"error": {"message", "type", "param", "code"}}``.
 Client mistakes are exceptions of this tree; programmer mistakes are asserts.
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Final
 
 RETRY_AFTER: Final = 1.0
-"""Seconds after which a client repeats a request, where nothing better is known."""
+"""Seconds after which a client may repeat a request, unless the error gives a better estimate."""
 
 
 class APIError(Exception):
@@ -18,7 +18,7 @@ class APIError(Exception):
     type: ClassVar[str] = "server_error"
     code: str | None = "server_error"
     retry_after: float | None = None
-    """Seconds after which a repeat may succeed; sent as the Retry-After header."""
+    """Seconds after which a retry may succeed; sent as the Retry-After header."""
 
     def __init__(
         self,
@@ -37,11 +37,11 @@ class APIError(Exception):
         if retry_after is not None:
             self.retry_after = retry_after
         self.headers: Mapping[str, str] = headers or {}
-        """More headers of the answer."""
+        """Further headers of the answer."""
 
 
 class InvalidRequestError(APIError):
-    """The request is malformed or asks for what this server or model cannot do (400)."""
+    """The request is malformed, or this server or model cannot do it (400)."""
 
     status = 400
     type = "invalid_request_error"
@@ -49,7 +49,7 @@ class InvalidRequestError(APIError):
 
 
 class AuthenticationError(APIError):
-    """No API key, or one that is unknown, expired or revoked (401)."""
+    """The API key is missing, unknown, expired or revoked (401)."""
 
     status = 401
     type = "invalid_request_error"
@@ -65,7 +65,7 @@ class PermissionDeniedError(APIError):
 
 
 class NotFoundError(APIError):
-    """No such route, model or object, or one that another project owns (404)."""
+    """The route, model or object does not exist, or another project owns it (404)."""
 
     status = 404
     type = "invalid_request_error"
@@ -73,7 +73,7 @@ class NotFoundError(APIError):
 
 
 class ModelNotFoundError(NotFoundError):
-    """``model`` names no model that this server serves (404)."""
+    """This server does not serve the requested ``model`` (404)."""
 
     code = "model_not_found"
 
@@ -128,23 +128,23 @@ class RateLimitError(APIError):
 
 
 class BodyMemoryError(RateLimitError):
-    """The bodies of other requests leave no room for this one's; the connection is closed (429, with Retry-After)."""
+    """Other requests' bodies leave no memory for this one; the connection is closed (429, with Retry-After)."""
 
     code = "body_memory_exceeded"
 
 
 class AnswerMemoryError(RateLimitError):
-    """The answers that are collected leave no room for more of this one (429, with Retry-After)."""
+    """Other answers leave no memory for more of this one (429, with Retry-After)."""
 
     code = "answer_memory_exceeded"
 
 
 class InternalServerError(APIError):
-    """A fault of the server itself (500)."""
+    """A defect of the server (500)."""
 
 
 class ServiceUnavailableError(APIError):
-    """The engine is starting, restarting or died while it answered (503, with Retry-After)."""
+    """The engine is starting or restarting, or it died while it answered (503, with Retry-After)."""
 
     status = 503
     type = "server_error"
@@ -153,6 +153,6 @@ class ServiceUnavailableError(APIError):
 
 
 class DatabaseUnavailableError(ServiceUnavailableError):
-    """The database fails, and the request needs it: to be stored, looked up or let in (503, with Retry-After)."""
+    """The database fails, and the request needs it (503, with Retry-After)."""
 
     code = "database_unavailable"

@@ -51,19 +51,19 @@ def test_the_newest_counters_are_read() -> None:
     assert expected == {name: found.get(name) for name in expected}
 
 
-def test_an_engine_without_cells_uses_none_of_them() -> None:
+def test_kv_usage_of_an_engine_without_cells_is_0() -> None:
     engine = ScriptedEngine()
     engine.stats = msgspec.structs.replace(STATS, kv_cells_total=0)
     assert 0.0 == values(engine)["kv_cache_usage_perc"]
 
 
-def test_an_engine_that_has_reported_nothing_has_no_counters_but_its_restarts() -> None:
+def test_engine_without_a_report_has_only_restarts_and_token_latency() -> None:
     engine = ScriptedEngine()
     engine.stats = None
     assert {"engine_restarts", "inter_token_latency_seconds"} == set(values(engine))
 
 
-def test_the_time_in_the_queue_is_read_by_tier() -> None:
+def test_queue_time_has_a_series_per_service_tier() -> None:
     readings = engine_readings({"m": scripted_backend()})
     assert {("m", "default"), ("m", "flex"), ("m", "priority")} >= {
         reading.labels for reading in readings if reading.metric.name == "request_queue_time_seconds"

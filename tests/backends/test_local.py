@@ -58,7 +58,7 @@ async def first(backend: LocalBackend, request: Call) -> ChatCompletionChunk:
     raise AssertionError("no chunk came")
 
 
-async def test_it_answers_with_what_the_engine_says() -> None:
+async def test_answer_has_the_text_and_the_counts_of_the_engine() -> None:
     script = [Started(request_id="", cached_tokens=3), *says("Hello"), *ends("length", prompt_tokens=4)]
     completion = await collect(scripted_backend(ScriptedEngine(script)), call())
     assert "Hello" == completion.choices[0].message.content
@@ -72,7 +72,7 @@ async def test_it_answers_with_what_the_engine_says() -> None:
     assert (4, 5, 3) == (usage.prompt_tokens, usage.completion_tokens, usage.prompt_tokens_details.cached_tokens)
 
 
-async def test_the_fingerprint_is_of_the_engine_and_of_what_else_makes_answers_differ() -> None:
+async def test_fingerprint_changes_with_the_variant() -> None:
     backends = [
         LocalBackend(ScriptedEngine(), ByteVocabulary(), ScriptedRenderer(), variant=variant)
         for variant in ("", "a template", "")
@@ -82,13 +82,13 @@ async def test_the_fingerprint_is_of_the_engine_and_of_what_else_makes_answers_d
     assert prints[0] == prints[2] != prints[1]
 
 
-async def test_the_engine_gets_what_was_rendered_under_the_completions_id() -> None:
+async def test_engine_gets_the_rendered_prompt_under_the_id_of_the_completion() -> None:
     engine = ScriptedEngine()
     await collect(scripted_backend(engine), call("ab", n=2))
     assert [("c1", [97, 98], 2)] == [(each.request_id, each.prompt_ids, each.n) for each in engine.requests]
 
 
-async def test_a_choice_that_reaches_its_stop_string_is_aborted_alone_and_once() -> None:
+async def test_choice_that_reaches_its_stop_string_is_aborted_once_and_alone() -> None:
     script: list[Item] = [*says("a.b"), *says("xyz", index=1), Pause(), *says("lost"), *ends(index=1), *ends()]
     engine = ScriptedEngine(script)
     completion = await collect(scripted_backend(engine), call(n=2, stop="."))
@@ -105,7 +105,7 @@ async def test_a_choice_that_reaches_its_stop_string_is_aborted_alone_and_once()
         ([Started(request_id="", cached_tokens=0), *says("Hello", tokens_per_event=5), Hang()], Spent(2, 5)),
     ],
 )
-async def test_each_part_says_what_was_spent_so_far(script: list[Item], spent: Spent) -> None:
+async def test_each_part_counts_the_tokens_so_far(script: list[Item], spent: Spent) -> None:
     async with aclosing(scripted_backend(ScriptedEngine(script)).stream(call("Hi"))) as parts:
         part = await anext(parts)
         while not part.chunks:
@@ -123,7 +123,7 @@ async def test_reasoning_and_logprobs_follow_the_rendering() -> None:
     assert ["H", "i"] == [entry.token for entry in choice.logprobs.content or []]
 
 
-async def test_what_cannot_be_rendered_raises_before_the_first_chunk_and_reaches_no_engine() -> None:
+async def test_rendering_error_is_raised_before_the_first_chunk_and_reaches_no_engine() -> None:
     engine = ScriptedEngine()
     backend = scripted_backend(engine, ScriptedRenderer(refusal=InvalidRequestError("too long", param="messages")))
     with pytest.raises(InvalidRequestError):
@@ -137,7 +137,7 @@ async def test_a_full_queue_raises_before_the_first_chunk() -> None:
         await first(backend, call())
 
 
-async def test_a_model_that_is_not_loaded_is_unavailable_until_it_is_started() -> None:
+async def test_model_is_unavailable_until_it_is_started() -> None:
     backend = scripted_backend(ScriptedEngine(info=None))
     assert ("starting", None) == (backend.status().state, backend.status().context)
     with pytest.raises(ServiceUnavailableError):
@@ -155,7 +155,7 @@ async def test_an_engine_that_died_makes_the_backend_unavailable_with_the_reason
     assert ("unavailable", "It was killed by SIGKILL.") == (status.state, status.reason)
 
 
-def test_the_counters_are_the_engines_and_the_renderers() -> None:
+def test_counters_come_from_the_engine_and_the_renderer() -> None:
     engine, renderer = ScriptedEngine(), ScriptedRenderer()
     engine.restarts, renderer.load = 3, PoolLoad(running=1, waiting=0, oldest_seconds=2.0)
     backend = scripted_backend(engine, renderer)
@@ -171,7 +171,7 @@ def test_the_counters_are_the_engines_and_the_renderers() -> None:
     ],
 )
 @pytest.mark.parametrize("together", [1, 2, 9])
-async def test_a_failure_at_any_point_is_raised_after_what_came_before(
+async def test_failure_is_raised_after_the_chunks_before_it(
     last: list[Item], error: type[Exception], together: int
 ) -> None:
     for length in range(3):
@@ -188,13 +188,13 @@ async def test_a_failure_at_any_point_is_raised_after_what_came_before(
         assert 0 == engine.running
 
 
-async def test_chunks_of_events_that_come_together_come_together() -> None:
+async def test_events_of_one_batch_become_one_part() -> None:
     engine = ScriptedEngine([*says("abc"), *ends()], together=2)
     sizes = [len(part.chunks) async for part in scripted_backend(engine).stream(call())]
     assert [1 + 2, 1 + 1, 1] == sizes
 
 
-async def test_closing_the_stream_aborts_once() -> None:
+async def test_closing_the_stream_aborts_the_request_once() -> None:
     engine = ScriptedEngine([*says("a"), Hang()])
     await first(scripted_backend(engine), call())
     assert [("c1", None)] == engine.aborts
@@ -208,7 +208,7 @@ async def test_a_stream_that_was_never_read_reaches_no_engine() -> None:
 
 
 class SlowRenderer(ScriptedRenderer):
-    """Renders one request only when it is told to go on."""
+    """Renders one request only after ``go`` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -220,7 +220,7 @@ class SlowRenderer(ScriptedRenderer):
         return await super().render(request, request_id, cache_salt)
 
 
-async def test_a_request_that_is_rendered_slowly_stalls_nobody() -> None:
+async def test_slow_rendering_does_not_delay_other_requests() -> None:
     renderer = SlowRenderer()
     backend = scripted_backend(ScriptedEngine(), renderer)
     slow = asyncio.create_task(collect(backend, call(SLOW)))
@@ -229,7 +229,7 @@ async def test_a_request_that_is_rendered_slowly_stalls_nobody() -> None:
     assert SLOW == (await slow).choices[0].message.content
 
 
-async def test_a_request_that_would_be_refused_is_not_rendered_first() -> None:
+async def test_full_engine_refuses_a_request_before_it_is_rendered() -> None:
     engine = ScriptedEngine()
     engine.full = RateLimitError("full")
     backend = scripted_backend(engine, ScriptedRenderer(refusal=AssertionError("it was rendered")))
@@ -238,7 +238,7 @@ async def test_a_request_that_would_be_refused_is_not_rendered_first() -> None:
 
 
 class ToolRenderer(ScriptedRenderer):
-    """Says that calls of one function may come."""
+    """Allows calls of one function."""
 
     def __init__(self, *, named: bool = False, legacy: bool = False) -> None:
         super().__init__()
@@ -249,7 +249,7 @@ class ToolRenderer(ScriptedRenderer):
 
 
 @pytest.mark.parametrize(("expected", "named"), [("tool_calls", False), ("stop", True)])
-async def test_calls_are_read_as_the_rendering_says(expected: str, named: bool) -> None:  # noqa: FBT001
+async def test_named_tool_choice_ends_with_stop(expected: str, named: bool) -> None:  # noqa: FBT001
     script = [*says('Hi<tool_call>\n{"name": "weather", "arguments": {}}\n</tool_call>'), *ends()]
     completion = await collect(scripted_backend(ScriptedEngine(script), ToolRenderer(named=named)), call())
     choice = completion.choices[0]
@@ -260,7 +260,7 @@ async def test_calls_are_read_as_the_rendering_says(expected: str, named: bool) 
     assert FunctionCall(name="weather", arguments="{}") == made.function
 
 
-async def test_deprecated_functions_are_answered_in_their_own_form() -> None:
+async def test_deprecated_functions_get_a_function_call() -> None:
     script = [*says('<tool_call>\n{"name": "weather", "arguments": {}}\n</tool_call>'), *ends()]
     completion = await collect(scripted_backend(ScriptedEngine(script), ToolRenderer(legacy=True)), call())
     choice = completion.choices[0]

@@ -32,37 +32,37 @@ async def test_the_preferred_candidate_answers() -> None:
 
 
 @pytest.mark.parametrize("refusal", [DOWN, RateLimitError("full")])
-async def test_the_next_candidate_answers_where_the_preferred_one_cannot(refusal: APIError) -> None:
+async def test_next_candidate_answers_when_the_preferred_one_is_down_or_full(refusal: APIError) -> None:
     assert "b" == await said(ScriptedUpstream(refusal=refusal), upstream("b"))
 
 
-async def test_a_candidate_that_fails_before_its_first_chunk_gives_way() -> None:
+async def test_next_candidate_answers_after_a_failure_before_the_first_chunk() -> None:
     failing = ScriptedUpstream([DOWN])
     assert "b" == await said(failing, upstream("b"))
     assert (1, 0) == (len(failing.requests), failing.running)
 
 
-async def test_a_candidate_that_fails_after_its_first_chunk_does_not_give_way() -> None:
+async def test_failure_after_the_first_chunk_is_raised_without_another_try() -> None:
     other = upstream("b")
     with pytest.raises(ServiceUnavailableError, match="down"):
         await said(ScriptedUpstream([*says("a"), DOWN]), other)
     assert [] == other.requests
 
 
-async def test_a_request_that_is_refused_for_itself_is_not_tried_elsewhere() -> None:
+async def test_invalid_request_is_not_sent_to_the_next_candidate() -> None:
     other = upstream("b")
     with pytest.raises(InvalidRequestError):
         await said(ScriptedUpstream(refusal=InvalidRequestError("bad")), other)
     assert [] == other.requests
 
 
-async def test_the_last_candidate_s_error_is_raised() -> None:
+async def test_error_of_the_last_candidate_is_raised() -> None:
     with pytest.raises(RateLimitError, match="full"):
         await said(ScriptedUpstream(refusal=DOWN), ScriptedUpstream(refusal=RateLimitError("full")))
 
 
 @pytest.mark.parametrize("others", [[], [upstream("b")]])
-async def test_closing_the_answer_aborts_its_candidate(others: list[ScriptedUpstream]) -> None:
+async def test_closing_the_answer_aborts_the_request_at_its_candidate(others: list[ScriptedUpstream]) -> None:
     first = ScriptedUpstream([*says("a"), Hang()])
     async with aclosing(first_available([first, *others], CALL)) as parts:
         await anext(parts)

@@ -15,7 +15,7 @@ def request(model: str = "m", *, seed: int | None = None, logprobs: bool | None 
     return CreateChatCompletion(messages=[UserMessage(content="Hi")], model=model, seed=seed, logprobs=logprobs)
 
 
-def test_names_lead_to_backends_in_their_order() -> None:
+def test_models_keep_their_order_and_their_backends() -> None:
     first, second = scripted_backend(), scripted_backend()
     router = Router({"b": [first], "a": [second]})
     assert ["b", "a"] == list(router)
@@ -62,7 +62,7 @@ async def test_a_request_is_answered_by_the_first_backend_that_is_available() ->
 @pytest.mark.parametrize(
     ("expected", "ready"), [("ready", (True, False)), ("ready", (False, True)), ("unavailable", (False, False))]
 )
-def test_a_model_is_as_ready_as_its_readiest_backend(expected: str, ready: tuple[bool, bool]) -> None:
+def test_model_is_ready_while_one_of_its_backends_is(expected: str, ready: tuple[bool, bool]) -> None:
     backends = [ScriptedUpstream(), ScriptedUpstream()]
     for backend, each in zip(backends, ready, strict=True):
         backend.ready = each
@@ -70,7 +70,7 @@ def test_a_model_is_as_ready_as_its_readiest_backend(expected: str, ready: tuple
     assert expected == status.state
 
 
-async def test_it_is_ready_when_all_are_and_closes_all() -> None:
+async def test_router_is_ready_when_all_models_are_and_closes_all_backends() -> None:
     engines = [ScriptedEngine(), ScriptedEngine(info=None)]
     router = Router({str(number): [scripted_backend(engine)] for number, engine in enumerate(engines)})
     before = router.ready
@@ -92,7 +92,7 @@ class BrokenEngine(ScriptedEngine):
         raise OSError("broken")
 
 
-async def test_one_that_does_not_close_keeps_no_other_open() -> None:
+async def test_all_backends_are_closed_even_when_one_raises() -> None:
     last = ScriptedEngine()
     router = Router({"broken": [scripted_backend(BrokenEngine())], "last": [scripted_backend(last)]})
     with pytest.raises(OSError, match="broken"):

@@ -21,7 +21,7 @@ class Page(HTMLParser):
         self._open: list[str] = []
         self.feed(html)
         self.close()
-        assert self._open == []
+        assert [] == self._open
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))

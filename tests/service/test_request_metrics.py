@@ -102,7 +102,7 @@ def test_a_model_that_is_not_served_makes_no_label() -> None:
 
 def test_the_page_names_no_project_and_no_request() -> None:
     page = finished().page()
-    assert ("proj_secret" in page, "c1" in page) == (False, False)
+    assert (False, False) == ("proj_secret" in page, "c1" in page)
 
 
 def test_a_model_is_ready_as_the_router_says() -> None:

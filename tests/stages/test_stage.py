@@ -27,7 +27,7 @@ CALL = Call(completion_id="c", created=1, request=REQUEST)
 
 
 class DoNothing:
-    """Passes everything on."""
+    """Changes nothing."""
 
     async def before(self, call: Call) -> Call:
         return call
@@ -39,7 +39,7 @@ class DoNothing:
 
 
 class UpperCase(DoNothing):
-    """Writes the question and the answer in capitals; notes when its streams begin and end."""
+    """Writes the question and the answer in capitals; counts its open streams."""
 
     def __init__(self) -> None:
         self.open = 0
@@ -133,19 +133,19 @@ async def test_stages_that_do_nothing_change_nothing(stages: list[Stage]) -> Non
     assert [CALL] == source.requests
 
 
-async def test_a_stage_changes_what_the_backend_gets_and_what_the_client_gets() -> None:
+async def test_stage_changes_the_call_for_the_backend_and_the_answer_for_the_client() -> None:
     source = upstream()
     assert "HELLO" == await answered([UpperCase()], source)
     assert ["HI"] == [message.content for message in source.requests[0].request.messages]
 
 
-async def test_the_outermost_stage_sees_the_call_first_and_the_answer_last() -> None:
+async def test_outermost_stage_gets_the_call_first_and_the_answer_last() -> None:
     source = upstream(*says("x"))
     assert "xba" == await answered([Marking("a"), Marking("b")], source)
     assert ["Hiab"] == [message.content for message in source.requests[0].request.messages]
 
 
-async def test_a_stage_that_refuses_keeps_the_request_from_the_backend() -> None:
+async def test_request_that_a_stage_refuses_does_not_reach_the_backend() -> None:
     source = upstream()
     with pytest.raises(InvalidRequestError, match="not this"):
         await answered([DoNothing(), Refusing(), UpperCase()], source)
@@ -159,14 +159,14 @@ async def test_a_stage_that_ends_the_answer_closes_the_backend() -> None:
     assert [("c", None)] == source.aborts
 
 
-async def test_a_backend_s_error_goes_through_the_stages() -> None:
+async def test_error_of_the_backend_passes_through_the_stages() -> None:
     stage = UpperCase()
     with pytest.raises(ServiceUnavailableError, match="died"):
         await answered([stage], upstream(*says("a"), ServiceUnavailableError("died")))
     assert 0 == stage.open
 
 
-async def test_a_request_that_is_cancelled_at_any_await_leaves_nothing_open() -> None:
+async def test_cancelled_request_closes_its_stages_and_its_backend() -> None:
     for turns in itertools.count():
         stage, source = UpperCase(), upstream(Pause(), *says("ab"), Pause())
         task = asyncio.create_task(answered([stage, DoNothing()], source))
@@ -189,7 +189,7 @@ async def served(
     yield Service(Router({"m": [source]}), storage, stages=stages, log=records.append), records
 
 
-async def test_what_is_stored_is_what_was_sent(database: Database) -> None:
+async def test_stored_answer_is_the_answer_after_the_stages(database: Database) -> None:
     async with served(database, upstream(), UpperCase()) as (service, records):
         sent = await service.create(msgspec.structs.replace(REQUEST, store=True))
         stored = await service.get_completion(sent.id)
@@ -204,7 +204,7 @@ async def test_a_refusal_of_a_stage_is_logged_as_the_request_s_end(database: Dat
     assert [("failed", "InvalidRequestError")] == [(record.outcome, record.error) for record in records]
 
 
-async def test_a_client_that_leaves_closes_the_stages_and_the_backend(database: Database) -> None:
+async def test_disconnect_closes_the_stages_and_the_backend(database: Database) -> None:
     stage, source = UpperCase(), upstream(*says("a"), Hang())
     async with served(database, source, stage) as (service, records):
         chunks = service.stream(msgspec.structs.replace(REQUEST, stream=True))

@@ -42,8 +42,8 @@ async def test_sqlite_is_one_file_of_its_owner_with_a_write_ahead_log(tmp_path: 
         await database.upgrade()
         names = {path.name for path in (tmp_path / "new" / "data").iterdir()}
     assert names == {DATABASE_FILE, f"{DATABASE_FILE}-wal", f"{DATABASE_FILE}-shm"}
-    assert stat.S_IMODE((tmp_path / "new" / "data" / DATABASE_FILE).stat().st_mode) == 0o600
-    assert stat.S_IMODE((tmp_path / "new" / "data").stat().st_mode) == 0o700
+    assert 0o600 == stat.S_IMODE((tmp_path / "new" / "data" / DATABASE_FILE).stat().st_mode)
+    assert 0o700 == stat.S_IMODE((tmp_path / "new" / "data").stat().st_mode)
 
 
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:

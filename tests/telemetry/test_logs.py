@@ -38,41 +38,41 @@ def log_a_failure() -> None:
 def test_our_events_are_json_lines(lines: Lines) -> None:
     structlog.get_logger("antiphon.test").info("request", tokens=3)
     (line,) = lines()
-    assert (line["event"], line["tokens"], line["level"], line["logger"]) == ("request", 3, "info", "antiphon.test")
+    assert ("request", 3, "info", "antiphon.test") == (line["event"], line["tokens"], line["level"], line["logger"])
 
 
 def test_context_variables_join_every_line(lines: Lines) -> None:
     with structlog.contextvars.bound_contextvars(request_id="req_1"):
         structlog.get_logger().info("x")
-    assert lines()[0]["request_id"] == "req_1"
+    assert "req_1" == lines()[0]["request_id"]
 
 
 def test_the_libraries_logs_come_the_same_way(lines: Lines) -> None:
     logging.getLogger("uvicorn.error").warning("port %d", 1, extra={"color_message": "red"})
     (line,) = lines()
-    assert (line["event"], line["level"], "color_message" in line) == ("port 1", "warning", False)
+    assert ("port 1", "warning", False) == (line["event"], line["level"], "color_message" in line)
 
 
 def test_the_libraries_chatter_is_left_out(lines: Lines) -> None:
     logging.getLogger("uvicorn.error").info("Started server process")
-    assert lines() == []
+    assert [] == lines()
 
 
 def test_what_is_less_severe_is_left_out(lines: Lines) -> None:
     structlog.get_logger().debug("x")
-    assert lines() == []
+    assert [] == lines()
 
 
 @pytest.mark.parametrize("key", ["messages", "content", "api_key", "authorization", "prompt"])
 def test_secrets_and_what_was_said_never_reach_a_log(lines: Lines, key: str) -> None:
     structlog.get_logger().info("request", **{key: "hush"})
-    assert lines()[0][key] == "[not logged]"
+    assert "[not logged]" == lines()[0][key]
 
 
 def test_a_traceback_shows_no_local_variables(lines: Lines) -> None:
     log_a_failure()
     (line,) = lines()
-    assert line["exception"][0]["exc_type"] == "ValueError"
+    assert "ValueError" == line["exception"][0]["exc_type"]
     assert "hush" not in json.dumps(line)
 
 
@@ -178,8 +178,8 @@ def test_a_terminal_is_not_written_to_by_clients() -> None:
     structlog.get_logger().info("request", path="/\x1b[2J\nx\u202e")
     text = stream.getvalue()
     assert "\\x1b[2J\\x0ax\\x202e" in text
-    assert ("\x1b[2J" in text, text.count("\n")) == (False, 1)
+    assert (False, 1) == ("\x1b[2J" in text, text.count("\n"))
 
 
 def test_redact_leaves_the_rest() -> None:
-    assert redact(None, "info", {"prompt": "x", "prompt_tokens": 3}) == {"prompt": "[not logged]", "prompt_tokens": 3}
+    assert {"prompt": "[not logged]", "prompt_tokens": 3} == redact(None, "info", {"prompt": "x", "prompt_tokens": 3})

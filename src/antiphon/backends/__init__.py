@@ -1,1 +1,1 @@
-"""Who answers a request."""
+"""Backends: each answers requests, with an engine on this machine or through another server."""

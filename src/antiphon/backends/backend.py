@@ -1,4 +1,4 @@
-"""What every backend offers: an answer as a stream of chunks, so that no layer above knows where it came from."""
+"""The interface of a backend: it answers a call with a stream of chunks."""
 
 from collections.abc import AsyncGenerator
 from typing import Literal, Protocol
@@ -12,16 +12,16 @@ Modality = Literal["text"]
 
 
 class Spent(Struct, frozen=True):
-    """The tokens of one answer so far. They are charged when the answer ends before its usage."""
+    """The tokens of one answer so far. The service charges them when the answer ends before its usage chunk."""
 
     prompt_tokens: int = 0
-    """Of the whole prompt, once the engine computes it; 0 before, and where the backend does not count."""
+    """Tokens of the whole prompt once the engine computes it; 0 before, or if the backend does not count."""
     completion_tokens: int = 0
-    """Of all choices."""
+    """Tokens of all choices."""
 
 
 class AnswerPart(Struct, frozen=True):
-    """Chunks that are ready together. A part without chunks says only what was spent."""
+    """Chunks that are ready together. A part without chunks only updates ``spent``."""
 
     chunks: list[ChatCompletionChunk]
     spent: Spent = Spent()
@@ -31,33 +31,33 @@ AnswerParts = AsyncGenerator[AnswerPart, None]
 
 
 class Call(Struct, frozen=True, kw_only=True):
-    """One request as the service hands it down: ids and clock are arguments."""
+    """One request with its id and its time."""
 
     completion_id: str
     created: int
     """Unix seconds; the same in every chunk."""
     request: CreateChatCompletion
     cache_salt: str = ""
-    """Requests share cached prefixes within one salt: the project."""
+    """The id of the project: only requests with the same salt share cached prefixes."""
 
 
 class BackendStatus(Struct, frozen=True, kw_only=True):
-    """What a backend can do now."""
+    """The state and the abilities of a backend now."""
 
     state: Literal["starting", "ready", "unavailable"]
-    """``unavailable``: it was ready before."""
+    """``unavailable``: the backend was ready before and is not now."""
     reason: str | None = None
-    """Why it is unavailable, a sentence that clients may read."""
+    """The reason for ``unavailable``: a sentence that clients may read."""
     abilities: frozenset[str]
     """Names of the request fields that it honours. A request with another field goes to another backend."""
     context: int | None = None
-    """Tokens of prompt and answer together; None while it is unknown."""
+    """Tokens of prompt and answer together; None while unknown."""
     modalities: tuple[Modality, ...] = ("text",)
-    """What messages may contain."""
+    """Kinds of content that messages may have."""
 
     @property
     def ready(self) -> bool:
-        """Whether a request sent now would be taken."""
+        """Whether the backend accepts requests now."""
         return self.state == "ready"
 
 
@@ -65,17 +65,17 @@ class Backend(Protocol):
     """Answers for one model."""
 
     def status(self) -> BackendStatus:
-        """Say what it can do now. Never waits."""
+        """Return the state and the abilities now, without waiting."""
 
     def stream(self, call: Call) -> AnswerParts:
-        """Answer in parts. The last chunk, alone in its part, has no choices but the usage.
+        """Yield the answer in parts. The last chunk, alone in its part, has the usage and no choices.
 
-        The generator raises an ``APIError`` before its first chunk when the request cannot be taken, later when the
+        The generator raises an ``APIError``: before its first chunk when it refuses the request, later when the
         backend fails. Closing it (``aclose``) aborts the request within one step.
         """
 
     async def start(self) -> None:
-        """Make it ready. Raises ``ServiceUnavailableError`` when it cannot be."""
+        """Start the backend and wait until it is ready. Raises ``ServiceUnavailableError`` when it cannot start."""
 
     async def close(self) -> None:
-        """Release everything; nothing runs afterwards."""
+        """Stop the backend and release its resources."""

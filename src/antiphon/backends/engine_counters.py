@@ -1,4 +1,4 @@
-"""What engines on this machine count, for the metrics and the health page. Other backends have no such counters."""
+"""The counters of engines on this machine, for the metrics and the health page. Other backends have none."""
 
 from collections.abc import Iterator, Mapping
 from typing import Protocol
@@ -16,15 +16,15 @@ class EngineCounters(Protocol):
 
     @property
     def report(self) -> EngineReport:
-        """What is counted and measured since the engine's first start."""
+        """Counts and measurements since the engine's first start."""
 
     @property
     def preparing(self) -> PoolLoad:
-        """The requests that processes prepare now, and the requests that wait for a process."""
+        """The numbers of requests that are rendered now and that wait for a process."""
 
 
 def engine_readings(engines: Mapping[str, EngineCounters]) -> Iterator[Reading]:
-    """Read the counters of all engines; ``engines`` has them by the name of the model."""
+    """Yield the counters of all engines as readings; ``engines`` maps names of models to engines."""
     for model, engine in engines.items():
         report = engine.report
         yield Reading(catalogue.RESTARTS, (model,), report.restarts)
@@ -32,10 +32,10 @@ def engine_readings(engines: Mapping[str, EngineCounters]) -> Iterator[Reading]:
         for tier, distribution in report.queue_time.items():
             yield Reading(catalogue.QUEUE_TIME, (model, tier), distribution)
         if report.stats is not None:
-            yield from _counted(model, report.stats)
+            yield from _stats_readings(model, report.stats)
 
 
-def _counted(model: str, stats: EngineStats) -> Iterator[Reading]:
+def _stats_readings(model: str, stats: EngineStats) -> Iterator[Reading]:
     values: dict[Metric, float | Distribution] = {
         catalogue.RUNNING: stats.running,
         catalogue.WAITING: stats.waiting,

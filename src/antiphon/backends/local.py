@@ -1,7 +1,7 @@
-"""Answers from an engine on this machine: render, generate, assemble.
+"""The backend of an engine on this machine: render, generate, assemble.
 
-A request ends in exactly one way: the chunk with the usage, an exception, or the generator's close. In each of them the
-engine's stream has been closed, which aborts whatever still ran.
+A request ends with the usage chunk, an exception, or the close of the generator. Each of these closes the engine's
+stream, which aborts the choices that still run.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ EngineEvents = AsyncGenerator[list[StreamEvent], None]
 ALL_FIELDS = frozenset(CreateChatCompletion.__struct_fields__)
 """The renderer, the engine and the assembly honour every field that the protocol accepts."""
 CLOSE_TIMEOUT = 5.0
-"""Seconds that closing the engine's stream may take when the request was cancelled."""
+"""Seconds after which a cancelled request no longer waits for its engine stream to close."""
 
 
 class RequestRenderer(Protocol):
@@ -34,17 +34,17 @@ class RequestRenderer(Protocol):
 
     @property
     def load(self) -> PoolLoad:
-        """The requests that are prepared in processes, and that wait for one."""
+        """The numbers of requests that are rendered now and that wait for a process."""
 
     async def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
-        """Raise an ``APIError`` for what cannot be rendered."""
+        """Return the request for the engine. Raises an ``APIError`` when the request cannot be rendered."""
 
 
 class LocalBackend:
     """Answers with one engine: it turns messages into tokens and tokens into chunks."""
 
     def __init__(self, engine: Engine, vocabulary: Vocabulary, renderer: RequestRenderer, *, variant: str = "") -> None:
-        """``variant`` says what beside the engine makes answers differ, for ``system_fingerprint``."""
+        """``variant`` names settings outside the engine that change answers; ``system_fingerprint`` includes it."""
         self._engine = engine
         self._variant = variant
         self._vocabulary = vocabulary
@@ -52,16 +52,16 @@ class LocalBackend:
 
     @property
     def report(self) -> EngineReport:
-        """What is counted and measured since the engine's first start."""
+        """Counts and measurements since the engine's first start."""
         return self._engine.report
 
     @property
     def preparing(self) -> PoolLoad:
-        """The requests that processes prepare now, and the requests that wait for a process."""
+        """The numbers of requests that are rendered now and that wait for a process."""
         return self._renderer.load
 
     def status(self) -> BackendStatus:
-        """Say what the engine can do now."""
+        """Return the state of the engine now."""
         info, ready = self._engine.info, self._engine.ready
         return BackendStatus(
             state="ready" if ready else "starting" if info is None else "unavailable",
@@ -71,28 +71,28 @@ class LocalBackend:
         )
 
     async def start(self) -> None:
-        """Load the model unless it is loaded. Raises ``ServiceUnavailableError`` when it cannot be."""
+        """Load the model unless it is loaded. Raises ``ServiceUnavailableError`` when that fails."""
         if self._engine.info is None:
             await self._engine.start()
 
     async def close(self) -> None:
-        """End the engine."""
+        """Close the engine."""
         await self._engine.close()
 
     async def stream(self, call: Call) -> AnswerParts:
-        """Render, generate, assemble; see :class:`antiphon.backends.backend.Backend`."""
+        """Render, generate and assemble; see :class:`antiphon.backends.backend.Backend`."""
         info = self._engine.info
         if info is None:
             raise ServiceUnavailableError("The model is not loaded yet.")
-        self._engine.check_room()  # rendering may take long, and refusals are to be immediate
+        self._engine.check_room()  # a full engine refuses at once, before rendering, which may take long
         rendering = await self._renderer.render(call.request, call.completion_id, call.cache_salt)
         assembler = Assembler(self._header(call, rendering, info), _options(rendering), self._vocabulary)
-        # Nothing may be awaited between these lines: a generator that never began is not closed either.
+        # No await between these lines: a cancellation there would leave the generator open.
         events = self._engine.generate(rendering.generate)
         try:
             spent = Spent()
             async for batch in events:
-                spent = _counted(spent, batch, len(rendering.generate.prompt_ids))
+                spent = _add_tokens(spent, batch, len(rendering.generate.prompt_ids))
                 chunks: list[ChatCompletionChunk] = []
                 try:
                     done = self._assemble(batch, assembler, chunks)
@@ -109,7 +109,7 @@ class LocalBackend:
             await _close(events)
 
     def _assemble(self, events: list[StreamEvent], assembler: Assembler, chunks: list[ChatCompletionChunk]) -> bool:
-        """Add to ``chunks`` what the events led to; say whether the answer has ended. Raises ``APIError``."""
+        """Append the events' chunks to ``chunks``; return whether the answer has ended. Raises ``APIError``."""
         for event in events:
             step = assembler.push(event)
             for index in step.aborts:
@@ -130,8 +130,8 @@ class LocalBackend:
         )
 
 
-def _counted(spent: Spent, events: list[StreamEvent], prompt_tokens: int) -> Spent:
-    """Return what is spent after these events."""
+def _add_tokens(spent: Spent, events: list[StreamEvent], prompt_tokens: int) -> Spent:
+    """Return ``spent`` with the tokens of these events added."""
     begun = spent.prompt_tokens or any(isinstance(event, Started) for event in events)
     generated = sum(len(event.token_ids) for event in events if isinstance(event, TokenEvent))
     return Spent(prompt_tokens if begun else 0, spent.completion_tokens + generated)

@@ -25,7 +25,7 @@ def traced(endpoint: str | None) -> Iterator[Tracer | None]:
     Raises :class:`CommandError` for an endpoint that cannot be one, a protocol that is not spoken, and an option
     without the extra. Variables without the extra are a warning: they may have been meant for other programs.
     """
-    if endpoint is None and not config.names_collector():
+    if endpoint is None and not config.has_trace_collector():
         yield None
         return
     if (protocol := config.otlp_protocol()) != config.OTLP_PROTOCOL:

@@ -1,1 +1,1 @@
-"""Which backends may answer a request, and which of them does."""
+"""Routing: chooses the backends that may answer a request, and tries them in order."""

@@ -1,14 +1,14 @@
-"""Whether a backend honours every field that a request sets."""
+"""Compares the fields that a request sets with the fields that a backend honours."""
 
 from typing import Any, Final
 
 from antiphon.protocol.requests import CreateChatCompletion
 
 ALL_FIELDS: Final = frozenset(CreateChatCompletion.__struct_fields__)
-HONOURED_ABOVE: Final = frozenset(
+HONOURED_BY_SERVICE: Final = frozenset(
     {"messages", "model", "metadata", "safety_identifier", "store", "stream", "stream_options", "user"}
 )
-"""The service honours these, whichever backend answers."""
+"""Fields that the service honours for every backend."""
 NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
     "frequency_penalty": (0,),
     "logprobs": (False,),
@@ -23,12 +23,12 @@ NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
     "top_p": (1,),
     "verbosity": ("medium",),
 }
-"""Values of a field that say no more than its absence: every backend honours them."""
+"""Values that mean the same as no value: every backend honours them."""
 
 
 def missing_ability(request: CreateChatCompletion, abilities: frozenset[str]) -> str | None:
     """Return the first field of the request that ``abilities`` lack, or None."""
-    for field in sorted(ALL_FIELDS - HONOURED_ABOVE - abilities):
+    for field in sorted(ALL_FIELDS - HONOURED_BY_SERVICE - abilities):
         value = getattr(request, field)
         if value is not None and value not in NEUTRAL.get(field, ()):
             return field

@@ -1,4 +1,4 @@
-"""Tries one candidate after the other until one begins to answer."""
+"""Tries the candidates in order until one begins to answer."""
 
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -10,8 +10,9 @@ from antiphon.errors import RateLimitError, ServiceUnavailableError
 def first_available(candidates: Sequence[Backend], call: Call) -> AnswerParts:
     """Stream the answer of the first candidate that can take the request.
 
-    A candidate that is unavailable or full before its first chunk gives way to the next. Every other error, and the
-    last candidate's, is raised. After the first chunk the answer is that candidate's: a client has seen its beginning.
+    After ``ServiceUnavailableError`` or ``RateLimitError`` before its first chunk, the next candidate is tried. Every
+    other error, and every error of the last candidate, is raised. After its first chunk no other candidate is tried:
+    the client has seen the beginning of the answer.
     """
     return _tried_in_turn(candidates, call) if len(candidates) > 1 else candidates[0].stream(call)
 

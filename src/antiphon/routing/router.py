@@ -1,4 +1,4 @@
-"""Which backends answer for a model: names to candidates."""
+"""Maps the name of a model to the backends that may answer for it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -11,10 +11,10 @@ from antiphon.routing.failover import first_available
 
 
 class Router:
-    """The served models, in the order they were given, each with the backends that may answer for it."""
+    """The served models in the order of the options, each with the backends that may answer for it."""
 
     def __init__(self, models: Mapping[str, Sequence[Backend]]) -> None:
-        """Take the backends of each model by its name, at least one, the preferred one first."""
+        """Each name has at least one backend, the preferred one first."""
         self._models = {name: tuple(backends) for name, backends in models.items()}
 
     def __iter__(self) -> Iterator[str]:
@@ -26,7 +26,7 @@ class Router:
     def candidates(self, request: CreateChatCompletion) -> list[Backend]:
         """Return the backends that honour every field of the request, the preferred one first.
 
-        Raises ``ModelNotFoundError``, and ``InvalidRequestError`` with the name of a field that no backend honours.
+        Raises ``ModelNotFoundError``, or ``InvalidRequestError`` that names a field which no backend honours.
         """
         field = None
         able: list[Backend] = []
@@ -41,11 +41,11 @@ class Router:
         return able
 
     def stream(self, call: Call) -> AnswerParts:
-        """Answer by the first candidate that is available. Raises as :meth:`candidates` does."""
+        """Stream the answer of the first available candidate. Raises as :meth:`candidates` does."""
         return first_available(self.candidates(call.request), call)
 
     def status(self, model: str) -> BackendStatus:
-        """Return the status of the first backend that is ready, else of the preferred one.
+        """Return the status of the first backend that is ready, else of the preferred backend.
 
         Raises ``ModelNotFoundError``.
         """
@@ -54,17 +54,17 @@ class Router:
 
     @property
     def ready(self) -> bool:
-        """Whether a request to any of the models would be taken."""
+        """Whether every model accepts requests."""
         return all(self.status(model).ready for model in self._models)
 
     async def start(self) -> None:
-        """Make all backends ready, one after the other. Raises ``ServiceUnavailableError`` when one cannot be."""
-        for backend in self._all():
+        """Start all backends, one after the other. Raises ``ServiceUnavailableError`` when one cannot start."""
+        for backend in self._all_backends():
             await backend.start()
 
     async def close(self) -> None:
-        """Release all backends, even when one fails."""
-        errors = [error for backend in self._all() if (error := await _close(backend))]
+        """Close all backends, even when one fails; then raise the first error."""
+        errors = [error for backend in self._all_backends() if (error := await _close(backend))]
         if errors:
             raise errors[0]
 
@@ -75,14 +75,14 @@ class Router:
             raise ModelNotFoundError(message, param="model")
         return found
 
-    def _all(self) -> Iterator[Backend]:
-        """Give each backend once, whatever number of models it answers for."""
+    def _all_backends(self) -> Iterator[Backend]:
+        """Return each backend once, even if it answers for several models."""
         return iter({id(backend): backend for backends in self._models.values() for backend in backends}.values())
 
 
 async def _close(backend: Backend) -> Exception | None:
     try:
         await backend.close()
-    except Exception as error:  # noqa: BLE001 (raised again once the others are closed)
+    except Exception as error:  # noqa: BLE001 (Router.close raises it after it has closed the others)
         return error
     return None

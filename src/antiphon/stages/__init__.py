@@ -1,1 +1,1 @@
-"""What is done around an answer, whichever backend gives it."""
+"""Stages: they change a request before the backend gets it, and its answer before the client gets it."""

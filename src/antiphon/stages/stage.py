@@ -1,4 +1,4 @@
-"""The seam for what is done around an answer, such as moderation: a stage sees the call before, the parts after."""
+"""The interface of a stage, such as moderation: it changes the call for the backend and the parts of the answer."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
@@ -8,39 +8,39 @@ from antiphon.backends.backend import AnswerParts, Call
 
 
 class Stage(Protocol):
-    """One stage. It holds no state of a request but in the generator that :meth:`after` returns."""
+    """One stage. Only the generator that :meth:`after` returns holds state of a request."""
 
     async def before(self, call: Call) -> Call:
-        """Return the call that goes on to the next stage and in the end to the backend.
+        """Return the call for the next stage or the backend.
 
-        Raises an ``APIError`` to refuse the request; then no later stage and no backend sees it.
+        Raises an ``APIError`` to refuse the request; then no later stage and no backend gets it.
         """
 
     def after(self, call: Call, parts: AnswerParts) -> AnswerParts:
-        """Return the parts that the client gets instead of ``parts``.
+        """Yield the parts that the client gets instead of ``parts``.
 
-        ``call`` is the one that :meth:`before` returned. Errors of ``parts`` pass through; the generator may raise an
-        ``APIError`` of its own, which ends the answer as a backend's error does.
+        :meth:`before` returned ``call``. Errors of ``parts`` pass through. An ``APIError`` that the generator raises
+        ends the answer as a backend's error does.
         """
 
 
 def through_stages(stages: Sequence[Stage], call: Call, answer: Callable[[Call], AnswerParts]) -> AnswerParts:
-    """Answer through the stages, the outermost first.
+    """Stream the backend's answer as changed by the stages, the outermost first.
 
-    ``answer`` streams what the backend says to the call that the last stage returned. However the answer ends, each
-    stage's generator is closed before the one that it reads from.
+    ``answer`` streams the backend's answer to a call. At the end, also after an error, each stage's generator is closed
+    before the generator that it reads.
     """
-    return _surrounded(stages, call, answer) if stages else answer(call)
+    return _with_stages(stages, call, answer) if stages else answer(call)
 
 
-async def _surrounded(stages: Sequence[Stage], call: Call, answer: Callable[[Call], AnswerParts]) -> AnswerParts:
+async def _with_stages(stages: Sequence[Stage], call: Call, answer: Callable[[Call], AnswerParts]) -> AnswerParts:
     calls = []
     for stage in stages:
         call = await stage.before(call)
         calls.append(call)
     async with AsyncExitStack() as stack:
         parts = await stack.enter_async_context(aclosing(answer(call)))
-        for stage, seen in zip(reversed(stages), reversed(calls), strict=True):
-            parts = await stack.enter_async_context(aclosing(stage.after(seen, parts)))
+        for stage, staged_call in zip(reversed(stages), reversed(calls), strict=True):
+            parts = await stack.enter_async_context(aclosing(stage.after(staged_call, parts)))
         async for part in parts:
             yield part
