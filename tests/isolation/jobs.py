@@ -1,4 +1,4 @@
-"""Handlers for the tests of processes: each job is a short text that says what to do."""
+"""Handlers for the tests of processes: each job is a command and its argument, as text."""
 
 import ctypes
 import os
@@ -27,7 +27,7 @@ class Prepared(msgspec.Struct):
 
 
 def open_handler(argument: bytes) -> Handler:
-    """Prepare a word, and a count of the jobs that this process has done."""
+    """Return a handler that knows a word and counts the jobs of its process."""
     word = msgspec.json.decode(argument, type=Prepared).word
     numbers = count(1)
     kept: list[bytes] = []
@@ -56,13 +56,13 @@ def open_handler(argument: bytes) -> Handler:
 
 
 def open_slowly(argument: bytes) -> Handler:
-    """Prepare the same, for a second."""
+    """Return the same handler after a second."""
     time.sleep(1)
     return open_handler(argument)
 
 
 def refuse(argument: bytes) -> Handler:
-    """Fail to prepare anything."""
+    """Fail to prepare a handler."""
     raise ValueError(argument)
 
 
@@ -96,7 +96,7 @@ def _kill() -> bytes:
 
 
 def _send(text: str) -> bytes:
-    """Send the beginning of a message past the loop, as native code that hostile bytes control might."""
+    """Write a header to the socket directly, as native code that hostile bytes control might."""
     kind, size = text.split()
     for descriptor in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
         with suppress(OSError):

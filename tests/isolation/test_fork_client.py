@@ -1,4 +1,4 @@
-"""The parent's side of one fork server: its processes, how they end, and a server that does not answer."""
+"""The parent's side of one fork server: its processes, their ends, and a server that does not answer."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ async def opened(factory: str = "open_handler") -> AsyncIterator[ForkServer]:
 
 @asynccontextmanager
 async def forked(server: ForkServer) -> AsyncIterator[JobProcess]:
-    """Give a process, and end it."""
+    """Yield a process; end it afterwards."""
     process = await server.fork()
     try:
         yield process
@@ -34,19 +34,19 @@ async def forked(server: ForkServer) -> AsyncIterator[JobProcess]:
         await process.end()
 
 
-async def test_each_fork_is_a_process_of_its_own() -> None:
+async def test_each_fork_is_a_separate_process() -> None:
     async with opened() as server, forked(server) as one, forked(server) as other:
         assert 2 == len({await one.run(b"pid"), await other.run(b"pid")})
         assert [b"1", b"1"] == [await one.run(b"number"), await other.run(b"number")]
 
 
-async def test_a_process_tells_the_stage_that_it_is_in() -> None:
+async def test_process_reports_the_stage_of_its_job() -> None:
     async with opened() as server, forked(server) as process:
         await process.run(b"echo maple")
         assert "echo" == process.stage
 
 
-async def test_the_end_of_a_process_tells_how_it_ended() -> None:
+async def test_end_returns_the_status_of_the_process() -> None:
     async with opened() as server:
         process = await server.fork()
         with pytest.raises(EOFError):
@@ -54,7 +54,7 @@ async def test_the_end_of_a_process_tells_how_it_ended() -> None:
         assert EXIT_JOB_FAILED == await process.end()
 
 
-async def test_a_job_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_job_times_out_after_the_wall_time(monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened() as server, forked(server) as process:
         await process.run(b"pid")
         monkeypatch.setattr(fork_client, "WALL_SECONDS", 0.2)
@@ -72,7 +72,7 @@ async def test_a_server_that_does_not_end_a_process_in_time_is_killed(monkeypatc
         assert server.ended
 
 
-async def test_the_processes_of_a_server_that_prepared_nothing_end_at_once() -> None:
+async def test_failed_preparation_ends_the_streams_of_processes_at_once() -> None:
     async with opened("refuse") as server:
         process = await server.fork()
         with pytest.raises((EOFError, OSError)):

@@ -42,7 +42,7 @@ while True:
 
 
 class Restraint:
-    """Limits nothing; says after the given number of jobs that they have left much."""
+    """Limits nothing; reports excess memory after the given number of jobs."""
 
     def __init__(self, jobs: int) -> None:
         self._left = jobs
@@ -50,34 +50,34 @@ class Restraint:
     def begin_job(self) -> None:
         self._left -= 1
 
-    def keeps_much(self) -> bool:
+    def has_excess_memory(self) -> bool:
         return self._left <= 0
 
 
 def done(*jobs: bytes, lifetime: int = 100) -> tuple[int, list[tuple[bytes, bytes]]]:
     """Run the loop over these jobs; return its status and the messages that it sends."""
-    ours, theirs = socket.socketpair()
+    parent, process = socket.socketpair()
     statuses: list[int] = []
-    with ours, theirs:
+    with parent, process:
         handler = prepare(settings())
-        thread = threading.Thread(target=lambda: statuses.append(do_jobs(theirs, handler, Restraint(lifetime))))
+        thread = threading.Thread(target=lambda: statuses.append(do_jobs(process, handler, Restraint(lifetime))))
         thread.start()
         for job in jobs:
-            ours.sendall(frames.pack(frames.JOB, job))
-        ours.shutdown(socket.SHUT_WR)
+            parent.sendall(frames.pack(frames.JOB, job))
+        parent.shutdown(socket.SHUT_WR)
         thread.join(30)
-        theirs.shutdown(socket.SHUT_WR)
-        with ours.makefile("rb") as stream:
+        process.shutdown(socket.SHUT_WR)
+        with parent.makefile("rb") as stream:
             messages = [*iter(lambda: frames.read(stream), None)]
     return statuses[0], messages
 
 
-def test_each_job_tells_its_stage_and_its_result() -> None:
+def test_each_job_sends_its_stage_and_its_result() -> None:
     expected = [(frames.STAGE, b"echo"), (frames.RESULT, b"a"), (frames.STAGE, b"word"), (frames.RESULT, b"maple")]
     assert (0, expected) == done(b"echo a", b"word")
 
 
-def test_the_last_job_tells_that_it_is_the_last() -> None:
+def test_last_job_sends_a_last_result() -> None:
     expected = [(frames.STAGE, b"word"), (frames.LAST_RESULT, b"maple")]
     assert (0, expected) == done(b"word", b"echo a", lifetime=1)
 
@@ -101,13 +101,13 @@ def test_the_kernel_ends_a_process_that_needs_more_processor_time() -> None:
     assert (-signal.SIGXCPU, True) == (ended.returncode, 1 <= int(ended.stdout))
 
 
-def test_a_limit_of_the_whole_server_bounds_that_of_a_job() -> None:
+def test_hard_limit_of_the_server_bounds_the_limit_of_a_job() -> None:
     command = [sys.executable, "-c", LIMITED]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603 (our own)
     assert "True\n100\n" == ended.stdout
 
 
-def test_a_refused_fork_is_told_and_the_server_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_fork_is_reported_and_the_server_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> int:
         raise BlockingIOError
 

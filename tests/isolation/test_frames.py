@@ -27,11 +27,11 @@ def test_a_message_that_is_cut_off_is_the_end_of_the_stream(length: int) -> None
 @pytest.mark.parametrize(
     ("kind", "size"), [(frames.JOB, 0), (b"x", 1), (frames.STAGE, 257), (frames.RESULT, 2**28 + 1)]
 )
-def test_no_process_sends_such_a_message(kind: bytes, size: int) -> None:
+def test_invalid_header_from_a_process_is_an_error(kind: bytes, size: int) -> None:
     with pytest.raises(frames.FrameError):
         frames.unpack_answer(struct.pack("!cI", kind, size))
 
 
 @pytest.mark.parametrize(("kind", "size"), [(b"s", 256), (b"r", 2**28), (b"l", 2**28)])
-def test_the_longest_message_of_each_kind_is_taken(kind: bytes, size: int) -> None:
+def test_longest_message_of_each_kind_is_accepted(kind: bytes, size: int) -> None:
     assert (kind, size) == frames.unpack_answer(struct.pack("!cI", kind, size))

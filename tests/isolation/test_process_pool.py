@@ -1,4 +1,4 @@
-"""Jobs in forked processes: limits, deaths, cancellation, and what is kept between two jobs."""
+"""Jobs in forked processes: limits, deaths, cancellation, and processes that are kept between jobs."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ async def lost(pool: ProcessPool, job: bytes) -> tuple[str, str]:
 
 
 def state(pid: int) -> str:
-    """Return the letter of the kernel for the process's state; X when there is none."""
+    """Return the kernel's letter for the state of a process; X when it does not exist."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -56,17 +56,17 @@ async def gone(pid: int) -> bool:
     return await reaches(pid, "ZX")
 
 
-async def test_a_job_gives_what_the_handler_makes_of_it() -> None:
+async def test_result_of_a_job_comes_from_the_handler() -> None:
     async with opened() as pool:
         assert b"falcon" == await pool.run(b"echo falcon")
 
 
-async def test_the_handler_is_prepared_with_the_argument() -> None:
+async def test_factory_gets_the_argument() -> None:
     async with opened() as pool:
         assert b"maple" == await pool.run(b"word")
 
 
-async def test_a_long_job_and_a_long_result_pass_whole() -> None:
+async def test_long_payload_and_long_result_are_complete() -> None:
     text = os.urandom(1 << 20).hex().encode()
     async with opened() as pool:
         assert text == await pool.run(b"echo " + text)
@@ -84,7 +84,7 @@ async def test_jobs_run_at_the_same_time_in_processes_of_their_own() -> None:
         tasks.cancel_scope.cancel()
 
 
-async def test_a_job_that_takes_too_much_processor_time_is_lost_alone() -> None:
+async def test_job_over_its_processor_time_is_lost_alone() -> None:
     async with opened(cpu_seconds=1) as pool:
         assert ("time", "spin") == await lost(pool, b"spin")
         assert b"falcon" == await pool.run(b"echo falcon")
@@ -98,13 +98,13 @@ async def test_processor_time_is_counted_for_each_job_anew() -> None:
             assert 60 > time.monotonic() - began
 
 
-async def test_a_job_that_takes_too_much_memory_is_lost_alone() -> None:
+async def test_job_over_its_memory_is_lost_alone() -> None:
     async with opened() as pool:
         assert ("memory", "allocate") == await lost(pool, b"allocate %d" % (300 * MEBIBYTE))
         assert b"1000" == await pool.run(b"allocate 1000")
 
 
-async def test_a_job_may_use_the_memory_that_it_is_given() -> None:
+async def test_job_within_its_memory_succeeds() -> None:
     async with opened() as pool:
         assert b"%d" % (100 * MEBIBYTE) == await pool.run(b"allocate %d" % (100 * MEBIBYTE))
 
@@ -115,7 +115,7 @@ async def test_a_crash_of_native_code_loses_its_job_alone() -> None:
         assert b"falcon" == await pool.run(b"echo falcon")
 
 
-async def test_an_exception_of_the_handler_is_a_fault_of_the_job() -> None:
+async def test_exception_of_the_handler_loses_the_job_with_cause_fault() -> None:
     async with opened() as pool:
         assert ("fault", "fail") == await lost(pool, b"fail maple")
         assert b"falcon" == await pool.run(b"echo falcon")
@@ -139,7 +139,7 @@ async def test_a_job_that_is_cancelled_before_its_process_is_prepared_leaves_no_
 
 
 @pytest.mark.parametrize("factory", ["open_handler", "open_slowly"])
-async def test_clients_that_leave_at_once_cost_no_other_job(factory: str) -> None:
+async def test_jobs_cancelled_at_once_do_not_block_another_job(factory: str) -> None:
     pool = ProcessPool(settings(factory=factory), size=2, max_waiting=8)
     try:
         server = None
@@ -156,7 +156,7 @@ async def test_clients_that_leave_at_once_cost_no_other_job(factory: str) -> Non
         await pool.close()
 
 
-async def test_one_job_more_than_may_wait_is_refused() -> None:
+async def test_job_is_refused_when_the_queue_is_full() -> None:
     async with opened(max_waiting=1) as pool, anyio.create_task_group() as tasks:
         for _ in range(2):
             tasks.start_soon(pool.run, b"sleep 60")
@@ -167,7 +167,7 @@ async def test_one_job_more_than_may_wait_is_refused() -> None:
         tasks.cancel_scope.cancel()
 
 
-async def test_the_load_tells_how_long_the_oldest_job_has_run() -> None:
+async def test_load_has_the_running_time_of_the_oldest_job() -> None:
     async with opened(size=2) as pool, anyio.create_task_group() as tasks:
         tasks.start_soon(pool.run, b"sleep 60")
         await pool.run(b"sleep 0.2")
@@ -176,21 +176,21 @@ async def test_the_load_tells_how_long_the_oldest_job_has_run() -> None:
     assert 0 == pool.load.oldest_seconds
 
 
-async def test_a_process_that_something_else_kills_is_no_fault_of_its_job() -> None:
+async def test_process_killed_from_outside_makes_the_pool_unavailable_for_its_job() -> None:
     async with opened() as pool:
         with pytest.raises(PoolUnavailableError):
             await pool.run(b"kill")
         assert b"falcon" == await pool.run(b"echo falcon")
 
 
-async def test_a_process_in_which_jobs_leave_much_memory_does_no_other_job() -> None:
+async def test_process_with_excess_memory_does_no_further_job() -> None:
     async with opened() as pool:
         pids = [await pool.run(b"keep %d" % (100 * MEBIBYTE)) for _ in range(4)]
         assert (4, 4) == (len(set(pids)), len(pids))
         assert await gone(int(pids[0]))
 
 
-async def test_each_job_has_all_of_its_memory_whatever_others_have_left() -> None:
+async def test_memory_of_earlier_jobs_does_not_count_against_the_next() -> None:
     async with opened() as pool:
         pid = await pool.run(b"keep %d" % (50 * MEBIBYTE))
         assert b"%d" % (230 * MEBIBYTE) == await pool.run(b"allocate %d" % (230 * MEBIBYTE))
@@ -198,13 +198,13 @@ async def test_each_job_has_all_of_its_memory_whatever_others_have_left() -> Non
 
 
 @pytest.mark.parametrize("message", [b"r 4294967295", b"l 268435457", b"s 257", b"x 0", b"j 0"])
-async def test_a_process_that_sends_nonsense_is_killed(message: bytes) -> None:
+async def test_process_that_sends_an_invalid_message_is_killed(message: bytes) -> None:
     async with opened() as pool:
         assert ("fault", "send") == await lost(pool, b"send " + message)
         assert b"falcon" == await pool.run(b"echo falcon")
 
 
-async def test_a_process_that_writes_without_end_stalls_nothing_else() -> None:
+async def test_endless_output_of_a_process_does_not_block_other_jobs() -> None:
     async with opened(size=2) as pool, anyio.create_task_group() as tasks:
         tasks.start_soon(pool.run, b"shout")
         for _ in range(20):
@@ -212,7 +212,7 @@ async def test_a_process_that_writes_without_end_stalls_nothing_else() -> None:
         tasks.cancel_scope.cancel()
 
 
-async def test_a_stopped_process_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stopped_process_is_killed_after_the_wall_time(monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened() as pool:
         pid = int(await pool.run(b"pid"))
         os.kill(pid, signal.SIGSTOP)
@@ -224,7 +224,7 @@ async def test_a_stopped_process_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
         assert b"falcon" == await pool.run(b"echo falcon")
 
 
-async def test_a_process_that_died_idle_loses_no_job() -> None:
+async def test_process_that_died_while_idle_is_replaced() -> None:
     async with opened() as pool:
         pid = int(await pool.run(b"pid"))
         os.kill(pid, signal.SIGKILL)
@@ -233,7 +233,7 @@ async def test_a_process_that_died_idle_loses_no_job() -> None:
         assert b"falcon" == await pool.run(b"echo falcon")
 
 
-async def test_a_killed_fork_server_takes_its_processes_with_it_and_is_started_again() -> None:
+async def test_killed_fork_server_ends_its_processes_and_is_restarted() -> None:
     async with opened() as pool:
         pid = int(await pool.run(b"pid"))
         os.kill(parent_of(pid), signal.SIGKILL)
@@ -243,7 +243,7 @@ async def test_a_killed_fork_server_takes_its_processes_with_it_and_is_started_a
         assert b"falcon" == await pool.run(b"echo falcon")
 
 
-async def test_a_fork_server_that_dies_during_a_job_is_no_fault_of_the_job() -> None:
+async def test_fork_server_that_dies_during_a_job_makes_the_pool_unavailable() -> None:
     async with opened() as pool, anyio.create_task_group() as tasks:
         server = parent_of(int(await pool.run(b"pid")))
 
@@ -298,7 +298,7 @@ async def test_a_pool_may_be_closed_twice() -> None:
         await pool.close()
 
 
-async def test_a_closed_pool_leaves_no_process_and_takes_no_job() -> None:
+async def test_closed_pool_has_no_process_and_refuses_jobs() -> None:
     async with opened() as pool:
         pid = int(await pool.run(b"pid"))
         server = parent_of(pid)

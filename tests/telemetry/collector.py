@@ -1,4 +1,4 @@
-"""A collector of OpenTelemetry traces on loopback that keeps what it is sent over OTLP/HTTP."""
+"""A collector on loopback that keeps the traces sent to it over OTLP/HTTP."""
 
 import threading
 from collections.abc import Iterator
@@ -13,37 +13,37 @@ WAIT = 20.0
 
 
 class Collector(ThreadingHTTPServer):
-    """Takes every POST; clear ``answers`` and it does not answer."""
+    """Accepts every POST; while ``answers`` is cleared, it does not answer."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         self.bodies: list[tuple[str, bytes]] = []
-        """Path and body of each."""
+        """Path and body of each POST."""
         self.answers = threading.Event()
         self.answers.set()
         super().__init__(("127.0.0.1", 0), CollectorHandler)
 
     @property
     def url(self) -> str:
-        """Where spans are to be sent."""
+        """The URL for spans."""
         return f"http://127.0.0.1:{self.server_port}/v1/traces"
 
     @property
     def spans(self) -> dict[str, Span]:
-        """What came, by name."""
+        """The received spans by name."""
         requests = [ExportTraceServiceRequest.FromString(body) for _, body in self.bodies]
         scopes = [scope for request in requests for sent in request.resource_spans for scope in sent.scope_spans]
         return {span.name: span for scope in scopes for span in scope.spans}
 
 
 class CollectorHandler(BaseHTTPRequestHandler):
-    """Reads a POST and says 200."""
+    """Reads a POST and answers 200."""
 
     server: Collector
 
     def do_POST(self) -> None:
-        """Keep what was sent."""
+        """Keep the path and the body."""
         body = self.rfile.read(int(self.headers["content-length"]))
         self.server.bodies.append((self.path, body))
         self.server.answers.wait(WAIT)
@@ -52,7 +52,7 @@ class CollectorHandler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager

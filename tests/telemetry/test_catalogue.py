@@ -18,7 +18,7 @@ def test_only_counters_get_the_suffix_of_a_total() -> None:
     ]
 
 
-def test_no_label_can_name_a_project_a_key_or_a_request() -> None:
+def test_no_metric_has_a_label_for_projects_keys_or_requests() -> None:
     assert {
         *("model_name", "outcome", "finished_reason", "error", "service_tier"),
         *("handler", "method", "status", "version", "python_version"),
@@ -29,5 +29,5 @@ def test_bounds_ascend() -> None:
     assert [] == [metric.name for metric in METRICS if list(metric.bounds) != sorted(set(metric.bounds))]
 
 
-def test_every_metric_is_explained_in_a_sentence() -> None:
+def test_every_metric_has_a_help_sentence() -> None:
     assert [] == [metric.name for metric in METRICS if not re.fullmatch(r"[A-Z0-9].+\.", metric.help)]

@@ -1,4 +1,4 @@
-"""docs/observability.md has every metric that is on the page, as it is, and no other."""
+"""The table of metrics in docs/observability.md agrees with the code."""
 
 import re
 
@@ -15,7 +15,7 @@ ROWS = re.findall(r"^\| `([a-z0-9:_]+)` \| (\w+) \| (.*?) ?\| (.+) \|$", PAGE, r
 (QUERIES,) = re.findall(r"```promql\n(.*?)```", PAGE, re.DOTALL)
 
 
-def test_the_table_says_of_each_metric_what_the_code_says() -> None:
+def test_table_of_metrics_agrees_with_the_catalogue() -> None:
     expected = [
         (metric.full_name, metric.kind, ", ".join(f"`{label}`" for label in metric.labels), metric.help)
         for metric in METRICS
@@ -23,14 +23,14 @@ def test_the_table_says_of_each_metric_what_the_code_says() -> None:
     assert expected == [row for row in ROWS if row[0].startswith("antiphon:")]
 
 
-def test_the_table_has_what_the_page_has() -> None:
+def test_table_of_metrics_agrees_with_the_metrics_page() -> None:
     families = text_string_to_metric_families(Metrics().page().body.decode())
-    told = {(family.name, family.type) for family in families}
-    assert told == {(name.removesuffix("_total") if kind == "counter" else name, kind) for name, kind, *_ in ROWS}
+    shown = {(family.name, family.type) for family in families}
+    assert shown == {(name.removesuffix("_total") if kind == "counter" else name, kind) for name, kind, *_ in ROWS}
 
 
 @pytest.mark.parametrize("query", [line for line in QUERIES.splitlines() if not line.startswith("#")])
-def test_the_questions_are_queries_over_metrics_that_there_are(query: str) -> None:
+def test_example_queries_are_valid_and_use_existing_metrics(query: str) -> None:
     promql.parse(query)
     names = {re.sub("_bucket$", "", name) for name in re.findall(r"antiphon:\w+", query)}
     assert names

@@ -16,7 +16,7 @@ def filled(values: list[int]) -> Distribution:
     return distribution
 
 
-def test_a_value_on_a_bound_is_counted_with_what_lies_below() -> None:
+def test_value_on_a_bound_is_in_the_bucket_below_it() -> None:
     assert [2, 1, 1, 1] == filled([0, 1, 2, 3, 11]).counts
 
 
@@ -31,22 +31,22 @@ def test_every_value_is_counted_once_and_summed(values: list[int]) -> None:
 
 @settings(deadline=None)
 @given(VALUES, VALUES)
-def test_two_together_are_what_one_would_have_counted(first: list[int], second: list[int]) -> None:
+def test_sum_of_two_distributions_has_all_values(first: list[int], second: list[int]) -> None:
     assert filled(first + second) == filled(first) + filled(second)
 
 
-def test_a_copy_counts_no_further() -> None:
+def test_copy_does_not_change_with_the_original() -> None:
     distribution = filled([3])
     copy = distribution.copy()
     distribution.observe(3)
     assert ([0, 0, 1, 0], [0, 0, 2, 0]) == (copy.counts, distribution.counts)
 
 
-def test_it_travels_between_processes() -> None:
+def test_distribution_survives_encoding() -> None:
     data = msgspec.msgpack.encode(filled([1, 2, 3]))
     assert filled([1, 2, 3]) == msgspec.msgpack.decode(data, type=Distribution)
 
 
-def test_others_bounds_cannot_be_added() -> None:
+def test_distributions_with_different_bounds_cannot_be_added() -> None:
     with pytest.raises(AssertionError, match="=="):
         filled([1]) + Distribution.over((1.0,))

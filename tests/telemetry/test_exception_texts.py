@@ -1,4 +1,4 @@
-"""What a process without our logging writes of exceptions."""
+"""Exceptions in the output of a process without our logging."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def written(code: str) -> str:
 
 
 @pytest.mark.parametrize("code", CASES.values(), ids=CASES)
-def test_only_types_and_places_are_written_once_texts_are_hidden(code: str) -> None:
+def test_hidden_texts_leave_types_and_places(code: str) -> None:
     text = written(f"hide_exception_texts()\n{code}")
     assert "confidence" not in text
     assert "Error\n" in text
@@ -35,10 +35,10 @@ def test_an_exception_and_its_cause_are_both_named() -> None:
     ]
 
 
-def test_a_text_is_written_where_nobody_hides_it() -> None:
+def test_text_is_written_unless_it_is_hidden() -> None:
     assert "confidence" in written(CASES["written"])
 
 
-def test_an_exception_that_led_to_itself_is_written_once() -> None:
+def test_exception_in_a_cycle_of_causes_is_written_once() -> None:
     code = "e, f = ValueError(), KeyError()\ne.__cause__, f.__cause__ = f, e\nwrite_exception(e)"
     assert "KeyError\nValueError\n" == written(f"hide_exception_texts()\n{code}")

@@ -13,7 +13,7 @@ from antiphon.telemetry.logs import configure_logging, mask_keys, redact
 
 @pytest.fixture
 def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """What was logged as JSON so far; the logging of the test run comes back afterwards."""
+    """Return the JSON lines logged so far; restore the logging of the test run afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     stream = io.StringIO()
@@ -41,30 +41,30 @@ def test_our_events_are_json_lines(lines: Lines) -> None:
     assert ("request", 3, "info", "antiphon.test") == (line["event"], line["tokens"], line["level"], line["logger"])
 
 
-def test_context_variables_join_every_line(lines: Lines) -> None:
+def test_context_variables_are_in_every_line(lines: Lines) -> None:
     with structlog.contextvars.bound_contextvars(request_id="req_1"):
         structlog.get_logger().info("x")
     assert "req_1" == lines()[0]["request_id"]
 
 
-def test_the_libraries_logs_come_the_same_way(lines: Lines) -> None:
+def test_logs_of_libraries_are_json_lines_too(lines: Lines) -> None:
     logging.getLogger("uvicorn.error").warning("port %d", 1, extra={"color_message": "red"})
     (line,) = lines()
     assert ("port 1", "warning", False) == (line["event"], line["level"], "color_message" in line)
 
 
-def test_the_libraries_chatter_is_left_out(lines: Lines) -> None:
+def test_info_lines_of_libraries_are_dropped(lines: Lines) -> None:
     logging.getLogger("uvicorn.error").info("Started server process")
     assert [] == lines()
 
 
-def test_what_is_less_severe_is_left_out(lines: Lines) -> None:
+def test_lines_below_the_level_are_dropped(lines: Lines) -> None:
     structlog.get_logger().debug("x")
     assert [] == lines()
 
 
 @pytest.mark.parametrize("key", ["messages", "content", "api_key", "authorization", "prompt"])
-def test_secrets_and_what_was_said_never_reach_a_log(lines: Lines, key: str) -> None:
+def test_values_of_secret_fields_are_not_logged(lines: Lines, key: str) -> None:
     structlog.get_logger().info("request", **{key: "hush"})
     assert "[not logged]" == lines()[0][key]
 
@@ -76,7 +76,7 @@ def test_a_traceback_shows_no_local_variables(lines: Lines) -> None:
     assert "hush" not in json.dumps(line)
 
 
-def test_text_for_people_shows_no_local_variables_either() -> None:
+def test_traceback_for_people_shows_no_local_variables() -> None:
     stream = io.StringIO()
     configure_logging("info", json=False, stream=stream)
     log_a_failure()
@@ -89,7 +89,7 @@ SAID = "what was said in confidence"
 
 
 def logged(said: str, *, json: bool, exception_texts: bool = False) -> str:
-    """Log an exception that quotes what was said, as ours and as a library's, and one of a task nobody awaits."""
+    """Log exceptions that quote ``said``: in our log, in a library's, and in asyncio's."""
     stream = io.StringIO()
     configure_logging("info", json=json, exception_texts=exception_texts, stream=stream)
     try:
@@ -97,7 +97,7 @@ def logged(said: str, *, json: bool, exception_texts: bool = False) -> str:
     except LookupError:
         structlog.get_logger().exception("failed")
         logging.getLogger("uvicorn.error").exception("Exception in ASGI application\n")
-    asyncio.run(left_alone(said))
+    asyncio.run(fail_unawaited(said))
     return stream.getvalue()
 
 
@@ -105,8 +105,8 @@ def look_up(said: str) -> None:
     raise LookupError(said)
 
 
-async def left_alone(said: str) -> None:
-    """Let asyncio find a future whose exception nobody asks for, and a callback that fails."""
+async def fail_unawaited(said: str) -> None:
+    """Leave a future with an exception that is never retrieved, and a callback that fails."""
     loop = asyncio.get_running_loop()
     loop.create_future().set_exception(LookupError(said))
     loop.call_soon(int, said)
@@ -114,7 +114,7 @@ async def left_alone(said: str) -> None:
 
 
 @pytest.mark.parametrize("json", [True, False])
-def test_what_an_exception_says_is_not_logged(*, json: bool) -> None:
+def test_text_of_an_exception_is_not_logged_by_default(*, json: bool) -> None:
     text = logged(SAID, json=json)
     assert 3 == text.count("LookupError")
     assert "test_logs.py" in text
@@ -122,11 +122,11 @@ def test_what_an_exception_says_is_not_logged(*, json: bool) -> None:
 
 
 @pytest.mark.parametrize("json", [True, False])
-def test_what_an_exception_says_is_logged_where_that_is_asked_for(*, json: bool) -> None:
+def test_text_of_an_exception_is_logged_if_enabled(*, json: bool) -> None:
     assert "confidence" in logged(SAID, json=json, exception_texts=True)
 
 
-def test_the_event_loop_s_reports_keep_their_first_words() -> None:
+def test_messages_of_asyncio_keep_their_beginning() -> None:
     lines = [json.loads(line) for line in logged(SAID, json=True).splitlines()]
     assert {"Future exception was never retrieved", "Exception in callback int"} == {
         line["event"] for line in lines if line["logger"] == "asyncio"
@@ -138,7 +138,7 @@ def test_statements_of_the_database_are_not_logged_at_any_level() -> None:
     assert not logging.getLogger("aiosqlite").isEnabledFor(logging.DEBUG)
 
 
-def test_the_form_follows_the_terminal() -> None:
+def test_terminal_gets_text_instead_of_json() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -154,7 +154,7 @@ KEY = "sk-antiphon-0123456789abcdef"
 
 
 @pytest.mark.parametrize("json", [True, False])
-def test_a_key_is_masked_wherever_it_stands(*, json: bool) -> None:
+def test_key_is_masked_in_values_nested_values_and_exceptions(*, json: bool) -> None:
     stream = io.StringIO()
     configure_logging("info", json=json, exception_texts=True, stream=stream)
     structlog.get_logger().info("request", path=f"/v1/{KEY}", deep=[{"a": f"({KEY})"}])
@@ -168,11 +168,11 @@ def test_a_key_is_masked_wherever_it_stands(*, json: bool) -> None:
 
 
 @pytest.mark.parametrize("text", ["task-management-page", "sk-short", "risk-averse-people", "chatcmpl-0123456789"])
-def test_what_is_no_key_is_left(text: str) -> None:
+def test_text_without_a_key_is_unchanged(text: str) -> None:
     assert text == mask_keys(text)
 
 
-def test_a_terminal_is_not_written_to_by_clients() -> None:
+def test_control_characters_of_clients_are_escaped_for_terminals() -> None:
     stream = io.StringIO()
     configure_logging("info", json=False, stream=stream)
     structlog.get_logger().info("request", path="/\x1b[2J\nx\u202e")
@@ -181,5 +181,5 @@ def test_a_terminal_is_not_written_to_by_clients() -> None:
     assert (False, 1) == ("\x1b[2J" in text, text.count("\n"))
 
 
-def test_redact_leaves_the_rest() -> None:
+def test_redact_leaves_other_fields_unchanged() -> None:
     assert {"prompt": "[not logged]", "prompt_tokens": 3} == redact(None, "info", {"prompt": "x", "prompt_tokens": 3})

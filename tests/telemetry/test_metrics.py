@@ -33,14 +33,14 @@ def series(metrics: Metrics) -> Series:
     }
 
 
-def test_what_is_counted_is_on_the_page() -> None:
+def test_counts_are_on_the_page() -> None:
     metrics = Metrics()
     metrics.count(REASONING_TOKENS, "m", by=3)
     metrics.count(REASONING_TOKENS, "m")
     assert 4 == series(metrics)["antiphon:reasoning_tokens_total", ("m",)]
 
 
-def test_a_histogram_counts_what_does_not_exceed_each_bound() -> None:
+def test_buckets_of_the_page_are_cumulative() -> None:
     metrics = Metrics()
     for value in (1, 2, 3, 10**9):
         metrics.observe(REQUEST_PROMPT_TOKENS, value, "m")
@@ -55,7 +55,7 @@ def test_a_histogram_counts_what_does_not_exceed_each_bound() -> None:
     )
 
 
-def test_what_is_counted_elsewhere_is_read_when_the_page_is_made() -> None:
+def test_readings_are_taken_when_the_page_is_made() -> None:
     distribution = Distribution.over((0.5, 1.0))
     readings = [Reading(RUNNING, ("m",), 2), Reading(INTER_TOKEN, ("m",), distribution)]
     metrics = Metrics(lambda: readings)
@@ -68,7 +68,7 @@ def test_what_is_counted_elsewhere_is_read_when_the_page_is_made() -> None:
     ]
 
 
-def test_an_expected_series_begins_at_zero_and_stays_what_it_is() -> None:
+def test_expected_series_begins_at_0_and_keeps_its_value() -> None:
     metrics = Metrics()
     metrics.expect(REASONING_TOKENS, "m")
     metrics.expect(FIRST_TOKEN, "m", "default")
@@ -86,14 +86,14 @@ def test_every_metric_is_on_the_page_before_it_has_a_value() -> None:
     }
 
 
-def test_the_page_says_what_runs_and_what_the_process_takes() -> None:
+def test_page_has_the_version_and_the_resources_of_the_process() -> None:
     page = series(Metrics())
     assert [__version__] == [labels[1] for name, labels in page if name == f"antiphon:{BUILD.name}"]
     assert page["process_resident_memory_bytes", ()] > 0
     assert page["process_open_fds", ()] > 0
 
 
-def test_both_formats_tell_the_same() -> None:
+def test_both_formats_have_the_same_series() -> None:
     metrics = Metrics(lambda: [Reading(RUNNING, ("m",), 2), Reading(RUNNING, ('a "quoted"\nname',), 1)])
     metrics.observe(FIRST_TOKEN, 0.25, "m", "default")
     metrics.observe(FIRST_TOKEN, 0.5, "m", "flex")
@@ -111,7 +111,7 @@ def test_any_other_accept_header_gets_plain_text(accept: str) -> None:
     assert "text/plain; version=0.0.4; charset=utf-8" == Metrics().page(accept).content_type
 
 
-def test_labels_are_those_of_the_metric() -> None:
+def test_wrong_number_of_labels_is_refused() -> None:
     with pytest.raises(AssertionError, match="service_tier"):
         Metrics().observe(FIRST_TOKEN, 1, "m")
     with pytest.raises(AssertionError, match="model_name"):

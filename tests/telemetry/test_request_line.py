@@ -13,14 +13,14 @@ def written(line: RequestLine, *, quiet: bool = False) -> list[dict[str, object]
     return [dict(line) for line in lines]
 
 
-def test_what_was_added_is_one_line_and_the_later_value_wins() -> None:
+def test_later_value_replaces_an_earlier_one_in_the_line() -> None:
     line = RequestLine()
     line.add(status=None, model="m")
     line.add(status=200)
     assert [{"event": "request", "log_level": "info", "status": 200, "model": "m"}] == written(line)
 
 
-def test_a_quiet_line_is_for_debugging() -> None:
+def test_quiet_line_is_logged_at_debug_level() -> None:
     assert ["debug"] == [line["log_level"] for line in written(RequestLine(), quiet=True)]
 
 
@@ -31,21 +31,21 @@ def test_the_first_error_is_kept() -> None:
     assert {"outcome": "failed", "error": "ValueError"} == line.fields
 
 
-def test_an_error_after_a_good_answer_makes_it_fail() -> None:
+def test_error_after_a_completed_answer_makes_it_failed() -> None:
     line = RequestLine()
     line.add(outcome="completed", error=None)
     line.fail(InternalServerError("hush"))
     assert {"outcome": "failed", "error": "server_error"} == line.fields
 
 
-def test_an_outcome_that_is_known_is_kept() -> None:
+def test_conclude_keeps_an_outcome_that_is_set() -> None:
     line = RequestLine()
     line.add(outcome="cancelled")
     line.conclude("failed", "not_found")
     assert {"outcome": "cancelled"} == line.fields
 
 
-def test_an_outcome_that_nobody_knows_is_told_at_the_end() -> None:
+def test_conclude_sets_a_missing_outcome() -> None:
     line = RequestLine()
     line.conclude("failed", "not_found")
     assert {"outcome": "failed", "error": "not_found"} == line.fields

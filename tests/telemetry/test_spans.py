@@ -3,11 +3,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from antiphon.telemetry.spans import Attribute, FinishedSpan, current_span, serving
+from antiphon.telemetry.spans import Attribute, FinishedSpan, current_span, serving_span
 
 
 class Span:
-    """A span that forgets."""
+    """A span that records nothing."""
 
     ids: Mapping[str, str] = {}
 
@@ -18,8 +18,8 @@ class Span:
         pass
 
 
-def test_where_nobody_traces_there_is_no_span() -> None:
-    with serving(Span()):
+def test_outside_a_request_there_is_no_span() -> None:
+    with serving_span(Span()):
         pass
     assert current_span() is None
 
@@ -30,5 +30,5 @@ async def test_tasks_find_the_span_of_their_request() -> None:
         return current_span()
 
     span = Span()
-    with serving(span):
+    with serving_span(span):
         assert span is await asyncio.create_task(found())

@@ -27,10 +27,10 @@ def plain() -> Exception:
 
 
 def raised(error: Exception, cause: Exception | None = None) -> Exception:
-    """Return it with a traceback."""
+    """Return the exception with a traceback."""
     try:
         raise error from cause  # noqa: TRY301 (caught here on purpose)
-    except Exception as caught:  # noqa: BLE001 (whatever it is)
+    except Exception as caught:  # noqa: BLE001 (it is returned)
         return caught
 
 
@@ -43,7 +43,7 @@ def while_handling_another() -> Exception:
         try:
             innermost()
         except ValueError:
-            raise KeyError(SAID)  # noqa: B904 (what is to be shown)
+            raise KeyError(SAID)  # noqa: B904 (a context without a cause)
     except KeyError as error:
         return error
     raise AssertionError
@@ -65,7 +65,7 @@ EXCEPTIONS = [plain, from_another, while_handling_another, grouped, unreadable_s
 
 
 @pytest.mark.parametrize("make", EXCEPTIONS)
-def test_no_text_of_any_exception_is_shown_unless_it_is_asked_for(make: Any) -> None:  # noqa: ANN401 (a function)
+def test_texts_of_exceptions_are_hidden_by_default(make: Any) -> None:  # noqa: ANN401 (a function)
     error = make()
     text = io.StringIO()
     text_for(texts=False)(text, caught(error))
@@ -74,7 +74,7 @@ def test_no_text_of_any_exception_is_shown_unless_it_is_asked_for(make: Any) -> 
 
 
 @pytest.mark.parametrize("make", EXCEPTIONS)
-def test_texts_are_shown_where_they_are_asked_for(make: Any) -> None:  # noqa: ANN401 (a function)
+def test_texts_of_exceptions_are_shown_if_enabled(make: Any) -> None:  # noqa: ANN401 (a function)
     error = make()
     text = io.StringIO()
     text_for(texts=True)(text, caught(error))
@@ -82,19 +82,19 @@ def test_texts_are_shown_where_they_are_asked_for(make: Any) -> None:  # noqa: A
     assert SAID in text.getvalue()
 
 
-def test_a_stack_is_file_line_and_function_only() -> None:
+def test_frame_has_only_file_line_and_function() -> None:
     (stack,) = stacks_for(texts=False)(caught(plain()))
     assert {"exc_type", "is_cause", "frames", "is_group", "exceptions"} == set(stack)
     assert ["plain", "innermost"] == [frame["name"] for frame in stack["frames"]]
     assert {(__file__, "filename", "lineno", "name")} == {(frame["filename"], *frame) for frame in stack["frames"]}
 
 
-def test_causes_follow_what_was_raised() -> None:
+def test_cause_follows_the_exception() -> None:
     stacks = stacks_for(texts=False)(caught(from_another()))
     assert [("LookupError", False), ("ValueError", True)] == [(each["exc_type"], each["is_cause"]) for each in stacks]
 
 
-def test_the_text_for_people_says_what_was_raised_where() -> None:
+def test_text_for_people_has_the_type_and_the_place() -> None:
     text = io.StringIO()
     text_for(texts=False)(text, caught(plain()))
     line = innermost.__code__.co_firstlineno + 1

@@ -30,7 +30,7 @@ ANSWER = FinishedSpan(
 
 
 class Traced:
-    """Tracing into a list, with a clock that ticks one second per look."""
+    """Tracing into memory, with a clock that advances one second per call."""
 
     def __init__(self) -> None:
         self._exporter = InMemorySpanExporter()
@@ -44,7 +44,7 @@ class Traced:
 
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No variable of the machine has a say, and no proxy stands before loopback."""
+    """Remove the machine's OpenTelemetry variables and proxies."""
     for name in ("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_SAMPLER", "OTEL_SDK_DISABLED"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "*")
@@ -59,7 +59,7 @@ def test_a_request_is_a_server_span_of_its_duration() -> None:
     assert ({"http.response.status_code": 200}, StatusCode.UNSET) == (made.attributes, made.status.status_code)
 
 
-def test_a_failed_span_says_why() -> None:
+def test_failed_span_has_the_error() -> None:
     traced = Traced()
     with traced.tracing.request({}) as span:
         span.describe("GET /x", {}, "ValueError")
@@ -67,7 +67,7 @@ def test_a_failed_span_says_why() -> None:
     assert ({"error.type": "ValueError"}, StatusCode.ERROR) == (made.attributes, made.status.status_code)
 
 
-def test_the_client_s_trace_is_gone_on_with() -> None:
+def test_request_continues_the_trace_of_the_client() -> None:
     traced = Traced()
     with traced.tracing.request(PARENT) as span:
         assert "0af7651916cd43dd8448eb211c80319c" == span.ids["trace_id"]
@@ -80,7 +80,7 @@ def test_the_client_s_trace_is_gone_on_with() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "nonsense", "00-" + "0" * 32 + "-" + "0" * 16 + "-01"])
-def test_what_is_no_trace_begins_a_new_one(value: str) -> None:
+def test_invalid_traceparent_begins_a_new_trace(value: str) -> None:
     traced = Traced()
     with traced.tracing.request({"traceparent": value}) as span:
         span.describe("x", {})
@@ -88,14 +88,14 @@ def test_what_is_no_trace_begins_a_new_one(value: str) -> None:
     assert traced.spans["x"].parent is None
 
 
-def test_within_a_request_its_span_is_the_one_that_other_libraries_go_on_with() -> None:
+def test_span_of_the_request_is_the_current_one_for_other_libraries() -> None:
     with Traced().tracing.request({}) as span:
         inside = trace.get_current_span().get_span_context()
     assert span.ids["span_id"] == trace.format_span_id(inside.span_id)
     assert not trace.get_current_span().get_span_context().is_valid
 
 
-def test_an_answer_is_a_part_of_its_request_with_the_time_of_its_first_token() -> None:
+def test_answer_is_a_child_span_with_the_time_of_its_first_token() -> None:
     traced = Traced()
     with traced.tracing.request({}) as span:
         span.record(ANSWER)
@@ -115,7 +115,7 @@ def test_an_answer_that_failed_is_a_failed_span() -> None:
     assert ("service_unavailable", StatusCode.ERROR) == ((made.attributes or {})["error.type"], made.status.status_code)
 
 
-def test_an_exception_ends_the_span_and_tells_nothing_of_its_text() -> None:
+def test_exception_ends_the_span_without_its_text() -> None:
     traced = Traced()
     with pytest.raises(ValueError, match="hush"), traced.tracing.request({}):
         raise ValueError("hush")
@@ -132,7 +132,7 @@ def test_keys_are_masked_in_names_and_attributes() -> None:
 
 
 @pytest.mark.parametrize(("variables", "name"), [({}, "antiphon"), ({"OTEL_SERVICE_NAME": "mine"}, "mine")])
-def test_the_service_has_a_name_and_the_environment_may_give_another(
+def test_environment_overrides_the_name_of_the_service(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], name: str
 ) -> None:
     for variable, value in variables.items():
@@ -165,7 +165,7 @@ def test_a_collector_gets_both_spans_when_the_server_ends(collector: Collector) 
     assert ["gen_ai.first_token"] == [event.name for event in answer.events]
 
 
-def test_the_environment_s_endpoint_is_the_sdk_s_to_read(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sdk_reads_the_endpoint_from_the_environment(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.server_port}")
     tracing = Tracing(otlp_processor(None))
     with tracing.request({}):
@@ -175,14 +175,14 @@ def test_the_environment_s_endpoint_is_the_sdk_s_to_read(collector: Collector, m
 
 
 def dead_port() -> int:
-    """A port on which nobody listens."""
+    """Return a port without a listener."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def test_a_dead_collector_is_felt_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dead_collector_does_not_delay_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.1")  # seconds: no second attempt
     tracing = Tracing(otlp_processor(f"http://127.0.0.1:{dead_port()}/v1/traces"))
     for _ in range(3000):  # more than the queue holds
@@ -194,7 +194,7 @@ def test_a_dead_collector_is_felt_by_nobody(monkeypatch: pytest.MonkeyPatch) -> 
         span.describe("after the end", {})
 
 
-def test_the_end_does_not_wait_for_a_collector_that_does_not_answer(collector: Collector) -> None:
+def test_close_gives_up_on_a_collector_that_does_not_answer(collector: Collector) -> None:
     collector.answers.clear()
     tracing = Tracing(otlp_processor(collector.url))
     with tracing.request({}):

@@ -1,4 +1,4 @@
-"""Starts a fork server, asks it for processes, and talks to them: the parent's side, on one event loop."""
+"""The parent's side of a fork server: starts it, and exchanges messages with its processes on one event loop."""
 
 import asyncio
 import socket
@@ -17,10 +17,10 @@ from antiphon.isolation.fork_server import MAX_COMMAND, PREPARED, ForkServerSett
 from antiphon.isolation.process_output import ProcessOutput
 
 WALL_SECONDS: Final = 120.0
-"""Seconds after which a process is killed although preparing it, or its job, has used little processor time: it was
-stopped, or the machine is overloaded."""
+"""Wall time in seconds after which a process is killed, although its preparation or its job has used little processor
+time: it was stopped, or the machine is overloaded."""
 END_SECONDS: Final = 5.0
-"""Seconds that the fork server may take to end a process; then it is killed with all its forks."""
+"""Seconds after which a fork server that has not ended a process is killed with all its forks."""
 _POLL_SECONDS: Final = 0.05
 _COMMAND: Final = ("-P", "-u", "-X", "faulthandler", "-m", "antiphon.isolation.fork_server")
 
@@ -32,9 +32,9 @@ class JobProcess:
 
     def __init__(self, server: "ForkServer", number: int, stream: socket.socket) -> None:
         self.stage = ""
-        """The part of the job that it has begun last."""
-        self.did_its_last = False
-        """Whether it ends after the job that it has done."""
+        """The stage of its job that the process reported last."""
+        self.is_finished = False
+        """Whether the process ends after the job that it has done."""
         self._server = server
         self._number = number
         self._socket = stream
@@ -42,14 +42,14 @@ class JobProcess:
 
     @property
     def ended(self) -> bool:
-        """Whether the process has closed its stream while it had nothing to do."""
+        """Whether the process has closed its stream while idle."""
         return self._stream is not None and self._stream[0].at_eof()
 
     async def run(self, payload: bytes) -> bytes:
-        """Do one job.
+        """Do one job and return its result.
 
-        Raises EOFError or OSError when the process ends, TimeoutError after :data:`WALL_SECONDS`, FrameError for
-        nonsense.
+        Raises EOFError or OSError when the process ends, TimeoutError after :data:`WALL_SECONDS`, FrameError for an
+        invalid message.
         """
         self.stage = ""
         with anyio.fail_after(WALL_SECONDS):
@@ -61,24 +61,24 @@ class JobProcess:
                 kind, size = frames.unpack_answer(await reader.readexactly(frames.HEADER_SIZE))
                 content = await reader.readexactly(size)
                 if kind != frames.STAGE:
-                    self.did_its_last = kind == frames.LAST_RESULT
+                    self.is_finished = kind == frames.LAST_RESULT
                     return content
                 self.stage = content.decode(errors="replace")
 
     def close(self) -> None:
-        """Close the stream, at whose end an idle process ends by itself."""
+        """Close the stream; an idle process then ends by itself."""
         if self._stream is None:
             self._socket.close()
         else:
             self._stream[1].transport.abort()
 
     def kill(self) -> None:
-        """Kill the process, without waiting for its end."""
+        """Kill the process without waiting for its end."""
         self.close()
         self._server.kill(self._number)
 
     async def end(self) -> int | None:
-        """Kill the process and return how it ended; None when its server has gone."""
+        """Kill the process; return its status as :meth:`ForkServer.end` does."""
         self.close()
         return await self._server.end(self._number)
 
@@ -87,19 +87,22 @@ class ForkServer:
     """The server's process, its control socket and its output."""
 
     def __init__(self, settings: ForkServerSettings) -> None:
-        """Start it. Raises OSError. Call it on the event loop's thread: Linux kills it when that thread ends."""
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        """Start the server. Raises OSError.
+
+        Call it on the event loop's thread: Linux kills the server when the thread that started it ends.
+        """
+        self._control, server_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            with theirs:
-                self._process = _start(settings, theirs)
+            with server_end:
+                self._process = _start(settings, server_end)
         except BaseException:
             self._control.close()
             raise
         self._numbers = count()
         self._statuses: dict[int, asyncio.Future[int]] = {}
-        """By number of the process whose end is awaited."""
+        """The awaited exit statuses by number of the process."""
         self._answered = asyncio.Event()
-        """Set when the handler is prepared, or the server has gone."""
+        """Set when the handler is prepared or the server has ended."""
         assert self._process.stdout is not None
         self._output = ProcessOutput(self._process.stdout.fileno(), self._process.pid, "job_output")
         self._loop = asyncio.get_running_loop()
@@ -108,13 +111,13 @@ class ForkServer:
 
     @property
     def ended(self) -> bool:
-        """Whether the process has gone."""
+        """Whether the server's process has ended."""
         return self._process.poll() is not None
 
     async def fork(self) -> JobProcess:
-        """Start a process once the handler is prepared. Raises OSError when that takes too long, or is impossible.
+        """Start a process once the handler is prepared. Raises OSError when that fails or takes too long.
 
-        Nothing is asked of the server before, or for jobs that were cancelled meanwhile: it reads nothing until then.
+        The server reads no command before it is prepared, so none is sent earlier: the job may be cancelled meanwhile.
         """
         try:
             with anyio.fail_after(WALL_SECONDS):
@@ -123,19 +126,19 @@ class ForkServer:
             self._process.kill()
             raise
         number = next(self._numbers)
-        ours, theirs = socket.socketpair()
-        with theirs, suppress(OSError):  # the stream of a server that has gone ends at once
-            socket.send_fds(self._control, [b"fork %d" % number], [theirs.fileno()])
-        ours.setblocking(False)  # noqa: FBT003
-        return JobProcess(self, number, ours)
+        stream, process_end = socket.socketpair()
+        with process_end, suppress(OSError):  # if the server has ended, the stream ends at once
+            socket.send_fds(self._control, [b"fork %d" % number], [process_end.fileno()])
+        stream.setblocking(False)  # noqa: FBT003
+        return JobProcess(self, number, stream)
 
     def kill(self, number: int) -> None:
-        """Have a process killed."""
+        """Ask the server to kill a process."""
         with suppress(OSError):
             self._control.send(b"end %d" % number)
 
     async def end(self, number: int) -> int | None:
-        """Have a process killed and return its exit status, or minus its signal's number; None without a server."""
+        """Kill a process; return its exit status or minus its signal's number, None when the server has ended."""
         status: asyncio.Future[int] = self._loop.create_future()
         self._statuses[number] = status
         self.kill(number)
@@ -152,14 +155,14 @@ class ForkServer:
         return status.result()
 
     async def close(self) -> None:
-        """Kill the server, and with it its forks."""
+        """Kill the server and its forks."""
         self._loop.remove_reader(self._control)
         self._process.kill()
         await asyncio.to_thread(self._process.wait)
         self.release()
 
     def release(self) -> None:
-        """Close what leads to a server that has ended."""
+        """Close the sockets and pipes of a server that has ended."""
         self._answered.set()
         self._loop.remove_reader(self._control)
         self._control.close()
@@ -168,7 +171,7 @@ class ForkServer:
         self._process.stdout.close()
 
     def _receive(self) -> None:
-        """Take one answer: that the handler is prepared, or the number of a process and how it ended."""
+        """Receive one packet: PREPARED, a process's number and status, or nothing at the server's end."""
         with suppress(BlockingIOError):
             try:
                 packet = self._control.recv(MAX_COMMAND)
@@ -182,8 +185,8 @@ class ForkServer:
                 self._answered.set()
                 return
             number, status = map(int, packet.split())
-            if (awaited := self._statuses.get(number)) is not None:
-                awaited.set_result(status)
+            if (ended := self._statuses.get(number)) is not None:
+                ended.set_result(status)
 
 
 def _start(settings: ForkServerSettings, control: socket.socket) -> "subprocess.Popen[bytes]":

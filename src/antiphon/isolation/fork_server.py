@@ -1,14 +1,14 @@
 """The fork server: prepares a handler once, then forks processes that run jobs with it under limits.
 
 ``python -m antiphon.isolation.fork_server DESCRIPTOR`` reads :class:`ForkServerSettings` as one line of JSON from
-standard input. The descriptor is a socket of sequenced packets, over which it sends :data:`PREPARED` once the handler
-is prepared. Then the parent asks:
+standard input. The descriptor is a socket of sequenced packets. The server sends :data:`PREPARED` over it once the
+handler is prepared. Then the parent sends commands:
 
-- ``fork N``, with one end of a stream socket: process number N reads jobs from that socket until its end;
-- ``end N``: kills that process; answered by ``N STATUS``, its exit status or minus its signal's number.
+- ``fork N``, with one end of a stream socket: start process number N, which reads jobs from that socket until its end;
+- ``end N``: kill that process; the answer is ``N STATUS``, its exit status or minus its signal's number.
 
-A fork shares the memory of everything that was prepared, and starts within milliseconds, so a process that is killed
-costs little. The server has one thread, as forking demands. Its forks die with it, and it ends with its parent.
+A fork shares the memory of the prepared handler and starts within milliseconds, so that killing a process is cheap. The
+server has one thread, because a fork copies only one. Its forks die with it, and it ends with its parent.
 """
 
 import ctypes
@@ -39,45 +39,44 @@ EXIT_NOT_FORKED: Final = 73
 """The status of a process that the kernel refused to fork."""
 PREPARED: Final = b"prepared"
 KEPT_SHARE: Final = 4
-"""A process ends after a job when its jobs have left it this part of a job's memory: caches and fragments otherwise
-stay, and the memory of a deep stack too."""
+"""A process ends after a job that leaves more than 1/KEPT_SHARE of a job's memory in use: caches, fragments, stack."""
 _PR_SET_PDEATHSIG: Final = 1
 _STATM_PAGES: Final = "/proc/self/statm"
 
 Stage = Callable[[str], None]
-"""Takes the name of the part of a job that begins now, for the report of a job that does not survive it."""
+"""Reports the name of the stage of a job that begins now; the error of a lost job names it."""
 Handler = Callable[[bytes, Stage], bytes]
-"""Does one job: takes its payload and returns its result. An exception of its own ends the process."""
+"""Does one job: takes its payload and returns its result. An exception ends the process."""
 
 
 class JobLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of the process that does a job."""
 
     cpu_seconds: int
-    """Seconds of processor time of one job; the kernel kills a process that needs more."""
+    """Processor time of one job in seconds; the kernel kills a process that needs more."""
     memory: int
-    """Bytes of address space of one job, beside those that the process has when the job begins."""
+    """Bytes of address space that one job may add to the process."""
     stack: int
-    """Bytes of stack of the thread that does the jobs; memory only as far as it is used."""
+    """Bytes of stack of the thread that does the jobs; only the used part takes memory."""
 
 
 class ForkServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The handler to prepare, and the limits of its jobs."""
 
     factory: str
-    """``module:callable`` that is called with ``argument`` and returns the :data:`Handler`."""
+    """``module:callable``; called with ``argument``, it returns the :data:`Handler`."""
     argument: str
-    """JSON, for the factory to decode."""
+    """JSON, which the factory decodes."""
     limits: JobLimits
     parent_pid: int
     import_path: list[str]
-    """Where the parent finds modules; entries that are missing here are appended."""
+    """The parent's ``sys.path``; entries that are missing here are appended."""
     exception_texts: bool = False
-    """Whether the texts of exceptions, which may quote a prompt, are written."""
+    """Whether texts of exceptions, which may quote a prompt, are written."""
 
 
 def prepare(settings: ForkServerSettings) -> Handler:
-    """Import the factory and call it. Raises whatever it raises."""
+    """Import the factory, call it and return the handler. Exceptions of the factory pass through."""
     module_name, _, path = settings.factory.partition(":")
     make = operator.attrgetter(path)(importlib.import_module(module_name))
     handler: Handler = make(settings.argument.encode())
@@ -85,20 +84,20 @@ def prepare(settings: ForkServerSettings) -> Handler:
 
 
 class Restraint(Protocol):
-    """Limits each job of the process that it is used in."""
+    """Limits the jobs of this process."""
 
     def begin_job(self) -> None:
         """Limit the job that begins."""
 
-    def keeps_much(self) -> bool:
-        """Whether jobs have left so much memory in use that the process should end."""
+    def has_excess_memory(self) -> bool:
+        """Return whether jobs have left so much memory in use that the process should end."""
 
 
 class ProcessRestraint:
-    """The kernel's limits of one process."""
+    """Limits each job by the kernel's limits of this process."""
 
     def __init__(self, limits: JobLimits) -> None:
-        """Measure the process as it is before its first job."""
+        """Measure the memory of the process before its first job."""
         self._limits = limits
         _, self._resident = _used_memory()
 
@@ -108,14 +107,14 @@ class ProcessRestraint:
         size, _ = _used_memory()
         _limit(resource.RLIMIT_AS, size + self._limits.memory)
 
-    def keeps_much(self) -> bool:
-        """Whether jobs have left more than a part of the memory of one in use."""
+    def has_excess_memory(self) -> bool:
+        """Return whether jobs have left more than 1/:data:`KEPT_SHARE` of a job's memory in use."""
         _, resident = _used_memory()
         return resident - self._resident > self._limits.memory // KEPT_SHARE
 
 
 def serve(control: socket.socket, handler: Handler, limits: JobLimits) -> None:
-    """Obey the parent until it closes its end."""
+    """Carry out the parent's commands until it closes the socket."""
     control.send(PREPARED)
     pids: dict[int, int | None] = {}
     while True:
@@ -130,7 +129,7 @@ def serve(control: socket.socket, handler: Handler, limits: JobLimits) -> None:
 
 
 def _fork(control: socket.socket, descriptor: int, handler: Handler, limits: JobLimits) -> int | None:
-    """Return the pid, or None when the kernel refuses: the parent then reads the end of the process's socket."""
+    """Return the new process's pid; None when the kernel refuses, and the parent then reads the end of the socket."""
     server_pid = os.getpid()
     pid = None
     try:
@@ -145,9 +144,9 @@ def _fork(control: socket.socket, descriptor: int, handler: Handler, limits: Job
 
 
 def _end(pid: int | None) -> int:
-    """Kill a process, which may have ended by itself, and return how it ended.
+    """Kill a process, which may have ended, and return its exit status or minus its signal's number.
 
-    The pid names no other process: one that has ended keeps it until it is waited for, which happens only here.
+    Only this function waits for the process, so its pid cannot belong to another process yet.
     """
     if pid is None:
         return EXIT_NOT_FORKED
@@ -157,7 +156,7 @@ def _end(pid: int | None) -> int:
 
 
 def _run(jobs: socket.socket, handler: Handler, limits: JobLimits, server_pid: int) -> NoReturn:
-    """Do jobs in a thread with a stack of its own size, then exit without the clean-up of the forked interpreter."""
+    """Do jobs in a thread with the limit's stack size; then exit without the clean-up of the forked interpreter."""
     status = EXIT_JOB_FAILED
     try:
         _die_with_parent()
@@ -175,7 +174,7 @@ def _run(jobs: socket.socket, handler: Handler, limits: JobLimits, server_pid: i
 
 
 def do_jobs(jobs: socket.socket, handler: Handler, restraint: Restraint) -> int:
-    """Do one job after the other until the parent closes the socket, or too much is kept; returns the exit status."""
+    """Do jobs until the parent closes the socket or too much memory stays in use; return the exit status."""
     stream = jobs.makefile("rb")
 
     def enter(stage: str) -> None:
@@ -187,10 +186,10 @@ def do_jobs(jobs: socket.socket, handler: Handler, restraint: Restraint) -> int:
             result = handler(message[1], enter)
         except MemoryError:
             return EXIT_OUT_OF_MEMORY
-        except Exception as error:  # noqa: BLE001 (the process ends, and tells the parent by its status)
+        except Exception as error:  # noqa: BLE001 (the parent learns of it by the exit status)
             write_exception(error)
             return EXIT_JOB_FAILED
-        last = restraint.keeps_much()
+        last = restraint.has_excess_memory()
         jobs.sendall(frames.pack(frames.LAST_RESULT if last else frames.RESULT, result))
         if last:
             return 0
@@ -198,19 +197,19 @@ def do_jobs(jobs: socket.socket, handler: Handler, restraint: Restraint) -> int:
 
 
 def limit_processor_time(seconds: int) -> None:
-    """Let this process run ``seconds`` of processor time from now on; SIGXCPU ends it after that."""
+    """Limit this process to ``seconds`` more of processor time; SIGXCPU ends it after that."""
     _limit(resource.RLIMIT_CPU, ceil(time.process_time()) + seconds)
 
 
 def _limit(kind: int, amount: int) -> None:
-    """Limit a resource, as far as a limit that the whole server runs under leaves room."""
+    """Limit a resource to ``amount``, or to the hard limit of the whole server if that is lower."""
     _, hard = resource.getrlimit(kind)
     resource.setrlimit(kind, (amount if hard == resource.RLIM_INFINITY else min(amount, hard), hard))
 
 
 def _used_memory() -> tuple[int, int]:
-    """Return the bytes of this process's address space, and those of them that are in memory."""
-    with open(_STATM_PAGES, encoding="ascii") as file:  # noqa: PTH123 (a forked process does as little as it can)
+    """Return the size of this process's address space and of its resident memory in bytes."""
+    with open(_STATM_PAGES, encoding="ascii") as file:  # noqa: PTH123 (cheaper in a forked process)
         size, resident, *_ = file.read().split()
     return int(size) * resource.getpagesize(), int(resident) * resource.getpagesize()
 
@@ -221,7 +220,7 @@ def _die_with_parent() -> None:
 
 
 def main() -> int:
-    """Run one fork server; returns its exit status."""
+    """Run one fork server; return its exit status."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))
@@ -234,7 +233,7 @@ def main() -> int:
     sys.path += [entry for entry in settings.import_path if entry not in sys.path]
     try:
         handler = prepare(settings)
-    except Exception as error:  # noqa: BLE001 (the parent learns of it by the status)
+    except Exception as error:  # noqa: BLE001 (the parent learns of it by the exit status)
         write_exception(error)
         return EXIT_PREPARATION_FAILED
     serve(control, handler, settings.limits)

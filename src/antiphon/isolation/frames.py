@@ -6,22 +6,22 @@ from typing import Final, Literal, Protocol
 JOB: Final = b"j"
 """To a process: the payload of one job."""
 STAGE: Final = b"s"
-"""From a process: the name of the part of the job that begins now, UTF-8."""
+"""From a process: the name of the stage of the job that begins now, UTF-8."""
 RESULT: Final = b"r"
-"""From a process: what the job gave."""
+"""From a process: the result of the job."""
 LAST_RESULT: Final = b"l"
-"""From a process: what the job gave; the process does no other job, and ends."""
+"""From a process: the result of the job; then the process ends."""
 Kind = Literal[b"j", b"s", b"r", b"l"]
 LARGEST: Final = {STAGE: 256, RESULT: 1 << 28, LAST_RESULT: 1 << 28}
-"""Bytes that the payload of a message from a process may have, by kind. A result has at most the ids of two texts as
-long as the context, and schemas as long as a request; a process that hostile bytes control might send anything."""
+"""The largest payload of a message from a process in bytes, by kind. A result has at most the ids of two texts as long
+as the context, and schemas as long as a request. A process that hostile bytes control might send anything."""
 
 _HEADER: Final = struct.Struct("!cI")
 HEADER_SIZE: Final = _HEADER.size
 
 
 class FrameError(Exception):
-    """A process sent what no process of ours sends: hostile bytes control it."""
+    """A process sent an invalid message: hostile bytes may control it."""
 
 
 class Stream(Protocol):
@@ -32,7 +32,7 @@ class Stream(Protocol):
 
 
 def pack(kind: bytes, payload: bytes) -> bytes:
-    """Return one message as bytes; the payload has less than 4 GiB."""
+    """Return one message as bytes. The payload must have less than 4 GiB."""
     return _HEADER.pack(kind, len(payload)) + payload
 
 
@@ -43,7 +43,7 @@ def unpack_header(header: bytes) -> tuple[bytes, int]:
 
 
 def unpack_answer(header: bytes) -> tuple[bytes, int]:
-    """Return kind and size of a message from a process. Raises :class:`FrameError` for what none of ours sends."""
+    """Return the kind and the size of a message from a process. Raises :class:`FrameError` if they are invalid."""
     kind, size = unpack_header(header)
     if size > LARGEST.get(kind, -1):
         raise FrameError(f"message {kind!r} of {size} bytes")
@@ -51,7 +51,7 @@ def unpack_answer(header: bytes) -> tuple[bytes, int]:
 
 
 def read(stream: Stream) -> tuple[bytes, bytes] | None:
-    """Read one message as its kind and its payload; None at the end of the stream."""
+    """Read one message; return its kind and its payload, None at the end of the stream."""
     header = stream.read(HEADER_SIZE)
     if len(header) < HEADER_SIZE:
         return None

@@ -1,4 +1,4 @@
-"""Reads a process's output on the event loop, and logs it line by line."""
+"""Reads a process's output on the event loop and logs it line by line."""
 
 import asyncio
 import os
@@ -9,11 +9,11 @@ from typing import Final
 import structlog
 
 OUTPUT_LINES: Final = 40
-"""Lines of a process's output that are kept for the report of its end."""
+"""Last lines of a process's output that are kept for the report of its end."""
 PIPE_SIZE: Final = 65536
-"""Bytes that wait in a pipe of Linux at most, unless it is made larger."""
+"""The default capacity of a Linux pipe in bytes."""
 MAX_LINE: Final = 4096
-"""Bytes of one line of output; the rest becomes a line of its own."""
+"""Bytes of one line of output; a longer line is split."""
 
 _log = structlog.get_logger()
 
@@ -34,11 +34,11 @@ class ProcessOutput:
 
     @property
     def last_lines(self) -> tuple[str, ...]:
-        """The lines that were written last, an unfinished one included."""
+        """The last lines, including an unfinished one."""
         return (*self._lines, self._rest.decode(errors="replace")) if self._rest else tuple(self._lines)
 
     def read(self, size: int = PIPE_SIZE) -> None:
-        """Take up to ``size`` bytes of what is there now, so that a process that writes without end stalls nothing."""
+        """Read up to ``size`` bytes: a process that writes without end must not block the event loop."""
         with suppress(BlockingIOError):
             if block := os.read(self._descriptor, size):
                 self._split(self._rest + block)
@@ -46,7 +46,7 @@ class ProcessOutput:
                 self.close()
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._loop.remove_reader(self._descriptor)
 
     def _split(self, text: bytes) -> None:

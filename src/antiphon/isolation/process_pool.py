@@ -1,7 +1,7 @@
 """The pool: runs jobs in forked processes, several at once, and kills a process whose job is cancelled or too long.
 
-A process does one job at a time and is kept for the next, with what it has cached. One that dies takes only its own
-job with it. All of it lives on one event loop.
+A process does one job at a time and is kept, with its caches, for the next. When a process dies, only its own job is
+lost. The pool belongs to one event loop.
 """
 
 import asyncio
@@ -28,13 +28,13 @@ from antiphon.isolation.frames import FrameError
 from antiphon.telemetry.exception_texts import EXCEPTION_TEXTS
 
 Cause = Literal["time", "memory", "crash", "fault"]
-"""Why a job was lost: it took too much processor time or memory, crashed native code, or met a fault of ours."""
+"""The cause of a lost job: too much processor time, too much memory, a crash of native code, or a fault of ours."""
 
 _log = structlog.get_logger()
 
 
 class JobLostError(Exception):
-    """The process died over the job. ``stage`` is the part that it was in, as the handler named it."""
+    """The job's process died of it. ``stage`` is the last stage that the handler reported."""
 
     def __init__(self, cause: Cause, stage: str) -> None:
         super().__init__(f"{cause} in {stage or 'the beginning'}")
@@ -43,11 +43,11 @@ class JobLostError(Exception):
 
 
 class PoolFullError(Exception):
-    """As many jobs wait as may."""
+    """The queue of waiting jobs is full."""
 
 
 class PoolUnavailableError(Exception):
-    """No process can be started, or the job's was ended by something else than the job."""
+    """No process can be started, or something other than the job ended its process."""
 
 
 class PoolLoad(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,11 +56,11 @@ class PoolLoad(msgspec.Struct, frozen=True, kw_only=True):
     running: int = 0
     waiting: int = 0
     oldest_seconds: float = 0.0
-    """How long the job that began first among the running ones has run."""
+    """Seconds that the oldest running job has run."""
 
 
 def settings_for(factory: str, argument: object, limits: JobLimits) -> ForkServerSettings:
-    """Return the settings of a fork server of this process; ``argument`` is anything that JSON can say, or a Struct."""
+    """Return the settings of a fork server of this process; ``argument`` must be encodable as JSON."""
     return ForkServerSettings(
         factory=factory,
         argument=msgspec.json.encode(argument).decode(),
@@ -72,30 +72,30 @@ def settings_for(factory: str, argument: object, limits: JobLimits) -> ForkServe
 
 
 class ProcessPool:
-    """At most ``size`` processes, each forked when it is first needed; close the pool at the end."""
+    """At most ``size`` processes, each forked when it is first needed. Close the pool at the end."""
 
     def __init__(self, settings: ForkServerSettings, *, size: int, max_waiting: int) -> None:
-        """Hold the settings; :meth:`start` or the first job starts the fork server."""
+        """Start nothing: :meth:`start` or the first job starts the fork server."""
         self._settings = settings
         self._slots = CapacityLimiter(size)
         self._max_waiting = max_waiting
         self._idle: list[JobProcess] = []
         self._begun: dict[object, float] = {}
-        """When the jobs that run, or for which a process is prepared, began."""
+        """Start times (monotonic seconds) of the jobs that run or wait for their process to be prepared."""
         self._server: ForkServer | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     @property
     def load(self) -> PoolLoad:
-        """The jobs that run and wait now."""
+        """The numbers of running and waiting jobs now."""
         slots = self._slots.statistics()
         oldest = min(self._begun.values(), default=None)
         seconds = 0.0 if oldest is None else time.monotonic() - oldest
         return PoolLoad(running=slots.borrowed_tokens, waiting=slots.tasks_waiting, oldest_seconds=seconds)
 
     def start(self) -> None:
-        """Start the fork server, which prepares the handler from now on. Raises :class:`PoolUnavailableError`."""
+        """Start the fork server, which prepares the handler. Raises :class:`PoolUnavailableError`."""
         if self._closed:
             raise PoolUnavailableError
         if self._server is not None and self._server.ended:
@@ -109,11 +109,11 @@ class ProcessPool:
                 raise PoolUnavailableError from error
 
     def start_later(self, seconds: float) -> None:
-        """Start the fork server in so many seconds, unless a job comes before."""
+        """Start the fork server after ``seconds``, unless a job starts it before."""
         self._timer = asyncio.get_running_loop().call_later(seconds, self._start_quietly)
 
     def _start_quietly(self) -> None:
-        with suppress(PoolUnavailableError):  # the first job learns of it
+        with suppress(PoolUnavailableError):  # the first job raises it again
             self.start()
 
     async def run(self, payload: bytes) -> bytes:
@@ -137,16 +137,16 @@ class ProcessPool:
         try:
             result = await process.run(payload)
         except (TimeoutError, EOFError, OSError, FrameError) as error:
-            raise await self._lost(process, error) from error
+            raise await self._lost_error(process, error) from error
         except BaseException:
-            with CancelScope(shield=True):  # the next job has the slot once this process has gone
+            with CancelScope(shield=True):  # the slot is free for the next job once this process has ended
                 await process.end()
             raise
         self._keep(process)
         return result
 
     async def close(self) -> None:
-        """End all processes; jobs that run are lost. Idempotent."""
+        """End all processes; running jobs are lost. Idempotent."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -157,7 +157,7 @@ class ProcessPool:
                 await server.close()
 
     async def _take(self) -> JobProcess:
-        """Return an idle process that lives, else a new one."""
+        """Return an idle process that is alive, else a new one."""
         while self._idle:
             process = self._idle.pop()
             if not process.ended:
@@ -173,7 +173,7 @@ class ProcessPool:
     def _keep(self, process: JobProcess) -> None:
         if self._closed:
             process.close()
-        elif process.did_its_last:
+        elif process.is_finished:
             process.kill()
         else:
             self._idle.append(process)
@@ -182,8 +182,8 @@ class ProcessPool:
         while self._idle:
             self._idle.pop().close()
 
-    async def _lost(self, process: JobProcess, error: Exception) -> Exception:
-        """Kill the process and return the error that says why its job is lost."""
+    async def _lost_error(self, process: JobProcess, error: Exception) -> Exception:
+        """Kill the process and return the error for its lost job."""
         with CancelScope(shield=True):
             status = await process.end()
         cause = "fault" if isinstance(error, FrameError) else _cause(status)
@@ -192,10 +192,10 @@ class ProcessPool:
 
 
 def _cause(status: int | None) -> Cause | None:
-    """Return why a job is lost by the status of its process; None when something else than the job has ended it.
+    """Return the cause of a lost job from its process's status; None when something other than the job ended it.
 
-    SIGKILL comes from this pool, after WALL_SECONDS, from an operator, or from the kernel when the machine has no
-    memory left; a job that takes more than its own fails otherwise.
+    SIGKILL comes from this pool after WALL_SECONDS, from an operator, or from the kernel when the machine has no memory
+    left. A job that exceeds its own limits ends with another status.
     """
     if status in {None, EXIT_NOT_FORKED, -signal.SIGKILL}:
         return None

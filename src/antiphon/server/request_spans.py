@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from antiphon.server.middleware import MAX_LOGGED_PATH, PROBES
 from antiphon.server.request_counts import METHODS
 from antiphon.telemetry.request_line import current_line
-from antiphon.telemetry.spans import Attribute, Tracer, serving
+from antiphon.telemetry.spans import Attribute, Tracer, serving_span
 
 TRACE_HEADERS: Final = ("traceparent", "tracestate")
 OTHER_METHOD: Final = "_OTHER"
@@ -40,7 +40,11 @@ class RequestSpans:
 
         headers = Headers(scope=scope)
         carried = {name: headers[name] for name in TRACE_HEADERS if name in headers}
-        with self._tracer.request(carried) as span, serving(span), structlog.contextvars.bound_contextvars(**span.ids):
+        with (
+            self._tracer.request(carried) as span,
+            serving_span(span),
+            structlog.contextvars.bound_contextvars(**span.ids),
+        ):
             error: str | None = None
             try:
                 await self._app(scope, receive, send_and_note)

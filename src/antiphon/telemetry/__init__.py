@@ -1,1 +1,1 @@
-"""What an operator sees: logs, metrics and traces."""
+"""Telemetry: logs, metrics and traces for operators."""

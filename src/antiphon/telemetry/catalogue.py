@@ -1,7 +1,7 @@
-"""Which metrics there are: names as vLLM's dashboards know them behind a prefix of our own, meanings, labels, buckets.
+"""The metrics: names (vLLM's, with our own prefix), help texts, labels and buckets.
 
-Reference: Prometheus, metric and label naming. Labels take few values, and none that a client can invent: no metric
-names a project, a key, a user, a request or a model that is not served.
+Reference: Prometheus, metric and label naming. A label has few values, and clients cannot add values: no metric names a
+project, a key, a user, a request or a model that is not served.
 """
 
 from typing import Final, Literal
@@ -32,7 +32,7 @@ class Metric(Struct, frozen=True, kw_only=True):
     help: str
     labels: tuple[str, ...] = ("model_name",)
     bounds: tuple[float, ...] = ()
-    """Of a histogram that the server fills; the engine's bring their own."""
+    """Upper bounds of the buckets of a histogram that the server fills; the engine's histograms have their own."""
 
     @property
     def full_name(self) -> str:
@@ -53,7 +53,7 @@ def _histogram(name: str, help_text: str, *labels: str, bounds: tuple[float, ...
 
 
 REQUESTS: Final = _counter(
-    "requests", "Requests for a completion that have ended: completed, failed, or cancelled by the client.", "outcome"
+    "requests", "Completion requests that have ended: completed, failed, or cancelled by the client.", "outcome"
 )
 REQUEST_SUCCESS: Final = _counter(
     "request_success", "Choices of completed requests, by their finish_reason.", "finished_reason"
@@ -62,18 +62,18 @@ REQUEST_ERRORS: Final = _counter("request_errors", "Requests that failed, by the
 HTTP_REQUESTS: Final = Metric(
     name="http_requests",
     kind="counter",
-    help="Requests by path, method and status; status none: the client went away before an answer began.",
+    help="Requests by path, method and status; status none: the client disconnected before the answer began.",
     labels=("handler", "method", "status"),
 )
 
 RUNNING: Final = _gauge("num_requests_running", "Choices that the engine computes now.")
-WAITING: Final = _gauge("num_requests_waiting", "Choices that wait for their first step, or for cells to go on.")
-TOKENS_PER_STEP: Final = _histogram("iteration_tokens_total", "Tokens that one step of the engine carries.")
-SEQUENCES_PER_STEP: Final = _histogram("iteration_sequences", "Choices that one step of the engine carries.")
+WAITING: Final = _gauge("num_requests_waiting", "Choices that wait for their first step, or for free cells.")
+TOKENS_PER_STEP: Final = _histogram("iteration_tokens_total", "Tokens in one step of the engine.")
+SEQUENCES_PER_STEP: Final = _histogram("iteration_sequences", "Choices in one step of the engine.")
 PREEMPTIONS: Final = _counter("num_preemptions", "Choices that were put back into the queue because cells ran out.")
 
-PROMPT_TOKENS: Final = _counter("prompt_tokens", "Tokens of prompts that the engine has begun, cached ones included.")
-PROMPT_TOKENS_CACHED: Final = _counter("prompt_tokens_cached", "Tokens of prompts that were not computed again.")
+PROMPT_TOKENS: Final = _counter("prompt_tokens", "Tokens of prompts that the engine has begun, cached tokens included.")
+PROMPT_TOKENS_CACHED: Final = _counter("prompt_tokens_cached", "Tokens of prompts that came from the prefix cache.")
 GENERATION_TOKENS: Final = _counter("generation_tokens", "Tokens that the engine has generated.")
 REASONING_TOKENS: Final = _counter("reasoning_tokens", "Tokens of reasoning in completed answers.")
 REQUEST_PROMPT_TOKENS: Final = _histogram(
@@ -83,15 +83,15 @@ REQUEST_GENERATION_TOKENS: Final = _histogram(
     "request_generation_tokens", "Tokens of the answer to a completed request, all choices.", bounds=TOKEN_BOUNDS
 )
 
-KV_USAGE: Final = _gauge("kv_cache_usage_perc", "Share of the KV cache that running choices hold; 1 is all of it.")
-KV_CACHED: Final = _gauge("kv_cache_cached_perc", "Share of the KV cache that holds prefixes which nothing runs on.")
-KV_SIZE: Final = _gauge("kv_cache_size_tokens", "Tokens that the KV cache has room for.")
-PREFIX_QUERIES: Final = _counter("prefix_cache_queries", "Tokens of prompts that were looked for in the prefix cache.")
+KV_USAGE: Final = _gauge("kv_cache_usage_perc", "Share of the KV cache that running choices hold, 0 to 1.")
+KV_CACHED: Final = _gauge("kv_cache_cached_perc", "Share of the KV cache that holds prefixes without a running choice.")
+KV_SIZE: Final = _gauge("kv_cache_size_tokens", "Size of the KV cache in tokens.")
+PREFIX_QUERIES: Final = _counter("prefix_cache_queries", "Tokens of prompts that were looked up in the prefix cache.")
 PREFIX_HITS: Final = _counter("prefix_cache_hits", "Tokens of prompts that were found in the prefix cache.")
 
 DRAFTS: Final = _counter("spec_decode_num_drafts", "Drafts that were verified.")
-DRAFT_TOKENS: Final = _counter("spec_decode_num_draft_tokens", "Tokens of those drafts.")
-ACCEPTED_TOKENS: Final = _counter("spec_decode_num_accepted_tokens", "Tokens of those drafts that the model agrees to.")
+DRAFT_TOKENS: Final = _counter("spec_decode_num_draft_tokens", "Tokens of the verified drafts.")
+ACCEPTED_TOKENS: Final = _counter("spec_decode_num_accepted_tokens", "Draft tokens that the model accepted.")
 
 FIRST_TOKEN: Final = _histogram(
     "time_to_first_token_seconds",
@@ -99,10 +99,10 @@ FIRST_TOKEN: Final = _histogram(
     "service_tier",
     bounds=FIRST_TOKEN_BOUNDS,
 )
-INTER_TOKEN: Final = _histogram("inter_token_latency_seconds", "Seconds between two gains of tokens of a choice.")
+INTER_TOKEN: Final = _histogram("inter_token_latency_seconds", "Seconds between two steps that give a choice tokens.")
 END_TO_END: Final = _histogram(
     "e2e_request_latency_seconds",
-    "Seconds from a request to the end of its whole answer.",
+    "Seconds from a request to the end of its answer.",
     "service_tier",
     bounds=REQUEST_BOUNDS,
 )
@@ -110,10 +110,10 @@ QUEUE_TIME: Final = _histogram(
     "request_queue_time_seconds", "Seconds that a request waits for its first step.", "service_tier"
 )
 
-READY: Final = _gauge("engine_ready", "1 while the engine takes requests, 0 while it starts or restarts.")
-RESTARTS: Final = _counter("engine_restarts", "How often the engine was started again.")
+READY: Final = _gauge("engine_ready", "1 while the engine accepts requests, 0 while it starts or restarts.")
+RESTARTS: Final = _counter("engine_restarts", "Restarts of the engine.")
 BUILD: Final = Metric(
-    name="build_info", kind="gauge", help="Always 1; the labels say what runs.", labels=("version", "python_version")
+    name="build_info", kind="gauge", help="Always 1; the labels are the versions.", labels=("version", "python_version")
 )
 
 METRICS: Final = (
@@ -126,4 +126,4 @@ METRICS: Final = (
     *(FIRST_TOKEN, INTER_TOKEN, END_TO_END, QUEUE_TIME),
     *(READY, RESTARTS, BUILD),
 )
-"""In the order of the page."""
+"""All metrics, in the order of the page."""

@@ -1,8 +1,8 @@
-"""Logs: one structlog pipeline for our own events and for those of the libraries, uvicorn's included.
+"""Logs: one structlog pipeline for our own events and for the libraries' (uvicorn's, for example).
 
-Lines go to stderr; stdout belongs to what a command was asked for. Events name what happened and carry ids, counts and
-durations; keys of clients and what users and models say are never logged, unless an exception quotes it and the texts
-of exceptions are asked for.
+Lines go to stderr; stdout is for the output of commands. An event has a name, ids, counts and durations. Clients' keys
+are never logged. Texts of users and models are not logged either, unless the operator enables texts of exceptions and
+an exception quotes one.
 """
 
 import logging
@@ -19,16 +19,16 @@ from antiphon.telemetry.tracebacks import stacks_for, text_for
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
 SECRET = frozenset({"api_key", "authorization", "body", "content", "cookie", "headers", "messages", "prompt", "token"})
-"""Keys whose values never reach a log, whoever passes them."""
+"""Fields of events whose values are never logged."""
 KEY: Final = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{8,}")
-"""An API key: ours, and what looks like other services' keys, which clients send by mistake."""
+"""An API key: ours, or one of another service, which clients send by mistake."""
 MASK: Final = "[key]"
 CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""What would move a terminal's cursor, break a line or turn the direction of writing."""
+"""Characters that move a terminal's cursor, break a line or change the direction of writing."""
 
 
 REPRESENTATION: Final = re.compile(r"\(|\n| exception=| result=")
-"""Where asyncio's messages begin to show objects: arguments of callbacks, and what tasks returned or raised."""
+"""The beginning of objects in asyncio's messages: arguments of callbacks, results and exceptions of tasks."""
 
 
 def configure_logging(
@@ -40,8 +40,8 @@ def configure_logging(
 ) -> None:
     """Send structlog's and the standard library's events through one pipeline; a second call replaces the first.
 
-    ``json`` chooses JSON lines or text for people; None means text on a terminal and JSON elsewhere. Of an exception
-    its type and its stack are logged, and with ``exception_texts`` what it says, which may be what a user said.
+    ``json`` chooses between JSON lines and text for people; None means text on a terminal and JSON elsewhere. An
+    exception is logged with its type and stack, and with its text if ``exception_texts``: a text may quote a user.
     """
     EXCEPTION_TEXTS.shown = exception_texts
     stream = sys.stderr if stream is None else stream
@@ -56,7 +56,7 @@ def configure_logging(
     )
     structlog.configure(
         processors=[
-            structlog.stdlib.filter_by_level,  # before anything is done for a line that nobody reads
+            structlog.stdlib.filter_by_level,  # first, so that a dropped line costs nothing
             *_shared(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
@@ -68,14 +68,14 @@ def configure_logging(
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Replace what must not be logged, so that a careless call leaks nothing."""
+    """Replace the values of secret fields, in case a caller passes one."""
     for key in SECRET.intersection(event):
         event[key] = "[not logged]"
     return event
 
 
 def mask_keys(text: str) -> str:
-    """Replace API keys, wherever in a line they stand: in a path, the name of a model, the message of an exception."""
+    """Replace all API keys in a text, for example in a path, the name of a model or the message of an exception."""
     return KEY.sub(MASK, text)
 
 
@@ -87,18 +87,18 @@ def _shared() -> list[Processor]:
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
-        # uvicorn repeats its message with colour codes under this key.
         _drop_color_message,
     ]
 
 
 def _drop_color_message(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Drop uvicorn's second copy of its message, which has colour codes."""
     event.pop("color_message", None)
     return event
 
 
 def _drop_representations(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Cut what asyncio says of a task that nobody awaited, or a callback that failed: it repeats the exception."""
+    """Cut asyncio's message on a failed task or callback before its objects, which repeat the exception's text."""
     if event["_record"].name == "asyncio":
         event["event"] = REPRESENTATION.split(event["event"], maxsplit=1)[0]
     return event
@@ -120,7 +120,7 @@ def _masked(render: Processor) -> Processor:
 
 
 def _escape_control(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Keep what clients send from writing to the terminal; JSON escapes by itself. Events are ours, or a library's."""
+    """Escape control characters in values, which clients may send, for terminals. The JSON renderer does so itself."""
     for key, value in event.items():
         if isinstance(value, str) and key != "event":
             event[key] = CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", value)
@@ -128,7 +128,7 @@ def _escape_control(_logger: WrappedLogger, _method: str, event: EventDict) -> E
 
 
 def _route(handler: logging.Handler, level: LogLevel) -> None:
-    """Make the root logger's handler the only one; the libraries' chatter starts at warning: requests are our line."""
+    """Make ``handler`` the only one; log the libraries from warning on, unless ``level`` is debug."""
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
@@ -137,5 +137,5 @@ def _route(handler: logging.Handler, level: LogLevel) -> None:
         logger.handlers = []
         logger.propagate = True
         logger.setLevel(max(logging.WARNING, root.level) if level != "debug" else logging.DEBUG)
-    # At debug it tells every statement with its values, which are what users have said.
+    # At debug it logs every statement with its values, which include texts of users.
     logging.getLogger("aiosqlite").setLevel(max(logging.WARNING, root.level))

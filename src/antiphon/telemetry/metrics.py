@@ -1,6 +1,6 @@
-"""The values of the metrics, and the page that shows them to Prometheus.
+"""The values of the metrics, and the page with them for Prometheus.
 
-What the server counts is kept here; what the engines count is read when the page is asked for. Reference: Prometheus,
+The server's counts are kept here; the engines' counts are read when the page is requested. Reference: Prometheus,
 exposition formats; OpenMetrics 1.0.
 """
 
@@ -23,7 +23,7 @@ from antiphon.telemetry.distribution import Distribution
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = "application/openmetrics-text"
 
-_openmetrics: Callable[..., bytes] = openmetrics.generate_latest  # which has no types
+_openmetrics: Callable[..., bytes] = openmetrics.generate_latest  # the library has no types for it
 
 Labels = tuple[str, ...]
 _BY_NAME: Final = {metric.name: metric for metric in METRICS}
@@ -38,20 +38,20 @@ class Reading(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    """What a scraper gets."""
+    """The answer to a scraper."""
 
     body: bytes
     content_type: str
 
 
 class Metrics:
-    """Everything on one server's page. Filled on one event loop; the page may be made in any thread."""
+    """All metrics of one server. They are changed on one event loop; any thread may make the page."""
 
     def __init__(self, readings: Callable[[], Iterable[Reading]] = tuple) -> None:
-        """``readings`` gives what is counted elsewhere, each time the page is asked for."""
+        """``readings`` returns the values that are counted elsewhere; it is called for each page."""
         self._readings = readings
         self._counts: dict[tuple[str, Labels], float] = {}
-        """By the metric's name, whose hash is kept, as that of a whole metric is not."""
+        """By the metric's name and the labels: a string caches its hash, a Metric does not."""
         self._distributions: dict[tuple[str, Labels], Distribution] = {}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_Families(self._all))
@@ -59,14 +59,14 @@ class Metrics:
         self.count(BUILD, __version__, platform.python_version())
 
     def expect(self, metric: Metric, *labels: str) -> None:
-        """Show a series before anything is counted: a rate needs a zero to begin from."""
+        """Add a series with the value 0: Prometheus computes a rate only from a first value on."""
         if metric.kind == "histogram":
             self._distribution(metric, labels)
         else:
             self.count(metric, *labels, by=0.0)
 
     def count(self, metric: Metric, *labels: str, by: float = 1.0) -> None:
-        """Count something. ``labels`` are in the metric's order."""
+        """Add ``by`` to a counter or gauge. ``labels`` are in the metric's order."""
         assert len(metric.labels) == len(labels), f"{metric.labels} == {labels}"
         series = metric.name, labels
         self._counts[series] = self._counts.get(series, 0.0) + by
@@ -76,9 +76,9 @@ class Metrics:
         self._distribution(metric, labels).observe(value)
 
     def page(self, accept: str = "") -> Page:
-        """Show everything in the format that an Accept header prefers. Takes milliseconds: call it in a thread."""
+        """Return the page in the format that an Accept header asks for. It takes milliseconds: call it in a thread."""
         if OPENMETRICS in accept:
-            # Otherwise the library writes the names' colons as underscores.
+            # Without ALLOWUTF8 the library writes underscores for the colons in names.
             body = _openmetrics(self._registry, escaping=openmetrics.ALLOWUTF8, version="1.0.0")
             return Page(body, openmetrics.CONTENT_TYPE_LATEST)
         return Page(generate_latest(self._registry), TEXT)
@@ -92,7 +92,7 @@ class Metrics:
         return distribution
 
     def _all(self) -> Iterator[Reading]:
-        # The lists are taken at once: the event loop may add keys meanwhile.
+        # Copies, because the event loop may add keys meanwhile.
         for (name, labels), count in list(self._counts.items()):
             yield Reading(_BY_NAME[name], labels, count)
         for (name, labels), distribution in list(self._distributions.items()):
@@ -101,7 +101,7 @@ class Metrics:
 
 
 class _Families(Collector):
-    """Gives the readings in the library's shape, in the order of the table, and every metric even without any."""
+    """Converts the readings to the library's families: one for every metric, in the order of the catalogue."""
 
     def __init__(self, readings: Callable[[], Iterable[Reading]]) -> None:
         self._readings = readings
@@ -131,7 +131,7 @@ def _family(metric: Metric, readings: Iterable[Reading]) -> Family:
 
 
 def _buckets(distribution: Distribution) -> list[tuple[str, float]]:
-    """Give each bound with how many values do not exceed it."""
+    """Return each bound with the number of values up to it."""
     cumulative = 0
     buckets: list[tuple[str, float]] = []
     for bound, count in zip((*map(str, distribution.bounds), "+Inf"), distribution.copy().counts, strict=True):

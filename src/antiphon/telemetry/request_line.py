@@ -1,7 +1,7 @@
-"""The one line that is logged about a request: every layer adds what it knows, the outermost writes it.
+"""The one log line of a request: every layer adds its fields, the outermost writes the line.
 
-The server opens a line; whatever runs inside it, tasks that it starts included, finds it by a context variable and adds
-to it. The service need not know of HTTP for that, nor the server of what an answer cost.
+The server opens a line. Code and tasks inside the request find it by a context variable, so that the service need not
+know HTTP, nor the server the service's records.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ logger = structlog.get_logger(__name__)
 
 
 class RequestLine:
-    """The fields of a request's line so far. What is added later wins."""
+    """The fields of a request's line so far. A later value replaces an earlier one."""
 
     def __init__(self) -> None:
         self.fields: dict[str, object] = {}
@@ -33,28 +33,28 @@ class RequestLine:
         self.fields.update(fields)
 
     def fail(self, error: Exception) -> None:
-        """Say that it failed; what a layer further inside has said of it is kept."""
+        """Set the outcome ``failed`` and the error, unless an inner layer has set an error."""
         if self.fields.get("error") is None:
             self.add(outcome="failed", error=error_name(error))
 
     def conclude(self, outcome: Outcome, error: str | None = None) -> None:
-        """Say how it ended, unless that is known."""
+        """Set the outcome and the error, unless an outcome is set."""
         if "outcome" not in self.fields:
             self.add(outcome=outcome, error=error)
 
     def write(self, *, quiet: bool = False) -> None:
-        """Log it, ``quiet`` at debug level."""
+        """Log the line: at info level, or at debug level if ``quiet``."""
         (logger.debug if quiet else logger.info)(EVENT, **self.fields)
 
 
 def error_name(error: Exception) -> str:
-    """Name an error in logs: by its code, or by its class when it has none or is none of ours."""
+    """Return the name of an error for logs: its code, or its class when it has none or is no ``APIError``."""
     return (error.code if isinstance(error, APIError) else None) or type(error).__name__
 
 
 @contextmanager
 def request_line() -> Iterator[RequestLine]:
-    """Open the line of a request, for the block and the tasks that it starts; the caller writes it."""
+    """Open the line of a request for the block and the tasks that it starts; the caller writes the line."""
     line = RequestLine()
     token = _current.set(line)
     try:
@@ -64,5 +64,5 @@ def request_line() -> Iterator[RequestLine]:
 
 
 def current_line() -> RequestLine | None:
-    """Return the line of the request at hand, or None where nobody has opened one, as in ``antiphon chat``."""
+    """Return the line of the current request; None outside a request, as in ``antiphon chat``."""
     return _current.get()

@@ -1,4 +1,4 @@
-"""What traces are made of, without OpenTelemetry: those who tell of requests need not know whether anybody listens."""
+"""Interfaces for spans without OpenTelemetry, so that other layers record spans whether or not traces are sent."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -11,45 +11,45 @@ Attribute = str | bool | int | float | Sequence[str]
 
 
 class FinishedSpan(Struct, frozen=True, kw_only=True):
-    """A part of a request, told when it is over."""
+    """A part of a request that has ended."""
 
     name: str
     attributes: Mapping[str, Attribute]
     duration: float
-    """Seconds, up to now."""
+    """Seconds from its beginning to the moment it is recorded."""
     events: Mapping[str, float] = {}
-    """Seconds from the beginning, by name."""
+    """Seconds from the beginning of the span to each event, by the event's name."""
     error: str | None = None
-    """``error.type`` of the conventions, None when all went well."""
+    """``error.type`` of the semantic conventions; None without an error."""
 
 
 class RequestSpan(Protocol):
-    """The span of a request that is being served. Nothing here raises or waits, whatever becomes of the trace."""
+    """The span of a running request. Its methods never raise or wait, even when traces cannot be sent."""
 
     @property
     def ids(self) -> Mapping[str, str]:
         """``trace_id`` and ``span_id`` in hexadecimal, for logs."""
 
     def describe(self, name: str, attributes: Mapping[str, Attribute], error: str | None = None) -> None:
-        """Say what it was, at its end; ``error`` makes it a failed one."""
+        """Set the name, the attributes and the error (None: no error) at the end of the request."""
 
     def record(self, span: FinishedSpan) -> None:
-        """Add a part of the request."""
+        """Add a child span for a part of the request."""
 
 
 class Tracer(Protocol):
-    """Where spans go."""
+    """Opens the spans of requests."""
 
     def request(self, headers: Mapping[str, str]) -> AbstractContextManager[RequestSpan]:
-        """Open a request's span for the block; ``headers`` may hold ``traceparent`` and ``tracestate``."""
+        """Open a request's span for the block; ``headers`` may have ``traceparent`` and ``tracestate``."""
 
 
 _current: ContextVar[RequestSpan | None] = ContextVar("request_span", default=None)
 
 
 @contextmanager
-def serving(span: RequestSpan) -> Iterator[None]:
-    """Make it the span of the request at hand, for the block and the tasks that it starts."""
+def serving_span(span: RequestSpan) -> Iterator[None]:
+    """Make ``span`` the current request's, for the block and the tasks that it starts."""
     token = _current.set(span)
     try:
         yield
@@ -58,5 +58,5 @@ def serving(span: RequestSpan) -> Iterator[None]:
 
 
 def current_span() -> RequestSpan | None:
-    """Return the span of the request at hand, None where nobody traces."""
+    """Return the span of the current request; None without traces."""
     return _current.get()

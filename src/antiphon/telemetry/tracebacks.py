@@ -1,7 +1,7 @@
-"""Exceptions as logs show them: what was raised and where, and its text only where that is asked for.
+"""The form of exceptions in logs: type and stack, and the text only if the operator enables it.
 
-The text of an exception that nobody foresaw may quote what a user or a model said: a parser repeats what it could not
-read, a driver the parameters of a statement. Nor are local variables or lines of source shown.
+The text of an unexpected exception may quote a user or a model: a parser quotes its input, a driver the parameters of a
+statement. Local variables and lines of source are never shown.
 """
 
 from typing import Any, TextIO
@@ -12,19 +12,19 @@ from structlog.typing import ExceptionRenderer, ExceptionTransformer, ExcInfo
 
 Stack = dict[str, Any]
 """An exception: ``exc_type``, ``is_cause``, ``frames`` (of ``filename``, ``lineno``, ``name``), ``is_group`` and, for a
-group, ``exceptions``: a list of such lists. The first of a list was raised from, or while, the next was handled."""
+group, ``exceptions``: a list of such lists. In a list, each exception has the next one as its cause or context."""
 _TEXTS = ("exc_value", "exc_notes", "syntax_error")
 
 _stacks = ExceptionDictTransformer(show_locals=False)
 
 
 def stacks_for(*, texts: bool) -> ExceptionTransformer:
-    """Return what turns an exception into its stacks, for JSON; with ``texts`` each has its text and notes, too."""
+    """Return a function that turns an exception into its stacks, for JSON; ``texts`` adds texts and notes."""
     return _stacks if texts else _bare_stacks
 
 
 def text_for(*, texts: bool) -> ExceptionRenderer:
-    """Return what writes an exception as text for people: Python's own traceback, or one without texts."""
+    """Return a function that writes an exception for people: Python's own traceback, or one without texts."""
     return dev.plain_traceback if texts else _bare_text
 
 

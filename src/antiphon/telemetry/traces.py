@@ -1,8 +1,7 @@
-"""Traces by OpenTelemetry, sent over OTLP/HTTP. The extra ``otel`` installs what this module, and no other, imports.
+"""Traces by OpenTelemetry over OTLP/HTTP. Only this module imports what the extra ``otel`` installs.
 
-The SDK reads its own variables of the environment (``OTEL_*``): headers and time-out of the exporter, sampler,
-resource, sizes of queues. Spans wait in a bounded queue and are sent by a thread; what cannot be sent is dropped and
-logged.
+The SDK reads its own environment variables (``OTEL_*``): headers and time-out of the exporter, sampler, resource, sizes
+of queues. A thread sends the spans from a bounded queue. Spans that cannot be sent are dropped, and the loss is logged.
 """
 
 import threading
@@ -33,7 +32,7 @@ class Tracing:
 
     def __init__(self, processor: SpanProcessor, *, clock: Callable[[], int] = time.time_ns) -> None:
         """``clock`` is in Unix nanoseconds."""
-        # The provider's own end at the exit of the process would wait for a dead collector.
+        # At the exit of the process, the provider would wait for a collector that does not answer.
         self._provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
         self._provider.add_span_processor(processor)
         self._tracer = self._provider.get_tracer("antiphon", __version__)
@@ -41,18 +40,18 @@ class Tracing:
 
     @contextmanager
     def request(self, headers: Mapping[str, str]) -> Iterator[RequestSpan]:
-        """Open a server span, a child of the client's if it names one, and make it the parent of all within."""
+        """Open a server span, a child of the client's span if ``headers`` name one, for the block."""
         parent = PROPAGATOR.extract(headers)
         span = self._tracer.start_span("HTTP", parent, SpanKind.SERVER, start_time=self._clock())
-        token = context.attach(within := trace.set_span_in_context(span, parent))
+        token = context.attach(span_context := trace.set_span_in_context(span, parent))
         try:
-            yield _ServerSpan(self._tracer, self._clock, span, within)
+            yield _ServerSpan(self._tracer, self._clock, span, span_context)
         finally:
             context.detach(token)
             span.end(self._clock())
 
     def close(self, timeout: float) -> bool:
-        """Send what waits, for ``timeout`` seconds at most; return whether all was tried. Blocks."""
+        """Send the spans in the queue, for ``timeout`` seconds at most; return whether it finished. Blocks."""
         ending = threading.Thread(target=self._provider.shutdown, name="traces-end", daemon=True)
         ending.start()
         ending.join(timeout)
@@ -60,21 +59,21 @@ class Tracing:
 
 
 def otlp_processor(endpoint: str | None) -> SpanProcessor:
-    """Send spans in batches, by a thread: to ``endpoint``, a whole URL, or where the SDK's own variables say."""
+    """Return a processor whose thread sends spans to the URL ``endpoint``, or to the one in the SDK's variables."""
     return BatchSpanProcessor(OTLPSpanExporter(endpoint))
 
 
 class _ServerSpan:
-    def __init__(self, tracer: trace.Tracer, clock: Callable[[], int], span: Span, within: context.Context) -> None:
+    def __init__(self, tracer: trace.Tracer, clock: Callable[[], int], span: Span, parent: context.Context) -> None:
         self._tracer = tracer
         self._clock = clock
         self._span = span
-        self._within = within
+        self._parent = parent
 
     @property
     def ids(self) -> Mapping[str, str]:
-        of = self._span.get_span_context()
-        return {"trace_id": trace.format_trace_id(of.trace_id), "span_id": trace.format_span_id(of.span_id)}
+        ids = self._span.get_span_context()
+        return {"trace_id": trace.format_trace_id(ids.trace_id), "span_id": trace.format_span_id(ids.span_id)}
 
     def describe(self, name: str, attributes: Mapping[str, Attribute], error: str | None = None) -> None:
         self._span.update_name(name)
@@ -84,13 +83,13 @@ class _ServerSpan:
     def record(self, span: FinishedSpan) -> None:
         end = self._clock()
         start = end - round(span.duration * NANOSECONDS)
-        made = self._tracer.start_span(
-            mask_keys(span.name), self._within, attributes=_masked(span.attributes), start_time=start
+        child = self._tracer.start_span(
+            mask_keys(span.name), self._parent, attributes=_masked(span.attributes), start_time=start
         )
         for name, seconds in span.events.items():
-            made.add_event(name, timestamp=start + round(seconds * NANOSECONDS))
-        _fail(made, span.error)
-        made.end(end)
+            child.add_event(name, timestamp=start + round(seconds * NANOSECONDS))
+        _fail(child, span.error)
+        child.end(end)
 
 
 def _fail(span: Span, error: str | None) -> None:
@@ -100,17 +99,17 @@ def _fail(span: Span, error: str | None) -> None:
 
 
 def _masked(attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
-    return {name: _without_keys(value) for name, value in attributes.items()}
+    return {name: _masked_value(value) for name, value in attributes.items()}
 
 
-def _without_keys(value: Attribute) -> Attribute:
+def _masked_value(value: Attribute) -> Attribute:
     if isinstance(value, str):
         return mask_keys(value)
     return value if isinstance(value, bool | int | float) else [mask_keys(text) for text in value]
 
 
 def _resource() -> Resource:
-    """Name the service, unless the environment does."""
-    made = Resource.create({SERVICE_VERSION: __version__})
-    named = not str(made.attributes[SERVICE_NAME]).startswith("unknown_service")
-    return made if named else made.merge(Resource({SERVICE_NAME: "antiphon"}))
+    """Return the resource; the service is ``antiphon`` unless the environment names it."""
+    resource = Resource.create({SERVICE_VERSION: __version__})
+    named = not str(resource.attributes[SERVICE_NAME]).startswith("unknown_service")
+    return resource if named else resource.merge(Resource({SERVICE_NAME: "antiphon"}))
