@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import ROOT
 from tests.scripted_engine import ScriptedEngine
+from tests.server.asgi import with_signals
 from tests.server.conftest import MODEL, scripted_app
 
 pytestmark = pytest.mark.anyio
@@ -45,7 +46,7 @@ def parsed(expression: str) -> promql.Expr:
 
 async def page(engine: ScriptedEngine) -> Series:
     """Ask a server for two answers and an error, and read its metrics."""
-    transport = httpx2.ASGITransport(app=scripted_app(engine))
+    transport = httpx2.ASGITransport(with_signals(scripted_app(engine)))
     async with httpx2.AsyncClient(transport=transport, base_url="http://there") as http:
         for model in (MODEL, MODEL, "not/served"):
             body = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}

@@ -1,11 +1,13 @@
-"""One request to an ASGI application without a socket, so that a test decides what arrives and when."""
+"""One request to an ASGI application without a socket: the test decides which messages arrive, and when."""
 
 import asyncio
 from collections.abc import Iterable
 from typing import Any
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from antiphon.server.disconnect import DisconnectSignal
 
 DISCONNECT: Message = {"type": "http.disconnect"}
 
@@ -32,7 +34,7 @@ def scope(
 
 
 def body(*pieces: bytes, complete: bool = True) -> list[Message]:
-    """Return the messages of a body in pieces; the last one says that more follows when it is not ``complete``."""
+    """Return the messages of a body in pieces; unless ``complete``, the last one announces more."""
     last = len(pieces) - 1
     return [
         {"type": "http.request", "body": piece, "more_body": index < last or not complete}
@@ -40,10 +42,20 @@ def body(*pieces: bytes, complete: bool = True) -> list[Message]:
     ]
 
 
+def with_signals(app: ASGIApp) -> ASGIApp:
+    """Return ``app`` for a transport without our HTTP protocol: each request gets a signal that is never set."""
+
+    async def with_signal(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "state": {"disconnect": DisconnectSignal()}}, receive, send)
+
+    return with_signal
+
+
 class Exchange:
-    """A client: gives ``messages``, then waits; ``disconnect`` ends it. Keeps what the application sends."""
+    """A client that sends ``messages``, and disconnects on :meth:`disconnect`. It keeps the application's messages."""
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
+        self.signal = DisconnectSignal()
         self.sent: list[Message] = []
         self.writable = asyncio.Event()
         self.writable.set()
@@ -53,6 +65,7 @@ class Exchange:
 
     def disconnect(self) -> None:
         self._messages.put_nowait(DISCONNECT)
+        self.signal.set()
 
     async def receive(self) -> Message:
         return await self._messages.get()
@@ -62,7 +75,8 @@ class Exchange:
         await self.writable.wait()
 
     async def run(self, app: ASGIApp, **request: Any) -> None:  # noqa: ANN401 - passed to scope
-        await asyncio.wait_for(app(scope(**request), self.receive, self.send), 5)
+        state = {"disconnect": self.signal}
+        await asyncio.wait_for(app({**scope(**request), "state": state}, self.receive, self.send), 5)
 
     @property
     def status(self) -> int:

@@ -83,7 +83,8 @@ def scripted_app(
     renderer: ScriptedRenderer | None = None,
     body_timeout: float = 5,
 ) -> ASGIApp:
-    service = Service(Router({MODEL: [scripted_backend(engine, renderer)]}))
+    backend = scripted_backend(engine, renderer)
+    service = Service(Router({MODEL: [backend]}), engines={MODEL: backend})
     return create_app(service, options or ServerOptions(), body_timeout=body_timeout)
 
 

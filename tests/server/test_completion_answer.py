@@ -215,7 +215,6 @@ async def test_an_answer_counts_until_its_client_has_taken_it() -> None:
     exchange.writable.clear()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"] = {}
         await CompletionAnswer(service, Caller(), request, b"", None)(scope, receive, send)
 
     async with anyio.create_task_group() as group:

@@ -8,14 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from antiphon.errors import RateLimitError, ServiceUnavailableError
 from antiphon.protocol.responses import ChatCompletionChunk, ChunkChoice, Delta
 from antiphon.protocol.sse import DONE, encode_chunk, encode_error
-from antiphon.server.event_stream import (
-    MAX_SENT,
-    DisconnectSignal,
-    Keep,
-    until_disconnect,
-    write_events,
-    write_kept_events,
-)
+from antiphon.server.event_stream import MAX_SENT, Keep, replay_events, write_events
 from tests.server.asgi import Exchange
 
 pytestmark = pytest.mark.anyio
@@ -33,19 +26,21 @@ def chunk(content: str) -> ChatCompletionChunk:
 
 
 class Chunks:
-    """A generator of chunks that counts them and says how it ended. Those of a list are ready together."""
+    """A generator of chunks that counts them and records its end. The chunks of a list are ready together."""
 
     def __init__(self, *items: ChatCompletionChunk | list[ChatCompletionChunk] | Exception | asyncio.Event) -> None:
         self.items = items
+        self.begun = asyncio.Event()
         self.given = 0
         self.ended = ""
 
     async def generate(self) -> AsyncGenerator[list[ChatCompletionChunk], None]:
+        self.begun.set()
         try:
             for item in self.items:
                 match item:
                     case Exception():
-                        raise item  # noqa: TRY301 - the script says so
+                        raise item  # noqa: TRY301 - an item of the script
                     case asyncio.Event():
                         await item.wait()
                     case list():
@@ -56,18 +51,18 @@ class Chunks:
                         yield [item]
             self.ended = "exhausted"
         except BaseException as error:
-            # What is awaited here must not be cancelled a second time: an abort may have to be sent.
+            # A second cancellation would interrupt these: a backend may have to send an abort here.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             self.ended = type(error).__name__
             raise
 
     def stream(self, keep: Keep | None = None, count: Callable[[int], None] = lambda _: None) -> ASGIApp:
-        """Make an application that answers with the chunks until the client goes away."""
+        """Return an application that answers with the chunks until the client disconnects."""
 
-        async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        async def app(scope: Scope, _receive: Receive, send: Send) -> None:
             events = write_events(self.generate(), send, {"x-one": "1"}, keep=keep, count=count)
-            await until_disconnect(receive, events)
+            await scope["state"]["disconnect"].run(events)
 
         return app
 
@@ -148,8 +143,8 @@ async def test_a_disconnect_ends_the_generator_before_the_call_returns(chunks_be
     chunks = Chunks(*[chunk("a")] * chunks_before, asyncio.Event())
     exchange = Exchange()
     running = asyncio.create_task(exchange.run(chunks.stream()))
+    await chunks.begun.wait()
     await wait_until(exchange, 0 if chunks_before == 0 else 1 + chunks_before)
-    await asyncio.sleep(0)
     exchange.disconnect()
     with pytest.raises(ClientDisconnect):
         await running
@@ -196,137 +191,6 @@ async def test_no_task_outlives_the_call() -> None:
     before = asyncio.all_tasks()
     await Exchange().run(Chunks(chunk("a")).stream())
     assert before == asyncio.all_tasks()
-
-
-async def test_work_gives_its_result_while_the_client_waits() -> None:
-    assert 7 == await until_disconnect(Exchange().receive, asyncio.sleep(0, 7))
-
-
-async def test_work_gives_its_error_while_the_client_waits() -> None:
-    async def work() -> None:
-        raise RateLimitError("full")
-
-    with pytest.raises(RateLimitError):
-        await until_disconnect(Exchange().receive, work())
-
-
-async def test_work_is_cancelled_when_the_client_goes_away() -> None:
-    exchange = Exchange([{"type": "http.request", "body": b"", "more_body": False}])
-    exchange.disconnect()
-    with pytest.raises(ClientDisconnect):
-        await until_disconnect(exchange.receive, asyncio.sleep(10))
-
-
-async def test_a_cancellation_of_the_server_is_none_of_the_client() -> None:
-    running = asyncio.create_task(until_disconnect(Exchange().receive, asyncio.sleep(10)))
-    await asyncio.sleep(0)
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
-
-
-async def test_a_task_whose_client_went_away_can_go_on() -> None:
-    exchange = Exchange()
-    exchange.disconnect()
-
-    async def go_on() -> int:
-        with pytest.raises(ClientDisconnect):
-            await until_disconnect(exchange.receive, asyncio.sleep(10))
-        async with asyncio.timeout(5):
-            return await asyncio.sleep(0, 7)
-
-    assert 7 == await asyncio.create_task(go_on())
-
-
-async def test_an_error_while_work_is_cancelled_is_told() -> None:
-    exchange = Exchange()
-    exchange.disconnect()
-
-    async def work() -> None:
-        try:
-            await asyncio.sleep(10)
-        finally:
-            raise RateLimitError("full")
-
-    with pytest.raises(RateLimitError):
-        await until_disconnect(exchange.receive, work())
-
-
-@pytest.mark.parametrize("times", [1, 2])
-async def test_a_departure_that_is_told_cancels_the_work_once(times: int) -> None:
-    disconnect, begun = DisconnectSignal(), asyncio.Event()
-
-    async def work() -> None:
-        begun.set()
-        await asyncio.sleep(10)
-
-    running = asyncio.create_task(until_disconnect(Exchange().receive, work(), disconnect))
-    await begun.wait()
-    for _ in range(times):
-        disconnect.set()
-    with pytest.raises(ClientDisconnect):
-        await running
-
-
-async def test_one_that_was_told_before_leaves_the_task_as_it_was() -> None:
-    disconnect = DisconnectSignal()
-    disconnect.set()
-
-    async def go_on() -> int:
-        with pytest.raises(ClientDisconnect):
-            await until_disconnect(Exchange().receive, asyncio.sleep(10), disconnect)
-        async with asyncio.timeout(5):
-            return await asyncio.sleep(0, 7)
-
-    assert 7 == await asyncio.create_task(go_on())
-
-
-async def test_one_that_is_told_after_the_work_cancels_nothing() -> None:
-    disconnect = DisconnectSignal()
-    assert 7 == await until_disconnect(Exchange().receive, asyncio.sleep(0, 7), disconnect)
-    disconnect.set()
-    assert 8 == await asyncio.sleep(0, 8)
-
-
-async def test_a_cancellation_of_the_server_is_no_departure() -> None:
-    running = asyncio.create_task(until_disconnect(Exchange().receive, asyncio.sleep(10), DisconnectSignal()))
-    await asyncio.sleep(0)
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
-
-
-async def test_work_that_fails_when_its_client_departs_tells_why() -> None:
-    disconnect, begun = DisconnectSignal(), asyncio.Event()
-
-    async def work() -> None:
-        begun.set()
-        try:
-            await asyncio.sleep(10)
-        finally:
-            raise RateLimitError("full")
-
-    running = asyncio.create_task(until_disconnect(Exchange().receive, work(), disconnect))
-    await begun.wait()
-    disconnect.set()
-    with pytest.raises(RateLimitError):
-        await running
-
-
-async def test_work_that_waits_for_nothing_does_not_begin_after_a_departure() -> None:
-    disconnect, begun = DisconnectSignal(), []
-    disconnect.set()
-
-    async def work() -> None:
-        begun.append(1)
-
-    async def go_on() -> int:
-        with pytest.raises(ClientDisconnect):
-            await until_disconnect(Exchange().receive, work(), disconnect)
-        return await asyncio.sleep(0, 7)
-
-    assert 7 == await asyncio.create_task(go_on())
-    assert [] == begun
 
 
 @pytest.mark.parametrize("kept", [False, True])
@@ -391,7 +255,7 @@ async def test_kept_events_are_sent_as_they_were() -> None:
     exchange = Exchange()
 
     async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
-        await write_kept_events(b"data: 1\n\n", send, {"x-two": "2"})
+        await replay_events(b"data: 1\n\n", send, {"x-two": "2"})
 
     await exchange.run(app)
     assert (200, "2", b"data: 1\n\n") == (exchange.status, exchange.headers["x-two"], exchange.body)

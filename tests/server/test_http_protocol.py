@@ -13,7 +13,6 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from antiphon.server.event_stream import until_disconnect
 from antiphon.server.http_protocol import HTTPProtocol, with_write_timeout
 from tests.scripted_engine import Hang, ScriptedEngine, says
 from tests.server.conftest import MODEL, WAIT, Server, StartServer, connect, running, scripted_app
@@ -49,7 +48,7 @@ def flood(port: int, start: bytes, piece: bytes, pieces: int) -> bytes:
     [HEALTH + b"X: ", HEALTH, b"GET /", POST + b"0\r\nX: ", POST + b"1;"],
     ids=["header", "name", "path", "trailer", "chunk extension"],
 )
-def test_a_head_without_end_is_cut_off_early(port: int, start: bytes) -> None:
+def test_a_head_send_endlessly_is_cut_off_early(port: int, start: bytes) -> None:
     begin = time.monotonic()
     received = flood(port, start, b"a" * 100_000, 500)
     assert time.monotonic() < begin + WAIT
@@ -115,7 +114,7 @@ class Pouring(HTTPProtocol):
         self.ended.set()
 
 
-async def pour(scope: Scope, receive: Receive, send: Send) -> None:
+async def pour(scope: Scope, _receive: Receive, send: Send) -> None:
     """Answer /whole with one long piece, anything else with pieces without end."""
     if scope["type"] != "http":
         return
@@ -124,10 +123,10 @@ async def pour(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.body", "body": PIECE * 400})
         return
     with pytest.raises(ClientDisconnect):
-        await until_disconnect(receive, _without_end(send))
+        await scope["state"]["disconnect"].run(_send_endlessly(send))
 
 
-async def _without_end(send: Send) -> None:
+async def _send_endlessly(send: Send) -> None:
     while True:
         await send({"type": "http.response.body", "body": PIECE, "more_body": True})
         await asyncio.sleep(0)  # what is sent to a client that has gone waits for nothing

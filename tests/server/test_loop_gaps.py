@@ -23,6 +23,7 @@ from antiphon.routing.router import Router
 from antiphon.server.app import create_app
 from antiphon.service import Service
 from tests.scripted_engine import ScriptedEngine
+from tests.server.asgi import with_signals
 
 pytestmark = pytest.mark.anyio
 
@@ -149,7 +150,7 @@ async def http(smollm2_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
     tokenizer = Tokenizer.open(str(smollm2_path))
     renderer = IsolatedRenderer(open_renderer(settings, tokenizer), pool)
     service = Service(Router({"m": [LocalBackend(ScriptedEngine(), tokenizer, renderer)]}))
-    transport = httpx2.ASGITransport(create_app(service, ServerOptions()))
+    transport = httpx2.ASGITransport(with_signals(create_app(service, ServerOptions())))
     async with httpx2.AsyncClient(transport=transport, base_url="http://test", timeout=120) as client:
         yield client
     await pool.close()

@@ -5,16 +5,21 @@ import re
 
 import httpx2
 import pytest
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive, Scope, Send
 
 from antiphon import __version__
 from antiphon.config import ServerOptions
 from antiphon.routing.router import Router
 from antiphon.server import routes
 from antiphon.server.app import create_app
+from antiphon.server.body_memory import BodyMemory
+from antiphon.server.middleware import BoundedBody
 from antiphon.server.routes import HEAVY_BODY, Handlers
 from antiphon.service import Service
+from antiphon.service.access import Caller
 from tests.scripted_engine import ScriptedEngine, scripted_backend
+from tests.server.asgi import Exchange, body
 from tests.server.conftest import MODEL, NO_TLS, WAIT, StartServer, running
 
 
@@ -59,12 +64,30 @@ async def test_long_bodies_are_decoded_one_in_a_turn_of_the_loop(monkeypatch: py
     seen: list[str] = []
     monkeypatch.setattr(routes, "decode_request", lambda _: seen.append("body"))
     handlers = Handlers(Service(Router({MODEL: [scripted_backend()]})))
-    decoding = [asyncio.create_task(handlers._in_turn(b"")) for _ in range(5)]
+    decoding = [asyncio.create_task(handlers._decode_in_turn(b"")) for _ in range(5)]
     while not all(task.done() for task in decoding):
         seen.append("other")
         await asyncio.sleep(0)
     assert 5 == seen.count("body")
     assert "body body" not in " ".join(seen)
+
+
+@pytest.mark.anyio
+async def test_disconnect_ends_a_request_whose_long_body_waits_to_be_decoded() -> None:
+    handlers = Handlers(Service(Router({MODEL: [scripted_backend()]})))
+    exchange = Exchange(body(b"x" * (HEAVY_BODY + 1)))
+
+    async def app(scope: Scope, receive: Receive, _send: Send) -> None:
+        scope["state"]["body"] = BoundedBody(receive, 0, 1, 1, BodyMemory(1 << 30))
+        await handlers.create_completion(Request(scope, receive), Caller())
+
+    async with handlers._decoding:
+        asking = asyncio.create_task(exchange.run(app, method="POST", headers={"content-type": "application/json"}))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        exchange.disconnect()
+        with pytest.raises(ClientDisconnect):
+            await asking
 
 
 def test_a_long_body_is_answered_like_a_short_one(http: httpx2.Client) -> None:
@@ -155,7 +178,3 @@ def test_every_answer_carries_the_headers_of_the_api(http: httpx2.Client, path: 
 
 def test_no_two_answers_have_the_same_id(http: httpx2.Client) -> None:
     assert 2 == len({http.get("/health").headers["x-request-id"] for _ in range(2)})
-
-
-def test_every_body_for_which_reading_is_paused_is_watched() -> None:
-    assert HEAVY_BODY <= HIGH_WATER_LIMIT

@@ -1,4 +1,4 @@
-"""The answer to a request for a chat completion as an ASGI response: whole, in chunks, or as it was given before."""
+"""The answer to a request for a chat completion as an ASGI response: whole, in chunks, or replayed."""
 
 from typing import Final
 
@@ -7,7 +7,8 @@ from starlette.types import Receive, Scope, Send
 
 from antiphon.protocol.rate_limits import rate_limit_headers
 from antiphon.protocol.requests import CreateChatCompletion
-from antiphon.server.event_stream import until_disconnect, write_events, write_kept_events
+from antiphon.server.disconnect import DisconnectSignal
+from antiphon.server.event_stream import replay_events, write_events
 from antiphon.service import Service
 from antiphon.service.access import Caller
 from antiphon.service.answer_memory import AnswerShare
@@ -15,16 +16,16 @@ from antiphon.service.repeats import Repeat
 
 JSON: Final = "application/json"
 REPLAYED: Final = {"idempotent-replayed": "true"}
-"""Tells that an answer was given before, under the same Idempotency-Key."""
+"""The header of an answer that was generated before, for the same Idempotency-Key."""
 
 
 class CompletionAnswer:
-    """Answers one request; all its work is over when the call returns, also when the client goes away."""
+    """Answers one request. All its work has ended when the call returns, also after a disconnect."""
 
     def __init__(
         self, service: Service, caller: Caller, request: CreateChatCompletion, body: bytes, key: str | None
     ) -> None:
-        """``body`` is what ``request`` was decoded from, ``key`` its Idempotency-Key."""
+        """``request`` was decoded from ``body``; ``key`` is its Idempotency-Key."""
         self._service = service
         self._caller = caller
         self._request = request
@@ -32,8 +33,9 @@ class CompletionAnswer:
         self._key = key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer. Raises ``APIError`` while nothing is sent yet, and ``ClientDisconnect``."""
-        await until_disconnect(receive, self._respond(scope, receive, send), scope["state"].get("disconnect"))
+        """Answer. Raises ``APIError`` before the answer begins, and ``ClientDisconnect``."""
+        disconnect: DisconnectSignal = scope["state"]["disconnect"]
+        await disconnect.run(self._respond(scope, receive, send))
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._service.answered_once(self._caller, self._key, self._body) as repeat:
@@ -41,7 +43,7 @@ class CompletionAnswer:
                 with self._service.answer_memory.share() as share:
                     await self._generate(repeat, share, scope, receive, send)
             elif self._request.stream:
-                await write_kept_events(repeat.answer, send, REPLAYED)
+                await replay_events(repeat.answer, send, REPLAYED)
             else:
                 await Response(repeat.answer, headers=REPLAYED, media_type=JSON)(scope, receive, send)
 
@@ -53,6 +55,6 @@ class CompletionAnswer:
                 await write_events(answer.stream(), send, headers, encode=encode, keep=keep, count=share.grow)
                 return
             body = await answer.body()
-        del answer  # and what it has collected: the client may take long
+        del answer  # frees the collected chunks while the client reads the body
         await repeat.keep(body)
         await Response(body, headers=headers, media_type=JSON)(scope, receive, send)

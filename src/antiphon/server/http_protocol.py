@@ -16,7 +16,7 @@ from uvicorn._types import Scope as ASGIScope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from antiphon.errors import InvalidRequestError
-from antiphon.server.event_stream import DisconnectSignal
+from antiphon.server.disconnect import DisconnectSignal
 from antiphon.server.middleware import MAX_HEADER_BYTES, context_headers, error_answer, new_request_id
 from antiphon.server.request_head import with_path
 from antiphon.telemetry.request_line import RequestLine

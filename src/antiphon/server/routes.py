@@ -26,7 +26,6 @@ from antiphon.protocol.requests import CreateChatCompletion, decode_request
 from antiphon.protocol.stored import decode_update
 from antiphon.protocol.stored_queries import decode_completion_query, decode_page_query
 from antiphon.server.completion_answer import CompletionAnswer
-from antiphon.server.event_stream import until_disconnect
 from antiphon.server.health_operations import Liveness, Readiness
 from antiphon.server.middleware import (
     SHUTTING_DOWN,
@@ -42,11 +41,7 @@ from antiphon.service import Service
 from antiphon.service.access import Caller, Credentials, Scope
 
 HEAVY_BODY: Final = 64 * 1024
-"""Bytes: longer bodies are decoded one in a turn of the event loop, so that many of them do not keep others waiting.
-
-Not above uvicorn's HIGH_WATER_LIMIT, from which on it reads no more until it is asked to, and so does not see a client
-go: who watches for that while a long body is decoded asks it to.
-"""
+"""Bytes above which bodies are decoded one per turn of the event loop, so that other requests go on in between."""
 MAX_ECHO: Final = 200
 """Characters of a path or header that an error repeats."""
 
@@ -95,11 +90,13 @@ class Handlers:
         """Answer a conversation, whole or in chunks. Either ends when the client goes away."""
         body = await _json_body(request)
         key = header(request.scope, b"idempotency-key")
-        heavy = len(body) > HEAVY_BODY
-        decoded = await until_disconnect(request.receive, self._in_turn(body)) if heavy else decode_request(body)
+        if len(body) > HEAVY_BODY:
+            decoded = await request.scope["state"]["disconnect"].run(self._decode_in_turn(body))
+        else:
+            decoded = decode_request(body)
         return CompletionAnswer(self._service, caller, decoded, body, key)
 
-    async def _in_turn(self, body: bytes) -> CreateChatCompletion:
+    async def _decode_in_turn(self, body: bytes) -> CreateChatCompletion:
         async with self._decoding:
             await asyncio.sleep(0)
             return decode_request(body)
