@@ -2,7 +2,7 @@
 
 import msgspec
 
-from antiphon.assembly.assembler import Assembler, ChunkHeader, Step
+from antiphon.assembly.assembler import Assembler, AssemblerOutput, ChunkHeader
 from antiphon.assembly.choice import AssemblyOptions, new_call_id
 from antiphon.assembly.collector import Collector
 from antiphon.chat_formats.answer_calls import AnswerCalls
@@ -82,5 +82,5 @@ def answer(pieces: list[bytes | str], options: AssemblyOptions, *events: StreamE
     return collect(push_all(assembler(pieces, options), [*events])[0])
 
 
-def shapes(step: Step) -> list[str]:
+def shapes(step: AssemblerOutput) -> list[str]:
     return [msgspec.json.encode(chunk.choices).decode() for chunk in step.chunks]

@@ -1,4 +1,4 @@
-"""Calls written in a notation by the letter of its description, for the parser to read."""
+"""A writer of calls in any notation, from its description, for tests of the parser."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ Call = tuple[str, dict[str, Any]]
 
 
 def write(notation: ToolNotation, calls: list[Call]) -> str:
-    """Return the section of calls, as the family's template would write it."""
+    """Return the section of calls as the family's template writes it."""
     texts = [_call(notation, *call) for call in calls]
     return notation.section_start + notation.separator.join(texts) + notation.section_end
 

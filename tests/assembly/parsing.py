@@ -1,4 +1,4 @@
-"""What the parser of tool calls makes of a text, for its tests and those of its parts."""
+"""The pieces, calls and content that the parser of tool calls finds in a text, for its tests and its parts' tests."""
 
 from typing import Any
 

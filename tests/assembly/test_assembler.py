@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.assembly.assembler import Step
+from antiphon.assembly.assembler import AssemblerOutput
 from antiphon.assembly.choice import AssemblyOptions
 from antiphon.engine.interface import Started, StreamEvent, TokenEvent
 from antiphon.errors import InternalServerError, InvalidRequestError, ServiceUnavailableError
@@ -25,7 +25,7 @@ from tests.assembly.answers import (
 )
 
 
-def test_a_choice_opens_with_its_role_then_says_only_what_it_gained() -> None:
+def test_first_chunk_of_a_choice_has_the_role_and_later_chunks_only_new_text() -> None:
     target = assembler([b"Hel", b"lo"])
     first = (
         '[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}]'
@@ -59,30 +59,30 @@ def test_every_chunk_carries_the_header() -> None:
     }
 
 
-def test_text_that_nothing_is_looked_for_in_comes_as_it_is_completed() -> None:
+def test_plain_text_is_sent_as_soon_as_its_characters_are_complete() -> None:
     events: list[StreamEvent] = [Started(request_id="r", cached_tokens=0), tokens(0), tokens(1), tokens(2), finished()]
     chunks, _ = push_all(assembler([b"a", b"\xe2\x82", b"\xac"]), events)
     assert ["", "a", "€"] == [chunk.choices[0].delta.content for chunk in chunks[:-2]]
 
 
-def test_a_choice_that_ends_twice_is_our_own_mistake() -> None:
+def test_second_finish_of_a_choice_is_an_assertion_error() -> None:
     target = assembler([], AssemblyOptions(n=2))
     target.push(finished())
     with pytest.raises(AssertionError, match="choice 0 finished twice"):
         target.push(finished())
 
 
-def test_nothing_was_cached_unless_the_engine_says_so() -> None:
+def test_usage_reports_no_cached_tokens_unless_the_engine_does() -> None:
     details = answer([b"a"], AssemblyOptions(), tokens(0), finished()).usage.prompt_tokens_details
     assert 0 == details.cached_tokens
 
 
-def test_an_answer_without_tokens_is_empty_content() -> None:
+def test_answer_without_tokens_has_empty_content() -> None:
     completion = answer([], AssemblyOptions(), finished())
     assert "" == completion.choices[0].message.content
 
 
-def test_a_stop_string_ends_the_choice_once_and_later_tokens_count_for_nothing() -> None:
+def test_stop_string_ends_the_choice_once_and_later_tokens_are_ignored() -> None:
     pieces: list[bytes | str] = [b"Hi", b"\nUs", b"er: more", b"lost"]
     events: list[StreamEvent] = [tokens(0), tokens(1, 2, 3), tokens(3), finished("abort", completion=9)]
     chunks, aborts = push_all(assembler(pieces, AssemblyOptions(stop=("\nUser:",))), events)
@@ -95,17 +95,17 @@ def test_a_stop_string_ends_the_choice_once_and_later_tokens_count_for_nothing()
     )
 
 
-def test_text_held_for_a_stop_string_comes_out_at_the_end() -> None:
+def test_text_held_as_a_possible_stop_string_is_sent_at_the_end() -> None:
     assert "a EN" == answer([b"a EN"], AssemblyOptions(stop=("END",)), tokens(0), finished()).choices[0].message.content
 
 
-def test_a_choice_that_the_engine_ends_while_its_stop_string_is_found_asks_no_abort() -> None:
+def test_stop_string_found_when_the_engine_finishes_aborts_nothing() -> None:
     options = AssemblyOptions(stop=("\n",), reasoning=THINK)
     chunks, aborts = push_all(assembler([b"\n"], options), [tokens(0), finished("length", completion=1)])
     assert ([], "stop") == (aborts, collect(chunks).choices[0].finish_reason)
 
 
-def test_reasoning_is_kept_out_of_the_content_and_counted() -> None:
+def test_reasoning_is_separate_from_the_content_and_its_tokens_are_counted() -> None:
     pieces: list[bytes | str] = [b"<think>\n", b"so", b"</think>\n\nHi", b"!"]
     completion = answer(pieces, AssemblyOptions(reasoning=THINK), tokens(0, 1, 2, 3), finished(completion=5))
     message = completion.choices[0].message
@@ -113,7 +113,7 @@ def test_reasoning_is_kept_out_of_the_content_and_counted() -> None:
     assert 3 == completion.usage.completion_tokens_details.reasoning_tokens
 
 
-def test_markers_that_are_control_tokens_are_seen() -> None:
+def test_reasoning_markers_may_be_control_tokens() -> None:
     pieces: list[bytes | str] = ["<think>", b"so", "</think>", b"Hi", "<|end|>"]
     options = AssemblyOptions(reasoning=THINK, logprobs=True)
     completion = answer(pieces, options, tokens(0, 1, 2, 3), finished())
@@ -137,10 +137,10 @@ def test_unfinished_reasoning_leaves_the_content_empty() -> None:
     assert 1 == completion.usage.completion_tokens_details.reasoning_tokens
 
 
-def test_logprobs_travel_with_the_last_of_their_text() -> None:
+def test_logprobs_are_in_the_chunk_with_the_last_byte_of_their_token() -> None:
     target = assembler([b"a\xe2\x82", b"\xac", b" EN", b"D"], AssemblyOptions(logprobs=True, stop=("END",)))
 
-    def gained(step: Step) -> list[tuple[object, list[bytes]]]:
+    def gained(step: AssemblerOutput) -> list[tuple[object, list[bytes]]]:
         found: list[tuple[object, list[bytes]]] = []
         for chunk in step.chunks:
             choice = chunk.choices[0]
@@ -154,14 +154,14 @@ def test_logprobs_travel_with_the_last_of_their_text() -> None:
     assert [("", [b" "]), (msgspec.UNSET, [])] == gained(target.push(tokens(3)))
 
 
-def test_the_token_across_a_stop_string_is_trimmed_and_those_inside_are_dropped() -> None:
+def test_token_across_a_stop_string_is_trimmed_and_tokens_inside_it_are_dropped() -> None:
     options = AssemblyOptions(logprobs=True, stop=("END",))
     logprobs = answer([b"abE", b"N", b"Dx"], options, tokens(0, 1, 2), finished("abort")).choices[0].logprobs
     assert logprobs is not None
     assert [("ab", list(b"ab"))] == [(entry.token, entry.bytes) for entry in logprobs.content or []]
 
 
-def test_alternatives_name_control_tokens_and_replace_what_is_no_text() -> None:
+def test_alternatives_show_control_tokens_by_name_and_replace_malformed_bytes() -> None:
     pieces: list[bytes | str] = [b"a", CONTROL, b"\xe2\x82"]
     logprobs = answer(pieces, AssemblyOptions(logprobs=True), tokens(0, top=(0, 1, 2)), finished()).choices[0].logprobs
     assert logprobs is not None
@@ -170,30 +170,30 @@ def test_alternatives_name_control_tokens_and_replace_what_is_no_text() -> None:
     assert [("a", [97]), (CONTROL, None), ("\ufffd", [0xE2, 0x82])] == alternatives
 
 
-def test_a_chosen_control_token_has_an_entry_without_bytes() -> None:
+def test_sampled_control_token_has_an_entry_without_bytes() -> None:
     completion = answer([b"a", CONTROL], AssemblyOptions(logprobs=True), tokens(0, 1), finished())
     logprobs = completion.choices[0].logprobs
     assert logprobs is not None
     assert [("a", [97]), (CONTROL, None)] == [(entry.token, entry.bytes) for entry in logprobs.content or []]
 
 
-def test_an_error_of_the_engine_is_a_server_error_with_its_reason() -> None:
+def test_engine_error_is_a_server_error_with_the_engines_message() -> None:
     with pytest.raises(InternalServerError, match="out of memory"):
         assembler([]).push(finished("error", message="out of memory"))
 
 
-def test_a_grammar_that_takes_too_much_work_is_the_clients_error() -> None:
+def test_too_costly_grammar_is_a_client_error() -> None:
     with pytest.raises(InvalidRequestError, match="seconds of processor time") as caught:
         assembler([]).push(finished("grammar", message="it took 9 seconds of processor time"))
     assert "grammar_too_costly" == caught.value.code
 
 
-def test_an_abort_that_nobody_asked_for_is_reported() -> None:
+def test_unrequested_abort_is_a_service_unavailable_error() -> None:
     with pytest.raises(ServiceUnavailableError):
         assembler([]).push(finished("abort"))
 
 
-def test_the_usage_sums_all_choices_and_comes_when_all_have_ended() -> None:
+def test_usage_sums_all_choices_and_follows_the_end_of_the_last() -> None:
     target = assembler([b"a"], AssemblyOptions(n=2))
     target.push(finished(index=1, completion=3))
     step = target.push(finished(index=0, completion=4))
@@ -203,7 +203,7 @@ def test_the_usage_sums_all_choices_and_comes_when_all_have_ended() -> None:
     assert (7, 7, 14) == (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
 
 
-def test_what_was_rejected_of_a_prediction_counts_as_completed() -> None:
+def test_rejected_prediction_tokens_count_as_completion_tokens() -> None:
     target = assembler([b"a"], AssemblyOptions(n=2))
     target.push(finished(index=1, completion=3, accepted=2, rejected=5))
     usage = target.push(finished(index=0, completion=4, accepted=1, rejected=1)).chunks[-1].usage
@@ -213,7 +213,7 @@ def test_what_was_rejected_of_a_prediction_counts_as_completed() -> None:
     assert (13, 20) == (usage.completion_tokens, usage.total_tokens)
 
 
-def test_no_more_is_accepted_than_was_said() -> None:
+def test_accepted_prediction_tokens_never_exceed_completion_tokens() -> None:
     target = assembler([b"a", b"b", b"c"], AssemblyOptions(stop=("b",)))
     target.push(TokenEvent(request_id="r", index=0, token_ids=[0, 1, 2]))
     usage = target.push(finished("abort", completion=3, accepted=3)).chunks[-1].usage
@@ -250,7 +250,7 @@ def visible(completion: ChatCompletion) -> list[bytes]:
 
 @settings(deadline=None)
 @given(options, answers, answers, st.data())
-def test_any_grouping_and_interleaving_gives_the_same_message(
+def test_message_does_not_depend_on_grouping_and_interleaving_of_events(
     options: AssemblyOptions, one: list[int], two: list[int], data: st.DataObject
 ) -> None:
     ends = [finished("length", index=0, completion=len(one)), finished(index=1, completion=len(two))]
@@ -271,22 +271,22 @@ def split(data: st.DataObject, ids: list[int], index: int) -> list[StreamEvent]:
 
 @settings(deadline=None)
 @given(options, answers)
-def test_the_visible_text_does_not_depend_on_logprobs(options: AssemblyOptions, ids: list[int]) -> None:
+def test_content_does_not_depend_on_logprobs(options: AssemblyOptions, ids: list[int]) -> None:
     events: list[StreamEvent] = [tokens(*ids), finished(completion=1), finished(index=1)]
-    plain = msgspec.structs.replace(options, logprobs=False)
+    is_plain = msgspec.structs.replace(options, logprobs=False)
     with_logprobs = answer(PIECES, options, *events)
-    assert with_logprobs.choices[0].message == answer(PIECES, plain, *events).choices[0].message
+    assert with_logprobs.choices[0].message == answer(PIECES, is_plain, *events).choices[0].message
 
 
 @settings(deadline=None)
 @given(options, answers)
-def test_the_role_comes_once_and_each_choice_ends_once(options: AssemblyOptions, ids: list[int]) -> None:
+def test_each_choice_has_its_role_once_and_ends_once(options: AssemblyOptions, ids: list[int]) -> None:
     chunks, _ = push_all(assembler(PIECES, options), [tokens(*ids), finished(), finished(index=1)])
     choices = [choice for chunk in chunks for choice in chunk.choices]
     assert [0, 1] == [choice.index for choice in choices if choice.delta.role == "assistant"]
     assert [0, 1] == [choice.index for choice in choices if choice.finish_reason]
 
 
-def test_a_choice_without_content_has_an_empty_list_of_logprobs() -> None:
+def test_logprobs_of_a_choice_without_content_are_an_empty_list() -> None:
     options = AssemblyOptions(logprobs=True, stop=("a",))
     assert ChoiceLogprobs([]) == answer([b"a"], options, tokens(0), finished("abort")).choices[0].logprobs

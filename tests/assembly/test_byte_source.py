@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def run(source: ByteSource, reading: Reading[T], *chunks: bytes) -> T:
-    """Feed the chunks one after the other to a reading that begins before any of them."""
+    """Start the parser, feed it the chunks one by one and return its result."""
     queue = list(chunks)
     while True:
         try:
@@ -40,46 +40,46 @@ def fed(data: bytes) -> ByteSource:
         (Match.CUT, 0, []),
     ],
 )
-def test_a_text_comes_next_or_not_or_is_cut(expected: Match, position: int, chunks: list[bytes]) -> None:
+def test_exactly_returns_match_mismatch_or_truncation(expected: Match, position: int, chunks: list[bytes]) -> None:
     source = ByteSource()
     assert expected is run(source, source.exactly(b"abc"), *chunks)
     assert position == source.position
 
 
 @pytest.mark.parametrize("text", ["<a>{", "<a>  \n{", " <a>\n\n{"])
-def test_whitespace_between_the_words_of_a_marker_is_optional(text: str) -> None:
+def test_literal_reads_a_marker_with_or_without_whitespace_between_its_words(text: str) -> None:
     source = ByteSource()
     assert Match.YES is run(source, source.literal("<a>\n{\n"), *(bytes((byte,)) for byte in text.encode()))
     assert len(text) == source.position
 
 
-def test_a_marker_that_does_not_come_is_not_read() -> None:
+def test_literal_reads_nothing_unless_the_marker_comes_next() -> None:
     source = ByteSource()
     assert Match.NO is run(source, source.literal("<a> <b>"), b" <a> ", b"<", b"c>")
     assert 0 == source.position
     assert b" <a> <c>" == source.unread()
 
 
-def test_looking_ahead_reads_nothing() -> None:
+def test_peek_literal_reads_nothing() -> None:
     source = ByteSource()
-    assert Match.YES is run(source, source.ahead("ab"), b" ab")
+    assert Match.YES is run(source, source.peek_literal("ab"), b" ab")
     assert 0 == source.position
 
 
-def test_members_are_skipped_up_to_a_limit() -> None:
+def test_skip_reads_members_up_to_the_limit() -> None:
     source = fed(b"\n \tab")
     assert b"\n \t" == run(source, source.skip(SPACE))
     assert b"a" == run(source, source.skip(b"abc", 1))
     assert b"b" == run(source, source.peek())
 
 
-def test_members_are_skipped_up_to_the_end() -> None:
+def test_skip_reads_members_up_to_the_end_of_the_source() -> None:
     source = ByteSource()
     assert b"  " == run(source, source.skip(SPACE), b" ", b" ")
     assert 2 == source.position
 
 
-def test_bytes_are_forgotten_once_they_are_read_unless_marked() -> None:
+def test_bytes_are_freed_once_they_are_read_unless_marked() -> None:
     source = fed(b"abc")
     source.position = 1
     assert 1 == source.mark()
@@ -91,22 +91,22 @@ def test_bytes_are_forgotten_once_they_are_read_unless_marked() -> None:
     assert (b"de", 5) == (source.unread(), source.size)
 
 
-def test_the_end_that_is_complete_first_counts_and_the_longest_of_those() -> None:
+def test_until_stops_at_the_first_complete_end_and_the_longest_of_several() -> None:
     found = bytearray()
     source = ByteSource()
     assert b"\nend" == run(source, source.until((b"end", b"\nend", b"ends"), found.extend), b"a\n", b"en", b"ds")
     assert (b"a", 1) == (bytes(found), source.position)
 
 
-@pytest.mark.parametrize(("expected", "all_of_it"), [(b"a<e", True), (b"a", False)])
-def test_what_could_become_an_end_is_passed_on_when_asked_for(expected: bytes, *, all_of_it: bool) -> None:
+@pytest.mark.parametrize(("expected", "pass_partial_end"), [(b"a<e", True), (b"a", False)])
+def test_partial_end_is_passed_on_only_on_request(expected: bytes, *, pass_partial_end: bool) -> None:
     found = bytearray()
     source = ByteSource()
-    assert run(source, source.until((b"<end>",), found.extend, all_of_it=all_of_it), b"a<", b"e") is None
+    assert run(source, source.until((b"<end>",), found.extend, pass_partial_end=pass_partial_end), b"a<", b"e") is None
     assert (expected, 3) == (bytes(found), source.position)
 
 
-def test_what_can_become_no_end_is_passed_on_at_once() -> None:
+def test_bytes_that_start_no_end_are_passed_on_at_once() -> None:
     found = bytearray()
     source = fed(b"ab<e")
     next(source.until((b"<end>",), found.extend))
@@ -116,7 +116,7 @@ def test_what_can_become_no_end_is_passed_on_at_once() -> None:
     assert (b"abab", 2) == (bytes(found), source.position)
 
 
-def test_at_the_end_there_is_no_next_byte_and_more_was_wanted() -> None:
+def test_peek_at_the_end_returns_no_byte_and_sets_wanted_more() -> None:
     source = fed(b"a")
     assert b"a" == run(source, source.skip(b"a", 1))
     assert not source.wanted_more
@@ -125,11 +125,11 @@ def test_at_the_end_there_is_no_next_byte_and_more_was_wanted() -> None:
 
 
 @given(st.lists(st.sampled_from([b"a", b"ab", b"b", b"ba", b"aab", b"c"]), max_size=12), st.data())
-def test_any_cut_finds_the_same_end(fragments: list[bytes], data: st.DataObject) -> None:
+def test_until_finds_the_same_end_in_any_split_of_the_bytes(fragments: list[bytes], data: st.DataObject) -> None:
     ends = tuple(data.draw(st.lists(st.sampled_from([b"ab", b"aba", b"bb", b"caab", b"aabc"]), min_size=1)))
     found = []
     for chunks in (fragments, [b"".join(fragments)]):
         source, before = ByteSource(), bytearray()
-        end = run(source, source.until(ends, before.extend, all_of_it=True), *chunks)
+        end = run(source, source.until(ends, before.extend, pass_partial_end=True), *chunks)
         found.append((end, bytes(before)))
     assert found[0] == found[1]

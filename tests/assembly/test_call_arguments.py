@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 
-from antiphon.assembly.tool_parser import CallEnd
 from antiphon.chat_formats.chat_format import HERMES
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
 from tests.assembly.parsing import calls, parse
@@ -30,7 +29,7 @@ PYTHONIC, CODER = TOOL_NOTATIONS["llama-pythonic"], TOOL_NOTATIONS["qwen3-coder"
         ('"x"', "other>\nx\n"),
     ],
 )
-def test_parameters_in_tags_are_read_by_their_schema(expected: str, value: str) -> None:
+def test_parameters_in_tags_are_typed_by_their_schema(expected: str, value: str) -> None:
     text = f"<tool_call>\n<function=find>\n<parameter={value}</parameter>\n</function>\n</tool_call>"
     key = value.partition(">")[0]
     assert [("find", f'{{"{key}": {expected}}}')] == calls(parse(CODER, text, 1))
@@ -64,7 +63,7 @@ def test_parameters_in_tags_are_read_by_their_schema(expected: str, value: str) 
         ('"soon"', "soon"),
     ],
 )
-def test_python_literals_are_read(expected: str, value: str) -> None:
+def test_python_literals_become_json(expected: str, value: str) -> None:
     assert [("find", f'{{"where": {expected}, "tags": []}}')] == calls(
         parse(PYTHONIC, f"[find(where={value}, tags=[])]", 1)
     )
@@ -75,7 +74,7 @@ def test_a_bare_word_for_a_string_is_a_string() -> None:
 
 
 @pytest.mark.parametrize("left", ["x}", "[1", "{'a' 1}", "'a", "1 2"])
-def test_malformed_arguments_end_where_they_went_wrong(left: str) -> None:
+def test_malformed_arguments_are_a_call_in_every_split(left: str) -> None:
     text = f"[find(where={left}"
     assert parse(PYTHONIC, text) == parse(PYTHONIC, text, 1)
     assert ["find"] == [name for name, _ in calls(parse(PYTHONIC, text))]
@@ -97,10 +96,9 @@ def test_malformed_arguments_end_where_they_went_wrong(left: str) -> None:
         ('{"where": ' + "[" * 65, "[" * 65 + "1" + "]" * 65 + ")]"),
     ],
 )
-def test_of_malformed_arguments_all_is_read_before_the_mistake(expected: str, left: str | bytes) -> None:
+def test_malformed_arguments_keep_everything_before_the_mistake(expected: str, left: str | bytes) -> None:
     text = b"[find(where=" + (left.encode() if isinstance(left, str) else left)
-    pieces = parse(PYTHONIC, text, 1)
-    assert ([("find", expected)], []) == (calls(pieces), [piece for piece in pieces if isinstance(piece, CallEnd)])
+    assert [("find", expected)] == calls(parse(PYTHONIC, text, 1))
 
 
 @pytest.mark.parametrize(
@@ -115,19 +113,16 @@ def test_of_malformed_arguments_all_is_read_before_the_mistake(expected: str, le
         ('{"count": "\ufffd"', b"<parameter=count>\n\xe2\n</parameter>"),
     ],
 )
-def test_of_parameters_in_tags_that_are_cut_all_is_read_that_came(expected: str, body: bytes) -> None:
-    pieces = parse(CODER, b"<tool_call>\n<function=find>\n" + body, 1)
-    assert ([("find", expected)], []) == (calls(pieces), [piece for piece in pieces if isinstance(piece, CallEnd)])
+def test_truncated_parameters_in_tags_keep_everything_so_far(expected: str, body: bytes) -> None:
+    assert [("find", expected)] == calls(parse(CODER, b"<tool_call>\n<function=find>\n" + body, 1))
 
 
-def test_several_parameters_in_tags_are_one_object() -> None:
+def test_parameters_in_tags_become_one_object() -> None:
     parameters = "".join(
         f"<parameter={key}>\n{value}\n</parameter>\n" for key, value in (("city", "Oslo"), ("count", 5))
     )
     text = f"<tool_call>\n<function=find>\n{parameters}</function>\n</tool_call>"
-    pieces = parse(CODER, text, 1)
-    assert [("find", '{"city": "Oslo", "count": 5}')] == calls(pieces)
-    assert [CallEnd(0)] == [piece for piece in pieces if isinstance(piece, CallEnd)]
+    assert [("find", '{"city": "Oslo", "count": 5}')] == calls(parse(CODER, text, 1))
 
 
 @pytest.mark.parametrize(
@@ -142,26 +137,24 @@ def test_several_parameters_in_tags_are_one_object() -> None:
         ('{"a": 1', b'{"a": 1'),
     ],
 )
-def test_arguments_of_json_are_passed_on_and_a_string_is_what_it_holds(expected: str, written: bytes) -> None:
+def test_json_arguments_are_passed_on_and_a_json_string_is_decoded(expected: str, written: bytes) -> None:
     text = b'<tool_call>\n{"name": "find", "arguments": ' + written
     assert [("find", expected)] == calls(parse(HERMES, text, 1))
 
 
-def test_literals_that_are_nested_too_deeply_are_malformed() -> None:
+def test_too_deeply_nested_literals_are_malformed() -> None:
     text = f"[find(where={'[' * 5000}"
     assert ["find"] == [name for name, _ in calls(parse(PYTHONIC, text, 7))]
 
 
 @pytest.mark.parametrize(("expected", "value"), [("5", "5"), ('"five"', "five"), ('"true"', "true"), ("-1", " -1 ")])
-def test_a_parameter_that_may_be_a_string_is_one_unless_it_is_of_another_type_of_its_own(
-    expected: str, value: str
-) -> None:
+def test_parameter_of_several_types_is_a_string_unless_it_has_another_of_them(expected: str, value: str) -> None:
     tools: dict[str, dict[str, Any] | None] = {"find": {"properties": {"size": {"type": ["string", "integer"]}}}}
     text = f"<tool_call>\n<function=find>\n<parameter=size>\n{value}\n</parameter>\n</function>\n</tool_call>"
     assert [("find", f'{{"size": {expected}}}')] == calls(parse(CODER, text, 1, tools=tools))
 
 
-def test_a_string_may_end_like_the_start_of_what_ends_it() -> None:
+def test_string_may_end_with_the_start_of_its_end_tag() -> None:
     text = (
         '<｜DSML｜function_calls>\n<｜DSML｜invoke name="find">\n'
         '<｜DSML｜parameter name="city" string="true">1<</｜DSML｜parameter>\n'
@@ -170,7 +163,7 @@ def test_a_string_may_end_like_the_start_of_what_ends_it() -> None:
     assert [("find", '{"city": "1<"}')] == calls(parse(TOOL_NOTATIONS["deepseek-dsml"], text, 1))
 
 
-def test_a_notation_that_tells_strings_apart_is_believed() -> None:
+def test_tags_that_mark_strings_take_precedence_over_the_schema() -> None:
     text = (
         '<｜DSML｜function_calls>\n<｜DSML｜invoke name="find">\n'
         '<｜DSML｜parameter name="count" string="true">1</｜DSML｜parameter>\n'

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from antiphon.assembly.assembler import Step
+from antiphon.assembly.assembler import AssemblerOutput
 from antiphon.assembly.choice import AssemblyOptions, new_call_id
 from antiphon.chat_formats.answer_calls import AnswerCalls
 from antiphon.chat_formats.builtin import recognise
@@ -27,11 +27,11 @@ def test_a_call_opens_with_its_name_and_its_arguments_follow_in_pieces() -> None
     assert "tool_calls" == step.chunks[0].choices[0].finish_reason
 
 
-def deltas(step: Step) -> list[str]:
+def deltas(step: AssemblerOutput) -> list[str]:
     return [msgspec.json.encode(chunk.choices[0].delta).decode() for chunk in step.chunks if chunk.choices]
 
 
-def test_the_call_of_a_custom_tool_is_sent_in_the_same_way() -> None:
+def test_call_of_a_custom_tool_opens_with_its_name_and_its_input_follows() -> None:
     pieces: list[bytes | str] = [b'So: <custom_tool_call name="run">\nx', b" = 1\n"]
     target = assembler(pieces, AssemblyOptions(tools=TOOLS))
     named = '{"tool_calls":[{"index":0,"id":"call_1","type":"custom","custom":{"name":"run","input":""}}]}'
@@ -48,7 +48,7 @@ def called(tools: AnswerCalls, pieces: list[bytes | str], *events: StreamEvent, 
     return answer(pieces, made, *(events or (tokens(*range(len(pieces))), finished()))).choices[0]
 
 
-def test_several_calls_have_their_own_index_and_id() -> None:
+def test_each_of_several_calls_has_its_own_index_and_id() -> None:
     ids = iter(["call_a", "call_b"])
     message = called(TOOLS, [CALL, b"\n", CALL], new_call_id=lambda: next(ids)).message
     function = FunctionCall("find", '{"a": 1}')
@@ -71,7 +71,7 @@ def test_call_ids_are_random() -> None:
         ("length", {}, "length"),
     ],
 )
-def test_how_an_answer_with_calls_finishes(expected: str, changes: dict[str, bool], reason: FinishReason) -> None:
+def test_finish_reason_of_an_answer_with_calls(expected: str, changes: dict[str, bool], reason: FinishReason) -> None:
     tools = msgspec.structs.replace(TOOLS, **changes)
     assert expected == called(tools, [CALL], tokens(0), finished(reason)).finish_reason
 
@@ -83,7 +83,7 @@ def test_deprecated_functions_are_answered_with_one_function_call() -> None:
     assert (msgspec.UNSET, "So:") == (message.tool_calls, message.content)
 
 
-def test_an_answer_that_calls_nothing_finishes_as_ever() -> None:
+def test_answer_without_calls_keeps_the_engines_finish_reason() -> None:
     choice = called(TOOLS, [b"Hi \n"])
     assert ("Hi \n", "stop", msgspec.UNSET) == (
         choice.message.content,
@@ -93,7 +93,7 @@ def test_an_answer_that_calls_nothing_finishes_as_ever() -> None:
     assert "" == called(TOOLS, [], finished()).message.content
 
 
-def test_a_call_that_is_cut_stays_as_far_as_it_came() -> None:
+def test_truncated_call_keeps_the_arguments_so_far() -> None:
     choice = called(TOOLS, [CALL[:-16]], tokens(0), finished("length"))
     assert [FunctionToolCall("call_1", FunctionCall("find", '{"a": '))] == choice.message.tool_calls
     assert "length" == choice.finish_reason
@@ -104,7 +104,7 @@ def test_stop_strings_apply_to_content_only() -> None:
     assert ("noa ", "tool_calls") == (choice.message.content, choice.finish_reason)
 
 
-def test_whitespace_before_a_call_is_seen_by_stop_strings_and_is_no_content() -> None:
+def test_whitespace_before_a_call_may_be_a_stop_string_but_is_no_content() -> None:
     assert "a" == called(TOOLS, [b"a", b"\n", CALL], tokens(0, 1), finished("abort"), stop=("\n",)).message.content
     assert "a" == called(TOOLS, [b"a \n", CALL]).message.content
 
@@ -126,26 +126,26 @@ def test_reasoning_may_come_in_several_events() -> None:
     assert ("so on", "Hi") == (message.reasoning_content, message.content)
 
 
-def test_an_unfinished_character_at_the_end_of_reasoning_is_replaced() -> None:
+def test_incomplete_character_at_the_end_of_reasoning_is_replaced() -> None:
     message = reasoned([b"<think>a\xe2", b"</think>", b"Hi"]).message
     assert ("a\ufffd", "Hi") == (message.reasoning_content, message.content)
     assert "a\ufffd" == reasoned([b"<think>", b"a\xe2"], "length").message.reasoning_content
 
 
-def test_an_answer_that_only_begins_like_reasoning_has_the_logprobs_of_all_its_tokens() -> None:
+def test_answer_with_only_the_start_of_a_reasoning_marker_has_all_logprobs() -> None:
     choice = reasoned([b" ", b"<thi", b"s"], logprobs=True)
     assert choice.logprobs is not None
     assert [" ", "<thi", "s"] == [entry.token for entry in choice.logprobs.content or []]
     assert " <this" == choice.message.content
 
 
-def test_an_answer_that_ends_like_the_start_of_reasoning_is_content() -> None:
+def test_incomplete_reasoning_marker_at_the_end_is_content() -> None:
     choice = reasoned([b"<thi"], logprobs=True)
     assert choice.logprobs is not None
     assert ("<thi", ["<thi"]) == (choice.message.content, [entry.token for entry in choice.logprobs.content or []])
 
 
-def test_what_is_held_for_a_stop_string_behind_reasoning_has_its_logprobs() -> None:
+def test_text_held_as_a_stop_string_after_reasoning_has_its_logprobs() -> None:
     choice = reasoned([b"<think>", b"so", b"</think>", b"Hi", b" ST"], logprobs=True, stop=("STOP",))
     assert choice.logprobs is not None
     assert ("Hi ST", ["Hi", " ST"]) == (
@@ -154,16 +154,16 @@ def test_what_is_held_for_a_stop_string_behind_reasoning_has_its_logprobs() -> N
     )
 
 
-def test_a_stop_string_in_what_was_held_at_the_end_cuts_the_rest() -> None:
+def test_stop_string_in_text_held_at_the_end_is_found() -> None:
     choice = reasoned([b"\n<t"], "length", stop=("\n",), tools=TOOLS)
     assert (None, "stop") == (choice.message.content or None, choice.finish_reason)
 
 
-def test_what_only_begins_like_a_call_is_content() -> None:
+def test_incomplete_start_of_a_call_is_content() -> None:
     assert "Hi <tool" == called(TOOLS, [b"Hi <tool"]).message.content
 
 
-def test_an_unfinished_character_at_the_end_of_content_is_replaced() -> None:
+def test_incomplete_character_at_the_end_of_content_is_replaced() -> None:
     assert (
         "a\ufffd" == answer([b"a\xe2"], AssemblyOptions(stop=("x",)), tokens(0), finished()).choices[0].message.content
     )
@@ -174,7 +174,7 @@ def test_an_answer_without_reasoning_has_no_reasoning_tokens() -> None:
     assert 0 == usage.completion_tokens_details.reasoning_tokens
 
 
-def test_the_arguments_that_one_event_brings_come_in_one_piece() -> None:
+def test_arguments_of_one_event_are_one_delta() -> None:
     call = b"<tool_call>\n<function=find>\n<parameter=a>\n1\n</parameter>\n</function>\n</tool_call>"
     schema = {"properties": {"a": {"type": "integer"}}}
     tools = AnswerCalls(notation=TOOL_NOTATIONS["qwen3-coder"], tools={"find": schema})
@@ -183,18 +183,18 @@ def test_the_arguments_that_one_event_brings_come_in_one_piece() -> None:
     assert [piece] == deltas(target.push(tokens(0)))[2:]
 
 
-def test_control_tokens_that_are_no_markers_are_no_reasoning() -> None:
+def test_control_tokens_that_are_no_markers_are_not_part_of_the_reasoning() -> None:
     message = reasoned(["<think>", b"so", CONTROL, "</think>", b"Hi"]).message
     assert ("so", "Hi") == (message.reasoning_content, message.content)
 
 
 @pytest.mark.parametrize("stop", [(), ("x",)])
-def test_a_marker_behind_the_reasoning_is_no_content(stop: tuple[str, ...]) -> None:
+def test_reasoning_marker_token_after_the_reasoning_is_no_content(stop: tuple[str, ...]) -> None:
     message = reasoned(["<think>", b"so", "</think>", b"Hi", "<think>", b"!"], stop=stop).message
     assert ("so", "Hi!") == (message.reasoning_content, message.content)
 
 
-def test_the_last_delta_says_nothing_but_that_a_choice_with_tools_said_nothing() -> None:
+def test_last_delta_is_empty_unless_a_choice_with_tools_has_no_output() -> None:
     assert ["{}"] == deltas(assembler([]).push(finished()))[1:]
     target = assembler([b"Hi"], AssemblyOptions(tools=TOOLS))
     target.push(tokens(0))
@@ -202,12 +202,12 @@ def test_the_last_delta_says_nothing_but_that_a_choice_with_tools_said_nothing()
     assert ['{"content":""}'] == deltas(assembler([], AssemblyOptions(tools=TOOLS)).push(finished()))[1:]
 
 
-def test_a_call_behind_a_stop_string_is_none() -> None:
+def test_call_after_a_stop_string_is_ignored() -> None:
     choice = called(TOOLS, [b"So STOP" + CALL, b"more"], stop=("STOP",))
     assert ("So ", msgspec.UNSET, "stop") == (choice.message.content, choice.message.tool_calls, choice.finish_reason)
 
 
-def test_logprobs_are_those_of_content_tokens() -> None:
+def test_only_content_tokens_have_logprobs() -> None:
     choice = called(TOOLS, [b"a", b"b <tool", CALL[5:], b"\n", b"c"], logprobs=True)
     assert choice.logprobs is not None
     assert ["a", "b", "c"] == [entry.token for entry in choice.logprobs.content or []]
@@ -216,7 +216,7 @@ def test_logprobs_are_those_of_content_tokens() -> None:
     assert ["a", "b"] == [entry.token for entry in choice.logprobs.content or []]
 
 
-def test_markers_of_calls_that_are_control_tokens_are_seen() -> None:
+def test_call_markers_may_be_control_tokens() -> None:
     pieces: list[bytes | str] = [b"Hi", "[TOOL_CALLS]", b"find", "[ARGS]", b"{}", CONTROL]
     tools = AnswerCalls(notation=TOOL_NOTATIONS["mistral-args"], tools={"find": {}})
     choice = called(tools, pieces, logprobs=True)
@@ -225,7 +225,7 @@ def test_markers_of_calls_that_are_control_tokens_are_seen() -> None:
     assert ["Hi"] == [entry.token for entry in choice.logprobs.content or []]
 
 
-def test_harmony_channels_are_reasoning_content_and_calls() -> None:
+def test_harmony_channels_become_reasoning_content_and_calls() -> None:
     harmony = recognise("<|channel|>analysis<|message|>")
     tools = AnswerCalls(notation=harmony.tools, tools={"find": {}})
     thought: list[bytes | str] = [
@@ -240,8 +240,8 @@ def test_harmony_channels_are_reasoning_content_and_calls() -> None:
     said: list[bytes | str] = ["<|channel|>", b"final", "<|message|>", b"Hi"]
     call: list[bytes | str] = ["<|channel|>", b"commentary to=functions.find ", "<|constrain|>", b"json", "<|message|>",
                                b"{}"]  # fmt: skip
-    for behind, expected in ((said, ("so", "Hi", 0)), (call, ("so", None, 1))):
-        message = called(tools, [*thought, *behind], reasoning=harmony.reasoning).message
+    for end, expected in ((said, ("so", "Hi", 0)), (call, ("so", None, 1))):
+        message = called(tools, [*thought, *end], reasoning=harmony.reasoning).message
         calls = [] if isinstance(message.tool_calls, msgspec.UnsetType) else message.tool_calls
         assert expected == (message.reasoning_content, message.content, len(calls))
     assert "Hi" == called(tools, said, reasoning=harmony.reasoning).message.content

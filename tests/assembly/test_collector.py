@@ -53,7 +53,7 @@ def message(*chunks: ChatCompletionChunk) -> ChatCompletionMessage:
     return collect(*chunks, end("stop")).choices[0].message
 
 
-def test_deltas_concatenate() -> None:
+def test_texts_of_deltas_are_concatenated() -> None:
     said = message(
         gained(Delta(role="assistant", content="", refusal=None)),
         gained(Delta(content="Hel")),
@@ -62,7 +62,7 @@ def test_deltas_concatenate() -> None:
     assert ChatCompletionMessage(content="Hello") == said
 
 
-def test_header_and_usage_are_those_of_the_stream() -> None:
+def test_completion_has_the_header_and_the_usage_of_the_chunks() -> None:
     completion = collect(gained(Delta(content="")), end("length"))
     assert ("c", 1, "m", "flex", "fp", USAGE) == (
         completion.id,
@@ -75,22 +75,22 @@ def test_header_and_usage_are_those_of_the_stream() -> None:
     assert "length" == completion.choices[0].finish_reason
 
 
-def test_interleaved_choices_come_in_the_order_of_their_index() -> None:
+def test_interleaved_choices_are_sorted_by_index() -> None:
     completion = collect(gained(Delta(content="b"), 1), gained(Delta(content="a"), 0), end("stop", 1), end("stop", 0))
     assert [(0, "a"), (1, "b")] == [(choice.index, choice.message.content) for choice in completion.choices]
 
 
-def test_reasoning_is_absent_unless_it_came() -> None:
+def test_reasoning_is_absent_without_reasoning_deltas() -> None:
     assert message(gained(Delta(content="a"))).reasoning_content is UNSET
     assert "so" == message(gained(Delta(reasoning_content="s")), gained(Delta(reasoning_content="o"))).reasoning_content
 
 
-def test_a_refusal_stands_in_for_content() -> None:
+def test_refusal_replaces_content() -> None:
     said = message(gained(Delta(refusal="no")))
     assert (None, "no") == (said.content, said.refusal)
 
 
-def test_logprobs_are_null_unless_some_came() -> None:
+def test_logprobs_are_null_without_entries() -> None:
     entry = TokenLogprob("a", -1.0, [97], [])
     first = gained(Delta(content="a"), logprobs=ChoiceLogprobs([entry]))
     assert ChoiceLogprobs([entry, entry]) == collect(first, first, end("stop")).choices[0].logprobs
@@ -98,13 +98,13 @@ def test_logprobs_are_null_unless_some_came() -> None:
 
 
 def alternatives(number: int) -> ChatCompletionChunk:
-    """One token with so many alternatives."""
+    """A chunk of one token with so many alternatives."""
     top = [TopLogprob(f" {rank}", -rank - number / 7, [32, *str(rank).encode()]) for rank in range(20)]
     entry = TokenLogprob(" a", -number / 7, [32, 97], top)
     return gained(Delta(content=" a"), logprobs=ChoiceLogprobs([entry], [entry]))
 
 
-def test_logprobs_come_back_as_they_came() -> None:
+def test_completion_has_the_logprobs_of_the_chunks() -> None:
     chunks = [alternatives(number) for number in range(3)]
     entries = [chunk.choices[0].logprobs.content[0] for chunk in chunks]  # type: ignore[union-attr, index]
     assert ChoiceLogprobs(entries, entries) == collect(*chunks, end("stop")).choices[0].logprobs
@@ -112,7 +112,7 @@ def test_logprobs_come_back_as_they_came() -> None:
     assert ChoiceLogprobs([]) == collect(empty, end("stop")).choices[0].logprobs
 
 
-def test_what_was_stored_in_part_may_go_on() -> None:
+def test_chunks_can_be_added_after_a_partial_answer_was_stored() -> None:
     collector = Collector()
     collector.add(alternatives(0))
     first = msgspec.json.encode(collector.stored_choices())
@@ -124,7 +124,7 @@ def test_what_was_stored_in_part_may_go_on() -> None:
     )
 
 
-def test_the_bytes_that_it_gains_are_those_of_the_body() -> None:
+def test_sizes_of_the_chunks_add_up_to_the_size_of_the_body() -> None:
     function = FunctionCallDelta(name="f", arguments="é" * 500)
     call = ToolCallDelta(index=0, id="call_1", type="function", function=function)
     chunks = [*map(alternatives, range(50)), gained(Delta(content="é" * 1000)), gained(Delta(tool_calls=[call]))]
@@ -158,24 +158,24 @@ TWO_CALLS = [ToolCallDelta(index, function=FunctionCallDelta(arguments="abc")) f
         (2 * len(msgspec.json.encode(ENTRY)) + 2, Delta(), ChoiceLogprobs([ENTRY], [ENTRY])),
     ],
 )
-def test_each_piece_adds_the_bytes_of_its_texts_and_logprobs(
+def test_add_returns_the_bytes_of_texts_and_logprobs(
     expected: int, delta: Delta, logprobs: ChoiceLogprobs | None
 ) -> None:
     assert expected == Collector().add(gained(delta, logprobs=logprobs))
 
 
-def test_the_choices_of_one_chunk_add_up() -> None:
+def test_add_sums_the_sizes_of_all_choices_of_a_chunk() -> None:
     both = chunk(*(ChunkChoice(index=index, delta=Delta(content="ab")) for index in range(2)))
     assert 4 == Collector().add(both)
 
 
-def test_a_name_may_come_without_arguments() -> None:
+def test_function_name_may_come_without_arguments() -> None:
     head = gained(Delta(tool_calls=[ToolCallDelta(0, "call_1", "function", function=FunctionCallDelta(name="f"))]))
     said = message(head, gained(tool(FunctionCallDelta(arguments="{}"))))
     assert [FunctionToolCall("call_1", FunctionCall("f", "{}"))] == said.tool_calls
 
 
-def test_it_holds_little_more_than_the_bytes_of_the_body() -> None:
+def test_collector_needs_little_more_memory_than_the_body() -> None:
     tracemalloc.start()
     try:
         collector = Collector()
@@ -188,7 +188,7 @@ def test_it_holds_little_more_than_the_bytes_of_the_body() -> None:
     assert held < 1.5 * size
 
 
-def test_tool_calls_are_put_together_by_index() -> None:
+def test_deltas_of_tool_calls_are_joined_by_index() -> None:
     opening = gained(Delta(role="assistant", content=""))
     head = ToolCallDelta(index=0, id="call_1", type="function", function=FunctionCallDelta(name="f", arguments=""))
     tail = ToolCallDelta(index=0, function=FunctionCallDelta(arguments='{"a":1}'))
@@ -199,24 +199,24 @@ def test_tool_calls_are_put_together_by_index() -> None:
     )
 
 
-def test_a_function_call_concatenates() -> None:
+def test_deltas_of_a_function_call_are_concatenated() -> None:
     first = gained(Delta(function_call=FunctionCallDelta(name="f", arguments="{")))
     said = message(first, gained(Delta(function_call=FunctionCallDelta(arguments="}"))))
     assert FunctionCall("f", "{}") == said.function_call
 
 
-def test_a_message_that_only_calls_says_null() -> None:
+def test_content_of_a_message_of_calls_alone_is_null() -> None:
     call = gained(Delta(function_call=FunctionCallDelta(name="f", arguments="{}")))
     assert message(gained(Delta(content="")), call).content is None
     assert "a" == message(gained(Delta(content="a")), call).content
 
 
-def test_a_stream_that_did_not_end_has_no_completion() -> None:
+def test_unfinished_stream_has_no_completion() -> None:
     with pytest.raises(AssertionError, match="choice 0 has not ended"):
         collect(gained(Delta(content="a")))
 
 
-def test_the_input_of_a_custom_tool_concatenates() -> None:
+def test_input_of_a_custom_tool_is_concatenated() -> None:
     said = message(
         gained(Delta(role="assistant", content=None)),
         gained(Delta(tool_calls=[ToolCallDelta(0, "call_1", "custom", custom=CustomCallDelta("run", ""))])),

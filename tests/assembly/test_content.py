@@ -22,7 +22,7 @@ def out(target: ContentText, *, final: bool = False) -> str:
     return target.take(final=final)[0]
 
 
-def test_whitespace_waits_for_what_follows() -> None:
+def test_whitespace_is_held_until_content_follows() -> None:
     target = content()
     target.add(0, b"a \n")
     assert "a" == out(target)
@@ -35,13 +35,13 @@ def test_whitespace_waits_for_what_follows() -> None:
 def test_whitespace_before_a_call_is_dropped() -> None:
     target = content()
     target.add(0, b"a \n")
-    target.call()
+    target.begin_call()
     target.add(50, b"b")
     target.end()
     assert "ab" == out(target, final=True)
 
 
-def test_where_no_call_can_come_whitespace_does_not_wait() -> None:
+def test_whitespace_is_not_held_without_tools() -> None:
     target = content(holds_space=False)
     target.add(0, b"a \n")
     assert "a \n" == out(target)
@@ -50,37 +50,37 @@ def test_where_no_call_can_come_whitespace_does_not_wait() -> None:
 def test_a_stop_string_is_found_within_a_run_only() -> None:
     target = content("ab")
     target.add(0, b"a")
-    target.call()
+    target.begin_call()
     target.add(9, b"b")
     assert ("ab", False) == (out(target), target.stopped)
     target.add(10, b" abc")
     assert (" ", True) == (out(target, final=True), target.stopped)
 
 
-def test_a_stop_string_is_not_found_across_what_is_no_content() -> None:
+def test_stop_string_does_not_match_across_two_runs_of_content() -> None:
     target = content("ab")
     target.add(0, b"a")
     target.add(9, b"b")
     assert ("ab", False) == (out(target), target.stopped)
 
 
-def test_whitespace_that_could_become_a_stop_string_is_dropped_before_a_call() -> None:
+def test_whitespace_held_as_a_possible_stop_string_is_dropped_before_a_call() -> None:
     target = content(" x")
     target.add(0, b"a ")
-    target.call()
+    target.begin_call()
     target.add(50, b"b")
     target.end()
     assert "ab" == out(target, final=True)
 
 
-def test_an_unfinished_character_at_the_end_is_replaced() -> None:
+def test_incomplete_character_at_the_end_is_replaced() -> None:
     target = content()
     target.add(0, b"a\xe2")
     target.end()
     assert "a\ufffd" == out(target, final=True)
 
 
-def test_what_could_become_a_stop_string_is_out_at_the_end() -> None:
+def test_start_of_a_stop_string_at_the_end_is_content() -> None:
     target = content("abc")
     target.add(0, b"xab")
     assert "x" == out(target)
@@ -88,7 +88,7 @@ def test_what_could_become_a_stop_string_is_out_at_the_end() -> None:
     assert "ab" == out(target, final=True)
 
 
-def test_what_was_added_since_the_last_time_is_out_at_once() -> None:
+def test_take_returns_the_content_since_the_last_take() -> None:
     target = content()
     target.add(0, b"a")
     target.add(1, b"b")
@@ -102,15 +102,15 @@ def test_whitespace_before_a_stop_string_is_content() -> None:
     assert ("a \n", True) == (out(target, final=True), target.stopped)
 
 
-def test_content_that_was_out_once_has_been_spoken() -> None:
+def test_has_text_is_set_by_the_first_text_that_is_taken() -> None:
     taken, passed = content(), content(holds_space=False)
     taken.add(0, b"a")
-    said = [out(taken), out(taken), passed.pass_on(b"a"), passed.pass_on(b"")]
-    assert (["a", "", "a", ""], True, True) == (said, taken.spoken, passed.spoken)
+    said = [out(taken), out(taken), passed.push_plain(b"a"), passed.push_plain(b"")]
+    assert (["a", "", "a", ""], True, True) == (said, taken.has_text, passed.has_text)
 
 
 class Logged:
-    """Content with the logprobs of its tokens, behind ``start`` bytes of reasoning."""
+    """Content with the logprobs of its tokens, after ``start`` bytes of reasoning."""
 
     def __init__(self, *stop: str, start: int = 0) -> None:
         self.vocabulary = Pieces([b"-" * start])
@@ -121,7 +121,7 @@ class Logged:
         self.content.begin(start)
 
     def add(self, piece: bytes | str) -> None:
-        """Take a token of content: text is that of a control token."""
+        """Add a token of content: bytes, or the text of a control token."""
         self.vocabulary.pieces.append(piece)
         token_id = len(self.vocabulary.pieces) - 1
         data = self.vocabulary.token_bytes(token_id)
@@ -134,7 +134,7 @@ class Logged:
         return text, [entry.token for entry in entries]
 
 
-def test_the_logprobs_of_whitespace_wait_with_it() -> None:
+def test_logprobs_of_whitespace_are_held_with_it() -> None:
     target = Logged()
     target.add(b"a ")
     assert ("a", []) == target.take()
@@ -142,14 +142,14 @@ def test_the_logprobs_of_whitespace_wait_with_it() -> None:
     assert (" b", ["a ", "b"]) == target.take()
 
 
-def test_a_token_has_no_whitespace_that_a_call_drops() -> None:
+def test_entry_of_a_token_lacks_whitespace_dropped_before_a_call() -> None:
     target = Logged()
     target.add(b"a ")
-    target.content.call()
+    target.content.begin_call()
     assert ("a", ["a"]) == target.take(final=True)
 
 
-def test_the_logprobs_of_what_could_become_a_stop_string_wait_with_it() -> None:
+def test_logprobs_of_a_possible_stop_string_are_held_with_it() -> None:
     target = Logged("ab", start=3)
     target.add(b"xa")
     assert ("x", []) == target.take()
@@ -157,14 +157,14 @@ def test_the_logprobs_of_what_could_become_a_stop_string_wait_with_it() -> None:
     assert ("ac", ["xa", "c"]) == target.take()
 
 
-def test_what_could_become_a_stop_string_has_its_logprobs_at_the_end() -> None:
+def test_start_of_a_stop_string_at_the_end_has_its_logprobs() -> None:
     target = Logged("abc")
     target.add(b"xab")
     target.content.end()
     assert ("xab", ["xab"]) == target.take(final=True)
 
 
-def test_the_logprobs_of_content_behind_what_is_none_are_in_their_place() -> None:
+def test_logprobs_of_content_after_a_gap_belong_to_their_tokens() -> None:
     target = Logged()
     target.add(b"a")
     target.entries.add(0, b"--", ENTRY)
@@ -174,7 +174,7 @@ def test_the_logprobs_of_content_behind_what_is_none_are_in_their_place() -> Non
     assert ("ab", ["a", "b"]) == target.take()
 
 
-def test_the_logprobs_of_an_unfinished_character_wait_for_its_end() -> None:
+def test_logprobs_of_an_incomplete_character_are_held_until_its_end() -> None:
     target = Logged()
     target.add("é".encode()[:1])
     assert ("", []) == target.take()
@@ -182,7 +182,7 @@ def test_the_logprobs_of_an_unfinished_character_wait_for_its_end() -> None:
     assert ("é", ["\ufffd", "\ufffd"]) == target.take()
 
 
-def test_the_logprobs_of_an_unfinished_character_before_whitespace_wait_with_both() -> None:
+def test_logprobs_of_an_incomplete_character_before_whitespace_are_held() -> None:
     target = Logged()
     target.add("é".encode()[:1])
     target.add(b" ")
@@ -191,7 +191,7 @@ def test_the_logprobs_of_an_unfinished_character_before_whitespace_wait_with_bot
     assert ("\ufffd a", ["\ufffd", " ", "a"]) == target.take()
 
 
-def test_content_begins_with_the_control_tokens_before_it_but_no_reasoning() -> None:
+def test_control_tokens_before_the_content_have_entries_but_reasoning_has_none() -> None:
     target = Logged(start=3)
     target.add(CONTROL)
     target.add(b"a")
@@ -199,21 +199,21 @@ def test_content_begins_with_the_control_tokens_before_it_but_no_reasoning() -> 
 
 
 @pytest.mark.parametrize("space", [True, False])
-def test_a_character_that_is_split_comes_out_whole(*, space: bool) -> None:
+def test_split_character_is_returned_once_it_is_complete(*, space: bool) -> None:
     target = content(holds_space=space)
     target.add(0, "é".encode()[:1])
-    assert ("", False) == (out(target), target.spoken)
+    assert ("", False) == (out(target), target.has_text)
     target.add(1, "é".encode()[1:])
-    assert ("é", True) == (out(target), target.spoken)
+    assert ("é", True) == (out(target), target.has_text)
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=12), st.data())
-def test_what_is_passed_on_is_what_is_added_and_taken(answer: bytes, data: st.DataObject) -> None:
+def test_push_plain_returns_the_same_text_as_add_and_take(answer: bytes, data: st.DataObject) -> None:
     cuts = data.draw(st.lists(st.integers(0, len(answer))).map(sorted))
     pieces = [answer[start:end] for start, end in pairwise([0, *cuts, len(answer)])]
     one, other = content(holds_space=False), content(holds_space=False)
     for piece in pieces:
         other.add(other.position, piece)
-        assert (out(other), other.spoken) == (one.pass_on(piece), one.spoken)
+        assert (out(other), other.has_text) == (one.push_plain(piece), one.has_text)
     assert (out(other, final=True), other.position) == (out(one, final=True), one.position)

@@ -8,13 +8,13 @@ pieces = st.lists(st.binary(max_size=5) | st.text(max_size=3).map(str.encode))
 
 @settings(deadline=None)
 @given(pieces)
-def test_any_split_of_any_bytes_gives_the_text_of_the_whole(tokens: list[bytes]) -> None:
+def test_any_split_of_any_bytes_gives_the_same_text(tokens: list[bytes]) -> None:
     detokenizer = Detokenizer()
     text = "".join(map(detokenizer.push, tokens)) + detokenizer.flush()
     assert b"".join(tokens).decode("utf-8", "replace") == text
 
 
-def test_a_character_comes_out_whole_with_its_last_byte() -> None:
+def test_character_is_returned_with_its_last_byte() -> None:
     detokenizer = Detokenizer()
     assert ["", "", "", "😀"] == [detokenizer.push(bytes((byte,))) for byte in "😀".encode()]
 

@@ -41,34 +41,34 @@ def test_a_value_is_passed_on_byte_for_byte(value: object, size: int, *, spaced:
 
 
 @pytest.mark.parametrize("text", ['{"a": [1', '"a\\', "", " "])
-def test_a_value_that_is_cut_is_not_whole(text: str) -> None:
+def test_truncated_value_is_reported(text: str) -> None:
     source, found = ByteSource(), bytearray()
     assert not run(source, json_value(source, found.extend), text.encode())
     assert text.strip().encode() == found
 
 
 @pytest.mark.parametrize(("expected", "text"), [("a\n", '"a\\n",'), (None, "1,"), (None, '"a'), (None, '"\\q"')])
-def test_a_string_is_read_whole(expected: str | None, text: str) -> None:
+def test_json_string_returns_the_text_of_a_complete_string(expected: str | None, text: str) -> None:
     source = ByteSource()
     assert expected == run(source, json_string(source), text.encode())
 
 
-def test_bytes_of_a_string_that_are_no_text_are_replaced() -> None:
+def test_malformed_bytes_of_a_string_are_replaced() -> None:
     source = ByteSource()
     assert "a\ufffd" == run(source, json_string(source), b'"a\xff"')
 
 
-def test_characters_are_written_as_they_are() -> None:
+def test_characters_beyond_ascii_are_not_escaped() -> None:
     assert '"é😀"' == encoded("é😀")
 
 
 @pytest.mark.parametrize("text", ["NaN", "[Infinity]", "01", "", "[" * 100_000])
-def test_what_is_no_json_has_no_value(text: str) -> None:
+def test_decoded_refuses_text_that_is_no_json(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         decoded(text)
 
 
-def test_an_unfinished_character_at_the_end_of_a_string_is_replaced() -> None:
+def test_incomplete_character_at_the_end_of_a_string_is_replaced() -> None:
     found: list[str] = []
     target = JSONString(found.append)
     target.add(b"a\xe2")
@@ -77,7 +77,7 @@ def test_an_unfinished_character_at_the_end_of_a_string_is_replaced() -> None:
 
 
 @given(texts, st.data())
-def test_a_string_is_written_piece_by_piece(text: str, data: st.DataObject) -> None:
+def test_string_written_in_pieces_is_the_encoded_string(text: str, data: st.DataObject) -> None:
     found: list[str] = []
     target = JSONString(found.append)
     raw = text.encode()
@@ -116,10 +116,10 @@ def unquoted(written: str, quote: str, size: int) -> str:
         ("\\d/\x0b", r"\d\/\v"),
     ],
 )
-def test_what_is_no_character_is_replaced_and_what_is_no_escape_stays(expected: str, written: str) -> None:
+def test_invalid_code_points_are_replaced_and_unknown_escapes_stay(expected: str, written: str) -> None:
     assert expected == unquoted(written + "'", "'", 1)
 
 
 @pytest.mark.parametrize("cut", ["\\", r"\u12", r"\ud83d", r"\ud83d\u1"])
-def test_an_escape_that_is_cut_gives_nothing(cut: str) -> None:
+def test_truncated_escape_is_dropped(cut: str) -> None:
     assert "a" == unquoted("a" + cut, '"', 1)

@@ -13,9 +13,11 @@ THINK = ReasoningMarkers("<think>", "</think>")
 CHANNELS = ReasoningMarkers("<a>", "<end><final>", "<end>")
 
 
-def run(tokens: list[bytes], *, opened: bool = False, markers: ReasoningMarkers = THINK) -> tuple[bytes, bytes, int]:
+def run(
+    tokens: list[bytes], *, reasoning_open: bool = False, markers: ReasoningMarkers = THINK
+) -> tuple[bytes, bytes, int]:
     """Return reasoning, content and the count of reasoning tokens."""
-    parser = ReasoningParser(markers, opened=opened)
+    parser = ReasoningParser(markers, reasoning_open=reasoning_open)
     reasoning = content = b""
     for token in tokens:
         if parser.content_start is not None:
@@ -28,18 +30,16 @@ def run(tokens: list[bytes], *, opened: bool = False, markers: ReasoningMarkers 
         thought, text = parser.flush()
         reasoning += thought
         content += text
-    if parser.content_start is not None:
-        assert content == b"".join(tokens)[parser.content_start :]
-    else:
-        assert content == b""
+    start = len(b"".join(tokens)) if parser.content_start is None else parser.content_start
+    assert content == b"".join(tokens)[start:]
     return reasoning, content, parser.reasoning_tokens
 
 
-def naive(answer: bytes, *, opened: bool) -> tuple[bytes, bytes]:
+def naive(answer: bytes, *, reasoning_open: bool) -> tuple[bytes, bytes]:
     stripped = answer.lstrip()
     if stripped.startswith(b"<think>"):
         inner = stripped.removeprefix(b"<think>")
-    elif opened:
+    elif reasoning_open:
         inner = answer
     else:
         return b"", answer
@@ -52,14 +52,18 @@ fragments = st.sampled_from([b"<think>", b"</think>", b"\n", b" ", b"<", b"</th"
 
 @settings(deadline=None)
 @given(st.lists(fragments, max_size=10).map(b"".join), st.lists(st.integers(0, 60)), st.booleans())
-def test_any_chunking_splits_as_the_whole_text_does(answer: bytes, at: list[int], opened: bool) -> None:  # noqa: FBT001
+def test_split_does_not_depend_on_the_chunking(
+    answer: bytes,
+    at: list[int],
+    reasoning_open: bool,  # noqa: FBT001
+) -> None:
     bounds = [0, *sorted(min(position, len(answer)) for position in at), len(answer)]
     tokens = [answer[start:end] for start, end in itertools.pairwise(bounds)]
-    assert naive(answer, opened=opened) == run(tokens, opened=opened)[:2]
+    assert naive(answer, reasoning_open=reasoning_open) == run(tokens, reasoning_open=reasoning_open)[:2]
 
 
 @pytest.mark.parametrize(
-    ("tokens", "opened", "expected"),
+    ("tokens", "reasoning_open", "expected"),
     [
         ([b"<think>", b"\n", b"so", b"</think>", b"\n\n", b"Hi"], False, (b"so", b"Hi", 4)),
         ([b"<thi", b"nk>so</th", b"ink>\nHi"], False, (b"so", b"Hi", 3)),
@@ -80,30 +84,34 @@ def test_any_chunking_splits_as_the_whole_text_does(answer: bytes, at: list[int]
         ([], True, (b"", b"", 0)),
     ],
 )
-def test_reasoning_content_and_count(tokens: list[bytes], opened: bool, expected: tuple[bytes, bytes, int]) -> None:  # noqa: FBT001
-    assert expected == run(tokens, opened=opened)
+def test_reasoning_content_and_token_count(
+    tokens: list[bytes],
+    reasoning_open: bool,  # noqa: FBT001
+    expected: tuple[bytes, bytes, int],
+) -> None:
+    assert expected == run(tokens, reasoning_open=reasoning_open)
 
 
-def test_endless_whitespace_is_content_after_a_bound() -> None:
+def test_whitespace_over_the_limit_is_content() -> None:
     parser = ReasoningParser(THINK)
     assert [(b"", b"")] * LEADING_SPACE == [parser.push(b" ") for _ in range(LEADING_SPACE)]
     assert (b"", b" " * (LEADING_SPACE + 1)) == parser.push(b" ")
 
 
-@pytest.mark.parametrize("behind", [b"", b"\n"])
+@pytest.mark.parametrize("newlines", [b"", b"\n"])
 @pytest.mark.parametrize("markers", [THINK, CHANNELS])
-def test_content_behind_the_end_marker_is_out_at_once(behind: bytes, markers: ReasoningMarkers) -> None:
+def test_content_after_the_end_marker_is_returned_at_once(newlines: bytes, markers: ReasoningMarkers) -> None:
     parser = ReasoningParser(markers)
-    assert (b"so", b"") == parser.push(f"{markers.start}so{markers.end}".encode() + behind)
+    assert (b"so", b"") == parser.push(f"{markers.start}so{markers.end}".encode() + newlines)
     assert (b"", b"X") == parser.push(b"X")
 
 
-def test_it_says_once_the_answer_is_known_to_reason() -> None:
+def test_is_reasoning_is_set_by_the_start_marker() -> None:
     parser = ReasoningParser(THINK)
     parser.push(b"<think")
-    assert not parser.reasoning
+    assert not parser.is_reasoning
     parser.push(b">")
-    assert parser.reasoning
+    assert parser.is_reasoning
 
 
 @pytest.mark.parametrize(
@@ -118,6 +126,6 @@ def test_it_says_once_the_answer_is_known_to_reason() -> None:
         (b"so", b"", b"<a>so<end>"),
     ],
 )
-def test_the_rest_of_an_end_marker_is_skipped_when_it_follows(reasoning: bytes, content: bytes, answer: bytes) -> None:
+def test_rest_of_the_end_marker_is_skipped_if_it_follows(reasoning: bytes, content: bytes, answer: bytes) -> None:
     single = [bytes((byte,)) for byte in answer]
     assert (reasoning, content) == run([answer], markers=CHANNELS)[:2] == run(single, markers=CHANNELS)[:2]

@@ -13,11 +13,11 @@ stops = st.lists(letters, min_size=1, max_size=4)
 
 
 overlaps = st.lists(st.text("ab", min_size=3, max_size=7), min_size=1, max_size=3)
-"""Stop strings in which parts of themselves and of the others come again."""
+"""Stop strings that overlap themselves and each other."""
 
 
 def cut(stop: list[str], text: str) -> tuple[str, bool]:
-    """Try every end: the first that a stop string reaches wins, the longest of several."""
+    """Search naively: the match with the earliest end wins, the longest of several."""
     for end in range(len(text) + 1):
         matches = [len(pattern) for pattern in stop if text[:end].endswith(pattern)]
         if matches:
@@ -43,21 +43,19 @@ def run(stop: list[str], pieces: list[bytes]) -> tuple[bytes, bool]:
 
 @settings(deadline=None)
 @given(stops, st.text("abé€", max_size=20), st.lists(st.integers(0, 50)))
-def test_any_chunking_ends_where_trying_every_end_does(stop: list[str], text: str, at: list[int]) -> None:
+def test_any_chunking_finds_the_same_match_as_a_naive_search(stop: list[str], text: str, at: list[int]) -> None:
     expected, matched = cut(stop, text)
     assert (expected.encode(), matched) == run(stop, split(text.encode(), at))
 
 
 @settings(deadline=None)
 @given(overlaps, st.text("ab", max_size=40), st.lists(st.integers(0, 40)))
-def test_stop_strings_that_overlap_themselves_end_where_trying_every_end_does(
-    stop: list[str], text: str, at: list[int]
-) -> None:
+def test_self_overlapping_stop_strings_match_as_in_a_naive_search(stop: list[str], text: str, at: list[int]) -> None:
     expected, matched = cut(stop, text)
     assert (expected.encode(), matched) == run(stop, split(text.encode(), at))
 
 
-def test_every_pattern_of_two_letters_is_found_wherever_a_search_finds_it() -> None:
+def test_every_pattern_of_two_letters_matches_as_in_a_naive_search() -> None:
     text = "".join(random.Random(1).choices("ab", k=1500))  # noqa: S311 (a text)
     for pattern in map("".join, itertools.chain.from_iterable(itertools.product("ab", repeat=n) for n in range(1, 9))):
         strings, rest = StopStrings([pattern]), text.encode()
@@ -66,7 +64,7 @@ def test_every_pattern_of_two_letters_is_found_wherever_a_search_finds_it() -> N
 
 
 def through(strings: StopStrings, data: bytes) -> Iterator[bytes]:
-    """Give all that is let through, a new run beginning behind each match."""
+    """Yield the returned bytes; a new run begins after each match."""
     rest: bytes | None = data
     while rest is not None:
         decided, rest = strings.push(rest)
@@ -74,20 +72,20 @@ def through(strings: StopStrings, data: bytes) -> Iterator[bytes]:
     yield strings.flush()
 
 
-def test_a_start_that_fails_falls_back_to_the_longest_shorter_one_that_goes_on() -> None:
+def test_failed_prefix_falls_back_to_its_longest_border() -> None:
     assert (b"aaabaaabaabb", False) == run(["aaabb"], [b"aaabaaabaabb"])
 
 
 @settings(deadline=None)
 @given(stops, st.text("abé€", max_size=20))
-def test_no_stop_string_is_ever_let_through(stop: list[str], text: str) -> None:
+def test_returned_text_never_holds_a_stop_string(stop: list[str], text: str) -> None:
     released, _ = run(stop, [text.encode()])
     assert not [pattern for pattern in stop if pattern in released.decode()]
 
 
 @settings(deadline=None)
 @given(stops, st.text("abé€", max_size=12), st.lists(st.integers(0, 30)))
-def test_only_what_could_become_a_stop_string_is_held(stop: list[str], text: str, at: list[int]) -> None:
+def test_held_bytes_are_always_the_start_of_a_stop_string(stop: list[str], text: str, at: list[int]) -> None:
     strings = StopStrings(stop)
     seen = released = b""
     for piece in split(text.encode(), at):
@@ -109,24 +107,24 @@ def test_malformed_bytes_pass_unchanged(data: bytes, at: list[int]) -> None:
     assert expected == run(["é"], pieces)[0]
 
 
-def test_the_rest_behind_a_match_is_returned() -> None:
+def test_bytes_after_a_match_are_returned() -> None:
     assert (b"a", b"bc") == StopStrings(["--"]).push(b"a--bc")
 
 
-def test_the_match_that_is_complete_first_wins() -> None:
+def test_match_with_the_earliest_end_wins() -> None:
     assert (b"ab", b"d") == StopStrings(["bcd", "c"]).push(b"abcd")
 
 
-def test_of_two_that_end_together_the_longest_wins() -> None:
+def test_longest_of_two_matches_with_the_same_end_wins() -> None:
     assert (b"a", b"") == StopStrings(["c", "bc"]).push(b"abc")
 
 
-def test_a_held_start_comes_out_once_it_cannot_match() -> None:
+def test_held_bytes_are_returned_once_they_cannot_match() -> None:
     strings = StopStrings(["\n\nUser:"])
     assert [b"Hi", b"", b"", b"\n\nUs!"] == [strings.push(piece)[0] for piece in (b"Hi", b"\n", b"\nUs", b"!")]
 
 
-def test_what_is_held_at_the_end_is_text() -> None:
+def test_held_bytes_are_text_at_the_end() -> None:
     strings = StopStrings(["END"])
     assert (b"a", None) == strings.push(b"aEN")
     assert b"EN" == strings.flush()
@@ -148,7 +146,7 @@ def test_a_new_run_begins_after_a_match_for_every_stop_string() -> None:
 
 
 @pytest.mark.parametrize("stop", [[], [""]])
-def test_nothing_to_stop_at_lets_everything_through(stop: list[str]) -> None:
+def test_without_stop_strings_all_bytes_are_returned(stop: list[str]) -> None:
     assert (b"abc", None) == StopStrings(stop).push(b"abc")
 
 

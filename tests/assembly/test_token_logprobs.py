@@ -18,67 +18,67 @@ def shown(target: ContentLogprobs, decided: int, *, final: bool = False) -> list
     return [entry.token for entry in target.take(decided, final=final)]
 
 
-def test_a_token_is_shown_once_its_last_byte_is_decided() -> None:
+def test_token_has_an_entry_once_its_last_byte_is_decided() -> None:
     target = waiting(0, 1)
-    target.content(0, 4)
+    target.add_content(0, 4)
     assert [] == shown(target, 1)
     assert ["ab"] == shown(target, 3)
     assert ["cd"] == shown(target, 4)
 
 
-def test_a_token_is_shown_with_its_bytes_of_content() -> None:
+def test_entry_holds_only_the_tokens_bytes_of_content() -> None:
     target = waiting(0, 1, 0)
-    target.content(1, 2)
-    target.content(5, 6)
+    target.add_content(1, 2)
+    target.add_content(5, 6)
     assert ["b", "b"] == shown(target, 6)
 
 
-def test_a_token_across_two_runs_of_content_is_shown_once() -> None:
+def test_token_across_two_runs_of_content_has_one_entry() -> None:
     target = waiting(0, 1)
-    target.content(0, 1)
-    target.content(3, 4)
+    target.add_content(0, 1)
+    target.add_content(3, 4)
     assert ["a", "d"] == shown(target, 4)
     target = waiting(0)
-    target.content(0, 1)
-    target.content(1, 2)
+    target.add_content(0, 1)
+    target.add_content(1, 2)
     assert ["ab"] == shown(target, 2)
 
 
-def test_at_the_end_what_is_no_content_is_not_shown() -> None:
+def test_token_without_content_has_no_entry_at_the_end() -> None:
     target = waiting(0, 1)
-    target.content(0, 1)
+    target.add_content(0, 1)
     assert ["a"] == shown(target, 0, final=True)
     assert [] == shown(target, 4, final=True)
 
 
-def test_a_token_without_bytes_is_shown_where_content_is() -> None:
+def test_token_without_bytes_has_an_entry_within_content() -> None:
     target = waiting(2, 0, 2, 1, 2)
-    target.content(0, 2)
+    target.add_content(0, 2)
     assert [CONTROL, "ab", CONTROL] == shown(target, 4, final=True)
 
 
-def test_a_token_without_bytes_behind_all_content_is_not_shown() -> None:
+def test_token_without_bytes_after_all_content_has_no_entry() -> None:
     target = waiting(4, 2)
-    target.content(0, 1)
-    target.content(2, 3)
+    target.add_content(0, 1)
+    target.add_content(2, 3)
     assert ["ac"] == shown(target, 8, final=True)
 
 
-def test_a_token_without_bytes_before_all_content_is_not_shown() -> None:
+def test_token_without_bytes_before_all_content_has_no_entry() -> None:
     target = waiting(2, 0)
-    target.content(1, 2)
+    target.add_content(1, 2)
     assert ["b"] == shown(target, 2)
     assert [] == shown(waiting(2), 0, final=True)
 
 
-def test_what_waits_can_be_forgotten() -> None:
+def test_clear_drops_the_pending_tokens() -> None:
     target = waiting(0)
-    target.content(0, 2)
+    target.add_content(0, 2)
     target.clear()
     assert [] == shown(target, 2, final=True)
 
 
-def test_an_entry_has_the_bytes_that_are_shown() -> None:
+def test_entry_of_a_partial_token_has_its_shown_bytes() -> None:
     texts = TokenTexts(Pieces(PIECES))
     assert ("ab", [97, 98]) == (texts.entry(0, b"ab", ENTRY).token, texts.entry(0, b"ab", ENTRY).bytes)
     assert ("b", [98]) == (texts.entry(0, b"b", ENTRY).token, texts.entry(0, b"b", ENTRY).bytes)
@@ -86,7 +86,7 @@ def test_an_entry_has_the_bytes_that_are_shown() -> None:
     assert ("\ufffd", [255]) == (texts.entry(3, b"\xff", ENTRY).token, texts.entry(3, b"\xff", ENTRY).bytes)
 
 
-def test_the_alternatives_are_named() -> None:
+def test_entry_lists_the_alternatives_with_their_texts() -> None:
     texts = TokenTexts(Pieces(PIECES))
     entry = texts.entry(0, b"ab", TokenLogprobs(logprob=-1.0, top_ids=[2, 3], top_logprobs=[-1.0, -2.0]))
     assert [(CONTROL, None), ("\ufffd", [255])] == [(top.token, top.bytes) for top in entry.top_logprobs]

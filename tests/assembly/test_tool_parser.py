@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from antiphon.assembly.tool_parser import CallEnd, CallStart, CallText, Content, ToolParser
+from antiphon.assembly.tool_parser import CallStart, CallText, Content, ToolParser
 from antiphon.chat_formats.chat_format import CUSTOM_CALL, HERMES, ToolNotation, tool_markers
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
 from tests.assembly.notation_writer import Call, write
@@ -73,12 +73,11 @@ def some_calls(notation: ToolNotation, one: dict[str, Any], two: dict[str, Any])
 def test_what_a_notation_writes_is_read_in_every_cut(notation: ToolNotation, data: st.DataObject) -> None:
     values = arguments.filter(lambda values: writable(notation, values))
     written = some_calls(notation, data.draw(values), data.draw(values))
-    said = "" if notation.leads else "Let me see: é <"
+    said = "" if notation.leading_only else "Let me see: é <"
     text = f"{said} \n{write(notation, written)}\n"
     whole = parse(notation, text)
     assert written == [(name, json.loads(found)) for name, found in calls(whole)]
     assert said == content(whole).rstrip()
-    assert len(written) == sum(isinstance(piece, CallEnd) for piece in whole)
     assert whole == parse(notation, text, data.draw(st.integers(1, 7)))
 
 
@@ -107,7 +106,7 @@ def test_a_text_that_holds_the_mark_of_its_end_ends_there(notation: ToolNotation
 
 @settings(deadline=None, max_examples=30)
 @given(st.sampled_from(ALL), st.data())
-def test_any_text_is_read_alike_in_every_cut(notation: ToolNotation, data: st.DataObject) -> None:
+def test_any_text_is_parsed_alike_in_every_split(notation: ToolNotation, data: st.DataObject) -> None:
     fragments = [*tool_markers(notation), "find", "no-args", "run", '{"name"', ": ", '"', "{", "}", "[", "]", "(", ")",
                  "city", "=", ",", "'", "\\", " ", "\n", "é", "1", "null", "<", ">"]  # fmt: skip
     text = "".join(data.draw(st.lists(st.sampled_from(fragments), max_size=25))).encode()
@@ -121,7 +120,7 @@ def test_any_text_is_read_alike_in_every_cut(notation: ToolNotation, data: st.Da
 
 @settings(deadline=None)
 @given(st.sampled_from(ALL), st.text())
-def test_text_without_triggers_is_content_unchanged(notation: ToolNotation, text: str) -> None:
+def test_text_without_triggers_is_unchanged_content(notation: ToolNotation, text: str) -> None:
     assume(not any(marker.strip() in text for marker in tool_markers(notation)))
     assert text.encode() == b"".join(piece.data for piece in parse(notation, text, 1) if isinstance(piece, Content))
 
@@ -138,34 +137,34 @@ def test_text_without_triggers_is_content_unchanged(notation: ToolNotation, text
         'a <tool_call>\n[1] <custom_tool_call name="find">\nx',
     ],
 )
-def test_what_turns_out_to_be_no_call_is_content_unchanged(text: str) -> None:
+def test_text_after_a_trigger_that_is_no_call_is_unchanged_content(text: str) -> None:
     assert [Content(0, text.encode())] == parse(HERMES, text, 1)
 
 
 @pytest.mark.parametrize(
     "opening", ["<tool_call>", '<tool_call>\n{"na', '<tool_call>\n{"name": "fi', '<custom_tool_call name="not']
 )
-def test_a_call_that_is_cut_before_its_name_is_told_is_neither_call_nor_content(opening: str) -> None:
+def test_call_truncated_before_its_name_is_dropped(opening: str) -> None:
     assert [Content(0, b"a ")] == parse(HERMES, f"a {opening}", 1)
 
 
-def test_content_is_held_only_while_it_can_become_a_trigger() -> None:
+def test_content_is_held_only_while_it_may_be_a_trigger() -> None:
     parser = ToolParser(HERMES, TOOLS)
     assert [Content(0, b"a ")] == parser.push(b"a <tool")
     assert [Content(2, b"<toolbox")] == joined(parser.push(b"box"))
 
 
-def test_arguments_come_as_they_are_decoded() -> None:
+def test_arguments_are_returned_as_they_are_decoded() -> None:
     parser = ToolParser(HERMES, TOOLS)
     assert [] == parser.push(b'<tool_call>\n{"name": "find"')[1:]
     assert [CallText(0, '{"ci')] == parser.push(b', "arguments": {"ci')
     assert [CallText(0, 'ty":  "P')] == parser.push(b'ty":  "P\xc3')
-    assert [CallText(0, 'é"}'), CallEnd(0)] == joined([*parser.push(b'\xa9"}'), *parser.push(b"}\n</tool_call>")])
+    assert [CallText(0, 'é"}')] == joined([*parser.push(b'\xa9"}'), *parser.push(b"}\n</tool_call>")])
 
 
 def test_arguments_may_come_before_the_name() -> None:
     text = '<tool_call>{"id": [1], "arguments": {"city": "P"}, "name": "find"}</tool_call>'
-    assert [CallStart(0, "find", custom=False), CallText(0, '{"city": "P"}'), CallEnd(0)] == parse(HERMES, text, 1)
+    assert [CallStart(0, "find", custom=False), CallText(0, '{"city": "P"}')] == parse(HERMES, text, 1)
 
 
 @pytest.mark.parametrize("second", ["no-args", "unknown", 1])
@@ -175,7 +174,7 @@ def test_only_the_first_name_of_a_call_counts(second: object) -> None:
         '"name": "find", "arguments": {"city": "P"}, "name": {}',
     ):
         text = f"<tool_call>{{{order.replace('{}', json.dumps(second))}}}</tool_call>"
-        expected = [CallStart(0, "find", custom=False), CallText(0, '{"city": "P"}'), CallEnd(0)]
+        expected = [CallStart(0, "find", custom=False), CallText(0, '{"city": "P"}')]
         assert expected == parse(HERMES, text, 1)
 
 
@@ -187,7 +186,7 @@ def test_only_the_first_name_of_a_call_counts(second: object) -> None:
         ("{}", "null"),
     ],
 )
-def test_arguments_that_hold_json_text_or_nothing_are_normalised(expected: str, written: str) -> None:
+def test_arguments_as_a_json_string_or_null_become_an_object(expected: str, written: str) -> None:
     text = f'<tool_call>\n{{"name": "find", "arguments": {written}}}\n</tool_call>'
     assert [("find", expected)] == calls(parse(HERMES, text, 1))
 
@@ -198,20 +197,20 @@ def test_a_call_without_arguments_has_an_empty_object() -> None:
     assert [("no-args", "{}")] == calls(parse(functionary, "<function=no-args></function>", 1))
 
 
-def test_a_call_that_is_cut_keeps_what_came_and_has_no_end() -> None:
+def test_a_truncated_call_keeps_the_arguments_so_far() -> None:
     expected = [CallStart(0, "find", custom=False), CallText(0, '{"city": "Par')]
     assert expected == parse(HERMES, '<tool_call>\n{"name": "find", "arguments": {"city": "Par', 1)
 
 
 @pytest.mark.parametrize("left", ["", "}", "}\n</tool"])
-def test_an_end_marker_that_is_cut_is_no_content(left: str) -> None:
+def test_truncated_end_marker_is_no_content(left: str) -> None:
     pieces = parse(HERMES, '<tool_call>\n{"name": "find", "arguments": {"city": "P"}' + left, 1)
     assert [("find", '{"city": "P"}')] == calls(pieces)
     assert "" == content(pieces)
 
 
 @pytest.mark.parametrize("notation", NOTATIONS)
-def test_a_section_that_is_cut_within_its_end_leaves_no_content(notation: ToolNotation) -> None:
+def test_section_truncated_within_its_end_leaves_no_content(notation: ToolNotation) -> None:
     text = write(notation, [("find", {"city": "P"})])
     for end in range(len(text) - len(notation.section_end), len(text) + 1):
         pieces = parse(notation, text[:end], 1)
@@ -219,7 +218,7 @@ def test_a_section_that_is_cut_within_its_end_leaves_no_content(notation: ToolNo
 
 
 @pytest.mark.parametrize("notation", NOTATIONS)
-def test_a_call_that_is_cut_behind_its_name_leaves_no_content(notation: ToolNotation) -> None:
+def test_call_truncated_after_its_name_leaves_no_content(notation: ToolNotation) -> None:
     text = write(notation, [("find", {"city": "P", "count": 1})])
     cuts = [parse(notation, text[:end]) for end in range(len(text))]
     begun = [pieces for pieces in cuts if calls(pieces)]
@@ -227,13 +226,13 @@ def test_a_call_that_is_cut_behind_its_name_leaves_no_content(notation: ToolNota
     assert [""] * len(begun) == [content(pieces) for pieces in begun]
 
 
-def test_what_follows_a_section_without_its_end_is_content() -> None:
+def test_text_after_a_section_without_its_end_is_content() -> None:
     deepseek = TOOL_NOTATIONS["deepseek"]
     section = write(deepseek, [("find", {})]).removesuffix(deepseek.section_end)
     assert "So." == content(parse(deepseek, f"{section} So.", 1))
 
 
-def test_the_input_of_a_custom_tool_that_is_cut_within_a_character_ends_in_a_replacement() -> None:
+def test_incomplete_character_at_the_end_of_a_custom_input_is_replaced() -> None:
     text = f"{CUSTOM_CALL.start}run{CUSTOM_CALL.name_end}x".encode() + b"\xc3"
     assert [("run", "x\ufffd")] == calls(parse(HERMES, text, 1))
 
@@ -243,7 +242,7 @@ def test_without_custom_tools_the_start_of_a_custom_call_is_content() -> None:
     assert text == content(parse(HERMES, text, 1, tools={"find": {}}))
 
 
-def test_text_behind_calls_is_content_without_the_whitespace_before_it() -> None:
+def test_text_after_calls_is_content_without_leading_whitespace() -> None:
     text = '<tool_call>{"name": "find"}</tool_call>\n\nDone.'
     assert "Done." == content(parse(HERMES, text, 1))
 
@@ -256,26 +255,26 @@ def test_a_leading_trigger_counts_at_the_start_only() -> None:
 
 
 @pytest.mark.parametrize(("notation", "call"), [(LLAMA, '{"name": "find", "parameters": {}}'), (PYTHONIC, "[find()]")])
-def test_calls_whose_trigger_leads_may_follow_one_another(notation: ToolNotation, call: str) -> None:
+def test_several_calls_with_a_leading_trigger_may_follow_one_another(notation: ToolNotation, call: str) -> None:
     pieces = parse(notation, f"{call}\n{call} So.", 1)
     assert ([("find", "{}")] * 2, "So.") == (calls(pieces), content(pieces))
 
 
-def test_an_id_comes_before_the_name_or_behind_it_as_the_notation_says() -> None:
+def test_call_id_is_read_only_on_the_notations_side_of_the_name() -> None:
     solar = TOOL_NOTATIONS["solar"]
     start = "<|tool_calls|><|tool_call:begin|>1<|tool_call:name|>find"
     assert [("find", "{}")] == calls(parse(solar, f"{start}<|tool_call:args|>{{}}<|tool_call:end|><|calls|>", 1))
     assert [] == calls(parse(solar, f"{start}<|tool_call:name|>1<|tool_call:args|>{{}}<|tool_call:end|><|calls|>", 1))
 
 
-def test_whitespace_among_the_marks_of_content_leaves_the_start_of_the_content_open() -> None:
+def test_leading_trigger_may_follow_whitespace_and_marks_of_content() -> None:
     call = " to=functions.find<|channel|>commentary <|constrain|>json<|message|>{}<|call|>"
     harmony = TOOL_NOTATIONS["harmony"]
     assert [("find", "{}")] == calls(parse(harmony, f"\n<|start|>assistant{call}", 1))
     assert [] == calls(parse(harmony, f"Hi{call}", 1))
 
 
-def test_the_opening_is_read_as_if_the_model_had_written_it() -> None:
+def test_opening_is_parsed_as_if_the_model_had_written_it() -> None:
     opening = '<tool_call>\n{"name": "find", "arguments": '
     assert [("find", '{"city": "P"}')] == calls(parse(HERMES, '{"city": "P"}}\n</tool_call>', 1, opening=opening))
     functionary = TOOL_NOTATIONS["functionary-v3.2"]
@@ -289,10 +288,10 @@ def test_marks_of_content_are_dropped() -> None:
     text = "<|channel|>commentary<|message|>Wait.<|end|><|start|>assistant<|channel|>final<|message|>Hi<|return|>"
     assert "Wait.Hi" == content(parse(harmony, text, 1, tools={}))
     text = "<|start|>assistant<|channel|>commentary to=functions.find <|constrain|>json<|message|>{}<|call|>"
-    assert [CallStart(0, "find", custom=False), CallText(0, "{}"), CallEnd(0)] == parse(harmony, text, 1)
+    assert [CallStart(0, "find", custom=False), CallText(0, "{}")] == parse(harmony, text, 1)
 
 
-def test_without_tools_nothing_is_a_call() -> None:
+def test_without_tools_a_call_is_content() -> None:
     text = '<tool_call>{"name": "find"}</tool_call>'
     assert [Content(0, text.encode())] == parse(HERMES, text, 1, tools={})
 
@@ -302,7 +301,7 @@ def test_the_input_of_a_custom_tool_runs_to_the_end(notation: ToolNotation) -> N
     said = "So:\n\n"
     taken = f"x\n</custom_tool_call>{notation.call_end}\n{write(notation, [('find', {})])} "
     text = f"{said}{CUSTOM_CALL.start}run{CUSTOM_CALL.name_end}{taken}"
-    expected = [Content(0, said.encode()), CallStart(0, "run", custom=True), CallText(0, taken), CallEnd(0)]
+    expected = [Content(0, said.encode()), CallStart(0, "run", custom=True), CallText(0, taken)]
     assert expected == parse(notation, text, 1)
 
 

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 (full-width bars are what the markers are written with)
-"""Families are recognised from a template's own text. The texts here are made up around the markers."""
+"""Recognition of families by a template's text. The texts here are invented around the markers."""
 
 import pytest
 
@@ -9,13 +9,13 @@ from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS, tool_notation
 
 
 @pytest.mark.parametrize("mark", FAMILIES, ids=lambda mark: mark.name)
-def test_no_family_is_hidden_by_one_before_it(mark: FamilyMark) -> None:
+def test_texts_of_a_family_do_not_match_an_earlier_family(mark: FamilyMark) -> None:
     assert mark.name == recognise(" … ".join(mark.texts)).name
 
 
 @pytest.mark.parametrize(("text", "markers"), REASONING, ids=[text for text, _ in REASONING])
-def test_every_marker_text_gives_its_markers(text: str, markers: ReasoningMarkers) -> None:
-    assert ChatFormat(GENERIC.name, markers).reasoning == recognise(f"before {text} behind").reasoning
+def test_reasoning_markers_are_recognised_by_their_text(text: str, markers: ReasoningMarkers) -> None:
+    assert ChatFormat(GENERIC.name, markers).reasoning == recognise(f"before {text} after").reasoning
 
 
 @pytest.mark.parametrize(
@@ -37,32 +37,32 @@ def test_every_marker_text_gives_its_markers(text: str, markers: ReasoningMarker
         (GENERIC.name, None, "{{ messages[0].content }}"),
     ],
 )
-def test_templates_of_a_family(family: str, reasoning: ReasoningMarkers | None, template: str) -> None:
+def test_template_is_recognised_as_its_family(family: str, reasoning: ReasoningMarkers | None, template: str) -> None:
     assert ChatFormat(family, reasoning, tool_notation(family)) == recognise(template)
 
 
-def test_families_whose_templates_know_no_tools_use_the_generic_notation() -> None:
+def test_families_without_tools_use_the_generic_notation() -> None:
     assert HERMES == GENERIC.tools == recognise("<|im_start|>").tools == recognise("<|user|> <|end|>").tools
 
 
-def test_harmony_reasons_in_its_analysis_channel() -> None:
+def test_harmony_reasoning_is_the_analysis_channel() -> None:
     reasoning = recognise("<|start|>assistant<|channel|>analysis<|message|>").reasoning
     assert reasoning is not None
-    assert reasoning.start == "<|channel|>analysis<|message|>"
+    assert "<|channel|>analysis<|message|>" == reasoning.start
     assert reasoning.end.endswith("<|channel|>final<|message|>")
     assert reasoning.end.startswith(reasoning.end_prefix)
 
 
-def test_a_family_that_is_named_is_taken_with_the_reasoning_of_the_template() -> None:
+def test_named_family_gets_the_reasoning_markers_of_the_template() -> None:
     template = "<|im_start|>system … within <tool_call></tool_call> tags {% if '</think>' in c"
     assert ChatFormat("mistral", THINK, tool_notation("mistral")) == named_format("mistral", template)
 
 
-def test_every_family_that_writes_tools_can_be_named() -> None:
+def test_every_family_with_a_notation_has_a_format_name() -> None:
     assert set() == set(TOOL_NOTATIONS) - set(FORMAT_NAMES)
     assert list(FORMAT_NAMES) == [named_format(name, "").name for name in FORMAT_NAMES]
 
 
-def test_a_name_that_is_no_family_is_no_format() -> None:
+def test_unknown_format_name_is_an_assertion_error() -> None:
     with pytest.raises(AssertionError, match="'gpt' is none of"):
         named_format("gpt", "")

@@ -1,4 +1,4 @@
-"""The notation structs are values."""
+"""Values of notations: defaults, equality and markers."""
 
 import pytest
 
@@ -12,22 +12,22 @@ from antiphon.chat_formats.chat_format import (
 )
 
 
-def test_a_format_without_markers_does_not_reason() -> None:
+def test_format_without_markers_has_no_reasoning() -> None:
     assert ChatFormat("chatml").reasoning is None
 
 
-def test_formats_are_equal_by_value_and_immutable() -> None:
+def test_formats_are_immutable_and_equal_by_value() -> None:
     markers = ReasoningMarkers("<think>", "</think>")
     assert ChatFormat("hermes", markers) == ChatFormat("hermes", ReasoningMarkers("<think>", "</think>"))
     with pytest.raises(AttributeError):
         markers.start = "<thought>"  # type: ignore[misc]
 
 
-def test_the_markers_of_a_notation_are_those_of_its_alternatives_and_of_custom_calls_too() -> None:
+def test_tool_markers_include_alternatives_and_custom_calls() -> None:
     other = ToolNotation(shape="named", triggers=("<x>",), call_start="<x>")
     notation = ToolNotation(shape="object", triggers=("<y>",), alternatives=(other,))
     assert {"<x>", "<y>", CUSTOM_CALL.start, CUSTOM_CALL.name_end} == set(tool_markers(notation))
 
 
-def test_the_generic_notation_is_the_default() -> None:
+def test_default_notation_is_the_generic_one() -> None:
     assert HERMES == ChatFormat("chatml").tools

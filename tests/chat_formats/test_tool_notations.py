@@ -1,4 +1,4 @@
-"""The table keeps to what its Structs promise."""
+"""Invariants of every notation in the table."""
 
 import itertools
 
@@ -14,11 +14,11 @@ NOTATIONS = [
     for number, one in enumerate((notation, *notation.alternatives))
 ]
 ONLY_BY_NAME = {"llama-pythonic"}
-"""No template tells it from its sibling."""
+"""The families that an operator can choose and that no template selects."""
 
 
 @pytest.mark.parametrize("notation", NOTATIONS)
-def test_triggers_begin_the_section(notation: ToolNotation) -> None:
+def test_each_trigger_is_a_prefix_of_the_section(notation: ToolNotation) -> None:
     first = f'{{"{notation.name_key}"' if notation.shape == "object" else ""
     opening = notation.section_start + notation.call_start + first
     assert notation.triggers
@@ -26,14 +26,14 @@ def test_triggers_begin_the_section(notation: ToolNotation) -> None:
 
 
 @pytest.mark.parametrize("notation", NOTATIONS)
-def test_no_trigger_is_the_beginning_of_another_or_of_a_custom_call(notation: ToolNotation) -> None:
+def test_no_trigger_is_a_prefix_of_another_or_of_a_custom_call(notation: ToolNotation) -> None:
     notations = (notation, *notation.alternatives)
     triggers = [CUSTOM_CALL.start, *(text for one in notations for text in one.triggers)]
     assert not any(one.startswith(two) for one, two in itertools.permutations(triggers, 2))
 
 
 @pytest.mark.parametrize("notation", NOTATIONS)
-def test_the_shape_has_what_it_needs(notation: ToolNotation) -> None:
+def test_notation_has_the_fields_of_its_shape(notation: ToolNotation) -> None:
     assert (notation.shape == "xml") is (notation.parameters is not None)
     assert notation.shape == "pythonic" or not notation.quote
     assert notation.shape != "object" or not notation.name_end
@@ -42,14 +42,14 @@ def test_the_shape_has_what_it_needs(notation: ToolNotation) -> None:
 
 
 @pytest.mark.parametrize("notation", NOTATIONS)
-def test_calls_can_be_told_apart(notation: ToolNotation) -> None:
+def test_parallel_calls_have_a_text_between_them(notation: ToolNotation) -> None:
     between = notation.call_end + notation.separator + notation.call_start
     assert between or not notation.parallel
 
 
-def test_every_name_of_the_table_is_that_of_a_family() -> None:
+def test_every_name_in_the_table_is_a_family() -> None:
     assert {mark.name for mark in FAMILIES} | ONLY_BY_NAME >= set(TOOL_NOTATIONS)
 
 
-def test_a_family_that_is_not_known_to_call_uses_the_generic_notation() -> None:
+def test_family_without_a_notation_uses_the_generic_one() -> None:
     assert HERMES == tool_notation("chatml") == tool_notation("hermes")

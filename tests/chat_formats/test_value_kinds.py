@@ -14,7 +14,7 @@ LINKED: dict[str, Any] = {"$defs": {"a/b": {"type": "string"}, "loop": {"$ref": 
         ("object", {}),
     ],
 )  # fmt: skip
-def test_every_value_has_a_type(expected: JSONType, value: object) -> None:
+def test_json_type_of_every_kind_of_value(expected: JSONType, value: object) -> None:
     assert expected == json_type(value)
 
 
@@ -40,7 +40,7 @@ def test_every_value_has_a_type(expected: JSONType, value: object) -> None:
         (set(), {"anyOf": "x", "allOf": [1], "enum": 3}),
     ],
 )
-def test_the_types_of_a_parameter(expected: set[str], schema: object) -> None:
+def test_types_of_a_parameter_follow_its_schema(expected: set[str], schema: object) -> None:
     assert expected == parameter_types({**LINKED, "properties": {"x": schema}}, "x")
 
 
@@ -58,11 +58,11 @@ def test_the_types_of_a_parameter(expected: set[str], schema: object) -> None:
         (set(), {"properties": []}),
     ],
 )
-def test_where_a_parameter_is_declared(expected: set[str], parameters: dict[str, Any]) -> None:
+def test_declaration_of_a_parameter_is_found_in_subschemas(expected: set[str], parameters: dict[str, Any]) -> None:
     assert expected == parameter_types(parameters, "x")
 
 
-def test_a_schema_that_refers_to_itself_everywhere_is_read_once() -> None:
+def test_each_subschema_of_a_recursive_schema_is_read_once() -> None:
     branches = [{"$ref": "#/$defs/x"}, {"$ref": "#/$defs/x"}]
     loop = {"anyOf": branches, "allOf": branches, "oneOf": branches}
     assert frozenset() == parameter_types({"$defs": {"x": loop}, "properties": {"x": loop}}, "x")
@@ -74,5 +74,5 @@ def test_a_schema_that_refers_to_itself_everywhere_is_read_once() -> None:
         ("string", set()), ("string", {"string"}), ("json", {"number", "null"}), ("either", {"string", "null"}),
     ],
 )  # fmt: skip
-def test_how_a_value_is_read(expected: str, types: set[JSONType]) -> None:
+def test_value_kind_follows_the_types(expected: str, types: set[JSONType]) -> None:
     assert expected == value_kind(frozenset(types))

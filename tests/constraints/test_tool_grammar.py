@@ -95,7 +95,7 @@ def test_calls_begin_only_at_a_trigger(family: str) -> None:
     walker = Walker(special_texts(notation), seed=5)
     text = grammar(walker, notation, mode="auto")
     mark = notation.content_marks[0] if notation.content_marks else ""
-    said = "" if notation.leads else f"{mark}Hi <["
+    said = "" if notation.leading_only else f"{mark}Hi <["
     for begin, called in ((said + notation.triggers[0], True), (f"{mark}Hi", False)):
         for _ in range(2):
             walk = walker.walk(text, begin=begin, likes=ends(notation))
@@ -115,7 +115,7 @@ def test_mode_none_admits_no_trigger(family: str) -> None:
     assert walker.admits(text, f"{mark}Hi")
     for trigger in notation.triggers:
         assert not walker.admits(text, f"{mark}{trigger}")
-        assert notation.leads == walker.admits(text, f"{mark}Hi {trigger}")
+        assert notation.leading_only == walker.admits(text, f"{mark}Hi {trigger}")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
-"""Random texts of a grammar over a vocabulary of bytes and special tokens, read as the assembly reads answers."""
+"""Random texts of a grammar over a vocabulary of bytes and special tokens, parsed as the assembly parses answers."""
 
+import json
 import re
 from collections.abc import Sequence
 from random import Random
@@ -7,7 +8,7 @@ from random import Random
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 from msgspec import Struct
 
-from antiphon.assembly.tool_parser import CallEnd, CallStart, CallText, Content, ToolParser, Tools
+from antiphon.assembly.tool_parser import CallStart, CallText, Content, ToolParser, Tools
 from antiphon.chat_formats.chat_format import ToolNotation
 from antiphon.constraints.lark import Markers
 from tests.rendering.byte_vocabulary import ByteVocabulary
@@ -18,7 +19,7 @@ _STRUCTURE = frozenset(b'"{}[](),:=<>/\n|')
 
 
 class _Bytes:
-    """What llguidance wants of a tokenizer."""
+    """The tokenizer interface that llguidance needs."""
 
     bos_token_id = None
 
@@ -90,16 +91,16 @@ class Walker:
 
 
 class AnswerShape(Struct):
-    """An answer as it is read: content, and (name, arguments or input) of each call."""
+    """A parsed answer: the content, and (name, arguments or input) of each call."""
 
     content: str
     calls: list[tuple[str, str]]
 
 
 def read(notation: ToolNotation, tools: Tools, answer: bytes, *, opening: str = "") -> AnswerShape:
-    """What the parser of the assembly makes of an answer. Every call must be whole."""
+    """Parse an answer as the assembly does. Every call must be complete."""
     parser = ToolParser(notation, tools, opening=opening)
-    content, names, texts, ended = b"", list[str](), list[str](), 0
+    content, names, texts = b"", list[str](), list[str]()
     for piece in parser.push(answer) + parser.end():
         match piece:
             case Content():
@@ -109,14 +110,13 @@ def read(notation: ToolNotation, tools: Tools, answer: bytes, *, opening: str = 
                 texts.append("")
             case CallText():
                 texts[piece.index] += piece.text
-            case CallEnd():
-                ended += 1
-    assert ended == len(names), f"{ended} of {len(names)} calls are whole in {answer!r}"
+    for name, text in zip(names, texts, strict=True):
+        assert tools[name] is None or isinstance(json.loads(text), dict), f"the call of {name} is cut in {answer!r}"
     return AnswerShape(content.decode(), list(zip(names, texts, strict=True)))
 
 
 def special_texts(notation: ToolNotation) -> list[str]:
-    """The texts of a notation that vocabularies have as tokens of their own."""
+    """Return the texts of a notation that vocabularies have as special tokens."""
     texts: list[str] = []
     for one in (notation, *notation.alternatives):
         texts += [one.section_start, one.section_end, one.call_start, one.call_end, one.name_end, one.quote]
@@ -128,6 +128,6 @@ def special_texts(notation: ToolNotation) -> list[str]:
 
 
 def ends(notation: ToolNotation) -> list[str]:
-    """What a walk is to write now and then, so that texts come to their ends."""
+    """Return texts that a walk writes now and then, so that strings and calls end."""
     tags = [notation.parameters.end] if notation.parameters else []
     return [notation.call_end, notation.section_end, notation.separator, notation.quote, *tags]

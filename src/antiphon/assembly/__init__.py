@@ -1,1 +1,1 @@
-"""From token events to the message."""
+"""Assembly of messages from token events."""

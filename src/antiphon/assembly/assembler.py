@@ -1,22 +1,24 @@
-"""Token events to chunks: what each choice gained, until every choice has ended. Reference: the chat completion chunk.
+"""Turns the token events of one request into chunks. Reference: the chat completion chunk.
 
-Tokens are taken one by one, so the message does not depend on how the engine grouped them into events; an event gives
-at most one chunk of content. Everything is counted in bytes of the answer: the content is runs of them, behind the
-reasoning, around tool calls and before the stop string, and a token's logprobs travel with the chunk that carries the
-last of its text.
+Tokens are processed one by one, so the message does not depend on how the engine grouped them into events. An event
+gives at most one chunk of content. Positions are byte offsets in the answer. Content is the text after the reasoning
+and before the stop string, without tool calls. A token's logprobs are in the chunk with the last byte of its text.
 
-A tool call opens with a delta of its index, id, type and name; its arguments follow in pieces. The reference has no
-delta for the call of a custom tool: it is sent in the same way, as ``custom`` with ``name`` and ``input``, type
-``custom``. Where calls may come, the content opens as null and stays it when only calls come.
+The first delta of a tool call holds its index, id, type and name; later deltas hold pieces of the arguments. The
+reference has no delta for the call of a custom tool: the server sends type ``custom`` with ``custom.name`` and
+``custom.input``. If tools may be called, the first delta has null content, and a message of calls alone keeps it.
 
-Invariants, for every choice: the content is the concatenated ``bytes`` of its logprobs entries (null counts as none),
-decoded with replacement; a stop string's index is in exactly one ``Step.aborts``; one chunk has a ``finish_reason``.
-Tokens of the reasoning and of calls have no entry. Tokens behind a stop string are neither shown nor counted.
+Invariants, for every choice:
+
+- The content is the concatenated ``bytes`` of its logprobs entries (null counts as empty), decoded with replacement.
+- A choice that reaches a stop string is in ``aborts`` of exactly one :class:`AssemblerOutput`.
+- Exactly one chunk has a ``finish_reason``.
+- Tokens of reasoning and of calls have no logprobs entry; tokens after a stop string are neither sent nor counted.
 """
 
 from msgspec import UNSET, Struct, UnsetType
 
-from antiphon.assembly.choice import AssemblyOptions, ChoiceState, Gain
+from antiphon.assembly.choice import AssemblyOptions, ChoiceDelta, ChoiceState
 from antiphon.assembly.detokenizer import Vocabulary
 from antiphon.assembly.token_logprobs import TokenTexts
 from antiphon.assembly.tool_parser import CallStart, CallText
@@ -41,11 +43,11 @@ _FIRST_DELTA = Delta(role="assistant", content="", refusal=None)
 _FIRST_DELTA_WITH_TOOLS = Delta(role="assistant", content=None, refusal=None)
 _LAST_DELTA = Delta()
 _ONLY_DELTA = Delta(content="")
-"""Of a choice that could have called a tool and did nothing."""
+"""The last delta of an empty choice whose content opened as null: the message gets an empty text."""
 
 
 class ChunkHeader(Struct, frozen=True, kw_only=True):
-    """What all chunks of one answer share."""
+    """The fields that are equal in all chunks of one answer."""
 
     id: str
     created: int
@@ -55,12 +57,12 @@ class ChunkHeader(Struct, frozen=True, kw_only=True):
     system_fingerprint: str
 
 
-class Step(Struct, frozen=True):
-    """What one event led to."""
+class AssemblerOutput(Struct, frozen=True):
+    """The result of one event."""
 
     chunks: list[ChatCompletionChunk]
     aborts: list[int]
-    """Choices that reached a stop string just now: the engine need not go on with them."""
+    """Choices that this event brought to a stop string: the engine can stop generating them."""
     done: bool
     """Every choice has ended; the last chunk carries the usage."""
 
@@ -80,63 +82,63 @@ class Assembler:
         self._open = options.n
         self._cached_tokens = 0
 
-    def push(self, event: StreamEvent) -> Step:
-        """Take the next event.
+    def push(self, event: StreamEvent) -> AssemblerOutput:
+        """Process the next event and return its chunks.
 
-        Raises ``InternalServerError`` when the engine ended a choice with an error, ``InvalidRequestError`` when the
-        choice's grammar takes too much work, ``ServiceUnavailableError`` when the engine gave a choice up that nobody
-        aborted.
+        Raises ``InternalServerError`` if the engine ended a choice with an error, ``InvalidRequestError`` if the
+        choice's grammar takes too much work, and ``ServiceUnavailableError`` if the engine aborted a choice that has
+        not reached a stop string.
         """
         if isinstance(event, TokenEvent):
             return self._tokens(event)
         if isinstance(event, Started):
             self._cached_tokens = event.cached_tokens
-            return Step([], [], done=False)
+            return AssemblerOutput([], [], done=False)
         return self._finished(event)
 
-    def _tokens(self, event: TokenEvent) -> Step:
+    def _tokens(self, event: TokenEvent) -> AssemblerOutput:
         choice = self._choices[event.index]
         if choice.finish_reason is not None:
-            return Step([], [], done=False)
-        if choice.begun and choice.plain:
-            text = choice.pass_on(event.token_ids)
-            return Step([self._delta(choice, Delta(content=text))] if text else [], [], done=False)
-        chunks = self._gained(choice, choice.push(event.token_ids, event.logprobs))
+            return AssemblerOutput([], [], done=False)
+        if choice.role_sent and choice.is_plain:
+            text = choice.push_plain(event.token_ids)
+            return AssemblerOutput([self._delta(choice, Delta(content=text))] if text else [], [], done=False)
+        chunks = self._delta_chunks(choice, choice.push(event.token_ids, event.logprobs))
         if not choice.stopped:
-            return Step(chunks, [], done=False)
+            return AssemblerOutput(chunks, [], done=False)
         chunks.append(self._end(choice, "stop"))
-        return Step(chunks, [event.index], done=False)
+        return AssemblerOutput(chunks, [event.index], done=False)
 
-    def _finished(self, event: Finished) -> Step:
+    def _finished(self, event: Finished) -> AssemblerOutput:
         choice = self._choices[event.index]
         assert not choice.closed, f"choice {event.index} finished twice"
         chunks: list[ChatCompletionChunk] = []
         if choice.finish_reason is None:
             reason = _finish_reason(event)
-            chunks = self._gained(choice, choice.flush())
+            chunks = self._delta_chunks(choice, choice.flush())
             chunks.append(self._end(choice, "stop" if choice.stopped else reason))
             choice.completion_tokens = event.completion_tokens
-        # What a draft gave beyond a stop string is no part of the answer.
+        # Tokens of a draft after a stop string are not part of the answer.
         choice.accepted_prediction_tokens = min(event.accepted_prediction_tokens, choice.completion_tokens)
         choice.rejected_prediction_tokens = event.rejected_prediction_tokens
         choice.closed = True
         self._open -= 1
         if self._open:
-            return Step(chunks, [], done=False)
-        return Step([*chunks, self._chunk([], self._usage(event))], [], done=True)
+            return AssemblerOutput(chunks, [], done=False)
+        return AssemblerOutput([*chunks, self._chunk([], self._usage(event))], [], done=True)
 
-    def _gained(self, choice: ChoiceState, gain: Gain) -> list[ChatCompletionChunk]:
+    def _delta_chunks(self, choice: ChoiceState, new: ChoiceDelta) -> list[ChatCompletionChunk]:
         chunks: list[ChatCompletionChunk] = []
-        if not choice.begun:
-            choice.begun = True
+        if not choice.role_sent:
+            choice.role_sent = True
             first = _FIRST_DELTA if self._tools is None else _FIRST_DELTA_WITH_TOOLS
             chunks.append(self._delta(choice, first, self._first_logprobs))
-        if gain.reasoning:
-            chunks.append(self._delta(choice, Delta(reasoning_content=gain.reasoning)))
-        if gain.content or gain.entries:
-            logprobs = ChoiceLogprobs(gain.entries) if gain.entries else None
-            chunks.append(self._delta(choice, Delta(content=gain.content), logprobs))
-        chunks.extend(self._delta(choice, delta) for piece in gain.calls if (delta := self._call_delta(choice, piece)))
+        if new.reasoning:
+            chunks.append(self._delta(choice, Delta(reasoning_content=new.reasoning)))
+        if new.content or new.entries:
+            logprobs = ChoiceLogprobs(new.entries) if new.entries else None
+            chunks.append(self._delta(choice, Delta(content=new.content), logprobs))
+        chunks.extend(self._delta(choice, delta) for piece in new.calls if (delta := self._call_delta(choice, piece)))
         return chunks
 
     def _delta(self, choice: ChoiceState, delta: Delta, logprobs: ChoiceLogprobs | None = None) -> ChatCompletionChunk:
@@ -161,16 +163,16 @@ class Assembler:
         return Delta(tool_calls=[call])
 
     def _end(self, choice: ChoiceState, reason: FinishReason) -> ChatCompletionChunk:
-        if reason == "stop" and choice.calls and self._tools is not None:
+        if reason == "stop" and choice.has_calls and self._tools is not None:
             reason = self._tools.finish_reason()
         choice.finish_reason = reason
-        delta = _ONLY_DELTA if choice.silent else _LAST_DELTA
+        delta = _ONLY_DELTA if choice.is_empty else _LAST_DELTA
         return self._chunk([ChunkChoice(index=choice.index, delta=delta, finish_reason=reason)])
 
     def _usage(self, event: Finished) -> CompletionUsage:
         accepted = sum(choice.accepted_prediction_tokens for choice in self._choices)
         rejected = sum(choice.rejected_prediction_tokens for choice in self._choices)
-        # Reference, predicted outputs: what was rejected counts as completed, too.
+        # Reference, predicted outputs: rejected prediction tokens count as completion tokens.
         completion_tokens = sum(choice.completion_tokens for choice in self._choices) + rejected
         details = CompletionTokensDetails(
             reasoning_tokens=sum(choice.reasoning_tokens for choice in self._choices),
@@ -210,7 +212,7 @@ def _finish_reason(event: Finished) -> FinishReason:
 
 
 def _legacy_delta(piece: CallStart | CallText) -> Delta | None:
-    """Return the delta of the first call; there is room for one."""
+    """Return the ``function_call`` delta of the first call, None for later calls: the message holds only one."""
     if piece.index:
         return None
     if isinstance(piece, CallText):

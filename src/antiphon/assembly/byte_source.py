@@ -1,7 +1,7 @@
-"""Bytes that arrive in pieces, for parsers that are written as if all were there.
+"""A byte buffer for incremental parsers that are written as if they had the whole text.
 
-A parser is a generator that reads from a :class:`ByteSource` and pauses (yields) where it needs bytes that have not
-come; whoever feeds the source resumes it. So what is parsed cannot depend on how the bytes were cut.
+A parser is a generator that reads from a :class:`ByteSource`. It yields when it needs bytes that have not arrived; its
+caller feeds the source and resumes it. So the result does not depend on how the bytes were split.
 """
 
 from collections.abc import Callable, Generator
@@ -10,22 +10,22 @@ from typing import TypeVar
 
 T = TypeVar("T")
 Reading = Generator[None, None, T]
-"""A part of a parser; returns T."""
+"""A parser or a part of one; its return value is a T."""
 
 SPACE = b" \t\r\n"
 
 
 class Match(Enum):
-    """Whether the source goes on with a text."""
+    """The result of comparing the next bytes with an expected text."""
 
     YES = "yes"
     NO = "no"
     CUT = "cut"
-    """It ended before that could be told: what is left is a proper prefix of the text, maybe empty."""
+    """The source ended too early: the remaining bytes are a proper prefix of the text, maybe empty."""
 
 
 class ByteSource:
-    """The bytes of one answer, and how far they have been read. Offsets count from its first byte."""
+    """The bytes of one answer and the read position. Offsets count from the first byte of the answer."""
 
     __slots__ = ("_base", "_data", "_marks", "ended", "position", "wanted_more")
 
@@ -36,43 +36,43 @@ class ByteSource:
         self.position = 0
         self.ended = False
         self.wanted_more = False
-        """Whether a read came to the end of an answer that has ended."""
+        """Whether a read needed bytes after the end of the answer."""
 
     @property
     def size(self) -> int:
-        """Bytes that have come."""
+        """Bytes that have arrived."""
         return self._base + len(self._data)
 
     def feed(self, data: bytes) -> None:
-        """Append bytes; those that were read and are not marked are forgotten."""
+        """Append bytes and free the bytes before the position and the oldest mark."""
         kept = self._marks[0] if self._marks else self.position
         del self._data[: kept - self._base]
         self._base = kept
         self._data += data
 
     def end(self) -> None:
-        """Say that no more bytes come."""
+        """Declare that no more bytes arrive."""
         self.ended = True
 
     def mark(self) -> int:
-        """Return the position and keep the bytes from there on, so that it can be returned to, until ``unmark``."""
+        """Return the position; keep the bytes after it until ``unmark``, so that the parser can go back."""
         self._marks.append(self.position)
         return self.position
 
     def unmark(self) -> int:
-        """Give up the newest mark and return its position."""
+        """Remove the newest mark and return its position."""
         return self._marks.pop()
 
     def bytes_between(self, start: int, end: int) -> bytes:
-        """Return bytes that are kept."""
+        """Return the bytes between two offsets, both still in the buffer."""
         return bytes(self._data[start - self._base : end - self._base])
 
     def unread(self) -> bytes:
-        """Return the bytes that have come and have not been read."""
+        """Return the bytes that have arrived and have not been read."""
         return bytes(self._data[self.position - self._base :])
 
     def more(self) -> Reading[bool]:
-        """Wait for more bytes; False when the source has ended."""
+        """Wait for more bytes; return False if the source has ended."""
         size = self.size
         while self.size == size and not self.ended:
             yield
@@ -80,7 +80,7 @@ class ByteSource:
         return self.size > size
 
     def peek(self) -> Reading[bytes]:
-        """Return the next byte without reading it; none at the end."""
+        """Return the next byte without reading it, empty at the end."""
         while self.position == self.size:
             if not (yield from self.more()):
                 return b""
@@ -88,7 +88,7 @@ class ByteSource:
         return bytes(self._data[at : at + 1])
 
     def skip(self, members: bytes, limit: int | None = None) -> Reading[bytes]:
-        """Read the bytes up to the first that is none of ``members``, at most ``limit``, and return them."""
+        """Read and return bytes while they are in ``members``, at most ``limit`` of them."""
         read = bytearray()
         while limit is None or len(read) < limit:
             byte = yield from self.peek()
@@ -99,7 +99,7 @@ class ByteSource:
         return bytes(read)
 
     def exactly(self, text: bytes) -> Reading[Match]:
-        """Read the text if it comes next, else nothing."""
+        """Read the text if it comes next; otherwise read nothing."""
         start = self.position
         while True:
             data = self.bytes_between(start, start + len(text))
@@ -112,7 +112,7 @@ class ByteSource:
                 return Match.CUT
 
     def literal(self, marker: str) -> Reading[Match]:
-        """Read the marker if it comes next, else nothing. Whitespace before its words and between them is optional."""
+        """Read the marker if it comes next; otherwise read nothing. Whitespace before each of its words is optional."""
         self.mark()
         start, match = self.position, Match.YES
         for word in marker.encode().split():
@@ -124,46 +124,46 @@ class ByteSource:
         self.unmark()
         return match
 
-    def ahead(self, marker: str) -> Reading[Match]:
-        """Say whether the marker comes next, as ``literal`` does, and read nothing."""
+    def peek_literal(self, marker: str) -> Reading[Match]:
+        """Return whether the marker comes next, as ``literal`` does, and read nothing."""
         self.mark()
         match = yield from self.literal(marker)
         self.position = self.unmark()
         return match
 
     def until(
-        self, ends: tuple[bytes, ...], take: Callable[[bytes], None], *, all_of_it: bool = False
+        self, ends: tuple[bytes, ...], take: Callable[[bytes], None], *, pass_partial_end: bool = False
     ) -> Reading[bytes | None]:
-        """Read and pass on what comes before one of ``ends``; return that one, unread, or None when the source ended.
+        """Pass the bytes before the first of ``ends`` to ``take``; return that end, unread, or None if none came.
 
-        The end that is complete first counts, of several that are complete at the same byte the longest. Where the
-        source ends within what could become one of ``ends``, that is passed on with ``all_of_it`` only.
+        The first end is the one whose last byte comes first; the longest, if several have the same last byte. If the
+        source ends with a proper prefix of one of ``ends``, ``take`` gets it only with ``pass_partial_end``.
         """
         while True:
             data = self.unread()
             found = [(at + len(end), -len(end), end) for end in ends if (at := data.find(end)) >= 0]
             if found:
                 stop, size, end = min(found)
-                self._pass(data[: stop + size], take)
+                self._pass_on(data[: stop + size], take)
                 return end
-            held = _held(data, ends)
-            self._pass(data[: len(data) - held], take)
+            held = _partial_end_size(data, ends)
+            self._pass_on(data[: len(data) - held], take)
             if not (yield from self.more()):
-                self._pass(self.unread(), take if all_of_it else _drop)
+                self._pass_on(self.unread(), take if pass_partial_end else discard)
                 return None
 
-    def _pass(self, data: bytes, take: Callable[[bytes], None]) -> None:
+    def _pass_on(self, data: bytes, take: Callable[[bytes], None]) -> None:
         if data:
             take(data)
             self.position += len(data)
 
 
-def _drop(data: bytes) -> None:
-    """Take bytes that nobody gets."""
+def discard(data: bytes) -> None:
+    """Drop bytes that a parser does not need."""
 
 
-def _held(data: bytes, ends: tuple[bytes, ...]) -> int:
-    """Return how many of the last bytes could still become one of ``ends``."""
+def _partial_end_size(data: bytes, ends: tuple[bytes, ...]) -> int:
+    """Return how many of the last bytes are a proper prefix of one of ``ends``."""
     longest = min(len(data), max(map(len, ends), default=0) - 1)
     for size in range(longest, 0, -1):
         tail = data[-size:]

@@ -1,7 +1,7 @@
-"""The arguments of one call, from a family's notation to JSON text, as they are decoded.
+"""Converts the arguments of one call from the family's notation to JSON text, incrementally.
 
-Notations that write JSON give it byte for byte; the others give it in the style of ``json.dumps``. A call that is cut
-leaves its JSON unfinished; one that is malformed (no grammar held the model) ends where it went wrong.
+JSON is passed on byte for byte; other notations are converted in the style of ``json.dumps``. The JSON of a truncated
+call is incomplete; the JSON of a malformed call, which only a model without a grammar writes, ends before the mistake.
 """
 
 import math
@@ -16,20 +16,20 @@ from antiphon.chat_formats.chat_format import ToolNotation
 from antiphon.chat_formats.value_kinds import json_type, parameter_types, value_kind
 
 MAX_DEPTH = 64
-"""Of nested Python literals; deeper ones are malformed."""
+"""Levels of nested Python literals; deeper literals are malformed."""
 _WORDS = {"True": "true", "False": "false", "None": "null"}
 _WORD_ENDS = tuple(bytes((byte,)) for byte in b",)]}" + SPACE)
 _NUMBER = re.compile(r"[+-]?[0-9][0-9_]*|[+-]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|0[xX][0-9a-fA-F]{1,16}")
 _MAX_DIGITS = 400
-"""Of a number that is not written as JSON writes it."""
+"""Characters of a number in a form that JSON lacks; a longer one is a string."""
 _NESTED = (b"{", b"[", b'"')
 _LISTS = {b"[": "]", b"(": ")"}
 
 
 def json_arguments(source: ByteSource, emit: Emit) -> Reading[bool]:
-    """Read arguments that are a JSON value: as it is written, a JSON string as the text it holds, null as no arguments.
+    """Read arguments that are a JSON value; return False if it is incomplete or missing.
 
-    False when it is cut or missing.
+    Objects and arrays are emitted as they are written, a JSON string as its text, null as ``{}``.
     """
     text = Detokenizer()
     yield from source.skip(SPACE)
@@ -48,7 +48,7 @@ def json_arguments(source: ByteSource, emit: Emit) -> Reading[bool]:
 
 
 class XMLArguments:
-    """Reads parameters in tags of their own (shape ``xml``)."""
+    """Reads parameters that are written in tags (shape ``xml``)."""
 
     def __init__(self, source: ByteSource, notation: ToolNotation, schema: dict[str, Any], emit: Emit) -> None:
         assert notation.parameters is not None
@@ -59,10 +59,10 @@ class XMLArguments:
         self._emit = emit
 
     def read(self) -> Reading[bool]:
-        """Read all parameters; False when they are cut or malformed."""
+        """Read all parameters; return False if they are incomplete or malformed."""
         self._emit("{")
         source, separator = self._source, ""
-        while (match := (yield from source.ahead(self._end))) is Match.NO:
+        while (match := (yield from source.peek_literal(self._end))) is Match.NO:
             match = yield from source.literal(self._tags.start)
             if match is not Match.YES:
                 break
@@ -107,9 +107,9 @@ class XMLArguments:
         return True
 
     def _raw(self, ends: tuple[bytes, ...]) -> Reading[bytes | None]:
-        """Read a value and what ends it; return what comes before, or None when it is cut.
+        """Read a value and the end tag after it; return the value, or None if it is incomplete.
 
-        What ends it may stand in a string of JSON, so that JSON is read as such if its end is in the right place.
+        A JSON string may hold the end tag. So a JSON value is read as JSON if the end tag follows it.
         """
         source, value = self._source, bytearray()
         start = source.mark()
@@ -139,9 +139,9 @@ class XMLArguments:
 
 
 def _read_value(raw: str, admits: frozenset[str] | None) -> str:
-    """Return the JSON text of a raw value: that of the JSON (or the Python word) that it is, else a string of it.
+    """Return a raw value as JSON text: JSON and Python words as such, any other text as a string.
 
-    ``admits``: the types that it may have, if strings are among them.
+    ``admits``: the types that the schema admits beside strings; a value of another type is a string. None: any type.
     """
     text = raw.strip()
     text = _WORDS.get(text, text)
@@ -153,7 +153,7 @@ def _read_value(raw: str, admits: frozenset[str] | None) -> str:
 
 
 class PythonArguments:
-    """Reads keyword arguments with Python literals (shape ``pythonic``), and the variants of it that are data."""
+    """Reads keyword arguments with Python literals (shape ``pythonic``), with the notation's quotes and key ends."""
 
     def __init__(self, source: ByteSource, notation: ToolNotation, schema: dict[str, Any], emit: Emit) -> None:
         self._source = source
@@ -164,10 +164,10 @@ class PythonArguments:
         self._emit = emit
 
     def read(self) -> Reading[bool]:
-        """Read all arguments up to what ends the call; False when they are cut or malformed."""
+        """Read all arguments before the end of the call; return False if they are incomplete or malformed."""
         separator = ""
         self._emit("{")
-        while (match := (yield from self._at(self._end, behind=bool(separator)))) is Match.NO:
+        while (match := (yield from self._match_end(self._end, after_item=bool(separator)))) is Match.NO:
             if not (yield from self._argument(separator)):
                 return False
             separator = ", "
@@ -175,12 +175,15 @@ class PythonArguments:
             self._emit("}")
         return match is Match.YES
 
-    def _at(self, end: bytes, *, behind: bool) -> Reading[Match]:
-        """Say whether ``end`` comes next, without reading it; ``behind`` an item a comma must come before another."""
+    def _match_end(self, end: bytes, *, after_item: bool) -> Reading[Match]:
+        """Return whether ``end`` comes next, without reading it.
+
+        ``after_item``: a comma must come before the next item; without one the result is ``Match.CUT``.
+        """
         source = self._source
         start = source.mark()
         yield from source.skip(SPACE)
-        comma = (yield from source.exactly(b",")) if behind else Match.YES
+        comma = (yield from source.exactly(b",")) if after_item else Match.YES
         yield from source.skip(SPACE)
         match = yield from source.exactly(end)
         if match is Match.YES:
@@ -199,7 +202,7 @@ class PythonArguments:
         return (yield from self._value(0, bare_string=bool(types) and types <= {"string"}))
 
     def _key(self, end: str) -> Reading[str | None]:
-        """Read a key, bare or quoted, and what ends it; whitespace before it has been read."""
+        """Read a key, bare or quoted, and ``end`` after it; return None if it is incomplete or malformed."""
         source, text = self._source, bytearray()
         first = yield from source.peek()
         if self._quote and (yield from source.exactly(self._quote)) is Match.YES:
@@ -255,7 +258,7 @@ class PythonArguments:
         source, separator = self._source, ""
         source.position += 1
         self._emit(start)
-        while (match := (yield from self._at(end.encode(), behind=bool(separator)))) is Match.NO:
+        while (match := (yield from self._match_end(end.encode(), after_item=bool(separator)))) is Match.NO:
             self._emit(separator)
             separator = ", "
             if not (yield from item(depth + 1)):
@@ -282,7 +285,7 @@ class PythonArguments:
 
 
 def _word_value(word: str) -> str:
-    """Return the JSON text of a bare word: JSON, a Python word or number, else a string."""
+    """Return a bare word as JSON text: JSON, Python words and numbers as such, any other word as a string."""
     text = _WORDS.get(word, word)
     try:
         decoded(text)
@@ -292,7 +295,7 @@ def _word_value(word: str) -> str:
 
 
 def _number(text: str) -> str | None:
-    """Return the JSON text of a number that Python has other forms of than JSON; None when it is no finite number."""
+    """Return a Python number that is no JSON as JSON text; None if it is no finite number."""
     if not _NUMBER.fullmatch(text) or len(text) > _MAX_DIGITS:
         return None
     number = int(text, 16) if "x" in text.lower() else float(text) if "." in text else int(text)

@@ -1,6 +1,6 @@
-"""One choice on its way from tokens to text: what is reasoning, what is content, what is a call of a tool.
+"""Splits the tokens of one choice into reasoning, content and tool calls.
 
-Tokens are taken one by one, so that what they give does not depend on how the engine grouped them into events.
+Tokens are processed one by one, so the result does not depend on how the engine grouped them into events.
 """
 
 import os
@@ -29,7 +29,7 @@ def new_call_id(random_bytes: Callable[[int], bytes] = os.urandom) -> str:
 
 
 class AssemblyOptions(Struct, frozen=True, kw_only=True):
-    """What the request and the model's chat format ask of the assembly."""
+    """The settings of the assembly, from the request and the model's chat format."""
 
     n: int = 1
     stop: tuple[str, ...] = ()
@@ -42,63 +42,63 @@ class AssemblyOptions(Struct, frozen=True, kw_only=True):
     new_call_id: Callable[[], str] = new_call_id
 
 
-class Gain(Struct):
-    """What a choice gained from tokens."""
+class ChoiceDelta(Struct):
+    """The text, logprobs and calls that new tokens add to a choice."""
 
     reasoning: str = ""
     content: str = ""
     entries: list[TokenLogprob] = []
-    """Of tokens whose content is out."""
+    """Logprobs of the tokens whose content is complete."""
     calls: list[CallStart | CallText] = []
-    """Adjacent texts are joined."""
+    """Adjacent pieces of text are joined."""
 
 
 class ChoiceState:
-    """One answer on its way from tokens to text."""
+    """The parsers, counters and flags of one choice."""
 
     __slots__ = (
-        "_calling",
         "_content",
         "_content_start",
-        "_entries",
+        "_logprobs",
         "_markers",
         "_parser",
         "_plain",
         "_reasoning_text",
         "_tool_parser",
+        "_tools",
         "_vocabulary",
         "accepted_prediction_tokens",
-        "begun",
-        "calls",
         "closed",
         "completion_tokens",
         "custom_calls",
         "finish_reason",
+        "has_calls",
         "index",
         "rejected_prediction_tokens",
+        "role_sent",
     )
 
     def __init__(self, index: int, options: AssemblyOptions, vocabulary: Vocabulary, texts: TokenTexts) -> None:
         reasoning, tools = options.reasoning, options.tools
         self.index = index
-        self.begun = self.closed = False
+        self.role_sent = self.closed = False
         self.finish_reason: FinishReason | None = None
         self.completion_tokens = self.accepted_prediction_tokens = self.rejected_prediction_tokens = 0
-        self.calls = False
+        self.has_calls = False
         """Whether a call has begun before a stop string."""
         self.custom_calls: set[int] = set()
         """Indices of the calls whose text is the input of a custom tool."""
         self._vocabulary = vocabulary
         self._reasoning_text = Detokenizer()
-        self._parser = ReasoningParser(reasoning, opened=options.reasoning_open) if reasoning else None
-        self._calling = tools
+        self._parser = ReasoningParser(reasoning, reasoning_open=options.reasoning_open) if reasoning else None
+        self._tools = tools
         self._tool_parser = ToolParser(tools.notation, tools.tools, opening=tools.opening) if tools else None
         self._markers = (
             *((reasoning.start, reasoning.end) if reasoning else ()),
             *(tool_markers(tools.notation) if tools else ()),
         )
-        self._entries = ContentLogprobs(texts) if options.logprobs else None
-        self._content = ContentText(options.stop, self._entries, holds_space=tools is not None)
+        self._logprobs = ContentLogprobs(texts) if options.logprobs else None
+        self._content = ContentText(options.stop, self._logprobs, holds_space=tools is not None)
         self._plain = not (tools or options.stop or options.logprobs)
         self._content_start: int | None = None
         if reasoning is None:
@@ -111,61 +111,61 @@ class ChoiceState:
 
     @property
     def stopped(self) -> bool:
-        """A stop string is complete."""
+        """Whether the content has reached a stop string."""
         return self._content.stopped
 
     @property
-    def silent(self) -> bool:
-        """Calls could have come, and neither they nor content did."""
-        return self._calling is not None and not self.calls and not self._content.spoken
+    def is_empty(self) -> bool:
+        """Whether the choice may call tools and has neither called one nor given content."""
+        return self._tools is not None and not self.has_calls and not self._content.has_text
 
-    def push(self, token_ids: list[int], logprobs: list[TokenLogprobs]) -> Gain:
-        """Take tokens, up to the one that completes a stop string."""
-        gain, entries = Gain(), self._entries
+    def push(self, token_ids: list[int], logprobs: list[TokenLogprobs]) -> ChoiceDelta:
+        """Process tokens up to the end of a stop string and return what they add."""
+        new, entries = ChoiceDelta(), self._logprobs
         assert entries is None or len(logprobs) == len(token_ids), f"{len(logprobs)} == {len(token_ids)}"
         for position, token_id in enumerate(token_ids):
             self.completion_tokens += 1
-            data = self._data(token_id)
+            data = self._token_bytes(token_id)
             if entries is not None:
                 entries.add(token_id, data, logprobs[position])
             if self._content_start is None:
-                data = self._reason(data, gain)
-            self._answer(data, gain)
+                data = self._push_reasoning(data, new)
+            self._push_answer(data, new)
             if self.stopped:
                 break
-        self._take(gain, final=self.stopped)
-        return gain
+        self._take_content(new, final=self.stopped)
+        return new
 
     @property
-    def plain(self) -> bool:
-        """Whether nothing but content comes, and nothing is looked for in it: :meth:`pass_on` does."""
+    def is_plain(self) -> bool:
+        """Whether all tokens are content without stop strings or logprobs, so that :meth:`push_plain` suffices."""
         return self._plain and self._content_start is not None
 
-    def pass_on(self, token_ids: list[int]) -> str:
-        """Take tokens of a choice that is ``plain``; return the text that they complete."""
-        return self._content.pass_on(b"".join(map(self._vocabulary.token_bytes, token_ids)))
+    def push_plain(self, token_ids: list[int]) -> str:
+        """Return the text that the tokens complete; the choice must be ``is_plain``."""
+        return self._content.push_plain(b"".join(map(self._vocabulary.token_bytes, token_ids)))
 
-    def flush(self) -> Gain:
-        """End the answer: give out everything that was held back."""
-        gain = Gain()
+    def flush(self) -> ChoiceDelta:
+        """End the answer and return everything that was held back."""
+        new = ChoiceDelta()
         if self._content_start is None and self._parser is not None:
             thought, data = self._parser.flush()
-            gain.reasoning = self._reasoning_text.push(thought) + self._reasoning_text.flush()
+            new.reasoning = self._reasoning_text.push(thought) + self._reasoning_text.flush()
             if self._parser.content_start is not None:
                 self._begin_content(self._parser.content_start)
-            self._answer(data, gain)
+            self._push_answer(data, new)
         if self._tool_parser is not None and self._content_start is not None and not self.stopped:
-            self._pieces(self._tool_parser.end(), gain)
+            self._add_pieces(self._tool_parser.end(), new)
         self._content.end()
-        self._take(gain, final=True)
-        return gain
+        self._take_content(new, final=True)
+        return new
 
-    def _take(self, gain: Gain, *, final: bool) -> None:
+    def _take_content(self, new: ChoiceDelta, *, final: bool) -> None:
         if self._content_start is not None:
-            gain.content, gain.entries = self._content.take(final=final)
+            new.content, new.entries = self._content.take(final=final)
 
-    def _data(self, token_id: int) -> bytes:
-        """Return the token's bytes: those of its name for a control token that is part of a marker here."""
+    def _token_bytes(self, token_id: int) -> bytes:
+        """Return the token's bytes; for a control token that is part of a marker, the bytes of its printable form."""
         data = self._vocabulary.token_bytes(token_id)
         if not data and (self._content_start is None or self._tool_parser is not None):
             text = self._vocabulary.token_text(token_id)
@@ -176,28 +176,28 @@ class ChoiceState:
         self._content_start = start
         self._content.begin(start)
 
-    def _reason(self, data: bytes, gain: Gain) -> bytes:
-        """Take bytes of reasoning; return the content behind it."""
+    def _push_reasoning(self, data: bytes, new: ChoiceDelta) -> bytes:
+        """Add the reasoning in the bytes to ``new`` and return the content after it."""
         assert self._parser is not None
         thought, content = self._parser.push(data)
         if thought:
-            gain.reasoning += self._reasoning_text.push(thought)
+            new.reasoning += self._reasoning_text.push(thought)
         if self._parser.content_start is not None:
-            gain.reasoning += self._reasoning_text.flush()
+            new.reasoning += self._reasoning_text.flush()
             self._begin_content(self._parser.content_start)
-        elif self._entries is not None and self._parser.reasoning:
-            self._entries.clear()
+        elif self._logprobs is not None and self._parser.is_reasoning:
+            self._logprobs.clear()
         return content
 
-    def _answer(self, data: bytes, gain: Gain) -> None:
+    def _push_answer(self, data: bytes, new: ChoiceDelta) -> None:
         if not data:
             return
         if self._tool_parser is not None:
-            self._pieces(self._tool_parser.push(data), gain)
+            self._add_pieces(self._tool_parser.push(data), new)
         else:
             self._content.add(self._content.position, data)
 
-    def _pieces(self, pieces: list[Piece], gain: Gain) -> None:
+    def _add_pieces(self, pieces: list[Piece], new: ChoiceDelta) -> None:
         assert self._content_start is not None
         for piece in pieces:
             if isinstance(piece, Content):
@@ -205,11 +205,11 @@ class ChoiceState:
                 if self.stopped:
                     return
             elif isinstance(piece, CallStart):
-                self._content.call()
-                self.calls = True
-                gain.calls.append(piece)
+                self._content.begin_call()
+                self.has_calls = True
+                new.calls.append(piece)
             elif isinstance(piece, CallText):
-                _append(gain.calls, piece)
+                _append(new.calls, piece)
 
 
 def _append(calls: list[CallStart | CallText], piece: CallText) -> None:

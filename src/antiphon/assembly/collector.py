@@ -1,7 +1,7 @@
-"""Chunks to the whole answer: a completion equal to what the stream said, wherever the chunks came from.
+"""Joins the chunks of an answer into a completion.
 
-What comes is kept as the bytes that it takes on the wire, so that it is known what an answer holds: measured, 4 bytes
-for a token of text alone, 1.6 KB for one with 20 alternatives.
+Texts and logprobs are kept as their JSON bytes, so that the memory of an answer is known. Measured: 4 bytes for a token
+of text alone, 1.6 KB for a token with 20 alternatives.
 """
 
 from typing import cast
@@ -34,7 +34,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class Collector:
-    """Adds up the chunks of one answer."""
+    """Joins the chunks of one answer, from any backend."""
 
     def __init__(self) -> None:
         self._first: ChatCompletionChunk | None = None
@@ -42,7 +42,7 @@ class Collector:
         self._usage: CompletionUsage | None = None
 
     def add(self, chunk: ChatCompletionChunk) -> int:
-        """Take the next chunk; return the bytes of JSON that it adds to the answer: its texts and logprobs."""
+        """Add the next chunk; return how many bytes of JSON its texts and logprobs add to the answer."""
         if self._first is None:
             self._first = chunk
         if isinstance(chunk.usage, CompletionUsage):
@@ -51,27 +51,27 @@ class Collector:
 
     @property
     def first(self) -> ChatCompletionChunk | None:
-        """The first chunk, whose header all share, once it came."""
+        """The first chunk, None before it; all chunks share its header."""
         return self._first
 
     @property
     def usage(self) -> CompletionUsage | None:
-        """The usage, once it came."""
+        """The usage, None before the chunk that carries it."""
         return self._usage
 
     def stored_choices(self) -> list[StoredChoice]:
-        """Return what came so far, as it is stored: a choice that has not ended has no ``finish_reason``.
+        """Return the choices so far for the store; an unfinished choice has no ``finish_reason``.
 
-        It is to be encoded, before anything more is added: its logprobs are JSON text already.
+        Encode them before the next ``add``: their logprobs are JSON text in a shared buffer.
         """
         return [choice.stored(index) for index, choice in sorted(self._choices.items())]
 
     def completion(self) -> ChatCompletion:
-        """Return the answer as objects; every choice must have ended and the usage come."""
+        """Return the completion; every choice must have ended and the usage must be there."""
         return msgspec.json.decode(self.body(), type=ChatCompletion)
 
     def body(self) -> bytes:
-        """Return the answer as JSON; every choice must have ended and the usage come."""
+        """Return the completion as JSON; every choice must have ended and the usage must be there."""
         first, usage = self._first, self._usage
         assert first is not None, "no chunk came"
         assert usage is not None, "no usage came"
@@ -80,7 +80,7 @@ class Collector:
                 id=first.id,
                 created=first.created,
                 model=first.model,
-                choices=[choice.whole(index) for index, choice in sorted(self._choices.items())],
+                choices=[choice.choice(index) for index, choice in sorted(self._choices.items())],
                 usage=usage,
                 service_tier=first.service_tier,
                 system_fingerprint=first.system_fingerprint,
@@ -89,7 +89,7 @@ class Collector:
 
 
 class _Choice:
-    """What one choice has gained so far. A text that never came is None, one that came empty is empty."""
+    """One choice so far. A text is None until its first piece, which may be empty."""
 
     def __init__(self) -> None:
         self._texts: dict[str, bytearray] = {}
@@ -99,7 +99,7 @@ class _Choice:
         self._finish_reason: FinishReason | None = None
 
     def add(self, choice: ChunkChoice) -> int:
-        """Take what it gained; return how many bytes that is."""
+        """Add a delta; return how many bytes of JSON it adds."""
         self._finish_reason = choice.finish_reason or self._finish_reason
         size = self._add_texts(choice.delta) + self._add_calls(choice.delta)
         return size if choice.logprobs is None else size + self._add_logprobs(choice.logprobs)
@@ -129,13 +129,13 @@ class _Choice:
                 size += self._logprobs.setdefault(name, _Entries()).add(entries)
         return size
 
-    def whole(self, index: int) -> Choice:
-        """Return the choice; it must have ended."""
+    def choice(self, index: int) -> Choice:
+        """Return the choice, which must have ended."""
         assert self._finish_reason is not None, f"choice {index} has not ended"
         return Choice(index, self._message(), self._all_logprobs(), self._finish_reason)
 
     def stored(self, index: int) -> StoredChoice:
-        """Return the choice as it is stored, ended or not."""
+        """Return the choice for the store, finished or not."""
         return stored_choice(index, self._message(), self._finish_reason, self._all_logprobs())
 
     def _all_logprobs(self) -> ChoiceLogprobs | None:
@@ -147,7 +147,7 @@ class _Choice:
     def _message(self) -> ChatCompletionMessage:
         reasoning = self._text("reasoning_content")
         calls: list[ToolCall] = [call.tool_call() for _, call in sorted(self._tool_calls.items())]
-        # A stream may open with empty content; a message that only calls says null.
+        # A stream may open with empty content; the content of a message of calls alone is null.
         content = (self._text("content") or None) if calls or self._function_call else self._text("content")
         return ChatCompletionMessage(
             content=content,
@@ -162,13 +162,13 @@ class _Choice:
 
 
 class _Entries:
-    """An array of entries as JSON text. It ends in ``[`` or ``,`` while it grows."""
+    """An array of logprobs entries as JSON text, which ends in ``[`` or ``,`` while it grows."""
 
     def __init__(self) -> None:
         self._text = bytearray(b"[")
 
     def add(self, entries: list[TokenLogprob]) -> int:
-        """Append the entries; return how many bytes they take."""
+        """Append the entries; return their size in bytes."""
         text = self._text
         before = len(text)
         if text.endswith(b"]"):
@@ -179,7 +179,7 @@ class _Entries:
         return len(text) - before
 
     def encoded(self) -> list[TokenLogprob]:
-        """Return the array, which may only be encoded; nothing is added while it is in use."""
+        """Return the array, only for encoding; add nothing while it is in use."""
         if self._text == b"[":
             return []
         self._text[-1:] = b"]"
@@ -187,14 +187,14 @@ class _Entries:
 
 
 def _append(text: bytearray, piece: str) -> int:
-    """Append a text's bytes; return how many."""
+    """Append the piece as UTF-8; return its size in bytes."""
     data = piece.encode()
     text += data
     return len(data)
 
 
 class _Call:
-    """A tool call in pieces: id and name come once, the arguments or the input concatenate."""
+    """One tool call so far: id and name come once, the arguments or the input in pieces."""
 
     def __init__(self) -> None:
         self._id: str | UnsetType = UNSET
@@ -203,7 +203,7 @@ class _Call:
         self._text = bytearray()
 
     def add(self, delta: ToolCallDelta) -> int:
-        """Take the next piece; return how many bytes it is."""
+        """Add the next delta; return the size of its text in bytes."""
         size = 0
         if delta.id is not UNSET:
             self._id = delta.id
@@ -215,7 +215,7 @@ class _Call:
         return size
 
     def add_function(self, delta: FunctionCallDelta) -> int:
-        """Take a piece of the function's part; return how many bytes it is."""
+        """Add a delta of a function; return the size of its arguments in bytes."""
         return self._add(delta.name, delta.arguments)
 
     def _add(self, name: str | UnsetType, text: str | UnsetType) -> int:
@@ -224,12 +224,12 @@ class _Call:
         return 0 if isinstance(text, UnsetType) else _append(self._text, text)
 
     def function(self) -> FunctionCall:
-        """Return the call; its name must have come."""
+        """Return name and arguments; the name must be there."""
         assert self._name is not UNSET, "a call without a name"
         return FunctionCall(self._name, self._text.decode())
 
     def tool_call(self) -> ToolCall:
-        """Return the call with its id, which must have come."""
+        """Return the call with its id, which must be there."""
         assert self._id is not UNSET, "a call without an id"
         function = self.function()
         if self._custom:

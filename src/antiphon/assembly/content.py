@@ -1,8 +1,7 @@
-"""The content of one choice on its way to the client: where it stops, what of it is out, and its tokens' logprobs.
+"""Decodes the content of one choice, ends it at a stop string and pairs it with the tokens' logprobs.
 
-Content is slices of the answer: one run of bytes, or several around tool calls. Stop strings are looked for within a
-run. Where calls may come, whitespace waits until something follows that is no call, because the whitespace before a
-call is not content.
+Content is one run of bytes of the answer, or several around tool calls. A stop string matches within one run. If tools
+may be called, whitespace is held until other content follows, because whitespace before a call is not content.
 """
 
 from antiphon.assembly.byte_source import SPACE
@@ -13,9 +12,9 @@ from antiphon.protocol.responses import TokenLogprob
 
 
 class ContentText:
-    """Bytes of content in, text and logprobs out. Offsets count the bytes of the answer."""
+    """Turns bytes of content into text and logprobs. Offsets count the bytes of the answer."""
 
-    __slots__ = ("_decoder", "_holds_space", "_logprobs", "_space", "_stop", "_text", "position", "spoken", "stopped")
+    __slots__ = ("_decoder", "_holds_space", "_logprobs", "_space", "_stop", "_text", "has_text", "position", "stopped")
 
     def __init__(self, stop: tuple[str, ...], logprobs: ContentLogprobs | None, *, holds_space: bool) -> None:
         self._stop = StopStrings(stop) if stop else None
@@ -25,20 +24,20 @@ class ContentText:
         self._space: list[tuple[int, bytes]] = []
         self._text = ""
         self.position = 0
-        """Offset behind the newest content."""
+        """Offset after the newest content."""
         self.stopped = False
-        """A stop string is complete: what comes behind it is nothing."""
-        self.spoken = False
-        """Some of it is out."""
+        """Whether the content has reached a stop string; no content follows."""
+        self.has_text = False
+        """Whether some text has been returned."""
 
     def begin(self, start: int) -> None:
-        """Say where in the answer the first content may be."""
+        """Set the offset of the first possible content."""
         self.position = start
         if self._logprobs is not None:
-            self._logprobs.content(start, start)
+            self._logprobs.add_content(start, start)
 
     def add(self, start: int, data: bytes) -> None:
-        """Take content that begins at the offset ``start``, not to be called once ``stopped``."""
+        """Add content that begins at the offset ``start``; do not call after ``stopped``."""
         if start != self.position:
             self._end_run()
             self.position = start
@@ -54,35 +53,35 @@ class ContentText:
         if self.stopped:
             self._release_space()
 
-    def pass_on(self, data: bytes) -> str:
-        """Take content where nothing is looked for in it, and return what it completes: ``add`` and ``take`` in one."""
+    def push_plain(self, data: bytes) -> str:
+        """Add content without stop strings and logprobs and return the text that it completes, in one call."""
         self.position += len(data)
         text = self._decoder.push(data)
-        self.spoken = self.spoken or bool(text)
+        self.has_text = self.has_text or bool(text)
         return text
 
-    def call(self) -> None:
-        """Say that a tool call comes next."""
+    def begin_call(self) -> None:
+        """End the run before a tool call and drop the whitespace before it."""
         self._end_run()
         self._space.clear()
 
     def end(self) -> None:
-        """End the content: what was held back is out."""
+        """End the content and release the bytes that were held back."""
         if not self.stopped:
             self._end_run()
             self._release_space()
 
     def take(self, *, final: bool) -> tuple[str, list[TokenLogprob]]:
-        """Return what came out since the last time; ``final``: no more comes, because it stopped or ended."""
+        """Return the text and the logprobs since the last call; ``final``: the content has stopped or ended."""
         if final:
             self._text += self._decoder.flush()
         text, self._text = self._text, ""
-        self.spoken = self.spoken or bool(text)
+        self.has_text = self.has_text or bool(text)
         return text, [] if self._logprobs is None else self._logprobs.take(self._decided, final=final)
 
     @property
     def _decided(self) -> int:
-        """Offset up to which is known what is content, and the text is out."""
+        """Offset before which all bytes are known to be content or not, and their text is complete."""
         if self._space:
             return self._space[0][0] - self._decoder.pending
         return self.position - (self._stop.held if self._stop else 0) - self._decoder.pending
@@ -108,4 +107,4 @@ class ContentText:
     def _release(self, start: int, data: bytes) -> None:
         self._text += self._decoder.push(data)
         if self._logprobs is not None:
-            self._logprobs.content(start, start + len(data))
+            self._logprobs.add_content(start, start + len(data))

@@ -1,7 +1,7 @@
-"""Bytes of tokens to text, incrementally: a character that spans tokens comes out whole, once.
+"""Decodes the bytes of tokens incrementally; a character that spans tokens is returned once, when it is complete.
 
-Invariant: what ``push`` and the final ``flush`` return, concatenated, is ``bytes.decode("utf-8", "replace")`` of all
-that was pushed, for any split of the bytes; the cost of a push does not depend on what came before.
+Invariant: the concatenated results of ``push`` and the final ``flush`` are ``bytes.decode("utf-8", "replace")`` of all
+bytes, for any split of them. The cost of a push does not depend on earlier bytes.
 """
 
 from codecs import utf_8_decode
@@ -9,17 +9,17 @@ from typing import Protocol
 
 
 class Vocabulary(Protocol):
-    """What the assembly needs to know of a tokenizer."""
+    """The part of a tokenizer that the assembly uses."""
 
     def token_bytes(self, token_id: int, /) -> bytes:
-        """Return the bytes that the token stands for: none for a control token."""
+        """Return the token's bytes, empty for a control token."""
 
     def token_text(self, token_id: int, /) -> str:
-        """Return a printable form of any token: a control token as ``<|im_end|>``."""
+        """Return a printable form of any token, e.g. ``<|im_end|>`` for a control token."""
 
 
 class Detokenizer:
-    """The text of one run of bytes; malformed UTF-8 becomes U+FFFD as in ``bytes.decode("utf-8", "replace")``."""
+    """Decodes one run of bytes; malformed UTF-8 becomes U+FFFD as in ``bytes.decode("utf-8", "replace")``."""
 
     __slots__ = ("_held",)
 
@@ -34,11 +34,11 @@ class Detokenizer:
         return text
 
     def flush(self) -> str:
-        """End the run: an incomplete character comes out as U+FFFD. The next push starts a new run."""
+        """End the run and return U+FFFD for an incomplete character. The next push starts a new run."""
         held, self._held = self._held, b""
         return held.decode("utf-8", "replace")
 
     @property
     def pending(self) -> int:
-        """Bytes pushed that are not in any text yet: the start of a character, at most 3."""
+        """Bytes of the incomplete character at the end, at most 3."""
         return len(self._held)

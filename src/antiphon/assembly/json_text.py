@@ -1,4 +1,7 @@
-"""JSON text on its way: values passed on as they are written, strings decoded and encoded piece by piece."""
+"""Incremental reading and writing of JSON text.
+
+Values are passed on as they are written; strings are decoded and encoded piece by piece.
+"""
 
 import json
 import re
@@ -18,7 +21,7 @@ _ESCAPES = {
     b"n": "\n", b"t": "\t", b"r": "\r", b"b": "\b", b"f": "\f", b"v": "\v", b"a": "\a", b"0": "\0",
     b"\\": "\\", b"'": "'", b'"': '"', b"/": "/", b"\n": "",
 }  # fmt: skip
-"""Of JSON and of Python."""
+"""The escapes of JSON and of Python."""
 _HEX_DIGITS = {b"x": 2, b"u": 4, b"U": 8}
 _HIGH_SURROGATES = range(0xD800, 0xDC00)
 _LOW_SURROGATES = range(0xDC00, 0xE000)
@@ -27,7 +30,7 @@ _REPLACEMENT = "\ufffd"
 
 
 def decoded(text: str) -> Any:  # noqa: ANN401 (any JSON value)
-    """Return the value of JSON text. Raises ``ValueError`` for what is none: NaN and Infinity are none."""
+    """Return the value of JSON text. Raises ``ValueError`` for other text, also for NaN and Infinity."""
     try:
         return json.loads(text, parse_constant=_no_constant)
     except RecursionError:
@@ -44,14 +47,14 @@ def encoded(text: str) -> str:
 
 
 class JSONString:
-    """Writes a JSON string piece by piece, from bytes of UTF-8 and from text; without its quotes."""
+    """Writes the inside of a JSON string, without quotes, piece by piece from UTF-8 bytes and text."""
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
         self._text = Detokenizer()
 
     def add(self, data: bytes) -> None:
-        """Append bytes: a character may be split."""
+        """Append UTF-8 bytes, which may end within a character."""
         self.add_text(self._text.push(data))
 
     def add_text(self, text: str) -> None:
@@ -60,14 +63,14 @@ class JSONString:
             self._emit(encoded(text)[1:-1])
 
     def end(self) -> None:
-        """End the run of bytes."""
+        """End the bytes; an incomplete character becomes U+FFFD."""
         self.add_text(self._text.flush())
 
 
 def json_value(source: ByteSource, take: Callable[[bytes], None]) -> Reading[bool]:
-    """Read one JSON value and pass it on byte for byte, whitespace before it aside; False when it is cut or missing.
+    """Pass one JSON value to ``take``, without whitespace before it; return False if it is incomplete or missing.
 
-    Only the structure is followed: brackets and strings.
+    Only brackets and strings are checked, not the rest of the grammar.
     """
     yield from source.skip(SPACE)
     first = yield from source.peek()
@@ -105,7 +108,7 @@ def _structure(source: ByteSource, take: Callable[[bytes], None]) -> Reading[boo
 
 
 def json_string(source: ByteSource) -> Reading[str | None]:
-    """Read a whole JSON string and return its text; None when there is none."""
+    """Read a JSON string and return its text; None if the next value is no complete string."""
     raw = bytearray()
     if not (yield from json_value(source, raw.extend)):
         return None
@@ -117,9 +120,9 @@ def json_string(source: ByteSource) -> Reading[str | None]:
 
 
 def quoted_text(source: ByteSource, quote: bytes, take: Callable[[bytes], None], emit: Emit) -> Reading[bool]:
-    """Read a string up to its closing quote, with the escapes of JSON and Python; False when it is cut.
+    """Read a string and its closing quote; return False if it is incomplete.
 
-    Bytes that stand for themselves go to ``take``, characters that were escaped to ``emit``.
+    Plain bytes go to ``take``, the characters of JSON's and Python's escapes to ``emit``.
     """
     while True:
         end = yield from source.until((quote, b"\\"), take)
@@ -132,7 +135,7 @@ def quoted_text(source: ByteSource, quote: bytes, take: Callable[[bytes], None],
 
 
 def _escape(source: ByteSource, take: Callable[[bytes], None], emit: Emit) -> Reading[None]:
-    """Read what follows a backslash; what is no escape stands for itself, one that is cut for nothing."""
+    """Read the escape after a backslash: an unknown one is passed on unchanged, an incomplete one is dropped."""
     name = yield from source.peek()
     source.position += len(name)
     if name in _ESCAPES:
@@ -148,7 +151,7 @@ def _escape(source: ByteSource, take: Callable[[bytes], None], emit: Emit) -> Re
 
 
 def _second_half(source: ByteSource, high: int) -> Reading[int | None]:
-    """Return the character that a high surrogate begins; itself when no low one follows, None when that is cut."""
+    """Return the code point of a surrogate pair: ``high`` without a low surrogate, None if that is incomplete."""
     match = yield from source.exactly(b"\\u")
     if match is not Match.YES:
         return high if match is Match.NO else None
@@ -161,7 +164,7 @@ def _second_half(source: ByteSource, high: int) -> Reading[int | None]:
 
 
 def _hexadecimal(source: ByteSource, digits: int) -> Reading[int | None]:
-    """Return the number; a surrogate's for one that is malformed, None for one that is cut."""
+    """Return the number; a surrogate if it is malformed, None if it is incomplete."""
     text = yield from source.skip(b"0123456789abcdefABCDEF", digits)
     if len(text) == digits:
         return int(text, 16)

@@ -1,11 +1,11 @@
-"""Which bytes of an answer are reasoning: those between the model's markers, when the answer begins with them.
+"""Splits an answer into reasoning and content at the model's markers.
 
-Only the beginning counts (whitespace may come first): a marker that the answer quotes later is content, as in vLLM's
-and llama.cpp's parsers. Newlines right behind either marker belong to neither side. Stop strings do not apply to
-reasoning. So the content is always one run of bytes at the end of the answer; ``content_start`` tells where it begins.
+The answer reasons only if it begins with the start marker, after optional whitespace. A marker in later text is
+content, as in vLLM's and llama.cpp's parsers. Newlines directly after either marker belong to neither part. Stop
+strings do not apply to reasoning. So the content is one run of bytes at the end of the answer, from ``content_start``.
 
-Where a prefix of the end marker ends the reasoning already, the rest of the marker is skipped if it follows: else what
-follows is content, for the parser of tool calls to read.
+If the markers have an ``end_prefix``, it ends the reasoning. The rest of the end marker is skipped if it follows;
+other bytes are content, which may be a tool call.
 """
 
 from typing import Literal
@@ -14,51 +14,51 @@ from antiphon.assembly.stop_strings import StopStrings
 from antiphon.chat_formats.chat_format import ReasoningMarkers
 
 LEADING_SPACE = 64
-"""Bytes of whitespace before the start marker; an answer that begins with more is content."""
+"""Largest number of bytes of whitespace before the start marker; an answer that begins with more is content."""
 
 
 class ReasoningParser:
-    """Splits the bytes of one answer; fed one token at a time, so that reasoning tokens can be counted."""
+    """Splits the bytes of one answer. Each push holds one token, so that reasoning tokens can be counted."""
 
     __slots__ = ("_end", "_held", "_open", "_phase", "_rest", "_start", "_tokens", "content_start", "offset")
 
-    def __init__(self, markers: ReasoningMarkers, *, opened: bool = False) -> None:
-        """``opened``: the prompt ends inside a block, so that the answer begins as reasoning, start marker or not."""
+    def __init__(self, markers: ReasoningMarkers, *, reasoning_open: bool = False) -> None:
+        """``reasoning_open``: the prompt ends inside a reasoning block; the start marker is optional in the answer."""
         self._start = markers.start.encode()
         self._end = StopStrings((markers.end_prefix or markers.end,))
         self._rest = markers.end[len(markers.end_prefix) :].encode() if markers.end_prefix else b""
-        self._open = opened
+        self._open = reasoning_open
         self._held = b""
         self._phase: Literal["before", "start", "inside", "end"] = "before"
         self._tokens = 0
         self.offset = 0
-        """Bytes taken so far."""
+        """Bytes pushed so far."""
         self.content_start: int | None = None
         """Offset of the first byte of content, once it is known."""
 
     @property
     def reasoning_tokens(self) -> int:
-        """Tokens up to and including the one that completes the end marker; 0 when the answer does not reason."""
+        """Number of tokens up to the end of the end marker; 0 if the answer does not reason."""
         return self._tokens if self._open else 0
 
     @property
-    def reasoning(self) -> bool:
-        """Whether the answer has been found to reason: what was pushed so far is not content, then."""
+    def is_reasoning(self) -> bool:
+        """Whether the start marker has come, so that the bytes so far are no content."""
         return self._phase != "before"
 
     def push(self, data: bytes) -> tuple[bytes, bytes]:
-        """Take the bytes of the next token; return the reasoning and the content that are decided.
+        """Process the bytes of one token; return the reasoning and the content that are certain.
 
-        Not to be called once ``content_start`` is known: everything behind it is content.
+        Do not call it once ``content_start`` is known: all later bytes are content.
         """
         self.offset += len(data)
         if self._phase == "end":
-            return b"", self._behind(data)
+            return b"", self._after_reasoning(data)
         self._tokens += 1
         return self._before(data) if self._phase == "before" else self._inside(data)
 
     def flush(self) -> tuple[bytes, bytes]:
-        """End the answer: return what was held back while it could still become a marker."""
+        """End the answer; return the bytes that were held as a possible marker, as reasoning and content."""
         held, self._held = self._held, b""
         if self._phase != "before":
             return self._end.flush(), b""
@@ -90,10 +90,10 @@ class ReasoningParser:
         if rest is None:
             return reasoning, b""
         self._phase = "end"
-        return reasoning, self._behind(rest)
+        return reasoning, self._after_reasoning(rest)
 
-    def _behind(self, data: bytes) -> bytes:
-        """Return the content in what comes behind the reasoning: the rest of the end marker is none."""
+    def _after_reasoning(self, data: bytes) -> bytes:
+        """Return the content in the bytes after the reasoning, without the rest of the end marker."""
         if self._rest:
             data, self._held = self._held + data, b""
             if self._rest.startswith(data) and data != self._rest:

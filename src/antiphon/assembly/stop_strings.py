@@ -1,19 +1,19 @@
-"""Where a run of bytes ends: at the first byte that completes a stop string. Reference: ``stop``.
+"""Finds the first stop string in a run of bytes. Reference: ``stop``.
 
-Each stop string is followed by Knuth, Morris and Pratt's automaton (SIAM J. Comput. 6(2), 1977), its table built no
-further than the run has come: the cost is linear in the bytes of the run, however long the strings and whatever is in
-them. UTF-8 is self-synchronising, so a match of bytes is a match of characters; U+FFFD in a stop string matches one
-that the model wrote, not one that stands for malformed bytes.
+Each stop string has a Knuth-Morris-Pratt automaton (SIAM J. Comput. 6(2), 1977). Its table is built only as far as the
+run needs it, so the cost is linear in the bytes of the run, for stop strings of any length. UTF-8 is
+self-synchronising, so a match of bytes is a match of characters. U+FFFD in a stop string matches a U+FFFD that the
+model wrote, not the replacement of malformed bytes.
 
-The match that is complete first wins, because generation ends there; of several that end at the same byte, the longest.
-So the text before the match holds no stop string, and any chunking of the same bytes gives the same text.
+The match with the earliest last byte wins, because generation ends there; the longest, if several end at that byte.
+So the text before the match holds no stop string, and any split of the same bytes gives the same text.
 """
 
 from collections.abc import Iterable
 
 
 class StopStrings:
-    """Holds back exactly the bytes that could still become a stop string, until they do or cannot any more."""
+    """Holds back exactly the last bytes of the run that may be the start of a stop string."""
 
     __slots__ = ("_automata", "_first_bytes", "_held")
 
@@ -25,9 +25,9 @@ class StopStrings:
         self._held = b""
 
     def push(self, data: bytes) -> tuple[bytes, bytes | None]:
-        """Take the next bytes; return those that are decided and, on a match, what ``data`` has behind it, else None.
+        """Search the next bytes; return the bytes without a stop string and, on a match, the rest of ``data``.
 
-        After a match the decided bytes end before the stop string, nothing is held and a new run begins.
+        The second value is None without a match. After a match nothing is held and a new run begins.
         """
         if not self._held and self._first_bytes.isdisjoint(data):
             return data, None
@@ -38,25 +38,25 @@ class StopStrings:
             elif automaton.length > held:
                 held = automaton.length
         if matches:
-            return self._cut(data, *min(matches))
+            return self._split_at_match(data, *min(matches))
         run = self._held + data
         decided = len(run) - held
         self._held = run[decided:]
         return run[:decided], None
 
-    def _cut(self, data: bytes, end: int, size: int) -> tuple[bytes, bytes]:
-        """Return what comes before the match, whose length is ``-size``, and what comes behind it."""
+    def _split_at_match(self, data: bytes, end: int, size: int) -> tuple[bytes, bytes]:
+        """Return the bytes before the match of length ``-size`` and the bytes after it."""
         decided = (self._held + data[:end])[:size]
         self.flush()
         return decided, data[end:]
 
     @property
     def held(self) -> int:
-        """Bytes that could still become a stop string."""
+        """Number of bytes held back, as they may be the start of a stop string."""
         return len(self._held)
 
     def flush(self) -> bytes:
-        """End the run: what is held did not become a stop string."""
+        """End the run and return the bytes that are held back."""
         held, self._held = self._held, b""
         for automaton in self._automata:
             automaton.length = 0
@@ -64,7 +64,7 @@ class StopStrings:
 
 
 class _Automaton:
-    """How much of one pattern the run ends with."""
+    """The Knuth-Morris-Pratt automaton of one pattern."""
 
     __slots__ = ("_borders", "_first", "length", "pattern")
 
@@ -76,7 +76,7 @@ class _Automaton:
         self._borders = [0, 0]
 
     def scan(self, data: bytes) -> int:
-        """Go on with ``data``; return the end in it of the first match, or 0."""
+        """Process ``data``; return the offset after the first match in it, or 0."""
         pattern, length, position = self.pattern, self.length, 0
         while position < len(data):
             if not length:
@@ -95,7 +95,7 @@ class _Automaton:
         return 0
 
     def _border(self, length: int) -> int:
-        """Return how long a proper prefix of the pattern's first ``length`` bytes is also their suffix, at most."""
+        """Return the length of the longest border of the first ``length`` bytes: a proper prefix that is a suffix."""
         pattern, borders = self.pattern, self._borders
         while len(borders) <= length:
             border, byte = borders[-1], pattern[len(borders) - 1]

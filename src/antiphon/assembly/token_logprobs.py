@@ -1,7 +1,7 @@
-"""Tokens whose logprobs wait for their text. Reference: ``choices[].logprobs.content``.
+"""Makes the logprobs entries of the tokens of content. Reference: ``choices[].logprobs.content``.
 
-Offsets count the bytes of all tokens of the answer. A token is shown with those of its bytes that are content, when all
-that comes before its end is decided; one without content is not shown.
+Offsets count the bytes of all tokens of the answer. The entry of a token holds its bytes of content. It is made once it
+is certain for every byte up to the token's end whether it is content. A token without content has no entry.
 """
 
 from collections import deque
@@ -12,7 +12,7 @@ from antiphon.protocol.responses import TokenLogprob, TopLogprob
 
 
 class ContentLogprobs:
-    """The entries of one choice."""
+    """The tokens of one choice whose entries are pending."""
 
     __slots__ = ("_offset", "_runs", "_texts", "_waiting")
 
@@ -28,20 +28,19 @@ class ContentLogprobs:
         self._offset += len(data)
 
     def clear(self) -> None:
-        """Forget the tokens that wait: all of their bytes are reasoning."""
+        """Drop the pending tokens: all of their bytes are reasoning."""
         self._waiting.clear()
 
-    def content(self, start: int, end: int) -> None:
-        """Say that the bytes from ``start`` to ``end`` are content; to be said in order."""
+    def add_content(self, start: int, end: int) -> None:
+        """Record that the bytes from ``start`` to ``end`` are content; call it in order of offsets."""
         if self._runs and self._runs[-1][1] == start:
             start, _ = self._runs.pop()
         self._runs.append((start, end))
 
     def take(self, decided: int, *, final: bool) -> list[TokenLogprob]:
-        """Return the entries of tokens that end by ``decided``, or of all when nothing more becomes content.
+        """Return the entries of tokens that end at ``decided`` or before; ``final``: of all tokens.
 
-        A token across the bounds of content gives the part of its bytes within. One without bytes belongs to what
-        follows it.
+        A token that is partly content has an entry with these bytes. A token without bytes has one if content follows.
         """
         taken = []
         waiting = self._waiting
@@ -59,7 +58,7 @@ class ContentLogprobs:
 
 
 class TokenTexts(dict[int, tuple[bytes, str, list[int] | None]]):
-    """Bytes, printable text and ``bytes`` field of tokens, made once per answer."""
+    """A cache of the bytes, printable text and ``bytes`` field of tokens, for one answer."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         super().__init__()
@@ -72,7 +71,7 @@ class TokenTexts(dict[int, tuple[bytes, str, list[int] | None]]):
         return texts
 
     def entry(self, token_id: int, shown: bytes, logprobs: TokenLogprobs) -> TokenLogprob:
-        """Return the entry of a token of whose bytes ``shown`` is content."""
+        """Return the entry of a token; ``shown`` are its bytes of content."""
         whole, text, numbers = self[token_id]
         if shown != whole:
             text, numbers = shown.decode("utf-8", "replace"), list(shown)

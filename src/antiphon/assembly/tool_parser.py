@@ -1,12 +1,12 @@
-"""Which bytes of an answer are content and which are tool calls, by the notation of the model's family.
+"""Splits an answer into content and tool calls, by the notation of the model's family.
 
-A call is one as soon as a trigger has led to the name of a declared tool, in the notation's own form; until then it is
-held back, and what turns out to be none is content, unchanged. So is the text around calls, but for the whitespace
-behind a call and the notation's marks of content. The parser reads ahead no further than it must: content is held while
-it can still become a trigger, arguments come as they are decoded.
+A call begins when a trigger is followed by the name of a declared tool in the form of the notation. The bytes up to the
+name are held back; if no call follows, they are content, unchanged. The text around calls is content, too, except the
+whitespace after a call and the notation's marks of content. Content is held only while it may be the start of a
+trigger; arguments are returned as they are decoded.
 
-Invariants: any cut of the same bytes gives the same pieces, adjacent ones joined; the content pieces are slices of the
-answer, in order; a call's texts come behind its start and before that of the next call.
+Invariants: any split of the same bytes gives the same pieces, if adjacent ones are joined. The content pieces are
+slices of the answer, in order. The texts of a call come after its start and before the start of the next call.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from antiphon.assembly.byte_source import SPACE, ByteSource, Match, Reading
+from antiphon.assembly.byte_source import SPACE, ByteSource, Match, Reading, discard
 from antiphon.assembly.call_arguments import PythonArguments, XMLArguments, json_arguments
 from antiphon.assembly.detokenizer import Detokenizer
 from antiphon.assembly.json_text import json_string, json_value
@@ -27,14 +27,14 @@ _JSON_STARTS = (b"{", b'"')
 
 
 class Content(Struct, frozen=True):
-    """Bytes that belong to the content, and where in the answer they begin."""
+    """Bytes of content and their offset in the answer."""
 
     start: int
     data: bytes
 
 
 class CallStart(Struct, frozen=True):
-    """A call has begun; calls count from 0."""
+    """The start of a call; calls count from 0."""
 
     index: int
     name: str
@@ -42,43 +42,50 @@ class CallStart(Struct, frozen=True):
 
 
 class CallText(Struct, frozen=True):
-    """Text that the call's ``arguments`` (JSON text) or ``input`` gained."""
+    """The next piece of a call's ``arguments`` (JSON text) or ``input``."""
 
     index: int
     text: str
 
 
-class CallEnd(Struct, frozen=True):
-    """The call is over; one that is cut has no end."""
-
-    index: int
-
-
-Piece = Content | CallStart | CallText | CallEnd
+Piece = Content | CallStart | CallText
 
 Tools = Mapping[str, dict[str, Any] | None]
-"""The schema of the parameters by name of each function; None for a custom tool."""
+"""By the name of each tool: the schema of the function's parameters, None for a custom tool."""
 
 
 class ToolParser:
-    """Splits the bytes of one answer, from behind the reasoning on."""
+    """Splits the bytes of one answer after its reasoning."""
 
-    __slots__ = ("_calls", "_complete", "_empty", "_leading", "_notation", "_opening", "_pieces", "_reading", "_source",
-                 "_spoken", "_texts", "_tools", "_triggers")  # fmt: skip
+    __slots__ = (
+        "_complete",
+        "_empty",
+        "_has_content",
+        "_leading",
+        "_markers",
+        "_n_calls",
+        "_notation",
+        "_opening_size",
+        "_pieces",
+        "_reading",
+        "_source",
+        "_tools",
+        "_triggers",
+    )  # fmt: skip
 
     def __init__(self, notation: ToolNotation, tools: Tools, *, opening: str = "") -> None:
-        """``opening``: what of the notation the prompt ends with, to be read as if the model had written it."""
+        """``opening``: the start of the notation at the end of the prompt, parsed as if the model had written it."""
         self._notation = notation
         self._tools = tools
         notations = (notation, *notation.alternatives) if tools else ()
-        self._leading = [(text, one) for one in notations if one.leads for text in one.triggers]
-        self._triggers = {text.encode(): one for one in notations if not one.leads for text in one.triggers}
+        self._leading = [(text, one) for one in notations if one.leading_only for text in one.triggers]
+        self._triggers = {text.encode(): one for one in notations if not one.leading_only for text in one.triggers}
         custom = (CUSTOM_CALL.start,) if None in tools.values() else ()
-        self._texts = tuple(dict.fromkeys((*self._triggers, *_encoded(custom), *_encoded(notation.content_marks))))
+        self._markers = tuple(dict.fromkeys((*self._triggers, *_encoded(custom), *_encoded(notation.content_marks))))
         self._source = ByteSource()
-        self._opening = len(opening.encode())
-        self._spoken = False
-        self._calls = 0
+        self._opening_size = len(opening.encode())
+        self._has_content = False
+        self._n_calls = 0
         self._complete = self._empty = True
         self._pieces: list[Piece] = []
         self._reading = self._answer()
@@ -86,12 +93,12 @@ class ToolParser:
         next(self._reading, None)
 
     def push(self, data: bytes) -> list[Piece]:
-        """Take the next bytes; return what they decide."""
+        """Parse the next bytes and return the pieces that are certain."""
         self._source.feed(data)
         return self._resume()
 
     def end(self) -> list[Piece]:
-        """End the answer: return what was held back."""
+        """End the answer and return the pieces that were held back."""
         self._source.end()
         return self._resume()
 
@@ -103,32 +110,32 @@ class ToolParser:
     def _answer(self) -> Reading[None]:
         source = self._source
         while True:
-            if not self._spoken and (yield from self._led()):
+            if not self._has_content and (yield from self._leading_calls()):
                 continue
-            found = yield from source.until(self._texts, self._content, all_of_it=True)
+            found = yield from source.until(self._markers, self._content, pass_partial_end=True)
             if found is None:
                 return
-            if not (yield from self._special(found)):
+            if not (yield from self._mark_or_call(found)):
                 self._content(source.bytes_between(source.position, source.position + 1))
                 source.position += 1
 
     def _content(self, data: bytes) -> None:
-        start = self._source.position - self._opening
+        start = self._source.position - self._opening_size
         shown = data[max(0, -start) :]
         if shown:
             self._pieces.append(Content(max(0, start), shown))
-        self._spoken = self._spoken or not shown.isspace()
+        self._has_content = self._has_content or not shown.isspace()
 
-    def _led(self) -> Reading[bool]:
-        """Read calls whose trigger counts at the start only."""
+    def _leading_calls(self) -> Reading[bool]:
+        """Read calls whose trigger counts only at the start; return False if there are none."""
         source = self._source
         for trigger, notation in self._leading:
-            if (yield from source.ahead(trigger)) is Match.YES and (yield from self._section(notation)):
+            if (yield from source.peek_literal(trigger)) is Match.YES and (yield from self._section(notation)):
                 return True
         return False
 
-    def _special(self, found: bytes) -> Reading[bool]:
-        """Read what begins with a text that may be special here; False when it is content."""
+    def _mark_or_call(self, found: bytes) -> Reading[bool]:
+        """Read a mark of content or calls that begin with the marker ``found``; return False if it is content."""
         for mark in _encoded(self._notation.content_marks):
             if mark.startswith(found) and (yield from self._source.exactly(mark)) is Match.YES:
                 return True
@@ -137,10 +144,9 @@ class ToolParser:
         return found in self._triggers and (yield from self._section(self._triggers[found]))
 
     def _section(self, notation: ToolNotation) -> Reading[bool]:
-        """Read a section of calls; False when it does not begin with a call, and then nothing was read.
+        """Read a section of calls; return False and read nothing if it does not begin with a call.
 
-        Where the answer was cut before its first call had a name, there is nothing to tell: half an opening is no
-        content.
+        If the answer ends before the first call has a name, the incomplete opening is dropped: it is no content.
         """
         source = self._source
         source.mark()
@@ -165,29 +171,30 @@ class ToolParser:
                 return
 
     def _call(self, notation: ToolNotation) -> Reading[bool]:
-        """Read one call; False when it is none, and then the position is anywhere in what was read."""
+        """Read one call; return False if it is none. Then the caller must reset the position."""
         source = self._source
         if (yield from source.literal(notation.call_start)) is not Match.YES:
             return False
-        calls = self._calls
+        calls = self._n_calls
         if notation.shape == "object":
             self._complete = yield from self._object(notation)
         elif (name := (yield from self._head(notation))) is not None:
-            self._begin(name)
+            self._begin_call(name)
             self._complete = yield from self._arguments(notation, name)
-        if calls == self._calls:
+        if calls == self._n_calls:
             return False
         if self._complete:
             if (yield from source.literal(notation.call_end)) is Match.CUT:
                 source.position = source.size
-            self._finish()
+            if self._empty:
+                self._text("{}")
         elif source.ended:
             source.position = source.size
         return True
 
     def _object(self, notation: ToolNotation) -> Reading[bool]:
-        """Read a call of the shape ``object``; False when it is none, cut or malformed."""
-        source, calls = self._source, self._calls
+        """Read a call of the shape ``object``; return False if it is no call, incomplete or malformed."""
+        source, calls = self._source, self._n_calls
         held: list[str] = []
         if (yield from source.literal("{")) is not Match.YES:
             return False
@@ -195,22 +202,22 @@ class ToolParser:
             key = yield from json_string(source)
             if key is None or (yield from source.literal(":")) is not Match.YES:
                 return False
-            if key == notation.name_key and calls == self._calls:
+            if key == notation.name_key and calls == self._n_calls:
                 name = yield from json_string(source)
                 if name is None or not self._is_function(name):
                     return False
-                self._begin(name)
+                self._begin_call(name)
                 self._text("".join(held))
             elif key == notation.arguments_key:
-                if not (yield from json_arguments(source, self._text if calls < self._calls else held.append)):
+                if not (yield from json_arguments(source, self._text if calls < self._n_calls else held.append)):
                     return False
-            elif not (yield from json_value(source, _ignore)):
+            elif not (yield from json_value(source, discard)):
                 return False
             if (yield from source.literal(",")) is not Match.YES:
                 return (yield from source.literal("}")) is Match.YES
 
     def _head(self, notation: ToolNotation) -> Reading[str | None]:
-        """Read what leads to the arguments; return the name, or None when this is no call of a function."""
+        """Read the part before the arguments; return the function's name, or None if this is no call of a function."""
         source, call_id = self._source, notation.call_id
         yield from source.skip(SPACE)
         if call_id is not None and call_id.before_name:
@@ -228,21 +235,21 @@ class ToolParser:
         return name if (yield from self._opens(notation)) else None
 
     def _opens(self, notation: ToolNotation) -> Reading[bool]:
-        """Say whether arguments, or the end of a call without them, come next, whitespace aside."""
+        """Return whether arguments or the end of the call come next, after optional whitespace."""
         if notation.shape == "pythonic":
             return True
         source = self._source
         yield from source.skip(SPACE)
         if notation.parameters is not None:
-            opens = (yield from source.ahead(notation.parameters.start)) is Match.YES
+            opens = (yield from source.peek_literal(notation.parameters.start)) is Match.YES
         else:
             opens = (yield from source.peek()) in _JSON_STARTS
         if not opens and notation.call_end.strip():
-            opens = (yield from source.ahead(notation.call_end)) is Match.YES
+            opens = (yield from source.peek_literal(notation.call_end)) is Match.YES
         return opens
 
     def _arguments(self, notation: ToolNotation, name: str) -> Reading[bool]:
-        """Read the arguments; False when they are cut or malformed."""
+        """Read the arguments; return False if they are incomplete or malformed."""
         source, schema = self._source, self._tools[name] or {}
         if notation.shape == "pythonic":
             return (yield from PythonArguments(source, notation, schema, self._text).read())
@@ -253,7 +260,7 @@ class ToolParser:
         return (yield from json_arguments(source, self._text))
 
     def _custom(self) -> Reading[bool]:
-        """Read the call of a custom tool, which takes all that comes; False when it is none and nothing was read."""
+        """Read the call of a custom tool up to the end of the answer; return False and read nothing if it is none."""
         source = self._source
         source.mark()
         yield from source.literal(CUSTOM_CALL.start)
@@ -264,36 +271,26 @@ class ToolParser:
         if not begun:
             source.position = source.size if source.wanted_more else start
             return source.wanted_more
-        self._begin(name, custom=True)
+        self._begin_call(name, custom=True)
         yield from source.exactly(b"\n")
         text = Detokenizer()
         yield from source.until((), lambda data: self._text(text.push(data)))
         self._text(text.flush())
-        self._pieces.append(CallEnd(self._calls - 1))
         return True
 
     def _is_function(self, name: str) -> bool:
         return self._tools.get(name) is not None
 
-    def _begin(self, name: str, *, custom: bool = False) -> None:
-        self._pieces.append(CallStart(self._calls, name, custom))
-        self._calls += 1
+    def _begin_call(self, name: str, *, custom: bool = False) -> None:
+        self._pieces.append(CallStart(self._n_calls, name, custom))
+        self._n_calls += 1
         self._empty = True
 
     def _text(self, text: str) -> None:
         if text:
             self._empty = False
-            self._pieces.append(CallText(self._calls - 1, text))
-
-    def _finish(self) -> None:
-        if self._empty:
-            self._text("{}")
-        self._pieces.append(CallEnd(self._calls - 1))
+            self._pieces.append(CallText(self._n_calls - 1, text))
 
 
 def _encoded(texts: tuple[str, ...]) -> tuple[bytes, ...]:
     return tuple(text.encode() for text in texts)
-
-
-def _ignore(data: bytes) -> None:
-    """Take bytes that nobody asks for."""

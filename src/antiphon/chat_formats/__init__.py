@@ -1,1 +1,1 @@
-"""How a model family writes tools and reasoning, as data."""
+"""The notations of tool calls and reasoning of each model family, as data."""

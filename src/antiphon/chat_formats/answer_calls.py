@@ -1,4 +1,4 @@
-"""How the calls of one answer are read and reported: made by the rendering, used by the assembly."""
+"""The calls that an answer may hold. The rendering makes this value; the assembly parses the answer by it."""
 
 from typing import Any, Literal
 
@@ -8,18 +8,18 @@ from antiphon.chat_formats.chat_format import ToolNotation
 
 
 class AnswerCalls(Struct, frozen=True, kw_only=True):
-    """The tools that an answer may call, and the notation of its calls."""
+    """The tools that an answer may call, the notation of the calls and their form in the answer."""
 
     notation: ToolNotation
     tools: dict[str, dict[str, Any] | None]
-    """The schema of the parameters by name of each function (``{}`` for one without), None for a custom tool. Without
-    tools nothing is a call: only the notation's marks of content are dropped."""
+    """By the name of each tool: the schema of the function's parameters (``{}`` without any), None for a custom tool.
+    Without tools nothing is a call: only the notation's marks of content are dropped."""
     opening: str = ""
-    """The part of the notation that the prompt ends with, as when the prompt forces a call."""
+    """The part of the notation at the end of the prompt, for example of a prompt that forces a call."""
     named: bool = False
-    """One named tool was forced: the finish_reason of a call is ``stop``, as the reference's service answers."""
+    """The request forces one tool by name: calls then finish with ``stop``, as in the reference's service."""
     legacy: bool = False
-    """The request has ``functions``: the first call is answered as ``function_call``."""
+    """The request has ``functions``: the answer holds the first call as ``function_call``."""
 
     def finish_reason(self) -> Literal["stop", "function_call", "tool_calls"]:
         """Return the finish_reason of an answer that ends after its calls."""

@@ -1,9 +1,9 @@
 # ruff: noqa: RUF001 (full-width bars are what the markers are written with)
-"""The families that are known, and how to recognise them from the text of a chat template.
+"""The known model families, recognised by the text of a chat template.
 
-A family's name says how it writes tool calls, and many templates of one family exist with and without reasoning: the
-two are recognised apart. Order matters: the first family whose texts all occur is taken, so special notations stand
-before the general ones that they borrow from.
+The family gives the notation of tool calls. Templates of one family exist with and without reasoning, so the reasoning
+markers are recognised separately. The first family whose texts all occur is chosen. So a family stands before the
+families whose notation it extends.
 """
 
 from typing import Final
@@ -67,7 +67,7 @@ FAMILIES: Final = (
     FamilyMark("phi", ("<|end|>", "<|user|>")),
     FamilyMark("chatml", ("<|im_start|>",)),
 )
-"""First match wins. ``chatml`` is also the generic format of templates that match none."""
+"""The first match wins. ``chatml`` is also the generic format, for templates without a match."""
 
 THINK: Final = ReasoningMarkers("<think>", "</think>")
 
@@ -93,28 +93,28 @@ REASONING: Final = (
     ("<think>", THINK),
     ("</think>", THINK),
 )
-"""Text that a reasoning template contains, and the markers that its model writes. First match wins."""
+"""A text of the chat template and the reasoning markers of its model. The first match wins."""
 
 GENERIC: Final = ChatFormat("chatml")
-"""For models without a recognisable template."""
+"""The format of models without a recognisable template."""
 
 FORMAT_NAMES: Final = tuple(sorted({*TOOL_NOTATIONS, *(mark.name for mark in FAMILIES)}))
-"""The names of the families that can be asked for."""
+"""The names of the families, as an operator may choose one."""
 
 
 def recognise(template: str) -> ChatFormat:
-    """Return the format of the family that the text of a Jinja chat template belongs to.
+    """Return the format of the family that a Jinja chat template belongs to.
 
-    Unknown templates are ``chatml``, the generic notation, with the markers that their text contains.
+    The format of an unknown template is ``chatml`` with the generic notation and the template's reasoning markers.
     """
     name = next((mark.name for mark in FAMILIES if all(text in template for text in mark.texts)), GENERIC.name)
     return named_format(name, template)
 
 
 def named_format(name: str, template: str) -> ChatFormat:
-    """Return the format of the family called ``name``, one of :data:`FORMAT_NAMES`, whatever the template looks like.
+    """Return the format of the family ``name``, one of :data:`FORMAT_NAMES`, for any template.
 
-    Reasoning is recognised apart from the family, so its markers are those that the template's text contains.
+    The reasoning markers are recognised by the template's text.
     """
     assert name in FORMAT_NAMES, f"{name!r} is none of {FORMAT_NAMES}"
     reasoning = next((markers for text, markers in REASONING if text in template), None)

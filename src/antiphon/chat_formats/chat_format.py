@@ -1,17 +1,17 @@
-"""How a model family writes, as data: no Jinja, no tokens, no HTTP.
+"""The notation of a model family, as data: no Jinja, no tokens, no HTTP.
 
-Calls are written ``section_start call (separator call)* section_end`` and a call is ``call_start BODY call_end``, where
-BODY depends on the notation's shape:
+The form of calls is ``section_start call (separator call)* section_end``. A call is ``call_start BODY call_end``; BODY
+depends on the notation's shape:
 
 - ``object``: a JSON object with ``name_key`` and ``arguments_key`` (and the key of ``call_id``).
-- ``named``: ``NAME [id] name_end ARGUMENTS``, the arguments a JSON object.
+- ``named``: ``NAME [id] name_end ARGUMENTS``. The arguments are a JSON object.
 - ``xml``: ``NAME [id] name_end (parameters.start KEY parameters.name_end VALUE parameters.end)*``.
-- ``pythonic``: ``NAME name_end (KEY key_end VALUE (value_separator KEY key_end VALUE)*)?``, the values Python literals;
-  ``true``, ``false``, ``null`` and bare keys are read as well.
+- ``pythonic``: ``NAME name_end (KEY key_end VALUE (value_separator KEY key_end VALUE)*)?``. The values are Python
+  literals; parsers also accept ``true``, ``false``, ``null`` and bare keys.
 
-Lists of objects are the shape ``object`` with brackets in the section's texts. Grammars write every text as it stands
-here; parsers read the whitespace at the ends of these texts as optional. An ``end`` text may be missing at the end of
-an answer, because it may be an end-of-generation token.
+A list of objects has the shape ``object`` and brackets in the section's texts. Grammars write every text exactly;
+for parsers the whitespace at both ends of a text is optional. An ``end`` text may be missing at the end of an answer,
+because it may be an end-of-generation token.
 """
 
 from typing import Literal
@@ -20,56 +20,56 @@ from msgspec import Struct
 
 
 class ReasoningMarkers(Struct, frozen=True):
-    """The texts around the reasoning that comes before an answer, as the model writes them.
+    """The texts that the model writes before and after its reasoning.
 
-    They may be plain text (``<think>``), the text of control tokens (``[THINK]``) or a run of both, as in channels.
+    A marker is plain text (``<think>``), a control token (``[THINK]``) or a sequence of both, as in channels.
     """
 
     start: str
     end: str
     end_prefix: str = ""
-    """Start of ``end`` that ends the reasoning already: what follows is the rest of ``end``, or something else than
-    content, as a call in a channel of its own. Empty: the whole of ``end``."""
+    """A prefix of ``end`` that ends the reasoning. The rest of ``end`` follows, or for example a call in another
+    channel. Empty: only the whole ``end`` ends the reasoning."""
 
 
 class CallID(Struct, frozen=True, kw_only=True):
-    """An identifier that the family writes within a call: read and dropped, because the server gives its own."""
+    """An identifier within a call. The parser drops it, because the server gives ids."""
 
     text: str
-    """Key of it (shape ``object``), or the text between name and id."""
+    """The id's key (shape ``object``), or the text between name and id."""
     pattern: str
-    """Regular expression of the id, a subset of Python's and llguidance's; in an object it is within quotes."""
+    """A regular expression of the id, valid in Python and llguidance; in an object the id is in quotes."""
     before_name: bool = False
     optional: bool = False
-    """Both calls with and without it are read; the grammar admits both."""
+    """Parser and grammar accept calls with and without the id."""
 
 
 class ParameterTags(Struct, frozen=True, kw_only=True):
-    """How a call of the shape ``xml`` writes one parameter. Strings are raw text up to ``end``, all else is JSON."""
+    """The tags of one parameter, shape ``xml``. A string is raw text up to ``end``, any other value is JSON."""
 
     start: str
     name_end: str
-    """Between key and value: of strings, and of everything when ``json_name_ends`` is empty."""
+    """The text between the key and a string; between the key and any value if ``json_name_ends`` is empty."""
     json_name_ends: tuple[str, ...] = ()
-    """Between key and value for values that are JSON, where the family tells them apart: any of these texts."""
+    """The texts between the key and a JSON value, if the notation marks JSON values; any of them."""
     end: str
-    """``{key}`` in it stands for the key."""
+    """The text after the value; ``{key}`` in it stands for the key."""
 
 
 Shape = Literal["object", "named", "xml", "pythonic"]
 
 
 class ToolNotation(Struct, frozen=True, kw_only=True):
-    """How a family writes tool calls: data for one grammar builder and one incremental parser; see the module."""
+    """The notation of a family's tool calls, for the grammar builder and the parser; its form is in the module."""
 
     shape: Shape
     triggers: tuple[str, ...]
-    """Texts that begin a section when free text is allowed too, each a prefix of what the section begins with. What
-    holds one (or begins with one, see ``leads``) is a call, so that a grammar must not let it go on as free text."""
-    leads: bool = False
-    """A trigger counts only at the start of the content, whitespace aside; the triggers are too common in texts."""
+    """Texts that begin a section of calls in free text, each a prefix of the section. A grammar must not let free text
+    go on after one of them (with ``leading_only``: after one at the start)."""
+    leading_only: bool = False
+    """A trigger counts only at the start of the content, after optional whitespace: it is common in other text."""
     parallel: bool = True
-    """The notation can write several calls."""
+    """A section can hold several calls."""
     section_start: str = ""
     section_end: str = ""
     call_start: str = ""
@@ -80,26 +80,26 @@ class ToolNotation(Struct, frozen=True, kw_only=True):
     name_end: str = ""
     call_id: CallID | None = None
     parameters: ParameterTags | None = None
-    """Of the shape ``xml``, and of no other."""
+    """Only for the shape ``xml``."""
     key_end: str = "="
-    """Of the shape ``pythonic``: between key and value, at every depth."""
+    """Shape ``pythonic``: the text between key and value, at every depth."""
     value_separator: str = ", "
-    """Of the shape ``pythonic``: between one value and the next key, at every depth."""
+    """Shape ``pythonic``: the text between a value and the next key, at every depth."""
     quote: str = ""
-    """Of the shape ``pythonic``: what delimits strings, without escapes inside; empty: Python's ``'`` and ``"``."""
+    """Shape ``pythonic``: the delimiter of strings, which have no escapes. Empty: Python's ``'`` and ``"``."""
     content_marks: tuple[str, ...] = ()
-    """Texts around content that are not content, dropped wherever they stand outside of calls. The first is what the
-    model writes before its content."""
+    """Texts around the content that the parser drops outside of calls. The model writes the first one before its
+    content."""
     alternatives: "tuple[ToolNotation, ...]" = ()
-    """Other ways in which the model may write calls of its own accord, each with its triggers. They are read as well,
-    and a grammar admits them in free text; forced calls use the notation that holds them."""
+    """Other notations that the model may choose, each with its triggers. The parser reads them and a grammar admits
+    them in free text. Forced calls use the main notation."""
 
 
 class CustomNotation(Struct, frozen=True, kw_only=True):
-    """How every family writes the call of a custom tool: ``start NAME name_end INPUT``, the last item of the answer.
+    """The notation of custom tools in every family: ``start NAME name_end INPUT``, the last item of the answer.
 
-    INPUT runs to the end of generation: no text inside it can end it, whatever the tool's grammar admits. ``start`` is
-    a trigger anywhere in the content and behind the calls of functions; then no section of calls is open.
+    INPUT ends with the generation, because the tool's grammar may admit any end text. ``start`` is a trigger anywhere
+    in the content and after a section of function calls.
     """
 
     start: str
@@ -115,11 +115,11 @@ HERMES = ToolNotation(
     call_end="\n</tool_call>",
     separator="\n",
 )
-"""The generic notation: for families whose template knows no tools."""
+"""The generic notation, for families whose template has no tools."""
 
 
 def tool_markers(notation: ToolNotation) -> tuple[str, ...]:
-    """Return every text with which the notation and that of custom tools mark something, none of them empty."""
+    """Return every text, not empty, of the notation, its alternatives and the notation of custom tools."""
     tags, call_id = notation.parameters, notation.call_id
     texts = {
         *notation.triggers,
@@ -141,16 +141,16 @@ def tool_markers(notation: ToolNotation) -> tuple[str, ...]:
 
 
 class ChatFormat(Struct, frozen=True):
-    """The notation of one family."""
+    """The notations of one family."""
 
     name: str
     reasoning: ReasoningMarkers | None = None
-    """None when the template knows no reasoning."""
+    """None if the template has no reasoning."""
     tools: ToolNotation = HERMES
 
 
 class FamilyMark(Struct, frozen=True):
-    """How to recognise a family: every one of ``texts`` occurs in its chat template."""
+    """The texts that occur together only in the chat templates of one family and of those listed after it."""
 
     name: str
     texts: tuple[str, ...]

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 (full-width bars are what the markers are written with)
-"""How the known families write tool calls; a family that is missing here uses the generic notation."""
+"""The notations of tool calls of the known families. A family that is missing here has the generic notation."""
 
 from typing import Final
 
@@ -19,12 +19,12 @@ _QWEN3_CODER: Final = ToolNotation(
     separator="\n",
 )
 _LLAMA: Final = ToolNotation(
-    shape="object", triggers=('{"name"',), leads=True, parallel=False, arguments_key="parameters"
+    shape="object", triggers=('{"name"',), leading_only=True, parallel=False, arguments_key="parameters"
 )
 _LLAMA_PYTHONIC: Final = ToolNotation(
     shape="pythonic",
     triggers=("[",),
-    leads=True,
+    leading_only=True,
     section_start="[",
     name_end="(",
     call_end=")",
@@ -86,7 +86,7 @@ _HARMONY: Final = ToolNotation(
         ToolNotation(
             shape="named",
             triggers=(" to=functions.",),
-            leads=True,
+            leading_only=True,
             parallel=False,
             call_start=" to=functions.",
             name_end="<|channel|>commentary <|constrain|>json<|message|>",
@@ -262,7 +262,7 @@ def _invocations(start: str, end: str, prefix: str = "") -> ToolNotation:
 
 
 def _objects(start: str, end: str = "", separator: str = ", ") -> ToolNotation:
-    """Return the notation of a JSON list of objects; ``start`` and ``end`` come before and behind the list."""
+    """Return the notation of a JSON list of objects between ``start`` and ``end``."""
     return ToolNotation(
         shape="object",
         triggers=(start,),
@@ -367,9 +367,9 @@ TOOL_NOTATIONS: Final = {
     "seed": _SEED,
     "solar": _SOLAR,
 }
-"""By the name of the family."""
+"""The notation by the name of the family."""
 
 
 def tool_notation(family: str) -> ToolNotation:
-    """Return how the family writes calls: the generic notation for one that is not known to write them."""
+    """Return the family's notation of calls, the generic one for a family that is not in the table."""
     return TOOL_NOTATIONS.get(family, HERMES)

@@ -1,9 +1,9 @@
-"""How the text of a parameter is to be read where a notation does not say it (shape ``xml``): by the tool's schema.
+"""Decides by the tool's schema whether the text of a parameter is JSON, for notations that do not mark it (``xml``).
 
 - ``string``: the text itself is the value.
 - ``json``: the text is JSON.
-- ``either``: the schema admits strings and other values. JSON is read as JSON, a quoted string as well; what is no JSON
-  of an admitted type is a string. So a grammar that writes such a value as JSON is always read as it meant it.
+- ``either``: the schema admits strings and other values. JSON of an admitted type, also a quoted string, is JSON; any
+  other text is a string. So the parser reads a value that a grammar wrote as JSON with the right type.
 """
 
 from collections.abc import Callable
@@ -22,11 +22,11 @@ _TYPES: dict[str, JSONType] = {
     "object": "object",
 }
 _MAX_DEPTH = 32
-"""Of references and combinations that are followed; a schema that goes deeper says nothing about the type."""
+"""Levels of references and combinations that are followed; deeper schemas do not limit the type."""
 
 
 def json_type(value: object) -> JSONType:
-    """Return the JSON type of a decoded value; an integer is a number."""
+    """Return the JSON type of a decoded value; an integer is a ``number``."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -39,23 +39,23 @@ def json_type(value: object) -> JSONType:
 
 
 def parameter_types(parameters: dict[str, Any], name: str) -> frozenset[JSONType]:
-    """Return the JSON types that the schema of a tool's parameters admits for one of them; empty: it does not say."""
+    """Return the JSON types that a tool's schema admits for one parameter; empty if the schema does not limit it."""
     return _Reader(parameters, name).of_parameter(parameters, 0) or frozenset()
 
 
 def value_kind(types: frozenset[JSONType]) -> ValueKind:
-    """Return how a value of one of these types is read. A type that nobody declared is a string."""
+    """Return the kind of a value of these types; a value without a declared type is a string."""
     if types <= {"string"}:
         return "string"
     return "either" if "string" in types else "json"
 
 
 _Types = frozenset[JSONType] | None
-"""None: a schema does not say."""
+"""None: the schema does not limit the type."""
 
 
 class _Reader:
-    """Reads one schema for one name. Every subschema is read once, so that the work is linear in the schema."""
+    """Finds the types of one parameter. Every subschema is read once, so the work is linear in the schema."""
 
     def __init__(self, root: dict[str, Any], name: str) -> None:
         self._root = root
@@ -63,28 +63,28 @@ class _Reader:
         self._known: dict[tuple[str, int], _Types] = {}
 
     def of_parameter(self, schema: object, depth: int) -> _Types:
-        """Return what the object's schema says of the property."""
+        """Return the types that an object schema admits for the parameter."""
         return self._once("parameter", schema, depth, self._of_parameter)
 
     def of_value(self, schema: object, depth: int) -> _Types:
-        """Return what a value's schema says of it."""
+        """Return the types that a value's schema admits."""
         return self._once("value", schema, depth, self._of_value)
 
-    def _once(self, what: str, schema: object, depth: int, read: Callable[[dict[str, Any], int], _Types]) -> _Types:
-        key = (what, id(schema))
+    def _once(self, kind: str, schema: object, depth: int, read: Callable[[dict[str, Any], int], _Types]) -> _Types:
+        key = (kind, id(schema))
         if depth > _MAX_DEPTH or not isinstance(schema, dict):
             return None
         if key not in self._known:
-            self._known[key] = None  # what a schema says of itself through a reference to itself
+            self._known[key] = None  # the result for a reference to itself
             self._known[key] = read(schema, depth + 1)
         return self._known[key]
 
     def _of_parameter(self, schema: dict[str, Any], depth: int) -> _Types:
         properties = schema.get("properties")
-        own = schema.get("additionalProperties")
+        value = schema.get("additionalProperties")
         if isinstance(properties, dict) and self._name in properties:
-            own = properties[self._name]
-        found = [self.of_value(own, depth), self.of_parameter(self._referenced(schema), depth)]
+            value = properties[self._name]
+        found = [self.of_value(value, depth), self.of_parameter(self._referenced(schema), depth)]
         found += [self.of_parameter(part, depth) for part in _parts(schema, "allOf")]
         found += [
             _union([self.of_parameter(part, depth) for part in _parts(schema, word)]) for word in ("anyOf", "oneOf")
@@ -100,7 +100,7 @@ class _Reader:
         return _intersection(found)
 
     def _referenced(self, schema: dict[str, Any]) -> object:
-        """Return what a reference within the document names; None for any other, and for none."""
+        """Return the target of a reference within the document; None without one."""
         reference = schema.get("$ref")
         if not isinstance(reference, str) or not reference.startswith("#"):
             return None

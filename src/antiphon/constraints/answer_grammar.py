@@ -124,8 +124,8 @@ class _AnswerRules:
         return sequence(section, self._behind())
 
     def _up_to(self, trigger: str, name: str) -> str:
-        """Write free text up to the trigger, which is generated as well; of ``leads``, no text but whitespace."""
-        if self._notation.leads and trigger in self._notation.triggers:
+        """Write free text up to the trigger and the trigger; before one of ``leading_only`` only whitespace."""
+        if self._notation.leading_only and trigger in self._notation.triggers:
             return self._markers.until(self._lark, f"lead_{name}", "/\\s*/", trigger)
         text = self._markers.until(self._lark, f"text_{name}", self._text_expression(), trigger)
         return sequence(self._opened(self._mark), self._marked(), text)
@@ -145,8 +145,8 @@ class _AnswerRules:
     def _text_expression(self) -> str:
         """Write the terminal expression of free text: what begins a call or a reasoning block cannot occur in it."""
         notations = (self._notation, *self._notation.alternatives)
-        triggers = [text for one in notations if not one.leads for text in one.triggers]
-        leading = [text.strip() for one in notations if one.leads for text in one.triggers]
+        triggers = [text for one in notations if not one.leading_only for text in one.triggers]
+        leading = [text.strip() for one in notations if one.leading_only for text in one.triggers]
         if self._calls.customs:
             triggers.append(CUSTOM_CALL.start)
         if self._answer.reasoning is not None:

@@ -40,8 +40,8 @@ class AnswerConstraints(Struct, frozen=True, kw_only=True):
 def answer_constraints(request: CreateChatCompletion, notation: ToolNotation) -> AnswerConstraints:
     """Return what a request requires, in the family's notation.
 
-    Notations whose calls look like JSON from the first character on (``leads``) could not be told from JSON content:
-    there the generic notation takes their place. Raises ``InvalidRequestError``.
+    Calls of a ``leading_only`` notation begin like JSON content. With a JSON Schema for the content, the generic
+    notation replaces such a notation. Raises ``InvalidRequestError``.
     """
     use = tool_use(request)
     schema = _content_schema(request.response_format)
@@ -55,7 +55,7 @@ def answer_constraints(request: CreateChatCompletion, notation: ToolNotation) ->
         functions=[function for function in functions if function.name in use.allowed],
         customs=[custom for custom in customs if custom.name in use.allowed],
     )
-    if notation.leads and schema is not None and use.mode == "auto":
+    if notation.leading_only and schema is not None and use.mode == "auto":
         notation = HERMES
     return AnswerConstraints(use=use, calls=calls, schema=schema, notation=notation)
 
