@@ -1,4 +1,4 @@
-"""Requests made of their fields, decoded, and the errors that they earn."""
+"""Requests from fields, decoded, and the errors of refused ones."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The paths of fields, as the official SDK's types have them and as our own Structs have them."""
+"""The paths of all fields in the official SDK's types and in this server's Structs."""
 
 import types
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Every bound of a request, one by one: what is as large as may be is taken, one more is refused by name."""
+"""Every bound of a request: a value at the bound is accepted, one above it is refused by name."""
 
 import json
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def called(length: int) -> Fields:
 
 
 def parts(count: int) -> Fields:
-    """Give a conversation of so many parts, no message with more than it may have."""
+    """Return messages with so many parts together, at most ``MAX_PARTS`` in each."""
     full, rest = divmod(count, limits.MAX_PARTS)
     return talk(*({"role": "user", "content": [TEXT] * size} for size in [limits.MAX_PARTS] * full + [rest] if size))
 
@@ -42,7 +42,7 @@ def tools(count: int) -> list[Fields]:
 
 
 def described(size: int) -> list[Fields]:
-    """Give tools of so many bytes together, with every field of theirs, since absent ones are counted as null."""
+    """Return tools of so many bytes together, with all fields, as absent ones count as null."""
     function = {"name": "f", "description": "", "parameters": None, "strict": None}
     length = size - len(json.dumps([{"type": "function", "function": function}], separators=(",", ":")))
     return [{"type": "function", "function": {**function, "description": "d" * length}}]
@@ -67,7 +67,7 @@ def annotated(count: int) -> Fields:
 
 
 def schema(levels: int) -> Fields:
-    """Give a request whose free-form part, five levels down in the body, makes it so deep."""
+    """Return fields of a request with so many levels in all; free-form JSON begins at the fifth."""
     parameters = {"default": nested(levels - 5)}
     return {"tools": [{"type": "function", "function": {"name": "f", "parameters": parameters}}]}
 
@@ -127,13 +127,13 @@ def test_every_bound_is_tested() -> None:
 
 
 @pytest.mark.parametrize("name", BOUNDS)
-def test_what_is_as_large_as_may_be_is_taken(name: str) -> None:
+def test_value_at_the_bound_is_accepted(name: str) -> None:
     make, _, _ = BOUNDS[name]
     assert decode_request(body(**make(getattr(limits, name)))).messages
 
 
 @pytest.mark.parametrize("name", BOUNDS)
-def test_one_more_is_refused_by_name(name: str) -> None:
+def test_value_above_the_bound_is_refused_by_name(name: str) -> None:
     make, param, code = BOUNDS[name]
     assert (param, code) == place(**make(getattr(limits, name) + 1))
 
@@ -154,5 +154,5 @@ def test_one_more_is_refused_by_name(name: str) -> None:
         ({"prediction": {"type": "content", "content": [TEXT] * 2049}}, "prediction.content", TOO_LONG_ARRAY),
     ],
 )
-def test_bounds_hold_wherever_the_thing_stands(fields: Fields, param: str, code: str) -> None:
+def test_bound_holds_in_every_place_of_a_request(fields: Fields, param: str, code: str) -> None:
     assert (param, code) == place(**fields)

@@ -27,7 +27,7 @@ def refusal(body: bytes) -> APIError:
     return caught.value
 
 
-def test_a_good_body() -> None:
+def test_valid_body_is_decoded() -> None:
     assert Box(size=1, label="a\u0000é😀") == decode(DECODER, b'{"size": 1, "label": "a\\u0000\xc3\xa9\\ud83d\\ude00"}')
 
 
@@ -53,14 +53,14 @@ def test_a_good_body() -> None:
         (b'{"size": "one", "free": ' + b"[" * 100_000, "it is nested more than 256 levels deep"),
     ],
 )
-def test_what_is_not_json_text(body: bytes, reason: str) -> None:
+def test_invalid_json_is_refused_with_its_reason(body: bytes, reason: str) -> None:
     error = refusal(body)
-    assert (error.code, error.param) == ("invalid_json", None)
+    assert ("invalid_json", None) == (error.code, error.param)
     assert f"We could not parse the JSON body of your request: {reason}." == error.message
 
 
-def test_a_lone_surrogate_is_refused() -> None:
-    assert refusal(b'{"label": "\\ud800"}').code == "invalid_json"
+def test_lone_surrogate_is_refused() -> None:
+    assert "invalid_json" == refusal(b'{"label": "\\ud800"}').code
 
 
 @pytest.mark.parametrize(
@@ -71,25 +71,25 @@ def test_a_lone_surrogate_is_refused() -> None:
         (b'{"q - at `$.size`": 1}', "Unknown parameter: 'q - at `$.size`'."),
     ],
 )
-def test_what_is_not_a_box(body: bytes, message: str) -> None:
+def test_body_of_another_type_is_refused_with_the_first_error(body: bytes, message: str) -> None:
     assert message == refusal(body).message
 
 
 @pytest.mark.parametrize("number", [b"1" * 5000, b"-" + b"1" * 5000, b"1e999"])
 @pytest.mark.parametrize("field", ["weight", "free"])
-def test_a_number_beyond_every_float_is_refused_where_it_stands(number: bytes, field: str) -> None:
+def test_number_beyond_every_float_is_refused_with_its_field(number: bytes, field: str) -> None:
     error = refusal(b'{"%s": %s}' % (field.encode(), number))
     assert (field, "invalid_value") == (error.param, error.code)
 
 
-def test_a_number_out_of_range_inside_free_form_json_names_the_field() -> None:
+def test_too_large_number_in_free_form_json_is_refused_with_the_field() -> None:
     error = refusal(b'{"free": {"deep": [1e999]}}')
-    assert (error.param, error.message) == ("free", "Invalid value for 'free': Number out of range.")
+    assert ("free", "Invalid value for 'free': Number out of range.") == (error.param, error.message)
 
 
-def test_a_key_that_occurs_twice_among_many_is_found_in_linear_time() -> None:
+def test_repeated_key_among_many_is_found() -> None:
     pairs: list[tuple[str, object]] = [(str(number), None) for number in range(100_000)]
-    assert decoding._double([*pairs, ("99999", None)]) == "99999"
+    assert "99999" == decoding._repeated_key([*pairs, ("99999", None)])
 
 
 JSON = st.recursive(
@@ -102,7 +102,7 @@ JSON = st.recursive(
 @settings(max_examples=150, deadline=None)
 @given(JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40))
 @example(b'{"size":\xff')
-def test_any_body_is_a_box_or_one_error(body: bytes) -> None:
+def test_any_bytes_are_decoded_or_refused_with_one_error(body: bytes) -> None:
     try:
         box = decode(DECODER, body)
     except InvalidRequestError as error:

@@ -1,4 +1,4 @@
-"""The walk agrees with msgspec: whatever msgspec refuses, the walk finds a reason for."""
+"""The walk agrees with msgspec: it finds an error in exactly the values that msgspec refuses."""
 
 import json
 from typing import Annotated, Any, Literal
@@ -170,24 +170,24 @@ GOOD = {"name": "abc", "grown": True}
         ),
     ],
 )
-def test_the_first_reason(value: object, param: str | None, code: str, message: str) -> None:
+def test_first_error_has_its_param_code_and_message(value: object, param: str | None, code: str, message: str) -> None:
     error: APIError | None = diagnose(Tree, value)
     assert error is not None
     assert (param, code, message) == (error.param, error.code, error.message)
 
 
-def test_nothing_is_wrong_with_a_good_value() -> None:
+def test_valid_value_has_no_error() -> None:
     twig = {"type": "twig", "leaves": [{"type": "leaf", "value": 0.5}]}
     assert diagnose(Tree, GOOD | {"parts": [twig], "kind": "elm", "labels": {"a": 1}, "free": [None]}) is None
 
 
-def test_the_first_error_in_the_document_is_the_one_reported() -> None:
+def test_first_error_in_document_order_is_reported() -> None:
     error = diagnose(Tree, {"root": 1, "grown": 2})
     assert error is not None
-    assert error.param == "root"
+    assert "root" == error.param
 
 
-def test_every_type_of_a_request_is_known_to_the_walk() -> None:
+def test_every_type_in_a_request_is_supported() -> None:
     known = {*diagnosis._ADMITTED, inspect.AnyType, inspect.UnionType}
     assert known >= {type(node) for node in nodes(inspect.type_info(CreateChatCompletion))}
 
@@ -218,7 +218,7 @@ TREES = st.dictionaries(st.sampled_from(["name", "grown", "parts", "kind", "labe
 
 @settings(max_examples=150, deadline=None)
 @given(TREES | TREES.map(lambda tree: GOOD | tree) | JSON)
-def test_what_msgspec_refuses_has_a_reason(value: object) -> None:
+def test_values_that_msgspec_refuses_have_an_error(value: object) -> None:
     agrees_with_msgspec(Tree, value)
 
 
@@ -228,7 +228,7 @@ WORDS = st.sampled_from(["text", "auto", "none", "low", "x", 1, 0.5, True, [], {
 
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(FIELDS, WORDS | JSON, max_size=4))
-def test_what_msgspec_refuses_of_a_request_has_a_reason(fields: dict[str, object]) -> None:
+def test_requests_that_msgspec_refuses_have_an_error(fields: dict[str, object]) -> None:
     agrees_with_msgspec(CreateChatCompletion, {"model": "tiny", "messages": [USER]} | fields)
 
 

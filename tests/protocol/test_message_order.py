@@ -29,53 +29,53 @@ REFUSAL = {"type": "refusal", "refusal": "No."}
         [{"role": "function", "name": "weather", "content": "rain"}],
     ],
 )
-def test_a_conversation_in_order(messages: list[dict[str, Any]]) -> None:
+def test_valid_orders_of_messages_are_accepted(messages: list[dict[str, Any]]) -> None:
     assert len(messages) == len(talk(*messages).messages)
 
 
 @pytest.mark.parametrize("before", [[], [USER], [{"role": "assistant", "content": "Hi"}], [CALLER, RESULT, USER]])
-def test_a_tool_message_needs_tool_calls_before_it(before: list[dict[str, Any]]) -> None:
-    assert error(messages=[*before, RESULT]) == (
+def test_tool_message_without_tool_calls_before_it_is_refused(before: list[dict[str, Any]]) -> None:
+    assert (
         "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with 'tool_calls'.",
         f"messages[{len(before)}].role",
         "invalid_value",
-    )
+    ) == error(messages=[*before, RESULT])
 
 
-def test_a_tool_message_answers_a_call_of_the_message_before() -> None:
-    assert error(messages=[USER, CALLER, SECOND_RESULT]) == (
+def test_tool_message_with_an_unknown_id_is_refused() -> None:
+    assert (
         "Invalid parameter: 'tool_call_id' of 'call_2' not found in unanswered 'tool_calls' of previous message.",
         "messages[2].tool_call_id",
         "invalid_value",
-    )
+    ) == error(messages=[USER, CALLER, SECOND_RESULT])
 
 
-def test_a_call_is_answered_once() -> None:
-    assert broken_talk(CALLER, RESULT, RESULT) == ("messages[2].tool_call_id", "invalid_value")
+def test_second_tool_message_for_one_call_is_refused() -> None:
+    assert ("messages[2].tool_call_id", "invalid_value") == broken_talk(CALLER, RESULT, RESULT)
 
 
 @pytest.mark.parametrize("after", [[], [USER], [RESULT], [RESULT, USER], [SECOND_RESULT, {"role": "assistant"}]])
-def test_every_call_is_answered_before_anything_else(after: list[dict[str, Any]]) -> None:
-    assert broken_talk(USER, TWO_CALLS, *after) == ("messages[1].tool_calls", "invalid_value")
+def test_unanswered_call_before_the_next_message_is_refused(after: list[dict[str, Any]]) -> None:
+    assert ("messages[1].tool_calls", "invalid_value") == broken_talk(USER, TWO_CALLS, *after)
 
 
-def test_the_error_names_the_calls_without_answer() -> None:
-    assert refused(messages=[TWO_CALLS, RESULT]).message == (
+def test_error_lists_the_unanswered_calls() -> None:
+    assert (
         "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. "
         "The following tool_call_ids did not have response messages: call_2"
-    )
+    ) == refused(messages=[TWO_CALLS, RESULT]).message
 
 
-def test_the_calls_of_one_message_have_ids_of_their_own() -> None:
+def test_two_calls_with_one_id_are_refused() -> None:
     twins = CALLER | {"tool_calls": [CALL, CALL]}
-    assert broken_talk(twins, RESULT) == ("messages[0].tool_calls[1].id", "invalid_value")
+    assert ("messages[0].tool_calls[1].id", "invalid_value") == broken_talk(twins, RESULT)
 
 
-def test_an_assistant_says_something() -> None:
+def test_assistant_message_without_content_and_calls_is_refused() -> None:
     nothing: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None, "annotations": []}
-    assert broken_talk(USER, nothing) == ("messages[1].content", "missing_required_parameter")
+    assert ("messages[1].content", "missing_required_parameter") == broken_talk(USER, nothing)
 
 
 @pytest.mark.parametrize("parts", [[TEXT, REFUSAL], [REFUSAL, TEXT], [REFUSAL, REFUSAL]])
-def test_a_refusal_stands_alone(parts: list[dict[str, Any]]) -> None:
-    assert broken_talk({"role": "assistant", "content": parts}) == ("messages[0].content", "invalid_value")
+def test_refusal_part_beside_other_parts_is_refused(parts: list[dict[str, Any]]) -> None:
+    assert ("messages[0].content", "invalid_value") == broken_talk({"role": "assistant", "content": parts})

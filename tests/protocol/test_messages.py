@@ -41,13 +41,13 @@ def test_each_role_has_its_own_struct() -> None:
     ] == request.messages
 
 
-def test_a_message_tells_its_role() -> None:
+def test_message_has_its_role() -> None:
     request = talk({"role": "developer", "content": "x"}, USER, CALLER, RESULT)
-    assert [message.role for message in request.messages] == ["developer", "user", "assistant", "tool"]
+    assert ["developer", "user", "assistant", "tool"] == [message.role for message in request.messages]
 
 
-def test_content_is_a_string_or_parts() -> None:
-    assert talk({"role": "user", "content": [TEXT]}).messages == [UserMessage(content=[TextPart(text="Hello")])]
+def test_content_may_be_a_list_of_parts() -> None:
+    assert [UserMessage(content=[TextPart(text="Hello")])] == talk({"role": "user", "content": [TEXT]}).messages
 
 
 def test_text_only_parts_are_text_parts() -> None:
@@ -57,12 +57,12 @@ def test_text_only_parts_are_text_parts() -> None:
     assert isinstance(message.content[0], TextPart)
 
 
-def test_an_assistant_may_have_refused() -> None:
+def test_assistant_content_may_be_a_refusal() -> None:
     request = talk(USER, {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]})
     assert AssistantMessage(content=[RefusalPart(refusal="No.")]) == request.messages[1]
 
 
-def test_a_custom_tool_call_is_history_too() -> None:
+def test_history_may_hold_a_custom_tool_call() -> None:
     call = {"id": "call_1", "type": "custom", "custom": {"name": "shell", "input": "ls"}}
     assistant = talk(USER, {"role": "assistant", "tool_calls": [call]}, RESULT).messages[1]
     assert isinstance(assistant, AssistantMessage)
@@ -70,7 +70,7 @@ def test_a_custom_tool_call_is_history_too() -> None:
     assert [custom] == assistant.tool_calls
 
 
-def test_an_answer_of_ours_can_be_sent_back_as_it_is() -> None:
+def test_answer_of_this_server_is_accepted_in_the_history() -> None:
     answer: dict[str, Any] = {
         "role": "assistant",
         "content": "Hi",
@@ -110,10 +110,10 @@ def test_a_citation_that_no_answer_carries_is_refused(param: str, annotation: di
 
 
 @pytest.mark.parametrize("role", ["developer", "system", "tool", "assistant"])
-def test_only_users_send_images(role: str) -> None:
+def test_only_user_messages_may_hold_images(role: str) -> None:
     answers = {"tool_call_id": "call_1"} if role == "tool" else {}
     message = {"role": role, "content": [IMAGE]} | answers
-    assert broken_talk(message) == ("messages[0].content[0].type", "invalid_value")
+    assert ("messages[0].content[0].type", "invalid_value") == broken_talk(message)
 
 
 @pytest.mark.parametrize(
@@ -144,11 +144,11 @@ def test_only_users_send_images(role: str) -> None:
         ),
     ],
 )
-def test_a_malformed_message_is_refused(message: dict[str, Any], param: str, code: str) -> None:
+def test_malformed_message_is_refused(message: dict[str, Any], param: str, code: str) -> None:
     assert (param, code) == broken_talk(message)
 
 
-def test_the_error_of_a_role_lists_the_roles() -> None:
+def test_error_of_an_unknown_role_lists_the_roles() -> None:
     expected = (
         "Invalid value: 'judge'. Supported values are: "
         "'developer', 'system', 'user', 'assistant', 'tool', and 'function'."

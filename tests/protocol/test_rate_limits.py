@@ -18,7 +18,7 @@ from antiphon.protocol.rate_limits import Allowance, RateLimitState, duration, r
         ("1d2h", 93600),
     ],
 )
-def test_a_duration_is_written_as_the_reference_does(expected: str, seconds: float) -> None:
+def test_duration_has_the_form_of_the_reference(expected: str, seconds: float) -> None:
     assert expected == duration(seconds)
 
 
@@ -27,7 +27,7 @@ def test_every_duration_has_a_text(seconds: float) -> None:
     assert duration(seconds)[0].isdigit()
 
 
-def test_a_limit_gives_three_headers() -> None:
+def test_each_limit_gives_three_headers() -> None:
     state = RateLimitState(tokens=Allowance(limit=60, remaining=59, reset=1.0))
     assert {
         "x-ratelimit-limit-tokens": "60",
@@ -36,5 +36,5 @@ def test_a_limit_gives_three_headers() -> None:
     } == rate_limit_headers(state)
 
 
-def test_no_limit_gives_none() -> None:
+def test_without_limits_there_are_no_headers() -> None:
     assert {} == rate_limit_headers(RateLimitState())

@@ -28,25 +28,25 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("param", "fields"), REFUSED)
-def test_what_is_not_supported_yet_is_refused_by_name(param: str, fields: dict[str, Any]) -> None:
-    assert place(**fields) == (param, "unsupported_parameter")
+def test_unsupported_field_is_refused_by_name(param: str, fields: dict[str, Any]) -> None:
+    assert (param, "unsupported_parameter") == place(**fields)
 
 
-def test_every_refused_field_is_tried_above() -> None:
+def test_every_refused_field_has_a_test_case() -> None:
     tried = {"".join("[]" if part.isdigit() else part for part in _split(param)) for param, _ in REFUSED}
-    assert tried == {field.path for field in outermost_refused()}
+    assert {field.path for field in outermost_refused()} == tried
 
 
 def _split(param: str) -> list[str]:
     return param.replace("[", "\0").replace("]", "\0").split("\0")
 
 
-def test_the_message_says_what_is_missing() -> None:
-    assert error(audio={"voice": "alloy", "format": "wav"}) == (
+def test_error_names_the_missing_capability() -> None:
+    assert (
         "Unsupported parameter: 'audio'. This server does not support audio answers yet.",
         "audio",
         "unsupported_parameter",
-    )
+    ) == error(audio={"voice": "alloy", "format": "wav"})
 
 
 @pytest.mark.parametrize(
@@ -56,17 +56,17 @@ def test_the_message_says_what_is_missing() -> None:
         {field.path: None for field in outermost_refused() if "." not in field.path},
     ],
 )
-def test_what_asks_for_nothing_passes(fields: dict[str, Any]) -> None:
-    assert accepted(**fields).model == "tiny"
+def test_refused_field_with_a_neutral_value_is_accepted(fields: dict[str, Any]) -> None:
+    assert "tiny" == accepted(**fields).model
 
 
-def test_null_in_a_message_asks_for_nothing() -> None:
+def test_refused_field_of_null_in_a_message_is_accepted() -> None:
     part = {"type": "text", "text": "x", "prompt_cache_breakpoint": None}
     request = talk({"role": "user", "content": [part]}, {"role": "assistant", "content": "x", "audio": None})
-    assert len(request.messages) == 2
+    assert 2 == len(request.messages)
 
 
-def test_a_field_within_a_refused_one_needs_no_look() -> None:
+def test_outermost_refused_lacks_fields_nested_in_refused_ones() -> None:
     paths = {field.path for field in outermost_refused()}
     assert "audio" in paths
     assert not any(path.startswith("audio.") for path in paths)

@@ -42,21 +42,21 @@ HONOURED: dict[str, Any] = {
 }
 
 
-def test_the_least_request() -> None:
+def test_request_needs_only_model_and_messages() -> None:
     assert CreateChatCompletion(model="tiny", messages=[UserMessage(content="Hello")]) == decode_request(body())
 
 
 @pytest.mark.parametrize("name", HONOURED)
-def test_a_field_keeps_its_value(name: str) -> None:
+def test_field_keeps_its_value(name: str) -> None:
     assert HONOURED[name] == msgspec.to_builtins(getattr(accepted(**HONOURED), name))
 
 
-def test_null_is_absent_for_every_optional_field() -> None:
+def test_null_means_absent_for_every_optional_field() -> None:
     optional = [name for name in CreateChatCompletion.__struct_fields__ if name not in {"model", "messages"}]
     assert decode_request(body()) == accepted(**dict.fromkeys(optional))
 
 
-def test_a_request_is_immutable() -> None:
+def test_request_is_immutable() -> None:
     with pytest.raises(AttributeError):
         decode_request(body()).n = 2  # type: ignore[misc]
 
@@ -70,7 +70,7 @@ def test_a_request_is_immutable() -> None:
         ({"stream": True, "stream_options": {"include_usage": False, "include_obfuscation": False}}, False, False),
     ],
 )
-def test_stream_options_have_the_reference_s_defaults(
+def test_stream_options_have_the_defaults_of_the_reference(
     fields: dict[str, Any],
     usage: bool,  # noqa: FBT001 (a table's column)
     obfuscation: bool,  # noqa: FBT001
@@ -79,7 +79,7 @@ def test_stream_options_have_the_reference_s_defaults(
     assert (usage, obfuscation) == (request.includes_usage, request.includes_obfuscation)
 
 
-def test_null_stream_options_are_the_defaults() -> None:
+def test_null_stream_options_mean_the_defaults() -> None:
     request = accepted(stream=True, stream_options={"include_usage": None, "include_obfuscation": None})
     assert StreamOptions() == request.stream_options
     assert request.includes_obfuscation
@@ -138,7 +138,7 @@ def test_null_stream_options_are_the_defaults() -> None:
         ("temprature", 1, "unknown_parameter"),
     ],
 )
-def test_a_value_out_of_bounds_is_refused(name: str, value: object, code: str) -> None:
+def test_value_out_of_bounds_is_refused(name: str, value: object, code: str) -> None:
     assert place(**{name: value}) == (name, code)
 
 
@@ -161,7 +161,7 @@ def test_a_value_out_of_bounds_is_refused(name: str, value: object, code: str) -
         ({"prompt_cache_options": {"ttl": "1h"}}, "prompt_cache_options.ttl", "invalid_value"),
     ],
 )
-def test_a_nested_error_has_its_path(fields: dict[str, Any], param: str, code: str | None) -> None:
+def test_nested_error_has_its_path(fields: dict[str, Any], param: str, code: str | None) -> None:
     found = place(**fields)
     assert param == found[0]
     assert code in {None, found[1]}
@@ -199,17 +199,16 @@ def test_a_nested_error_has_its_path(fields: dict[str, Any], param: str, code: s
         ),
     ],
 )
-def test_fields_that_need_each_other(fields: dict[str, Any], message: str) -> None:
-    assert error(**fields)[0] == message
-    assert error(**fields)[1:] == (message.split("'")[1], "invalid_value")
+def test_field_without_the_field_it_needs_is_refused(fields: dict[str, Any], message: str) -> None:
+    assert (message, message.split("'")[1], "invalid_value") == error(**fields)
 
 
-def test_template_variables_nest_no_deeper_than_what_walks_them() -> None:
+def test_template_variables_have_at_most_32_levels() -> None:
     value: object = 0
     for _ in range(31):
         value = [value]
-    assert accepted(chat_template_kwargs={"a": value}).chat_template_kwargs == {"a": value}
-    assert place(chat_template_kwargs={"a": [value]}) == ("chat_template_kwargs", "invalid_value")
+    assert {"a": value} == accepted(chat_template_kwargs={"a": value}).chat_template_kwargs
+    assert ("chat_template_kwargs", "invalid_value") == place(chat_template_kwargs={"a": [value]})
 
 
 @pytest.mark.parametrize(
@@ -226,11 +225,11 @@ def test_template_variables_nest_no_deeper_than_what_walks_them() -> None:
         ),
     ],
 )
-def test_a_body_that_is_no_request(data: bytes, message: str) -> None:
+def test_body_that_is_no_request_is_refused(data: bytes, message: str) -> None:
     assert message == refused_body(data).message
 
 
-def test_echoes_are_bounded() -> None:
+def test_quoted_client_text_in_errors_is_bounded() -> None:
     found = refused_body(body(**{"x" * 10_000: 1}))
     assert len(found.message) + len(found.param or "") < 200
     assert len(error(service_tier="x" * 10_000)[0]) < 250
@@ -266,7 +265,7 @@ MESSAGES = st.fixed_dictionaries(
     | st.dictionaries(NAMES, JSON, max_size=3).map(lambda fields: {"model": "tiny", "messages": [USER]} | fields)
     | st.lists(MESSAGES, max_size=4).map(lambda messages: {"model": "tiny", "messages": messages})
 )
-def test_any_json_is_a_request_or_one_error(value: object) -> None:
+def test_any_json_is_a_request_or_refused_with_one_error(value: object) -> None:
     data = json.dumps(value).encode()
     try:
         request = decode_request(data)

@@ -1,4 +1,4 @@
-"""Every answer is of the SDK's types, with nothing that they do not have but the documented extensions."""
+"""Every answer validates as the SDK's type, without fields beyond it except the documented extensions."""
 
 import json
 from typing import Any
@@ -68,7 +68,7 @@ def wire(value: msgspec.Struct) -> dict[str, Any]:
 
 
 def extra(model: BaseModel, path: str = "") -> list[str]:
-    """List the fields that the SDK's types do not know."""
+    """Return the fields that the SDK's types lack."""
     found = [f"{path}{name}" for name in model.model_extra or {}]
     for name in type(model).model_fields:
         member = getattr(model, name)
@@ -94,9 +94,9 @@ MESSAGES = [
 
 @pytest.mark.parametrize("message", MESSAGES)
 @pytest.mark.parametrize("logprobs", [None, LOGPROBS])
-def test_a_completion_is_the_sdk_s(message: ChatCompletionMessage, logprobs: ChoiceLogprobs | None) -> None:
+def test_completion_validates_as_the_sdk_type(message: ChatCompletionMessage, logprobs: ChoiceLogprobs | None) -> None:
     sent = wire(completion(message, logprobs))
-    assert extra(SDKCompletion.model_validate(sent, strict=True)) == []
+    assert [] == extra(SDKCompletion.model_validate(sent, strict=True))
 
 
 DELTAS = [
@@ -110,28 +110,28 @@ DELTAS = [
 
 
 @pytest.mark.parametrize("delta", DELTAS)
-def test_a_chunk_is_the_sdk_s(delta: Delta) -> None:
+def test_chunk_validates_as_the_sdk_type(delta: Delta) -> None:
     sent = wire(chunk(ChunkChoice(index=0, delta=delta, logprobs=LOGPROBS), obfuscation="x"))
-    assert set(extra(SDKChunk.model_validate(sent, strict=True))) <= {"obfuscation"}
+    assert {"obfuscation"} >= set(extra(SDKChunk.model_validate(sent, strict=True)))
 
 
-def test_reasoning_is_the_one_extension_of_a_message() -> None:
+def test_reasoning_content_is_the_only_extension_of_a_message() -> None:
     sent = wire(completion(ChatCompletionMessage(content="Hi", reasoning_content="Hm.")))
-    assert extra(SDKCompletion.model_validate(sent)) == ["choices.message.reasoning_content"]
+    assert ["choices.message.reasoning_content"] == extra(SDKCompletion.model_validate(sent))
 
 
-def test_a_message_has_its_nulls_and_lacks_what_was_not_asked_for() -> None:
+def test_message_has_required_nulls_and_lacks_unset_fields() -> None:
     (choice,) = wire(completion(ChatCompletionMessage(content="Hi")))["choices"]
-    assert choice == {
+    assert {
         "index": 0,
         "message": {"role": "assistant", "content": "Hi", "refusal": None, "annotations": []},
         "logprobs": None,
         "finish_reason": "stop",
-    }
+    } == choice
 
 
-def test_usage_has_both_details() -> None:
-    assert wire(USAGE) == {
+def test_usage_has_prompt_and_completion_details() -> None:
+    assert {
         "prompt_tokens": 3,
         "completion_tokens": 4,
         "total_tokens": 7,
@@ -142,24 +142,24 @@ def test_usage_has_both_details() -> None:
             "accepted_prediction_tokens": 0,
             "rejected_prediction_tokens": 0,
         },
-    }
+    } == wire(USAGE)
 
 
 @pytest.mark.parametrize(
     ("fields", "expected"), [({}, {}), ({"usage": None}, {"usage": None}), ({"usage": USAGE}, {"usage": wire(USAGE)})]
 )
-def test_a_chunk_s_usage_is_absent_null_or_there(fields: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_usage_of_a_chunk_is_absent_null_or_set(fields: dict[str, Any], expected: dict[str, Any]) -> None:
     sent = wire(chunk(**fields))
     assert expected == {name: value for name, value in sent.items() if name == "usage"}
-    assert sent["choices"] == []
+    assert [] == sent["choices"]
 
 
-def test_a_delta_holds_only_what_was_gained() -> None:
+def test_delta_holds_only_set_fields() -> None:
     (choice,) = wire(chunk(ChunkChoice(index=1, delta=Delta(content="Hi"))))["choices"]
-    assert choice == {"index": 1, "delta": {"content": "Hi"}, "logprobs": None, "finish_reason": None}
+    assert {"index": 1, "delta": {"content": "Hi"}, "logprobs": None, "finish_reason": None} == choice
 
 
-def test_models() -> None:
+def test_model_list_has_the_fields_of_the_reference() -> None:
     model = {
         "id": "tiny",
         "object": "model",
@@ -172,7 +172,7 @@ def test_models() -> None:
     assert {"object": "list", "data": [model]} == wire(models)
 
 
-def test_an_error_has_all_four_members() -> None:
+def test_error_has_all_four_members() -> None:
     body = ErrorBody(message="No.", type="invalid_request_error", param=None, code=None)
     expected = {"message": "No.", "type": "invalid_request_error", "param": None, "code": None}
-    assert wire(ErrorResponse(body)) == {"error": expected}
+    assert {"error": expected} == wire(ErrorResponse(body))

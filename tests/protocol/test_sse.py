@@ -35,17 +35,17 @@ def decode(*chunks: bytes) -> list[str]:
     return [event for chunk in chunks for event in decoder.feed(chunk)]
 
 
-def test_a_chunk_is_one_event_on_one_line() -> None:
+def test_chunk_is_one_event_on_one_line() -> None:
     frame = encode_chunk(CHUNK)
     assert frame.startswith(b'data: {"id":"chatcmpl-1"')
     assert frame.endswith(b"}\n\n")
-    assert frame.count(b"\n") == 2
+    assert 2 == frame.count(b"\n")
     (event,) = decode(frame)
-    assert json.loads(event)["choices"][0]["delta"] == {"content": "a\r\n\u2028é"}
+    assert {"content": "a\r\n\u2028é"} == json.loads(event)["choices"][0]["delta"]
 
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
-"""Without lone surrogates, which no answer contains: they have no UTF-8 form."""
+"""Texts without lone surrogates, which have no UTF-8 form and occur in no answer."""
 MAYBE = st.none() | TEXTS | st.just(msgspec.UNSET)
 CALLS = st.builds(ToolCallDelta, index=st.integers(0, 3), function=st.builds(FunctionCallDelta, arguments=TEXTS))
 DELTAS = st.builds(
@@ -88,7 +88,7 @@ OWN = st.fixed_dictionaries(
 
 @settings(deadline=None)
 @given(SHARED, st.lists(OWN, min_size=1, max_size=3))
-def test_the_chunks_of_an_answer_are_framed_as_each_alone(
+def test_chunk_encoder_gives_the_same_bytes_as_encode_chunk(
     shared: dict[str, object], own: list[dict[str, object]]
 ) -> None:
     chunks = [ChatCompletionChunk(**shared, **each) for each in own]  # type: ignore[arg-type] # drawn by name
@@ -98,7 +98,7 @@ def test_the_chunks_of_an_answer_are_framed_as_each_alone(
 
 @settings(deadline=None)
 @given(SHARED, OWN)
-def test_padding_is_the_obfuscation_of_what_has_choices(shared: dict[str, object], own: dict[str, object]) -> None:
+def test_only_chunks_with_choices_are_padded(shared: dict[str, object], own: dict[str, object]) -> None:
     chunk = ChatCompletionChunk(**shared, **own)  # type: ignore[arg-type] # drawn by name
     encoder = ChunkEncoder(lambda size: b"x" * (size % 7))
     size = len(msgspec.json.encode(chunk.choices)) % 7
@@ -106,15 +106,15 @@ def test_padding_is_the_obfuscation_of_what_has_choices(shared: dict[str, object
     assert encode_chunk(padded) == encoder.encode(chunk)
 
 
-def test_one_encoder_frames_one_answer() -> None:
+def test_chunk_of_another_answer_is_an_assertion_error() -> None:
     encoder = ChunkEncoder()
     encoder.encode(CHUNK)
     with pytest.raises(AssertionError, match="chatcmpl-2"):
         encoder.encode(msgspec.structs.replace(CHUNK, id="chatcmpl-2"))
 
 
-def test_done() -> None:
-    assert decode(DONE) == ["[DONE]"]
+def test_done_event_holds_the_done_marker() -> None:
+    assert ["[DONE]"] == decode(DONE)
 
 
 @pytest.mark.parametrize(
@@ -130,11 +130,11 @@ def test_done() -> None:
         ),
     ],
 )
-def test_an_error_is_an_event_in_the_shape_of_every_error(error: APIError, expected: dict[str, str | None]) -> None:
+def test_error_event_holds_the_error_object(error: APIError, expected: dict[str, str | None]) -> None:
     assert encode_error(error).startswith(b"event: error\ndata: ")
     (event,) = decode(encode_error(error))
-    assert json.loads(event) == {"error": expected}
-    assert error_response(error).error.message == expected["message"]
+    assert {"error": expected} == json.loads(event)
+    assert expected["message"] == error_response(error).error.message
 
 
 @pytest.mark.parametrize(
@@ -162,10 +162,10 @@ def test_an_error_is_an_event_in_the_shape_of_every_error(error: APIError, expec
         ("data: é😀\u2028\n\n".encode(), ["é😀\u2028"]),
     ],
 )
-def test_the_standard_rules_hold_whole_and_byte_by_byte(stream: bytes, events: list[str]) -> None:
-    assert decode(stream) == events
-    assert decode(*(bytes([byte]) for byte in stream)) == events
-    assert decode(*(piece for byte in stream for piece in (bytes([byte]), b""))) == events
+def test_decoder_follows_the_standard_for_whole_streams_and_single_bytes(stream: bytes, events: list[str]) -> None:
+    assert events == decode(stream)
+    assert events == decode(*(bytes([byte]) for byte in stream))
+    assert events == decode(*(piece for byte in stream for piece in (bytes([byte]), b"")))
 
 
 LINES = st.sampled_from(["data: a", "data: é😀", "data", ": x", "event: y", "", "", "\ufeffdata: z"])
@@ -176,14 +176,14 @@ STREAMS = st.lists(st.tuples(LINES, st.sampled_from(["\r", "\n", "\r\n"]))).map(
 
 @settings(deadline=None)
 @given(STREAMS | st.binary(max_size=30), st.data())
-def test_chunking_changes_nothing(stream: bytes, data: st.DataObject) -> None:
+def test_decoded_events_do_not_depend_on_the_chunking(stream: bytes, data: st.DataObject) -> None:
     cuts = data.draw(st.lists(st.integers(0, len(stream))).map(sorted))
     pieces = [stream[start:end] for start, end in pairwise([0, *cuts, len(stream)])]
-    assert decode(*pieces) == decode(stream)
+    assert decode(stream) == decode(*pieces)
 
 
 @settings(deadline=None)
 @given(st.lists(st.text().filter(lambda text: "\r" not in text)))
-def test_what_is_framed_comes_back(texts: list[str]) -> None:
+def test_encoded_texts_are_decoded_unchanged(texts: list[str]) -> None:
     stream = "".join("".join(f"data: {line}\n" for line in text.split("\n")) + "\n" for text in texts)
-    assert decode(stream.encode()) == texts
+    assert texts == decode(stream.encode())

@@ -1,4 +1,4 @@
-"""Stored objects are the gateway manual's and the SDK's, and nothing of a request is lost on the way."""
+"""Stored objects have the fields of the reference and the SDK, and keep all of a request's messages."""
 
 import json
 from typing import Any
@@ -61,7 +61,7 @@ def of_request(*messages: dict[str, Any], **fields: Any) -> Any:  # noqa: ANN401
     ]
 
 
-def test_a_stored_completion_is_the_manual_s() -> None:
+def test_stored_completion_has_the_fields_of_the_reference() -> None:
     sent = wire(stored(Choice(0, ChatCompletionMessage(content="Future's quiet spark."), None, "stop")))
     usage, (choice,) = sent.pop("usage"), sent.pop("choices")
     assert {
@@ -115,7 +115,7 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_an_answer_is_stored_whole(answer: ChatCompletionMessage) -> None:
+def test_stored_answer_keeps_all_fields(answer: ChatCompletionMessage) -> None:
     completion = stored(Choice(0, answer, None, "stop"))
     assert completion == msgspec.json.decode(msgspec.json.encode(completion), type=StoredCompletion)
     message = wire(completion)["choices"][0]["message"]
@@ -123,29 +123,29 @@ def test_an_answer_is_stored_whole(answer: ChatCompletionMessage) -> None:
     ChatCompletion.model_validate(wire(completion), strict=True)
 
 
-def test_an_object_of_a_later_version_still_decodes() -> None:
+def test_object_of_a_later_version_decodes() -> None:
     sent = wire(stored(Choice(0, ANSWERS[0], None, "stop"))) | {"new": 1}
     assert "chatcmpl-1" == msgspec.json.decode(json.dumps(sent), type=StoredCompletion).id
 
 
-def test_lists_have_their_ends() -> None:
+def test_list_has_first_and_last_id() -> None:
     assert {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False} == wire(
         CompletionList(data=[], first_id=None, last_id=None, has_more=False)
     )
 
 
-def test_a_deletion_is_the_sdk_s() -> None:
+def test_deletion_validates_as_the_sdk_type() -> None:
     sent = wire(CompletionDeleted(id="c"))
     assert {"object": "chat.completion.deleted", "id": "c", "deleted": True} == sent
     ChatCompletionDeleted.model_validate(sent, strict=True)
 
 
-def test_a_message_is_the_manual_s() -> None:
+def test_stored_message_has_the_fields_of_the_reference() -> None:
     (message,) = of_request({"role": "user", "content": "Write a haiku"})
     assert {"id": "c-0", "role": "user", "content": "Write a haiku", "name": None, "content_parts": None} == message
 
 
-def test_parts_are_kept_as_they_came() -> None:
+def test_text_parts_are_stored_unchanged() -> None:
     parts = [
         {"type": "text", "text": "What is this?"},
         {"type": "text", "text": "And this?"},
@@ -156,7 +156,7 @@ def test_parts_are_kept_as_they_came() -> None:
     assert parts[:1] == instructions["content_parts"]
 
 
-def test_no_part_is_dropped() -> None:
+def test_image_audio_and_file_parts_are_stored_unchanged() -> None:
     parts = [
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA==", "detail": "low"}},
         {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}},
@@ -166,7 +166,7 @@ def test_no_part_is_dropped() -> None:
     assert parts == wire(message)["content_parts"]
 
 
-def test_calls_and_their_results_are_kept() -> None:
+def test_calls_and_their_results_are_stored() -> None:
     call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
     tool = {"type": "function", "function": {"name": "weather"}}
     _, asks, tells = messages = of_request(
@@ -184,18 +184,18 @@ def test_calls_and_their_results_are_kept() -> None:
     assert "call_1" == parsed.tool_calls[0].id
 
 
-def test_what_an_assistant_said_is_kept() -> None:
+def test_refusal_reasoning_and_name_of_an_assistant_are_stored() -> None:
     said = {"role": "assistant", "content": "Hi", "refusal": "No.", "reasoning_content": "Hm.", "name": "Bob"}
     message = of_request(said, {"role": "user", "content": "x"})[0]
     assert {"id": "c-0", "content_parts": None, **said} == message
 
 
-def test_messages_decode_again() -> None:
+def test_stored_message_decodes_to_itself() -> None:
     (message,) = of_request({"role": "user", "content": [{"type": "text", "text": "x"}]})
     assert message == wire(msgspec.json.decode(json.dumps(message), type=StoredMessage))
 
 
-def test_plain_json_is_what_the_client_sent() -> None:
+def test_plain_json_equals_the_json_of_the_client() -> None:
     schema = {"type": "object", "properties": {"a": {"enum": [None, "b"]}}, "default": None}
     tools = [{"type": "function", "function": {"name": "weather", "parameters": schema, "strict": False}}]
     form = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
@@ -205,7 +205,7 @@ def test_plain_json_is_what_the_client_sent() -> None:
 
 
 @pytest.mark.parametrize("metadata", [{"a": "b"}, {}, None])
-def test_an_update_is_the_whole_metadata(metadata: dict[str, str] | None) -> None:
+def test_update_holds_all_new_metadata(metadata: dict[str, str] | None) -> None:
     assert metadata == decode_update(json.dumps({"metadata": metadata}).encode()).metadata
 
 
@@ -220,7 +220,7 @@ def test_an_update_is_the_whole_metadata(metadata: dict[str, str] | None) -> Non
         ({"metadata": None, "model": "x"}, "model"),
     ],
 )
-def test_an_update_of_anything_else_is_refused(body: dict[str, Any], param: str) -> None:
+def test_update_with_other_fields_or_bad_metadata_is_refused(body: dict[str, Any], param: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         decode_update(json.dumps(body).encode())
     assert param == caught.value.param

@@ -1,4 +1,4 @@
-"""Query strings of lists: checked once, refused by name."""
+"""Query strings of lists: decoded, or refused with the parameter's name."""
 
 import pytest
 
@@ -30,7 +30,7 @@ Pairs = list[tuple[str, str]]
         ([("metadata[a\nb]", "1")], CompletionQuery(metadata={"a\nb": "1"})),
     ],
 )
-def test_a_list_is_asked_for(pairs: Pairs, query: CompletionQuery) -> None:
+def test_query_of_completions_is_decoded(pairs: Pairs, query: CompletionQuery) -> None:
     assert query == decode_completion_query(pairs)
 
 
@@ -41,7 +41,7 @@ def test_a_list_is_asked_for(pairs: Pairs, query: CompletionQuery) -> None:
         ([("after", "c-1"), ("limit", "7"), ("order", "asc")], PageQuery(after="c-1", limit=7, order="asc")),
     ],
 )
-def test_messages_are_asked_for(pairs: Pairs, query: PageQuery) -> None:
+def test_query_of_messages_is_decoded(pairs: Pairs, query: PageQuery) -> None:
     assert query == decode_page_query(pairs)
 
 
@@ -63,20 +63,20 @@ def test_messages_are_asked_for(pairs: Pairs, query: PageQuery) -> None:
         ([(f"metadata[{number}]", "1") for number in range(17)], "metadata", "object_above_max_properties"),
     ],
 )
-def test_what_is_wrong_is_named(pairs: Pairs, param: str, code: str) -> None:
+def test_invalid_query_is_refused_with_its_parameter(pairs: Pairs, param: str, code: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         decode_completion_query(pairs)
     assert (param, code) == (caught.value.param, caught.value.code)
 
 
 @pytest.mark.parametrize("pairs", [[("model", "tiny")], [("metadata[a]", "1")]])
-def test_messages_have_no_filters(pairs: Pairs) -> None:
+def test_filters_of_messages_are_refused(pairs: Pairs) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         decode_page_query(pairs)
     assert ("unknown_parameter", pairs[0][0]) == (caught.value.code, caught.value.param)
 
 
-def test_messages_do_not_grow_with_the_request() -> None:
+def test_length_of_an_error_message_is_bounded() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         decode_completion_query([("x" * 10_000, "y")])
     assert len(caught.value.message) < 200

@@ -34,8 +34,8 @@ def allowed(*tools: dict[str, Any], mode: str = "auto") -> dict[str, Any]:
         {"function_call": "none"},
     ],
 )
-def test_what_fits_together_passes(fields: dict[str, Any]) -> None:
-    assert accepted(**fields).model == "tiny"
+def test_fitting_tools_and_choice_are_accepted(fields: dict[str, Any]) -> None:
+    assert "tiny" == accepted(**fields).model
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_what_fits_together_passes(fields: dict[str, Any]) -> None:
         ("function_call", {"functions": [{"name": "f"}], "function_call": {"name": "g"}}),
     ],
 )
-def test_what_does_not_fit_together_is_refused(param: str, fields: dict[str, Any]) -> None:
-    assert place(**fields) == (param, "invalid_value")
+def test_conflicting_tools_and_choice_are_refused(param: str, fields: dict[str, Any]) -> None:
+    assert (param, "invalid_value") == place(**fields)
 
 
 @pytest.mark.parametrize(
@@ -75,11 +75,11 @@ def test_what_does_not_fit_together_is_refused(param: str, fields: dict[str, Any
         ),
     ],
 )
-def test_an_allowed_tool_is_named_in_the_shape_of_a_choice(entry: dict[str, Any], param: str, code: str) -> None:
-    assert place(tools=TOOLS, tool_choice=allowed(entry)) == (param, code)
+def test_malformed_entry_of_allowed_tools_is_refused(entry: dict[str, Any], param: str, code: str) -> None:
+    assert (param, code) == place(tools=TOOLS, tool_choice=allowed(entry))
 
 
-def test_messages_name_what_is_missing() -> None:
+def test_error_names_the_missing_tool_or_field() -> None:
     assert (
         "Invalid value for 'tool_choice': the function tool 'weather' is not among 'tools'."
         == error(tools=[CUSTOM], tool_choice=FUNCTION)[0]
@@ -90,9 +90,9 @@ def test_messages_name_what_is_missing() -> None:
     )
 
 
-def test_names() -> None:
-    assert tool_name(FunctionTool(function=FunctionDefinition(name="f"))) == ("function", "f")
-    assert tool_name(CustomTool(custom=CustomToolDefinition(name="c"))) == ("custom", "c")
+def test_tools_are_named_by_type_and_name() -> None:
+    assert ("function", "f") == tool_name(FunctionTool(function=FunctionDefinition(name="f")))
+    assert ("custom", "c") == tool_name(CustomTool(custom=CustomToolDefinition(name="c")))
     assert [("custom", "shell"), ("function", "weather")] == allowed_tool_names(
         AllowedTools(mode="auto", tools=[CUSTOM, FUNCTION])
     )

@@ -32,7 +32,7 @@ def decode(value: object, model: Any) -> Any:  # noqa: ANN401 (any member of a u
     return msgspec.json.decode(json.dumps(value), type=model)
 
 
-def test_a_function_tool() -> None:
+def test_function_tool_is_decoded() -> None:
     schema = {"type": "object", "properties": {}}
     value = {"type": "function", "function": {"name": "weather", "parameters": schema, "strict": True}}
     assert FunctionTool(function=FunctionDefinition(name="weather", parameters=schema, strict=True)) == decode(
@@ -51,7 +51,7 @@ def test_a_function_tool() -> None:
         ),
     ],
 )
-def test_a_custom_tool(value: object, expected: TextFormat | GrammarFormat | None) -> None:
+def test_custom_tool_is_decoded_with_its_format(value: object, expected: TextFormat | GrammarFormat | None) -> None:
     tool = decode({"type": "custom", "custom": {"name": "shell", "format": value}}, Tool)
     assert CustomTool(custom=CustomToolDefinition(name="shell", format=expected)) == tool
 
@@ -68,7 +68,7 @@ def test_a_custom_tool(value: object, expected: TextFormat | GrammarFormat | Non
         ),
     ],
 )
-def test_a_tool_choice(value: object, expected: object) -> None:
+def test_tool_choice_is_decoded(value: object, expected: object) -> None:
     assert expected == decode(value, ToolChoice)
 
 
@@ -83,7 +83,7 @@ def test_a_tool_choice(value: object, expected: object) -> None:
         ),
     ],
 )
-def test_a_response_format(value: object, expected: object) -> None:
+def test_response_format_is_decoded(value: object, expected: object) -> None:
     assert expected == decode(value, ResponseFormat)
 
 
@@ -109,5 +109,5 @@ def test_a_response_format(value: object, expected: object) -> None:
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "missing_required_parameter"),
     ],
 )
-def test_a_malformed_shape_is_refused_at_its_place(fields: dict[str, Any], param: str, code: str) -> None:
+def test_malformed_tool_or_format_is_refused_with_its_path(fields: dict[str, Any], param: str, code: str) -> None:
     assert (param, code) == place(**fields)

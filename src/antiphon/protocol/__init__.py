@@ -1,1 +1,1 @@
-"""What is on the wire, as frozen Structs."""
+"""Requests, answers and events of the API, as frozen Structs."""

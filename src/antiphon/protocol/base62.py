@@ -1,4 +1,4 @@
-"""Random letters and digits, as ids and padding have them."""
+"""Letters and digits from random bytes, for ids and padding."""
 
 from typing import Final
 
@@ -7,5 +7,5 @@ _DIGIT_OF_BYTE: Final = bytes(DIGITS[byte % len(DIGITS)] for byte in range(256))
 
 
 def base62(data: bytes) -> bytes:
-    """Return one letter or digit for each byte. The first 8 of the 62 come 5 times of 256, the others 4 times."""
+    """Return one letter or digit for each byte. Of 256 byte values 5 give each of the first 8 digits, 4 each other."""
     return data.translate(_DIGIT_OF_BYTE)

@@ -1,54 +1,54 @@
-"""How much of each thing a request may hold. docs/limits.md lists these bounds with those of the other layers.
+"""The bounds of a request. docs/limits.md lists them together with the bounds of the other layers.
 
-Where the reference or its service has a bound it stands here; the others are far above what requests in use hold, so
-that only a request made to cost its server time or memory meets them. Lengths of strings are in characters.
+A bound of the reference or of its service is taken over. The others are far above real requests, so that they stop only
+requests made to waste time or memory. Lengths of strings are in characters.
 """
 
 from typing import Final
 
 MAX_DEPTH: Final = 256
-"""Levels of arrays and objects within one another in a body: a schema as deep as schemas may be needs 210."""
+"""Levels of nested arrays and objects in a body. The deepest accepted schema needs 210."""
 
 MAX_MESSAGES: Final = 2048
-"""The reference service's."""
+"""Messages of a request. The bound of the reference's service."""
 MAX_PARTS: Final = 2048
-"""Parts of one message's content."""
+"""Content parts of one message."""
 MAX_ALL_PARTS: Final = 8192
-"""Parts of all messages together."""
+"""Content parts of all messages together."""
 MAX_TOOL_CALLS: Final = 128
-"""Calls of one message: as many as there can be tools. The reference service's."""
+"""Tool calls of one message, equal to the number of tools. The bound of the reference's service."""
 MAX_ANNOTATIONS: Final = 1024
-"""Of one message."""
+"""Annotations of one message."""
 MAX_NAME: Final = 64
-"""Of a participant. The reference service's."""
+"""Characters of a participant's name. The bound of the reference's service."""
 MAX_CALLED_NAME: Final = 256
-"""Of a function in the history: models of other servers may have called what was never declared."""
+"""Characters of a function's name in the history, which another server's model may have invented."""
 MAX_ID: Final = 1024
-"""Of a tool call: some servers keep more than a number in it."""
+"""Characters of a tool call's id. Some servers store more than a number in it."""
 
 MAX_TOOLS: Final = 128
-"""The reference's."""
+"""Tools of a request. The bound of the reference."""
 MAX_TOOL_BYTES: Final = 1 << 20
-"""All definitions of tools together, as JSON without blanks, with null for what is absent."""
+"""Bytes of all tool definitions as JSON without whitespace, with null for absent fields."""
 
 MAX_MODEL: Final = 256
 MAX_USER: Final = 512
 MAX_SAFETY_IDENTIFIER: Final = 128
 MAX_PROMPT_CACHE_KEY: Final = 1024
 MAX_METADATA: Final = 16
-"""Pairs. The reference's, and so are the lengths of both sides."""
+"""Pairs of metadata. The reference has this bound and the next two, the lengths of keys and values."""
 MAX_METADATA_KEY: Final = 64
 MAX_METADATA_VALUE: Final = 512
 
 MAX_N: Final = 128
-"""Choices. The reference's."""
+"""Choices. The bound of the reference."""
 MAX_STOPS: Final = 4
-"""The reference's."""
+"""Stop strings. The bound of the reference."""
 MAX_STOP: Final = 1024
-"""Of one stop string: what may still become one is held back."""
+"""Characters of one stop string. The server holds back text that may be the start of a stop string."""
 MAX_LOGIT_BIAS: Final = 1 << 16
-"""Tokens that are biased."""
+"""Tokens with a bias."""
 MAX_TEMPLATE_NESTING: Final = 32
-"""Levels of arrays and objects that ``chat_template_kwargs`` may have, so that whatever walks it can recurse."""
+"""Levels of nested arrays and objects in ``chat_template_kwargs``, few enough for recursive functions."""
 MAX_TEMPLATE_BYTES: Final = 1 << 16
-"""Of ``chat_template_kwargs`` as JSON, which takes twenty times as much memory once it is read."""
+"""Bytes of ``chat_template_kwargs`` as JSON. The decoded value takes about twenty times as much memory."""

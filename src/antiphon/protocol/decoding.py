@@ -1,4 +1,4 @@
-"""From the bytes of a body to a Struct, or to the one error that says what is wrong with it."""
+"""Decodes the body of a request into a Struct, or raises the first error in it."""
 
 import json
 from collections import Counter
@@ -15,14 +15,14 @@ from antiphon.protocol.diagnosis import diagnose
 _T = TypeVar("_T")
 
 _MAX_DIGITS = 400
-"""Longer integers are beyond every bound; cutting them keeps the sign and stays within int()'s own limit."""
+"""Digits of an integer that are parsed. A longer one exceeds every bound and the digit limit of ``int``."""
 _TOO_DEEP = f"it is nested more than {MAX_DEPTH} levels deep"
 
 
 def decode(decoder: Decoder[_T], body: bytes) -> _T:
-    """Decode ``body``. Raises InvalidRequestError for anything but a ``_T`` in JSON text of bounded depth.
+    """Decode ``body``. Raises InvalidRequestError unless it is a ``_T`` as JSON text.
 
-    No object may have a key twice.
+    At most ``MAX_DEPTH`` levels may be nested, and a key may occur only once in an object.
     """
     try:
         value = decoder.decode(body)
@@ -30,7 +30,7 @@ def decode(decoder: Decoder[_T], body: bytes) -> _T:
         raise _explain(decoder, body, error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise validation.invalid_json(_reason(error)) from None
-    _parse(body, "utf-8")  # msgspec takes no other
+    _parse(body, "utf-8")  # the only encoding that msgspec accepts
     return value
 
 
@@ -43,16 +43,16 @@ def _explain(decoder: Decoder[_T], body: bytes, error: msgspec.ValidationError) 
 
 
 def _translate(error: msgspec.ValidationError) -> InvalidRequestError:
-    """Report what only msgspec sees: a number inside free-form JSON that no float or int64 can hold."""
+    """Make the error that only msgspec finds: a number in free-form JSON that no float or int64 can hold."""
     reason, _, place = str(error).rpartition(" - at `$")
     path = place.rstrip("`").lstrip(".").partition("[...]")[0]
     return validation.invalid_value(path, f"{validation.shorten(reason)}.")
 
 
 def _parse(body: bytes, encoding: str) -> Any:  # noqa: ANN401 (JSON)
-    """Parse JSON once more, with Python's own parser, which can see that an object has a key twice.
+    """Parse JSON again with Python's parser, which finds keys that occur twice in one object.
 
-    The last one would win unseen: a proxy in front of this server may have judged the first.
+    msgspec takes the last value of such a key; a proxy in front of this server may have checked the first one.
     """
     try:
         text = body.decode(encoding, "surrogatepass")
@@ -65,7 +65,7 @@ def _parse(body: bytes, encoding: str) -> Any:  # noqa: ANN401 (JSON)
 
 
 def nests_deeper(value: object, levels: int) -> bool:
-    """Say whether arrays and objects nest more than ``levels`` deep. Walks by level: recursion would need the bound."""
+    """Return whether arrays and objects nest more than ``levels`` deep, by a walk without recursion."""
     containers = [value] if isinstance(value, dict | list) else []
     while containers and levels:
         members = (each.values() if isinstance(each, dict) else each for each in containers)
@@ -77,11 +77,12 @@ def nests_deeper(value: object, levels: int) -> bool:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise validation.invalid_json(f"the key '{validation.shorten(_double(pairs))}' occurs twice in one object")
+        key = validation.shorten(_repeated_key(pairs))
+        raise validation.invalid_json(f"the key '{key}' occurs twice in one object")
     return members
 
 
-def _double(pairs: list[tuple[str, object]]) -> str:
+def _repeated_key(pairs: list[tuple[str, object]]) -> str:
     counts = Counter(key for key, _ in pairs)
     return counts.most_common(1)[0][0]
 

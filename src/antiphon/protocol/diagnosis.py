@@ -1,8 +1,8 @@
-"""Why a JSON value is not of a type: a walk over type and value together that stops at the first error.
+"""Finds the first error of a JSON value against a type, by a walk over both.
 
-msgspec's own messages leave out what clients need (the values of an enum, the key of a map, what was found) and quote
-the client's text unescaped, so that they cannot be taken apart safely. Decoding stays msgspec's; this walk runs only
-when it has failed. Members are visited in the order of the document; what is missing comes last, as in msgspec.
+msgspec's messages lack facts that clients need: the values of an enum, the key of a map, the type that was found. They
+also quote the client's text unescaped, so they cannot be parsed safely. msgspec decodes; this walk runs only after
+msgspec has failed. It visits members in the order of the document, then missing fields, as msgspec does.
 """
 
 import operator
@@ -38,7 +38,7 @@ _ADMITTED: dict[type[inspect.Type], tuple[type, ...]] = {
     inspect.DictType: (dict,),
     inspect.StructType: (dict,),
 }
-"""Types of JSON values as Python's parser gives them, exactly: a bool is no int. Every literal here is a string."""
+"""The exact Python types of JSON values: a bool is no int. All literals of requests are strings."""
 
 _NOUNS: dict[type[inspect.Type], str] = {
     inspect.BoolType: "boolean",
@@ -58,9 +58,9 @@ def _type_of(model: Any) -> inspect.Type:  # noqa: ANN401 (a type, or a union of
 
 
 def diagnose(model: Any, value: object, path: str = "") -> InvalidRequestError | None:  # noqa: ANN401
-    """Find the first reason why ``value`` (JSON as Python holds it) is no ``model``; None when there is none.
+    """Return the first error of ``value``, decoded JSON, against the type ``model``; None if it is valid.
 
-    ``path`` is where the value stands in the body.
+    ``path`` is the value's position in the body.
     """
     return _check(_type_of(model), value, path)
 
@@ -77,16 +77,16 @@ def _check(node: inspect.Type, value: object, path: str) -> _Error:
 
 
 def _admits(node: inspect.Type, value: object) -> bool:
-    """Whether ``value`` is of the JSON type of ``node``, whatever it holds."""
+    """Return whether the JSON type of ``value`` is that of ``node``; the contents are not checked."""
     return isinstance(node, inspect.AnyType) or type(value) in _ADMITTED[type(node)]
 
 
-def _first(errors: Iterable[_Error]) -> _Error:
+def _first_error(errors: Iterable[_Error]) -> _Error:
     return next((error for error in errors if error is not None), None)
 
 
 def _nouns(node: inspect.Type) -> list[str]:
-    """Name what ``node`` takes, each once; null goes without saying."""
+    """Return the names of the types that ``node`` accepts, each once and without null."""
     if isinstance(node, inspect.UnionType):
         members = [noun for member in node.types for noun in _nouns(member)]
         return list(dict.fromkeys(members))
@@ -118,14 +118,14 @@ def _check_tagged(structs: tuple[inspect.StructType, ...], tag_field: str, value
 
 @singledispatch
 def _check_content(node: inspect.Type, value: object, path: str) -> _Error:
-    """Check what lies within a value of the right JSON type. Booleans, null and Any have nothing more to check."""
+    """Check the contents of a value of the right JSON type. Booleans, null and Any are always valid."""
     del node, value, path
     return None
 
 
 @_check_content.register
 def _(node: inspect.StructType, value: dict[str, object], path: str) -> _Error:
-    return _first(_check_members(node, value, path)) or _first(
+    return _first_error(_check_members(node, value, path)) or _first_error(
         validation.missing_required_parameter(validation.join(path, field.encode_name))
         for field in node.fields
         if field.required and field.encode_name not in value
@@ -147,14 +147,14 @@ def _(node: inspect.ListType, value: list[object], path: str) -> _Error:
         return validation.empty(path, "array")
     if node.max_length is not None and len(value) > node.max_length:
         return validation.too_long(path, "array", node.max_length, len(value))
-    return _first(_check(node.item_type, item, f"{path}[{index}]") for index, item in enumerate(value))
+    return _first_error(_check(node.item_type, item, f"{path}[{index}]") for index, item in enumerate(value))
 
 
 @_check_content.register
 def _(node: inspect.DictType, value: dict[str, object], path: str) -> _Error:
     if node.max_length is not None and len(value) > node.max_length:
         return validation.too_many_properties(path, node.max_length, len(value))
-    return _first(
+    return _first_error(
         _check_key(node.key_type, key, path) or _check(node.value_type, member, validation.join(path, key))
         for key, member in value.items()
     )
@@ -190,7 +190,7 @@ def _(node: inspect.LiteralType, value: str, path: str) -> _Error:
 @_check_content.register(inspect.FloatType)
 def _(node: inspect.IntType | inspect.FloatType, value: float, path: str) -> _Error:
     kind = "integer" if isinstance(node, inspect.IntType) else "decimal"
-    return _first(
+    return _first_error(
         validation.out_of_range(path, kind, relation, bound, value)
         for name, relation, holds in _BOUNDS
         if (bound := getattr(node, name)) is not None and not holds(value, bound)

@@ -1,4 +1,4 @@
-"""One row of the table of fields."""
+"""The rows of the table of fields."""
 
 from typing import Any, Literal
 
@@ -7,40 +7,40 @@ from msgspec import Struct
 Side = Literal["request", "response"]
 Status = Literal["honoured", "refused"]
 Owner = tuple[str, str]
-"""A module and the test file that proves what it does."""
+"""A module that implements a field, and its test file."""
 
 
 class Field(Struct, frozen=True, kw_only=True):
     """A field of the reference or an extension of it.
 
-    A refused request field is answered with 400; a refused response field is never sent, as nothing that asks for it
-    is accepted.
+    A request with a refused field gets status 400. A refused response field is never sent, because every request that
+    needs it is refused.
     """
 
     path: str
-    """Dotted; ``[]`` stands for every element of an array."""
+    """The names joined by dots; ``[]`` stands for every element of an array."""
     side: Side
     status: Status
     module: str
     test: str
     note: str = ""
-    """For a refused request field: the capability that it asks for, as the error's message names it."""
+    """For a refused request field: the missing capability, as the error's message names it."""
     extension: bool = False
-    """Not in the reference."""
+    """Whether the reference lacks the field."""
     idle: tuple[Any, ...] = ()
-    """JSON values of a refused request field that ask for nothing and pass."""
+    """JSON values of a refused request field that are accepted, because they request nothing."""
 
 
 class Row(Struct, frozen=True, kw_only=True):
-    """A field and the fields inside it, which share its status, module and test unless they have a row of their own."""
+    """A field and its nested fields with the same status, module and test; other nested fields have their own rows."""
 
     field: Field
     nested: tuple[str, ...] = ()
-    """What follows the field's path, as in ``[].name``."""
+    """Suffixes of the field's path, for example ``[].name``."""
 
 
 def expand(rows: tuple[Row, ...]) -> tuple[Field, ...]:
-    """Give every row's field followed by the fields inside it."""
+    """Return each row's field, followed by its nested fields."""
     fields: list[Field] = []
     for row in rows:
         fields.append(row.field)

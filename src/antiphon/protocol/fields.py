@@ -1,6 +1,6 @@
-"""The table of fields: what this server does with every field of the reference and with its extensions.
+"""The table of fields: the status of every field of the reference and of every extension.
 
-One source for the refusals, the documentation and the tests that compare it with the official SDK's types and with the
+It is the source of the refusals, of the documentation and of the tests against the official SDK's types and against the
 effects of the honoured fields.
 """
 
@@ -28,12 +28,12 @@ _RESPONSE_STATUS = {"honoured": "sent", "refused": "**not sent**"}
 
 
 def fields_of(side: Side) -> tuple[Field, ...]:
-    """Give one half of the table, in its own order."""
+    """Return the fields of one side, in the order of the table."""
     return tuple(field for field in FIELDS if field.side == side)
 
 
 def fields_markdown() -> str:
-    """Give the whole text of the page about fields, in Markdown."""
+    """Return the page about fields, in Markdown."""
     request = "\n".join(_row(field, _REQUEST_STATUS[field.status]) for field in fields_of("request"))
     response = "\n".join(_row(field, _RESPONSE_STATUS[field.status]) for field in fields_of("response"))
     return f"{_INTRODUCTION}\n{_section('Request', request)}\n{_section('Response and chunk', response)}"

@@ -1,6 +1,6 @@
-"""The rules that hold between the messages of one conversation and within one assistant message.
+"""The rules between the messages of a conversation and within an assistant message.
 
-Reference: the ``messages`` parameter; the wording follows the reference's service.
+Reference: the ``messages`` parameter. The wording of errors follows the reference's service.
 """
 
 from collections.abc import Sequence
@@ -12,23 +12,23 @@ from antiphon.protocol.messages import AssistantMessage, Message, RefusalPart, T
 
 
 def check_conversation(messages: Sequence[Message]) -> None:
-    """Raise InvalidRequestError for the first message out of place, and for too many parts in all.
+    """Raise InvalidRequestError for the first misplaced message, or if all messages have too many content parts.
 
-    Invariant: ``waiting`` holds the ids of the tool calls, made by the assistant message at ``caller``, that no tool
-    message has answered. Every other message needs it empty.
+    Invariant: ``unanswered`` holds the ids of the tool calls of the assistant message at index ``caller`` that have no
+    tool message yet. It must be empty before a message of any other role.
     """
     _check_parts(messages)
-    waiting: dict[str, None] = {}
+    unanswered: dict[str, None] = {}
     caller = 0
     for index, message in enumerate(messages):
         if isinstance(message, ToolMessage):
-            _answer(waiting, message.tool_call_id, index, messages)
+            _check_tool_message(unanswered, message.tool_call_id, index, messages)
             continue
-        _require_answers(waiting, caller)
+        _require_answers(unanswered, caller)
         if isinstance(message, AssistantMessage):
             _check_assistant(message, f"messages[{index}]")
-            waiting, caller = _calls(message, index), index
-    _require_answers(waiting, caller)
+            unanswered, caller = _call_ids(message, index), index
+    _require_answers(unanswered, caller)
 
 
 def _check_parts(messages: Sequence[Message]) -> None:
@@ -37,9 +37,9 @@ def _check_parts(messages: Sequence[Message]) -> None:
         raise validation.too_many("messages", "content parts", MAX_ALL_PARTS, parts)
 
 
-def _answer(waiting: dict[str, None], call_id: str, index: int, messages: Sequence[Message]) -> None:
-    if call_id in waiting:
-        del waiting[call_id]
+def _check_tool_message(unanswered: dict[str, None], call_id: str, index: int, messages: Sequence[Message]) -> None:
+    if call_id in unanswered:
+        del unanswered[call_id]
         return
     path = f"messages[{index}]"
     if not _follows_tool_calls(messages, index):
@@ -57,10 +57,10 @@ def _follows_tool_calls(messages: Sequence[Message], index: int) -> bool:
     return isinstance(previous, AssistantMessage) and previous.tool_calls is not None
 
 
-def _require_answers(waiting: dict[str, None], caller: int) -> None:
-    if not waiting:
+def _require_answers(unanswered: dict[str, None], caller: int) -> None:
+    if not unanswered:
         return
-    ids = validation.shorten(", ".join(waiting))
+    ids = validation.shorten(", ".join(unanswered))
     message = (
         "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. "
         f"The following tool_call_ids did not have response messages: {ids}"
@@ -68,19 +68,19 @@ def _require_answers(waiting: dict[str, None], caller: int) -> None:
     raise InvalidRequestError(message, param=f"messages[{caller}].tool_calls", code="invalid_value")
 
 
-def _calls(message: AssistantMessage, index: int) -> dict[str, None]:
+def _call_ids(message: AssistantMessage, index: int) -> dict[str, None]:
     calls: dict[str, None] = {}
     for position, call in enumerate(message.tool_calls or ()):
         if call.id in calls:
             path = f"messages[{index}].tool_calls[{position}].id"
-            raise validation.invalid_value(path, f"'{validation.shorten(call.id)}' names an earlier call as well.")
+            raise validation.invalid_value(path, f"'{validation.shorten(call.id)}' is the id of an earlier call.")
         calls[call.id] = None
     return calls
 
 
 def _check_assistant(message: AssistantMessage, path: str) -> None:
-    said = (message.content, message.tool_calls, message.function_call, message.refusal, message.audio)
-    if all(part is None for part in said):
+    fields = (message.content, message.tool_calls, message.function_call, message.refusal, message.audio)
+    if all(part is None for part in fields):
         raise InvalidRequestError(
             f"Missing required parameter: '{path}.content'. An assistant message needs content "
             "unless it has 'tool_calls', 'function_call', 'refusal' or 'audio'.",

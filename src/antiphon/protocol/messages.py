@@ -1,7 +1,7 @@
-"""The conversation that a request carries: messages tagged by role, content parts tagged by type.
+"""The messages of a request, tagged by role, and their content parts, tagged by type.
 
-Reference: the message and content-part parameters of chat completions. Optional attributes are ``None`` when the
-field is absent or null.
+Reference: the message and content-part parameters of chat completions. An optional attribute is ``None`` if its field
+is absent or null.
 """
 
 from typing import Annotated, ClassVar, Literal
@@ -19,7 +19,7 @@ from antiphon.protocol.bounds import (
 from antiphon.protocol.responses import Annotation
 
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
-"""Of a participant."""
+"""The name of a participant."""
 CalledName = Annotated[str, Meta(min_length=1, max_length=MAX_CALLED_NAME)]
 CallID = Annotated[str, Meta(min_length=1, max_length=MAX_ID)]
 
@@ -32,43 +32,43 @@ class PromptCacheBreakpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class TextPart(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="text"):
-    """Text."""
+    """A part of text."""
 
     text: str
     prompt_cache_breakpoint: PromptCacheBreakpoint | None = None
 
 
 class TextOnlyPart(TextPart, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=False):
-    """A :class:`TextPart` where the reference allows no other part.
+    """A :class:`TextPart` in a place where the reference allows only text.
 
-    msgspec does not ask for the tag of a Struct that stands alone; a plain ``type`` field makes it required.
+    msgspec does not require the tag of a Struct outside a union; a plain ``type`` field makes it required.
     """
 
     type: Literal["text"]
 
 
 class RefusalPart(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="refusal"):
-    """A refusal that the model gave earlier."""
+    """An earlier refusal of the model."""
 
     refusal: str
 
 
 class ImageURL(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``url`` is an address or a data URL."""
+    """An image by address; ``url`` may be a data URL."""
 
     url: str
     detail: Literal["auto", "low", "high", "original"] | None = None
 
 
 class ImagePart(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="image_url"):
-    """An image."""
+    """A part with an image."""
 
     image_url: ImageURL
     prompt_cache_breakpoint: PromptCacheBreakpoint | None = None
 
 
 class InputAudio(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``data`` is base64."""
+    """Audio; ``data`` is base64."""
 
     data: str
     format: Literal["wav", "mp3"]
@@ -77,7 +77,7 @@ class InputAudio(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class InputAudioPart(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="input_audio"
 ):
-    """A recording."""
+    """A part with audio."""
 
     input_audio: InputAudio
     prompt_cache_breakpoint: PromptCacheBreakpoint | None = None
@@ -92,7 +92,7 @@ class FileReference(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class FilePart(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="file"):
-    """A file."""
+    """A part with a file."""
 
     file: FileReference
     prompt_cache_breakpoint: PromptCacheBreakpoint | None = None
@@ -108,14 +108,14 @@ AssistantContent = str | Annotated[list[AssistantPart], Meta(min_length=1, max_l
 
 
 class CalledFunction(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A function call in the history. ``arguments`` is what the model wrote: JSON text, as a rule."""
+    """A function call in the history. ``arguments`` is the model's text, usually JSON."""
 
     name: CalledName
     arguments: str
 
 
 class CalledCustomTool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A custom tool's call in the history."""
+    """The name and the input of a custom tool call in the history."""
 
     name: CalledName
     input: str
@@ -145,7 +145,7 @@ MessageToolCall = MessageFunctionToolCall | MessageCustomToolCall
 
 
 class AudioReference(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An earlier audio answer by id."""
+    """An earlier audio answer, by id."""
 
     id: str
 
@@ -153,7 +153,7 @@ class AudioReference(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class DeveloperMessage(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="role", tag="developer"
 ):
-    """Instructions of the developer; replaces ``system`` for newer models."""
+    """Instructions of the developer; newer models use this role in place of ``system``."""
 
     role: ClassVar[Literal["developer"]] = "developer"
     content: TextContent
@@ -169,7 +169,7 @@ class SystemMessage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class UserMessage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="role", tag="user"):
-    """What an end user says."""
+    """A message of an end user."""
 
     role: ClassVar[Literal["user"]] = "user"
     content: UserContent
@@ -179,10 +179,10 @@ class UserMessage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
 class AssistantMessage(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="role", tag="assistant"
 ):
-    """What the model answered.
+    """An answer of the model.
 
-    ``reasoning_content`` and ``annotations`` are extensions: our own answers carry them, and clients append an answer
-    to the conversation as they got it. ``annotations`` describe ``content``; no template takes them.
+    ``reasoning_content`` and ``annotations`` are extensions: this server's answers hold them, and clients append an
+    answer to the conversation unchanged. ``annotations`` are not part of the prompt.
     """
 
     role: ClassVar[Literal["assistant"]] = "assistant"
@@ -205,7 +205,7 @@ class ToolMessage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
 
 
 class FunctionMessage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="role", tag="function"):
-    """The result of a function (deprecated in favour of :class:`ToolMessage`). ``content`` may be null."""
+    """The result of a function call; deprecated, replaced by :class:`ToolMessage`. ``content`` may be null."""
 
     role: ClassVar[Literal["function"]] = "function"
     content: str | None

@@ -1,4 +1,4 @@
-"""Refuses by name what the table of fields says this server does not honour yet."""
+"""Refuses requests with a field that the table of fields lists as refused."""
 
 from functools import cache
 
@@ -13,18 +13,18 @@ class _Name(msgspec.Struct, frozen=True):
     """One step of a field's path."""
 
     name: str
-    each: bool
-    """It stands for the elements of an array, of which what is no array (text as content) has none."""
+    is_array: bool
+    """The name stands for the elements of an array. A value that is no array, such as text as content, has none."""
 
 
 def refuse_unsupported(request: msgspec.Struct) -> None:
-    """Raise InvalidRequestError for the first refused field, in the table's order, whose value asks for something.
+    """Raise InvalidRequestError for the first refused field, in the table's order, without an accepted value.
 
     ``request`` is the decoded request: absent and null fields are None.
     """
-    if not _mentions(request, _branches()):
+    if not _has_refused_field(request, _refused_tree()):
         return
-    for field, names in _searches():
+    for field, names in _refused_paths():
         path = _find(request, names, field)
         if path is not None:
             raise unsupported_parameter(path.removeprefix("."), field.note)
@@ -32,7 +32,7 @@ def refuse_unsupported(request: msgspec.Struct) -> None:
 
 @cache
 def outermost_refused() -> tuple[Field, ...]:
-    """Give the refused request fields that are not inside another one: the inner ones need no look."""
+    """Return the refused request fields that are not nested in another refused field."""
     refused = [field for field in fields_of("request") if field.status == "refused"]
     return tuple(field for field in refused if not any(_is_inside(field.path, outer.path) for outer in refused))
 
@@ -42,57 +42,57 @@ def _is_inside(path: str, outer: str) -> bool:
 
 
 @cache
-def _searches() -> tuple[tuple[Field, tuple[_Name, ...]], ...]:
+def _refused_paths() -> tuple[tuple[Field, tuple[_Name, ...]], ...]:
     return tuple((field, tuple(map(_name, field.path.split(".")))) for field in outermost_refused())
 
 
 class _Branch(msgspec.Struct, frozen=True):
-    """A step that refused fields share, and what follows it; nothing where it is a field itself."""
+    """A step of the paths of refused fields, and the steps after it; none if the path ends here."""
 
     name: _Name
     inner: "tuple[_Branch, ...]"
 
 
 @cache
-def _branches() -> tuple[_Branch, ...]:
-    return _grown([names for _, names in _searches()])
+def _refused_tree() -> tuple[_Branch, ...]:
+    return _tree([names for _, names in _refused_paths()])
 
 
-def _grown(paths: list[tuple[_Name, ...]]) -> tuple[_Branch, ...]:
+def _tree(paths: list[tuple[_Name, ...]]) -> tuple[_Branch, ...]:
     following: dict[_Name, list[tuple[_Name, ...]]] = {}
     for first, *rest in paths:
         following.setdefault(first, []).extend([tuple(rest)] if rest else [])
-    return tuple(_Branch(name, _grown(rests)) for name, rests in following.items())
+    return tuple(_Branch(name, _tree(rests)) for name, rests in following.items())
 
 
-def _mentions(value: object, branches: tuple[_Branch, ...]) -> bool:
-    """Whether any refused field is there: nearly every request has none, and goes through its messages once."""
-    for branch in branches:
+def _has_refused_field(value: object, tree: tuple[_Branch, ...]) -> bool:
+    """Return whether a refused field is set. One walk over the messages suffices for the usual request without any."""
+    for branch in tree:
         member = getattr(value, branch.name.name, None)
         if member is None:
             continue
         if not branch.inner:
             return True
-        members = [member] if not branch.name.each else member if isinstance(member, list) else ()
+        members = [member] if not branch.name.is_array else member if isinstance(member, list) else ()
         for each in members:
-            if _mentions(each, branch.inner):
+            if _has_refused_field(each, branch.inner):
                 return True
     return False
 
 
 def _name(written: str) -> _Name:
-    return _Name(name=written.removesuffix("[]"), each=written.endswith("[]"))
+    return _Name(name=written.removesuffix("[]"), is_array=written.endswith("[]"))
 
 
 def _find(value: object, names: tuple[_Name, ...], field: Field) -> str | None:
-    """Give the path, from ``value`` on, of the first value behind ``names`` that asks for something."""
+    """Return the path, relative to ``value``, of the first refused value at ``names``; None without one."""
     if not names:
-        return "" if _asks(value, field) else None
+        return "" if _is_refused_value(value, field) else None
     attribute = names[0].name
     member = getattr(value, attribute, None)
     if member is None:
         return None
-    if not names[0].each:
+    if not names[0].is_array:
         rest = _find(member, names[1:], field)
         return None if rest is None else f".{attribute}{rest}"
     for index, item in enumerate(member if isinstance(member, list) else ()):
@@ -102,5 +102,5 @@ def _find(value: object, names: tuple[_Name, ...], field: Field) -> str | None:
     return None
 
 
-def _asks(value: object, field: Field) -> bool:
+def _is_refused_value(value: object, field: Field) -> bool:
     return not field.idle or msgspec.to_builtins(value) not in field.idle

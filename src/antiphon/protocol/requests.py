@@ -1,7 +1,7 @@
-"""The request of ``POST /v1/chat/completions``: decoded and checked once, immutable from then on.
+"""The request of ``POST /v1/chat/completions``: decoded and checked once, then immutable.
 
-Reference: create chat completion. An optional attribute is None when its field is absent or null; defaults that depend
-on a model are the renderer's business.
+Reference: create chat completion. An optional attribute is None if its field is absent or null. The renderer sets
+defaults that depend on the model.
 """
 
 from typing import Annotated, Literal
@@ -40,7 +40,7 @@ Probability = Annotated[float, Meta(ge=0, le=1)]
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 TokenCount = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 TokenId = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,9})$(?!\n)")]
-"""No leading zeros: two keys never name one token."""
+"""A token id without leading zeros, so that no two keys name one token."""
 LogitBias = Annotated[dict[TokenId, Annotated[float, Meta(ge=-100, le=100)]], Meta(max_length=MAX_LOGIT_BIAS)]
 MetadataKey = Annotated[str, Meta(max_length=MAX_METADATA_KEY)]
 MetadataValue = Annotated[str, Meta(max_length=MAX_METADATA_VALUE)]
@@ -52,40 +52,40 @@ RequestServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fa
 
 
 class StreamOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """None stands for the reference's defaults: no usage chunk, obfuscation on."""
+    """Options of a stream. None means the reference's default: no usage chunk, obfuscation on."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
 
 
 class VoiceID(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A custom voice."""
+    """A custom voice, by id."""
 
     id: str
 
 
 class AudioOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How an audio answer sounds."""
+    """Format and voice of an audio answer."""
 
     format: Literal["wav", "aac", "mp3", "flac", "opus", "pcm16"]
     voice: str | VoiceID
 
 
 class ModerationMode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What moderation does with what it finds."""
+    """The action on flagged text: report scores or block it."""
 
     mode: Literal["score", "block"]
 
 
 class ModerationPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One mode for each direction."""
+    """The moderation modes of prompt and answer."""
 
     input: ModerationMode | None = None
     output: ModerationMode | None = None
 
 
 class ModerationOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Moderation of prompt and answer."""
+    """The model and the policy of moderation."""
 
     model: str
     policy: ModerationPolicy | None = None
@@ -99,14 +99,14 @@ class Prediction(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class PromptCacheOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where cached prefixes end and how long they are kept."""
+    """The choice of cached prefixes and their lifetime."""
 
     mode: Literal["implicit", "explicit"] | None = None
     ttl: Literal["30m"] | None = None
 
 
 class ApproximateLocation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``country`` is an ISO 3166-1 code, ``timezone`` an IANA name."""
+    """A place; ``country`` is an ISO 3166-1 code, ``timezone`` an IANA name."""
 
     city: str | None = None
     country: str | None = None
@@ -115,21 +115,21 @@ class ApproximateLocation(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class UserLocation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the user is."""
+    """The location of the user."""
 
     type: Literal["approximate"]
     approximate: ApproximateLocation
 
 
 class WebSearchOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A web search before the answer."""
+    """Options of a web search before the answer."""
 
     search_context_size: Literal["low", "medium", "high"] | None = None
     user_location: UserLocation | None = None
 
 
 class CreateChatCompletion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every field of the reference by its own name, and the extensions of local servers below them."""
+    """The fields of the reference, then the extensions of local servers."""
 
     messages: Annotated[list[Message], Meta(min_length=1, max_length=MAX_MESSAGES)]
     model: Annotated[str, Meta(min_length=1, max_length=MAX_MODEL)]
@@ -172,20 +172,20 @@ class CreateChatCompletion(Struct, frozen=True, kw_only=True, forbid_unknown_fie
     chat_template_kwargs: JSONObject | None = None
     """Extension: variables of the model's chat template."""
     min_p: Probability | None = None
-    """Extension: the least probability, relative to the most likely token's, that a token needs."""
+    """Extension: the smallest probability of a candidate token, relative to the most likely token."""
     repetition_penalty: Annotated[float, Meta(gt=0, le=2)] | None = None
-    """Extension: divides the positive logits of tokens seen before, multiplies the negative ones."""
+    """Extension: divides the positive logits of earlier tokens and multiplies their negative logits."""
     top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
-    """Extension: the number of most likely tokens to draw from; 0 and -1 turn it off."""
+    """Extension: the number of most likely tokens to sample from; 0 and -1 turn it off."""
 
     @property
     def includes_usage(self) -> bool:
-        """Whether a stream ends in a chunk with the usage."""
+        """Whether a stream ends with a usage chunk."""
         return self.stream_options is not None and self.stream_options.include_usage is True
 
     @property
     def includes_obfuscation(self) -> bool:
-        """Whether chunks are padded to hide their length: on unless the request turns it off."""
+        """Whether padding hides the length of chunks; on unless the request turns it off."""
         return self.stream_options is None or self.stream_options.include_obfuscation is not False
 
 
@@ -193,7 +193,7 @@ _DECODER = msgspec.json.Decoder(CreateChatCompletion)
 
 
 def decode_request(body: bytes) -> CreateChatCompletion:
-    """Decode and check a body. Raises InvalidRequestError with message, param and code for its first error."""
+    """Decode and check a body. Raises InvalidRequestError with message, param and code of the first error."""
     request = decode(_DECODER, body)
     check_conversation(request.messages)
     _check_combinations(request)
@@ -203,11 +203,11 @@ def decode_request(body: bytes) -> CreateChatCompletion:
 
 def _check_combinations(request: CreateChatCompletion) -> None:
     if request.stream_options is not None and not request.stream:
-        raise _needs("stream_options", "'stream' is enabled")
+        raise _only_when("stream_options", "'stream' is enabled")
     if request.metadata and not request.store:
-        raise _needs("metadata", "'store' is enabled")
+        raise _only_when("metadata", "'store' is enabled")
     if request.top_logprobs is not None and not request.logprobs:
-        raise _needs("top_logprobs", "'logprobs' is enabled")
+        raise _only_when("top_logprobs", "'logprobs' is enabled")
     check_tools(request.tools, request.tool_choice, parallel=request.parallel_tool_calls)
     check_functions(request.functions, request.function_call, request.tools)
     if request.max_tokens is not None and request.max_completion_tokens not in {None, request.max_tokens}:
@@ -221,5 +221,5 @@ def _check_combinations(request: CreateChatCompletion) -> None:
         raise validation.invalid_value("chat_template_kwargs", reason)
 
 
-def _needs(path: str, condition: str) -> InvalidRequestError:
+def _only_when(path: str, condition: str) -> InvalidRequestError:
     return validation.invalid_value(path, f"'{path}' is only allowed when {condition}.")

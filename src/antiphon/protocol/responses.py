@@ -1,7 +1,7 @@
-"""What the server answers: completions, chunks, models, errors. Reference: the Chat Completions object and chunk.
+"""Completions, chunks, models and errors. Reference: the Chat Completions object and chunk.
 
-Absent, null and present follow the reference: a field typed ``X | UnsetType`` is absent when unset, a field typed
-``X | None`` is always present and may be null.
+As in the reference, a field of type ``X | UnsetType`` is absent if it is unset, and a field of type ``X | None`` is
+always present and may be null.
 """
 
 from typing import Literal
@@ -13,7 +13,7 @@ ServiceTier = Literal["auto", "default", "flex", "scale", "priority"]
 
 
 class TopLogprob(Struct, frozen=True):
-    """One alternative at a position. ``bytes`` is null for tokens that stand for no text."""
+    """An alternative to a token; ``bytes`` is null for a token without text."""
 
     token: str
     logprob: float
@@ -21,7 +21,7 @@ class TopLogprob(Struct, frozen=True):
 
 
 class TokenLogprob(Struct, frozen=True):
-    """One token of the answer; ``logprob`` is -9999.0 outside the 20 most likely."""
+    """A token of the answer; ``logprob`` is -9999.0 for a token that is not among the 20 most likely."""
 
     token: str
     logprob: float
@@ -30,21 +30,21 @@ class TokenLogprob(Struct, frozen=True):
 
 
 class ChoiceLogprobs(Struct, frozen=True):
-    """The bytes of ``content`` concatenate to the message's content."""
+    """The logprobs of a choice. The concatenated bytes of ``content`` are the message's content."""
 
     content: list[TokenLogprob] | None
     refusal: list[TokenLogprob] | None = None
 
 
 class FunctionCall(Struct, frozen=True):
-    """``arguments`` is JSON text."""
+    """A function call; ``arguments`` is JSON text."""
 
     name: str
     arguments: str
 
 
 class CustomCall(Struct, frozen=True):
-    """``input`` is free text, or what the tool's grammar admits."""
+    """A call of a custom tool; ``input`` is free text or text of the tool's grammar."""
 
     name: str
     input: str
@@ -68,7 +68,7 @@ ToolCall = FunctionToolCall | CustomToolCall
 
 
 class URLCitation(Struct, frozen=True):
-    """Character offsets into the message's content."""
+    """A cited page; the indices are character offsets in the message's content."""
 
     start_index: int
     end_index: int
@@ -77,13 +77,13 @@ class URLCitation(Struct, frozen=True):
 
 
 class Annotation(Struct, frozen=True, tag_field="type", tag="url_citation"):
-    """A citation."""
+    """An annotation that cites a page."""
 
     url_citation: URLCitation
 
 
 class ChatCompletionMessage(Struct, frozen=True, kw_only=True):
-    """The answer of one choice. ``reasoning_content`` is an extension, as vLLM and DeepSeek spell it."""
+    """The answer of one choice. ``reasoning_content`` is an extension, named as in vLLM and DeepSeek."""
 
     role: Literal["assistant"] = "assistant"
     content: str | None
@@ -104,14 +104,14 @@ class Choice(Struct, frozen=True):
 
 
 class PromptTokensDetails(Struct, frozen=True, kw_only=True):
-    """``cached_tokens``: prompt tokens whose KV cells were reused."""
+    """Counts of prompt tokens; the KV cells of ``cached_tokens`` were reused."""
 
     cached_tokens: int = 0
     audio_tokens: int = 0
 
 
 class CompletionTokensDetails(Struct, frozen=True, kw_only=True):
-    """Each is a subset of ``completion_tokens``."""
+    """Counts of completion tokens, each part of ``completion_tokens``."""
 
     reasoning_tokens: int = 0
     audio_tokens: int = 0
@@ -120,7 +120,7 @@ class CompletionTokensDetails(Struct, frozen=True, kw_only=True):
 
 
 class CompletionUsage(Struct, frozen=True, kw_only=True):
-    """Tokens of the whole request, all choices together."""
+    """Token counts of the request, for all choices together."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -130,7 +130,7 @@ class CompletionUsage(Struct, frozen=True, kw_only=True):
 
 
 class ChatCompletion(Struct, frozen=True, kw_only=True):
-    """The whole answer."""
+    """The answer to a request without ``stream``."""
 
     id: str
     object: Literal["chat.completion"] = "chat.completion"
@@ -143,21 +143,21 @@ class ChatCompletion(Struct, frozen=True, kw_only=True):
 
 
 class FunctionCallDelta(Struct, frozen=True, omit_defaults=True):
-    """Pieces of a call; ``arguments`` concatenates."""
+    """A piece of a function call; the pieces of ``arguments`` are concatenated."""
 
     name: str | UnsetType = UNSET
     arguments: str | UnsetType = UNSET
 
 
 class CustomCallDelta(Struct, frozen=True, omit_defaults=True):
-    """Pieces of the call of a custom tool; ``input`` concatenates. An extension: the reference has no such delta."""
+    """A piece of a custom tool call; the pieces of ``input`` are concatenated. An extension of the reference."""
 
     name: str | UnsetType = UNSET
     input: str | UnsetType = UNSET
 
 
 class ToolCallDelta(Struct, frozen=True, omit_defaults=True):
-    """``id``, ``type`` and the name come with the first piece of a call."""
+    """A piece of a tool call; the first piece has ``id``, ``type`` and the name."""
 
     index: int
     id: str | UnsetType = UNSET
@@ -167,7 +167,7 @@ class ToolCallDelta(Struct, frozen=True, omit_defaults=True):
 
 
 class Delta(Struct, frozen=True, kw_only=True):
-    """What a choice gained. ``role`` is in its first delta only."""
+    """New text or calls of a choice; only the first delta has ``role``."""
 
     role: Literal["assistant"] | UnsetType = UNSET
     content: str | UnsetType | None = UNSET
@@ -178,7 +178,7 @@ class Delta(Struct, frozen=True, kw_only=True):
 
 
 class ChunkChoice(Struct, frozen=True, kw_only=True):
-    """``finish_reason`` is null until the choice's last chunk."""
+    """A choice in a chunk; ``finish_reason`` is null before the choice's last chunk."""
 
     index: int
     delta: Delta
@@ -187,10 +187,10 @@ class ChunkChoice(Struct, frozen=True, kw_only=True):
 
 
 class ChatCompletionChunk(Struct, frozen=True, kw_only=True):
-    """One server-sent event.
+    """A server-sent event of a stream.
 
-    Inside the server every stream ends in one chunk with empty ``choices`` and the usage; what the client sees of it
-    depends on ``stream_options``. ``obfuscation`` is random padding (reference: stream_options.include_obfuscation).
+    Inside the server every stream ends with one chunk of empty ``choices`` and the usage; it is sent if
+    ``stream_options`` asks for it. ``obfuscation`` is random padding (reference: stream_options.include_obfuscation).
     """
 
     id: str
@@ -212,9 +212,9 @@ class Model(Struct, frozen=True, kw_only=True):
     created: int
     owned_by: str = "antiphon"
     context_length: int | None = None
-    """Extension: tokens of prompt and answer together; null while it is unknown."""
+    """Extension: the largest number of tokens of prompt and answer together; null while it is unknown."""
     input_modalities: list[Literal["text"]] = field(default_factory=lambda: ["text"])
-    """Extension: what messages may contain."""
+    """Extension: the kinds of content in messages."""
 
 
 class ModelList(Struct, frozen=True, kw_only=True):
@@ -234,6 +234,6 @@ class ErrorBody(Struct, frozen=True, kw_only=True):
 
 
 class ErrorResponse(Struct, frozen=True):
-    """The body of every answer that is an error."""
+    """The body of an error response."""
 
     error: ErrorBody

@@ -1,7 +1,7 @@
-"""Stored completions on the wire: the objects, their lists, and what a client may ask of them.
+"""The objects and lists of stored completions, and the body of an update.
 
-Reference: list, get, update and delete chat completions, and get chat messages. What stems from the request (tools,
-content parts and the like) is kept as plain JSON, so that an object stored by an older version always decodes.
+Reference: list, get, update and delete chat completions, and get chat messages. Values from the request (tools, content
+parts and others) are plain JSON, so that an object stored by an older version always decodes.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ Role = Literal["developer", "system", "user", "assistant", "tool", "function"]
 
 
 class StoredAnswer(Struct, frozen=True, kw_only=True):
-    """The answer of a stored choice; unlike in :class:`ChatCompletionMessage` the calls are always there."""
+    """The answer of a stored choice; unlike :class:`ChatCompletionMessage` it always has the fields of calls."""
 
     content: str | None
     role: Literal["assistant"] = "assistant"
@@ -41,7 +41,7 @@ class StoredAnswer(Struct, frozen=True, kw_only=True):
 
 
 class StoredChoice(Struct, frozen=True, kw_only=True):
-    """``finish_reason`` is null when the answer broke off: the client went away, or the engine failed."""
+    """A stored choice; ``finish_reason`` is null if the client disconnected or the engine failed."""
 
     index: int
     message: StoredAnswer
@@ -50,7 +50,7 @@ class StoredChoice(Struct, frozen=True, kw_only=True):
 
 
 class StoredCompletion(Struct, frozen=True, kw_only=True):
-    """A stored chat completion. The sampling fields tell what was used, whether or not the request said so."""
+    """A stored chat completion. The sampling fields hold the values in use, also defaults."""
 
     object: Literal["chat.completion"] = "chat.completion"
     id: str
@@ -60,7 +60,7 @@ class StoredCompletion(Struct, frozen=True, kw_only=True):
     request_id: str
     tool_choice: str | JSONObject | None = None
     usage: CompletionUsage | None
-    """Null when the answer broke off before it was known."""
+    """Null if the answer ended early, before the usage was known."""
     seed: int | None = None
     top_p: float = 1.0
     temperature: float = 1.0
@@ -78,7 +78,7 @@ class StoredCompletion(Struct, frozen=True, kw_only=True):
 
 
 class CompletionList(Struct, frozen=True, kw_only=True):
-    """One page. ``last_id`` is the ``after`` of the next one."""
+    """One page of completions; ``last_id`` is the ``after`` of the next page."""
 
     object: Literal["list"] = "list"
     data: list[StoredCompletion]
@@ -88,10 +88,10 @@ class CompletionList(Struct, frozen=True, kw_only=True):
 
 
 class StoredMessage(Struct, frozen=True, kw_only=True):
-    """One message of the request. ``content_parts`` holds all parts as they came; ``content`` is null then.
+    """One message of the request. If the content has parts, ``content_parts`` holds them and ``content`` is null.
 
-    The reference knows text and image parts only; a client that exports its conversations needs the others, too, and
-    ``tool_call_id`` and ``reasoning_content`` besides.
+    The reference has only text and image parts. The other parts, ``tool_call_id`` and ``reasoning_content`` are for
+    clients that export their conversations.
     """
 
     id: str
@@ -119,7 +119,7 @@ class MessageList(Struct, frozen=True, kw_only=True):
 
 
 class CompletionDeleted(Struct, frozen=True, kw_only=True):
-    """What a deletion answers."""
+    """The response to a deletion."""
 
     object: Literal["chat.completion.deleted"] = "chat.completion.deleted"
     id: str
@@ -127,7 +127,7 @@ class CompletionDeleted(Struct, frozen=True, kw_only=True):
 
 
 class UpdateCompletion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of an update: the whole new metadata; null clears it."""
+    """The body of an update: all new metadata; null clears them."""
 
     metadata: Metadata | None
 
@@ -146,7 +146,7 @@ def stored_choice(
     finish_reason: FinishReason | None,
     logprobs: ChoiceLogprobs | None,
 ) -> StoredChoice:
-    """Give a choice as it is stored; ``finish_reason`` is None when it broke off."""
+    """Return a choice for the store; ``finish_reason`` is None if the answer ended early."""
     answer = StoredAnswer(
         content=message.content,
         refusal=message.refusal,
@@ -159,19 +159,19 @@ def stored_choice(
 
 
 def stored_messages(completion_id: str, messages: Sequence[Message]) -> list[StoredMessage]:
-    """Give a request's messages as they are stored, with the ids ``{completion_id}-0`` and so on."""
+    """Return a request's messages for the store, with the ids ``{completion_id}-0`` and so on."""
     return [_stored_message(message_id(completion_id, index), message) for index, message in enumerate(messages)]
 
 
 def message_id(completion_id: str, index: int) -> str:
-    """Name message ``index`` of a stored completion."""
+    """Return the id of message ``index`` of a stored completion."""
     return f"{completion_id}-{index}"
 
 
 def plain_json(value: Any) -> Any:  # noqa: ANN401 (JSON)
-    """Turn Structs into JSON objects without the optional fields that are None: as the client sent them.
+    """Convert Structs to JSON objects as the client sent them, without the fields that are None.
 
-    Free-form JSON below (a JSON Schema, say) is left alone, its nulls included.
+    Free-form JSON in them, such as a JSON Schema, is unchanged, including its nulls.
     """
     if isinstance(value, list):
         return [plain_json(item) for item in value]

@@ -1,4 +1,4 @@
-"""What a client asks of the lists of stored objects: the query strings of list and messages, checked once.
+"""Decodes the query strings of the lists of stored completions and messages.
 
 Reference: list chat completions (``after``, ``limit``, ``order``, ``model``, ``metadata[key]=value``) and get chat
 messages (``after``, ``limit``, ``order``).
@@ -24,7 +24,7 @@ _LIMIT = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 
 class PageQuery(Struct, frozen=True, kw_only=True):
-    """One page of a list: up to ``limit`` objects behind ``after``, the oldest first unless ``order`` is desc."""
+    """One page of a list: up to ``limit`` objects after the object ``after``, oldest first if ``order`` is asc."""
 
     after: str | None = None
     limit: int = DEFAULT_LIMIT
@@ -32,20 +32,20 @@ class PageQuery(Struct, frozen=True, kw_only=True):
 
 
 class CompletionQuery(PageQuery, frozen=True, kw_only=True):
-    """A page of the completions of one model, with all of these metadata pairs; None asks for any."""
+    """A page of the completions with this model and all of these metadata pairs; None means any."""
 
     model: str | None = None
     metadata: dict[str, str] | None = None
 
 
 def decode_page_query(pairs: Iterable[tuple[str, str]]) -> PageQuery:
-    """Check the query string of a stored completion's messages. Raises InvalidRequestError."""
+    """Decode the query string of a stored completion's messages. Raises InvalidRequestError."""
     values = _unique(pairs, ("after", "limit", "order"))
     return PageQuery(after=values.get("after"), limit=_limit(values), order=_order(values))
 
 
 def decode_completion_query(pairs: Iterable[tuple[str, str]]) -> CompletionQuery:
-    """Check the query string of a list of stored completions. Raises InvalidRequestError."""
+    """Decode the query string of a list of stored completions. Raises InvalidRequestError."""
     everything = list(pairs)
     metadata = [(found[1], value) for name, value in everything if (found := _METADATA.fullmatch(name))]
     if len(metadata) > MAX_METADATA:
@@ -67,7 +67,7 @@ def _unique(pairs: Iterable[tuple[str, str]], names: tuple[str, ...]) -> dict[st
         if name not in names:
             raise validation.unknown_parameter(validation.shorten(name))
         if name in values:
-            raise validation.invalid_value(name, "it is given twice.")
+            raise validation.invalid_value(name, "it occurs twice.")
         values[name] = value
     return values
 
@@ -75,7 +75,7 @@ def _unique(pairs: Iterable[tuple[str, str]], names: tuple[str, ...]) -> dict[st
 def _filters(pairs: list[tuple[str, str]]) -> dict[str, str] | None:
     filters = dict(pairs)
     if len(filters) != len(pairs):
-        raise validation.invalid_value("metadata", "one key is given twice.")
+        raise validation.invalid_value("metadata", "a key occurs twice.")
     return filters or None
 
 

@@ -1,7 +1,7 @@
-"""The rules that hold between the tools of a request and the choice among them.
+"""The rules between the tools of a request and its tool choice.
 
 Reference: ``tools``, ``tool_choice``, ``parallel_tool_calls`` and their deprecated forms ``functions`` and
-``function_call``; the wording follows the reference's service.
+``function_call``. The wording of errors follows the reference's service.
 """
 
 from collections.abc import Sequence
@@ -33,25 +33,25 @@ _REFERENCE: Any = FunctionToolChoice | CustomToolChoice
 
 
 def tool_name(tool: Tool) -> ToolName:
-    """Give what a choice names the tool by."""
+    """Return the type and the name of a tool, as a tool choice refers to it."""
     return ("function", tool.function.name) if isinstance(tool, FunctionTool) else ("custom", tool.custom.name)
 
 
 def allowed_tool_names(allowed: AllowedTools) -> list[ToolName]:
-    """Give the tools that ``allowed_tools`` names. Raises InvalidRequestError for an entry that names none."""
+    """Return the tools of ``allowed_tools``. Raises InvalidRequestError for an entry that is no reference to a tool."""
     path = "tool_choice.allowed_tools.tools"
-    return [_reference(entry, f"{path}[{index}]") for index, entry in enumerate(allowed.tools)]
+    return [_named_tool(entry, f"{path}[{index}]") for index, entry in enumerate(allowed.tools)]
 
 
 def check_tools(tools: Sequence[Tool] | None, choice: ToolChoice | None, *, parallel: bool | None) -> None:
-    """Raise InvalidRequestError for two tools of one name, and for a choice that needs tools or names none of them.
+    """Raise InvalidRequestError if tools and choice do not fit together.
 
-    Definitions that are too large together are refused, too.
+    Tools need distinct names, their definitions have a bound in bytes, and a choice must name declared tools.
     """
     if tools is None:
         _require_none(choice, "tool_choice", "tools")
         if parallel is not None:
-            raise _needs("parallel_tool_calls", "tools")
+            raise _only_with("parallel_tool_calls", "tools")
         return
     _check_size("tools", tools)
     names = [tool_name(tool) for tool in tools]
@@ -68,7 +68,7 @@ def check_tools(tools: Sequence[Tool] | None, choice: ToolChoice | None, *, para
 def check_functions(
     functions: Sequence[LegacyFunction] | None, call: FunctionCallOption | None, tools: Sequence[Tool] | None
 ) -> None:
-    """Do the same for the deprecated pair, which does not go with ``tools``."""
+    """Check ``functions`` and ``function_call`` like tools; they exclude ``tools``. Raises InvalidRequestError."""
     if functions is None:
         _require_none(call, "function_call", "functions")
         return
@@ -89,12 +89,12 @@ def _check_size(path: str, definitions: Sequence[Tool] | Sequence[LegacyFunction
 
 
 def _require_none(choice: object, path: str, needed: str) -> None:
-    """``none`` is the documented default without tools and asks for nothing."""
+    """Raise InvalidRequestError for a choice without tools, except ``none``: the reference's default without tools."""
     if choice is not None and choice != "none":
-        raise _needs(path, needed)
+        raise _only_with(path, needed)
 
 
-def _needs(path: str, needed: str) -> InvalidRequestError:
+def _only_with(path: str, needed: str) -> InvalidRequestError:
     return validation.invalid_value(path, f"'{path}' is only allowed when '{needed}' are specified.")
 
 
@@ -102,7 +102,7 @@ def _require_unique(paths: Sequence[str], names: Sequence[str]) -> None:
     seen: set[str] = set()
     for path, name in zip(paths, names, strict=True):
         if name in seen:
-            raise validation.invalid_value(path, f"'{name}' names an earlier one as well.")
+            raise validation.invalid_value(path, f"'{name}' is the name of an earlier one.")
         seen.add(name)
 
 
@@ -112,7 +112,7 @@ def _require_declared(name: ToolName, names: Sequence[ToolName]) -> None:
         raise validation.invalid_value("tool_choice", f"the {kind} tool '{text}' is not among 'tools'.")
 
 
-def _reference(entry: JSONObject, path: str) -> ToolName:
+def _named_tool(entry: JSONObject, path: str) -> ToolName:
     error = diagnose(_REFERENCE, entry, path)
     if error is not None:
         raise error

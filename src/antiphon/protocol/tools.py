@@ -1,7 +1,7 @@
-"""Tools, the choice among them, and the shapes that an answer can be held to.
+"""Tools, the tool choice and the response format of a request.
 
-Reference: ``tools``, ``tool_choice``, ``functions``, ``function_call`` and ``response_format``. Optional attributes
-are ``None`` when the field is absent or null.
+Reference: ``tools``, ``tool_choice``, ``functions``, ``function_call`` and ``response_format``. An optional attribute
+is ``None`` if its field is absent or null.
 """
 
 from typing import Annotated, Any, Literal
@@ -11,13 +11,13 @@ from msgspec import Meta, Struct
 from antiphon.protocol.bounds import MAX_TOOLS
 
 FunctionName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}$(?!\n)")]
-"""The reference's rule. ``$`` alone would let a final newline pass."""
+"""A name by the reference's rule. Python's ``$`` alone would accept a final newline."""
 
 JSONObject = dict[str, Any]
 
 
 class FunctionDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``parameters`` is a JSON Schema; none means no arguments."""
+    """A function; ``parameters`` is a JSON Schema, None for a function without arguments."""
 
     name: FunctionName
     description: str | None = None
@@ -26,7 +26,7 @@ class FunctionDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class LegacyFunction(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An entry of ``functions`` (deprecated in favour of ``tools``)."""
+    """An entry of ``functions``; deprecated, replaced by ``tools``."""
 
     name: FunctionName
     description: str | None = None
@@ -40,24 +40,24 @@ class FunctionTool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class TextFormat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="text"):
-    """Free text."""
+    """The input format of free text."""
 
 
 class Grammar(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A grammar that a custom tool's input keeps to."""
+    """The grammar of a custom tool's input."""
 
     definition: str
     syntax: Literal["lark", "regex"]
 
 
 class GrammarFormat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="grammar"):
-    """Text of a grammar."""
+    """The input format of text in a grammar."""
 
     grammar: Grammar
 
 
 class CustomToolDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``format`` none means free text."""
+    """A custom tool; without ``format`` its input is free text."""
 
     name: FunctionName
     description: str | None = None
@@ -80,7 +80,7 @@ class NamedTool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class AllowedTools(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The subset of ``tools`` that the model may use; each entry names a tool in the shape of a definition."""
+    """The subset of ``tools`` that the model may call; each entry has the form of a tool choice."""
 
     mode: Literal["auto", "required"]
     tools: Annotated[list[JSONObject], Meta(min_length=1, max_length=MAX_TOOLS)]
@@ -89,7 +89,7 @@ class AllowedTools(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class AllowedToolChoice(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="allowed_tools"
 ):
-    """Holds the model to some of the tools."""
+    """Allows only some of the tools."""
 
     allowed_tools: AllowedTools
 
@@ -97,13 +97,13 @@ class AllowedToolChoice(
 class FunctionToolChoice(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="function"
 ):
-    """Makes the model call one function."""
+    """Forces a call of one function."""
 
     function: NamedTool
 
 
 class CustomToolChoice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="custom"):
-    """Makes the model call one custom tool."""
+    """Forces a call of one custom tool."""
 
     custom: NamedTool
 
@@ -113,7 +113,7 @@ FunctionCallOption = Literal["none", "auto"] | NamedTool
 
 
 class ResponseFormatText(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="text"):
-    """Any text: the default."""
+    """Free text, the default."""
 
 
 class ResponseFormatJSONObject(
@@ -134,7 +134,7 @@ class JSONSchemaFormat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class ResponseFormatJSONSchema(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="json_schema"
 ):
-    """JSON that keeps to a schema."""
+    """JSON that is valid against a schema."""
 
     json_schema: JSONSchemaFormat
 

@@ -1,7 +1,7 @@
-"""The errors that a malformed request earns: message, ``param`` and ``code``, worded as the reference's service does.
+"""The errors of malformed requests: message, ``param`` and ``code``, in the wording of the reference's service.
 
-A path is a ``param`` such as ``messages[0].role``; the empty path is the body itself. Echoed values are shortened, so
-that no message grows with the request.
+A path is a ``param`` such as ``messages[0].role``; the empty path is the body itself. Quoted values are shortened, so
+that the length of messages is bounded.
 """
 
 from collections.abc import Sequence
@@ -9,34 +9,34 @@ from collections.abc import Sequence
 from antiphon.errors import InvalidRequestError
 
 MAX_ECHO = 64
-"""Characters of the client's own text that a message or a param repeats."""
+"""Characters of the client's text that a message or a param quotes."""
 
 
 def shorten(text: str) -> str:
-    """At most :data:`MAX_ECHO` characters of ``text``, with ``?`` for lone surrogates; an ellipsis marks a cut."""
+    """Return ``text`` cut to :data:`MAX_ECHO` characters, with ``...`` for the rest and ``?`` for lone surrogates."""
     cut = text if len(text) <= MAX_ECHO else text[: MAX_ECHO - 3] + "..."
     return cut.encode(errors="replace").decode()
 
 
 def join(path: str, key: str) -> str:
-    """Give the path of member ``key`` of the object at ``path``."""
+    """Return the path of member ``key`` of the object at ``path``."""
     return f"{path}.{shorten(key)}" if path else shorten(key)
 
 
 def quote(path: str) -> str:
-    """Name the field at ``path`` within a message."""
+    """Return the name of the field at ``path``, as a message shows it."""
     return f"'{path}'" if path else "the request body"
 
 
 def number(value: float) -> str:
-    """Spell a number as a client would: 2.0 as ``2``; huge integers shortened."""
+    """Return a number as text: 2.0 as ``2``, huge integers shortened."""
     return shorten(str(value).removesuffix(".0"))
 
 
 def enumerate_values(values: Sequence[str]) -> str:
-    """List allowed values: ``'a'``, ``'a' and 'b'``, ``'a', 'b', and 'c'``."""
+    """Return a list of values as text: ``'a'``, ``'a' and 'b'``, ``'a', 'b', and 'c'``."""
     quoted = [f"'{value}'" for value in values]
-    if len(quoted) <= 2:  # noqa: PLR2004 (English asks for no comma between two)
+    if len(quoted) <= 2:  # noqa: PLR2004 (English has no comma between two)
         return " and ".join(quoted)
     return f"{', '.join(quoted[:-1])}, and {quoted[-1]}"
 
@@ -58,13 +58,13 @@ def unknown_parameter(path: str) -> InvalidRequestError:
 
 
 def unsupported_parameter(path: str, capability: str) -> InvalidRequestError:
-    """Make the error of a field of the reference that this server refuses; ``capability`` is what it asks for."""
+    """Make the error of a refused field of the reference, which needs the missing ``capability``."""
     message = f"Unsupported parameter: '{path}'. This server does not support {capability} yet."
     return InvalidRequestError(message, param=path, code="unsupported_parameter")
 
 
 def invalid_type(path: str, expected: str, got: str) -> InvalidRequestError:
-    """Make the error of a JSON value of the wrong type; both types come with their article."""
+    """Make the error of a JSON value of the wrong type; both types include their article."""
     message = f"Invalid type for {quote(path)}: expected {expected}, but got {got} instead."
     return InvalidRequestError(message, param=path or None, code="invalid_type")
 
@@ -76,7 +76,7 @@ def invalid_value(path: str, reason: str) -> InvalidRequestError:
 
 
 def unsupported_value(path: str, value: str, values: Sequence[str]) -> InvalidRequestError:
-    """Make the error of a string that is none of ``values``."""
+    """Make the error of a string that is not one of ``values``."""
     allowed = enumerate_values(values)
     supported = f"Value must be {allowed}." if len(values) == 1 else f"Supported values are: {allowed}."
     message = f"Invalid value: '{shorten(value)}'. {supported}"
@@ -84,7 +84,7 @@ def unsupported_value(path: str, value: str, values: Sequence[str]) -> InvalidRe
 
 
 def spell_pattern(pattern: str) -> str:
-    """Show a pattern as the reference does, without the guard against a final newline that Python's ``$`` needs."""
+    """Return a pattern without the guard against a final newline, which only Python's ``$`` needs."""
     return pattern.removesuffix(r"(?!\n)")
 
 
@@ -98,7 +98,7 @@ def pattern_mismatch(path: str, pattern: str) -> InvalidRequestError:
 
 
 def invalid_key(path: str, key: str, expected: str, code: str) -> InvalidRequestError:
-    """Make the error of a key of the map at ``path``."""
+    """Make the error of an invalid key in the map at ``path``."""
     message = f"Invalid key in '{path}': '{shorten(key)}'. Expected {expected}."
     return InvalidRequestError(message, param=path, code=code)
 
@@ -106,8 +106,8 @@ def invalid_key(path: str, key: str, expected: str, code: str) -> InvalidRequest
 def out_of_range(path: str, kind: str, relation: str, bound: float, value: float) -> InvalidRequestError:
     """Make the error of a number out of bounds.
 
-    ``kind`` is ``integer`` or ``decimal``; ``relation`` (``<=``, ``<``, ``>=`` or ``>``) is what should hold between
-    the value and ``bound``.
+    ``kind`` is ``integer`` or ``decimal``; ``relation`` (``<=``, ``<``, ``>=`` or ``>``) is required between the value
+    and ``bound``.
     """
     side, extreme = ("above", "max") if relation in {"<=", "<"} else ("below", "min")
     message = (
@@ -128,7 +128,7 @@ def empty(path: str, kind: str) -> InvalidRequestError:
 
 
 def too_long(path: str, kind: str, limit: int, length: int) -> InvalidRequestError:
-    """Make the error of a ``string`` (length in characters) or ``array`` beyond ``limit``."""
+    """Make the error of a ``string`` or ``array`` longer than ``limit`` characters or elements."""
     article = "an" if kind == "array" else "a"
     message = (
         f"Invalid '{path}': {kind} too long. Expected {article} {kind} with maximum length {limit}, "
