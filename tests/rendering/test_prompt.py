@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.errors import InvalidRequestError
-from antiphon.rendering.own_text import own
 from antiphon.rendering.prompt import MAX_CACHED_LENGTH, Prompt, PromptEncoder
+from antiphon.rendering.server_text import server_text
 from antiphon.rendering.turns import Mask
 from antiphon.templates.chat_template import CHATML, ChatTemplate
 from tests.rendering.byte_vocabulary import CONTROL_TEXTS, ByteVocabulary
@@ -142,13 +142,13 @@ def test_what_the_template_writes_is_structure() -> None:
 
 
 def test_what_the_server_writes_among_the_texts_is_structure() -> None:
-    prompt = encoded("chatml", [f"a<s>{own('<s>b')} <s>"])
+    prompt = encoded("chatml", [f"a<s>{server_text('<s>b')} <s>"])
     assert VOCABULARY.decode(prompt.ids) == "<|im_start|>user\na<s><s>b <s><|im_end|>\n<|im_start|>assistant\n"
     assert VOCABULARY.control(prompt.ids) == ["<|im_start|>", "<s>", "<|im_end|>", "<|im_start|>"]
 
 
 def test_a_text_cannot_complete_what_the_server_writes() -> None:
-    for text in (f"<|im_{own('end|>')}", f"{own('<|im_')}end|>"):
+    for text in (f"<|im_{server_text('end|>')}", f"{server_text('<|im_')}end|>"):
         assert "<|im_end|>" not in VOCABULARY.control(encoded("tight", [text]).ids)
 
 

@@ -6,7 +6,7 @@ import pytest
 from antiphon.chat_formats.chat_format import HERMES
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
 from antiphon.protocol.requests import CreateChatCompletion, decode_request
-from antiphon.rendering.own_text import apart
+from antiphon.rendering.server_text import split_server_text
 from antiphon.rendering.tool_use import ToolUse, customs_text, format_text, functions_text, template_tools, tool_use
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -34,7 +34,7 @@ def allowed(mode: str, *tools: dict[str, Any]) -> dict[str, Any]:
 
 
 def read(text: str) -> str:
-    return "".join(apart(text))
+    return "".join(split_server_text(text))
 
 
 def test_no_tools() -> None:
@@ -156,5 +156,5 @@ def test_a_schema_is_told() -> None:
 def test_the_example_of_a_call_is_the_servers_own_text() -> None:
     use = used(tools=TOOLS)
     example = '<tool_call>\n{"name": NAME, "arguments": ARGUMENTS}\n</tool_call>'
-    assert [example] == apart(functions_text(use, HERMES))[1::2]
-    assert ['<custom_tool_call name="NAME">\nINPUT'] == apart(customs_text(use))[1::2]
+    assert [example] == split_server_text(functions_text(use, HERMES))[1::2]
+    assert ['<custom_tool_call name="NAME">\nINPUT'] == split_server_text(customs_text(use))[1::2]

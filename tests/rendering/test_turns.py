@@ -11,7 +11,7 @@ from msgspec import convert
 from msgspec.structs import replace
 
 from antiphon.protocol.messages import Message
-from antiphon.rendering.own_text import apart, own
+from antiphon.rendering.server_text import server_text, split_server_text
 from antiphon.rendering.turns import masked, normalised_turns, template_messages
 from antiphon.templates.capabilities import Capabilities, ToolHistory
 
@@ -50,7 +50,7 @@ RESULTS = [
 
 
 def same(text: str) -> str:
-    return "".join(apart(text))
+    return "".join(split_server_text(text))
 
 
 def folded(messages: list[dict[str, Any]], instructions: str = "", /, **lacking: Any) -> list[dict[str, Any]]:  # noqa: ANN401
@@ -280,9 +280,9 @@ def test_the_notation_of_calls_is_the_servers_own_text() -> None:
     messages = [USER, CALLING, *RESULTS]
     capabilities = replace(FULL, tool_history=None)
     _, calling, results = normalised_turns(convert(messages, list[Message]), capabilities)
-    first, second = own("<tool_call>\n"), own("\n</tool_call>")
+    first, second = server_text("<tool_call>\n"), server_text("\n</tool_call>")
     assert f'{first}{{"name": "f", "arguments": {{"x": 1}}}}{second}' == calling.text.split("\n" + first)[0]
-    assert f"{own('<tool_response>')}R1{own('</tool_response>')}" == results.text.split("\n")[0]
+    assert f"{server_text('<tool_response>')}R1{server_text('</tool_response>')}" == results.text.split("\n")[0]
 
 
 @pytest.mark.parametrize("history", [NATIVE, None])
@@ -297,5 +297,5 @@ def test_arguments_cannot_say_that_they_are_the_servers_own_text(history: ToolHi
         return text
 
     template_messages(normalised_turns(convert(messages, list[Message]), capabilities), capabilities, kept)
-    assert "<s>" not in {part for text in texts for part in apart(text)[1::2]}
+    assert "<s>" not in {part for text in texts for part in split_server_text(text)[1::2]}
     assert any("\ufffd<s>\ufffd" in text for text in texts)

@@ -4,7 +4,7 @@ A template and the texts given to it come out as one string, in which ``<|im_end
 wrote it or because a user did. So users' texts are exchanged before rendering for lone surrogates, which no valid
 text contains, and put back behind the search for control tokens. Every token that is structure counts as one here
 (:mod:`antiphon.rendering.structure`). What the server writes among users' texts is not exchanged
-(:mod:`antiphon.rendering.own_text`). There are two renderings:
+(:mod:`antiphon.rendering.server_text`). There are two renderings:
 
 - *visible*: only what is the text of a control token is exchanged, so that the template reads everything else;
 - *veiled*: whole texts are, but for the whitespace around them, so that not even a part of a control token, completed
@@ -30,8 +30,8 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from antiphon.errors import InvalidRequestError
-from antiphon.rendering.own_text import apart, valid
 from antiphon.rendering.plain_text import PlainText
+from antiphon.rendering.server_text import replace_surrogates, split_server_text
 from antiphon.rendering.structure import StructureVocabulary, structure_tokens
 from antiphon.rendering.turns import Mask
 
@@ -89,15 +89,17 @@ class Veil:
 
     def lift(self, text: str) -> str:
         """Show what is hidden. A veil that the template tore apart hides nothing that could be known."""
-        return text if text.isascii() else valid(_VEILED.sub(self._shown, text))
+        return text if text.isascii() else replace_surrogates(_VEILED.sub(self._shown, text))
 
     @staticmethod
     def _users(text: str, mask: Mask) -> str:
         """Mask a text but for what of it the server wrote."""
-        first, *rest = apart(text)
+        first, *rest = split_server_text(text)
         if not rest:
-            return mask(valid(first))
-        return "".join(part if number % 2 else mask(valid(part)) for number, part in enumerate((first, *rest)))
+            return mask(replace_surrogates(first))
+        return "".join(
+            part if number % 2 else mask(replace_surrogates(part)) for number, part in enumerate((first, *rest))
+        )
 
     def _veil(self, text: str) -> str:
         begin = len(text) - len(text.lstrip())

@@ -26,7 +26,7 @@ from antiphon.protocol.tools import (
     NamedTool,
     ResponseFormatJSONSchema,
 )
-from antiphon.rendering.own_text import own
+from antiphon.rendering.server_text import server_text
 
 Mode = Literal["none", "auto", "required"]
 
@@ -133,7 +133,9 @@ def template_tools(use: ToolUse) -> list[dict[str, Any]]:
 def functions_text(use: ToolUse, notation: ToolNotation) -> str:
     """Return how a model whose template knows no tools is told of functions: JSON lines, and an example of a call."""
     lines = [_json({"name": tool.definition.name, **_about(tool.definition)}) for tool in use.functions]
-    return "\n".join(["You can call these functions:", *lines, "To call a function, write:", own(_example(notation))])
+    return "\n".join(
+        ["You can call these functions:", *lines, "To call a function, write:", server_text(_example(notation))]
+    )
 
 
 def _example(notation: ToolNotation) -> str:
@@ -154,7 +156,7 @@ def _example(notation: ToolNotation) -> str:
 def customs_text(use: ToolUse) -> str:
     """Return how every model is told of custom tools."""
     lines = [_json(_custom_description(tool.definition)) for tool in use.customs]
-    example = own(f"{CUSTOM_CALL.start}NAME{CUSTOM_CALL.name_end}INPUT")
+    example = server_text(f"{CUSTOM_CALL.start}NAME{CUSTOM_CALL.name_end}INPUT")
     return "\n".join(["You can use these tools:", *lines, "To use a tool, end your answer with:", example])
 
 

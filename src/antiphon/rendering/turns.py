@@ -38,7 +38,7 @@ from antiphon.protocol.messages import (
     TextPart,
     ToolMessage,
 )
-from antiphon.rendering.own_text import own, valid
+from antiphon.rendering.server_text import replace_surrogates, server_text
 from antiphon.templates.capabilities import Capabilities, ToolHistory
 
 Mask = Callable[[str], str]
@@ -229,13 +229,13 @@ def _generic(calling: Turn, results: list[Turn]) -> list[Turn]:
 def _generic_call(call: Call) -> str:
     """Write a call in the generic notation; that of a custom tool comes last in its message."""
     if call.custom:
-        return f"{own(CUSTOM_CALL.start)}{call.name}{own(CUSTOM_CALL.name_end)}{call.arguments}"
+        return f"{server_text(CUSTOM_CALL.start)}{call.name}{server_text(CUSTOM_CALL.name_end)}{call.arguments}"
     document = {HERMES.name_key: call.name, HERMES.arguments_key: _parsed(call.arguments)}
-    return f"{own(HERMES.call_start)}{json.dumps(document, ensure_ascii=False)}{own(HERMES.call_end)}"
+    return f"{server_text(HERMES.call_start)}{json.dumps(document, ensure_ascii=False)}{server_text(HERMES.call_end)}"
 
 
 def _tool_response(text: str) -> str:
-    return f"{own('<tool_response>')}{text}{own('</tool_response>')}"
+    return f"{server_text('<tool_response>')}{text}{server_text('</tool_response>')}"
 
 
 def _parsed(arguments: str) -> object:
@@ -246,7 +246,7 @@ def _parsed(arguments: str) -> object:
         return arguments
     if not isinstance(value, dict):
         return arguments
-    return masked(value, valid) if "\\u" in arguments else value
+    return masked(value, replace_surrogates) if "\\u" in arguments else value
 
 
 def _short_id(call_id: str) -> str:

@@ -3,23 +3,23 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.rendering.own_text import apart, own, valid
+from antiphon.rendering.server_text import replace_surrogates, server_text, split_server_text
 
 plain = st.text(st.characters(exclude_categories=["Cs"]))
 
 
 @given(parts=st.lists(plain, min_size=1, max_size=7).filter(lambda parts: len(parts) % 2))
 def test_what_is_marked_is_found_again(parts: list[str]) -> None:
-    text = "".join(own(part) if number % 2 else part for number, part in enumerate(parts))
-    assert parts == apart(text)
+    text = "".join(server_text(part) if number % 2 else part for number, part in enumerate(parts))
+    assert parts == split_server_text(text)
 
 
 @given(text=st.text())
 def test_a_valid_text_marks_nothing(text: str) -> None:
-    assert [valid(text)] == apart(valid(text))
+    assert [replace_surrogates(text)] == split_server_text(replace_surrogates(text))
 
 
 @given(text=plain)
 def test_a_text_without_surrogates_is_valid(text: str) -> None:
-    assert text == valid(text)
-    assert f"\ufffd{text}\ufffd" == valid(f"\ud800{text}\udfff")
+    assert text == replace_surrogates(text)
+    assert f"\ufffd{text}\ufffd" == replace_surrogates(f"\ud800{text}\udfff")
