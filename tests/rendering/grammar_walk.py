@@ -90,14 +90,14 @@ class Walker:
         return self._random.choice(self._random.choice([structure, letters, letters, allowed]) or allowed)
 
 
-class AnswerShape(Struct):
+class ParsedAnswer(Struct):
     """A parsed answer: the content, and (name, arguments or input) of each call."""
 
     content: str
     calls: list[tuple[str, str]]
 
 
-def read(notation: ToolNotation, tools: Tools, answer: bytes, *, opening: str = "") -> AnswerShape:
+def read(notation: ToolNotation, tools: Tools, answer: bytes, *, opening: str = "") -> ParsedAnswer:
     """Parse an answer as the assembly does. Every call must be complete."""
     parser = ToolParser(notation, tools, opening=opening)
     content, names, texts = b"", list[str](), list[str]()
@@ -112,7 +112,7 @@ def read(notation: ToolNotation, tools: Tools, answer: bytes, *, opening: str = 
                 texts[piece.index] += piece.text
     for name, text in zip(names, texts, strict=True):
         assert tools[name] is None or isinstance(json.loads(text), dict), f"the call of {name} is cut in {answer!r}"
-    return AnswerShape(content.decode(), list(zip(names, texts, strict=True)))
+    return ParsedAnswer(content.decode(), list(zip(names, texts, strict=True)))
 
 
 def special_texts(notation: ToolNotation) -> list[str]:

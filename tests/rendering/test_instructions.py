@@ -23,6 +23,10 @@ def asked(capabilities: Capabilities = PLAIN, reasoning: ReasoningMarkers | None
     return instructions(request, capabilities, reasoning)
 
 
+def test_effort_none_asks_for_a_direct_answer_in_the_system_message() -> None:
+    assert Instructions(text="Answer directly, without reasoning first.") == asked(reasoning_effort="none")
+
+
 def test_nothing_asked_adds_nothing() -> None:
     assert Instructions() == asked()
     assert Instructions() == asked(replace(PLAIN, switch=SWITCH), THINK)
