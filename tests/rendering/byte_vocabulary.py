@@ -7,7 +7,7 @@ CONTROL_TEXTS = ("<|im_start|>", "<|im_end|>", "<s>", "</s>", "<|end|>", "<|", "
 
 
 class ByteVocabulary:
-    """Token ids 0-255 are bytes, control tokens come behind them, then tokens that every text is searched for."""
+    """A tokenizer of bytes, ids 0-255, then control tokens, then USER_DEFINED tokens."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class ByteVocabulary:
         self.eog_ids = frozenset(self.tokens[text] for text in ("<|im_end|>", "</s>") if text in self.tokens)
         self.longest_token = max([1, *(len(text.encode()) for text in self.tokens)])
         self.merges = merges
-        """Finds control tokens unasked, as a vocabulary whose merges lead to one."""
+        """Whether plain text may give control tokens, as in a vocabulary whose merges lead to one."""
         self.encoded: list[str] = []
 
     def encode(self, text: str, *, parse_special: bool = False) -> list[int]:

@@ -26,7 +26,7 @@ def refusal(**fields: Any) -> InvalidRequestError:  # noqa: ANN401 (JSON)
     return caught.value
 
 
-def test_nothing_is_required_by_default() -> None:
+def test_text_format_without_tools_has_no_constraints() -> None:
     for response_format in (None, {"type": "text"}):
         found = required(response_format=response_format)
         assert (None, None, None) == (found.use, found.calls, found.schema)
@@ -36,11 +36,11 @@ def test_nothing_is_required_by_default() -> None:
     "response_format",
     [{"type": "json_object"}, {"type": "json_schema", "json_schema": {"name": "x"}}],
 )
-def test_any_object(response_format: dict[str, Any]) -> None:
+def test_json_object_format_requires_an_object(response_format: dict[str, Any]) -> None:
     assert '"type":"object"' in (required(response_format=response_format).schema or "")
 
 
-def test_calls() -> None:
+def test_tools_become_call_constraints() -> None:
     calls = required(tools=[FUNCTION, BARE, CUSTOM], parallel_tool_calls=False).calls
     assert calls is not None
     assert ("auto", False) == (calls.mode, calls.parallel)
@@ -48,7 +48,7 @@ def test_calls() -> None:
     assert ["c"] == [custom.name for custom in calls.customs]
 
 
-def test_a_choice_limits_the_calls() -> None:
+def test_allowed_tools_limit_the_calls() -> None:
     allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [BARE, CUSTOM]}}
     calls = required(tools=[FUNCTION, BARE, CUSTOM], tool_choice=allowed).calls
     assert calls is not None
@@ -56,13 +56,13 @@ def test_a_choice_limits_the_calls() -> None:
     assert [["g"], ["c"]] == [[f.name for f in calls.functions], [c.name for c in calls.customs]]
 
 
-def test_parameters_are_an_object_even_when_they_do_not_say_so() -> None:
+def test_parameters_without_a_type_are_an_object() -> None:
     calls = required(tools=[FUNCTION]).calls
     assert calls is not None
     assert '"type":"object"' in (calls.functions[0].schema or "")
 
 
-def test_calls_that_look_like_json_give_way_to_the_generic_notation_beside_json() -> None:
+def test_generic_notation_replaces_a_leading_only_one_beside_a_json_schema() -> None:
     assert HERMES == required("llama", tools=[FUNCTION], response_format=FORMAT).notation
     for fields in ({"response_format": FORMAT}, {"tools": [FUNCTION]}):
         assert TOOL_NOTATIONS["llama"] == required("llama", **fields).notation
@@ -114,13 +114,13 @@ LOOK_BEHIND = {"type": "string", "pattern": "(?<=a)b"}
         ),
     ],
 )
-def test_what_cannot_be_enforced_is_refused_at_its_place(param: str, fields: dict[str, Any]) -> None:
+def test_unenforceable_constraint_is_refused_with_its_path(param: str, fields: dict[str, Any]) -> None:
     assert param == refusal(**fields).param
 
 
-def test_messages_say_what_is_wrong() -> None:
+def test_error_messages_name_function_and_cause() -> None:
     error = refusal(tools=[{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}])
-    assert error.code == "invalid_function_parameters"
+    assert "invalid_function_parameters" == error.code
     assert "schema must be a JSON Schema of 'type: \"object\"', got 'type: \"array\"'." in error.message
     error = refusal(
         tools=[{"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": LOOK_BEHIND}}}}]
@@ -137,5 +137,5 @@ def test_messages_say_what_is_wrong() -> None:
         ("functions", {"functions": [{"name": "f"}]}),
     ],
 )
-def test_whose_fault_the_whole_grammar_is(param: str, fields: dict[str, Any]) -> None:
+def test_param_of_a_grammar_error_is_the_field_of_its_constraints(param: str, fields: dict[str, Any]) -> None:
     assert param == required(**fields).param

@@ -1,4 +1,4 @@
-"""No text gives structure, and every text keeps its characters: on real vocabularies of every kind."""
+"""No text gives structure tokens, and every text keeps its characters, in real vocabularies of every kind."""
 
 import time
 import unicodedata
@@ -15,9 +15,9 @@ from tests import vocabularies
 from tests.rendering.byte_vocabulary import ByteVocabulary
 
 SPELLING = ("llama", "gpt2", "rwkv", "gemma4", "plamo2")
-"""Kinds of vocabulary that can write every text; the others drop or change characters.
+"""Kinds of vocabulary that can represent every text; the others drop or change characters.
 
-Where SentencePiece begins texts with a space, llama.cpp puts one behind a USER_DEFINED token as well."""
+If SentencePiece adds a space before a text, llama.cpp also adds one after a USER_DEFINED token."""
 MARKERS = (*vocabularies.CONTROL, *vocabularies.MARKERS)
 FIXTURES = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 piece = st.builds(
@@ -49,19 +49,19 @@ def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.mark.parametrize("marker", MARKERS)
-def test_a_marker_is_text(tokenizer: Tokenizer, marker: str) -> None:
+def test_marker_in_a_text_gives_no_structure(tokenizer: Tokenizer, marker: str) -> None:
     assert structure_ids(tokenizer).isdisjoint(plain_text(tokenizer).encode(f"a{marker}b {marker}{marker}"))
 
 
 @given(text=texts)
 @FIXTURES
-def test_no_text_gives_structure(tokenizer: Tokenizer, text: str) -> None:
+def test_any_text_gives_no_structure(tokenizer: Tokenizer, text: str) -> None:
     assert structure_ids(tokenizer).isdisjoint(plain_text(tokenizer).encode(text))
 
 
 @given(text=texts)
 @FIXTURES
-def test_the_ids_spell_the_text(tokenizer: Tokenizer, text: str) -> None:
+def test_ids_decode_to_the_text(tokenizer: Tokenizer, text: str) -> None:
     model = tokenizer.metadata["tokenizer.ggml.model"]
     spaced = tokenizer.metadata.get("tokenizer.ggml.add_space_prefix") == "true"
     if model in SPELLING and not (spaced and any(plain in text for plain in vocabularies.PLAIN)):
@@ -71,7 +71,7 @@ def test_the_ids_spell_the_text(tokenizer: Tokenizer, text: str) -> None:
 
 
 @pytest.mark.parametrize("pre", vocabularies.PRE_TOKENIZERS)
-def test_every_pre_tokenizer_reads_markers_as_text(pre: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_markers_are_text_with_every_pre_tokenizer(pre: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("vocabularies") / "model.gguf"
     tokenizer = Tokenizer.open(str(vocabularies.write_vocabulary(path, "gpt2", pre)))
     text = "\n the".join(MARKERS) + "".join(MARKERS) + " ".join(MARKERS)
@@ -83,13 +83,13 @@ def test_every_pre_tokenizer_reads_markers_as_text(pre: str, tmp_path_factory: p
 
 @given(text=st.lists(st.sampled_from([*MARKERS, *vocabularies.PLAIN]) | glue, max_size=9).map("".join))
 @FIXTURES
-def test_many_tokens_are_found_as_the_tokenizer_finds_them(tokenizer: Tokenizer, text: str) -> None:
+def test_tokens_of_a_long_text_are_those_of_the_tokenizer(tokenizer: Tokenizer, text: str) -> None:
     long = f"{text}a" * 40
     assert tokenizer.encode(long) == plain_text(tokenizer).tokens(long)
 
 
-def test_many_tokens_in_a_text_take_no_time_that_grows_with_their_square(tokenizer: Tokenizer) -> None:
-    """In one call these would take a minute."""
+def test_time_does_not_grow_with_the_square_of_user_defined_tokens(tokenizer: Tokenizer) -> None:
+    """A single call for the whole text would take a minute."""
     text = "a\n\n<think>" * 20_000
     began = time.monotonic()
     assert 60_000 < len(plain_text(tokenizer).encode(text))
@@ -97,7 +97,7 @@ def test_many_tokens_in_a_text_take_no_time_that_grows_with_their_square(tokeniz
     assert 30 > time.monotonic() - began
 
 
-def test_plain_tokens_stay_what_they_are(tokenizer: Tokenizer) -> None:
+def test_plain_user_defined_tokens_are_kept(tokenizer: Tokenizer) -> None:
     text = "the\n\ntool\t\tin    a\n\n\n10"
     assert tokenizer.encode(text) == plain_text(tokenizer).encode(text).tolist()
     defined = {tokenizer.user_defined_tokens[plain] for plain in ("\n\n", "\t\t", "    ", "\n\n\n", "1", "0")}
@@ -105,7 +105,7 @@ def test_plain_tokens_stay_what_they_are(tokenizer: Tokenizer) -> None:
         assert defined <= {*tokenizer.encode(text)}
 
 
-def test_a_piece_inside_a_text_gains_no_space(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_piece_inside_a_text_gets_no_space(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("vocabularies") / "model.gguf"
     tokenizer = Tokenizer.open(str(vocabularies.write_vocabulary(path, "llama")))
     ids = plain_text(tokenizer).encode("a<think>the").tolist()
@@ -113,7 +113,7 @@ def test_a_piece_inside_a_text_gains_no_space(tmp_path_factory: pytest.TempPathF
     tokenizer.close()
 
 
-def test_a_text_that_the_tokenizer_reads_as_another_is_halved() -> None:
+def test_piece_with_a_normalised_marker_is_halved() -> None:
     class Normalising(ByteVocabulary):
         def encode(self, text: str, *, parse_special: bool = False) -> list[int]:
             return super().encode(unicodedata.normalize("NFKC", text), parse_special=parse_special)
@@ -123,18 +123,18 @@ def test_a_text_that_the_tokenizer_reads_as_another_is_halved() -> None:
     assert [] == vocabulary.control(plain_text(vocabulary).encode("a\uff1cturn\uff1eb"))
 
 
-def test_what_cannot_be_cut_is_left_out() -> None:
+def test_single_character_that_is_structure_is_dropped() -> None:
     vocabulary = ByteVocabulary(["\u2551"], merges=True)
     assert "ab" == vocabulary.decode(plain_text(vocabulary).encode("a\u2551b"))
 
 
-def test_markers_that_overlap_are_text() -> None:
+def test_overlapping_markers_are_text() -> None:
     vocabulary = ByteVocabulary((), user_defined=["<|abc|>", "|>b<|"])
     ids = plain_text(vocabulary).encode("<|abc|>b<|")
     assert ("<|abc|>b<|", []) == (vocabulary.decode(ids), vocabulary.control(ids))
 
 
-def test_a_piece_that_comes_again_is_not_tokenized_again() -> None:
+def test_repeated_piece_is_tokenized_once() -> None:
     vocabulary = ByteVocabulary((), user_defined=["<turn>"])
     encoder = plain_text(vocabulary)
     begin = len(vocabulary.encoded)

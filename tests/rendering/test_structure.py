@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 (full-width bars are what some markers are written with)
-"""Which tokens are structure, and which are plain text that happens to be one token."""
+"""The structure tokens of a vocabulary, and plain texts that are single tokens."""
 
 import re
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ def test_control_tokens_are_structure() -> None:
         '<|"|>',
     ],
 )
-def test_what_looks_like_a_marker_is_structure(text: str) -> None:
+def test_token_in_the_form_of_a_marker_is_structure(text: str) -> None:
     assert [text] == found(text)
 
 
@@ -83,25 +83,25 @@ def test_what_looks_like_a_marker_is_structure(text: str) -> None:
         "</table>",
     ],
 )
-def test_what_any_text_has_is_plain(text: str) -> None:
+def test_token_of_common_text_is_plain(text: str) -> None:
     assert [] == found(text)
 
 
 @pytest.mark.parametrize("text", ["Human:", "<b>", "->"])
-def test_what_the_template_writes_is_structure(text: str) -> None:
+def test_token_in_the_template_is_structure(text: str) -> None:
     assert [text] == found(text, written=("x", f"a {text} b"))
 
 
 @pytest.mark.parametrize("text", ["\n\n", "  ", "assistant", "0", ":"])
-def test_whitespace_and_words_are_plain_even_in_a_template(text: str) -> None:
+def test_whitespace_and_words_in_the_template_are_plain(text: str) -> None:
     assert [] == found(text, written=(f"a {text} b",))
 
 
-def test_what_begins_or_ends_is_structure_whatever_it_looks_like() -> None:
+def test_begin_and_end_tokens_are_structure_in_any_form() -> None:
     assert ["<s>", "</s>"] == found("<s>", "</s>", "<i>")
 
 
-def test_a_marker_of_another_type_is_structure_where_the_template_writes_it() -> None:
+def test_normal_token_is_structure_if_it_is_a_marker_in_the_template() -> None:
     class Merging(ByteVocabulary):
         def encode(self, text: str, *, parse_special: bool = False) -> list[int]:
             ids = super().encode(text, parse_special=parse_special)
@@ -111,7 +111,7 @@ def test_a_marker_of_another_type_is_structure_where_the_template_writes_it() ->
     assert {"<turn>": 999} == structure_tokens(Merging(()), ("x<turn><other>",))
 
 
-def test_every_type_of_token_is_told_apart(tokenizer: Tokenizer) -> None:
+def test_structure_of_real_vocabularies_is_control_tokens_and_markers(tokenizer: Tokenizer) -> None:
     structure = structure_tokens(tokenizer, ())
     assert {"<unk>", *vocabularies.CONTROL, *vocabularies.MARKERS} == structure.keys()
     assert {text: tokenizer.token_text(token) for text, token in structure.items()} == {
@@ -120,19 +120,19 @@ def test_every_type_of_token_is_told_apart(tokenizer: Tokenizer) -> None:
 
 
 @given(texts=st.lists(st.text("ab<|", min_size=1, max_size=5), min_size=1, max_size=9), text=st.text("ab<|"))
-def test_the_longest_text_at_a_place_is_taken(texts: list[str], text: str) -> None:
+def test_alternation_matches_the_longest_text(texts: list[str], text: str) -> None:
     longest = "|".join(map(re.escape, sorted(texts, key=len, reverse=True)))
     assert re.findall(f"({longest})", text) == re.findall(f"({alternation(texts)})", text)
 
 
-def test_a_common_beginning_is_tried_once() -> None:
+def test_alternation_writes_a_common_prefix_once() -> None:
     assert "<unused(?:1>|2(?:3>|>))|a" == alternation(["<unused1>", "<unused2>", "<unused23>", "a"])
 
 
-def test_texts_inside_one_another_without_end_are_no_matter() -> None:
+def test_alternation_of_deeply_nested_prefixes_compiles() -> None:
     texts = ["a" * length for length in range(1, 200)]
     assert [texts[-1], "a"] == re.findall(f"({alternation(texts)})", "a" * 200)
 
 
-def test_the_order_of_the_texts_is_no_matter() -> None:
+def test_alternation_does_not_depend_on_the_order_of_texts() -> None:
     assert alternation(CONTROL_TEXTS) == alternation(reversed(CONTROL_TEXTS))

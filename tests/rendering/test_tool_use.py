@@ -37,12 +37,12 @@ def read(text: str) -> str:
     return "".join(split_server_text(text))
 
 
-def test_no_tools() -> None:
+def test_request_without_tools_has_no_tool_use() -> None:
     assert tool_use(request()) is None
     assert tool_use(request(tool_choice="none")) is None
 
 
-def test_tools_and_where_they_stand() -> None:
+def test_tools_have_their_paths_in_the_request() -> None:
     use = used(tools=TOOLS)
     assert [("weather", "tools[0].function"), ("time", "tools[2].function")] == [
         (tool.definition.name, tool.path) for tool in use.functions
@@ -68,12 +68,12 @@ NAMED_NOTE = {"type": "custom", "custom": {"name": "note"}}
         (allowed("required", NAMED_TIME), "required", {"time"}, False),
     ],
 )
-def test_choices(choice: object, mode: str, names: set[str], named: bool) -> None:  # noqa: FBT001 (a table's column)
+def test_tool_choice_sets_mode_and_allowed_tools(choice: object, mode: str, names: set[str], named: bool) -> None:  # noqa: FBT001 (a table's column)
     use = used(tools=TOOLS, tool_choice=choice)
     assert (mode, names, named, not named) == (use.mode, set(use.allowed), use.named, use.parallel)
 
 
-def test_one_call_at_a_time() -> None:
+def test_parallel_tool_calls_can_be_turned_off() -> None:
     assert not used(tools=TOOLS, parallel_tool_calls=False).parallel
     assert used(tools=TOOLS, parallel_tool_calls=True).parallel
 
@@ -87,7 +87,7 @@ def test_one_call_at_a_time() -> None:
         ({"name": "g"}, "required", {"g"}, True),
     ],
 )
-def test_the_deprecated_pair(call: object, mode: str, names: set[str], named: bool) -> None:  # noqa: FBT001
+def test_deprecated_functions_set_mode_and_allowed_tools(call: object, mode: str, names: set[str], named: bool) -> None:  # noqa: FBT001
     use = used(functions=[{"name": "f", "description": "F."}, {"name": "g", "parameters": SCHEMA}], function_call=call)
     assert (mode, names, named) == (use.mode, set(use.allowed), use.named)
     assert (True, False) == (use.legacy, use.parallel)
@@ -95,7 +95,7 @@ def test_the_deprecated_pair(call: object, mode: str, names: set[str], named: bo
     assert ["F.", None] == [tool.definition.description for tool in use.functions]
 
 
-def test_what_templates_are_given() -> None:
+def test_template_tools_have_description_and_parameters() -> None:
     empty = {"type": "object", "properties": {}}
     assert [
         {"type": "function", "function": {"name": "weather", "description": "It rains?", "parameters": SCHEMA}},
@@ -103,14 +103,14 @@ def test_what_templates_are_given() -> None:
     ] == template_tools(used(tools=TOOLS))
 
 
-def test_functions_in_words() -> None:
-    assert read(functions_text(used(tools=[WEATHER]), HERMES)) == (
+def test_functions_text_describes_functions_and_the_form_of_a_call() -> None:
+    assert (
         "You can call these functions:\n"
         '{"name":"weather","description":"It rains?",'
         '"parameters":{"type":"object","properties":{"city":{"type":"string"}}}}\n'
         "To call a function, write:\n"
         '<tool_call>\n{"name": NAME, "arguments": ARGUMENTS}\n</tool_call>'
-    )
+    ) == read(functions_text(used(tools=[WEATHER]), HERMES))
 
 
 @pytest.mark.parametrize(
@@ -125,27 +125,27 @@ def test_functions_in_words() -> None:
         ),
     ],
 )
-def test_the_example_is_in_the_family_s_notation(expected: str, family: str) -> None:
+def test_example_of_a_call_is_in_the_familys_notation(expected: str, family: str) -> None:
     text = read(functions_text(used(tools=[TIME]), TOOL_NOTATIONS[family]))
     assert expected == text.partition("write:\n")[2]
 
 
-def test_custom_tools_in_words() -> None:
-    assert read(customs_text(used(tools=TOOLS))) == (
+def test_customs_text_describes_custom_tools_and_the_form_of_a_call() -> None:
+    assert (
         "You can use these tools:\n"
         '{"name":"shell","description":"Runs it.","input":{"regex":"a+"}}\n'
         '{"name":"note"}\n'
         "To use a tool, end your answer with:\n"
         '<custom_tool_call name="NAME">\nINPUT'
-    )
+    ) == read(customs_text(used(tools=TOOLS)))
 
 
 @pytest.mark.parametrize("response_format", [None, {"type": "text"}, {"type": "json_object"}])
-def test_other_formats_are_not_told(response_format: object) -> None:
+def test_formats_without_a_schema_have_no_text(response_format: object) -> None:
     assert "" == format_text(request(response_format=response_format).response_format)
 
 
-def test_a_schema_is_told() -> None:
+def test_format_text_holds_name_description_and_schema() -> None:
     form = {"name": "weather", "description": "In short.", "schema": {"type": "object"}}
     told = format_text(request(response_format={"type": "json_schema", "json_schema": form}).response_format)
     assert 'Answer in JSON that follows this schema (weather: In short.):\n{"type":"object"}' == told
@@ -153,7 +153,7 @@ def test_a_schema_is_told() -> None:
     assert "" == format_text(request(response_format={"type": "json_schema", "json_schema": form}).response_format)
 
 
-def test_the_example_of_a_call_is_the_servers_own_text() -> None:
+def test_example_of_a_call_is_marked_as_server_text() -> None:
     use = used(tools=TOOLS)
     example = '<tool_call>\n{"name": NAME, "arguments": ARGUMENTS}\n</tool_call>'
     assert [example] == split_server_text(functions_text(use, HERMES))[1::2]

@@ -1,4 +1,4 @@
-"""Folding: each rule on a template that lacks one thing; whatever a user says is still said."""
+"""Normalised turns: each rule on a template that lacks one feature; no text of a user is dropped."""
 
 import json
 from itertools import pairwise
@@ -53,192 +53,204 @@ def same(text: str) -> str:
     return "".join(split_server_text(text))
 
 
-def folded(messages: list[dict[str, Any]], instructions: str = "", /, **lacking: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+def normalised(messages: list[dict[str, Any]], instructions: str = "", /, **lacking: Any) -> list[dict[str, Any]]:  # noqa: ANN401
     capabilities = replace(FULL, **lacking)
     turns = normalised_turns(convert(messages, list[Message]), capabilities, instructions)
     return template_messages(turns, capabilities, same)
 
 
-def said(messages: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def texts(messages: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(message["role"], message["content"]) for message in messages]
 
 
-def test_what_is_supported_is_passed_on() -> None:
+def test_supported_messages_are_unchanged() -> None:
     messages = [SYSTEM, {**USER, "name": "bob"}, ANSWER, {"role": "developer", "content": "D"}, USER]
-    assert messages == folded(messages)
+    assert messages == normalised(messages)
 
 
-def test_parts_are_joined_by_newlines() -> None:
+def test_text_parts_are_joined_by_newlines() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    assert folded([{"role": "user", "content": parts}]) == [{"role": "user", "content": "a\nb"}]
+    assert [{"role": "user", "content": "a\nb"}] == normalised([{"role": "user", "content": parts}])
 
 
-def test_typed_content() -> None:
-    assert folded([USER], typed_content=True)[0]["content"] == [{"type": "text", "text": "U"}]
+def test_content_is_a_list_of_parts_if_the_template_needs_it() -> None:
+    assert [{"type": "text", "text": "U"}] == normalised([USER], typed_content=True)[0]["content"]
 
 
-def test_refusals_are_what_the_assistant_said() -> None:
+def test_refusals_become_text_of_the_assistant() -> None:
     part = {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}
     field = {"role": "assistant", "content": "Well.", "refusal": "No."}
-    assert said(folded([part, field])) == [("assistant", "No."), ("assistant", "Well.\nNo.")]
+    assert [("assistant", "No."), ("assistant", "Well.\nNo.")] == texts(normalised([part, field]))
 
 
 def test_developer_becomes_system() -> None:
-    assert said(folded([{"role": "developer", "content": "D"}], developer=False)) == [("system", "D")]
+    assert [("system", "D")] == texts(normalised([{"role": "developer", "content": "D"}], developer=False))
 
 
 def test_system_messages_at_the_beginning_are_joined() -> None:
     developer = {"role": "developer", "content": "D"}
-    assert said(folded([SYSTEM, developer, USER], developer=False, late_system=False)) == [
+    assert [
         ("system", "S\n\nD"),
         ("user", "U"),
-    ]
+    ] == texts(normalised([SYSTEM, developer, USER], developer=False, late_system=False))
 
 
-def test_a_late_system_message_heads_the_next_user_message() -> None:
-    assert said(folded([USER, ANSWER, SYSTEM, USER], late_system=False)) == [
+def test_late_system_message_moves_to_the_next_user_message() -> None:
+    assert [
         ("user", "U"),
         ("assistant", "A"),
         ("user", "S\n\nU"),
-    ]
-    assert said(folded([USER, SYSTEM, ANSWER, SYSTEM], late_system=False)) == [
+    ] == texts(normalised([USER, ANSWER, SYSTEM, USER], late_system=False))
+    assert [
         ("user", "U"),
         ("user", "S"),
         ("assistant", "A"),
         ("user", "S"),
-    ]
+    ] == texts(normalised([USER, SYSTEM, ANSWER, SYSTEM], late_system=False))
 
 
-def test_without_a_system_role_the_first_user_message_has_it() -> None:
-    assert said(folded([SYSTEM, USER, ANSWER], system=False)) == [("user", "S\n\nU"), ("assistant", "A")]
+def test_without_a_system_role_the_first_user_message_holds_the_system_text() -> None:
+    assert [("user", "S\n\nU"), ("assistant", "A")] == texts(normalised([SYSTEM, USER, ANSWER], system=False))
 
 
-def test_instructions_join_the_system_message() -> None:
-    assert said(folded([SYSTEM, USER], "Be brief.")) == [("system", "S\n\nBe brief."), ("user", "U")]
-    assert said(folded([USER], "Be brief.")) == [("system", "Be brief."), ("user", "U")]
-    assert said(folded([USER], "Be brief.", system=False)) == [("user", "Be brief.\n\nU")]
+def test_instructions_are_added_to_the_system_message() -> None:
+    assert [("system", "S\n\nBe brief."), ("user", "U")] == texts(normalised([SYSTEM, USER], "Be brief."))
+    assert [("system", "Be brief."), ("user", "U")] == texts(normalised([USER], "Be brief."))
+    assert [("user", "Be brief.\n\nU")] == texts(normalised([USER], "Be brief.", system=False))
 
 
-def test_a_name_that_the_template_does_not_render_begins_the_text() -> None:
+def test_unsupported_name_becomes_the_beginning_of_the_text() -> None:
     named = [{**SYSTEM, "name": "ops"}, {**USER, "name": "bob"}, {**ANSWER, "name": "ann"}]
-    assert said(folded(named, names=frozenset())) == [("system", "ops: S"), ("user", "bob: U"), ("assistant", "ann: A")]
-    assert said(folded(named, system=False, late_system=False)) == [
+    assert [
+        ("system", "ops: S"),
+        ("user", "bob: U"),
+        ("assistant", "ann: A"),
+    ] == texts(normalised(named, names=frozenset()))
+    assert [
         ("user", "ops: S\n\nbob: U"),
         ("assistant", "ann: A"),
-    ]
+    ] == texts(normalised(named, system=False, late_system=False))
 
 
-def test_tool_calls_and_results() -> None:
-    calling, *results = folded([CALLING, *RESULTS])
-    assert calling == {
+def test_tool_calls_and_results_follow_the_order_of_the_calls() -> None:
+    calling, *results = normalised([CALLING, *RESULTS])
+    assert {
         "role": "assistant",
         "content": None,
         "tool_calls": [
             {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": {"x": 1}}},
             {"id": "call_2", "type": "function", "function": {"name": "g", "arguments": {"input": "in"}}},
         ],
-    }
-    assert results == [
+    } == calling
+    assert [
         {"role": "tool", "content": "R1", "name": "f", "tool_call_id": "call_1"},
         {"role": "tool", "content": "R2", "name": "g", "tool_call_id": "call_2"},
-    ]
+    ] == results
 
 
 @pytest.mark.parametrize(
     ("expected", "arguments"),
     [({}, ""), ({"a": [1]}, '{"a": [1]}'), ("[1]", "[1]"), ("{broken", "{broken"), ("[" * 9999, "[" * 9999)],
 )
-def test_arguments_are_an_object_when_they_are_one(expected: object, arguments: str) -> None:
+def test_arguments_become_an_object_if_their_text_is_one(expected: object, arguments: str) -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}
-    message, *_ = folded([{"role": "assistant", "tool_calls": [call]}, {**RESULTS[0], "tool_call_id": "c"}])
+    message, *_ = normalised([{"role": "assistant", "tool_calls": [call]}, {**RESULTS[0], "tool_call_id": "c"}])
     assert expected == message["tool_calls"][0]["function"]["arguments"]
 
 
-def test_arguments_as_text() -> None:
-    message, *_ = folded([CALLING, *RESULTS], tool_history=replace(NATIVE, arguments="text"))
-    assert message["tool_calls"][0]["function"]["arguments"] == '{"x": 1}'
+def test_arguments_stay_text_if_the_template_needs_text() -> None:
+    message, *_ = normalised([CALLING, *RESULTS], tool_history=replace(NATIVE, arguments="text"))
+    assert '{"x": 1}' == message["tool_calls"][0]["function"]["arguments"]
 
 
-def test_content_of_a_message_that_only_calls() -> None:
-    empty, *_ = folded([CALLING, *RESULTS], tool_history=replace(NATIVE, content="empty"))
-    absent, *_ = folded([CALLING, *RESULTS], tool_history=replace(NATIVE, content="absent"))
-    assert empty["content"] == ""
+def test_content_of_a_message_of_calls_alone_is_empty_or_absent() -> None:
+    empty, *_ = normalised([CALLING, *RESULTS], tool_history=replace(NATIVE, content="empty"))
+    absent, *_ = normalised([CALLING, *RESULTS], tool_history=replace(NATIVE, content="absent"))
+    assert "" == empty["content"]
     assert "content" not in absent
 
 
 def test_short_ids_are_nine_characters_and_still_match() -> None:
-    calling, first, second = folded([CALLING, *RESULTS], tool_history=replace(NATIVE, short_ids=True))
+    calling, first, second = normalised([CALLING, *RESULTS], tool_history=replace(NATIVE, short_ids=True))
     ids = [call["id"] for call in calling["tool_calls"]]
     assert ids == [first["tool_call_id"], second["tool_call_id"]]
     assert all(len(call_id) == 9 and call_id.isalnum() for call_id in ids)
-    assert len(set(ids)) == 2
+    assert 2 == len(set(ids))
 
 
-def test_one_call_at_a_time() -> None:
-    messages = folded([{**CALLING, "content": "Look:"}, *RESULTS], tool_history=replace(NATIVE, parallel=False))
-    assert [message["role"] for message in messages] == ["assistant", "tool", "assistant", "tool"]
-    assert [message["content"] for message in messages] == ["Look:", "R1", None, "R2"]
+def test_parallel_calls_become_one_message_each() -> None:
+    messages = normalised([{**CALLING, "content": "Look:"}, *RESULTS], tool_history=replace(NATIVE, parallel=False))
+    assert ["assistant", "tool", "assistant", "tool"] == [message["role"] for message in messages]
+    assert ["Look:", "R1", None, "R2"] == [message["content"] for message in messages]
 
 
-def test_generic_notation() -> None:
+def test_calls_and_results_are_text_without_tool_support() -> None:
     calls = (
         '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>\n'
         '<tool_call>\n{"name": "g", "arguments": {"input": "in"}}\n</tool_call>'
     )
-    assert said(folded([{**CALLING, "content": "Look:"}, *RESULTS, USER], tool_history=None)) == [
+    assert [
         ("assistant", f"Look:\n{calls}"),
         ("user", "<tool_response>R1</tool_response>\n<tool_response>R2</tool_response>"),
         ("user", "U"),
-    ]
+    ] == texts(normalised([{**CALLING, "content": "Look:"}, *RESULTS, USER], tool_history=None))
 
 
-def test_custom_calls_are_written_in_the_notation_that_is_asked_for_and_come_last() -> None:
+def test_custom_calls_are_text_after_the_calls_of_functions() -> None:
     custom = {"id": "call_3", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1;"}}
     calling = {"role": "assistant", "tool_calls": [custom, CALLING["tool_calls"][0]]}
     result = {"role": "tool", "tool_call_id": "call_3", "content": "R3"}
-    assert said(folded([calling, result, RESULTS[1]])) == [
+    assert [
         (
             "assistant",
             '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>\n<custom_tool_call name="sql">\nSELECT 1;',
         ),
         ("user", "<tool_response>R3</tool_response>\n<tool_response>R1</tool_response>"),
-    ]
+    ] == texts(normalised([calling, result, RESULTS[1]]))
 
 
-def test_deprecated_functions_are_tool_calls() -> None:
+def test_deprecated_function_calls_become_tool_calls() -> None:
     calling = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
     result = {"role": "function", "name": "f", "content": "R"}
-    call, answer = folded([calling, result])
+    call, answer = normalised([calling, result])
     assert call["tool_calls"][0]["id"] == answer["tool_call_id"]
-    assert (answer["role"], answer["name"], answer["content"]) == ("tool", "f", "R")
-    assert said(folded([result])) == [("user", "<tool_response>f: R</tool_response>")]
+    assert ("tool", "f", "R") == (answer["role"], answer["name"], answer["content"])
+    assert [("user", "<tool_response>f: R</tool_response>")] == texts(normalised([result]))
 
 
-def test_neighbours_of_one_role_are_joined_where_roles_alternate() -> None:
+def test_adjacent_messages_of_one_role_are_joined_if_roles_must_alternate() -> None:
     messages = [USER, {**USER, "name": "bob"}, ANSWER, ANSWER, USER]
-    assert said(folded(messages, consecutive=False)) == [
+    assert [
         ("user", "U\n\nbob: U"),
         ("assistant", "A\n\nA"),
         ("user", "U"),
-    ]
+    ] == texts(normalised(messages, consecutive=False))
 
 
-def test_an_assistant_that_begins_gets_an_empty_user_message_before_it() -> None:
-    assert said(folded([SYSTEM, ANSWER], assistant_first=False)) == [("system", "S"), ("user", ""), ("assistant", "A")]
+def test_empty_user_message_precedes_an_assistant_at_the_beginning() -> None:
+    assert [
+        ("system", "S"),
+        ("user", ""),
+        ("assistant", "A"),
+    ] == texts(normalised([SYSTEM, ANSWER], assistant_first=False))
 
 
-def test_an_assistant_that_ends_is_followed_by_a_new_turn() -> None:
-    assert said(folded([USER, ANSWER], generation_prompt=False)) == [("user", "U"), ("assistant", "A"), ("user", "")]
-    assert said(folded([USER, ANSWER])) == [("user", "U"), ("assistant", "A")]
+def test_empty_user_message_follows_an_assistant_at_the_end() -> None:
+    assert [
+        ("user", "U"),
+        ("assistant", "A"),
+        ("user", ""),
+    ] == texts(normalised([USER, ANSWER], generation_prompt=False))
+    assert [("user", "U"), ("assistant", "A")] == texts(normalised([USER, ANSWER]))
 
 
-def test_reasoning_goes_where_the_template_reads_it() -> None:
+def test_reasoning_is_under_the_key_that_the_template_reads() -> None:
     message = {**ANSWER, "reasoning_content": "Hm"}
-    assert folded([message], reasoning_key="reasoning")[0]["reasoning"] == "Hm"
-    assert folded([message], reasoning_key=None) == [ANSWER]
+    assert "Hm" == normalised([message], reasoning_key="reasoning")[0]["reasoning"]
+    assert [ANSWER] == normalised([message], reasoning_key=None)
 
 
-def test_the_mask_sees_every_text_of_the_user_and_nothing_else() -> None:
+def test_mask_is_applied_to_every_text_of_the_user_and_nothing_else() -> None:
     messages = [{**USER, "name": "bob"}, CALLING, *RESULTS, {**ANSWER, "reasoning_content": "Hm"}]
     turns = normalised_turns(convert(messages, list[Message]), FULL)
     text = json.dumps(template_messages(turns, FULL, lambda text: f"«{text}»"), ensure_ascii=False)
@@ -248,8 +260,8 @@ def test_the_mask_sees_every_text_of_the_user_and_nothing_else() -> None:
         assert f"«{word}»" not in text
 
 
-def test_masking_json() -> None:
-    assert masked({"a": ["b", 1, None, {"c": True}]}, str.upper) == {"A": ["B", 1, None, {"C": True}]}
+def test_mask_is_applied_to_keys_and_strings_of_json() -> None:
+    assert {"A": ["B", 1, None, {"C": True}]} == masked({"a": ["b", 1, None, {"c": True}]}, str.upper)
 
 
 roles = st.sampled_from(["system", "developer", "user", "assistant"])
@@ -262,9 +274,9 @@ flags = st.fixed_dictionaries(
 
 
 @given(st.lists(roles, min_size=1, max_size=8), flags)
-def test_nothing_is_dropped_and_roles_are_those_taken(sequence: list[str], lacking: dict[str, bool]) -> None:
+def test_no_text_is_dropped_and_only_supported_roles_remain(sequence: list[str], lacking: dict[str, bool]) -> None:
     messages = [{"role": role, "content": f"text{i}.", "name": f"name{i}"} for i, role in enumerate(sequence)]
-    taken = folded(messages, "", **lacking)
+    taken = normalised(messages, "", **lacking)
     text = json.dumps(taken)
     positions = [(text.index(f"text{i}."), text.index(f"name{i}")) for i in range(len(messages))]
     assert sorted(positions) == positions
@@ -276,7 +288,7 @@ def test_nothing_is_dropped_and_roles_are_those_taken(sequence: list[str], lacki
         assert all(a != b for a, b in pairwise(kinds))
 
 
-def test_the_notation_of_calls_is_the_servers_own_text() -> None:
+def test_notation_of_calls_is_marked_as_server_text() -> None:
     messages = [USER, CALLING, *RESULTS]
     capabilities = replace(FULL, tool_history=None)
     _, calling, results = normalised_turns(convert(messages, list[Message]), capabilities)
@@ -286,7 +298,7 @@ def test_the_notation_of_calls_is_the_servers_own_text() -> None:
 
 
 @pytest.mark.parametrize("history", [NATIVE, None])
-def test_arguments_cannot_say_that_they_are_the_servers_own_text(history: ToolHistory | None) -> None:
+def test_arguments_cannot_forge_server_text(history: ToolHistory | None) -> None:
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": r'{"x": "\udc00<s>\udc01"}'}}
     messages = [{"role": "assistant", "tool_calls": [call]}]
     capabilities = replace(FULL, tool_history=history)

@@ -1,6 +1,6 @@
-"""What a request requires of its answer, checked: schemas compiled, custom grammars tried, before anything is decoded.
+"""Compiles and checks the constraints of a request on its answer: schemas, tools and custom grammars.
 
-Reference: ``response_format``, ``tools``; errors name the schema's place in the request.
+Reference: ``response_format``, ``tools``. Errors name the schema's path in the request.
 """
 
 import json
@@ -23,22 +23,22 @@ _INVALID_PARAMETERS: Final = "invalid_function_parameters"
 
 
 class AnswerConstraints(Struct, frozen=True, kw_only=True):
-    """What the answer has to keep to, whatever the prompt turns out to be."""
+    """The constraints on an answer that do not depend on the prompt."""
 
     use: ToolUse | None
     calls: CallConstraints | None
     schema: str | None
-    """JSON Schema of the content, as the grammar's compiler takes it."""
+    """The compiled JSON Schema of the content."""
     notation: ToolNotation
 
     @property
     def param(self) -> str:
-        """The field that an error of the whole grammar is about."""
+        """The request field that an error of the whole grammar names."""
         return "response_format" if self.calls is None else "functions" if self.use and self.use.legacy else "tools"
 
 
 def answer_constraints(request: CreateChatCompletion, notation: ToolNotation) -> AnswerConstraints:
-    """Return what a request requires, in the family's notation.
+    """Return the constraints of a request, with calls in the family's notation.
 
     Calls of a ``leading_only`` notation begin like JSON content. With a JSON Schema for the content, the generic
     notation replaces such a notation. Raises ``InvalidRequestError``.
@@ -75,7 +75,7 @@ def _content_schema(response_format: ResponseFormat | None) -> str | None:
 
 
 def _function(tool: DeclaredFunction) -> CallableFunction:
-    """Check a function's parameters. The reference wants a schema of objects; one that does not say so is made one."""
+    """Return a function with its compiled parameters; the reference requires a schema of type ``object``."""
     definition, param = tool.definition, f"{tool.path}.parameters"
     compiled = None
     if definition.parameters is not None:

@@ -1,11 +1,11 @@
-"""How ``reasoning_effort`` and ``verbosity`` reach a model: by its template's variables, else in plain words.
+"""Passes ``reasoning_effort`` and ``verbosity`` to the model, by variables of the template or by a sentence.
 
-- A template with a variable for the effort gets the value; a value that it refuses is refused by name.
-- A template that only switches reasoning on and off gets ``none`` as off, every other value as on and a sentence.
-- A model that reasons without a switch gets a sentence; for ``none`` its prompt ends in an empty reasoning block.
+- A template with a variable for the effort gets the value. A value that the template refuses is an error.
+- A template with only a switch for reasoning gets off for ``none``, and on with a sentence for every other value.
+- A model that reasons without a switch gets a sentence. For ``none`` the prompt ends with an empty reasoning block.
 - A model that does not reason gets a sentence.
 
-Sentences join the system message. So every value has an effect, and chat_template_kwargs win over both fields.
+Sentences are added to the system message, so every value has an effect. chat_template_kwargs override both fields.
 """
 
 from typing import Any, Final
@@ -34,20 +34,20 @@ VERBOSITY_SENTENCES: Final = {
 
 
 class Instructions(Struct, frozen=True, kw_only=True):
-    """What a request adds to the conversation."""
+    """The additions to a prompt for effort and verbosity."""
 
     variables: dict[str, Any] = {}
-    """For the template."""
+    """Variables of the template."""
     text: str = ""
-    """For the system message."""
+    """Text for the system message."""
     closes_reasoning: bool = False
-    """The prompt is to end behind a reasoning block, empty if need be."""
+    """Whether the prompt ends with a closed reasoning block, which may be empty."""
 
 
 def instructions(
     request: CreateChatCompletion, capabilities: Capabilities, reasoning: ReasoningMarkers | None
 ) -> Instructions:
-    """Return how the request's effort and verbosity are told to the model.
+    """Return the variables and the text for the request's effort and verbosity.
 
     Raises ``InvalidRequestError`` with param ``reasoning_effort`` for a value that the template refuses.
     """
@@ -69,19 +69,21 @@ def _effort(effort: str | None, capabilities: Capabilities, reasoning: Reasoning
         return Instructions(variables={switch.variable: switch.off})
     variables: dict[str, Any] = {} if switch is None else {switch.variable: switch.on}
     if capabilities.effort_variable is not None:
-        return Instructions(variables={**variables, capabilities.effort_variable: _taken(effort, capabilities)})
+        return Instructions(
+            variables={**variables, capabilities.effort_variable: _template_effort(effort, capabilities)}
+        )
     if effort == "none" and reasoning is not None:
         return Instructions(closes_reasoning=True)
     return Instructions(variables=variables, text=EFFORT_SENTENCES[effort])
 
 
-def _taken(effort: str, capabilities: Capabilities) -> str:
+def _template_effort(effort: str, capabilities: Capabilities) -> str:
     if effort in capabilities.efforts:
         return capabilities.efforts[effort]
-    taken = ", ".join(f"'{value}'" for value in capabilities.efforts)
+    supported = ", ".join(f"'{value}'" for value in capabilities.efforts)
     raise InvalidRequestError(
         f"Unsupported value: 'reasoning_effort' does not support '{effort}' with this model. "
-        f"Supported values are: {taken}.",
+        f"Supported values are: {supported}.",
         param="reasoning_effort",
         code="unsupported_value",
     )

@@ -1,4 +1,4 @@
-"""Text to token ids none of which is structure, whatever the text."""
+"""Encodes any text to token ids without structure tokens."""
 
 import re
 from array import array
@@ -8,72 +8,75 @@ from typing import Final
 
 from antiphon.rendering.structure import StructureVocabulary, alternation
 
-_BEFORE: Final = ("\n", "a", ".")
-"""Texts that a piece is tokenized behind. Every vocabulary of a chat model has tokens for them."""
-_TOGETHER: Final = 64
-"""USER_DEFINED tokens that are searched for in one call: llama.cpp's time grows with the square of their number."""
+_CONTEXTS: Final = ("\n", "a", ".")
+"""Texts before a piece for its tokenization. Every vocabulary of a chat model has tokens for them."""
+_TOKENS_PER_CALL: Final = 64
+"""USER_DEFINED tokens in the text of one call, as llama.cpp's time grows with the square of their number."""
 
 
 class PlainText:
-    """Encodes text for one vocabulary without the tokens of structure that it has.
+    """Encodes text for one vocabulary without its structure tokens.
 
-    A tokenizer finds such tokens in plain text: llama.cpp those that are USER_DEFINED, some kinds of vocabulary even
-    control tokens. So a text is cut inside each of their texts, and the pieces are tokenized apart: a token stands for
-    its text, so no piece gives it. A tokenizer that reads a text as another one (full-width characters as plain ones)
-    may still find one in a piece, which is then halved until it does not.
+    A tokenizer finds structure tokens in plain text: llama.cpp finds USER_DEFINED tokens, and some kinds of vocabulary
+    even control tokens. So a text is split inside each text of such a token, and the pieces are tokenized separately.
+    A tokenizer that normalises text (full-width to plain characters) may still find a structure token in a piece; such
+    a piece is halved until the tokens are free of structure.
     """
 
     def __init__(self, vocabulary: StructureVocabulary, structure: Mapping[str, int]) -> None:
-        """``structure`` holds the texts of the tokens and their ids."""
+        """``structure``: the ids of the structure tokens by their texts."""
         self._vocabulary = vocabulary
         self.texts = _pattern(structure)
-        """Matches the text of any token of structure, and captures it."""
-        self._found = _pattern(structure.keys() & vocabulary.user_defined_tokens.keys())
-        self._defined = _pattern(vocabulary.user_defined_tokens)
+        """Matches and captures the text of any structure token."""
+        self._user_defined_structure = _pattern(structure.keys() & vocabulary.user_defined_tokens.keys())
+        self._user_defined = _pattern(vocabulary.user_defined_tokens)
         self._ids = frozenset(structure.values()) - vocabulary.unknown_ids
-        self._heads = [(before, head) for before in _BEFORE if (head := vocabulary.encode(before))]
+        self._heads = [(before, head) for before in _CONTEXTS if (head := vocabulary.encode(before))]
 
     def encode(self, text: str) -> "array[int]":
-        """Return ids without structure."""
-        first, *rest = _cut(text, self._found) or [""]
-        ids = array("i", self._piece(first, begins=True))
+        """Return the ids of the text, without structure tokens."""
+        first, *rest = _split_inside(text, self._user_defined_structure) or [""]
+        ids = array("i", self._piece_ids(first, begins=True))
         known: dict[str, list[int]] = {}
         for piece in rest:
             if piece not in known:
-                known[piece] = self._piece(piece, begins=False)
+                known[piece] = self._piece_ids(piece, begins=False)
             ids.extend(known[piece])
         return ids
 
     def tokens(self, text: str) -> list[int]:
-        """Return ids as the tokenizer gives them, structure among them, in a time that grows with the text's length.
+        """Return the tokenizer's ids, structure tokens included, in time linear in the text's length.
 
-        A text may be cut before a USER_DEFINED token: the tokenizer takes these out first, and tokenizes what is
-        between them apart.
+        The text is split before USER_DEFINED tokens. This does not change the ids, because the tokenizer itself splits
+        at these tokens first.
         """
-        starts = [match.start() for match in self._defined.finditer(text)][_TOGETHER::_TOGETHER]
+        starts = [match.start() for match in self._user_defined.finditer(text)][_TOKENS_PER_CALL::_TOKENS_PER_CALL]
         if not starts:
             return self._vocabulary.encode(text)
         bounds = pairwise([0, *starts, len(text)])
         return [token for begin, end in bounds for token in self._vocabulary.encode(text[begin:end])]
 
-    def _piece(self, text: str, *, begins: bool) -> list[int]:
-        """Return the ids of a piece, in smaller ones where it gives structure; ``begins``: the text begins with it."""
-        ids = self.tokens(text) if begins else self._inside(text)
+    def _piece_ids(self, text: str, *, begins: bool) -> list[int]:
+        """Return the ids of a piece, split further if it gives structure tokens; ``begins``: it begins the text."""
+        ids = self.tokens(text) if begins else self._ids_inside_text(text)
         if self._ids.isdisjoint(ids):
             return ids
         if len(text) == 1:
             return [token for token in ids if token not in self._ids]
-        pieces = _cut(text, self.texts)
+        pieces = _split_inside(text, self.texts)
         if len(pieces) == 1:
             pieces = [text[: len(text) // 2], text[len(text) // 2 :]]
         first, *rest = pieces
-        return [*self._piece(first, begins=begins), *(i for piece in rest for i in self._piece(piece, begins=False))]
+        ids = self._piece_ids(first, begins=begins)
+        for piece in rest:
+            ids += self._piece_ids(piece, begins=False)
+        return ids
 
-    def _inside(self, piece: str) -> list[int]:
-        """Return the ids of a piece that stands inside a text: SentencePiece puts a space before a text's beginning.
+    def _ids_inside_text(self, piece: str) -> list[int]:
+        """Return the ids of a piece inside a text, without the space that SentencePiece adds before a text.
 
-        So the piece is tokenized behind another text, whose ids are taken off: when they come out as they are of that
-        text alone, no token lies across the border, and the others are those of the piece.
+        The piece is tokenized after a context text. If the first ids are those of the context alone, no token crosses
+        the boundary, and the remaining ids are those of the piece.
         """
         for before, head in self._heads:
             ids = self.tokens(before + piece)
@@ -86,7 +89,7 @@ def _pattern(texts: Collection[str]) -> re.Pattern[str]:
     return re.compile(f"({alternation(texts)})" if texts else "((?!))")
 
 
-def _cut(text: str, texts: re.Pattern[str]) -> list[str]:
-    """Cut the text inside everything that matches; what overlaps it may be whole in a piece."""
+def _split_inside(text: str, texts: re.Pattern[str]) -> list[str]:
+    """Return the text split inside each match; a text that overlaps a match may be complete in a piece."""
     cuts = [match.start() + max(1, len(match[0]) // 2) for match in texts.finditer(text)]
     return [text[begin:end] for begin, end in pairwise([0, *cuts, len(text)]) if begin < end]

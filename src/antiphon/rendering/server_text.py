@@ -1,7 +1,7 @@
-"""Notation that the server itself writes among the texts of users, so that it stays structure where theirs does not.
+"""Marks the server's notation within texts of users: it may become control tokens, their text may not.
 
-Such text stands between two lone surrogates. No text of a request has these: JSON is read as UTF-8, and what is read a
-second time (the arguments of calls) goes through :func:`replace_surrogates`.
+A mark is a pair of lone surrogates around the text. No text of a request has lone surrogates: request bodies are UTF-8,
+and :func:`replace_surrogates` removes them from JSON in strings (the arguments of calls).
 """
 
 import re
@@ -13,15 +13,15 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def server_text(text: str) -> str:
-    """Mark a text as the server's."""
+    """Return a text marked as the server's."""
     return f"{_BEGIN}{text}{_END}"
 
 
 def split_server_text(text: str) -> list[str]:
-    """Return a text cut around what the server wrote; the odd items are that."""
+    """Return a text split at the marks; the items at odd indices are the server's."""
     return _OWN.split(text) if _BEGIN in text else [text]
 
 
 def replace_surrogates(text: str) -> str:
-    """Return a user's text without lone surrogates, which no UTF-8 contains."""
+    """Return a user's text with U+FFFD for lone surrogates, which have no UTF-8 form."""
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)

@@ -1,9 +1,9 @@
-"""The tools of a request: which there are, which may be called, and how the model is told of them.
+"""The tools of a request, the choice among them, and their description for the model.
 
 Reference: ``tools``, ``tool_choice``, ``parallel_tool_calls``, and the deprecated ``functions`` and ``function_call``.
-Every declared tool is told to the model, whatever the choice: prompts that differ in the choice only share their
-cached prefix. Functions are told by the chat template where it knows tools, else in the system message; custom tools
-always in the system message, because their calls are written in a notation of our own.
+The prompt describes every declared tool, for any choice, so that prompts that differ only in the choice share their
+cached prefix. The chat template describes functions if it supports tools; otherwise the system message does. The system
+message always describes custom tools, because the server defines the notation of their calls.
 """
 
 import json
@@ -32,36 +32,36 @@ Mode = Literal["none", "auto", "required"]
 
 
 class DeclaredFunction(Struct, frozen=True, kw_only=True):
-    """A function and where its definition stands in the request."""
+    """A function and the path of its definition in the request."""
 
     definition: FunctionDefinition
     path: str
 
 
 class DeclaredCustom(Struct, frozen=True, kw_only=True):
-    """A custom tool and where it stands in the request."""
+    """A custom tool and its path in the request."""
 
     definition: CustomToolDefinition
     path: str
 
 
 class ToolUse(Struct, frozen=True, kw_only=True):
-    """The tools of a request and the choice among them, its defaults filled in."""
+    """The tools of a request and the choice among them, with defaults."""
 
     functions: tuple[DeclaredFunction, ...]
     customs: tuple[DeclaredCustom, ...]
     mode: Mode
     allowed: frozenset[str]
-    """Names of the tools that may be called."""
+    """Names of the tools that the model may call."""
     named: bool = False
-    """One tool is chosen by name."""
+    """Whether the request chooses one tool by name."""
     parallel: bool = True
     legacy: bool = False
-    """Asked for in the deprecated form, and to be answered in it."""
+    """Whether request and answer use the deprecated form."""
 
 
 def tool_use(request: CreateChatCompletion) -> ToolUse | None:
-    """Return the tools of a request; None when it has none."""
+    """Return the tools of a request and the choice; None without tools."""
     if request.functions is not None:
         return _legacy_use(request)
     if request.tools is None:
@@ -85,7 +85,7 @@ def tool_use(request: CreateChatCompletion) -> ToolUse | None:
 
 
 def _choice(request: CreateChatCompletion) -> tuple[Mode, list[ToolName] | None, bool]:
-    """Return the mode, the tools that are chosen (None: all), and whether it is one by its name."""
+    """Return the mode, the chosen tools (None: all), and whether the choice names one tool."""
     match request.tool_choice:
         case None:
             return "auto", None, False
@@ -100,7 +100,7 @@ def _choice(request: CreateChatCompletion) -> tuple[Mode, list[ToolName] | None,
 
 
 def _legacy_use(request: CreateChatCompletion) -> ToolUse:
-    """The deprecated form admits one call at most."""
+    """Return the tools of the deprecated form, which allows at most one call."""
     definitions = [
         FunctionDefinition(name=function.name, description=function.description, parameters=function.parameters)
         for function in request.functions or ()
@@ -123,23 +123,30 @@ def _legacy_use(request: CreateChatCompletion) -> ToolUse:
 
 
 def template_tools(use: ToolUse) -> list[dict[str, Any]]:
-    """Return the functions as chat templates expect them in the variable ``tools``: some need a description."""
+    """Return the functions for the template's variable ``tools``; some templates need a description."""
     return [
-        {"type": "function", "function": {"name": tool.definition.name, "description": "", **_about(tool.definition)}}
+        {
+            "type": "function",
+            "function": {
+                "name": tool.definition.name,
+                "description": "",
+                **_details(tool.definition),
+            },
+        }
         for tool in use.functions
     ]
 
 
 def functions_text(use: ToolUse, notation: ToolNotation) -> str:
-    """Return how a model whose template knows no tools is told of functions: JSON lines, and an example of a call."""
-    lines = [_json({"name": tool.definition.name, **_about(tool.definition)}) for tool in use.functions]
+    """Return a text that describes the functions and the form of a call, for templates without tools."""
+    lines = [_compact_json({"name": tool.definition.name, **_details(tool.definition)}) for tool in use.functions]
     return "\n".join(
         ["You can call these functions:", *lines, "To call a function, write:", server_text(_example(notation))]
     )
 
 
 def _example(notation: ToolNotation) -> str:
-    """Return a call in the notation, with capitals for what depends on the function."""
+    """Return an example of a call in the notation, with capitals as placeholders."""
     head = f"NAME{notation.name_end}"
     if notation.shape == "object":
         body = f'{{"{notation.name_key}": NAME, "{notation.arguments_key}": ARGUMENTS}}'
@@ -154,28 +161,28 @@ def _example(notation: ToolNotation) -> str:
 
 
 def customs_text(use: ToolUse) -> str:
-    """Return how every model is told of custom tools."""
-    lines = [_json(_custom_description(tool.definition)) for tool in use.customs]
+    """Return a text that describes the custom tools and the form of a call."""
+    lines = [_compact_json(_custom_description(tool.definition)) for tool in use.customs]
     example = server_text(f"{CUSTOM_CALL.start}NAME{CUSTOM_CALL.name_end}INPUT")
     return "\n".join(["You can use these tools:", *lines, "To use a tool, end your answer with:", example])
 
 
 def format_text(response_format: object) -> str:
-    """Return how the model is told of a JSON Schema that its answer has to keep to; nothing of other formats.
+    """Return a text that describes the JSON Schema of the answer; empty for other formats.
 
-    The reference's service does not show what it tells the model. Small models need to know, or the grammar cuts them
-    off in the middle of what they meant to say.
+    The reference's service does not publish its text. Without a description, a small model starts another answer and
+    the grammar then forces it into the schema.
     """
     if not isinstance(response_format, ResponseFormatJSONSchema) or response_format.json_schema.schema is None:
         return ""
     form: JSONSchemaFormat = response_format.json_schema
     head = "Answer in JSON that follows this schema"
     about = f" ({form.name}: {form.description})" if form.description else f" ({form.name})"
-    return f"{head}{about}:\n{_json(form.schema)}"
+    return f"{head}{about}:\n{_compact_json(form.schema)}"
 
 
-def _about(definition: FunctionDefinition) -> dict[str, Any]:
-    """Return what a function does and takes."""
+def _details(definition: FunctionDefinition) -> dict[str, Any]:
+    """Return the description and the parameters of a function."""
     description = {} if definition.description is None else {"description": definition.description}
     return {**description, "parameters": {"type": "object", "properties": {}, **(definition.parameters or {})}}
 
@@ -187,6 +194,6 @@ def _custom_description(definition: CustomToolDefinition) -> dict[str, Any]:
     return {"name": definition.name, **description, **kept}
 
 
-def _json(value: object) -> str:
-    """Write what the model is told, without blanks: each would be a token of every prompt."""
+def _compact_json(value: object) -> str:
+    """Return JSON without whitespace, to save tokens in every prompt."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,22 +1,22 @@
-"""The messages of a request folded into what the model's chat template supports. Pure functions; nothing is dropped.
+"""Normalises the messages of a request to the form that the model's chat template supports. Nothing is dropped.
 
-Rules, each for templates that lack the thing natively:
+Each rule is for templates that lack a feature:
 
-- ``developer`` becomes ``system``. System messages at the beginning become one, joined by a blank line; one that the
-  template takes no more (a later one, or any at all) stands at the head of the user message behind it, or is a user
-  message of its own.
+- ``developer`` becomes ``system``. System messages at the beginning are joined by a blank line. A system message that
+  the template does not support (a later one, or any) moves to the beginning of the next user message; without one it
+  becomes a user message.
 - ``name`` becomes the beginning of the text, ``name: text``.
-- Parts of text are joined by a newline, as in vLLM; refusals are text of the assistant.
-- Tool calls stand behind the assistant's text in the generic notation; their results, in the order of the calls, are
-  ``<tool_response>…</tool_response>`` in one user message. So are messages that call custom tools, whatever the
-  template supports: the model is to see the notation that it is to use. The deprecated function calls and function
-  messages are tool calls and results.
-- Several calls in one message become several messages, each with its result, where only one is taken.
-- Where roles must alternate, neighbours of one role are joined by a blank line, and an empty user message stands
-  before an assistant that begins. It also follows an assistant that ends the conversation where the template opens no
-  turn itself: the answer is always a new turn.
+- Text parts are joined by a newline, as in vLLM; refusals are text of the assistant.
+- Tool calls follow the assistant's text in the generic notation. Their results, in the order of the calls, are
+  ``<tool_response>…</tool_response>`` in one user message. This also holds for all messages with calls of custom tools,
+  because the model must see the notation that it has to write. Deprecated function calls and function messages become
+  tool calls and results.
+- If the template supports one call per message, several calls become several messages, each with its result.
+- If roles must alternate, adjacent messages of one role are joined by a blank line, and an empty user message precedes
+  an assistant message at the beginning. An empty user message also follows an assistant message at the end if the
+  template does not open the next turn, so that the answer is a new turn.
 
-``reasoning_content`` of earlier answers goes to templates that render it; the others are made to go without.
+``reasoning_content`` of earlier answers is passed to templates that render it and left out for all others.
 """
 
 import hashlib
@@ -42,59 +42,59 @@ from antiphon.rendering.server_text import replace_surrogates, server_text
 from antiphon.templates.capabilities import Capabilities, ToolHistory
 
 Mask = Callable[[str], str]
-"""Applied to every text of the user's on its way into the template."""
+"""A function that is applied to every text of the user before the template gets it."""
 
 BLANK_LINE: Final = "\n\n"
 _SHORT_ID: Final = 9
-"""Letters and digits of a call id in Mistral's notation."""
+"""Number of letters and digits of a call id in Mistral's notation."""
 
 
 class Call(Struct, frozen=True):
-    """A tool call of the conversation so far. ``arguments`` is what the model wrote: JSON, as a rule."""
+    """A tool call in the history. ``arguments`` is the model's text, usually JSON."""
 
     id: str
     name: str
     arguments: str
     custom: bool = False
-    """``arguments`` is the input of a custom tool."""
+    """Whether ``arguments`` is the input of a custom tool."""
 
 
 class Turn(Struct, frozen=True, kw_only=True):
-    """One message on its way to the template."""
+    """One message of the normalised conversation."""
 
     role: str
     text: str
     name: str | None = None
-    """Of the participant, or of the tool whose result this is."""
+    """The name of the participant, or of the tool for a result."""
     calls: tuple[Call, ...] = ()
     call_id: str | None = None
     reasoning: str | None = None
 
     @property
     def size(self) -> int:
-        """Characters that the template is given."""
+        """Number of characters that the template gets."""
         calls = sum(len(call.name) + len(call.arguments) for call in self.calls)
         return len(self.text) + len(self.reasoning or "") + calls
 
 
 def normalised_turns(messages: Sequence[Message], capabilities: Capabilities, instructions: str = "") -> list[Turn]:
-    """Return the turns that the template is given; ``instructions`` join the system message."""
+    """Return the turns for the template; ``instructions`` are added to the system message."""
     turns = _turns(messages)
     if instructions:
-        turns = _instruct(turns, instructions)
-    turns = [_labelled(turn, capabilities) for turn in turns]
-    turns = _tools(turns, capabilities.tool_history)
-    turns = _system(turns, capabilities)
-    return _alternating(turns, capabilities)
+        turns = _with_instructions(turns, instructions)
+    turns = [_with_name_in_text(turn, capabilities) for turn in turns]
+    turns = _normalise_tool_calls(turns, capabilities.tool_history)
+    turns = _normalise_system(turns, capabilities)
+    return _normalise_roles(turns, capabilities)
 
 
 def template_messages(turns: Sequence[Turn], capabilities: Capabilities, mask: Mask) -> list[dict[str, Any]]:
-    """Write turns as the dictionaries that templates read, every text of the user's through ``mask``."""
+    """Return turns as the dictionaries that templates read, with ``mask`` applied to every text of the user."""
     return [_template_message(turn, capabilities, mask) for turn in turns]
 
 
 def masked(value: Any, mask: Mask) -> Any:  # noqa: ANN401 (JSON)
-    """Return the JSON value with every string, keys included, through ``mask``."""
+    """Return the JSON value with ``mask`` applied to every string, also to keys."""
     if isinstance(value, str):
         return mask(value)
     if isinstance(value, dict):
@@ -165,50 +165,50 @@ def _part(part: object) -> str:
     return part.text
 
 
-def _instruct(turns: list[Turn], instructions: str) -> list[Turn]:
-    """Append to the last of the system messages at the beginning, or begin with one."""
-    head = _run(turns, {"system", "developer"})
+def _with_instructions(turns: list[Turn], instructions: str) -> list[Turn]:
+    """Append the instructions to the last system message at the beginning, or add a system message."""
+    head = _leading(turns, {"system", "developer"})
     if head == 0:
         return [Turn(role="system", text=instructions), *turns]
     last = turns[head - 1]
     return [*turns[: head - 1], replace(last, text=last.text + BLANK_LINE + instructions), *turns[head:]]
 
 
-def _labelled(turn: Turn, capabilities: Capabilities) -> Turn:
-    """A name can stay a name only where its message will not be joined with another."""
-    apart = capabilities.consecutive and capabilities.system and capabilities.late_system
-    if turn.name is None or turn.role == "tool" or (apart and turn.role in capabilities.names):
+def _with_name_in_text(turn: Turn, capabilities: Capabilities) -> Turn:
+    """Put the name into the text, unless the template renders it and no rule joins its message with another."""
+    names_stay = capabilities.consecutive and capabilities.system and capabilities.late_system
+    if turn.name is None or turn.role == "tool" or (names_stay and turn.role in capabilities.names):
         return turn
     return replace(turn, text=f"{turn.name}: {turn.text}", name=None)
 
 
-def _tools(turns: list[Turn], history: ToolHistory | None) -> list[Turn]:
+def _normalise_tool_calls(turns: list[Turn], history: ToolHistory | None) -> list[Turn]:
     exchanges: list[tuple[Turn, list[Turn]]] = []
     for turn in turns:
         if turn.role == "tool":
             exchanges[-1][1].append(turn)
         else:
             exchanges.append((turn, []))
-    return [turn for calling, results in exchanges for turn in _exchange(calling, results, history)]
+    return [turn for calling, results in exchanges for turn in _normalise_exchange(calling, results, history)]
 
 
-def _exchange(calling: Turn, results: list[Turn], history: ToolHistory | None) -> list[Turn]:
-    """Return an assistant's calls and their results in a notation that the template renders."""
+def _normalise_exchange(calling: Turn, results: list[Turn], history: ToolHistory | None) -> list[Turn]:
+    """Return an assistant's calls and their results in a form that the template renders."""
     if not calling.calls and not results:
         return [calling]
     order = {call.id: position for position, call in enumerate(calling.calls)}
     results = sorted(results, key=lambda turn: order.get(turn.call_id or "", len(order)))
     if history is None or any(call.custom for call in calling.calls):
-        return _generic(calling, results)
+        return _generic_exchange(calling, results)
     if history.short_ids:
         calling = replace(calling, calls=tuple(replace(call, id=_short_id(call.id)) for call in calling.calls))
         results = [replace(turn, call_id=_short_id(turn.call_id or "")) for turn in results]
     if history.parallel or len(calling.calls) < 2:  # noqa: PLR2004
         return [calling, *results]
-    return _one_by_one(calling, results)
+    return _split_parallel_calls(calling, results)
 
 
-def _one_by_one(calling: Turn, results: list[Turn]) -> list[Turn]:
+def _split_parallel_calls(calling: Turn, results: list[Turn]) -> list[Turn]:
     turns = []
     for position, call in enumerate(calling.calls):
         single = replace(calling, calls=(call,))
@@ -217,7 +217,7 @@ def _one_by_one(calling: Turn, results: list[Turn]) -> list[Turn]:
     return turns
 
 
-def _generic(calling: Turn, results: list[Turn]) -> list[Turn]:
+def _generic_exchange(calling: Turn, results: list[Turn]) -> list[Turn]:
     lines = [calling.text] if calling.text else []
     lines += [_generic_call(call) for call in sorted(calling.calls, key=lambda call: call.custom)]
     turns = [replace(calling, text="\n".join(lines), calls=())]
@@ -227,10 +227,10 @@ def _generic(calling: Turn, results: list[Turn]) -> list[Turn]:
 
 
 def _generic_call(call: Call) -> str:
-    """Write a call in the generic notation; that of a custom tool comes last in its message."""
+    """Return a call in the generic notation; the call of a custom tool comes last in its message."""
     if call.custom:
         return f"{server_text(CUSTOM_CALL.start)}{call.name}{server_text(CUSTOM_CALL.name_end)}{call.arguments}"
-    document = {HERMES.name_key: call.name, HERMES.arguments_key: _parsed(call.arguments)}
+    document = {HERMES.name_key: call.name, HERMES.arguments_key: _arguments(call.arguments)}
     return f"{server_text(HERMES.call_start)}{json.dumps(document, ensure_ascii=False)}{server_text(HERMES.call_end)}"
 
 
@@ -238,8 +238,8 @@ def _tool_response(text: str) -> str:
     return f"{server_text('<tool_response>')}{text}{server_text('</tool_response>')}"
 
 
-def _parsed(arguments: str) -> object:
-    """Return the arguments as an object; text that is none stays text, no text at all is no arguments."""
+def _arguments(arguments: str) -> object:
+    """Return the arguments as an object, empty for an empty text; a text that is no object is unchanged."""
     try:
         value = json.loads(arguments or "{}")
     except (ValueError, RecursionError):
@@ -250,50 +250,50 @@ def _parsed(arguments: str) -> object:
 
 
 def _short_id(call_id: str) -> str:
-    """Return the id itself where it is short already, else nine characters that depend on it alone."""
+    """Return a short id unchanged, any other id as nine letters and digits of its hash."""
     if len(call_id) == _SHORT_ID and call_id.isascii() and call_id.isalnum():
         return call_id
     digest = hashlib.sha256(call_id.encode()).digest()[:_SHORT_ID]
     return base62(digest).decode()
 
 
-def _system(turns: list[Turn], capabilities: Capabilities) -> list[Turn]:
+def _normalise_system(turns: list[Turn], capabilities: Capabilities) -> list[Turn]:
     if not capabilities.developer:
         turns = [replace(turn, role="system") if turn.role == "developer" else turn for turn in turns]
     if capabilities.system and capabilities.late_system:
         return turns
-    head = _run(turns, {"system"})
-    begin = [_joined(turns[:head])] if head else []
+    head = _leading(turns, {"system"})
+    begin = [_joined_turn(turns[:head])] if head else []
     if not capabilities.system:
-        return _displaced([*begin, *turns[head:]])
-    return [*begin, *_displaced(turns[head:])]
+        return _move_to_user([*begin, *turns[head:]])
+    return [*begin, *_move_to_user(turns[head:])]
 
 
-def _run(turns: list[Turn], roles: set[str]) -> int:
-    """Return how many turns of these roles the conversation begins with."""
+def _leading(turns: list[Turn], roles: set[str]) -> int:
+    """Return the number of turns of these roles at the beginning."""
     return next((index for index, turn in enumerate(turns) if turn.role not in roles), len(turns))
 
 
-def _displaced(turns: list[Turn]) -> list[Turn]:
-    """Put system messages at the head of the user message behind them."""
-    folded: list[Turn] = []
-    waiting: list[str] = []
+def _move_to_user(turns: list[Turn]) -> list[Turn]:
+    """Move system messages to the beginning of the next user message."""
+    moved: list[Turn] = []
+    system_texts: list[str] = []
     for turn in turns:
         if turn.role == "system":
-            waiting.append(turn.text)
+            system_texts.append(turn.text)
             continue
-        if waiting and turn.role == "user":
-            folded.append(replace(turn, text=BLANK_LINE.join([*waiting, turn.text])))
+        if system_texts and turn.role == "user":
+            moved.append(replace(turn, text=BLANK_LINE.join([*system_texts, turn.text])))
         else:
-            folded += [Turn(role="user", text=BLANK_LINE.join(waiting)), turn] if waiting else [turn]
-        waiting = []
-    return [*folded, Turn(role="user", text=BLANK_LINE.join(waiting))] if waiting else folded
+            moved += [Turn(role="user", text=BLANK_LINE.join(system_texts)), turn] if system_texts else [turn]
+        system_texts = []
+    return [*moved, Turn(role="user", text=BLANK_LINE.join(system_texts))] if system_texts else moved
 
 
-def _alternating(turns: list[Turn], capabilities: Capabilities) -> list[Turn]:
+def _normalise_roles(turns: list[Turn], capabilities: Capabilities) -> list[Turn]:
     if not capabilities.consecutive:
-        turns = _merged(turns)
-    begin = _run(turns, {"system", "developer"})
+        turns = _merge_neighbours(turns)
+    begin = _leading(turns, {"system", "developer"})
     if not capabilities.assistant_first and begin < len(turns) and turns[begin].role == "assistant":
         turns = [*turns[:begin], Turn(role="user", text=""), *turns[begin:]]
     if not capabilities.generation_prompt and turns and turns[-1].role == "assistant":
@@ -301,18 +301,18 @@ def _alternating(turns: list[Turn], capabilities: Capabilities) -> list[Turn]:
     return turns
 
 
-def _merged(turns: list[Turn]) -> list[Turn]:
+def _merge_neighbours(turns: list[Turn]) -> list[Turn]:
     runs: list[list[Turn]] = []
     for turn in turns:
         if runs and turn.role == runs[-1][-1].role != "tool" and not runs[-1][-1].calls:
             runs[-1].append(turn)
         else:
             runs.append([turn])
-    return [_joined(run) for run in runs]
+    return [_joined_turn(run) for run in runs]
 
 
-def _joined(turns: list[Turn]) -> Turn:
-    """Return one turn with the texts and calls of all."""
+def _joined_turn(turns: list[Turn]) -> Turn:
+    """Return one turn with the texts, calls and reasoning of all turns."""
     if len(turns) == 1:
         return turns[0]
     return replace(
@@ -343,7 +343,7 @@ def _template_message(turn: Turn, capabilities: Capabilities, mask: Mask) -> dic
 
 
 def _template_call(call: Call, history: ToolHistory, mask: Mask) -> dict[str, Any]:
-    arguments = masked(_parsed(call.arguments), mask) if history.arguments == "object" else mask(call.arguments)
+    arguments = masked(_arguments(call.arguments), mask) if history.arguments == "object" else mask(call.arguments)
     return {"id": mask(call.id), "type": "function", "function": {"name": mask(call.name), "arguments": arguments}}
 
 
