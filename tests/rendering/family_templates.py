@@ -1,6 +1,6 @@
 """A chat template for each family, made of its own markers, and a vocabulary in which they are control tokens.
 
-No family's real template is copied. These put everything that a template can be given between the family's markers:
+No family's real template is copied. These put every input of a template between the family's markers:
 names, texts, reasoning, calls and their arguments one by one, results, tools, variables.
 """
 
@@ -16,7 +16,7 @@ BOS, EOS = "<s>", "</s>"
 OPEN, CLOSE = "<|im_start|>", "<|im_end|>"
 Kind = Literal["control", "user-defined"]
 MOOD = "mood"
-"""A variable that requests can set."""
+"""A template variable that requests can set."""
 
 TEMPLATE = """\
 {{ bos_token }}
@@ -47,7 +47,7 @@ TEMPLATE = """\
 
 
 def markers(family: str) -> tuple[str, ...]:
-    """Return every text by which the family marks something, shortest first; what is a common text is none."""
+    """Return every marker of the family, shortest first, except common text."""
     found = {text for mark in FAMILIES if mark.name == family for text in mark.texts}
     chat_format = family_format(family)
     found |= {*tool_markers(chat_format.tools), BOS, EOS, OPEN, CLOSE, "<think>", "</think>"}
@@ -69,7 +69,7 @@ def family_format(family: str) -> ChatFormat:
 
 @cache
 def family_template(family: str) -> ChatTemplate:
-    """Return the template, in which the first and last texts of the family's calls stand around each of them."""
+    """Return the template, which puts the start and end texts of the family's calls around each call and argument."""
     chat_format = family_format(family)
     start, end = _around(chat_format.tools)
     reasoning = chat_format.reasoning

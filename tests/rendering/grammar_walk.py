@@ -33,7 +33,7 @@ class _Bytes:
 
 
 class Walker:
-    """Walks at random, with a liking for what structures texts."""
+    """Writes random texts of a grammar, with a preference for structure."""
 
     def __init__(self, special: Sequence[str] = (), seed: int = 0) -> None:
         self.vocabulary = ByteVocabulary(special)
@@ -52,18 +52,18 @@ class Walker:
         return [i for piece in pieces for i in (piece.text.encode() if piece.token is None else [piece.token])]
 
     def admits(self, grammar: str, text: str) -> bool:
-        """Whether ``text`` is one of the grammar's, special tokens written as their texts."""
+        """Return whether the grammar accepts ``text``, in which special tokens are written as their texts."""
         matcher, tokens = self.matcher(grammar), self.encoded(text)
         return matcher.try_consume_tokens(tokens) == len(tokens) and bool(matcher.is_accepting())
 
     def forced(self, grammar: str, text: str = "") -> str:
-        """The bytes that must come behind ``text``."""
+        """Return the bytes that the grammar forces after ``text``."""
         matcher = self.matcher(grammar)
         assert matcher.consume_tokens(self.encoded(text))
         return bytes(matcher.compute_ff_bytes()).decode()
 
     def walk(self, grammar: str, *, begin: str = "", likes: Sequence[str] = ()) -> bytes | None:
-        """A whole text that starts with ``begin``; None when it grew too long. ``likes`` are written where they can."""
+        """Return a complete text that starts with ``begin``, None if it gets too long; ``likes`` are preferred."""
         matcher = self.matcher(grammar)
         walked = self.encoded(begin)
         assert matcher.consume_tokens(walked), begin

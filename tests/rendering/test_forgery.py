@@ -1,7 +1,7 @@
-"""No text of a client's becomes structure, whatever family the model is of and wherever the text stands.
+"""No text of a client becomes structure, in any model family and any field.
 
 Each family has its markers as control tokens in one vocabulary and as USER_DEFINED tokens in another; then real
-vocabularies of every kind have them as USER_DEFINED tokens, which llama.cpp takes from every text.
+vocabularies of every kind have them as USER_DEFINED tokens, which llama.cpp parses in every text.
 """
 
 import json
@@ -34,20 +34,20 @@ CONTEXT = 1 << 20
 CALL = {"id": "call_1", "type": "function", "function": {"name": "find", "arguments": '{"city": "Paris"}'}}
 HARMLESS = "~"
 PLAIN = {"```", "\\n<arg_value>", "List of tools: [", '{"name": function name'}
-"""What any text may have as well, and pieces of a template's source, by which the family is recognised."""
+"""Marks of a family that are common text, or parts of a template's source."""
 families = pytest.mark.parametrize("family", FORMAT_NAMES)
 kinds = pytest.mark.parametrize("kind", ["control", "user-defined"])
 
 
 def pieces(family: str) -> st.SearchStrategy[str]:
-    """Make texts of whole markers, of ends and beginnings of them, and of what may stand between."""
+    """Return a strategy of texts of whole and partial markers with text between them."""
     whole = st.sampled_from(markers(family))
     piece = st.builds(lambda text, begin, end: text[begin:] + text[:end], whole, st.integers(0, 9), st.integers(0, 9))
     return st.lists(whole | piece | st.sampled_from(["\n", " ", "x", "\u2581"]), min_size=1, max_size=6).map("".join)
 
 
 def conversation(text: str) -> list[Body]:
-    """Give one of every kind of message, with ``text`` for every text."""
+    """Return a message of every kind, with ``text`` in every field of text."""
     return [
         {"role": "system", "content": text},
         {"role": "developer", "content": [{"type": "text", "text": text}, {"type": "text", "text": text}]},
@@ -116,7 +116,7 @@ def prompt_ids(family: str, vocabulary: RendererVocabulary, body: Body) -> list[
 
 
 def structure(family: str, kind: Kind, text: str) -> list[str]:
-    """Return the tokens of structure of a prompt with ``text`` everywhere; plain tokens are none."""
+    """Return the structure tokens of a prompt with ``text`` in every field, without plain tokens."""
     vocabulary = family_vocabulary(family, kind)
     return [
         token for token in vocabulary.control(prompt_ids(family, vocabulary, everything(text))) if token not in PLAIN
@@ -124,7 +124,7 @@ def structure(family: str, kind: Kind, text: str) -> list[str]:
 
 
 def structure_places(family: str, kind: Kind, text: str) -> Iterator[tuple[int, str]]:
-    """Give each token of structure with the byte at which it stands, for texts that are of one length."""
+    """Yield each structure token with its byte offset, to compare texts of equal length."""
     vocabulary = family_vocabulary(family, kind)
     texts = {token: marker for marker, token in vocabulary.tokens.items()}
     body = {"model": "m", "messages": [{"role": "user", "content": text}, {"role": "assistant", "content": text}]}
@@ -153,7 +153,7 @@ def real_structure(family: str, model: str, text: str) -> list[str]:
 
 @kinds
 @families
-def test_the_template_itself_writes_structure(family: str, kind: Kind) -> None:
+def test_texts_of_the_template_become_structure(family: str, kind: Kind) -> None:
     written = structure(family, kind, HARMLESS)
     assert {"<s>", "<|im_start|>", "<|im_end|>"} <= set(written)
     assert 30 < len(written)
@@ -161,15 +161,15 @@ def test_the_template_itself_writes_structure(family: str, kind: Kind) -> None:
 
 @kinds
 @families
-def test_every_marker_everywhere_is_text(family: str, kind: Kind) -> None:
-    """All markers in one text; then all structure is that of the conversation with harmless texts."""
+def test_markers_in_every_field_are_text(family: str, kind: Kind) -> None:
+    """With all markers in one text the structure is that of the same conversation with harmless texts."""
     text = "".join(markers(family))
     assert structure(family, kind, HARMLESS) == structure(family, kind, text)
 
 
 @kinds
 @families
-def test_structure_stands_where_the_template_put_it(family: str, kind: Kind) -> None:
+def test_structure_has_the_same_offsets_as_with_harmless_text(family: str, kind: Kind) -> None:
     for text in {*markers(family)} - PLAIN:
         harmless = HARMLESS * len(text.encode())
         assert [*structure_places(family, kind, harmless)] == [*structure_places(family, kind, text)], text
@@ -179,7 +179,7 @@ def test_structure_stands_where_the_template_put_it(family: str, kind: Kind) -> 
 @kinds
 @families
 @given(data=st.data())
-def test_markers_in_pieces_are_text(family: str, kind: Kind, data: st.DataObject) -> None:
+def test_partial_markers_are_text(family: str, kind: Kind, data: st.DataObject) -> None:
     text = data.draw(pieces(family))
     if text.strip():
         assert structure(family, kind, HARMLESS) == structure(family, kind, text)
@@ -187,7 +187,7 @@ def test_markers_in_pieces_are_text(family: str, kind: Kind, data: st.DataObject
 
 @pytest.mark.parametrize("model", ["llama", "gpt2"])
 @families
-def test_every_marker_is_text_in_real_vocabularies(family: str, model: str) -> None:
+def test_markers_in_every_field_are_text_in_real_vocabularies(family: str, model: str) -> None:
     harmless = real_structure(family, model, HARMLESS)
     assert 30 < len(harmless)
     assert harmless == real_structure(family, model, "".join(markers(family)))
@@ -196,7 +196,7 @@ def test_every_marker_is_text_in_real_vocabularies(family: str, model: str) -> N
 @settings(max_examples=40, deadline=None)
 @pytest.mark.parametrize("model", MODELS)
 @given(data=st.data())
-def test_markers_in_pieces_are_text_in_real_vocabularies(model: str, data: st.DataObject) -> None:
+def test_partial_markers_are_text_in_real_vocabularies(model: str, data: st.DataObject) -> None:
     family = data.draw(st.sampled_from(FORMAT_NAMES))
     text = data.draw(pieces(family))
     if text.strip():
