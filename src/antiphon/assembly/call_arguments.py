@@ -115,10 +115,10 @@ class XMLArguments:
         start = source.mark()
         yield from source.skip(SPACE)
         nested = (yield from source.peek()) in _NESTED
-        known = nested and (yield from json_value(source, value.extend))
-        known = known and (yield from source.literal(ends[-1].decode())) is Match.YES
+        is_json = nested and (yield from json_value(source, value.extend))
+        is_json = is_json and (yield from source.literal(ends[-1].decode())) is Match.YES
         source.unmark()
-        if known:
+        if is_json:
             return bytes(value)
         value.clear()
         source.position = start

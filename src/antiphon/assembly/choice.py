@@ -208,7 +208,7 @@ class ChoiceState:
                 self._content.begin_call()
                 self.has_calls = True
                 new.calls.append(piece)
-            elif isinstance(piece, CallText):
+            else:
                 _append(new.calls, piece)
 
 

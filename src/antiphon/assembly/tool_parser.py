@@ -112,14 +112,14 @@ class ToolParser:
         while True:
             if not self._has_content and (yield from self._leading_calls()):
                 continue
-            found = yield from source.until(self._markers, self._content, pass_partial_end=True)
+            found = yield from source.until(self._markers, self._add_content, pass_partial_end=True)
             if found is None:
                 return
             if not (yield from self._mark_or_call(found)):
-                self._content(source.bytes_between(source.position, source.position + 1))
+                self._add_content(source.bytes_between(source.position, source.position + 1))
                 source.position += 1
 
-    def _content(self, data: bytes) -> None:
+    def _add_content(self, data: bytes) -> None:
         start = self._source.position - self._opening_size
         shown = data[max(0, -start) :]
         if shown:
@@ -140,7 +140,7 @@ class ToolParser:
             if mark.startswith(found) and (yield from self._source.exactly(mark)) is Match.YES:
                 return True
         if found == CUSTOM_CALL.start.encode():
-            return (yield from self._custom())
+            return (yield from self._custom_call())
         return found in self._triggers and (yield from self._section(self._triggers[found]))
 
     def _section(self, notation: ToolNotation) -> Reading[bool]:
@@ -178,7 +178,7 @@ class ToolParser:
         calls = self._n_calls
         if notation.shape == "object":
             self._complete = yield from self._object(notation)
-        elif (name := (yield from self._head(notation))) is not None:
+        elif (name := (yield from self._call_head(notation))) is not None:
             self._begin_call(name)
             self._complete = yield from self._arguments(notation, name)
         if calls == self._n_calls:
@@ -187,7 +187,7 @@ class ToolParser:
             if (yield from source.literal(notation.call_end)) is Match.CUT:
                 source.position = source.size
             if self._empty:
-                self._text("{}")
+                self._add_text("{}")
         elif source.ended:
             source.position = source.size
         return True
@@ -207,16 +207,16 @@ class ToolParser:
                 if name is None or not self._is_function(name):
                     return False
                 self._begin_call(name)
-                self._text("".join(held))
+                self._add_text("".join(held))
             elif key == notation.arguments_key:
-                if not (yield from json_arguments(source, self._text if calls < self._n_calls else held.append)):
+                if not (yield from json_arguments(source, self._add_text if calls < self._n_calls else held.append)):
                     return False
             elif not (yield from json_value(source, discard)):
                 return False
             if (yield from source.literal(",")) is not Match.YES:
                 return (yield from source.literal("}")) is Match.YES
 
-    def _head(self, notation: ToolNotation) -> Reading[str | None]:
+    def _call_head(self, notation: ToolNotation) -> Reading[str | None]:
         """Read the part before the arguments; return the function's name, or None if this is no call of a function."""
         source, call_id = self._source, notation.call_id
         yield from source.skip(SPACE)
@@ -232,34 +232,34 @@ class ToolParser:
             yield from source.skip(_NAME_CHARACTERS)
         if (yield from source.literal(notation.name_end)) is not Match.YES:
             return None
-        return name if (yield from self._opens(notation)) else None
+        return name if (yield from self._arguments_follow(notation)) else None
 
-    def _opens(self, notation: ToolNotation) -> Reading[bool]:
+    def _arguments_follow(self, notation: ToolNotation) -> Reading[bool]:
         """Return whether arguments or the end of the call come next, after optional whitespace."""
         if notation.shape == "pythonic":
             return True
         source = self._source
         yield from source.skip(SPACE)
         if notation.parameters is not None:
-            opens = (yield from source.peek_literal(notation.parameters.start)) is Match.YES
+            follows = (yield from source.peek_literal(notation.parameters.start)) is Match.YES
         else:
-            opens = (yield from source.peek()) in _JSON_STARTS
-        if not opens and notation.call_end.strip():
-            opens = (yield from source.peek_literal(notation.call_end)) is Match.YES
-        return opens
+            follows = (yield from source.peek()) in _JSON_STARTS
+        if not follows and notation.call_end.strip():
+            follows = (yield from source.peek_literal(notation.call_end)) is Match.YES
+        return follows
 
     def _arguments(self, notation: ToolNotation, name: str) -> Reading[bool]:
         """Read the arguments; return False if they are incomplete or malformed."""
         source, schema = self._source, self._tools[name] or {}
         if notation.shape == "pythonic":
-            return (yield from PythonArguments(source, notation, schema, self._text).read())
+            return (yield from PythonArguments(source, notation, schema, self._add_text).read())
         if notation.parameters is not None:
-            return (yield from XMLArguments(source, notation, schema, self._text).read())
+            return (yield from XMLArguments(source, notation, schema, self._add_text).read())
         if (yield from source.peek()) not in _JSON_STARTS:
             return True
-        return (yield from json_arguments(source, self._text))
+        return (yield from json_arguments(source, self._add_text))
 
-    def _custom(self) -> Reading[bool]:
+    def _custom_call(self) -> Reading[bool]:
         """Read the call of a custom tool up to the end of the answer; return False and read nothing if it is none."""
         source = self._source
         source.mark()
@@ -274,8 +274,8 @@ class ToolParser:
         self._begin_call(name, custom=True)
         yield from source.exactly(b"\n")
         text = Detokenizer()
-        yield from source.until((), lambda data: self._text(text.push(data)))
-        self._text(text.flush())
+        yield from source.until((), lambda data: self._add_text(text.push(data)))
+        self._add_text(text.flush())
         return True
 
     def _is_function(self, name: str) -> bool:
@@ -286,7 +286,7 @@ class ToolParser:
         self._n_calls += 1
         self._empty = True
 
-    def _text(self, text: str) -> None:
+    def _add_text(self, text: str) -> None:
         if text:
             self._empty = False
             self._pieces.append(CallText(self._n_calls - 1, text))
