@@ -19,7 +19,7 @@ TOOLS = ("antiphon.rendering.tool_use", "tests/rendering/test_tool_use.py")
 CONSTRAINTS = ("antiphon.rendering.answer_constraints", "tests/rendering/test_answer_constraints.py")
 CUSTOM_TOOLS = ("antiphon.constraints.custom_tools", "tests/constraints/test_custom_tools.py")
 SAMPLER = ("antiphon.engine.sampling.sampler", "tests/engine/sampling/test_sampler.py")
-SAMPLING_STATE = ("antiphon.engine.sampling.sampling_state", "tests/engine/sampling/test_sampling_state.py")
+LOGITS_PROCESSORS = ("antiphon.engine.sampling.logits_processors", "tests/engine/sampling/test_logits_processors.py")
 RANDOM_STREAM = ("antiphon.engine.sampling.sampling_state", "tests/engine/sampling/test_sampler.py")
 SCHEDULER = ("antiphon.engine.worker.scheduler", "tests/engine/worker/test_scheduler.py")
 STOP_STRINGS = ("antiphon.assembly.stop_strings", "tests/assembly/test_stop_strings.py")
@@ -101,9 +101,9 @@ HONOURED_ROWS = (
     honoured("model", ROUTER, "A served model's name."),
     honoured("temperature", SAMPLER, "0 to 2."),
     honoured("top_p", SAMPLER, "0 to 1."),
-    honoured("presence_penalty", SAMPLING_STATE, "-2 to 2."),
-    honoured("frequency_penalty", SAMPLING_STATE, "-2 to 2."),
-    honoured("logit_bias", SAMPLING_STATE, "Token ids to -100 ... 100."),
+    honoured("presence_penalty", LOGITS_PROCESSORS, "-2 to 2."),
+    honoured("frequency_penalty", LOGITS_PROCESSORS, "-2 to 2."),
+    honoured("logit_bias", LOGITS_PROCESSORS, "Token ids to -100 ... 100."),
     honoured("seed", RANDOM_STREAM, "A 64-bit integer."),
     honoured("logprobs", SAMPLER),
     honoured("top_logprobs", TOKEN_LOGPROBS, "0 to 20, with logprobs."),
@@ -131,7 +131,7 @@ HONOURED_ROWS = (
     honoured("verbosity", INSTRUCTIONS, "Through the template, else as an instruction."),
     honoured("top_k", SAMPLER, "0 and -1: off.", extension=True),
     honoured("min_p", SAMPLER, "0 to 1.", extension=True),
-    honoured("repetition_penalty", SAMPLING_STATE, "Above 0, to 2; 1: off.", extension=True),
+    honoured("repetition_penalty", LOGITS_PROCESSORS, "Above 0, to 2; 1: off.", extension=True),
     honoured(
         "chat_template_kwargs", RENDERER, "Variables of the template, nested at most 32 deep, 64 KiB.", extension=True
     ),
