@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from antiphon.load_testing.figures import Aim, percentile
 from antiphon.load_testing.load import Answer, LoadError, Target, ask_all
-from antiphon.load_testing.workloads import Prompts, free, steady_rate
+from antiphon.load_testing.workloads import Prompts, free_text, steady_rate
 from bench.rows import BARE, PEER, Found, Line, Round, Row
 
 AIMS: Final = {1: 1.0, 4: 1.1, 16: 1.2, 64: 1.2}
@@ -66,7 +66,7 @@ def _decode_row(streams: int, aim: float) -> Row:
 
 async def decode(target: Target, prompts: Prompts, streams: int, tokens: int) -> Streams:
     """Let so many streams decode at the same time; at temperature 1, where text does not repeat itself."""
-    bodies = [free(target, prompts.story(), tokens, temperature=1) for _ in range(streams)]
+    bodies = [free_text(target, prompts.story(), tokens, temperature=1) for _ in range(streams)]
     return summary(await ask_all(target, bodies))
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from antiphon.load_testing.figures import Aim
 from antiphon.load_testing.load import FirstOnly, LoadError, ask, ask_all
-from antiphon.load_testing.workloads import Prompts, free
+from antiphon.load_testing.workloads import Prompts, free_text
 from bench.memory import private_memory
 from bench.rows import PEER, Found, Line, Round, Row
 from bench.rows_decode import CROWD
@@ -58,7 +58,7 @@ async def _measure(kind: Kind, prompts: Prompts, model: str) -> tuple[float, flo
         server.launch()
         await first_answer(server, prompts)
         seconds = time.perf_counter() - start
-        await ask_all(server.target, [free(server.target, prompts.story(), ANSWER) for _ in range(CROWD)])
+        await ask_all(server.target, [free_text(server.target, prompts.story(), ANSWER) for _ in range(CROWD)])
         return seconds, private_memory(processes(server.pid), model)
     finally:
         await asyncio.to_thread(server.close)
@@ -70,6 +70,6 @@ async def first_answer(server: Server, prompts: Prompts) -> None:
         while True:
             server.check()
             with contextlib.suppress(LoadError):
-                await ask(server.target, free(server.target, prompts.story(), 2), FirstOnly())
+                await ask(server.target, free_text(server.target, prompts.story(), 2), FirstOnly())
                 return
             await asyncio.sleep(_PAUSE)

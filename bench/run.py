@@ -23,7 +23,7 @@ from antiphon.engine.models.llama import physical_cores
 from antiphon.engine.models.tokenizer import Tokenizer
 from antiphon.load_testing.figures import Figure
 from antiphon.load_testing.load import LoadError, ask_all
-from antiphon.load_testing.workloads import QUICK, Prompts, Sizes, free
+from antiphon.load_testing.workloads import QUICK, Prompts, Sizes, free_text
 from bench import report, rows_api, rows_decode, rows_prediction, rows_prompts, rows_start, step_cost, structured
 from bench.bare import BareLoop
 from bench.report import Results
@@ -142,7 +142,7 @@ async def warm_up(site: Site) -> None:
     """Ask both servers something, so that nothing is asked for the first time."""
     for server in (site.ours, site.theirs):
         prompts = Prompts(f"warm-up of {server.kind.name}")
-        await ask_all(server.target, [free(server.target, prompts.story(), 8) for _ in range(_WARM_UP)])
+        await ask_all(server.target, [free_text(server.target, prompts.story(), 8) for _ in range(_WARM_UP)])
 
 
 def bans(model: str) -> dict[str, object]:

@@ -64,11 +64,11 @@ def row(name: str, work: Callable[[Round], Awaitable[list[Found]]], max_rounds: 
 
 
 def measured(rows: list[Row], rounds: int = 1, seconds: float = 1000) -> tuple[Results, list[str]]:
-    found, written = results(), []
-    bench = Run(site(), rows, found, lambda so_far: written.append(page(so_far)))
+    found, format_value = results(), []
+    bench = Run(site(), rows, found, lambda so_far: format_value.append(page(so_far)))
     with Progress(disable=True) as progress:
         asyncio.run(bench.measure(Plan(rounds, seconds), progress))
-    return found, written
+    return found, format_value
 
 
 async def good(turn: Round) -> list[Found]:
@@ -84,7 +84,7 @@ def failing(error: Exception) -> Callable[[Round], Awaitable[list[Found]]]:
 
 def test_every_round_of_a_row_is_kept() -> None:
     (figure,) = measured([row("a", good)], rounds=3)[0].figures
-    assert ([10, 11, 12], [20, 20, 20]) == (figure.measured, figure.others)
+    assert ([10, 11, 12], [20, 20, 20]) == (figure.measured, figure.baseline_values)
 
 
 def test_a_row_has_no_more_rounds_than_it_may() -> None:
@@ -111,10 +111,10 @@ def test_without_time_every_row_is_measured_once() -> None:
 
 
 def test_what_has_been_found_is_written_after_every_row() -> None:
-    _, written = measured([row("a", good), row("b", good)])
-    assert ["not finished: it ended after round 1 of a" in text for text in written] == [True, False, False]
-    assert [1, 2, 2] == [text.count("missed") + text.count("| met |") for text in written]
-    assert "not finished" not in written[-1]
+    _, format_value = measured([row("a", good), row("b", good)])
+    assert [True, False, False] == ["not finished: it ended after round 1 of a" in text for text in format_value]
+    assert [1, 2, 2] == [text.count("missed") + text.count("| met |") for text in format_value]
+    assert "not finished" not in format_value[-1]
 
 
 def test_servers_that_have_ended_are_started_again_before_each_row() -> None:

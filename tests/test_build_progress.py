@@ -39,13 +39,13 @@ def test_a_file_gets_a_line_for_each_tenth(script: ModuleType) -> None:
     ]
     script.show(lines, out, 0.0)
     assert "3 to 5 minutes" in out.getvalue()
-    assert out.getvalue().count("\n") == 12
+    assert 12 == out.getvalue().count("\n")
 
 
 def test_a_cached_wheel_needs_no_words(script: ModuleType) -> None:
     out = io.StringIO()
     script.show(["  Using cached llama_cpp_python-0.3.36-py3-none-linux_x86_64.whl\n"], out, 0.0)
-    assert out.getvalue() == ""
+    assert "" == out.getvalue()
 
 
 def test_the_bar_says_how_far_and_how_long(script: ModuleType) -> None:

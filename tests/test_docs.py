@@ -31,7 +31,7 @@ def generator() -> ModuleType:
 
 
 def test_generated_pages_are_fresh(generator: ModuleType) -> None:
-    assert generator.stale() == []
+    assert [] == generator.stale()
 
 
 def test_every_error_is_on_its_page(generator: ModuleType) -> None:

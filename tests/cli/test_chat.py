@@ -16,7 +16,7 @@ Turn = Sequence[Piece | BaseException]
 
 
 class ScriptedModel:
-    """Answers turn by turn from a list, and keeps what it was asked."""
+    """Answers turn by turn from a list, and records the conversations."""
 
     name = "scripted"
 
@@ -46,13 +46,13 @@ def talk(portal: BlockingPortal, model: ScriptedModel, *lines: str, system: str 
     Session(portal, model, system).run(lines)
 
 
-def test_the_conversation_goes_with_every_turn(portal: BlockingPortal, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_turn_sends_the_whole_conversation(portal: BlockingPortal, capsys: pytest.CaptureFixture[str]) -> None:
     model = ScriptedModel([Piece("Hel"), Piece("lo")])
     talk(portal, model, "Hi", "", "Bye", system="Be kind.")
     system = ("system", "Be kind.")
     assert [system, ("user", "Hi")] == model.asked[0]
     assert [system, ("user", "Hi"), ("assistant", "Hello"), ("user", "Bye")] == model.asked[1]
-    assert capsys.readouterr().out == "Hello\nok\n"
+    assert "Hello\nok\n" == capsys.readouterr().out
 
 
 def test_reset_forgets_the_turns_and_keeps_the_system_message(portal: BlockingPortal) -> None:
@@ -61,20 +61,20 @@ def test_reset_forgets_the_turns_and_keeps_the_system_message(portal: BlockingPo
     assert [("system", "Be kind."), ("user", "Ho")] == model.asked[1]
 
 
-def test_system_says_how_to_answer_from_then_on(portal: BlockingPortal) -> None:
+def test_system_command_sets_and_clears_the_system_message(portal: BlockingPortal) -> None:
     model = ScriptedModel()
     talk(portal, model, "/system Be brief.", "Hi", "/system", "Ho")
     assert [("system", "Be brief."), ("user", "Hi")] == model.asked[0]
     assert [("user", "Hi"), ("assistant", "ok"), ("user", "Ho")] == model.asked[1]
 
 
-def test_exit_ends(portal: BlockingPortal) -> None:
+def test_exit_ends_the_conversation(portal: BlockingPortal) -> None:
     model = ScriptedModel()
     talk(portal, model, "/exit", "Hi")
-    assert model.asked == []
+    assert [] == model.asked
 
 
-def test_an_unknown_command_is_answered_with_help(portal: BlockingPortal, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_command_prints_help(portal: BlockingPortal, capsys: pytest.CaptureFixture[str]) -> None:
     talk(portal, ScriptedModel(), "/wat")
     captured = capsys.readouterr()
     assert ("", True) == (captured.out, "/reset" in captured.err)
@@ -84,10 +84,10 @@ def test_reasoning_is_not_part_of_the_answer(portal: BlockingPortal, capsys: pyt
     model = ScriptedModel([Piece(reasoning="hm"), Piece("4")])
     talk(portal, model, "2+2?", "Sure?")
     assert ("assistant", "4") == model.asked[1][1]
-    assert capsys.readouterr().out == "4\nok\n"
+    assert "4\nok\n" == capsys.readouterr().out
 
 
-def test_a_failed_turn_is_forgotten_and_the_next_goes_on(
+def test_failed_turn_is_not_part_of_the_conversation(
     portal: BlockingPortal, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = ScriptedModel([CommandError("Full.")])
@@ -96,7 +96,7 @@ def test_a_failed_turn_is_forgotten_and_the_next_goes_on(
     assert "Full." in capsys.readouterr().err
 
 
-def test_an_interrupted_answer_is_kept_as_far_as_it_came(portal: BlockingPortal) -> None:
+def test_interrupted_answer_keeps_its_first_part(portal: BlockingPortal) -> None:
     class Endless(ScriptedModel):
         async def answer(self, messages: list[ChatMessage]) -> AsyncGenerator[Piece, None]:
             async for piece in super().answer(messages):
@@ -108,10 +108,10 @@ def test_an_interrupted_answer_is_kept_as_far_as_it_came(portal: BlockingPortal)
     model = Endless([Piece("Once upon")])
     talk(portal, model, "Tell me a story", "Go on")
     assert [("user", "Tell me a story"), ("assistant", "Once upon"), ("user", "Go on")] == model.asked[1]
-    assert model.closed == 2
+    assert 2 == model.closed
 
 
-def test_a_terminal_is_prompted_until_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_drops_a_line_and_ctrl_d_ends_the_input(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -130,19 +130,19 @@ def test_a_terminal_is_prompted_until_its_end(monkeypatch: pytest.MonkeyPatch) -
     assert ["Hi", "Ho"] == list(read_lines())
 
 
-def test_a_pipe_talks_with_a_server(installed: Installed, live_server: LiveServer) -> None:
+def test_chat_over_a_pipe_uses_a_server(installed: Installed, live_server: LiveServer) -> None:
     done = installed.run("chat", "--url", live_server.url, stdin="Say hello.\n/exit\nnever\n")
     assert (0, "") == (done.returncode, done.stderr)
     assert done.stdout.strip()
 
 
-def test_a_pipe_talks_with_an_engine_of_its_own(installed: Installed) -> None:
+def test_chat_over_a_pipe_starts_its_own_engine(installed: Installed) -> None:
     done = installed.run("chat", "--ctx-size", "512", "--system", "Be brief.", stdin="Say hello.\n")
-    assert done.returncode == 0, done.stderr
+    assert 0 == done.returncode, done.stderr
     assert done.stdout.strip()
 
 
-def test_a_model_that_is_not_served_is_refused_with_those_that_are(
+def test_unknown_model_of_a_server_is_refused_with_the_known_ones(
     installed: Installed, live_server: LiveServer
 ) -> None:
     done = installed.run("chat", "--url", live_server.url, "--model", "gpt", stdin="Hi\n")

@@ -36,12 +36,12 @@ async def collect(model: Model) -> list[Piece]:
     return [piece for piece in pieces if piece != Piece()]
 
 
-async def test_a_server_answers_in_pieces() -> None:
+async def test_remote_model_streams_content_and_reasoning() -> None:
     async with answering(STREAM) as client:
         assert [Piece(reasoning="hm"), Piece("Hi")] == await collect(RemoteModel(client, "m"))
 
 
-async def test_a_server_is_sent_the_conversation() -> None:
+async def test_remote_model_sends_the_conversation() -> None:
     sent: list[httpx2.Request] = []
 
     def handle(request: httpx2.Request) -> httpx2.Response:
@@ -50,7 +50,7 @@ async def test_a_server_is_sent_the_conversation() -> None:
 
     async with client_of(handle) as client:
         await collect(RemoteModel(client, "m"))
-    assert sent[0].url.path == "/v1/chat/completions"
+    assert "/v1/chat/completions" == sent[0].url.path
     expected = {"model": "m", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
     assert expected == msgspec.json.decode(sent[0].content)
 
@@ -64,13 +64,13 @@ async def test_a_server_is_sent_the_conversation() -> None:
         (STREAM[:90], 200, "before it was complete"),
     ],
 )
-async def test_an_answer_that_fails_says_why(body: bytes, status: int, message: str) -> None:
+async def test_failed_answer_raises_the_servers_message(body: bytes, status: int, message: str) -> None:
     async with answering(body, status) as client:
         with pytest.raises(CommandError, match=message):
             await collect(RemoteModel(client, "m"))
 
 
-async def test_a_server_that_cannot_be_reached_is_named() -> None:
+async def test_unreachable_server_is_an_error() -> None:
     async with open_client("http://127.0.0.1:9/v1") as client:
         with pytest.raises(CommandError, match="cannot be reached"):
             await collect(RemoteModel(client, "m"))
@@ -78,31 +78,31 @@ async def test_a_server_that_cannot_be_reached_is_named() -> None:
             await served_models(client)
 
 
-async def test_the_served_models_are_listed() -> None:
+async def test_served_models_are_listed() -> None:
     async with answering(b'{"object":"list","data":[{"id":"a","object":"model"},{"id":"b"}]}') as client:
         assert ["a", "b"] == await served_models(client)
 
 
 @pytest.mark.parametrize(("body", "status"), [(b"<html>", 200), (b"[]", 200), (b"\xff", 200), (b"no", 404)])
-async def test_what_is_no_server_of_ours_is_told(body: bytes, status: int) -> None:
+async def test_model_list_in_another_form_is_an_error(body: bytes, status: int) -> None:
     async with answering(body, status) as client:
         with pytest.raises(CommandError):
             await served_models(client)
 
 
 @pytest.mark.parametrize("url", ["http://h:1", "http://h:1/", "http://h:1/v1", "http://h:1/v1/"])
-async def test_an_address_may_end_in_v1(url: str) -> None:
+async def test_address_may_end_in_v1(url: str) -> None:
     async with open_client(url) as client:
-        assert str(client.base_url).rstrip("/") == "http://h:1"
+        assert "http://h:1" == str(client.base_url).rstrip("/")
 
 
-async def test_a_key_is_sent_as_a_bearer() -> None:
+async def test_key_is_sent_as_a_bearer_token() -> None:
     async with open_client("http://h:1", "sk-1") as client:
-        assert client.headers["authorization"] == "Bearer sk-1"
+        assert "Bearer sk-1" == client.headers["authorization"]
 
 
-async def test_an_address_needs_its_scheme() -> None:
-    with pytest.raises(CommandError, match="h:1 is no address"):
+async def test_address_without_a_scheme_is_refused() -> None:
+    with pytest.raises(CommandError, match="h:1 is not an address"):
         open_client("h:1")
 
 
@@ -110,11 +110,11 @@ def local(engine: ScriptedEngine) -> LocalModel:
     return LocalModel(Service(Router({"m": [scripted_backend(engine)]})), "m")
 
 
-async def test_an_engine_in_this_process_answers_in_pieces() -> None:
+async def test_local_model_streams_its_answer() -> None:
     pieces = await collect(local(ScriptedEngine([*says("Hi there"), *ends()])))
-    assert "".join(piece.content for piece in pieces) == "Hi there"
+    assert "Hi there" == "".join(piece.content for piece in pieces)
 
 
-async def test_an_engine_that_refuses_says_why() -> None:
+async def test_error_of_a_local_model_is_a_command_error() -> None:
     with pytest.raises(CommandError, match="Full"):
         await collect(local(ScriptedEngine(refusal=RateLimitError("Full."))))

@@ -14,19 +14,19 @@ from antiphon.console.command_error import CommandError
 from tests.conftest import Installed
 
 
-def test_the_installed_command_is_the_wheel_s(installed: Installed) -> None:
+def test_installed_command_runs_the_package_of_the_wheel(installed: Installed) -> None:
     command = [sys.executable, "-c", "import antiphon; print(antiphon.__file__)"]
     done = subprocess.run(command, env=installed.environ(), capture_output=True, text=True, check=True)  # noqa: S603
     assert done.stdout.startswith(str(installed.folder))
 
 
-def test_the_version_is_printed(installed: Installed) -> None:
+def test_version_is_printed(installed: Installed) -> None:
     assert installed.run("--version").stdout == f"{antiphon.__version__}\n"
 
 
 def test_help_names_every_command(installed: Installed) -> None:
     done = installed.run("--help")
-    assert done.returncode == 0
+    assert 0 == done.returncode
     for command in ("serve", "chat", "models", "ANTIPHON_CTX_SIZE"):
         assert command in done.stdout
 
@@ -48,7 +48,7 @@ def test_every_option_has_help(command: str) -> None:
         ({"ANTIPHON_CACHE_DIR": "/x", "ANTIPHON_URL": "http://h"}, 8000, True, ()),
     ],
 )
-def test_the_environment_sets_options(
+def test_environment_sets_options(
     monkeypatch: pytest.MonkeyPatch,
     variables: dict[str, str],
     port: int,
@@ -63,13 +63,13 @@ def test_the_environment_sets_options(
     assert models == tuple(bound.arguments.get("model", ()))
 
 
-def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_line_overrides_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTIPHON_PORT", "81")
     _, bound, _ = create_cli().parse_args(["serve", "--port", "82"])
-    assert bound.arguments["server"].port == 82
+    assert 82 == bound.arguments["server"].port
 
 
-def test_what_cannot_be_done_is_told_without_a_traceback(
+def test_command_error_is_printed_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def models() -> None:
@@ -78,12 +78,12 @@ def test_what_cannot_be_done_is_told_without_a_traceback(
     monkeypatch.setattr("antiphon.cli.models.models", models)
     with pytest.raises(SystemExit) as caught:
         main(["models"])
-    assert caught.value.code == 1
-    assert capsys.readouterr().err == "Error: No.\nTry yes.\n"
+    assert 1 == caught.value.code
+    assert "Error: No.\nTry yes.\n" == capsys.readouterr().err
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2) -> str:
-    """Run a command that must be refused with this status; give what it says."""
+    """Run a command that must exit with this status, and return its stderr."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as caught:
         main(arguments)
@@ -99,12 +99,12 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2
         ('Unknown command "server". Did you mean "serve"?', ["server"]),
         ("Unknown option: --ctx-siz. Did you mean --ctx-size?", ["serve", "--ctx-siz", "1"]),
         ('Invalid value "inf" for --heartbeat-timeout.', ["serve", "--heartbeat-timeout", "inf"]),
-        ('Invalid value for --ctx-size: "5.5" is no whole number.', ["serve", "--ctx-size", "5.5"]),
+        ('Invalid value for --ctx-size: "5.5" is not a whole number.', ["serve", "--ctx-size", "5.5"]),
         ('Invalid value "x" for --scope. Choose from: "read", "write", "admin".', ["keys", "create", "--scope", "x"]),
         ('Command "keys revoke" parameter --key-id requires an argument.', ["keys", "revoke"]),
     ],
 )
-def test_a_command_that_is_called_wrongly_says_so_in_one_line(
+def test_wrong_arguments_are_an_error_in_one_line(
     said: str, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     err = refusal(capsys, *arguments)
@@ -117,12 +117,12 @@ def test_a_command_that_is_called_wrongly_says_so_in_one_line(
     [
         ('Invalid value "inf" for ANTIPHON_HEARTBEAT_TIMEOUT.', "ANTIPHON_HEARTBEAT_TIMEOUT", "inf"),
         ('Invalid value for ANTIPHON_HEARTBEAT_TIMEOUT: unable to convert "x"', "ANTIPHON_HEARTBEAT_TIMEOUT", "x"),
-        ('Invalid value for ANTIPHON_CTX_SIZE: "1e3" is no whole number.', "ANTIPHON_CTX_SIZE", "1e3"),
+        ('Invalid value for ANTIPHON_CTX_SIZE: "1e3" is not a whole number.', "ANTIPHON_CTX_SIZE", "1e3"),
         ('Invalid value for ANTIPHON_FLASH_ATTN: unable to convert "maybe"', "ANTIPHON_FLASH_ATTN", "maybe"),
         ('Invalid value "loud" for ANTIPHON_LOG_LEVEL. Choose from: "debug"', "ANTIPHON_LOG_LEVEL", "loud"),
     ],
 )
-def test_a_variable_with_a_wrong_value_is_named_in_one_line(
+def test_wrong_value_of_a_variable_is_an_error_in_one_line(
     said: str, name: str, value: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -141,7 +141,7 @@ def test_no_command_runs_with_a_mistyped_variable(
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["serve", "--help"]])
-def test_help_and_version_are_told_whatever_the_environment_says(
+def test_help_and_version_ignore_a_mistyped_variable(
     arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ANTIPHON_CTX_SIZ", "1024")
@@ -159,12 +159,12 @@ def every_option(app: App) -> Iterator[str]:
                 yield argument.name.lstrip("-").lower()
 
 
-def test_every_option_of_every_command_has_a_variable_and_no_other_has() -> None:
+def test_variables_are_exactly_the_options_of_all_commands() -> None:
     assert {*every_option(create_cli(whole=True)), "cache-dir"} == config.OPTIONS
 
 
 def imported(code: str) -> set[str]:
-    """Give the modules that a process has after it ran ``code``."""
+    """Return the modules of a process after it has run ``code``."""
     command = [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"]
     done = subprocess.run(command, capture_output=True, check=True, text=True)  # noqa: S603 (our own code)
     return set(done.stdout.split())

@@ -49,39 +49,39 @@ def answers(text: str) -> list[str]:
     return [example["messages"][-1]["content"] for example in exported(text)]
 
 
-def test_completions_are_listed_the_newest_first(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_newest_completion_is_listed_first(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     store(site, completion("a", created=60), completion("b", created=120))
     newest, oldest = table(capsys, site, "completions", "list")
     assert {"id": "b", "created": "1970-01-01 00:02", "model": "tiny", "ended": "stop", "answer": "I am b."} == newest
     assert "a" == oldest["id"]
 
 
-def test_a_list_has_as_many_as_asked_for_over_several_pages(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_goes_over_several_pages_up_to_its_limit(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     store(site, *(completion(f"c{number:03}", created=number) for number in range(130)))
     rows = table(capsys, site, "completions", "list", "--limit", "120")
     assert [f"c{number:03}" for number in range(129, 9, -1)] == [row["id"] for row in rows]
 
 
-def test_twenty_are_listed_unless_told(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_default_limit_of_a_list_is_20(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     store(site, *(completion(f"c{number}", created=number) for number in range(22)))
     assert 20 == len(table(capsys, site, "completions", "list"))
 
 
 @pytest.mark.parametrize("limit", ["0", "-1"])
-def test_a_list_of_nothing_is_refused(limit: str, site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_limit_below_1_is_refused(limit: str, site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run(site, "completions", "list", "--limit", limit)
     assert "--limit" in capsys.readouterr().err
 
 
-def test_a_list_is_filtered(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_is_filtered_by_model_and_metadata(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     pairs = {"team": "a", "kind": "x=y"}
     store(site, completion("c1", metadata=pairs), completion("c2", model="huge", metadata=pairs), completion("c3"))
     filters = ("--metadata", "team=a", "--metadata", "kind=x=y", "--answered-by", "huge")
     assert ["c2"] == [row["id"] for row in table(capsys, site, "completions", "list", *filters)]
 
 
-def test_filters_may_come_from_the_environment(
+def test_environment_sets_a_filter(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store(site, completion("c1", metadata={"team": "a b", "kind": "x"}), completion("c2", metadata={"kind": "x"}))
@@ -89,7 +89,7 @@ def test_filters_may_come_from_the_environment(
     assert ["c1"] == [row["id"] for row in table(capsys, site, "completions", "list")]
 
 
-def test_the_models_that_a_server_is_told_to_serve_are_no_filter(
+def test_variable_of_the_served_models_is_not_a_filter(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store(site, completion("c1"))
@@ -97,18 +97,20 @@ def test_the_models_that_a_server_is_told_to_serve_are_no_filter(
     assert ["c1"] == [row["id"] for row in table(capsys, site, "completions", "list")]
 
 
-def test_a_filter_that_is_no_pair_is_refused(site: Site) -> None:
-    assert "team is no pair. Write --metadata key=value." == refusal(site, "completions", "list", "--metadata", "team")
+def test_filter_without_a_value_is_refused(site: Site) -> None:
+    assert "team is not a pair. Write --metadata key=value." == refusal(
+        site, "completions", "list", "--metadata", "team"
+    )
 
 
-def test_a_project_s_completions_are_listed(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_shows_one_projects_completions(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     on_database(site, add_project)
     store(site, completion("mine"))
     store(site, completion("theirs"), project=OTHER)
     assert ["theirs"] == [row["id"] for row in table(capsys, site, "completions", "list", "--project", OTHER)]
 
 
-def test_a_list_says_how_an_answer_ended_and_begins(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_shows_finish_reasons_and_the_beginning_of_answers(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     call = FunctionToolCall(id="call_1", function=FunctionCall(name="save", arguments="{}"))
     store(
         site,
@@ -121,67 +123,63 @@ def test_a_list_says_how_an_answer_ended_and_begins(site: Site, capsys: pytest.C
     assert ["Yes.", "save", "a b " * 14 + "a b…"] == [row["answer"] for row in rows]
 
 
-def test_a_completion_is_shown_with_all_its_messages(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_prints_a_completion_with_all_messages(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     store(site, completion("c1", metadata={"team": "a"}), number=250)
     shown = json.loads(output(capsys, site, "completions", "show", "c1"))
     assert ("c1", {"team": "a"}) == (shown["completion"]["id"], shown["completion"]["metadata"])
     assert [f"c1-{number}" for number in range(250)] == [message["id"] for message in shown["messages"]]
 
 
-def test_a_completion_that_is_not_there_is_told(site: Site) -> None:
+def test_missing_completion_is_not_found(site: Site) -> None:
     assert "Chat completion with id 'c1' not found." == refusal(site, "completions", "show", "c1")
 
 
-def test_another_project_s_completion_is_not_shown(site: Site) -> None:
+def test_completion_of_another_project_is_not_found(site: Site) -> None:
     on_database(site, add_project)
     store(site, completion("theirs"), project=OTHER)
     assert "Chat completion with id 'theirs' not found." == refusal(site, "completions", "show", "theirs")
 
 
-def test_an_export_has_a_line_for_every_completion_the_oldest_first(
-    site: Site, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_export_has_all_completions_the_oldest_first(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     store(site, *(completion(f"c{number:03}", created=number) for number in range(120)))
     assert [f"I am c{number:03}." for number in range(120)] == answers(output(capsys, site, "completions", "export"))
 
 
-def test_an_export_is_filtered(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_is_filtered_by_model_and_metadata(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     store(site, completion("c1", metadata={"team": "a"}), completion("c2", model="huge", metadata={"team": "a"}))
     filters = ("--metadata", "team=a", "--answered-by", "huge")
     assert ["I am c2."] == answers(output(capsys, site, "completions", "export", *filters))
 
 
-def test_an_export_goes_to_a_file(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_writes_a_file(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store(site, completion("c1"))
     run(site, "completions", "export", "--output", str(tmp_path / "train.jsonl"))
     assert ("", "1 examples written.\n") == tuple(capsys.readouterr())
     assert ["I am c1."] == answers((tmp_path / "train.jsonl").read_text())
 
 
-def test_a_file_that_cannot_be_written_is_told(site: Site, tmp_path: Path) -> None:
+def test_unwritable_export_file_is_an_error(site: Site, tmp_path: Path) -> None:
     assert f"{tmp_path} cannot be written: Is a directory." == refusal(
         site, "completions", "export", "--output", str(tmp_path)
     )
 
 
-def test_a_full_disk_is_told(site: Site) -> None:
+def test_full_disk_is_an_error(site: Site) -> None:
     store(site, completion("c1"))
-    told = refusal(site, "completions", "export", "--output", "/dev/full")
-    assert "/dev/full cannot be written: No space left on device." == told
+    message = refusal(site, "completions", "export", "--output", "/dev/full")
+    assert "/dev/full cannot be written: No space left on device." == message
 
 
-def test_a_reader_that_goes_away_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_pipe_is_an_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     store(site, completion("c1"))
     reader, writer = os.pipe()
     os.close(reader)
     with io.TextIOWrapper(os.fdopen(writer, "wb")) as stdout:
         monkeypatch.setattr(sys, "stdout", stdout)
-        assert "The reader went away before the end." == refusal(site, "completions", "export")
+        assert "stdout was closed before the end." == refusal(site, "completions", "export")
 
 
-def test_answers_that_were_cut_short_are_left_out_unless_asked_for(
-    site: Site, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_export_leaves_out_unfinished_answers_by_default(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     choices = [choice(StoredAnswer(content=str(end)), end) for end in ("stop", "length", "content_filter", None)]
     store(site, *(with_choices(f"c{number}", one, created=number) for number, one in enumerate(choices)))
     assert ["stop"] == answers(output(capsys, site, "completions", "export"))
@@ -190,7 +188,7 @@ def test_answers_that_were_cut_short_are_left_out_unless_asked_for(
     )
 
 
-def test_an_option_without_a_value_may_come_from_the_environment(
+def test_environment_sets_an_option_without_a_value(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store(site, with_choices("c1", choice(finish_reason="length")))
@@ -198,7 +196,7 @@ def test_an_option_without_a_value_may_come_from_the_environment(
     assert ["Yes."] == answers(output(capsys, site, "completions", "export"))
 
 
-def test_an_example_is_the_conversation_with_its_answer_and_the_tools() -> None:
+def test_example_has_conversation_answer_and_tools() -> None:
     call = FunctionToolCall(id="call_2", function=FunctionCall(name="save", arguments="{}"))
     stored = msgspec.structs.replace(
         with_choices("c", choice(StoredAnswer(content=None, tool_calls=[call]), "tool_calls")), tools=[TOOL]
@@ -227,7 +225,7 @@ def test_every_choice_is_an_example() -> None:
 
 
 @pytest.mark.parametrize("content", [None, ""])
-def test_an_answer_that_says_nothing_is_no_example(content: str | None) -> None:
+def test_empty_answer_is_not_an_example(content: str | None) -> None:
     stored = with_choices("c", choice(StoredAnswer(content=content), None))
     assert [] == list(examples(stored, messages("c"), unfinished=True))
 
@@ -238,7 +236,7 @@ def test_a_refusal_is_an_example() -> None:
     assert {"role": "assistant", "refusal": "No."} == example["messages"][-1]
 
 
-def test_the_installed_command_exports(installed: Installed, sqlite_template: Path, tmp_path: Path) -> None:
+def test_installed_command_exports(installed: Installed, sqlite_template: Path, tmp_path: Path) -> None:
     site = Site(None, tmp_path)
     (tmp_path / sqlite_template.name).write_bytes(sqlite_template.read_bytes())
     store(site, completion("c1"))
@@ -247,7 +245,7 @@ def test_the_installed_command_exports(installed: Installed, sqlite_template: Pa
     assert ["I am c1."] == answers(done.stdout)
 
 
-def test_what_is_deleted_while_it_is_exported_is_left_out(
+def test_completion_deleted_during_the_export_is_left_out(
     site: Site, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store(site, completion("a", created=1), completion("b", created=2))

@@ -13,12 +13,12 @@ def execute(site: Site, statement: str) -> None:
     on_database(site, lambda database: database.write(lambda connection: connection.exec_driver_sql(statement)))
 
 
-def test_an_empty_database_is_upgraded(empty_site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_upgrade_fills_an_empty_database(empty_site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"The schema is {migration.HEAD}.\n" == output(capsys, empty_site, "db", "upgrade")
     assert "The database is sound.\n" == output(capsys, empty_site, "db", "check")
 
 
-def test_an_upgraded_database_stays_as_it_is(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_second_upgrade_keeps_the_rows(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     execute(site, "INSERT INTO projects (id, name, created) VALUES ('proj_1', 'Kept', 1)")
     run(site, "db", "upgrade")
     assert "proj_1\tKept\t" in output(capsys, site, "projects", "list")
@@ -30,13 +30,13 @@ def test_a_check_does_not_upgrade(empty_site: Site, capsys: pytest.CaptureFixtur
     assert f"The schema is missing; this version's is {migration.HEAD}.\n" == capsys.readouterr().out
 
 
-def test_a_folder_without_a_database_is_not_checked_and_stays_empty(tmp_path: Path) -> None:
+def test_check_of_a_folder_without_a_database_fails_and_creates_none(tmp_path: Path) -> None:
     folder = tmp_path / "mistyped"
     assert f"There is no database in {folder}. Is --data-dir right?" == refusal(Site(None, folder), "db", "check")
     assert not folder.exists()
 
 
-def test_damage_is_told_line_by_line(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_prints_one_line_for_each_problem(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     execute(
         site,
         "INSERT INTO completions (project_id, id, created, model, status, message_count, metadata, body)"
@@ -53,7 +53,7 @@ def test_a_newer_database_is_not_upgraded(site: Site) -> None:
     assert "newer version of Antiphon has upgraded this database" in refusal(site, "db", "upgrade")
 
 
-def test_the_address_may_come_from_the_environment(
+def test_environment_sets_the_database(
     dialect: str, site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name, value = {
@@ -66,7 +66,7 @@ def test_the_address_may_come_from_the_environment(
     assert "\tSeen\t" in capsys.readouterr().out
 
 
-def test_the_installed_command_upgrades_and_checks(installed: Installed, tmp_path: Path) -> None:
+def test_installed_command_upgrades_and_checks(installed: Installed, tmp_path: Path) -> None:
     upgraded = installed.run("db", "upgrade", "--data-dir", str(tmp_path / "new"))
     assert (0, f"The schema is {migration.HEAD}.\n") == (upgraded.returncode, upgraded.stdout)
     checked = installed.run("db", "check", "--data-dir", str(tmp_path / "new"))

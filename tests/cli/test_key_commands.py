@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.cli.key_commands import MAX_SPAN, seconds, state
+from antiphon.cli.key_commands import MAX_DURATION, parse_duration, state
 from antiphon.console.command_error import CommandError
 from antiphon.errors import AuthenticationError
 from antiphon.store.keys import APIKey, KeyStore, Principal
@@ -32,25 +32,25 @@ def key(*, expires_at: int | None = None, revoked_at: int | None = None) -> APIK
     )
 
 
-def test_a_new_key_works_for_reading_and_writing(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_new_key_may_read_and_write(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     text = output(capsys, site, "keys", "create", "laptop").strip()
     made = principal(site, text)
     assert ("default", ["read", "write"]) == (made.project_id, sorted(made.scopes))
 
 
-def test_a_key_is_made_for_a_project_and_a_scope(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_key_is_created_for_a_project_and_scopes(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     project = output(capsys, site, "projects", "create", "team").strip()
     text = output(capsys, site, "keys", "create", "--project", "team", "--scope", "admin", "--scope", "read").strip()
     made = principal(site, text)
     assert (project, ["admin", "read"]) == (made.project_id, sorted(made.scopes))
 
 
-def test_only_the_key_goes_to_stdout(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stdout_has_only_the_key(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     run(site, "keys", "create", "laptop")
     shown = capsys.readouterr()
     assert shown.out.startswith("sk-antiphon-")
     assert 1 == shown.out.count("\n")
-    assert "Shown this once" in shown.err
+    assert "Not shown again" in shown.err
     assert shown.out.strip() not in shown.err
 
 
@@ -61,26 +61,26 @@ def test_keys_are_listed_without_their_texts(site: Site, capsys: pytest.CaptureF
     assert text not in "".join(row.values())
 
 
-def test_only_the_keys_of_a_project_are_listed_when_asked(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_shows_the_keys_of_one_project(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     run(site, "projects", "create", "team")
     for name, project in (("mine", "default"), ("theirs", "team")):
         run(site, "keys", "create", name, "--project", project)
     assert ["theirs"] == [row["name"] for row in table(capsys, site, "keys", "list", "--project", "team")]
 
 
-def test_a_key_expires(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_expired_key_is_refused(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     text = output(capsys, site, "keys", "create", "--expires", "0s").strip()
     with pytest.raises(AuthenticationError, match="expired"):
         principal(site, text)
 
 
-def test_the_end_of_a_key_is_listed(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_shows_the_expiry_of_a_key(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     run(site, "keys", "create", "--expires", "10w")
     (row,) = table(capsys, site, "keys", "list")
     assert time.strftime("valid until %Y-%m-%d", time.gmtime(time.time() + 10 * 7 * 86400)) == row["state"][:22]
 
 
-def test_a_revoked_key_no_longer_works(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_revoked_key_is_refused(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     text = output(capsys, site, "keys", "create").strip()
     identifier = table(capsys, site, "keys", "list")[0]["id"]
     assert f"{identifier} is revoked.\n" == output(capsys, site, "keys", "revoke", identifier)
@@ -88,7 +88,7 @@ def test_a_revoked_key_no_longer_works(site: Site, capsys: pytest.CaptureFixture
         principal(site, text)
 
 
-def test_a_rotated_key_has_a_new_text(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rotation_replaces_the_text_of_a_key(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     old = output(capsys, site, "keys", "create").strip()
     identifier = table(capsys, site, "keys", "list")[0]["id"]
     new = output(capsys, site, "keys", "rotate", identifier).strip()
@@ -97,7 +97,7 @@ def test_a_rotated_key_has_a_new_text(site: Site, capsys: pytest.CaptureFixture[
         principal(site, old)
 
 
-def test_the_old_text_works_on_for_the_grace(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_old_text_of_a_key_works_during_the_grace(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     old = output(capsys, site, "keys", "create").strip()
     identifier = table(capsys, site, "keys", "list")[0]["id"]
     run(site, "keys", "rotate", identifier, "--grace", "1d")
@@ -112,7 +112,7 @@ def test_a_revoked_key_cannot_be_rotated(site: Site, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("command", ["revoke", "rotate"])
-def test_a_key_that_is_not_there_is_told(command: str, site: Site) -> None:
+def test_missing_key_is_not_found(command: str, site: Site) -> None:
     assert "API key with id 'key_x' not found." == refusal(site, "keys", command, "key_x")
 
 
@@ -126,26 +126,26 @@ def test_an_unknown_scope_is_refused(site: Site, capsys: pytest.CaptureFixture[s
     ("text", "expected"),
     [("45", 45), ("45s", 45), ("30m", 1800), ("12h", 43_200), ("90d", 7_776_000), ("2w", 1_209_600), ("0s", 0)],
 )
-def test_spans_of_time(text: str, expected: int) -> None:
-    assert expected == seconds(text)
+def test_duration_is_parsed_to_seconds(text: str, expected: int) -> None:
+    assert expected == parse_duration(text)
 
 
 @pytest.mark.parametrize("text", ["", "d", "-1d", "1y", "1.5d", "1 d", "1d2h", "\u0661d"])
-def test_what_is_no_span_of_time_is_refused(text: str) -> None:
-    with pytest.raises(CommandError, match="is no span of time"):
-        seconds(text)
+def test_invalid_duration_is_refused(text: str) -> None:
+    with pytest.raises(CommandError, match="is not a duration"):
+        parse_duration(text)
 
 
-@given(st.integers(0, MAX_SPAN))
-def test_the_end_of_every_span_can_be_written_down(number: int) -> None:
-    end = int(time.time()) + seconds(f"{number // 60}m")
+@given(st.integers(0, MAX_DURATION))
+def test_expiry_after_every_duration_can_be_formatted(number: int) -> None:
+    end = int(time.time()) + parse_duration(f"{number // 60}m")
     assert state(key(expires_at=end), -1).startswith("valid until 2")
 
 
 @pytest.mark.parametrize("text", ["36501d", "5215w", "999999999w"])
-def test_a_span_of_centuries_is_refused(text: str) -> None:
+def test_duration_over_100_years_is_refused(text: str) -> None:
     with pytest.raises(CommandError, match=r"more than 100 years"):
-        seconds(text)
+        parse_duration(text)
 
 
 @pytest.mark.parametrize(
@@ -157,11 +157,11 @@ def test_a_span_of_centuries_is_refused(text: str) -> None:
         (key(expires_at=NOW, revoked_at=NOW), "revoked 1970-01-12 13:46"),
     ],
 )
-def test_the_state_of_a_key(shown: APIKey, expected: str) -> None:
+def test_state_of_a_key_is_valid_expired_or_revoked(shown: APIKey, expected: str) -> None:
     assert expected == state(shown, NOW)
 
 
-def test_the_installed_command_makes_keys(installed: Installed, tmp_path: Path) -> None:
+def test_installed_command_creates_keys(installed: Installed, tmp_path: Path) -> None:
     done = installed.run("keys", "create", "laptop", ANTIPHON_DATA_DIR=str(tmp_path), ANTIPHON_EXPIRES="1d")
     assert (0, "sk-antiphon-") == (done.returncode, done.stdout[:12])
     listed = installed.run("keys", "list", ANTIPHON_DATA_DIR=str(tmp_path))

@@ -16,7 +16,7 @@ from tests.scripted_engine import ScriptedEngine, scripted_backend
 from tests.server.conftest import running
 
 
-def test_the_models_of_this_machine_are_listed(
+def test_list_shows_bundled_and_downloaded_models(
     smollm2_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     snapshot = tmp_path / "models--org--tiny" / "snapshots" / "0123" / "Q4_1"
@@ -30,7 +30,7 @@ def test_the_models_of_this_machine_are_listed(
         assert expected in out
 
 
-def test_a_damaged_download_does_not_hide_the_others(
+def test_damaged_download_does_not_hide_other_models(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     snapshot = tmp_path / "models--org--tiny" / "snapshots" / "0123"
@@ -44,20 +44,22 @@ def test_a_damaged_download_does_not_hide_the_others(
     assert "damaged" in out
 
 
-def test_the_models_of_a_server_are_listed(installed: Installed, live_server: LiveServer) -> None:
+def test_list_shows_the_models_of_a_server(installed: Installed, live_server: LiveServer) -> None:
     done = installed.run("models", "--url", live_server.url)
     assert (0, "") == (done.returncode, done.stderr)
     assert "smollm2-135m-instruct" in done.stdout
     assert "yes" in done.stdout
 
 
-def test_a_server_that_is_not_there_is_told(installed: Installed) -> None:
+def test_unreachable_server_is_an_error(installed: Installed) -> None:
     done = installed.run("models", "--url", "http://127.0.0.1:9")
     assert (1, "") == (done.returncode, done.stdout)
     assert "cannot be reached" in done.stderr
 
 
-def test_a_model_that_is_down_says_why(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_shows_the_reason_of_an_unready_model(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = ScriptedEngine()
     engine.ready, engine.failure = False, "There is no model file at a.gguf."
     service = Service(Router({"a": [scripted_backend(engine)], "b": [scripted_backend()]}))
@@ -70,13 +72,13 @@ def test_a_model_that_is_down_says_why(capsys: pytest.CaptureFixture[str], monke
 
 
 def row(table: str, model: str) -> str:
-    """Give the line of a model, without the frame around it."""
+    """Return the line of a model without the frame."""
     lines = (line.strip(" │") for line in table.splitlines())
     return next(line for line in lines if line.split()[:1] == [model])
 
 
 @pytest.mark.parametrize("health", ["", "OK", '{"status":"ok"}'])
-def test_of_a_server_of_another_make_nothing_is_known(capsys: pytest.CaptureFixture[str], health: str) -> None:
+def test_readiness_is_unknown_without_our_health_route(capsys: pytest.CaptureFixture[str], health: str) -> None:
     async def listed(_: Request) -> Response:
         return Response('{"data":[{"id":"theirs"}]}')
 

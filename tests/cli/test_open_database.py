@@ -12,7 +12,7 @@ from antiphon.cli.open_database import (
     with_database,
     with_storage,
 )
-from antiphon.cli.options import KeepFlags, LimitFlags, StorageFlags
+from antiphon.cli.options import LimitFlags, RetentionFlags, StorageFlags
 from antiphon.console.command_error import CommandError
 from antiphon.errors import NotFoundError
 from antiphon.service.maintenance import Retention
@@ -24,14 +24,14 @@ from tests.cli.commands import on_database
 from tests.databases import Site
 
 
-def test_a_command_gets_the_database_upgraded(tmp_path: Path) -> None:
+def test_with_storage_upgrades_the_database(tmp_path: Path) -> None:
     async def problems(storage: Storage) -> list[str]:
         return await storage.database.check()
 
     assert [] == with_storage(StorageFlags(data_dir=tmp_path), problems)
 
 
-def test_a_command_may_get_the_database_as_it_is(tmp_path: Path) -> None:
+def test_with_database_does_not_upgrade(tmp_path: Path) -> None:
     async def problems(database: Database) -> list[str]:
         return await database.check()
 
@@ -39,7 +39,7 @@ def test_a_command_may_get_the_database_as_it_is(tmp_path: Path) -> None:
     assert "The schema is missing" in problem
 
 
-def test_the_folder_is_the_data_folder_unless_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_folder_is_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def nothing(_: Storage) -> None:
         pass
 
@@ -48,7 +48,7 @@ def test_the_folder_is_the_data_folder_unless_told(tmp_path: Path, monkeypatch: 
     assert (tmp_path / "antiphon" / DATABASE_FILE).is_file()
 
 
-def test_what_the_store_refuses_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_error_of_the_store_is_a_command_error(tmp_path: Path) -> None:
     async def refuse(_: Storage) -> None:
         raise NotFoundError("There is no such thing.")
 
@@ -57,13 +57,13 @@ def test_what_the_store_refuses_is_told_in_a_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("open_with", [with_storage, with_database])
-def test_an_address_of_another_database_is_refused(open_with: object) -> None:
+def test_address_of_another_kind_of_database_is_refused(open_with: object) -> None:
     assert callable(open_with)
     with pytest.raises(CommandError, match="must begin with postgresql://"):
         open_with(StorageFlags(database="mysql://127.0.0.1/x"), None)
 
 
-def test_a_newer_database_is_refused(site: Site) -> None:
+def test_database_of_a_newer_version_is_refused(site: Site) -> None:
     async def nothing(_: Storage) -> None:
         pass
 
@@ -82,26 +82,26 @@ def test_a_newer_database_is_refused(site: Site) -> None:
         *(("db", command) for command in ("upgrade", "check")),
     ],
 )
-def test_every_option_has_help_and_the_database_can_be_chosen(group: str, command: str) -> None:
+def test_every_option_has_help_and_every_command_has_the_database_options(group: str, command: str) -> None:
     arguments = create_cli()[group][command].assemble_argument_collection(parse_docstring=True)
     shown = [argument for argument in arguments if argument.show]
     assert {"--database", "--data-dir"} <= {argument.name for argument in shown}
     assert [] == [argument.name for argument in shown if not argument.parameter.help]
 
 
-def test_everything_is_kept_for_ever_unless_told() -> None:
-    assert Retention() == retention(KeepFlags())
+def test_default_retention_is_unlimited() -> None:
+    assert Retention() == retention(RetentionFlags())
 
 
-def test_retention_reaches_the_store_in_its_units() -> None:
-    assert Retention(max_age=43_200, max_count=0) == retention(KeepFlags(retention_days=0.5, retention_count=0))
+def test_retention_days_become_seconds() -> None:
+    assert Retention(max_age=43_200, max_count=0) == retention(RetentionFlags(retention_days=0.5, retention_count=0))
 
 
-def test_there_are_no_rate_limits_unless_told() -> None:
+def test_default_has_no_rate_limits() -> None:
     assert [UNLIMITED] * 3 == [of(LimitFlags()) for of in (project_limits, key_limits, end_user_limits)]
 
 
-def test_rate_limits_reach_project_key_and_end_user() -> None:
+def test_each_limit_option_sets_its_limit() -> None:
     names = [field.name for field in fields(LimitFlags)]
     flags = LimitFlags(**{name: number for number, name in enumerate(names, 1)})
     assert Limits(requests_per_minute=1, tokens_per_minute=2, concurrent_requests=3) == project_limits(flags)

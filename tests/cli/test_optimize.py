@@ -13,7 +13,7 @@ def model(tmp_path: Path) -> ModelFile:
     return ModelFile(name="tiny", path=write_tiny_model(tmp_path / "tiny.gguf"))
 
 
-def test_a_model_is_optimised_by_the_command(
+def test_optimize_makes_a_copy_and_prints_both_measurements(
     model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ANTIPHON_CACHE_DIR", str(tmp_path / "cache"))
@@ -28,12 +28,12 @@ def test_a_model_is_optimised_by_the_command(
         assert ["unknown", "Q4_0"] == [before[0], after[0]]
         assert ["2.72", "4.48"] == [before[2], after[2]]
         assert "grows by 64.9%" in err
-        assert "same at 100% of the places" in err
+        assert "same at 100% of the positions" in err
     create_cli()(["models"])
     assert "Q4_0" in capsys.readouterr().out
 
 
-def test_the_figures_can_be_left_out(
+def test_no_measure_leaves_the_figures_out(
     model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ANTIPHON_CACHE_DIR", str(tmp_path / "cache"))

@@ -6,37 +6,37 @@ from typing import get_args
 import pytest
 
 from antiphon.cli import create_cli, main
-from antiphon.cli.options import EngineFlags, KeepFlags, LimitFlags, ServerFlags, StorageFlags, TelemetryFlags
+from antiphon.cli.options import EngineFlags, LimitFlags, RetentionFlags, ServerFlags, StorageFlags, TelemetryFlags
 from antiphon.config import ServerOptions
 from antiphon.console.command_error import CommandError
 from antiphon.engine.interface import EngineOptions
 
 
-def test_every_engine_option_is_on_the_command_line_with_its_default() -> None:
+def test_every_engine_option_has_a_flag_with_its_default() -> None:
     assert EngineOptions(model_path="m.gguf") == EngineFlags().options("m.gguf")
     assert {"model_path", *(field.name for field in fields(EngineFlags))} == set(EngineOptions.__struct_fields__)
 
 
-def test_every_server_option_is_on_the_command_line_with_its_default() -> None:
+def test_every_server_option_has_a_flag_with_its_default() -> None:
     assert ServerOptions() == ServerFlags().options()
     assert len(ServerOptions.__struct_fields__) == len(fields(ServerFlags))
 
 
-def test_options_reach_the_engine() -> None:
+def test_engine_flags_set_engine_options() -> None:
     options = EngineFlags(ctx_size=4096, flash_attn=False, use_mlock=True).options("m.gguf")
     assert (4096, False, True) == (options.ctx_size, options.flash_attn, options.use_mlock)
 
 
-def test_options_reach_the_server() -> None:
+def test_server_flags_set_server_options() -> None:
     assert ("http://a", "http://b") == ServerFlags(cors_origin=("http://a", "http://b")).options().cors_origins
 
 
-def test_the_database_lies_in_the_data_folder_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_folder_of_the_database_is_the_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", "/x")
     assert (None, Path("/x/antiphon")) == (StorageFlags().database, StorageFlags().folder)
 
 
-def test_the_data_folder_may_be_in_the_home_folder() -> None:
+def test_tilde_in_the_data_folder_is_expanded() -> None:
     assert Path.home() / "data" == StorageFlags(data_dir=Path("~/data")).folder
 
 
@@ -56,17 +56,19 @@ STORAGE_VARIABLES = {
 }
 
 
-def test_the_environment_says_what_is_kept_and_what_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_sets_storage_and_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in STORAGE_VARIABLES.items():
         monkeypatch.setenv(name, value)
     _, bound, _ = create_cli().parse_args(["serve"])
-    keep = KeepFlags(database="postgresql://127.0.0.1/x", data_dir=Path("/x"), retention_days=1.5, retention_count=7)
-    assert keep == bound.arguments["storage"]
+    storage = RetentionFlags(
+        database="postgresql://127.0.0.1/x", data_dir=Path("/x"), retention_days=1.5, retention_count=7
+    )
+    assert storage == bound.arguments["storage"]
     numbers = {field.name: number for number, field in enumerate(fields(LimitFlags), 1)}
     assert LimitFlags(**numbers) == bound.arguments["limits"]
 
 
-def test_the_environment_says_what_is_logged_and_where_traces_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_sets_logs_and_traces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTIPHON_LOG_LEVEL", "debug")
     monkeypatch.setenv("ANTIPHON_LOG_JSON", "true")
     monkeypatch.setenv("ANTIPHON_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:4318")
@@ -76,12 +78,12 @@ def test_the_environment_says_what_is_logged_and_where_traces_go(monkeypatch: py
 
 
 def parts(hint: object) -> set[object]:
-    """Give a type and all that it is made of."""
+    """Return a type and all types in it."""
     return {hint}.union(*map(parts, get_args(hint)))
 
 
 def numbers(kind: type) -> Iterator[str]:
-    """Name the options of these commands that are numbers of one kind, each as the command takes it."""
+    """Yield command and name of each numeric option of one kind."""
     for command in ("serve", "top", "bench", "completions"):
         app = create_cli()[command]
         for each in (app["list"],) if command == "completions" else (app,):
@@ -91,17 +93,17 @@ def numbers(kind: type) -> Iterator[str]:
 
 
 WHOLE = list(numbers(int))
-SPANS = list(numbers(float))
+DURATIONS = list(numbers(float))
 
 
-def test_every_number_was_found() -> None:
+def test_lists_of_numeric_options_are_complete() -> None:
     assert {"serve --ctx-size", "bench --streams", "completions list --limit"} < set(WHOLE)
-    assert {"serve --retention-days", "top --interval"} < set(SPANS)
-    assert (24, 5) == (len(WHOLE), len(SPANS))
+    assert {"serve --retention-days", "top --interval"} < set(DURATIONS)
+    assert (24, 5) == (len(WHOLE), len(DURATIONS))
 
 
 def refused(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """Give what is said of a value that must be refused before the command runs."""
+    """Return the error of a value that must be refused before the command runs."""
     *command, name = option.split()
     capsys.readouterr()
     with pytest.raises(SystemExit) as caught:
@@ -122,8 +124,8 @@ def test_a_count_is_a_whole_number_of_32_bits(option: str, value: str, capsys: p
 
 
 @pytest.mark.parametrize("value", ["inf", "-inf", "nan", "-1", "1e400", "1e18", "x", ""])
-@pytest.mark.parametrize("option", SPANS)
-def test_a_span_is_finite(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("option", DURATIONS)
+def test_duration_is_finite(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert option.rsplit(maxsplit=1)[-1] in refused(option, value, capsys)
 
 
@@ -147,12 +149,12 @@ def test_values_out_of_range_are_refused(option: str, value: str, capsys: pytest
 
 
 @pytest.mark.parametrize("value", ["0", "1.5", "1e3", "3153600000"])
-def test_a_span_within_its_bounds_is_taken(value: str) -> None:
+def test_duration_within_its_bounds_is_accepted(value: str) -> None:
     _, bound, _ = create_cli().parse_args(["serve", "--drain-timeout", value])
     assert float(value) == bound.arguments["server"].drain_timeout
 
 
 def test_a_step_must_hold_a_token_of_every_sequence() -> None:
-    with pytest.raises(CommandError, match="--max-num-batched-tokens 512 cannot decode --max-num-seqs 513"):
+    with pytest.raises(CommandError, match="--max-num-seqs 513 is more than --max-num-batched-tokens 512"):
         EngineFlags(max_num_seqs=513)
     assert 513 == EngineFlags(max_num_seqs=513, max_num_batched_tokens=513).options("m.gguf").max_num_seqs

@@ -1,4 +1,4 @@
-"""What listens; runs of the whole server are in test_serve.py."""
+"""uvicorn's settings; test_serve.py runs whole servers."""
 
 from starlette.applications import Starlette
 
@@ -6,11 +6,11 @@ from antiphon.cli.serving import uvicorn_config
 from antiphon.server.http_protocol import HTTPProtocol
 
 
-def test_what_comes_before_a_request_is_bounded() -> None:
+def test_connections_use_our_http_protocol() -> None:
     protocol = uvicorn_config(Starlette(), 7.0).http
     assert isinstance(protocol, type)
     assert issubclass(protocol, HTTPProtocol)
 
 
-def test_how_long_a_client_may_read_nothing_reaches_the_connections() -> None:
+def test_write_timeout_is_set_on_connections() -> None:
     assert 7.0 == getattr(uvicorn_config(Starlette(), 7.0).http, "write_timeout", None)

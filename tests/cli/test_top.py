@@ -19,7 +19,7 @@ METRICS = Metrics(lambda: [Reading(READY, ("m",), 1)])
 
 
 class Pages(BaseHTTPRequestHandler):
-    """Gives the metrics below /, and an error below /other."""
+    """Serves the metrics below / and an error below /other."""
 
     def do_GET(self) -> None:
         found = self.path == "/metrics"
@@ -45,13 +45,13 @@ def run(*arguments: str) -> None:
     create_cli()(["top", "--interval", "0.01", *arguments])
 
 
-def test_where_stdout_is_no_terminal_one_snapshot_is_printed(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_top_in_a_pipe_prints_one_snapshot(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     run("--url", url)
     out = capsys.readouterr().out
     assert (1, True) == (out.count("ready · 0 restarts"), f"{url}, rates of 0.01 s, latencies since its start" in out)
 
 
-def test_on_a_terminal_it_goes_on_until_it_is_interrupted(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_top_on_a_terminal_updates_until_it_is_interrupted(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
     looks = iter(range(3))
 
@@ -66,7 +66,7 @@ def test_on_a_terminal_it_goes_on_until_it_is_interrupted(url: str, monkeypatch:
     assert console.file.getvalue().count("Ctrl-C ends") >= 3
 
 
-def test_a_server_that_goes_away_is_told_and_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_server_is_shown_and_polled_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
     pages = iter([CommandError("It has gone."), KeyboardInterrupt()])
 
@@ -83,7 +83,7 @@ def test_a_server_that_goes_away_is_told_and_waited_for(url: str, monkeypatch: p
     assert "It has gone." in console.file.getvalue()
 
 
-def test_the_window_keeps_a_minute_of_pages() -> None:
+def test_history_keeps_the_pages_of_one_minute() -> None:
     text = METRICS.page().body.decode()
     history = History("http://there", Scrape.parse(text, 0.0))
     for time in (20.0, 40.0, 60.0, 80.0, 100.0):
@@ -91,7 +91,7 @@ def test_the_window_keeps_a_minute_of_pages() -> None:
     assert [40.0, 60.0, 80.0, 100.0] == [scrape.time for scrape in history._scrapes]
 
 
-def test_pages_far_apart_are_compared_all_the_same() -> None:
+def test_history_keeps_two_pages_that_are_far_apart() -> None:
     text = METRICS.page().body.decode()
     history = History("http://there", Scrape.parse(text, 0.0))
     for time in (500.0, 1000.0):
@@ -99,7 +99,7 @@ def test_pages_far_apart_are_compared_all_the_same() -> None:
     assert [500.0, 1000.0] == [scrape.time for scrape in history._scrapes]
 
 
-def test_a_server_that_is_not_there_is_told() -> None:
+def test_unreachable_server_at_the_start_is_an_error() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -107,11 +107,11 @@ def test_a_server_that_is_not_there_is_told() -> None:
             run("--url", address)
 
 
-def test_a_server_without_metrics_is_told(url: str) -> None:
+def test_server_without_metrics_is_an_error(url: str) -> None:
     with pytest.raises(CommandError, match="has no metrics: it answers 404"):
         run("--url", f"{url}/other")
 
 
-def test_what_is_no_address_is_told() -> None:
-    with pytest.raises(CommandError, match="is no address"):
+def test_invalid_address_is_an_error() -> None:
+    with pytest.raises(CommandError, match="is not an address"):
         run("--url", "there")

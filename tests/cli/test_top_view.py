@@ -5,7 +5,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from antiphon.cli.scrape import Scrape, Span
+from antiphon.cli.scrape import Scrape, ScrapeInterval
 from antiphon.cli.top_view import BAR, bar, view
 from antiphon.routing.router import Router
 from antiphon.service.request_metrics import RequestMetrics
@@ -24,14 +24,14 @@ class Harness:
         return Scrape.parse(self.request_metrics.metrics.page().body.decode(), time)
 
     def shown(self, problem: str = "") -> str:
-        span = Span(self.first, self.scrape(2.0))
+        interval = ScrapeInterval(self.first, self.scrape(2.0))
         console = Console(file=io.StringIO(), width=80)
-        console.print(view(span, span, title="http://there", problem=problem))
+        console.print(view(interval, interval, title="http://there", problem=problem))
         assert isinstance(console.file, io.StringIO)
         return console.file.getvalue()
 
 
-def test_a_model_is_shown_with_its_queue_its_rates_and_its_caches() -> None:
+def test_panel_shows_queue_rates_and_caches() -> None:
     harness = Harness()
     harness.engine.stats = msgspec.structs.replace(
         STATS,
@@ -71,20 +71,20 @@ def test_latencies_are_shown_in_units_that_fit() -> None:
     assert re.search(r"next token +– +–", shown), shown  # noqa: RUF001 (a dash stands for no value)
 
 
-def test_an_engine_that_was_restarted_and_is_not_ready_says_so() -> None:
+def test_panel_shows_restarts_and_readiness() -> None:
     harness = Harness()
     harness.engine.ready, harness.engine.restarts, harness.engine.stats = False, 1, None
     assert "not ready · 1 restart " in harness.shown()
 
 
-def test_the_server_says_what_it_answered_and_what_it_takes() -> None:
+def test_last_line_shows_the_servers_memory_files_and_answers() -> None:
     harness = Harness()
     harness.request_metrics.metrics.count(catalogue.HTTP_REQUESTS, "/health", "GET", "503", by=2)
     harness.request_metrics.metrics.count(catalogue.HTTP_REQUESTS, "/metrics", "GET", "200")
-    assert re.search(r"server: \S+ MiB, \d+ open files; answers just now: 1 x 200, 2 x 503", harness.shown())
+    assert re.search(r"server: \S+ MiB, \d+ open files; recent answers: 1 x 200, 2 x 503", harness.shown())
 
 
-def test_a_problem_takes_the_servers_place() -> None:
+def test_problem_replaces_the_last_line() -> None:
     shown = Harness().shown(problem="It cannot be reached.")
     assert (True, False) == ("It cannot be reached." in shown, "server:" in shown)
 

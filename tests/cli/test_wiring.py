@@ -31,21 +31,21 @@ async def test_each_model_answers_under_its_name_with_its_template(smollm2_path:
     template = tmp_path / "template.jinja"
     template.write_text("{% for message in messages %}{{ message.content }}{% endfor %}")
     models = [ModelFile(name="a", path=smollm2_path), ModelFile(name="b", path=smollm2_path)]
-    told: list[tuple[str, ModelInfo]] = []
+    infos: list[tuple[str, ModelInfo]] = []
 
     def loaded(model: ModelFile, info: ModelInfo) -> None:
-        told.append((model.name, info))
+        infos.append((model.name, info))
 
-    async with open_service(models, FLAGS, template=TemplateFlags(chat_template=template), loaded=loaded) as service:
+    async with open_service(models, FLAGS, template=TemplateFlags(chat_template=template), on_loaded=loaded) as service:
         assert ["a", "b"] == [model.id for model in service.models().data]
         answers = [await ask(service, name) for name in (b"a", b"b")]
         assert service.ready
     assert [1, 1] == [answer.usage.prompt_tokens for answer in answers]
-    assert [("a", 512), ("b", 512)] == [(name, info.ctx_size) for name, info in told]
+    assert [("a", 512), ("b", 512)] == [(name, info.ctx_size) for name, info in infos]
     assert not service.ready
 
 
-async def test_an_engine_that_was_begun_before_is_the_one_that_serves(smollm2_path: Path) -> None:
+async def test_preloaded_process_serves(smollm2_path: Path) -> None:
     with ModelPreload(FLAGS.options(str(smollm2_path))) as preload:
         assert preload._worker is not None
         assert preload._worker._process is not None
@@ -59,7 +59,7 @@ async def test_an_engine_that_was_begun_before_is_the_one_that_serves(smollm2_pa
             assert begun == worker._process.pid
 
 
-async def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+async def test_damaged_file_is_a_command_error(tmp_path: Path) -> None:
     path = tmp_path / "damaged.gguf"
     path.write_bytes(b"GGUF and nothing that follows")
     with pytest.raises(CommandError, match="The model m cannot be served"):
@@ -68,7 +68,7 @@ async def test_a_damaged_file_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"\xff", None])
-async def test_a_template_that_cannot_be_read_is_told(
+async def test_unreadable_template_is_a_command_error(
     tmp_path: Path, smollm2_path: Path, content: bytes | None
 ) -> None:
     template = tmp_path / "template.jinja"
@@ -81,17 +81,17 @@ async def test_a_template_that_cannot_be_read_is_told(
             pass
 
 
-async def test_a_template_that_cannot_be_used_is_told(tmp_path: Path, smollm2_path: Path) -> None:
+async def test_invalid_template_is_a_command_error(tmp_path: Path, smollm2_path: Path) -> None:
     template = tmp_path / "template.jinja"
     template.write_text("{% for %}")
-    with pytest.raises(CommandError, match="The model m cannot be talked to"):
+    with pytest.raises(CommandError, match="The chat template of the model m cannot be used"):
         async with open_service(
             [ModelFile(name="m", path=smollm2_path)], FLAGS, template=TemplateFlags(chat_template=template)
         ):
             pass
 
 
-async def test_the_notation_of_calls_can_be_chosen(smollm2_path: Path) -> None:
+async def test_chat_format_option_sets_the_notation_of_tool_calls(smollm2_path: Path) -> None:
     flags = TemplateFlags(chat_format="mistral")
     call = b"""{"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_completion_tokens": 1,
         "tools": [{"type": "function", "function": {"name": "look"}}], "logprobs": true}"""
@@ -102,7 +102,7 @@ async def test_the_notation_of_calls_can_be_chosen(smollm2_path: Path) -> None:
     assert "[TOOL_CALLS]" in rendering.generate.grammar
 
 
-async def test_a_notation_that_nobody_knows_is_told_with_those_that_are(smollm2_path: Path) -> None:
+async def test_unknown_chat_format_is_refused_with_the_known_ones(smollm2_path: Path) -> None:
     with pytest.raises(CommandError, match="There is no chat format mistrl") as caught:
         async with open_service(
             [ModelFile(name="m", path=smollm2_path)], FLAGS, template=TemplateFlags(chat_format="mistrl")
@@ -111,7 +111,7 @@ async def test_a_notation_that_nobody_knows_is_told_with_those_that_are(smollm2_
     assert "mistral" in caught.value.advice
 
 
-async def test_a_draft_model_changes_no_answer(smollm2_path: Path) -> None:
+async def test_draft_model_changes_no_answer(smollm2_path: Path) -> None:
     model = ModelFile(name="m", path=smollm2_path)
     contents = []
     for flags in (FLAGS, replace(FLAGS, draft_model=str(smollm2_path))):
@@ -120,7 +120,7 @@ async def test_a_draft_model_changes_no_answer(smollm2_path: Path) -> None:
     assert contents[0] == contents[1]
 
 
-async def test_a_draft_model_with_another_vocabulary_is_refused_by_name(smollm2_path: Path, tmp_path: Path) -> None:
+async def test_draft_model_with_another_vocabulary_is_refused(smollm2_path: Path, tmp_path: Path) -> None:
     tiny = write_tiny_model(tmp_path / "tiny.gguf")
     with pytest.raises(CommandError, match="has another vocabulary"):
         async with open_service([ModelFile(name="m", path=smollm2_path)], replace(FLAGS, draft_model=str(tiny))):

@@ -11,16 +11,16 @@ from antiphon.console import display
 from tests.scripted_engine import MODEL_INFO
 
 
-def test_the_curl_line_is_one_line_that_a_shell_reads() -> None:
+def test_curl_line_is_one_valid_shell_line() -> None:
     line = display.curl_line("http://127.0.0.1:8000", "it's")
     command, silent, url, header, kind, data, body = shlex.split(line)
     assert ("curl", "-s", "http://127.0.0.1:8000/v1/chat/completions") == (command, silent, url)
     assert ("-H", "Content-Type: application/json", "-d") == (header, kind, data)
-    assert json.loads(body)["model"] == "it's"
+    assert "it's" == json.loads(body)["model"]
     assert "\n" not in line
 
 
-def test_the_curl_line_sends_a_key_from_the_environment_when_one_is_asked_for() -> None:
+def test_curl_line_sends_the_key_of_the_environment() -> None:
     line = display.curl_line("http://127.0.0.1:8000", "m", key=True)
     assert "Authorization: Bearer $ANTIPHON_API_KEY" in shlex.split(line)
     assert '"Authorization: Bearer $ANTIPHON_API_KEY"' in line, "in quotes that let a shell put the key in"
@@ -36,23 +36,23 @@ def test_the_curl_line_sends_a_key_from_the_environment_when_one_is_asked_for() 
         ("example", "http://example:80"),
     ],
 )
-def test_the_address_can_be_reached_from_the_machine_itself(host: str, url: str) -> None:
+def test_base_url_reaches_the_server_on_its_own_machine(host: str, url: str) -> None:
     assert url == display.base_url(host, 80)
 
 
 @pytest.mark.parametrize(
     ("n_bytes", "text"), [(12, "12 B"), (1536, "1.5 KiB"), (96576768, "92.1 MiB"), (1 << 50, "1024.0 TiB")]
 )
-def test_sizes(n_bytes: int, text: str) -> None:
+def test_size_is_formatted_with_binary_units(n_bytes: int, text: str) -> None:
     assert text == display.size(n_bytes)
 
 
 @pytest.mark.parametrize(("number", "text"), [(7, "7"), (134_515_008, "134.5M"), (8_030_261_248, "8.0B")])
-def test_counts(number: int, text: str) -> None:
+def test_count_is_formatted_with_decimal_suffixes(number: int, text: str) -> None:
     assert text == display.count(number)
 
 
-def test_the_panel_says_what_runs_and_how() -> None:
+def test_panel_shows_the_model_and_its_settings() -> None:
     console = Console(file=io.StringIO(), width=100)
     console.print(display.model_panel("[bold]", Path("m.gguf"), MODEL_INFO))
     assert isinstance(console.file, io.StringIO)
@@ -61,20 +61,20 @@ def test_the_panel_says_what_runs_and_how() -> None:
         assert expected in text
 
 
-def test_a_line_is_written_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_line_is_written_without_markup_and_wrapping(capsys: pytest.CaptureFixture[str]) -> None:
     text = "[red] :smile: " + "x" * 300
     display.print_line(text)
     assert (text + "\n", "") == tuple(capsys.readouterr())
 
 
-def test_a_pipe_gets_every_character_of_an_answer() -> None:
+def test_answer_in_a_pipe_keeps_every_character() -> None:
     console = Console(file=io.StringIO())
     display.write_piece(console, "[b] :smile: \x1b[2J\n")
     assert isinstance(console.file, io.StringIO)
-    assert console.file.getvalue() == "[b] :smile: \x1b[2J\n"
+    assert "[b] :smile: \x1b[2J\n" == console.file.getvalue()
 
 
-def test_a_terminal_gets_no_control_characters_of_the_model() -> None:
+def test_answer_on_a_terminal_has_no_control_characters() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, color_system=None, legacy_windows=False)
     display.write_piece(console, "a\x1b]0;title\x07b\n\tc :smile:")
     assert isinstance(console.file, io.StringIO)
@@ -82,12 +82,12 @@ def test_a_terminal_gets_no_control_characters_of_the_model() -> None:
     assert "c :smile:" in console.file.getvalue()
 
 
-def test_errors_go_to_stderr_with_what_would_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_error_and_advice_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     display.print_error("No [model].", "Name one.")
     assert ("", "Error: No [model].\nName one.\n") == tuple(capsys.readouterr())
 
 
-def test_progress_is_a_line_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_without_a_terminal_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with display.progress("Loading"):
         pass
     assert ("", "Loading\n") == tuple(capsys.readouterr())
@@ -99,7 +99,7 @@ class Terminal(io.StringIO):
 
 
 def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """Make both outputs one terminal of 60 columns without colours; in the test itself, for pytest sets them before."""
+    """Make stdout and stderr one terminal of 60 columns without colours; call it in the test, after pytest's set-up."""
     screen = Terminal()
     for name, value in (("COLUMNS", "60"), ("TERM", "xterm"), ("NO_COLOR", "1")):
         monkeypatch.setenv(name, value)
@@ -108,34 +108,34 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return screen
 
 
-def test_a_pipe_gets_a_table_as_columns_parted_by_tabs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_in_a_pipe_has_columns_separated_by_tabs(capsys: pytest.CaptureFixture[str]) -> None:
     display.print_table(("id", "name"), [("1", "a\tb\nc"), ("2", "[red] " + "x" * 200)])
     assert ["id\tname", "1\ta b c", "2\t[red] " + "x" * 200] == capsys.readouterr().out.splitlines()
 
 
-def test_a_pipe_gets_the_titles_of_an_empty_table(capsys: pytest.CaptureFixture[str]) -> None:
+def test_empty_table_in_a_pipe_has_its_titles(capsys: pytest.CaptureFixture[str]) -> None:
     display.print_table(("id", "name"), [])
     assert "id\tname\n" == capsys.readouterr().out
 
 
-def test_a_terminal_gets_a_table_without_control_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_table_on_a_terminal_has_no_control_characters(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = on_terminal(monkeypatch)
     display.print_table(("id", "name"), [("1", "[red]\x1b]0;title\x07 \x9b2J")])
     assert "[red]]0;title 2J" in terminal.getvalue()
 
 
-def test_ids_are_never_broken_and_the_rest_goes_on_in_the_next_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ids_are_not_wrapped_and_other_columns_are(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = on_terminal(monkeypatch)
     display.print_table(("id", "name"), [("x" * 40, "y" * 80)])
     assert "x" * 40 in terminal.getvalue()
     assert 80 == terminal.getvalue().count("y")
 
 
-def test_a_time_is_written_in_utc() -> None:
+def test_moment_is_formatted_in_utc() -> None:
     assert "2026-11-21 05:30" == display.moment(1795239059.9)
 
 
-def test_a_bar_counts_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bar_on_a_terminal_shows_the_count(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = on_terminal(monkeypatch)
     with display.bar("Exporting", 3) as advance:
         advance()
@@ -144,7 +144,7 @@ def test_a_bar_counts_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "2/3" in terminal.getvalue()
 
 
-def test_a_bar_says_nothing_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bar_without_a_terminal_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with display.bar("Exporting", 1) as advance:
         advance()
     assert ("", "") == tuple(capsys.readouterr())

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.load_testing.load import Answer, FirstOnly, LoadError, Target, Watch, ask, ask_all, together
+from antiphon.load_testing.load import Answer, FirstOnly, LoadError, Target, Watch, ask, ask_all, run_concurrently
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +33,7 @@ CHUNKED = (
 
 
 class Canned:
-    """A server that answers every request with these bytes, and keeps what it was sent."""
+    """A server that answers every request with these bytes and records the requests."""
 
     def __init__(self, *parts: bytes, hold: bool = False) -> None:
         self.parts = parts
@@ -44,7 +44,7 @@ class Canned:
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.IncompleteReadError:  # given up before it was sent
+        except asyncio.IncompleteReadError:  # the client closed before it sent the request
             writer.close()
             return
         length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
@@ -72,34 +72,34 @@ async def answered(*parts: bytes) -> Answer:
 
 
 @pytest.mark.parametrize("whole", [PLAIN, CHUNKED], ids=["until the end", "chunked"])
-async def test_an_answer_is_read_however_it_is_framed(whole: bytes) -> None:
+async def test_answer_is_read_with_both_framings(whole: bytes) -> None:
     answer = await answered(whole)
     assert ("Once ", 2, 7, 3) == (answer.text, answer.choices, answer.tokens, len(answer.arrivals))
 
 
-async def test_an_answer_is_read_byte_by_byte() -> None:
+async def test_answer_is_read_byte_by_byte() -> None:
     answer = await answered(*(bytes([byte]) for byte in CHUNKED))
     assert ("Once ", 7) == (answer.text, answer.tokens)
 
 
-async def test_times_are_in_order() -> None:
+async def test_times_of_an_answer_are_in_order() -> None:
     answer = await answered(*(HEAD, b"Connection: close\r\n\r\n", *PIECES))
     assert 0 < answer.first_token <= answer.total
     assert [True] * 2 == [gap >= 0 for gap in answer.gaps]
 
 
-async def test_usage_tells_what_became_of_a_prediction() -> None:
+async def test_usage_has_accepted_prediction_tokens() -> None:
     details = (await answered(PLAIN)).usage.completion_tokens_details
     assert details is not None
     assert 3 == details.accepted_prediction_tokens
 
 
-async def test_without_usage_each_piece_of_text_is_a_token() -> None:
+async def test_each_piece_of_text_is_a_token_without_usage() -> None:
     answer = await answered(PLAIN.replace(USAGE, b""))
     assert 3 == answer.tokens
 
 
-async def test_the_request_is_a_streamed_completion() -> None:
+async def test_request_is_a_streamed_completion() -> None:
     canned = Canned(PLAIN)
     async with serving(canned) as target:
         await ask(target, {"messages": [{"role": "user", "content": "Hi"}]})
@@ -111,32 +111,32 @@ async def test_the_request_is_a_streamed_completion() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("response", "reason"),
     [
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\nno model!", "no model!"),
         (PLAIN.replace(b"data: [DONE]\n\n", b'event: error\ndata: {"error":{}}\n\n'), "error"),
-        (HEAD + b"Content-Length: 14\r\n\r\ndata: [DONE]\n\n", "no whole answer"),
+        (HEAD + b"Content-Length: 14\r\n\r\ndata: [DONE]\n\n", "incomplete answer"),
         (b"SSH-2.0\r\n\r\n", "cannot be read"),
-        (b"", "nothing came"),
+        (b"", "no bytes"),
     ],
 )
-async def test_what_is_no_answer_is_told(said: bytes, reason: str) -> None:
+async def test_invalid_answer_is_an_error(response: bytes, reason: str) -> None:
     with pytest.raises(LoadError, match=reason):
-        await answered(said)
+        await answered(response)
 
 
-async def test_what_is_no_json_is_told_when_it_is_read() -> None:
+async def test_invalid_json_is_an_error_when_it_is_decoded() -> None:
     answer = await answered(PLAIN.replace(USAGE, b'data: {"usage":"none"}\n\n'))
     with pytest.raises(LoadError, match="cannot be read"):
         _ = answer.tokens
 
 
-async def test_nobody_who_listens_is_told() -> None:
+async def test_closed_port_is_an_error() -> None:
     with pytest.raises(LoadError, match="cannot be reached"):
         await ask(Target(host="127.0.0.1", port=1), {})
 
 
-async def test_who_wants_the_first_text_only_goes_away_then() -> None:
+async def test_first_only_closes_the_connection_at_the_first_text() -> None:
     canned = Canned(HEAD + b"Connection: close\r\n\r\n" + chunk("Once"), hold=True)
     async with serving(canned) as target:
         answer = await ask(target, {}, FirstOnly())
@@ -144,14 +144,14 @@ async def test_who_wants_the_first_text_only_goes_away_then() -> None:
     assert 1 == len(answer.arrivals)
 
 
-async def test_who_watches_hears_of_the_first_text() -> None:
+async def test_watch_is_started_at_the_first_text() -> None:
     watch = Watch()
     async with serving(Canned(PLAIN)) as target:
         await ask(target, {}, watch)
     assert watch.started.is_set()
 
 
-async def test_many_are_asked_at_once_and_answered_in_order() -> None:
+async def test_answers_of_concurrent_requests_are_in_order() -> None:
     bodies: list[dict[str, Any]] = [{"messages": [], "seed": seed} for seed in range(5)]
     canned = Canned(PLAIN)
     async with serving(canned) as target:
@@ -159,7 +159,7 @@ async def test_many_are_asked_at_once_and_answered_in_order() -> None:
     assert [7] * 5 == [answer.tokens for answer in answers]
 
 
-async def test_the_first_that_fails_ends_the_others() -> None:
+async def test_first_error_cancels_the_other_coroutines() -> None:
     ended = asyncio.Event()
 
     async def wait() -> None:
@@ -172,7 +172,7 @@ async def test_the_first_that_fails_ends_the_others() -> None:
         raise LoadError("no")
 
     with pytest.raises(LoadError, match="no"):
-        await together([wait(), fail()])
+        await run_concurrently([wait(), fail()])
     assert ended.is_set()
 
 
@@ -185,12 +185,12 @@ async def test_the_first_that_fails_ends_the_others() -> None:
         ("http://[::1]:9", ("::1", 9, "", False)),
     ],
 )
-def test_a_target_is_made_of_an_address(url: str, where: tuple[str, int, str, bool]) -> None:
+def test_target_is_parsed_from_an_address(url: str, where: tuple[str, int, str, bool]) -> None:
     target = Target.at(url)
     assert where == (target.host, target.port, target.path, target.tls)
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://example.com", "http://"])
-def test_what_is_no_address_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="no address"):
+def test_invalid_address_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="not an address"):
         Target.at(url)

@@ -1,4 +1,4 @@
-"""The hub is a small server on loopback: huggingface_hub's own client talks to it."""
+"""The hub is a small server on loopback, used by huggingface_hub's own client."""
 
 import threading
 import time
@@ -29,7 +29,7 @@ FILES = {
 
 
 class FakeHub(Struct):
-    """The two routes that a download needs, for one repository, and the paths that were asked for."""
+    """The two routes that a download needs, for one repository, and the requested paths."""
 
     files: dict[str, bytes]
     asked: list[str] = []
@@ -64,7 +64,7 @@ class FakeHub(Struct):
 
 @contextmanager
 def running(hub: FakeHub) -> Iterator[str]:
-    """Serve the hub from a thread; give its address."""
+    """Serve the hub from a thread and yield its address."""
     config = uvicorn.Config(hub.app(), port=0, log_config=None, access_log=False, ws="none", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -90,19 +90,19 @@ def hub(fake: FakeHub, tmp_path: Path) -> Iterator[Hub]:
         yield Hub(tmp_path, endpoint)
 
 
-def test_a_file_is_downloaded_by_its_name(hub: Hub) -> None:
-    assert hub.download("org/tiny:Tiny.Q4_K_S.gguf").read_bytes() == b"GGUF small"
+def test_file_is_downloaded_by_name(hub: Hub) -> None:
+    assert b"GGUF small" == hub.download("org/tiny:Tiny.Q4_K_S.gguf").read_bytes()
 
 
-def test_a_file_is_downloaded_by_its_quantisation_in_any_case(hub: Hub) -> None:
-    assert hub.download("org/tiny:q4_k_m").read_bytes() == b"GGUF medium"
+def test_file_is_downloaded_by_quantisation_in_upper_or_lower_case(hub: Hub) -> None:
+    assert b"GGUF medium" == hub.download("org/tiny:q4_k_m").read_bytes()
 
 
-def test_a_second_download_fetches_nothing(hub: Hub, fake: FakeHub) -> None:
+def test_second_download_uses_the_first_file(hub: Hub, fake: FakeHub) -> None:
     first = hub.download("org/tiny:Q4_K_M")
     fake.files["Tiny.Q4_K_M.gguf"] = b"GGUF other, but the same revision"
     assert hub.download("org/tiny:Q4_K_M") == first
-    assert first.read_bytes() == b"GGUF medium"
+    assert b"GGUF medium" == first.read_bytes()
 
 
 def test_all_parts_of_a_split_file_are_downloaded(hub: Hub) -> None:
@@ -118,24 +118,24 @@ def test_all_parts_of_a_split_file_are_downloaded(hub: Hub) -> None:
         ("org/tiny:Q4_K", "no model for 'Q4_K'", "--model hf:org/tiny:Tiny.Q4_K_M.gguf"),
         ("org/tiny", "several models for ''", "--model hf:org/tiny:Tiny.Q4_K_S.gguf"),
         ("org/tiny:none.gguf", "has no file none.gguf", "Tiny.Q4_K_M.gguf"),
-        ("org/none:Q4_K_M", "does not exist, or is private", "HF_TOKEN"),
-        ("tiny:Q4_K_M", "names no repository", "hf:owner/repo:file-or-quant"),
+        ("org/none:Q4_K_M", "does not exist or is private", "HF_TOKEN"),
+        ("tiny:Q4_K_M", "does not name a repository", "hf:owner/repo:file-or-quant"),
     ],
 )
-def test_what_cannot_be_chosen_is_refused_with_what_could(hub: Hub, spec: str, message: str, advice: str) -> None:
+def test_error_of_an_unknown_file_has_advice(hub: Hub, spec: str, message: str, advice: str) -> None:
     with pytest.raises(CommandError) as caught:
         hub.download(spec)
     assert message in caught.value.message
     assert advice in caught.value.advice
 
 
-def test_a_repository_without_models_says_so(hub: Hub, fake: FakeHub) -> None:
+def test_repository_without_models_is_an_error(hub: Hub, fake: FakeHub) -> None:
     fake.files.clear()
     with pytest.raises(CommandError, match="has no GGUF file"):
         hub.download("org/tiny:Q4_K_M")
 
 
-def test_what_was_downloaded_is_listed_once_for_each_model(hub: Hub) -> None:
+def test_cached_models_have_one_entry_each(hub: Hub) -> None:
     medium, split = hub.download("org/tiny:Q4_K_M"), hub.download("org/tiny:F16")
     assert hub.cached() == [
         CachedModel(spec="hf:org/tiny:Tiny-F16-00001-of-00002.gguf", path=split),
@@ -143,28 +143,28 @@ def test_what_was_downloaded_is_listed_once_for_each_model(hub: Hub) -> None:
     ]
 
 
-def test_what_was_downloaded_is_found_without_the_hub(fake: FakeHub, tmp_path: Path) -> None:
+def test_downloaded_file_is_found_without_the_hub(fake: FakeHub, tmp_path: Path) -> None:
     with running(fake) as endpoint:
         path = Hub(tmp_path, endpoint).download("org/tiny:Q4_K_M")
     assert Hub(tmp_path, endpoint).download("org/tiny:q4_k_m") == path
 
 
-def test_a_hub_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match=r"hf:org/tiny cannot be fetched: [^\n]+$"):
+def test_unreachable_hub_is_an_error_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"hf:org/tiny cannot be downloaded: [^\n]+$"):
         Hub(tmp_path, "http://127.0.0.1:9").download("org/tiny:Q4_K_M")
 
 
-def test_a_short_tag_does_not_mean_a_longer_one() -> None:
-    assert choose_file("o/r", ["m-Q4_K_M.gguf", "m-Q4_K.gguf", "m-IQ4_K.gguf"], "q4_k") == "m-Q4_K.gguf"
+def test_short_tag_does_not_fit_a_longer_one() -> None:
+    assert "m-Q4_K.gguf" == choose_file("o/r", ["m-Q4_K_M.gguf", "m-Q4_K.gguf", "m-IQ4_K.gguf"], "q4_k")
 
 
-def test_the_only_model_needs_no_tag() -> None:
-    assert choose_file("o/r", ["README.md", "m.gguf", "mmproj-m.gguf"], "") == "m.gguf"
+def test_only_model_of_a_repository_needs_no_tag() -> None:
+    assert "m.gguf" == choose_file("o/r", ["README.md", "m.gguf", "mmproj-m.gguf"], "")
 
 
 def test_parts_are_named_in_order() -> None:
     assert all_parts("a/m-00001-of-00003.gguf") == [f"a/m-0000{part}-of-00003.gguf" for part in (1, 2, 3)]
 
 
-def test_a_whole_file_is_its_only_part() -> None:
-    assert all_parts("m.gguf") == ["m.gguf"]
+def test_unsplit_file_is_its_only_part() -> None:
+    assert ["m.gguf"] == all_parts("m.gguf")

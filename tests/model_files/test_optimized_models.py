@@ -29,7 +29,7 @@ COMPARISON = Comparison(before=SPEED, after=SPEED, loss=0.0, standard_error=0.0,
 
 @pytest.fixture(autouse=True)
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Quantize]:
-    """The jobs that were done."""
+    """The jobs that ran."""
     jobs: list[Quantize] = []
 
     def quantise(job: Job) -> Generator[Planned | Progress | Result, None, None]:
@@ -61,7 +61,7 @@ def make(copies: OptimizedModels, source: Path, file_type: str = "Q8_0", *, forc
     return copies.make(source, file_type, name="org/tiny", force=force)
 
 
-def test_a_copy_is_found_where_it_was_made(copies: OptimizedModels, source: Path) -> None:
+def test_made_copy_is_found_with_its_sidecar(copies: OptimizedModels, source: Path) -> None:
     copy = make(copies, source)
     assert b"sthgiew FUGG" == copy.path.read_bytes()
     assert f"org-tiny-Q8_0-{digest([source])[:16]}.gguf" == copy.path.name
@@ -75,7 +75,7 @@ def test_a_copy_is_made_once(copies: OptimizedModels, source: Path, made: list[Q
     assert 1 == len(made)
 
 
-def test_a_copy_can_be_made_anew(copies: OptimizedModels, source: Path, made: list[Quantize]) -> None:
+def test_force_makes_the_copy_again(copies: OptimizedModels, source: Path, made: list[Quantize]) -> None:
     make(copies, source)
     make(copies, source, force=True)
     assert 2 == len(made)
@@ -89,14 +89,14 @@ def test_a_source_that_was_moved_or_touched_keeps_its_copy(copies: OptimizedMode
     assert [None, None] == [copies.find(moved, read=False), copies.find(source, read=False)]
 
 
-def test_a_source_that_has_changed_has_no_copy(copies: OptimizedModels, source: Path) -> None:
+def test_changed_source_has_no_copy(copies: OptimizedModels, source: Path) -> None:
     make(copies, source)
     for content in (b"GGUF wEights", b"GGUF more weights"):
         source.write_bytes(content)
         assert copies.find(source) is None
 
 
-def test_every_part_of_a_split_source_counts(copies: OptimizedModels, tmp_path: Path) -> None:
+def test_change_in_any_part_of_a_split_source_counts(copies: OptimizedModels, tmp_path: Path) -> None:
     first, second = (tmp_path / f"big-0000{part}-of-00002.gguf" for part in (1, 2))
     first.write_bytes(b"GGUF a")
     second.write_bytes(b"GGUF b")
@@ -106,7 +106,7 @@ def test_every_part_of_a_split_source_counts(copies: OptimizedModels, tmp_path: 
     assert copies.find(first) is None
 
 
-def test_types_are_kept_apart_and_the_newest_comes_first(tmp_path: Path, source: Path) -> None:
+def test_copy_is_found_by_type_and_the_newest_first(tmp_path: Path, source: Path) -> None:
     times = iter((100.0, 200.0))
     copies = OptimizedModels(tmp_path / "cache", lambda: next(times))
     older, newer = make(copies, source, "Q8_0"), make(copies, source, "Q4_0")
@@ -115,7 +115,7 @@ def test_types_are_kept_apart_and_the_newest_comes_first(tmp_path: Path, source:
 
 
 @pytest.mark.parametrize("damage", ["no copy", "half a copy", "no sidecar", "half a sidecar", "another's sidecar"])
-def test_what_is_not_whole_is_not_there(copies: OptimizedModels, source: Path, damage: str) -> None:
+def test_incomplete_copy_does_not_count(copies: OptimizedModels, source: Path, damage: str) -> None:
     path = make(copies, source).path
     match damage:
         case "no copy":
@@ -133,7 +133,7 @@ def test_what_is_not_whole_is_not_there(copies: OptimizedModels, source: Path, d
     assert make(copies, source) == copies.find(source)
 
 
-def test_a_failure_leaves_nothing(copies: OptimizedModels, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_leaves_no_files(copies: OptimizedModels, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def die(job: Job) -> Generator[Planned, None, None]:
         assert isinstance(job, Quantize)
         Path(job.target).write_bytes(b"half")
@@ -146,7 +146,7 @@ def test_a_failure_leaves_nothing(copies: OptimizedModels, source: Path, monkeyp
     assert [] == list(copies.folder.iterdir())
 
 
-def test_what_a_crash_has_left_is_deleted_by_the_next(copies: OptimizedModels, source: Path) -> None:
+def test_files_of_a_crash_are_deleted_before_the_next_copy(copies: OptimizedModels, source: Path) -> None:
     copies.folder.mkdir(parents=True)
     left = copies.folder / "tiny-Q8_0-0123.gguf.partial"
     left.write_bytes(b"half")
@@ -155,17 +155,17 @@ def test_what_a_crash_has_left_is_deleted_by_the_next(copies: OptimizedModels, s
     assert not left.exists()
 
 
-def test_a_failure_to_make_one_anew_keeps_the_old(
+def test_failure_to_replace_a_copy_keeps_the_old_one(
     copies: OptimizedModels, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = make(copies, source)
     monkeypatch.setattr(optimized_models, "SPARE", 1 << 80)
-    with pytest.raises(CommandError, match=r"takes 10 B, and .* left"):
+    with pytest.raises(CommandError, match=r"needs 10 B, and .* free"):
         make(copies, source, force=True)
     assert copy == copies.find(source)
 
 
-def test_who_comes_second_waits_for_the_first(
+def test_second_process_waits_for_the_lock(
     copies: OptimizedModels, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting = threading.Event()
@@ -182,13 +182,13 @@ def test_who_comes_second_waits_for_the_first(
     assert 1 == len(copies.all())
 
 
-def test_what_was_measured_is_kept(copies: OptimizedModels, source: Path) -> None:
+def test_comparison_is_stored_in_the_sidecar(copies: OptimizedModels, source: Path) -> None:
     copies.add(make(copies, source), COMPARISON)
     found = copies.find(source)
     assert found is not None
     assert COMPARISON == found.sidecar.comparison
 
 
-def test_a_folder_that_cannot_be_made_is_told(source: Path) -> None:
+def test_folder_that_cannot_be_created_is_an_error(source: Path) -> None:
     with pytest.raises(CommandError, match="Not a directory"):
         make(OptimizedModels(source), source)

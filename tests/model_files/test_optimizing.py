@@ -1,4 +1,4 @@
-"""The tiny model's text is meaningless; its weights are really requantised, and its figures are made up."""
+"""The tiny model has random weights, which are really requantised; the measurements are invented."""
 
 import math
 from collections.abc import Callable
@@ -52,7 +52,7 @@ def choose(
     return chosen
 
 
-def test_the_loss_is_the_growth_of_the_perplexity() -> None:
+def test_loss_is_the_growth_of_the_perplexity() -> None:
     result = compare(measured([1.0, 3.0], [1, 2]), measured([1.1, 3.3], [1, 3], speed=2.0))
     assert (math.exp(2.0), math.exp(2.2)) == pytest.approx((result.before.perplexity, result.after.perplexity))
     assert math.exp(0.2) - 1 == pytest.approx(result.loss)
@@ -61,69 +61,67 @@ def test_the_loss_is_the_growth_of_the_perplexity() -> None:
     assert (10.0, 20.0, {1: 2.0, 4: 4.0, 16: 6.0}) == (result.before.prefill, result.after.prefill, result.after.decode)
 
 
-def test_a_model_that_runs_fast_is_left_alone(copies: OptimizedModels, copy: OptimizedModel) -> None:
+def test_model_of_a_fast_type_needs_force(copies: OptimizedModels, copy: OptimizedModel) -> None:
     fast = ModelFile(name="fast", path=copy.path)
-    with pytest.raises(FastAlreadyError, match="fast is Q8_0 already"):
+    with pytest.raises(FastAlreadyError, match="fast is already Q8_0"):
         make(fast, copies, None, force=True)
     other = ModelFile(name="other", path=make(fast, copies, "Q4_0").path)
-    with pytest.raises(FastAlreadyError, match="other is Q4_0, which runs fast as it is") as caught:
+    with pytest.raises(FastAlreadyError, match="other is Q4_0, which is fast already") as caught:
         make(other, copies, None)
     assert "--force" in caught.value.advice
     assert "Q8_0" == make(other, copies, None, force=True).sidecar.file_type
 
 
-def test_a_type_that_cannot_be_made_is_told(copies: OptimizedModels, model: ModelFile) -> None:
+def test_unknown_type_is_an_error(copies: OptimizedModels, model: ModelFile) -> None:
     with pytest.raises(CommandError, match=r"tiny\.gguf cannot be optimised: There is no type NONE"):
         make(model, copies, "none")
 
 
-def test_a_model_that_was_named_is_served_as_it_is(model: ModelFile, copies: OptimizedModels, said: Say) -> None:
+def test_named_model_is_served_from_its_file(model: ModelFile, copies: OptimizedModels, said: Say) -> None:
     assert model == choose(model, copies, named=True)
-    assert said() == ""
+    assert "" == said()
 
 
-def test_a_copy_of_a_model_that_was_named_is_offered(
+def test_copy_of_a_named_model_is_mentioned(
     model: ModelFile, copies: OptimizedModels, copy: OptimizedModel, said: Say
 ) -> None:
     assert copy.path != choose(model, copies, named=True).path
-    assert said() == "tiny has a Q8_0 copy: --optimize serves it\n"
+    assert "tiny has a Q8_0 copy: --optimize serves it\n" == said()
 
 
-def test_a_copy_is_served_when_it_is_asked_for(
-    model: ModelFile, copies: OptimizedModels, copy: OptimizedModel, said: Say
-) -> None:
+def test_optimize_serves_the_copy(model: ModelFile, copies: OptimizedModels, copy: OptimizedModel, said: Say) -> None:
     assert copy.path == choose(model, copies, named=True, optimized=True).path
     assert "tiny is served from its Q8_0 copy" in said()
 
 
-def test_a_copy_that_is_asked_for_is_made(model: ModelFile, copies: OptimizedModels, said: Say) -> None:
+def test_optimize_makes_a_missing_copy(model: ModelFile, copies: OptimizedModels, said: Say) -> None:
     assert choose(model, copies, named=True, optimized=True).path == copies.all()[0].path
     assert "Making the Q8_0 copy of tiny" in said()
 
 
-def test_a_copy_of_what_runs_fast_is_not_made(copies: OptimizedModels, copy: OptimizedModel, said: Say) -> None:
+def test_optimize_makes_no_copy_of_a_fast_type(copies: OptimizedModels, copy: OptimizedModel, said: Say) -> None:
     fast = ModelFile(name="fast", path=copy.path)
     assert fast == choose(fast, copies, named=True, optimized=True)
-    assert "fast is Q8_0 already" in said()
+    assert "fast is already Q8_0" in said()
 
 
-def test_the_default_model_is_served_from_its_copy(model: ModelFile, copies: OptimizedModels) -> None:
+def test_default_model_is_served_from_its_copy(model: ModelFile, copies: OptimizedModels) -> None:
     assert choose(model, copies).path == copies.all()[0].path
 
 
-def test_the_default_model_is_served_as_it_is_when_no_copy_can_be_made(model: ModelFile, said: Say) -> None:
+def test_default_model_is_served_from_its_file_when_no_copy_can_be_made(model: ModelFile, said: Say) -> None:
     assert model == choose(model, OptimizedModels(model.path))
-    assert "tiny is served as it is. tiny.gguf cannot be optimised: " in said()
+    assert "tiny is served from its own file. tiny.gguf cannot be optimised: " in said()
 
 
-def test_the_file_is_served_when_it_is_asked_for(
+def test_no_optimize_serves_the_file(
     model: ModelFile, copies: OptimizedModels, copy: OptimizedModel, said: Say
 ) -> None:
     assert copy.path.exists()
     assert model == choose(model, copies, optimized=False)
-    assert said() == ""
+    assert "" == said()
 
 
-def test_the_bundled_model_is_served_from_its_copy_under_its_name(live_server: LiveServer) -> None:
+def test_bundled_model_is_served_from_its_copy_under_its_name(live_server: LiveServer) -> None:
     assert "smollm2-135m-instruct is served from its Q8_0 copy" in live_server.log.read_text()
     assert '"model":"smollm2-135m-instruct"' in live_server.curl

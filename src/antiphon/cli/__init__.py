@@ -23,7 +23,7 @@ COMMANDS: Final = {
     "db": "antiphon.cli.database_commands:db",
     "bench": "antiphon.cli.bench:bench",
 }
-"""Where each command is; only the one that is given is imported."""
+"""The path of each command's function; only the command that runs is imported."""
 
 HELP = """Serve the Chat Completions API from models on your own machine.
 
@@ -34,13 +34,13 @@ ANTIPHON_CACHE_DIR, by default in the antiphon folder of the XDG cache folder; t
 
 
 _IN_ENVIRONMENT: Final = re.compile(r"(?<=for )\[([\w-]+)\](?:(?: provided by| from) the environment)?")
-"""How cyclopts calls what :func:`set_options` gave it."""
+"""The words in which cyclopts names the source that :func:`set_options` gives an option."""
 
 
 def create_cli(*, whole: bool = False) -> App:
-    """Build the command line; commands are imported when they are first asked for.
+    """Build the command line. A command is imported at its first use.
 
-    Help on all of them needs the ``whole`` of them imported.
+    ``whole`` imports all of them, as the help on all commands needs.
     """
     cli = App(name="antiphon", help=HELP, version=__version__, config=set_options, result_action="return_value")
     for name, path in COMMANDS.items():
@@ -51,7 +51,7 @@ def create_cli(*, whole: bool = False) -> App:
 
 
 def set_options(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Set the options of a command that the command line does not, from the environment. Raises CommandError."""
+    """Set from the environment the options that the command line leaves out. Raises :class:`CommandError`."""
     try:
         values = config.option_values()
     except config.VariableError as error:
@@ -61,9 +61,9 @@ def set_options(app: App, commands: tuple[str, ...], arguments: ArgumentCollecti
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command that the arguments (by default the process's own) name, and exit with its status.
+    """Run one command, by default that of the process's own arguments.
 
-    1: the command could not do its work; 2: it was not called as it is to be called.
+    Exits with status 1 when the command fails, and with 2 when its arguments are wrong.
     """
     first = next(iter(sys.argv[1:] if arguments is None else arguments), "")
     cli = create_cli(whole=first not in COMMANDS)
@@ -78,6 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def in_one_line(error: CycloptsError) -> str:
-    """Say what is wrong with how a command was called, by the names that the caller knows."""
+    """Return the error in one line; an option set in the environment goes by its variable's name."""
     text = _IN_ENVIRONMENT.sub(lambda found: config.variable(found[1]), str(error))
     return " ".join(text.split())

@@ -1,4 +1,4 @@
-"""``antiphon bench``: measures any one or two running servers over HTTP, with one table at the end."""
+"""``antiphon bench``: measures one or two running servers over HTTP and prints one table."""
 
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,17 +21,17 @@ from antiphon.load_testing.workloads import QUICK, Prompts, Sizes
 MAX_ROUNDS: Final = 100
 MAX_STREAMS: Final = 256
 SERVERS: Final = 2
-"""The most that are compared."""
-_TITLES: Final = ("work", "measured", "beside it", "ratio", "", "")
+"""Maximum number of servers."""
+_TITLES: Final = ("work", "measured", "compared with", "ratio", "", "")
 
 Measure = Callable[[Target, Prompts], Awaitable[float]]
 
 
 class Row(Struct, frozen=True):
-    """One line of the table, and how a server is asked for it."""
+    """One line of the table, and its measurement."""
 
     name: str
-    """What ``--only`` calls it."""
+    """The line's name in ``--only``."""
     work: str
     unit: str
     measure: Measure
@@ -51,35 +51,35 @@ def bench(
     quick: Annotated[bool, Parameter(negative=())] = False,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
-    """Measure a running server, or two of them side by side.
+    """Measure a running server, or compare two.
 
-    Only standard fields of the Chat Completions API are sent, so that any server may be asked: this one, llama.cpp's,
-    vLLM's, Ollama's. Two servers are asked in turn, round by round; a ratio is the median of the rounds' own ratios.
-    What a server cannot do is told in its line, and the others go on. The numbers mean something only when nothing else
-    runs.
+    Requests have only standard fields of the Chat Completions API, so any server can be measured: Antiphon,
+    llama.cpp's server, vLLM, Ollama. Two servers are measured in turn, round by round. A ratio is the median of the
+    rounds' ratios. If a server cannot do a line's work, the line shows the error and the other lines are measured. Run
+    nothing else on the machine meanwhile.
 
     Parameters
     ----------
     urls
-        A server's address, such as http://127.0.0.1:8000, and perhaps that of a server to compare it with.
+        The address of a server, such as http://127.0.0.1:8000, and optionally that of a server to compare it with.
     model
-        The model to ask; a second one is the other server's. Default: the first that each server lists.
+        The model to measure; a second one is for the second server. Default: the first model of each server.
     api_key
-        The key that the servers ask for; a second one is the other server's. It belongs in the variable: others see
+        The API key; a second one is for the second server. Put it in the variable: other users of the machine see
         command lines.
     rounds
-        How often everything is measured; the medians are shown.
+        Number of rounds; the table shows their medians.
     streams
-        How many streams decode at the same time; repeatable.
+        Number of streams that decode at the same time; repeatable.
     only
         The lines to measure; repeatable: decode, first-token, gaps, conversations, n, schema, prediction.
     quick
-        Ask for far less, to see whether it works.
+        Measure with short prompts and answers, as a trial.
     json
         Print JSON instead of a table.
     """
     if not 1 <= len(urls) <= SERVERS:
-        raise CommandError(f"Give one address or two, not {len(urls)}.", "antiphon bench http://127.0.0.1:8000")
+        raise CommandError(f"Name one address or two, not {len(urls)}.", "antiphon bench http://127.0.0.1:8000")
     sizes = QUICK if quick else Sizes()
     chosen = choose_rows(rows_of(sizes, streams), only)
     targets = anyio.run(find_targets, urls, model, api_key)
@@ -91,7 +91,7 @@ def bench(
 
 
 def rows_of(sizes: Sizes, streams: Sequence[int]) -> list[Row]:
-    """Give every line that can be measured over HTTP alone."""
+    """Return all lines of the table."""
 
     def rate(number: int) -> Measure:
         async def measure(target: Target, prompts: Prompts) -> float:
@@ -117,7 +117,7 @@ def rows_of(sizes: Sizes, streams: Sequence[int]) -> list[Row]:
     return [
         *(Row("decode", f"throughput, {n} stream{'s' if n > 1 else ''}", "tokens/s", rate(n)) for n in streams),
         Row("first-token", f"first token, {askers}", "ms", of(_shared)),
-        Row("gaps", f"gap p99 while {sizes.long_prompt:,}-token prompts come", "ms", of(workloads.longest_gap)),
+        Row("gaps", f"gap p99 while {sizes.long_prompt:,}-token prompts come", "ms", of(workloads.gap_p99)),
         Row("conversations", f"first token, {turns}", "ms", of(workloads.conversations)),
         Row("n", f"n = {sizes.choices}, {sizes.choices_prompt}-token prompt", "ms", of(workloads.choices)),
         Row("schema", "report under a JSON Schema", "tokens/s", schema),
@@ -130,7 +130,7 @@ async def _shared(target: Target, prompts: Prompts, sizes: Sizes) -> float:
 
 
 def choose_rows(rows: list[Row], only: Sequence[str]) -> list[Row]:
-    """Keep the lines that are named, or all. Raises :class:`CommandError` for a name that no line has."""
+    """Return the lines that ``only`` names, or all. Raises :class:`CommandError` for an unknown name."""
     names = list(dict.fromkeys(row.name for row in rows))
     for name in only:
         if name not in names:
@@ -139,7 +139,7 @@ def choose_rows(rows: list[Row], only: Sequence[str]) -> list[Row]:
 
 
 async def find_targets(urls: Sequence[str], models: Sequence[str], keys: Sequence[str]) -> list[Target]:
-    """Find out what to ask where. Raises :class:`CommandError` when a server cannot be asked."""
+    """Return the servers with their models and keys. Raises :class:`CommandError` when one cannot be reached."""
     for name, given in (("--model", models), ("--api-key", keys)):
         if len(given) > len(urls):
             raise CommandError(f"{name} was given {len(given)} times for {len(urls)} servers.")
@@ -148,13 +148,13 @@ async def find_targets(urls: Sequence[str], models: Sequence[str], keys: Sequenc
         try:
             target = Target.at(url, api_key=key)
         except ValueError as error:
-            raise CommandError(f"{url} is no address.", "Write http://127.0.0.1:8000") from error
+            raise CommandError(f"{url} is not an address.", "Write http://127.0.0.1:8000") from error
         targets.append(msgspec.structs.replace(target, model=model or await _first_model(url, key)))
     return targets
 
 
 def _each(given: Sequence[str], number: int) -> list[str | None]:
-    """Give one for each server: the last that was given goes on, and none is None."""
+    """Return one value for each server: the last is repeated, and no value is None."""
     padded = [*given, *[given[-1] if given else None] * number]
     return padded[:number]
 
@@ -168,13 +168,13 @@ async def _first_model(url: str, key: str | None) -> str:
 
 
 async def measure(targets: Sequence[Target], rows: Sequence[Row], rounds: int) -> list[Figure]:
-    """Measure every line, the servers in turn, round by round. A line that fails is not tried again."""
-    beside = f"{targets[1].host}:{targets[1].port}" if len(targets) == SERVERS else ""
-    figures = [Figure(row.work, row.unit, beside) for row in rows]
+    """Measure every line, the servers in turn, round by round. A line that failed is not repeated."""
+    baseline = f"{targets[1].host}:{targets[1].port}" if len(targets) == SERVERS else ""
+    figures = [Figure(row.work, row.unit, baseline) for row in rows]
     with display.bar("measuring", rounds * len(rows)) as advance:
         for number, (row, figure) in itertools.product(range(rounds), list(zip(rows, figures, strict=True))):
             if not figure.failure:
-                # Words of its own for each: two addresses may be one server, with one cache.
+                # Each server gets other words: two addresses may be one server, with one cache.
                 prompts = [Prompts(f"{number} {row.work} {index}") for index, _ in enumerate(targets)]
                 try:
                     figure.add(*[await row.measure(*pair) for pair in zip(targets, prompts, strict=True)])
@@ -185,13 +185,13 @@ async def measure(targets: Sequence[Target], rows: Sequence[Row], rounds: int) -
 
 
 def as_json(targets: Sequence[Target], figures: Sequence[Figure]) -> str:
-    """Write everything that was found as one JSON object."""
+    """Return the results as one JSON object."""
     lines = [
         {
             "work": figure.work,
             "unit": figure.unit,
             "measured": figure.measured,
-            "beside": figure.others,
+            "baseline": figure.baseline_values,
             "ratio": figure.ratio,
             "failure": figure.failure,
         }

@@ -1,4 +1,4 @@
-"""``antiphon chat``: a conversation in the terminal, or over a pipe, one line for each turn."""
+"""``antiphon chat``: a conversation in the terminal or over a pipe, one line for each turn."""
 
 import signal
 import sys
@@ -23,7 +23,8 @@ from antiphon.model_files.optimizing import served_files
 from antiphon.telemetry.logs import configure_logging
 
 HELP = (
-    "/reset forgets the conversation, /system TEXT says how to answer, /exit ends; Ctrl-C stops an answer, Ctrl-D ends."
+    "/reset forgets the conversation, /system TEXT sets the system message, /exit ends; Ctrl-C stops an answer, "
+    "Ctrl-D ends."
 )
 PROMPT = "> "
 
@@ -36,20 +37,20 @@ def chat(
     api_key: str | None = None,
     engine: Annotated[EngineFlags | None, Parameter(name="*")] = None,
 ) -> None:
-    """Talk with a model, on a server or in this process.
+    """Talk with a model on a server or in this process.
 
-    Each line is one turn; the whole conversation goes with it. Works over pipes: answers alone go to stdout.
+    Each line is one turn, sent with the whole conversation. It works over pipes: stdout has the answers only.
 
     Parameters
     ----------
     url
-        A running server, such as http://127.0.0.1:8000. Without it the model is loaded here.
+        A running server, such as http://127.0.0.1:8000. Without it the model runs in this process.
     model
-        With --url: the name of a served model, by default the first. Without: what serve --model takes.
+        With --url: the name of a served model, by default the first. Without: as in serve --model.
     system
-        How the model is to answer.
+        The system message.
     api_key
-        With --url: the key that the server asks for. It belongs in the variable: others see command lines.
+        With --url: the server's API key. Put it in the variable: other users of the machine see command lines.
     """
     configure_logging("warning")
     opened = _remote(url, model, api_key) if url else _local(model, engine or EngineFlags())
@@ -58,7 +59,7 @@ def chat(
 
 
 class Session:
-    """The turns of one conversation. The event loop runs in a thread of its own, since this one waits for a person."""
+    """The turns of one conversation. The event loop runs in another thread, because this one waits for input."""
 
     def __init__(self, portal: BlockingPortal, model: Model, system: str | None) -> None:
         self._portal = portal
@@ -68,7 +69,7 @@ class Session:
         self._turns: list[ChatMessage] = []
 
     def run(self, lines: Iterable[str]) -> None:
-        """Take turns until the lines end or ``/exit`` comes."""
+        """Answer each line until the lines end or one is ``/exit``."""
         if self._out.is_terminal:
             display.err().print(f"[bold]{self._model.name}[/]  [dim]{HELP}[/]", highlight=False)
         for line in lines:
@@ -79,7 +80,7 @@ class Session:
                 self._turn(line)
 
     def _command(self, line: str) -> bool:
-        """Obey a slash command; False ends the conversation."""
+        """Run a slash command; return False to end the conversation."""
         command, _, rest = line.partition(" ")
         match command:
             case "/exit":
@@ -93,7 +94,7 @@ class Session:
         return True
 
     def _turn(self, line: str) -> None:
-        """Ask, show the answer as it comes, and keep both; an answer that Ctrl-C stopped is kept as far as it came."""
+        """Send the line, show the answer as it arrives, and keep both; Ctrl-C keeps the first part of the answer."""
         self._turns.append(ChatMessage("user", line))
         said: list[str] = []
         scope = self._portal.call(anyio.CancelScope)
@@ -122,7 +123,7 @@ class Session:
 
 @contextmanager
 def _on_ctrl_c(act: Callable[[], object]) -> Iterator[None]:
-    """Do this at SIGINT instead of raising: an exception could come between any two steps."""
+    """Call ``act`` at SIGINT instead of raising an exception, which could come between any two steps."""
     before = signal.signal(signal.SIGINT, lambda _signal, _frame: act())
     try:
         yield
@@ -131,7 +132,7 @@ def _on_ctrl_c(act: Callable[[], object]) -> Iterator[None]:
 
 
 def read_lines() -> Iterator[str]:
-    """Read what is typed, with a prompt and line editing on a terminal, where Ctrl-C drops the line."""
+    """Yield the lines of stdin; a terminal has a prompt and line editing, and Ctrl-C drops the line."""
     if not sys.stdin.isatty():
         yield from (line.rstrip("\r\n") for line in sys.stdin)
         return

@@ -1,4 +1,4 @@
-"""One conversation with one model, on a server or in this process: messages in, pieces of the answer out."""
+"""The models that ``antiphon chat`` talks with: one on a server, or one in this process."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -16,28 +16,28 @@ from antiphon.service import Service
 
 
 class ChatMessage(Struct, frozen=True):
-    """One turn, as both sides of the wire write it."""
+    """One message of the conversation, as in a request."""
 
     role: Literal["system", "user", "assistant"]
     content: str
 
 
 class Piece(Struct, frozen=True):
-    """What one chunk adds to the answer."""
+    """The text of one chunk."""
 
     content: str = ""
     reasoning: str = ""
 
 
 class Model(Protocol):
-    """Who answers."""
+    """A model that answers messages."""
 
     @property
     def name(self) -> str:
-        """What requests call it."""
+        """The model's name in requests."""
 
     def answer(self, messages: list[ChatMessage]) -> AsyncGenerator[Piece, None]:
-        """Stream the answer to the last message. Raises :class:`CommandError` when there is none; closing it aborts."""
+        """Stream the answer to the last message. Raises :class:`CommandError`; closing the stream aborts it."""
 
 
 class _Delta(Struct):
@@ -67,13 +67,13 @@ class _ModelList(Struct):
 
 
 class RemoteModel(Struct, frozen=True):
-    """A model on a server that speaks Chat Completions: ours or another."""
+    """A model on any server of the Chat Completions API."""
 
     client: httpx2.AsyncClient
     name: str
 
     async def answer(self, messages: list[ChatMessage]) -> AsyncGenerator[Piece, None]:
-        """Stream from ``POST /v1/chat/completions``."""
+        """Stream the answer from ``POST /v1/chat/completions``."""
         body = msgspec.json.encode({"model": self.name, "messages": messages, "stream": True})
         headers = {"content-type": "application/json"}
         try:
@@ -93,7 +93,7 @@ class LocalModel(Struct, frozen=True):
     name: str
 
     async def answer(self, messages: list[ChatMessage]) -> AsyncGenerator[Piece, None]:
-        """Stream from the service, as the HTTP side does."""
+        """Stream the answer from the service, as the HTTP routes do."""
         body = msgspec.json.encode({"model": self.name, "messages": messages, "stream": True})
         try:
             async with aclosing(self.service.stream(decode_request(body))) as chunks:
@@ -105,7 +105,7 @@ class LocalModel(Struct, frozen=True):
 
 
 async def served_models(client: httpx2.AsyncClient) -> list[str]:
-    """List the names of the models that a server serves. Raises :class:`CommandError`."""
+    """Return the names of the models that a server serves. Raises :class:`CommandError`."""
     try:
         response = await client.get("v1/models")
     except httpx2.HTTPError as error:
@@ -119,13 +119,13 @@ async def served_models(client: httpx2.AsyncClient) -> list[str]:
 
 
 def open_client(url: str, api_key: str | None = None) -> httpx2.AsyncClient:
-    """Open a client for a server's address, with or without ``/v1`` at its end. An answer may take any time.
+    """Open a client for a server's address, with or without ``/v1`` at its end. Answers have no time limit.
 
-    Raises :class:`CommandError` when ``url`` is no address.
+    Raises :class:`CommandError` for an invalid address.
     """
     base = url.rstrip("/").removesuffix("/v1")
     if not base.startswith(("http://", "https://")):
-        raise CommandError(f"{url} is no address.", "Write --url http://127.0.0.1:8000")
+        raise CommandError(f"{url} is not an address.", "Write --url http://127.0.0.1:8000")
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     return httpx2.AsyncClient(base_url=base, headers=headers, timeout=httpx2.Timeout(None, connect=10))
 
@@ -148,7 +148,7 @@ def _chunk(payload: str) -> _Chunk:
     try:
         return msgspec.json.decode(payload, type=_Chunk)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise CommandError("The server sent a chunk that is none of the Chat Completions API.") from error
+        raise CommandError("The server sent an invalid chunk.") from error
 
 
 def _error_message(body: bytes) -> str:

@@ -1,4 +1,4 @@
-"""``antiphon completions``: what is stored, in the terminal and as files for fine-tuning."""
+"""``antiphon completions``: lists, shows and exports stored completions."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ from antiphon.store.completions import CompletionStore
 from antiphon.store.schema import DEFAULT_PROJECT
 
 TRAINABLE = frozenset({"stop", "tool_calls", "function_call"})
-"""How a choice must have ended to be an example: what was cut short teaches cutting short."""
+"""The finish reasons of examples: an answer that was cut short would train a model to cut answers short."""
 _PREVIEW = 60
 """Characters of an answer in the list."""
 
@@ -49,11 +49,11 @@ def list_completions(
     project
         The id or name of the project.
     answered_by
-        Only those that this model answered.
+        Only completions by this model.
     metadata
-        Only those with this pair, key=value; repeatable.
+        Only completions with this pair, key=value; repeatable.
     limit
-        How many, at most.
+        Maximum number of completions.
     """
     query = CompletionQuery(model=answered_by, metadata=_pairs(metadata), order="desc", limit=min(limit, MAX_LIMIT))
 
@@ -105,7 +105,7 @@ def export(
     unfinished: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     storage: StorageFlags | None = None,
 ) -> None:
-    """Write stored completions as JSON Lines in the fine-tuning shape, an example for every choice, the oldest first.
+    """Write stored completions as JSON Lines for fine-tuning, an example for every choice, the oldest first.
 
     Parameters
     ----------
@@ -114,11 +114,11 @@ def export(
     project
         The id or name of the project.
     answered_by
-        Only those that this model answered.
+        Only completions by this model.
     metadata
-        Only those with this pair, key=value; repeatable.
+        Only completions with this pair, key=value; repeatable.
     unfinished
-        Also answers that were cut short, by their length or because the client went away.
+        Include answers that were cut short by a length limit or a disconnect.
     """
     query = CompletionQuery(model=answered_by, metadata=_pairs(metadata), limit=MAX_LIMIT)
 
@@ -153,19 +153,19 @@ async def _export(
 def examples(
     completion: StoredCompletion, messages: list[StoredMessage], *, unfinished: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """Give an example of every choice: the conversation with its answer, and the tools. Reference: fine-tuning.
+    """Yield an example for every choice that has an answer: conversation, answer and tools.
 
-    A choice that says nothing is no example.
+    Source: the reference's fine-tuning format.
     """
-    conversation = [_trained(message) for message in messages]
+    conversation = [_training_message(message) for message in messages]
     tools = {"tools": completion.tools} if completion.tools else {}
     for choice in completion.choices:
-        answer = _answer(choice.message)
+        answer = _training_answer(choice.message)
         if (unfinished or choice.finish_reason in TRAINABLE) and answer.keys() - {"role"}:
             yield {"messages": [*conversation, answer], **tools}
 
 
-def _trained(message: StoredMessage) -> dict[str, Any]:
+def _training_message(message: StoredMessage) -> dict[str, Any]:
     content = message.content if message.content_parts is None else message.content_parts
     fields = {"role": message.role, "content": content, "name": message.name}
     for name in ("refusal", "tool_calls", "function_call", "tool_call_id"):
@@ -173,7 +173,7 @@ def _trained(message: StoredMessage) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _answer(answer: StoredAnswer) -> dict[str, Any]:
+def _training_answer(answer: StoredAnswer) -> dict[str, Any]:
     fields: dict[str, Any] = {"role": "assistant", "content": answer.content, "refusal": answer.refusal}
     fields |= {"tool_calls": answer.tool_calls, "function_call": answer.function_call}
     return {name: value for name, value in fields.items() if value}
@@ -205,14 +205,14 @@ def _pairs(texts: tuple[str, ...]) -> dict[str, str] | None:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals:
-            raise CommandError(f"{text} is no pair.", "Write --metadata key=value.")
+            raise CommandError(f"{text} is not a pair.", "Write --metadata key=value.")
         pairs[key] = value
     return pairs or None
 
 
 @contextmanager
 def _opened(path: Path | None) -> Iterator[BinaryIO]:
-    """Open the file, or stdout; raises :class:`CommandError` when it cannot be written to its end."""
+    """Open the file, or stdout. Raises :class:`CommandError` when a write fails."""
     try:
         if path is None:
             yield sys.stdout.buffer
@@ -221,9 +221,9 @@ def _opened(path: Path | None) -> Iterator[BinaryIO]:
             with path.expanduser().open("wb") as file:
                 yield file
     except BrokenPipeError as error:
-        # What is left in the buffer would fail again when the interpreter ends.
+        # The rest of the buffer would fail again when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise CommandError("The reader went away before the end.") from error
+        raise CommandError("stdout was closed before the end.") from error
     except OSError as error:
         raise CommandError(f"{path or 'stdout'} cannot be written: {error.strerror}.") from error
 

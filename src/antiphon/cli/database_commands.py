@@ -1,4 +1,4 @@
-"""``antiphon db``: the schema of the database, and whether it is sound."""
+"""``antiphon db``: upgrades the database's schema, and checks the database for damage."""
 
 from cyclopts import App
 
@@ -14,7 +14,7 @@ db = App(name="db", help="Upgrade and check the database.")
 
 @db.command
 def upgrade(*, storage: StorageFlags | None = None) -> None:
-    """Bring an empty or older database to this version's schema; ``serve`` does it, too."""
+    """Upgrade an empty or older database to this version's schema. ``serve`` does the same."""
     with display.progress("Upgrading the database"):
         with_database(storage, lambda database: database.upgrade())
     display.print_line(f"The schema is {migration.HEAD}.")
@@ -22,7 +22,7 @@ def upgrade(*, storage: StorageFlags | None = None) -> None:
 
 @db.command
 def check(*, storage: StorageFlags | None = None) -> None:
-    """Look for damage: the schema, the file, rows without their other half. Fails when it finds some."""
+    """Check the schema, the file and the references between rows. Fails when it finds damage."""
     _require_database(storage or StorageFlags())
     with display.progress("Checking the database"):
         problems = with_database(storage, lambda database: database.check())
@@ -34,6 +34,6 @@ def check(*, storage: StorageFlags | None = None) -> None:
 
 
 def _require_database(storage: StorageFlags) -> None:
-    """Refuse a folder without a database: opening it would make one, and a mistyped folder would be sound."""
+    """Raise CommandError for a folder without a database: opening it would create a sound, empty one."""
     if storage.database is None and not (storage.folder / DATABASE_FILE).is_file():
         raise CommandError(f"There is no database in {storage.folder}.", "Is --data-dir right?")

@@ -1,4 +1,4 @@
-"""``antiphon keys``: who may ask, for which project, and for how long."""
+"""``antiphon keys``: creates, lists, revokes and rotates API keys."""
 
 import re
 import time
@@ -15,12 +15,12 @@ from antiphon.service.storage import Storage
 from antiphon.store.keys import APIKey, NewKey, Scope
 from antiphon.store.schema import DEFAULT_PROJECT
 
-MAX_SPAN = 100 * 365 * 86400
-"""Seconds. What lasts longer never ends."""
-_SPAN = re.compile(r"([0-9]{1,9})([smhdw]?)", re.ASCII)
+MAX_DURATION = 100 * 365 * 86400
+"""Seconds."""
+_DURATION = re.compile(r"([0-9]{1,9})([smhdw]?)", re.ASCII)
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
-keys = App(name="keys", help="Make, list, revoke and rotate API keys. From the first key on the server asks for one.")
+keys = App(name="keys", help="Create, list, revoke and rotate API keys. Once there is a key, requests need one.")
 
 
 @keys.command
@@ -32,21 +32,21 @@ def create(
     expires: str | None = None,
     storage: StorageFlags | None = None,
 ) -> None:
-    """Make a key and print it: it is shown this once.
+    """Create a key and print it. It is not shown again.
 
     Parameters
     ----------
     name
-        What people call it.
+        A name for people.
     project
         The id or name of the project.
     scope
-        What it may do: read (list and retrieve), write (create, update, delete), admin (everything); repeatable.
+        The rights of the key: read (list and retrieve), write (create, update, delete) or admin (all); repeatable.
         Default: read and write.
     expires
-        After how long it stops working: 90d, 12h, 30m. Default: never.
+        Time until the key expires: 90d, 12h, 30m. Default: never.
     """
-    expires_at = None if expires is None else int(time.time()) + seconds(expires)
+    expires_at = None if expires is None else int(time.time()) + parse_duration(expires)
 
     async def work(opened: Storage) -> NewKey:
         owner = await find_project(opened, project)
@@ -57,7 +57,7 @@ def create(
 
 @keys.command(name="list")
 def list_keys(*, project: str | None = None, storage: StorageFlags | None = None) -> None:
-    """List the keys, the oldest first; never their texts.
+    """List the keys, the oldest first, without their texts.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def list_keys(*, project: str | None = None, storage: StorageFlags | None = None
 
 @keys.command
 def revoke(key_id: str, *, storage: StorageFlags | None = None) -> None:
-    """End a key at once and for good.
+    """Revoke a key at once and for good.
 
     Parameters
     ----------
@@ -91,32 +91,32 @@ def revoke(key_id: str, *, storage: StorageFlags | None = None) -> None:
 
 @keys.command
 def rotate(key_id: str, *, grace: str = "0s", storage: StorageFlags | None = None) -> None:
-    """Give a key a new text and print it: it is shown this once.
+    """Give a key a new text and print it. It is not shown again.
 
     Parameters
     ----------
     key_id
         As ``antiphon keys list`` shows it.
     grace
-        How long the old text goes on working: 1d, 12h, 30m.
+        Time for which the old text still works: 1d, 12h, 30m.
     """
-    span = seconds(grace)
-    _show(with_storage(storage, lambda opened: opened.keys.rotate(key_id, grace=span)))
+    seconds = parse_duration(grace)
+    _show(with_storage(storage, lambda opened: opened.keys.rotate(key_id, grace=seconds)))
 
 
-def seconds(text: str) -> int:
-    """Read a span of time: ``90d``, ``12h``, ``30m``, ``45s``, ``45``. Raises :class:`CommandError`."""
-    found = _SPAN.fullmatch(text)
+def parse_duration(text: str) -> int:
+    """Return the seconds of a text such as ``90d``, ``12h``, ``30m``, ``45s`` or ``45``. Raises CommandError."""
+    found = _DURATION.fullmatch(text)
     if found is None:
-        raise CommandError(f"{text} is no span of time.", "Write 90d, 12h, 30m or 45s.")
-    span = int(found[1]) * _UNITS[found[2]]
-    if span > MAX_SPAN:
+        raise CommandError(f"{text} is not a duration.", "Write 90d, 12h, 30m or 45s.")
+    seconds = int(found[1]) * _UNITS[found[2]]
+    if seconds > MAX_DURATION:
         raise CommandError(f"{text} is more than 100 years.")
-    return span
+    return seconds
 
 
 def state(key: APIKey, now: float) -> str:
-    """Say whether a key works; ``now`` is in Unix seconds."""
+    """Return whether a key is valid, as text. ``now`` is in Unix seconds."""
     if key.revoked_at is not None:
         return f"revoked {display.moment(key.revoked_at)}"
     if key.expires_at is None:
@@ -125,5 +125,5 @@ def state(key: APIKey, now: float) -> str:
 
 
 def _show(new: NewKey) -> None:
-    display.say(f"{new.key.id}, project {new.key.project_id}, scopes {' '.join(new.key.scopes)}. Shown this once:")
+    display.say(f"{new.key.id}, project {new.key.project_id}, scopes {' '.join(new.key.scopes)}. Not shown again:")
     display.print_line(new.text)

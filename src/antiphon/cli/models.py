@@ -1,4 +1,4 @@
-"""``antiphon models``: what a server serves, or what lies on this machine; ``optimize`` makes faster copies."""
+"""``antiphon models``: lists the models of a server or of this machine; ``optimize`` makes faster copies."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,7 +36,7 @@ def list_models(*, url: str | None = None, api_key: str | None = None) -> None:
     url
         A running server, such as http://127.0.0.1:8000. Without it: the bundled model and the downloaded ones.
     api_key
-        With --url: the key that the server asks for. It belongs in the variable: others see command lines.
+        With --url: the server's API key. Put it in the variable: other users of the machine see command lines.
     """
     table = anyio.run(_served, url, api_key) if url else _local(Hub(cache_dir()), OptimizedModels(cache_dir()))
     display.out().print(table)
@@ -63,7 +63,7 @@ class _Health(Struct):
 
 
 async def _states(client: httpx2.AsyncClient) -> dict[str, str]:
-    """Ask our own health route which models are ready; a server of another make has none, or one that says else."""
+    """Return the readiness of each model, from our health route; nothing for a server without that route."""
     response = await client.get("health")
     try:
         models = msgspec.json.decode(response.content, type=_Health).models
@@ -90,7 +90,7 @@ def _local(hub: Hub, copies: OptimizedModels) -> Table:
 
 
 def _table(*columns: str, title: str) -> Table:
-    """Begin a table whose first column, the name, is shown whole: it is there to be copied."""
+    """Return a table whose first column, the name, is never cut: people copy it."""
     return Table(Column("model", overflow="fold"), *columns, title=Text(title), title_justify="left")
 
 
@@ -103,10 +103,10 @@ def _copy_state(copy: OptimizedModel, default: OptimizedModel | None) -> str:
 
 
 def _facts(path: Path) -> tuple[str, str, str, str]:
-    """Give type, parameters, size and training context as the file states them."""
+    """Return type, parameters, size and training context as the file states them."""
     try:
         tokenizer = Tokenizer.open(str(path))
-    except Exception:  # noqa: BLE001 (whatever is wrong with one file, the list goes on)
+    except Exception:  # noqa: BLE001 (a damaged file must not end the list)
         return _UNKNOWN, _UNKNOWN, display.size(path.stat().st_size), "damaged"
     metadata = tokenizer.metadata
     tokenizer.close()

@@ -1,4 +1,4 @@
-"""Commands that work on the database: opened, and its failures told as the command line tells them."""
+"""Opens the database for a command, and raises its failures as :class:`CommandError`."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import anyio
 
-from antiphon.cli.options import KeepFlags, LimitFlags, StorageFlags
+from antiphon.cli.options import LimitFlags, RetentionFlags, StorageFlags
 from antiphon.console.command_error import CommandError
 from antiphon.errors import APIError
 from antiphon.service.maintenance import Retention
@@ -28,7 +28,7 @@ async def open_storage(
     key_limits: Limits = UNLIMITED,
     end_user_limits: Limits = UNLIMITED,
 ) -> AsyncGenerator[Storage, None]:
-    """Open the database, upgraded to this version. Raises :class:`CommandError` when it cannot be used."""
+    """Open the database and upgrade it to this version. Raises :class:`CommandError` when it cannot be used."""
     flags = flags or StorageFlags()
     try:
         async with Storage.open(
@@ -44,17 +44,17 @@ async def open_storage(
 
 
 def with_storage(flags: StorageFlags | None, work: Callable[[Storage], Awaitable[_T]]) -> _T:
-    """Run ``work`` on the upgraded database. Raises :class:`CommandError`."""
+    """Run ``work`` on the upgraded database and return its result. Raises :class:`CommandError`."""
 
     async def run() -> _T:
         async with open_storage(flags) as storage:
             return await work(storage)
 
-    return _told(run)
+    return _run(run)
 
 
 def with_database(flags: StorageFlags | None, work: Callable[[Database], Awaitable[_T]]) -> _T:
-    """Run ``work`` on the database as it is. Raises :class:`CommandError`."""
+    """Run ``work`` on the database without an upgrade and return its result. Raises :class:`CommandError`."""
     flags = flags or StorageFlags()
 
     async def run() -> _T:
@@ -64,24 +64,24 @@ def with_database(flags: StorageFlags | None, work: Callable[[Database], Awaitab
         finally:
             await database.close()
 
-    return _told(run)
+    return _run(run)
 
 
-def _told(run: Callable[[], Awaitable[_T]]) -> _T:
+def _run(run: Callable[[], Awaitable[_T]]) -> _T:
     try:
         return anyio.run(run)
     except (StoreError, APIError) as error:
         raise CommandError(str(error)) from error
 
 
-def retention(flags: KeepFlags) -> Retention:
-    """Give it in the store's units."""
+def retention(flags: RetentionFlags) -> Retention:
+    """Return the retention in the store's units."""
     age = None if flags.retention_days is None else flags.retention_days * DAY
     return Retention(max_age=age, max_count=flags.retention_count)
 
 
 def project_limits(flags: LimitFlags) -> Limits:
-    """Give the limits of every project."""
+    """Return the limits of every project."""
     return Limits(
         requests_per_minute=flags.project_requests_per_minute,
         tokens_per_minute=flags.project_tokens_per_minute,
@@ -90,7 +90,7 @@ def project_limits(flags: LimitFlags) -> Limits:
 
 
 def key_limits(flags: LimitFlags) -> Limits:
-    """Give the limits of every key."""
+    """Return the limits of every key."""
     return Limits(
         requests_per_minute=flags.key_requests_per_minute,
         tokens_per_minute=flags.key_tokens_per_minute,

@@ -1,4 +1,4 @@
-"""``antiphon models optimize``: makes a copy of a model whose weights run faster here, and says what it loses."""
+"""``antiphon models optimize``: makes a copy of a model whose weights run faster here, and measures its loss."""
 
 from typing import Annotated
 
@@ -24,19 +24,19 @@ def optimize(
 ) -> None:
     """Make a copy of a model whose weights run faster on this machine, and measure both.
 
-    The copy lies in the cache folder. Over a text of our own it is told by how much the perplexity grows, and how many
-    tokens a second the bare engine prefills and decodes, with 1, 4 and 16 sequences. The copy of the bundled model is
-    served by itself, others with serve --optimize.
+    The copy is stored in the cache folder. The measurement uses a built-in text. It gives the growth of the
+    perplexity, and the tokens a second that the bare engine prefills and decodes with 1, 4 and 16 sequences. serve
+    uses the copy of the bundled model by default, and others with --optimize.
 
     Parameters
     ----------
     model
-        What serve --model takes. Default: the bundled model.
+        As in serve --model. Default: the bundled model.
     file_type
-        Type of the copy's weights, such as Q8_0, Q4_0 or Q4_K_M. Default: Q8_0, which loses next to nothing. Types
-        that need an importance matrix cannot be made.
+        Type of the copy's weights, such as Q8_0, Q4_0 or Q4_K_M. Default: Q8_0. Types that need an importance matrix
+        are not supported.
     force
-        Make it even when it is there already, or when the model runs fast as it is.
+        Make the copy even if there is one already, or if the model's own type is fast.
     measure
         Measure both files, which takes a minute or more.
     """
@@ -62,8 +62,8 @@ def _show(source: ModelFile, copy: OptimizedModel) -> None:
     )
     if result is not None:
         display.say(
-            f"The perplexity grows by {result.loss:.1%} (standard error {result.standard_error:.1%}); the likeliest "
-            f"token is the same at {result.agreement:.0%} of the places."
+            f"The perplexity grows by {result.loss:.1%} (standard error {result.standard_error:.1%}); the most likely "
+            f"token is the same at {result.agreement:.0%} of the positions."
         )
     display.say(f"The copy of {source.name} is {copy.path}")
 

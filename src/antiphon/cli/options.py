@@ -1,4 +1,4 @@
-"""The options that commands share, as cyclopts reads them: each with its help and the default of the layer below."""
+"""The options that several commands share, with their help. Defaults are those of the layer below."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from antiphon.cli.numeric_options import MAX_BATCHED_TOKENS, MAX_DAYS, MAX_THREADS, count, span
+from antiphon.cli.numeric_options import MAX_BATCHED_TOKENS, MAX_DAYS, MAX_THREADS, count, duration
 from antiphon.config import ServerOptions, data_dir
 from antiphon.console.command_error import CommandError
 from antiphon.engine.interface import EngineOptions
@@ -24,21 +24,22 @@ TELEMETRY_GROUP = Group("Logs and traces", sort_key=6)
 @Parameter(name="*", group=ENGINE_GROUP)
 @dataclass(frozen=True, kw_only=True)
 class EngineFlags:
-    """How each engine loads and runs its model."""
+    """The options of each engine."""
 
     ctx_size: Annotated[
         int,
         count(0),
         Parameter(
-            help="Tokens that a model's KV cache holds, all requests together. 0: its training context, at most 8192.",
+            help="Tokens that a model's KV cache holds, for all requests together. 0: its training context, at most "
+            "8192.",
         ),
     ] = _ENGINE.ctx_size
     cache_ram: Annotated[
         int,
         count(-1),
         Parameter(
-            help="MiB of host memory for cached prefixes that nobody uses, so that they neither slow down running "
-            "streams nor are forgotten. -1: twice what the KV cache takes. 0: none.",
+            help="MiB of host memory for cached prefixes that no request uses. -1: twice the size of the KV cache. "
+            "0: none.",
         ),
     ] = _ENGINE.cache_ram
     max_num_seqs: Annotated[int, count(1), Parameter(help="Sequences that decode at the same time.")] = (
@@ -51,11 +52,12 @@ class EngineFlags:
         int,
         count(1),
         Parameter(
-            help="Prompt tokens that one step may carry while others decode: smaller keeps their streams smoother.",
+            help="Prompt tokens that one step may carry while other requests decode. A smaller number makes the gaps "
+            "between their tokens shorter.",
         ),
     ] = _ENGINE.prefill_chunk_size
     max_waiting: Annotated[
-        int, count(0), Parameter(help="Requests that may wait for their first step; one more gets a 429.")
+        int, count(0), Parameter(help="Requests that may wait for their first step. The next one gets a 429.")
     ] = _ENGINE.max_waiting
     threads: Annotated[
         int, count(0, MAX_THREADS), Parameter(help="Threads of a decode step. 0: the physical cores.")
@@ -68,51 +70,51 @@ class EngineFlags:
     n_gpu_layers: Annotated[
         int,
         count(-1),
-        Parameter(help="Layers on the accelerator. -1: all, where the build has one."),
+        Parameter(help="Layers on the accelerator. -1: all, if the build supports one."),
     ] = _ENGINE.n_gpu_layers
     flash_attn: Annotated[bool, Parameter(help="Use flash attention.")] = _ENGINE.flash_attn
     prompt_lookup: Annotated[
-        bool, Parameter(help="Draft tokens from the conversation itself, where that makes answers faster.")
+        bool, Parameter(help="Draft tokens from the conversation itself where that makes answers faster.")
     ] = _ENGINE.prompt_lookup
     draft_model: Annotated[
         str,
         Parameter(
-            help="A GGUF file, or hf:owner/repo:file-or-quant, of a small model with the same vocabulary, which drafts "
-            "tokens for the large one to accept. Answers are the same with and without it.",
+            help="A GGUF file, or hf:owner/repo:file-or-quant, of a small model with the same vocabulary. It drafts "
+            "tokens that the served model verifies. Answers are the same with and without it.",
             show_default=False,
         ),
     ] = _ENGINE.draft_model
     use_mmap: Annotated[
         bool, Parameter(name="--mmap", help="Map the model file into memory instead of reading it.")
     ] = _ENGINE.use_mmap
-    use_mlock: Annotated[bool, Parameter(name="--mlock", help="Keep the model in memory: it is never swapped out.")] = (
-        _ENGINE.use_mlock
-    )
+    use_mlock: Annotated[
+        bool, Parameter(name="--mlock", help="Lock the model in memory, so that it is not swapped out.")
+    ] = _ENGINE.use_mlock
     heartbeat_timeout: Annotated[
         float,
-        span(),
+        duration(),
         Parameter(
-            help="Seconds of silence after which an engine counts as hung: it is killed and started again. Must be "
-            "more than its longest step takes.",
+            help="Seconds without a message after which an engine counts as hung, is killed and started again. Must "
+            "be longer than its longest step.",
         ),
     ] = _ENGINE.heartbeat_timeout
 
     def __post_init__(self) -> None:
-        """Raise :class:`CommandError` where the options contradict each other."""
+        """Raise :class:`CommandError` when the options contradict each other."""
         if self.max_num_seqs > self.max_num_batched_tokens:
             sequences, tokens = self.max_num_seqs, self.max_num_batched_tokens
-            message = f"A step of --max-num-batched-tokens {tokens} cannot decode --max-num-seqs {sequences}."
-            raise CommandError(message, "Each sequence that decodes needs a token of the step.")
+            message = f"--max-num-seqs {sequences} is more than --max-num-batched-tokens {tokens}."
+            raise CommandError(message, "Each sequence that decodes needs one token of the step.")
 
     def options(self, model_path: str) -> EngineOptions:
-        """Give the engine's options for one model file."""
+        """Return the engine's options for one model file."""
         return EngineOptions(model_path=model_path, **self.__dict__)
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class TemplateFlags:
-    """How conversations are written for the models, instead of as they say themselves."""
+    """The options that replace a model's own chat template and notation."""
 
     chat_template: Annotated[
         Path | None, Parameter(help="A file with a Jinja chat template, instead of the one inside the model.")
@@ -120,8 +122,8 @@ class TemplateFlags:
     chat_format: Annotated[
         str | None,
         Parameter(
-            help="The family whose notation of tool calls and reasoning the model writes, such as hermes or mistral, "
-            "instead of the one that its chat template is recognised by. An unknown name lists them all."
+            help="The family of the model's notation for tool calls and reasoning, such as hermes or mistral, instead "
+            "of the one that is detected from its chat template. An unknown name lists them all."
         ),
     ] = None
 
@@ -129,9 +131,9 @@ class TemplateFlags:
 @Parameter(name="*", group=SERVER_GROUP)
 @dataclass(frozen=True, kw_only=True)
 class ServerFlags:
-    """Where the server listens and what it accepts."""
+    """The options of the HTTP server."""
 
-    host: Annotated[str, Parameter(help="Address to listen on. One that other machines reach needs keys.")] = (
+    host: Annotated[str, Parameter(help="Address to listen on. One that other machines can reach needs keys.")] = (
         _SERVER.host
     )
     port: Annotated[int, count(0, 65535), Parameter(help="Port to listen on. 0: a free one.")] = _SERVER.port
@@ -150,37 +152,35 @@ class ServerFlags:
         int,
         count(1),
         Parameter(
-            help="MiB that the bodies of all requests may take together until they are answered. One that does not fit "
-            "gets a 429, unless it is at most 64 KiB long.",
+            help="MiB that the bodies of all unanswered requests may take together. A request that does not fit gets a "
+            "429, unless its body is at most 64 KiB long.",
         ),
     ] = _SERVER.max_body_memory
     write_timeout: Annotated[
         float,
-        span(),
+        duration(),
         Parameter(
-            help="Seconds for which a client may take nothing of its answer; then its connection is closed.",
+            help="Seconds for which a client may read nothing of its answer. Then its connection is closed.",
         ),
     ] = _SERVER.write_timeout
     drain_timeout: Annotated[
         float,
-        span(positive=False),
+        duration(positive=False),
         Parameter(
-            help="Seconds that running answers have to end after SIGTERM or Ctrl-C. A second signal ends them at once.",
+            help="Seconds in which running answers may end after SIGTERM or Ctrl-C. A second signal ends them at once.",
         ),
     ] = _SERVER.drain_timeout
 
     allow_unauthenticated: Annotated[
         bool,
-        Parameter(
-            negative=(), help="Serve everybody who reaches the address when there are no keys.", show_default=False
-        ),
+        Parameter(negative=(), help="Serve on any address even when there are no keys.", show_default=False),
     ] = _SERVER.allow_unauthenticated
     organization: Annotated[
-        str, Parameter(help="What the header OpenAI-Organization must say, where keys are asked for.")
+        str, Parameter(help="The value that the header OpenAI-Organization must have when keys are needed.")
     ] = _SERVER.organization
 
     def options(self) -> ServerOptions:
-        """Give the server's options."""
+        """Return the server's options."""
         return ServerOptions(
             host=self.host,
             port=self.port,
@@ -197,13 +197,13 @@ class ServerFlags:
 @Parameter(name="*", group=STORAGE_GROUP)
 @dataclass(frozen=True, kw_only=True)
 class StorageFlags:
-    """Where stored completions, projects and keys are kept."""
+    """The location of the database."""
 
     database: Annotated[
         str | None,
         Parameter(
-            help="postgresql://... of a database that several servers may share. Default: SQLite in --data-dir. An "
-            "address with a password belongs in the variable: others see command lines."
+            help="postgresql://... of a database that several servers may share. Default: SQLite in --data-dir. Put an "
+            "address with a password in the variable: other users of the machine see command lines."
         ),
     ] = None
     data_dir: Annotated[
@@ -219,23 +219,23 @@ class StorageFlags:
 
 @Parameter(name="*", group=STORAGE_GROUP)
 @dataclass(frozen=True, kw_only=True)
-class KeepFlags(StorageFlags):
-    """Where stored completions are kept, and for how long."""
+class RetentionFlags(StorageFlags):
+    """The location of the database, and how long it keeps stored completions."""
 
     retention_days: Annotated[
-        float | None, span(most=MAX_DAYS), Parameter(help="Days after which stored completions are deleted.")
+        float | None, duration(at_most=MAX_DAYS), Parameter(help="Days after which stored completions are deleted.")
     ] = None
     retention_count: Annotated[
         int | None,
         count(0),
-        Parameter(help="Stored completions that are kept of each project, the newest."),
+        Parameter(help="Stored completions that each project keeps. The oldest are deleted."),
     ] = None
 
 
 @Parameter(name="*", group=TELEMETRY_GROUP)
 @dataclass(frozen=True, kw_only=True)
 class TelemetryFlags:
-    """What an operator is told, and where."""
+    """The options of logs and traces."""
 
     log_level: Annotated[LogLevel, Parameter(help="The least severe events that are logged.")] = "info"
     log_json: Annotated[bool | None, Parameter(help="Log JSON lines. Default: on unless stderr is a terminal.")] = None
@@ -243,17 +243,17 @@ class TelemetryFlags:
         bool,
         Parameter(
             negative=(),
-            help="Log what unexpected exceptions say, not only their type and where they were raised: it may quote "
-            "what users and models said.",
+            help="Log the messages of unexpected exceptions, too, not only their types and places. A message may quote "
+            "prompts and answers.",
             show_default=False,
         ),
     ] = False
     otlp_traces_endpoint: Annotated[
         str | None,
         Parameter(
-            help="Send OpenTelemetry traces to this OTLP/HTTP address, such as http://127.0.0.1:4318/v1/traces; needs "
-            "the extra otel. Default: what the variables OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or "
-            "OTEL_EXPORTER_OTLP_ENDPOINT say, and nowhere without them."
+            help="Send OpenTelemetry traces to this OTLP/HTTP address, such as http://127.0.0.1:4318/v1/traces. Needs "
+            "the extra otel. Default: the value of OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or "
+            "OTEL_EXPORTER_OTLP_ENDPOINT; no traces without them."
         ),
     ] = None
 
@@ -261,7 +261,7 @@ class TelemetryFlags:
 @Parameter(name="*", group=LIMITS_GROUP)
 @dataclass(frozen=True, kw_only=True)
 class LimitFlags:
-    """What a project, a key and an end user may use; no limit where none is given."""
+    """The limits of a project, of a key and of an end user; None sets none."""
 
     project_requests_per_minute: Annotated[
         int | None, count(1), Parameter(help="Requests a minute of each project.")

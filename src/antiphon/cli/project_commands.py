@@ -1,4 +1,4 @@
-"""``antiphon projects``: who owns keys and stored completions."""
+"""``antiphon projects``: creates and lists the owners of keys and stored completions."""
 
 import shlex
 
@@ -11,17 +11,17 @@ from antiphon.console.command_error import CommandError
 from antiphon.service.storage import Storage
 from antiphon.store.projects import Project, ProjectStore
 
-projects = App(name="projects", help="Make and list projects.")
+projects = App(name="projects", help="Create and list projects.")
 
 
 @projects.command
 def create(name: str, *, storage: StorageFlags | None = None) -> None:
-    """Make a project; prints its id.
+    """Create a project and print its id.
 
     Parameters
     ----------
     name
-        What people call it.
+        A name for people.
     """
     project = with_storage(storage, lambda opened: ProjectStore(opened.database).create(name))
     display.print_line(project.id)
@@ -35,11 +35,11 @@ def list_projects(*, storage: StorageFlags | None = None) -> None:
 
 
 async def find_project(storage: Storage, wanted: str) -> Project:
-    """Find a project by its id, or by its name where no other has the same. Raises :class:`CommandError`."""
+    """Find a project by its id, or by its name if no other has the same. Raises :class:`CommandError`."""
     found = await ProjectStore(storage.database).list()
     matches = [row for row in found if row.id == wanted] or [row for row in found if row.name == wanted]
     if len(matches) == 1:
         return matches[0]
     if matches:
-        raise CommandError(f"{len(matches)} projects are called {wanted}.", "Give the id: antiphon projects list")
-    raise CommandError(f"There is no project {wanted}.", f"Make it: antiphon projects create {shlex.quote(wanted)}")
+        raise CommandError(f"{len(matches)} projects are called {wanted}.", "Use the id: antiphon projects list")
+    raise CommandError(f"There is no project {wanted}.", f"Create it: antiphon projects create {shlex.quote(wanted)}")

@@ -1,4 +1,4 @@
-"""``antiphon serve``: finds the models, has the first one loaded, and serves."""
+"""``antiphon serve``: finds the models, starts to load the first one, and serves."""
 
 import gc
 import socket
@@ -10,8 +10,8 @@ import anyio
 from cyclopts import Parameter
 
 from antiphon.cli.model_preload import ModelPreload
-from antiphon.cli.options import EngineFlags, KeepFlags, LimitFlags, ServerFlags, TelemetryFlags, TemplateFlags
-from antiphon.cli.tracing import traced
+from antiphon.cli.options import EngineFlags, LimitFlags, RetentionFlags, ServerFlags, TelemetryFlags, TemplateFlags
+from antiphon.cli.tracing import open_tracer
 from antiphon.config import ServerOptions, cache_dir
 from antiphon.console.command_error import CommandError
 from antiphon.model_files.hub import Hub
@@ -27,7 +27,7 @@ def serve(
     template: TemplateFlags | None = None,
     engine: EngineFlags | None = None,
     server: ServerFlags | None = None,
-    storage: KeepFlags | None = None,
+    storage: RetentionFlags | None = None,
     limits: LimitFlags | None = None,
     telemetry: TelemetryFlags | None = None,
     optimize: bool | None = None,
@@ -49,7 +49,7 @@ def serve(
     configure_logging(telemetry.log_level, json=telemetry.log_json, exception_texts=telemetry.log_exception_text)
     flags = engine or EngineFlags()
     options = (server or ServerFlags()).options()
-    with bind(options) as listener, traced(telemetry.otlp_traces_endpoint) as tracer:
+    with bind(options) as listener, open_tracer(telemetry.otlp_traces_endpoint) as tracer:
         files = find_models(model, Hub(cache_dir()))
         models = served_files(files, OptimizedModels(cache_dir()), named=bool(model), optimized=optimize)
         with _preload(models, flags) as preload:
@@ -63,7 +63,7 @@ def serve(
                 template=template or TemplateFlags(),
                 options=options,
                 listener=listener,
-                keep=storage or KeepFlags(),
+                storage=storage or RetentionFlags(),
                 limits=limits or LimitFlags(),
                 tracer=tracer,
                 preload=preload,
@@ -75,7 +75,7 @@ def serve(
 
 
 def _preload(models: Sequence[ModelFile], flags: EngineFlags) -> ModelPreload:
-    """Begin with the first model; with a draft model it is not known yet which file that is."""
+    """Preload the first model, unless there is a draft model: its file is found later."""
     return ModelPreload(None if flags.draft_model else flags.options(str(models[0].path)))
 
 
@@ -91,7 +91,7 @@ def without_garbage_collection() -> Iterator[None]:
 
 
 def first_error(group: ExceptionGroup) -> Exception:
-    """Give what the operator is to be told out of what task groups raised: the first CommandError, or all of it."""
+    """Return the first CommandError of a group, or the group when it has none."""
     first: Exception = group.subgroup(CommandError) or group
     while isinstance(first, ExceptionGroup) and first is not group:
         first = first.exceptions[0]
@@ -99,7 +99,10 @@ def first_error(group: ExceptionGroup) -> Exception:
 
 
 def bind(options: ServerOptions) -> socket.socket:
-    """Take the address before the model is loaded, so that a port in use is told at once; nobody can connect yet."""
+    """Bind the server's address, on which it does not listen yet. Raises :class:`CommandError`.
+
+    It is bound before the model is loaded, so that a port in use is an error at once.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

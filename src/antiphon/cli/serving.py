@@ -1,7 +1,4 @@
-"""One run of ``antiphon serve``: what it opens, what it listens with, how it ends.
-
-Importing this takes longest of all that comes before the first answer.
-"""
+"""One run of ``antiphon serve``: opens database and engines, listens, and drains at the end."""
 
 import asyncio
 import signal
@@ -20,7 +17,7 @@ from starlette.types import ASGIApp
 
 from antiphon.cli.model_preload import ModelPreload
 from antiphon.cli.open_database import end_user_limits, key_limits, open_storage, project_limits, retention
-from antiphon.cli.options import EngineFlags, KeepFlags, LimitFlags, TemplateFlags
+from antiphon.cli.options import EngineFlags, LimitFlags, RetentionFlags, TemplateFlags
 from antiphon.cli.wiring import open_service
 from antiphon.config import ServerOptions
 from antiphon.console import display
@@ -35,20 +32,20 @@ from antiphon.service.storage import Storage
 from antiphon.telemetry.spans import Tracer
 
 END_TIMEOUT = 5.0
-"""Seconds that engines have to end when the time is up, and requests that were cut off to store what they have."""
-LAST_WORDS = 1.0
-"""Seconds in which answers that were ended send their error, and connections what was written to them."""
+"""Seconds in which engines end after ``drain_timeout``, and in which requests that were cut off are stored."""
+CLOSE_TIMEOUT = 1.0
+"""Seconds in which answers that were cut off send their error, and connections send their buffers."""
 
 
 class Run(Struct, kw_only=True):
-    """One run of the server, from loading to the last answer; call it inside an event loop."""
+    """One run of the server, from loading to the last answer. Call it inside an event loop."""
 
     models: Sequence[ModelFile]
     flags: EngineFlags
     template: TemplateFlags
     options: ServerOptions
     listener: socket.socket
-    keep: KeepFlags
+    storage: RetentionFlags
     limits: LimitFlags
     tracer: Tracer | None = None
     preload: ModelPreload | None = None
@@ -56,9 +53,9 @@ class Run(Struct, kw_only=True):
     open_to_all: bool = False
 
     async def __call__(self) -> None:
-        """Load, listen, and serve until a signal comes."""
+        """Load, listen, and serve until a signal arrives."""
         async with anyio.create_task_group() as tasks:
-            await tasks.start(self._obey_signals, tasks.cancel_scope)
+            await tasks.start(self._handle_signals, tasks.cancel_scope)
             async with self._open_storage() as storage:
                 await self._serve(storage, await self._make_access(storage))
             tasks.cancel_scope.cancel()
@@ -67,7 +64,7 @@ class Run(Struct, kw_only=True):
         async with anyio.create_task_group() as maintenance:
             maintenance.start_soon(renew_leases, storage)
             maintenance.start_soon(watch_database, storage)
-            maintenance.start_soon(delete_old, storage, retention(self.keep))
+            maintenance.start_soon(delete_old, storage, retention(self.storage))
             async with self._open_service(storage, access) as service:
                 app = create_app(service, self.options, tracer=self.tracer)
                 config = uvicorn_config(app, self.options.write_timeout)
@@ -78,18 +75,18 @@ class Run(Struct, kw_only=True):
 
     def _open_storage(self) -> AbstractAsyncContextManager[Storage]:
         return open_storage(
-            self.keep,
+            self.storage,
             project_limits=project_limits(self.limits),
             key_limits=key_limits(self.limits),
             end_user_limits=end_user_limits(self.limits),
         )
 
     async def _make_access(self, storage: Storage) -> Access:
-        """Open the server to everybody only where nobody else comes by; raises :class:`CommandError`."""
+        """Return the access rules. Raises :class:`CommandError` where other machines reach a server without keys."""
         host = self.listener.getsockname()[0]
         keys = await storage.keys.any()
         if not (keys or ip_address(host).is_loopback or self.options.allow_unauthenticated):
-            advice = "Make a key: antiphon keys create. To serve everybody nevertheless: --allow-unauthenticated"
+            advice = "Create a key: antiphon keys create. To serve without keys: --allow-unauthenticated"
             raise CommandError(f"Other machines can reach {host}, and there are no keys.", advice)
         self.open_to_all = not keys
         return Access(
@@ -103,16 +100,17 @@ class Run(Struct, kw_only=True):
             self.models,
             self.flags,
             template=self.template,
-            loaded=lambda model, info: display.err().print(display.model_panel(model.name, model.path, info)),
+            on_loaded=lambda model, info: display.err().print(display.model_panel(model.name, model.path, info)),
             storage=storage,
             access=access,
             preload=self.preload,
         )
 
-    async def _obey_signals(self, scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
-        """End gracefully at the first SIGINT or SIGTERM, at once at the second.
+    async def _handle_signals(self, scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
+        """Drain at the first SIGINT or SIGTERM, end at once at the second.
 
-        While loading, the first ends it, as soon as a vocabulary that is being read has been; the second does not wait.
+        While models are loaded, the first signal ends the server once the vocabulary in progress is read, and the
+        second ends it at once.
         """
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             task_status.started()
@@ -121,32 +119,30 @@ class Run(Struct, kw_only=True):
                     break
                 structlog.get_logger(__name__).info("stopping", force=self.http.should_exit)
                 self.http.stop()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # as that of SIGTERM is now
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # SIGTERM has its default handler here, too
         scope.cancel()
 
     def _announce(self) -> None:
         host, port = self.listener.getsockname()[:2]
         url = display.base_url(host, port)
-        who = "It asks for no key until there is one." if self.open_to_all else "It asks for a key."
-        kept = "PostgreSQL" if self.keep.database else self.keep.folder
-        display.say(
-            f"\nReady on {url}. {who}\nWhat it keeps lies in {kept}. Ask it something, from another terminal:\n"
-        )
+        access = "No key is needed until one is created." if self.open_to_all else "A key is needed."
+        database = "PostgreSQL" if self.storage.database else self.storage.folder
+        display.say(f"\nReady on {url}. {access}\nData is stored in {database}. Try it from another terminal:\n")
         display.print_line(display.curl_line(url, self.models[0].name, key=not self.open_to_all))
 
 
 class HTTPServer(uvicorn.Server):
-    """uvicorn under our signal handling, which ends in exit status 0 instead of raising the signal again.
+    """uvicorn with our signal handling, which ends with exit status 0 instead of raising the signal again.
 
-    It drains: nobody connects any more and nothing new is taken, what runs has time to end, then it is ended with an
-    error of its own. Connections on which nothing runs stay open meanwhile: whoever sends a request on one is told,
-    where a connection closed just then would leave it open whether the request was taken.
+    While it drains, it accepts no connection and refuses new requests with an error. Requests that run have
+    ``drain_timeout`` seconds; then they end with an error. Idle connections stay open while it drains: a client whose
+    connection closes while it sends a request cannot know whether the request was accepted.
     """
 
     def __init__(
         self, config: uvicorn.Config, announce: Callable[[], None], service: Service, drain_timeout: float
     ) -> None:
-        """``drain_timeout``: seconds that running requests have to end."""
+        """``drain_timeout``: seconds in which running requests may end."""
         super().__init__(config)
         self._announce = announce
         self._service = service
@@ -163,14 +159,14 @@ class HTTPServer(uvicorn.Server):
         deadline = time.monotonic() + self._drain_timeout
         for server in self.servers:
             server.close()
-        await self._let_run(deadline)
+        await self._await_requests(deadline)
         if self.server_state.tasks and not self.force_exit:
             await self._end_engines()
-        self.config.timeout_graceful_shutdown = max(LAST_WORDS, deadline - time.monotonic())  # type: ignore[assignment]
+        self.config.timeout_graceful_shutdown = max(CLOSE_TIMEOUT, deadline - time.monotonic())  # type: ignore[assignment]
         await super().shutdown(sockets)
 
-    async def _let_run(self, deadline: float) -> None:
-        """Wait until nothing runs, until ``deadline``, or for the second signal."""
+    async def _await_requests(self, deadline: float) -> None:
+        """Wait until no request runs, until ``deadline``, or for the second signal."""
         while self.server_state.tasks and not self.force_exit and time.monotonic() < deadline:
             for connection in self.server_state.connections:
                 if isinstance(connection, HTTPProtocol) and connection.busy:
@@ -178,15 +174,15 @@ class HTTPServer(uvicorn.Server):
             await asyncio.sleep(0.05)
 
     async def _end_engines(self) -> None:
-        """End what still runs with an error that its clients can read."""
+        """End the requests that still run, each with an error that its client can read."""
         tasks = set(self.server_state.tasks)
         structlog.get_logger(__name__).warning("answers_cut_off", requests=len(tasks))
         with anyio.move_on_after(END_TIMEOUT):
             await self._service.close()
-        await asyncio.wait(tasks, timeout=LAST_WORDS)
+        await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
 
     async def end_tasks(self) -> None:
-        """Wait for what uvicorn has cancelled and left: it still stores what it has, and gives back what it holds."""
+        """Wait for the requests that uvicorn has cancelled: they store their answers and release their resources."""
         tasks = set(self.server_state.tasks)
         if self.force_exit:
             for task in tasks:
@@ -196,7 +192,7 @@ class HTTPServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Leave the signals to :class:`Run`."""
+        """Handle no signals: :class:`Run` does."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -207,7 +203,7 @@ class HTTPServer(uvicorn.Server):
 
 
 def uvicorn_config(app: ASGIApp, write_timeout: float) -> uvicorn.Config:
-    """Configure HTTP: our own middleware logs requests, our own pipeline writes logs; ``write_timeout`` in seconds."""
+    """Return uvicorn's settings, without its own logs. ``write_timeout`` is in seconds."""
     return uvicorn.Config(
         app,
         http=with_write_timeout(write_timeout),

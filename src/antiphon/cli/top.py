@@ -1,4 +1,4 @@
-"""``antiphon top``: what a server does now, from its metrics."""
+"""``antiphon top``: a live view of a server's metrics."""
 
 import time
 from collections import deque
@@ -10,33 +10,33 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from antiphon.cli.chat_client import open_client
-from antiphon.cli.numeric_options import span
-from antiphon.cli.scrape import Scrape, Span
+from antiphon.cli.numeric_options import duration
+from antiphon.cli.scrape import Scrape, ScrapeInterval
 from antiphon.cli.top_view import view
 from antiphon.console import display
 from antiphon.console.command_error import CommandError
 
 WINDOW = 60.0
-"""Seconds that latencies and shares look back."""
+"""Seconds over which latencies and shares are computed."""
 TIMEOUT = 10.0
-"""Seconds that a page may take."""
+"""Seconds in which the metrics page must arrive."""
 
 
 def top(
     *,
     url: str = "http://127.0.0.1:8000",
-    interval: Annotated[float, span()] = 2.0,
+    interval: Annotated[float, duration()] = 2.0,
 ) -> None:
-    """Watch a server: queue, streams, tokens, latencies and caches, until Ctrl-C.
+    """Show a server's queue, streams, tokens, latencies and caches until Ctrl-C.
 
-    Reads the metrics page, which asks for no key. Where stdout is no terminal it prints one snapshot and ends.
+    Reads the metrics page, which needs no key. If stdout is not a terminal, it prints one snapshot and ends.
 
     Parameters
     ----------
     url
         The server's address.
     interval
-        Seconds between two looks.
+        Seconds between two updates.
     """
     console = display.out()
     try:
@@ -46,13 +46,13 @@ def top(
 
 
 async def _snapshot(console: Console, url: str, interval: float) -> None:
-    """Print rates of one interval, and latencies since the server's start."""
+    """Print the rates of one interval, and the latencies since the server's start."""
     async with open_client(url) as client:
         first = await scrape(client)
         await anyio.sleep(interval)
         last = await scrape(client)
     title = f"{url}, rates of {interval:g} s, latencies since its start"
-    console.print(view(Span(first, last), Span(None, last), title=title))
+    console.print(view(ScrapeInterval(first, last), ScrapeInterval(None, last), title=title))
 
 
 async def _watch(console: Console, url: str, interval: float) -> None:
@@ -70,30 +70,31 @@ async def _watch(console: Console, url: str, interval: float) -> None:
 
 
 class History:
-    """The pages of the last minute."""
+    """The metrics pages of the last minute."""
 
     def __init__(self, url: str, first: Scrape) -> None:
         self._url = url
         self._scrapes = deque([first])
 
     def add(self, scrape: Scrape) -> None:
-        """Add a page, and drop those that are too old, but for one to compare with."""
+        """Add a page and drop old ones, except the last that is at least ``WINDOW`` seconds old."""
         self._scrapes.append(scrape)
         while len(self._scrapes) > 2 and scrape.time - self._scrapes[1].time >= WINDOW:  # noqa: PLR2004 (the newest two)
             self._scrapes.popleft()
 
     def view(self, problem: str = "") -> RenderableType:
-        """Show rates of the last interval, and latencies of all pages; before the second one, since the start."""
+        """Render the rates of the last interval and the latencies of all pages, or since the start for one page."""
         oldest, newest = self._scrapes[0], self._scrapes[-1]
         before = self._scrapes[-2] if len(self._scrapes) > 1 else newest
-        window = Span(oldest if oldest is not newest else None, newest)
+        window = ScrapeInterval(oldest if oldest is not newest else None, newest)
         seconds = newest.time - oldest.time
-        told = f"latencies of the last {seconds:.0f} s" if seconds else "latencies since its start"
-        return view(Span(before, newest), window, title=f"{self._url}, {told}; Ctrl-C ends", problem=problem)
+        period = f"latencies of the last {seconds:.0f} s" if seconds else "latencies since its start"
+        title = f"{self._url}, {period}; Ctrl-C ends"
+        return view(ScrapeInterval(before, newest), window, title=title, problem=problem)
 
 
 async def scrape(client: httpx2.AsyncClient) -> Scrape:
-    """Read the page. Raises :class:`CommandError` when there is none."""
+    """Fetch the metrics page. Raises :class:`CommandError` when there is none."""
     try:
         response = await client.get("metrics", timeout=TIMEOUT)
     except httpx2.HTTPError as error:
@@ -102,5 +103,5 @@ async def scrape(client: httpx2.AsyncClient) -> Scrape:
         raise CommandError(message, "Is the server running? antiphon serve") from error
     if response.is_error:
         message = f"{client.base_url} has no metrics: it answers {response.status_code}."
-        raise CommandError(message, "Is it an Antiphon server? Give its address with --url.")
+        raise CommandError(message, "Is it an Antiphon server? Name its address with --url.")
     return Scrape.parse(response.text, time.monotonic())

@@ -1,4 +1,4 @@
-"""How ``antiphon top`` looks: a panel for each model, and a line for the server."""
+"""The view of ``antiphon top``: a panel for each model, and a line for the server."""
 
 from rich.box import ROUNDED
 from rich.console import Group, RenderableType
@@ -6,7 +6,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from antiphon.cli.scrape import Scrape, Span
+from antiphon.cli.scrape import Scrape, ScrapeInterval
 from antiphon.console import display
 from antiphon.telemetry import catalogue
 from antiphon.telemetry.catalogue import Metric
@@ -14,7 +14,7 @@ from antiphon.telemetry.catalogue import Metric
 BAR = 24
 """Characters."""
 WIDTH = 10
-"""Characters of a column at least, so that those of all models stand one below the other."""
+"""Minimum characters of a column, so that the columns of all models are aligned."""
 NOTHING = "–"  # noqa: RUF001 (a dash stands for no value)
 _SECOND = 1.0
 _FINE = 10.0
@@ -27,14 +27,14 @@ _LATENCIES = (
 )
 
 
-def view(recent: Span, window: Span, *, title: str, problem: str = "") -> RenderableType:
-    """Show all models: rates of the ``recent`` span, latencies and shares of the longer ``window``."""
+def view(recent: ScrapeInterval, window: ScrapeInterval, *, title: str, problem: str = "") -> RenderableType:
+    """Render all models: rates of the ``recent`` interval, latencies and shares of the longer ``window``."""
     panels = [_model(model, recent, window) for model in recent.last.models()]
     foot = Text(problem, "bold red") if problem else _server(recent)
     return Group(Text(title, "dim"), *panels, foot)
 
 
-def _model(model: str, recent: Span, window: Span) -> Panel:
+def _model(model: str, recent: ScrapeInterval, window: ScrapeInterval) -> Panel:
     now = recent.last
     ready = bool(now.value(catalogue.READY.full_name, model_name=model))
     restarts = int(now.value(catalogue.RESTARTS.full_name, model_name=model))
@@ -54,7 +54,7 @@ def _model(model: str, recent: Span, window: Span) -> Panel:
     )
 
 
-def _load(model: str, recent: Span) -> Table:
+def _load(model: str, recent: ScrapeInterval) -> Table:
     now = recent.last
     table = _table("", "")
     for label, metric in (("running", catalogue.RUNNING), ("waiting", catalogue.WAITING)):
@@ -67,14 +67,14 @@ def _load(model: str, recent: Span) -> Table:
     return table
 
 
-def _latencies(model: str, window: Span) -> Table:
+def _latencies(model: str, window: ScrapeInterval) -> Table:
     table = _table("", "p50", "p99")
     for label, metric in _LATENCIES:
         table.add_row(label, *(_seconds(window.quantile(metric, q, model_name=model)) for q in (0.5, 0.99)))
     return table
 
 
-def _cache(model: str, now: Scrape, window: Span) -> Table:
+def _cache(model: str, now: Scrape, window: ScrapeInterval) -> Table:
     def gauge(metric: Metric) -> float:
         return now.value(metric.full_name, model_name=model)
 
@@ -91,7 +91,7 @@ def _cache(model: str, now: Scrape, window: Span) -> Table:
 
 
 def bar(used: float, cached: float) -> Text:
-    """Draw what is used, what is cached and what is free."""
+    """Draw the used, cached and free shares of the KV cache."""
     n_used = min(BAR, round(used * BAR))
     n_cached = min(BAR - n_used, round(cached * BAR))
     return Text.assemble(
@@ -99,7 +99,7 @@ def bar(used: float, cached: float) -> Text:
     )
 
 
-def _server(recent: Span) -> Text:
+def _server(recent: ScrapeInterval) -> Text:
     now = recent.last
     statuses = {
         status: recent.increase(catalogue.HTTP_REQUESTS, status=status)
@@ -108,7 +108,7 @@ def _server(recent: Span) -> Text:
     answers = ", ".join(f"{count:.0f} x {status}" for status, count in statuses.items() if count)
     memory = display.size(int(now.value("process_resident_memory_bytes")))
     files = f"{now.value('process_open_fds'):.0f} open files"
-    return Text(f"server: {memory}, {files}; answers just now: {answers or 'none'}", "dim")
+    return Text(f"server: {memory}, {files}; recent answers: {answers or 'none'}", "dim")
 
 
 def _table(*titles: str) -> Table:

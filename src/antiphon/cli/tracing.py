@@ -1,4 +1,4 @@
-"""Turns traces on: by an option, or by OpenTelemetry's own variables of the environment."""
+"""Turns traces on by an option or by OpenTelemetry's environment variables."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,25 +12,25 @@ from antiphon.console.command_error import CommandError
 from antiphon.telemetry.spans import Tracer
 
 FLUSH: Final = 3.0
-"""Seconds that the last spans have to be sent when the server ends."""
+"""Seconds in which the last spans are sent when the server ends."""
 TRACES_PATH: Final = "/v1/traces"
-"""Of an OTLP collector: appended where an endpoint has no path."""
+"""The path of an OTLP collector; appended to an endpoint without a path."""
 INSTALL: Final = "Install the extra: pip install 'antiphon[otel]'"
 
 
 @contextmanager
-def traced(endpoint: str | None) -> Iterator[Tracer | None]:
-    """Give what spans are told to, or None when nobody asked for traces; the block's end sends the last of them.
+def open_tracer(endpoint: str | None) -> Iterator[Tracer | None]:
+    """Yield a tracer, or None when traces are off; send the last spans at the end.
 
-    Raises :class:`CommandError` for an endpoint that cannot be one, a protocol that is not spoken, and an option
-    without the extra. Variables without the extra are a warning: they may have been meant for other programs.
+    Raises :class:`CommandError` for an invalid endpoint, an unsupported protocol, and an option without the extra
+    ``otel``. Variables without the extra cause a warning only: they may be meant for other programs.
     """
     if endpoint is None and not config.has_trace_collector():
         yield None
         return
     if (protocol := config.otlp_protocol()) != config.OTLP_PROTOCOL:
         advice = f"Set OTEL_EXPORTER_OTLP_TRACES_PROTOCOL={config.OTLP_PROTOCOL}."
-        raise CommandError(f"Traces are not sent by {protocol}, which the environment asks for.", advice)
+        raise CommandError(f"Traces cannot be sent by the protocol {protocol} of the environment.", advice)
     url = None if endpoint is None else _traces_url(endpoint)
     try:
         from antiphon.telemetry.traces import Tracing, otlp_processor  # noqa: PLC0415 (the extra may be missing)

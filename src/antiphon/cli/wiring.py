@@ -1,4 +1,4 @@
-"""Puts the parts together: from model files to a service, each engine started, each released at the end."""
+"""Builds the service: starts an engine for each model, joins the parts, and closes all at the end."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -39,11 +39,11 @@ from antiphon.service.storage import Storage
 from antiphon.templates.chat_template import ChatTemplateError
 
 START_POOL_AFTER = 2.0
-"""Seconds from the engine's start until the processes that render long requests are prepared: the first answer, which
-is short as a rule, comes sooner without them."""
+"""Seconds between the engine's start and the start of the processes that render long requests: without them the first
+answer comes sooner."""
 
-Loaded = Callable[[ModelFile, ModelInfo], None]
-"""Told of each model as soon as its engine runs."""
+OnLoaded = Callable[[ModelFile, ModelInfo], None]
+"""Called for each model as soon as its engine runs."""
 
 
 @asynccontextmanager
@@ -52,15 +52,15 @@ async def open_service(
     flags: EngineFlags,
     *,
     template: TemplateFlags | None = None,
-    loaded: Loaded | None = None,
+    on_loaded: OnLoaded | None = None,
     storage: Storage | None = None,
     access: Access | None = None,
     preload: ModelPreload | None = None,
 ) -> AsyncGenerator[Service, None]:
-    """Start an engine for each model, one after the other, and give the service over them; all end with the block.
+    """Start an engine for each model, one after the other, and yield the service; close all at the end.
 
-    Without a ``storage`` nothing is kept, without ``access`` nobody is asked for a key; what ``preload`` has begun
-    goes on here. Raises :class:`CommandError` when a model cannot be loaded, or has a template that cannot be used.
+    Without ``storage`` no completion is stored, without ``access`` no key is needed. The model of ``preload`` is
+    already being loaded. Raises :class:`CommandError` when a model cannot be loaded or its template cannot be used.
     """
     template = template or TemplateFlags()
     source = None if template.chat_template is None else read_template(template.chat_template)
@@ -83,14 +83,14 @@ async def open_service(
             )
             renderer = await stack.enter_async_context(_open_renderer(model, settings, tokenizer))
             backends[model.name] = LocalBackend(client, tokenizer, renderer, variant=variant)
-            if loaded is not None:
-                loaded(model, client.info)
+            if on_loaded is not None:
+                on_loaded(model, client.info)
         router = Router({name: [backend] for name, backend in backends.items()})
         yield Service(router, storage, access=access, engines=backends)
 
 
 def check_format(name: str | None) -> None:
-    """Refuse a family that is not known, before a model is loaded. Raises :class:`CommandError`."""
+    """Check the name of a chat format. Raises :class:`CommandError` for an unknown one."""
     if name is not None and name not in FORMAT_NAMES:
         raise CommandError(f"There is no chat format {name}.", f"Known: {', '.join(FORMAT_NAMES)}")
 
@@ -107,7 +107,7 @@ def read_template(path: Path) -> str:
 async def _open_engine(
     model: ModelFile, flags: EngineFlags, preload: ModelPreload
 ) -> AsyncGenerator[tuple[EngineClient, Tokenizer], None]:
-    """Start the engine; the vocabulary is read meanwhile. Both are closed at the end."""
+    """Start the engine and read the vocabulary meanwhile; close both at the end."""
     client = EngineClient(flags.options(str(model.path)), start_process=preload.start_process)
     reading = preload.read_vocabulary(str(model.path))
     try:
@@ -133,12 +133,12 @@ async def _start(client: EngineClient, model: ModelFile) -> None:
 async def _open_renderer(
     model: ModelFile, settings: RendererSettings, tokenizer: Tokenizer
 ) -> AsyncGenerator[IsolatedRenderer, None]:
-    """Make the renderer; its processes, which start soon after, are ended at the end."""
+    """Open the renderer, whose processes start later; end them at the end."""
     try:
         renderer = open_renderer(settings, tokenizer)
     except ChatTemplateError as error:
-        advice = "Give another with --chat-template."
-        raise CommandError(f"The model {model.name} cannot be talked to: {error}", advice) from error
+        advice = "Name another template with --chat-template."
+        raise CommandError(f"The chat template of the model {model.name} cannot be used: {error}", advice) from error
     pool = ProcessPool(settings_for(FACTORY, settings, LIMITS), size=RENDER_PROCESSES, max_waiting=MAX_WAITING_RENDERS)
     pool.start_later(START_POOL_AFTER)
     try:

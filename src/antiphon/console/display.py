@@ -1,4 +1,4 @@
-"""What commands show: panels, progress and errors on stderr, and on stdout what a command was asked for."""
+"""Output of the commands: results on stdout; panels, progress and errors on stderr."""
 
 import json
 import shlex
@@ -26,23 +26,23 @@ _COUNTS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
 
 
 def out() -> Console:
-    """Give the console of what a command was asked for."""
+    """Return the console for results."""
     return Console()
 
 
 def err() -> Console:
-    """Give the console of everything else: progress, panels, errors."""
+    """Return the console for progress, panels and errors."""
     return Console(stderr=True)
 
 
 def print_line(text: str) -> None:
-    """Write one line to stdout exactly as it is: no wrapping, no colours, at once."""
+    """Write one line to stdout at once, without wrapping and colours."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def write_piece(console: Console, text: str, style: str = "") -> None:
-    """Write a piece of an answer at once; a terminal gets no control characters that the model wrote."""
+    """Write a piece of an answer at once; on a terminal, without the model's control characters."""
     if console.is_terminal:
         console.print(Text(text.translate(_CONTROL), style), end="", soft_wrap=True)
     else:
@@ -57,7 +57,7 @@ def say(text: str) -> None:
 
 @contextmanager
 def progress(doing: str) -> Iterator[None]:
-    """Say what takes its time: a spinner on a terminal, one line elsewhere."""
+    """Show a spinner on a terminal, and one line elsewhere."""
     console = err()
     if not console.is_terminal:
         console.print(Text(doing), soft_wrap=True)
@@ -69,7 +69,7 @@ def progress(doing: str) -> Iterator[None]:
 
 @contextmanager
 def bar(doing: str, total: int) -> Iterator[Callable[[], None]]:
-    """Show a progress bar on a terminal; the function given advances it by one."""
+    """Show a progress bar on a terminal; yield the function that advances it by one."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = err()
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
@@ -79,7 +79,7 @@ def bar(doing: str, total: int) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def tally(doing: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar on a terminal, one line elsewhere; the function given is told how much is done."""
+    """Show a progress bar on a terminal, and one line elsewhere; yield the function that sets done and total."""
     console = err()
     if not console.is_terminal:
         console.print(Text(doing), soft_wrap=True)
@@ -90,19 +90,19 @@ def tally(doing: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def print_error(message: str, advice: str = "") -> None:
-    """Tell what went wrong, and what would help."""
+    """Write an error and its advice to stderr."""
     text = Text.assemble(("Error: ", "bold red"), message)
     err().print(text.append(f"\n{advice}") if advice else text, soft_wrap=True)
 
 
 def base_url(host: str, port: int) -> str:
-    """Give an address that reaches the server from its own machine."""
+    """Return the address of the server on its own machine."""
     host = _UNSPECIFIED.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{host}:{port}"
 
 
 def curl_line(url: str, model: str, *, key: bool = False) -> str:
-    """Give one shell line that asks the model something; with ``key``, one that sends $ANTIPHON_API_KEY."""
+    """Return a shell line that sends an example request; with ``key``, it sends $ANTIPHON_API_KEY."""
     messages = [{"role": "user", "content": _EXAMPLE}]
     body = {"model": model, "messages": messages, "temperature": 0, "max_completion_tokens": 64}
     data = shlex.quote(json.dumps(body, separators=(",", ":")))
@@ -113,7 +113,7 @@ def curl_line(url: str, model: str, *, key: bool = False) -> str:
 
 
 def model_panel(name: str, path: Path, info: ModelInfo) -> RenderableType:
-    """Say what was loaded and how it runs."""
+    """Return a panel with the model and its settings."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -123,7 +123,7 @@ def model_panel(name: str, path: Path, info: ModelInfo) -> RenderableType:
 
 
 def size(n_bytes: int) -> str:
-    """Write a number of bytes: ``91.7 MiB``."""
+    """Format a number of bytes: ``91.7 MiB``."""
     value = float(n_bytes)
     unit = 0
     while value >= _STEP and unit < len(_UNITS) - 1:
@@ -133,7 +133,7 @@ def size(n_bytes: int) -> str:
 
 
 def count(number: int) -> str:
-    """Write a number of parameters: ``134.5M``."""
+    """Format a number of parameters: ``134.5M``."""
     for step, suffix in _COUNTS:
         if number >= step:
             return f"{number / step:.1f}{suffix}"
@@ -159,7 +159,7 @@ def _rows(path: Path, info: ModelInfo) -> Mapping[str, str]:
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows to stdout: a table on a terminal, columns parted by tabs elsewhere."""
+    """Print rows to stdout: a table on a terminal, columns separated by tabs elsewhere."""
     console = out()
     if not console.is_terminal:
         for row in (titles, *rows):
@@ -167,7 +167,7 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         return
     table = Table(box=SIMPLE_HEAD)
     for index, title in enumerate(titles):
-        # The first column holds ids, which people copy: the others give way.
+        # The first column holds ids, which people copy: only the others are wrapped.
         table.add_column(title, no_wrap=index == 0, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell.translate(_CONTROL)) for cell in row))
@@ -175,5 +175,5 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def moment(unix: float) -> str:
-    """Write a time: ``2026-11-21 05:30``, in UTC."""
+    """Format a time in UTC: ``2026-11-21 05:30``."""
     return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%d %H:%M")

@@ -1,1 +1,1 @@
-"""Load for servers under measurement, and the figures that come of it."""
+"""Load for servers under measurement, and the figures of the measurements."""

@@ -1,4 +1,4 @@
-"""Figures of a benchmark: what the rounds found, the ratio that counts, and whether it meets its aim."""
+"""Figures of a benchmark: the values of its rounds, their ratio to a baseline, and the aim."""
 
 import math
 import statistics
@@ -13,54 +13,54 @@ _THOUSAND: Final = 1000
 
 
 class Aim(Struct, frozen=True):
-    """What a figure is to be: a bound on the ratio, or on the measured figure itself."""
+    """A bound on the ratio, or on the measured figure itself."""
 
     sign: Literal[">=", "<="]
     bound: float
     of: Literal["ratio", "figure"] = "ratio"
 
     def met(self, value: float) -> bool:
-        """Say whether a value keeps to the bound."""
+        """Return whether a value is within the bound."""
         return value >= self.bound if self.sign == ">=" else value <= self.bound
 
     def describe(self, unit: str) -> str:
-        """Write it: ``≥ 0.95``, or with the unit of the figure that it bounds."""
-        bound = f"{self.bound:g}" if self.of == "ratio" else written(self.bound, unit)
+        """Format the aim: ``≥ 0.95``, or ``≤ 200 MB`` for a bound on the figure."""
+        bound = f"{self.bound:g}" if self.of == "ratio" else format_value(self.bound, unit)
         return f"{_SIGNS[self.sign]} {bound}"
 
 
 class Figure(Struct):
-    """One line of the table: the same work measured on this server and, mostly, on something else beside it."""
+    """One line of the table: the same work measured on a server and, if there is one, on a baseline."""
 
     work: str
     unit: str
     """Such as tokens/s, ms, MB, or x for a ratio."""
-    beside: str = ""
-    """What stands beside it; empty: nothing."""
+    baseline: str = ""
+    """The baseline's name; empty: no baseline."""
     aim: Aim | None = None
     measured: list[float] = field(default_factory=list)
-    """One of each round."""
-    others: list[float] = field(default_factory=list)
-    """What stands beside it, of the same rounds."""
+    """One value for each round."""
+    baseline_values: list[float] = field(default_factory=list)
+    """The baseline's values of the same rounds."""
     failure: str = ""
-    """Why a round has no figures."""
+    """The error of a round without values."""
 
     @property
     def value(self) -> float:
-        """Median of the rounds."""
+        """The median of the rounds."""
         return statistics.median(self.measured)
 
     @property
-    def other(self) -> float:
-        """Median of what stands beside it."""
-        return statistics.median(self.others)
+    def baseline_value(self) -> float:
+        """The median of the baseline's rounds."""
+        return statistics.median(self.baseline_values)
 
     @property
     def ratio(self) -> float | None:
-        """Median of the rounds' own ratios; None where nothing stands beside it."""
-        if not self.others:
+        """The median of the rounds' ratios, or None without a baseline."""
+        if not self.baseline_values:
             return None
-        return statistics.median(quotient(a, b) for a, b in zip(self.measured, self.others, strict=True))
+        return statistics.median(quotient(a, b) for a, b in zip(self.measured, self.baseline_values, strict=True))
 
     @property
     def met(self) -> bool | None:
@@ -70,27 +70,27 @@ class Figure(Struct):
         value = self.value if self.aim.of == "figure" else self.ratio
         return None if value is None else self.aim.met(value)
 
-    def add(self, measured: float, other: float | None = None) -> None:
-        """Keep what a round found."""
-        assert (other is None) == (not self.beside), f"{self.work}: {other} beside {self.beside!r}"
+    def add(self, measured: float, baseline_value: float | None = None) -> None:
+        """Add the values of one round."""
+        assert (baseline_value is None) == (not self.baseline), f"{self.work}: {baseline_value} of {self.baseline!r}"
         self.measured.append(measured)
-        if other is not None:
-            self.others.append(other)
+        if baseline_value is not None:
+            self.baseline_values.append(baseline_value)
 
 
-def quotient(measured: float, other: float) -> float:
-    """Divide; by nothing gives infinity."""
-    return measured / other if other else math.inf
+def quotient(measured: float, baseline_value: float) -> float:
+    """Divide; division by 0 gives infinity."""
+    return measured / baseline_value if baseline_value else math.inf
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Give the smallest value that at least ``share`` (0 to 1) of them do not exceed: the nearest rank."""
-    assert values, "a percentile of nothing"
+    """Return a percentile by the nearest rank: the smallest value that ``share`` (0 to 1) of all do not exceed."""
+    assert values, "a percentile needs values"
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
-def written(value: float, unit: str) -> str:
-    """Write a figure with as many digits as mean something."""
+def format_value(value: float, unit: str) -> str:
+    """Format a figure with its significant digits."""
     if unit == "%":
         return f"{value * 100:.1f} %"
     digits = 2 if value < _SMALL and (unit == "x" or value % 1) else 0
@@ -99,11 +99,13 @@ def written(value: float, unit: str) -> str:
 
 
 def cells(figure: Figure) -> tuple[str, str, str, str, str, str]:
-    """Give a line's cells: work, measured, beside it, ratio, aim, and whether it is met or why there is none."""
+    """Return a line's cells: work, value, baseline, ratio, aim, and whether the aim is met or the failure."""
     aim = figure.aim.describe(figure.unit) if figure.aim else ""
     if not figure.measured:
         return (figure.work, "", "", "", aim, f"failed: {figure.failure}" if figure.failure else "not measured")
-    beside = f"{figure.beside}: {written(figure.other, figure.unit)}" if figure.others else ""
+    baseline = (
+        f"{figure.baseline}: {format_value(figure.baseline_value, figure.unit)}" if figure.baseline_values else ""
+    )
     ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
     verdict = {True: "met", False: "missed", None: ""}[figure.met]
-    return (figure.work, written(figure.value, figure.unit), beside, ratio, aim, verdict)
+    return (figure.work, format_value(figure.value, figure.unit), baseline, ratio, aim, verdict)

@@ -1,7 +1,7 @@
-"""A lean client that measures servers: it notes when text arrives, and reads what arrived only when it is asked.
+"""A light HTTP client that measures servers: it notes when text arrives and decodes the answer later.
 
-It speaks HTTP itself, over httptools' parser, since a whole HTTP library would take the processor's time from the
-server that is measured beside it. One connection for each request; reference: RFC 9112, and "Streaming" of the API.
+It uses httptools' parser, because a whole HTTP library would take processor time from the measured server. Each
+request has its own connection. Source: RFC 9112; "Streaming" of the API reference.
 """
 
 import asyncio
@@ -25,41 +25,41 @@ TIMEOUT: Final = 600.0
 _READ: Final = 1 << 16
 _OK: Final = 200
 _SHOWN: Final = 300
-"""Characters of an answer that is none."""
+"""Characters of an invalid answer in an error message."""
 _TEXT: Final = re.compile(rb'"(?:content|reasoning_content|reasoning|arguments)": ?"[^"]')
-"""The beginning of a piece of text that is not empty."""
+"""The beginning of a non-empty piece of text."""
 _LONGEST: Final = 32
-"""Bytes that such a beginning has at most."""
+"""Maximum bytes of a match of ``_TEXT``."""
 
 
 class LoadError(Exception):
-    """A server gave no answer that can be measured."""
+    """A server sent no complete answer."""
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """A server, the model to ask there, and fields that go with every request of free text."""
+    """A server, the model to use there, and fields of every request for free text."""
 
     host: str
     port: int
     model: str = ""
     path: str = ""
-    """What stands before ``/v1/chat/completions``."""
+    """The path before ``/v1/chat/completions``."""
     tls: bool = False
     api_key: str | None = None
     fields: dict[str, Any] = {}
 
     @classmethod
     def at(cls, url: str, **how: Any) -> "Target":  # noqa: ANN401 (the other attributes)
-        """Give the target at an address, with or without ``/v1`` at its end. Raises ``ValueError`` for no address."""
+        """Return the target at an address, with or without ``/v1`` at its end. Raises ValueError."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{url} is no address of a server")
+            raise ValueError(f"{url} is not an address of a server")
         tls = parts.scheme == "https"
         path = parts.path.rstrip("/").removesuffix("/v1")
         return cls(host=parts.hostname, port=parts.port or (443 if tls else 80), path=path, tls=tls, **how)
 
     def request(self, body: dict[str, Any]) -> bytes:
-        """Write the POST of a streamed completion."""
+        """Return the bytes of the POST request of a streamed completion."""
         payload = msgspec.json.encode(
             {"model": self.model, **body, "stream": True, "stream_options": {"include_usage": True}}
         )
@@ -82,20 +82,20 @@ class _Choice(Struct):
 
 
 class PromptDetails(Struct):
-    """What was known of the prompt."""
+    """The part of the usage about the prompt."""
 
     cached_tokens: int | None = 0
 
 
 class CompletionDetails(Struct):
-    """What became of a prediction."""
+    """The part of the usage about a prediction."""
 
     accepted_prediction_tokens: int | None = 0
     rejected_prediction_tokens: int | None = 0
 
 
 class Usage(Struct):
-    """What a server counted."""
+    """The tokens that the server counted."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -114,7 +114,7 @@ class Answer:
     def __init__(self, sent: float, arrivals: list[float], ended: float, body: bytes) -> None:
         self.sent = sent
         self.arrivals = arrivals
-        """When each piece of text came."""
+        """The arrival time of each piece of text."""
         self.ended = ended
         self._body = body
 
@@ -143,9 +143,9 @@ class Answer:
 
     @property
     def usage(self) -> Usage:
-        """What the server counted; a server that does not count has a token for each piece of text."""
-        told = [chunk.usage for chunk in self._chunks if chunk.usage is not None]
-        return told[-1] if told else Usage(completion_tokens=len(self.arrivals))
+        """The server's usage; without one, each piece of text counts as a token."""
+        reported = [chunk.usage for chunk in self._chunks if chunk.usage is not None]
+        return reported[-1] if reported else Usage(completion_tokens=len(self.arrivals))
 
     @property
     def tokens(self) -> int:
@@ -154,7 +154,7 @@ class Answer:
 
     @property
     def choices(self) -> int:
-        """How many choices have come."""
+        """The number of choices in the answer."""
         return len({choice.index for chunk in self._chunks for choice in chunk.choices})
 
     @property
@@ -165,7 +165,7 @@ class Answer:
 
 
 class Watch:
-    """Looks at an answer while it comes: hears of its first text, and may say when enough has come."""
+    """Two signals of a stream: ``started`` is set at its first text; set ``enough`` to stop it."""
 
     def __init__(self) -> None:
         self.started = asyncio.Event()
@@ -173,15 +173,15 @@ class Watch:
 
 
 class FirstOnly(Watch):
-    """Goes away when the first text has come."""
+    """Stops a stream at its first text."""
 
     def __init__(self) -> None:
         super().__init__()
         self.enough.set()
 
 
-class _Reception:
-    """What httptools' parser tells of a response."""
+class _ResponseHandler:
+    """The callbacks of httptools' parser, which collect body and arrival times."""
 
     def __init__(self) -> None:
         self.body = bytearray()
@@ -201,9 +201,9 @@ class _Reception:
 
 
 async def ask(target: Target, body: dict[str, Any], watch: Watch | None = None) -> Answer:
-    """Send a chat completion and read its stream, to its end or until who watches has enough.
+    """Request a chat completion and read its stream, to the end or until ``watch.enough`` is set.
 
-    Raises :class:`LoadError` when there is no whole answer.
+    Raises :class:`LoadError` when the answer is not complete.
     """
     try:
         async with asyncio.timeout(TIMEOUT):
@@ -219,33 +219,33 @@ async def ask(target: Target, body: dict[str, Any], watch: Watch | None = None) 
 async def _ask(target: Target, request: bytes, watch: Watch) -> Answer:
     sent = time.perf_counter()
     reader, writer = await asyncio.open_connection(target.host, target.port, limit=_READ, ssl=target.tls or None)
-    reception = _Reception()
-    parser = httptools.HttpResponseParser(reception)
+    handler = _ResponseHandler()
+    parser = httptools.HttpResponseParser(handler)
     try:
         writer.write(request)
-        while not reception.complete and (data := await reader.read(_READ)):
-            reception.now = time.perf_counter()
+        while not handler.complete and (data := await reader.read(_READ)):
+            handler.now = time.perf_counter()
             parser.feed_data(data)
-            if reception.arrivals:
+            if handler.arrivals:
                 watch.started.set()
                 if watch.enough.is_set():
-                    return Answer(sent, reception.arrivals, reception.now, b"")
+                    return Answer(sent, handler.arrivals, handler.now, b"")
         ended = time.perf_counter()
     finally:
         writer.close()
-    body = bytes(reception.body)
-    if parser.get_status_code() != _OK or not reception.arrivals or not body.rstrip().endswith(b"data: [DONE]"):
-        raise LoadError(f"no whole answer: {body[-_SHOWN:].decode(errors='replace').strip() or 'nothing came'}")
-    return Answer(sent, reception.arrivals, ended, body)
+    body = bytes(handler.body)
+    if parser.get_status_code() != _OK or not handler.arrivals or not body.rstrip().endswith(b"data: [DONE]"):
+        raise LoadError(f"incomplete answer: {body[-_SHOWN:].decode(errors='replace').strip() or 'no bytes'}")
+    return Answer(sent, handler.arrivals, ended, body)
 
 
 async def ask_all(target: Target, bodies: list[dict[str, Any]]) -> list[Answer]:
-    """Send all at the same time; give the answers in order. When one fails the others are given up."""
-    return await together([ask(target, body) for body in bodies])
+    """Send all requests at the same time and return the answers in order. The first error cancels the others."""
+    return await run_concurrently([ask(target, body) for body in bodies])
 
 
-async def together(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
-    """Run all at the same time; give what they return, in order. The first that fails ends the others."""
+async def run_concurrently(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """Run coroutines at the same time and return their results in order. The first error cancels the others."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(coroutine) for coroutine in coroutines]

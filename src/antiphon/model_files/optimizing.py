@@ -1,4 +1,4 @@
-"""Makes copies of models whose weights run faster here, measures them, and chooses which file is served."""
+"""Makes copies of models whose weights run faster here, measures them, and chooses the file to serve."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -23,19 +23,19 @@ from antiphon.model_files.optimized_models import (
 
 
 class FastAlreadyError(CommandError):
-    """A copy would gain nothing."""
+    """The model's own type is as fast as a copy would be."""
 
 
 def make(source: ModelFile, copies: OptimizedModels, file_type: str | None, *, force: bool = False) -> OptimizedModel:
-    """Give the copy, with progress. Raises :class:`CommandError`, and :class:`FastAlreadyError` for a fast type."""
+    """Make the copy, show the progress, and return it. Raises CommandError, and FastAlreadyError for a fast type."""
     wanted = (file_type or DEFAULT_TYPE).upper()
 
     def check(planned: Planned) -> None:
         if planned.source_type == wanted:
-            raise FastAlreadyError(f"{source.name} is {wanted} already.")
+            raise FastAlreadyError(f"{source.name} is already {wanted}.")
         if planned.source_type in FAST_TYPES and file_type is None and not force:
-            advice = f"To make a {wanted} copy nevertheless: --force. To make another: --type"
-            raise FastAlreadyError(f"{source.name} is {planned.source_type}, which runs fast as it is.", advice)
+            advice = f"To make a {wanted} copy anyway: --force. To make another: --type"
+            raise FastAlreadyError(f"{source.name} is {planned.source_type}, which is fast already.", advice)
 
     with display.tally(f"Making the {wanted} copy of {source.name}") as advance:
         return copies.make(source.path, wanted, name=source.name, advance=advance, check=check, force=force)
@@ -44,18 +44,20 @@ def make(source: ModelFile, copies: OptimizedModels, file_type: str | None, *, f
 def served_files(
     models: Sequence[ModelFile], copies: OptimizedModels, *, named: bool, optimized: bool | None
 ) -> list[ModelFile]:
-    """Choose between each model's file and its copy, and say which; names stay as they are.
+    """Choose each model's file or its copy, and print the choice; names stay as they are.
 
-    True takes the newest copy, making one where there is none; False takes the files. None takes the files that were
-    ``named``, and of the bundled model, served since none was named, the default copy: docs/performance.md has why.
+    ``optimized`` True chooses the newest copy and makes one if there is none; False chooses the files. None chooses
+    the files of ``named`` models, and the default copy of the bundled one. docs/performance.md has the reasons.
     """
     if optimized is False:
         return list(models)
-    choose: Callable[[ModelFile, OptimizedModels], ModelFile] = _copy if optimized else _file if named else _bundled
+    choose: Callable[[ModelFile, OptimizedModels], ModelFile] = (
+        _choose_copy if optimized else _choose_file if named else _choose_bundled
+    )
     return [choose(model, copies) for model in models]
 
 
-def _copy(model: ModelFile, copies: OptimizedModels) -> ModelFile:
+def _choose_copy(model: ModelFile, copies: OptimizedModels) -> ModelFile:
     try:
         return _use(model, copies.find(model.path) or make(model, copies, None))
     except FastAlreadyError as error:
@@ -63,20 +65,20 @@ def _copy(model: ModelFile, copies: OptimizedModels) -> ModelFile:
         return model
 
 
-def _file(model: ModelFile, copies: OptimizedModels) -> ModelFile:
-    """Only a copy that can be told without reading the file is worth a hint."""
+def _choose_file(model: ModelFile, copies: OptimizedModels) -> ModelFile:
+    """Choose the file, and mention a copy that is found without reading the file."""
     found = copies.find(model.path, read=False)
     if found is not None:
         display.say(f"{model.name} has a {found.sidecar.file_type} copy: --optimize serves it")
     return model
 
 
-def _bundled(model: ModelFile, copies: OptimizedModels) -> ModelFile:
-    """A folder that cannot be written, or a full disk, is no reason not to serve."""
+def _choose_bundled(model: ModelFile, copies: OptimizedModels) -> ModelFile:
+    """Choose the copy, or the file when the copy cannot be made, as on a full disk."""
     try:
         return _use(model, copies.find(model.path, DEFAULT_TYPE) or make(model, copies, DEFAULT_TYPE))
     except CommandError as error:
-        display.say(f"{model.name} is served as it is. {error.message}")
+        display.say(f"{model.name} is served from its own file. {error.message}")
         return model
 
 
@@ -86,7 +88,7 @@ def _use(model: ModelFile, copy: OptimizedModel) -> ModelFile:
 
 
 def measured_file(path: Path, what: str) -> Measured:
-    """Measure a file, with progress named after ``what``. Raises :class:`CommandError`."""
+    """Measure a file and show the progress, with ``what`` as its name. Raises :class:`CommandError`."""
     try:
         with display.tally(f"Measuring {what}") as advance, closing(run(Measure(path=str(path)))) as messages:
             for message in messages:
@@ -101,7 +103,7 @@ def measured_file(path: Path, what: str) -> Measured:
 
 
 def compare(before: Measured, after: Measured) -> Comparison:
-    """Set two files of the same weights side by side, token by token."""
+    """Compare two files of the same weights, token by token."""
     differences = [b - a for a, b in zip(before.losses, after.losses, strict=True)]
     growth = exp(statistics.fmean(differences))
     same = [a == b for a, b in zip(before.likeliest, after.likeliest, strict=True)]
