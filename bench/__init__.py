@@ -1,1 +1,1 @@
-"""Measurements as ratios from one run: this server, llama.cpp's own server, and the bare decode loop, on one file."""
+"""Benchmarks: this server, llama.cpp's server and the bare decode loop, compared in one run on one model file."""

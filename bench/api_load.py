@@ -1,4 +1,4 @@
-"""A client that asks as fast as it can over a few connections, and looks at nothing but ends and numbers of chunks."""
+"""A client that sends requests as fast as it can over a few connections, and counts answers and chunks only."""
 
 import asyncio
 from typing import Any, Final
@@ -12,14 +12,14 @@ _EVENT: Final = b"data: {"
 
 
 class Count(Struct):
-    """What has come."""
+    """The number of complete answers and of chunks."""
 
     requests: int = 0
     chunks: int = 0
 
 
 class _Connection(asyncio.Protocol):
-    """One connection that asks again as soon as it has its answer, while there is anything to ask."""
+    """One connection that sends the next request as soon as it has an answer, while the budget lasts."""
 
     def __init__(self, request: bytes, budget: list[int], count: Count) -> None:
         self._request = request
@@ -31,9 +31,9 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._ask()
+        self._send()
 
-    def _ask(self) -> None:
+    def _send(self) -> None:
         if not self._budget[0]:
             self._transport.close()
             return
@@ -50,7 +50,7 @@ class _Connection(asyncio.Protocol):
         if self._parser.get_status_code() == _OK:
             self._count.requests += 1
         self._parser = httptools.HttpResponseParser(self)
-        self._ask()
+        self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.ended.done():
@@ -58,7 +58,7 @@ class _Connection(asyncio.Protocol):
 
 
 async def load(port: int, body: dict[str, Any], requests: int, connections: int) -> Count:
-    """Ask so often over so many connections; give what came."""
+    """Send ``requests`` requests over ``connections`` connections and return the counts."""
     payload = msgspec.json.encode(body)
     head = (
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"

@@ -1,4 +1,4 @@
-"""The physical limit: ``llama_decode`` in a loop, with no HTTP, no scheduling and no sampling beyond an argmax."""
+"""The physical limit: ``llama_decode`` in a loop with an argmax, without HTTP and scheduling."""
 
 import statistics
 import time
@@ -8,15 +8,15 @@ from antiphon.engine.interface import EngineOptions
 from antiphon.engine.models.llama import LlamaModel
 
 PROMPT: Final = 45
-"""Tokens that every sequence holds before it decodes, as the prompts of the servers' streams have."""
+"""Tokens of each sequence before it decodes, as many as the prompts of the servers' streams have."""
 MAX_SEQUENCES: Final = 64
 _FIRST: Final = 100
 _NEXT: Final = 1000
-"""Ids of plain tokens in most vocabularies."""
+"""Ids of ordinary tokens in most vocabularies."""
 
 
 class BareLoop:
-    """One model of its own, loaded when it is first asked for."""
+    """A model that is loaded at its first use."""
 
     def __init__(self, model_path: str, threads: int) -> None:
         self._options = EngineOptions(model_path=model_path, threads=threads)
@@ -30,7 +30,7 @@ class BareLoop:
         return self._model
 
     def decode(self, batch: int, steps: int) -> float:
-        """Give tokens a second of so many sequences, all together."""
+        """Return the tokens a second of all sequences together."""
         model = self._opened(MAX_SEQUENCES)
         for seq in range(batch):
             model.decode([_FIRST + seq] * PROMPT, list(range(PROMPT)), [seq] * PROMPT, [])
@@ -42,7 +42,7 @@ class BareLoop:
         return batch * steps / (time.perf_counter() - start)
 
     def prefill(self, tokens: int, rounds: int = 3) -> float:
-        """Give tokens a second of one prompt of so many tokens in one batch; the median of the rounds."""
+        """Return the tokens a second of one prompt in one batch, the median of the rounds."""
         times = []
         for _ in range(rounds):
             model = self._opened(MAX_SEQUENCES)

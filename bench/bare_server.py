@@ -1,9 +1,9 @@
-"""A server that does nothing but HTTP, for what is left of our own over the same library: uvicorn, uvloop, httptools.
+"""A server with HTTP only, on uvicorn, uvloop and httptools as ours: the baseline of our own code's cost.
 
     python -m bench.bare_server PORT EVENTS
 
-Every answer is the same: one body, or so many events where the request streams, as long as those of a short answer.
-Each event is written in a turn of the event loop of its own, as when an engine gives one after the other.
+Every answer is the same: one body, or EVENTS events for a streaming request, of the sizes of a short answer. Each event
+is written in its own turn of the event loop, as with an engine.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from antiphon.protocol.responses import ChatCompletionChunk, ChunkChoice, Delta
 from antiphon.protocol.sse import DONE, encode_chunk
 
 STREAMS: Final = b'"stream":true'
-"""In a request that wants events."""
+"""The part of a request's body that asks for a stream."""
 OK: Final[Message] = {
     "type": "http.response.start",
     "status": 200,
@@ -35,7 +35,7 @@ EVENT: Final = encode_chunk(
     )
 )
 BODY: Final = b"0" * 700
-"""As long as a whole answer of one token."""
+"""As long as a complete answer of one token."""
 WHOLE: Final[Message] = {
     "type": "http.response.start",
     "status": 200,
@@ -44,7 +44,7 @@ WHOLE: Final[Message] = {
 
 
 def application(events: int) -> ASGIApp:
-    """Return the application, which streams so many events."""
+    """Return an application that streams ``events`` events."""
 
     async def app(_scope: Scope, receive: Receive, send: Send) -> None:
         if STREAMS not in await _body(receive):
@@ -70,7 +70,7 @@ async def _body(receive: Receive) -> bytes:
 
 
 def main() -> None:
-    """Serve until a signal comes."""
+    """Serve until a signal arrives."""
     port, events = map(int, sys.argv[1:])
     config = uvicorn.Config(
         application(events), host="127.0.0.1", port=port, loop="uvloop", http="httptools", ws="none", lifespan="off",

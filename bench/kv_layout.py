@@ -1,8 +1,9 @@
-"""`python -m bench.kv_layout`: what cached prefixes cost running streams, by layout of the KV memory.
+"""`python -m bench.kv_layout`: the cost of cached prefixes for running streams, by the layout of the KV memory.
 
-Three layouts: one buffer for all sequences, which every decode walks over; one buffer each, where a shared prefix is
-copied; and one buffer with cold prefixes moved to host memory. The bare loop over ``llama_decode``, no HTTP and no
-sampling, 48 tokens of context a stream. Cached cells are made by restoring one computed prefix under many sequence ids.
+Two layouts: one buffer for all sequences, which every decode reads, and one buffer for each sequence, where a shared
+prefix is copied. It also measures the offload of a prefix to host memory. It is a loop over ``llama_decode`` without
+HTTP and sampling, with 48 tokens of context for each stream. Cached cells are made by restoring one computed prefix
+under many sequence ids.
 """
 
 import argparse
@@ -23,22 +24,22 @@ from antiphon.engine.models.llama import physical_cores
 from bench.servers import served_model
 
 CONTEXT: Final = 48
-"""Tokens that each stream holds before it decodes."""
+"""Tokens of each stream before it decodes."""
 PREFIX: Final = 512
-"""Tokens of the prefix that is computed once and restored as often as it takes."""
+"""Tokens of the prefix that is computed once and restored many times."""
 FIRST_CACHED_ID: Final = 64
 CELLS: Final = 16384
 
 
 class Layout(Struct, frozen=True):
-    """One context, and what it decodes with."""
+    """One context with its layout."""
 
     name: str
     context: Any
     unified: bool
 
     def decode(self, tokens: list[int], positions: list[int], seq_ids: list[int]) -> None:
-        """Run one batch; the last row's logits are computed."""
+        """Decode one batch; compute the logits of all rows of a decode step, or of a prompt's last row."""
         batch = llama_cpp.llama_batch_init(len(tokens), 0, 1)
         batch.n_tokens = len(tokens)
         for i, (token, position, seq_id) in enumerate(zip(tokens, positions, seq_ids, strict=True)):
@@ -50,12 +51,12 @@ class Layout(Struct, frozen=True):
         llama_cpp.llama_batch_free(batch)
 
     def remove(self, seq_id: int) -> None:
-        """Free what a sequence holds."""
+        """Free the cells of a sequence."""
         llama_cpp.llama_memory_seq_rm(llama_cpp.llama_get_memory(self.context), seq_id, -1, -1)
 
 
 def open_context(model: Any, cells: int, sequences: int, *, unified: bool) -> Any:  # noqa: ANN401 (ctypes)
-    """Make a context as the engine does, but for its layout."""
+    """Open a context with the engine's settings and the given layout."""
     params = llama_cpp.llama_context_default_params()
     params.n_ctx, params.n_seq_max, params.kv_unified = cells, sequences, unified
     params.n_batch = params.n_ubatch = 512
@@ -74,13 +75,13 @@ def save(context: Any, seq_id: int) -> npt.NDArray[np.uint8]:  # noqa: ANN401 (c
 
 
 def restore(context: Any, data: npt.NDArray[np.uint8], seq_id: int) -> None:  # noqa: ANN401 (ctypes)
-    """Bring cells back from host memory."""
+    """Copy cells from host memory to a sequence."""
     pointer = data.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
     assert llama_cpp.llama_state_seq_set_data(context, pointer, data.size, seq_id) > 0
 
 
 def rate(layout: Layout, streams: int, steps: int) -> float:
-    """Tokens a second of ``streams`` that decode together."""
+    """Return the tokens a second of ``streams`` streams that decode together."""
     for seq_id in range(streams):
         layout.decode([100 + seq_id] * CONTEXT, list(range(CONTEXT)), [seq_id] * CONTEXT)
     ids = list(range(streams))

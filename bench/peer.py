@@ -1,4 +1,4 @@
-"""Runs llama.cpp's own server, from the package xllamacpp, until it is ended: PORT MODEL THREADS STREAMS CTX_SIZE."""
+"""Runs llama.cpp's server of the package xllamacpp until SIGTERM: PORT MODEL THREADS STREAMS CTX_SIZE."""
 
 import signal
 import sys

@@ -1,4 +1,4 @@
-"""The plot of a run: how far every figure is on the good side of its aim, or on the other."""
+"""The plot of a run: the margin of every figure over its aim."""
 
 import math
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ from typing import Final
 from antiphon.load_testing.figures import Figure
 
 LIMIT: Final = 32.0
-"""Times; what is farther from its aim is drawn here."""
+"""Maximum margin in the plot."""
 _MET, _MISSED = "#2563eb", "#dc2626"
 
 
 def margin(figure: Figure) -> float | None:
-    """Give how many times better than its aim a figure is: 1 just meets it; None without aim or figure."""
+    """Return how many times better than its aim a figure is, 1 for exactly; None without an aim or a value."""
     if figure.aim is None or not figure.measured:
         return None
     value = figure.value if figure.aim.of == "figure" else figure.ratio
@@ -24,14 +24,15 @@ def margin(figure: Figure) -> float | None:
 
 
 def label(figure: Figure) -> str:
-    """Name a bar: the work, and the measured ratio or figure with its aim."""
+    """Return the text of a bar: the work, and the measured ratio or figure with its aim."""
     assert figure.aim is not None, f"{figure.work} has an aim"
     value = figure.value if figure.aim.of == "figure" else figure.ratio
-    return f"{figure.work}{f' / {figure.beside}' if figure.beside else ''}\n{value:.3g}, aim {figure.aim.describe('')}"
+    baseline = f" / {figure.baseline}" if figure.baseline else ""
+    return f"{figure.work}{baseline}\n{value:.3g}, aim {figure.aim.describe('')}"
 
 
 def plot(figures: Sequence[Figure], title: str, path: Path) -> None:
-    """Draw a bar for every figure with an aim, from the line at which the aim is just met."""
+    """Draw a bar for every figure with an aim, from the line of margin 1."""
     import matplotlib as mpl  # noqa: PLC0415 (only `make bench` installs it)
 
     mpl.use("Agg")

@@ -11,43 +11,42 @@ from rich.table import Table
 from antiphon.load_testing.figures import Figure, cells
 from bench.plot import plot
 
-TITLES: Final = ("work", "antiphon", "beside it", "ratio", "aim", "", "rounds")
+TITLES: Final = ("work", "antiphon", "compared with", "ratio", "aim", "", "rounds")
 EXPLANATION: Final = """\
-Absolute figures are of the machine it ran on; the ratios are what to read. A ratio is that of the measured figure over
-what stands beside it, the median of the rounds' own ratios; so for times less is better. The servers are measured in
-turn, round by round, the other one first each time; whoever is not asked is idle. Rows that take long have fewer
-rounds.
+Read the ratios: absolute figures depend on the machine. A ratio is Antiphon's figure divided by the compared one, the
+median of the rounds' ratios, so for times less is better. The servers are measured in turn, round by round, and take
+turns in going first; the other server is idle. Rows that take long have fewer rounds.
 
-Decoding is counted from when the last stream has begun to when the first ends, so without the prompts. Streams and
-choices that decode beside others, and the free text that reports are compared with, are at temperature 1, where no text
-repeats itself; everything else is at 0.
-End-of-generation tokens are banned by `logit_bias` on both servers. The bare loop is `llama_decode` on the same file
-and threads with an argmax, no HTTP and no scheduling. Memory is the private pages of a server's processes, anonymous or
-of files, without the mapping of the model file; a copy that is made of the weights counts."""
+Decoding is measured from the start of the last stream to the end of the first one, without the prompts. Concurrent
+streams and choices, and the free text that reports are compared with, are at temperature 1, where text does not repeat
+itself; everything else is at temperature 0.
+`logit_bias` bans end-of-generation tokens on both servers. The bare loop is `llama_decode` with an argmax on the same
+file and threads, without HTTP and scheduling. Memory is the private pages of a server's processes without the mapping
+of the model file; a copy of the weights counts."""
 
 
 class Results(Struct):
-    """What a run has found so far."""
+    """The results of a run so far."""
 
     figures: list[Figure]
     model: str
     threads: int
     peer: str
-    """What the peer is."""
+    """A description of the peer."""
     ctx_size: int
     unfinished: str = ""
-    """What is missing, when the run has not ended."""
+    """The reason why the run is not complete; empty: it is."""
     name: str = "benchmark"
-    """Of the page and its plot."""
+    """The name of the page and its plot."""
     command: str = "make bench"
 
     def headline(self) -> str:
-        """Say what was run."""
+        """Return the settings of the run in one line."""
         return f"{self.model}, {self.threads} threads, {self.ctx_size:,} KV cells, same for both servers"
 
 
 def lines(figures: Sequence[Figure]) -> list[tuple[str, ...]]:
-    """Give the cells of every line, the number of its rounds last."""
+    """Return the cells of every line; the number of rounds is the last."""
     return [(*cells(figure), str(len(figure.measured) or "")) for figure in figures]
 
 
@@ -61,7 +60,7 @@ def show(results: Results, console: Console) -> None:
 
 
 def page(results: Results) -> str:
-    """Write the table as a page."""
+    """Return the page in Markdown."""
     met = [figure.met for figure in results.figures if figure.met is not None]
     text = [
         "# Benchmark",
@@ -76,7 +75,7 @@ def page(results: Results) -> str:
     text += [EXPLANATION, "", f"{sum(met)} of {len(met)} aims are met.", ""]
     text += [_row(TITLES), _row(["---"] * len(TITLES))]
     text += [_row(line) for line in lines(results.figures)]
-    return "\n".join([*text, "", f"![every ratio beside its aim]({results.name}.png)", ""])
+    return "\n".join([*text, "", f"![the margin of every figure over its aim]({results.name}.png)", ""])
 
 
 def _row(line: Sequence[str]) -> str:

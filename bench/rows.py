@@ -1,4 +1,4 @@
-"""What a row of the benchmark is: lines of the table that one measurement fills, round by round."""
+"""The rows of the benchmark: a row is one measurement that fills some lines of the table, round by round."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
@@ -16,7 +16,7 @@ PEER: Final = "llama.cpp"
 BARE: Final = "bare loop"
 MANY: Final = 100
 Found = tuple[float, float | None]
-"""What a round found, and what stands beside it."""
+"""The value of one round, and the baseline's value if there is a baseline."""
 
 
 class Line(Struct, frozen=True):
@@ -24,13 +24,13 @@ class Line(Struct, frozen=True):
 
     work: str
     unit: str
-    beside: str = ""
-    """What stands beside the figure; empty: nothing."""
+    baseline: str = ""
+    """The baseline's name; empty: no baseline."""
     aim: Aim | None = None
 
 
 class Site(Struct):
-    """Where a run takes place."""
+    """The servers, the model and the sizes of a run."""
 
     ours: Server
     theirs: Server
@@ -49,22 +49,22 @@ class Round(Struct, frozen=True):
     number: int
 
     async def both(self, work: Callable[[Target, Prompts], Awaitable[_T]]) -> tuple[_T, _T]:
-        """Have both servers do the work, one after the other, and the other one first in the next round."""
+        """Measure the work on both servers, one after the other; they take turns in going first."""
         if self.number % 2:
             theirs = await self.theirs(work)
             return await self.ours(work), theirs
         return await self.ours(work), await self.theirs(work)
 
     async def ours(self, work: Callable[[Target, Prompts], Awaitable[_T]]) -> _T:
-        """Have this project's server do the work."""
+        """Measure the work on this project's server."""
         return await work(self.site.ours.target, self.prompts("ours"))
 
     async def theirs(self, work: Callable[[Target, Prompts], Awaitable[_T]]) -> _T:
-        """Have the peer do the work."""
+        """Measure the work on the peer."""
         return await work(self.site.theirs.target, self.prompts("theirs"))
 
     def prompts(self, whose: str) -> Prompts:
-        """Words that nobody else is asked."""
+        """Return prompts that no other row, round or server uses."""
         return Prompts(f"{self.number} {self.row} {whose}")
 
 
@@ -72,8 +72,8 @@ class Row(Struct, frozen=True):
     """A measurement that fills some lines."""
 
     name: str
-    """What ``--only`` calls it."""
+    """The row's name in ``--only``."""
     lines: tuple[Line, ...]
     run: Callable[[Round], Awaitable[list[Found]]]
-    """Gives one value for each line, in order."""
+    """Return the values of each line, in order."""
     max_rounds: int = MANY

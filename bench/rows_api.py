@@ -1,7 +1,6 @@
-"""What our own code costs without a model: requests and streamed chunks for each second of the API process's time.
+"""The cost of our own code without a model: requests and chunks per second of the API process's processor time.
 
-Beside them stands what a server can do on this machine that does nothing but HTTP, over the same library
-(:mod:`bench.bare_server`), asked by the same client: its figures are the limit of ours, whatever the machine.
+The baseline is a server with HTTP only, over the same library and with the same client (:mod:`bench.bare_server`).
 """
 
 import os
@@ -21,52 +20,52 @@ from bench.servers import MODEL_NAME, Command, Kind, Server
 
 REQUESTS: Final = 10_000
 WARM_UP: Final = 1_000
-"""Requests before those that are counted."""
+"""Requests before the measurement."""
 STREAMS: Final = 128
 STREAM_TOKENS: Final = 400
 CONNECTIONS: Final = 16
 QUICK_SHARE: Final = 50
-"""Part of all that which a quick run asks."""
+"""A quick run sends this fraction of the requests: one fiftieth."""
 PER_SECOND: Final = 2_000.0
 CHUNKS_PER_SECOND: Final = 50_000.0
 BARE: Final = "bare uvicorn"
 GROWTH: Final = 2.0
-"""Megabytes; memory counts as flat below."""
+"""Megabytes; less growth of the memory counts as none."""
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Cost(Struct, frozen=True):
-    """What some requests took."""
+    """The cost of some requests."""
 
     per_core: float
-    """Requests, or chunks, for each second of the API process's processor time."""
+    """Requests, or chunks, per second of the API process's processor time."""
     per_second: float
     client_share: float
-    """Of the time, what the client needed of its core: near 1 it was the client that was measured."""
+    """The client's processor time as a share of the time: near 1 the client was the bottleneck."""
 
 
 class Costs(Struct, frozen=True):
-    """What one server took."""
+    """The costs of one server."""
 
     requests: Cost
     chunks: Cost
     growth: float
-    """Megabytes of anonymous memory more after the requests than before."""
+    """Growth of the anonymous memory during the requests, in megabytes."""
 
 
 def row(*, quick: bool) -> Row:
-    """Give the row of the API's own cost."""
+    """Return the row of the API's own cost."""
     part = QUICK_SHARE if quick else 1
     lines = (
         Line("requests a second per core, scripted engine", "requests/s", aim=Aim(">=", PER_SECOND, "figure")),
-        Line("requests a second per core, of a bare server", "requests/s", beside=BARE),
+        Line("requests a second per core, of a bare server", "requests/s", baseline=BARE),
         Line("requests a second, client, API and engine on the same machine", "requests/s"),
         Line(
             "streamed chunks a second per core, scripted engine", "chunks/s", aim=Aim(">=", CHUNKS_PER_SECOND, "figure")
         ),
-        Line("streamed chunks a second per core, of a bare server", "chunks/s", beside=BARE),
+        Line("streamed chunks a second per core, of a bare server", "chunks/s", baseline=BARE),
         Line("streamed chunks a second, client, API and engine on the same machine", "chunks/s"),
-        Line("processor time of the client, of the time", "%"),
+        Line("processor time of the client, as a share of the time", "%"),
         Line(
             f"growth of the API process over {REQUESTS // part:,} requests, anonymous",
             "MB",

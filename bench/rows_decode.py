@@ -1,4 +1,4 @@
-"""Decoding: several streams at once, against the peer and against the bare loop, and beside a busy neighbour."""
+"""Decoding: concurrent streams, compared with the peer and the bare loop, and with a busy process on one core."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from antiphon.load_testing.workloads import Prompts, free_text, steady_rate
 from bench.rows import BARE, PEER, Found, Line, Round, Row
 
 AIMS: Final = {1: 1.0, 4: 1.1, 16: 1.2, 64: 1.2}
-"""Of the peer's rate, by streams."""
+"""Minimum ratio to the peer's rate, by the number of streams."""
 OF_BARE: Final = 0.95
 ANSWERS: Final = {1: 96, 4: 64, 16: 48, 64: 40}
 """Tokens of each answer, by streams."""
@@ -35,16 +35,16 @@ while time.monotonic() < end:
 
 
 class Streams(Struct, frozen=True):
-    """What streams that ran together showed."""
+    """The figures of concurrent streams."""
 
     rate: float
-    """Tokens a second of all together, while all of them decoded."""
+    """Tokens a second of all streams together, while all of them decode."""
     gap: float
     """99th percentile of the seconds between two pieces of a stream."""
 
 
 def rows(aims: Mapping[int, float] = AIMS) -> list[Row]:
-    """Give a row for each number of streams."""
+    """Return a row for each number of streams."""
     return [_decode_row(streams, aim) for streams, aim in aims.items()]
 
 
@@ -65,13 +65,13 @@ def _decode_row(streams: int, aim: float) -> Row:
 
 
 async def decode(target: Target, prompts: Prompts, streams: int, tokens: int) -> Streams:
-    """Let so many streams decode at the same time; at temperature 1, where text does not repeat itself."""
+    """Measure concurrent streams, at temperature 1, where text does not repeat itself."""
     bodies = [free_text(target, prompts.story(), tokens, temperature=1) for _ in range(streams)]
     return summary(await ask_all(target, bodies))
 
 
 def summary(answers: list[Answer]) -> Streams:
-    """Sum up streams. Raises :class:`LoadError` when they did not run beside each other."""
+    """Return the figures of streams. Raises :class:`LoadError` when they did not run at the same time."""
     rate = steady_rate(answers)
     if rate is None:
         raise LoadError("the streams did not run at the same time")
@@ -80,28 +80,28 @@ def summary(answers: list[Answer]) -> Streams:
 
 
 def neighbour_row() -> Row:
-    """Give the row of streams beside a busy process."""
+    """Return the row of streams next to a busy process."""
 
     async def run(turn: Round) -> list[Found]:
         tokens = QUICK_ANSWER if turn.site.quick else CROWD_ANSWER
-        ours, theirs = await turn.both(partial(_beside_busy, tokens=tokens))
+        ours, theirs = await turn.both(partial(_idle_and_busy, tokens=tokens))
         return [
             (ours[1].rate / ours[0].rate, theirs[1].rate / theirs[0].rate),
             (ours[1].rate, theirs[1].rate),
             (ours[1].gap * 1000, theirs[1].gap * 1000),
         ]
 
-    beside = f"{CROWD} streams beside a busy process on one core"
+    streams = f"{CROWD} streams, one core busy with another process"
     lines = (
-        Line(f"{beside}, of the idle rate", "%", PEER, Aim(">=", 0.5, "figure")),
-        Line(f"decode, {beside}", "tokens/s", PEER),
-        Line(f"gap p99, {beside}", "ms", PEER),
+        Line(f"{streams}, of the idle rate", "%", PEER, Aim(">=", 0.5, "figure")),
+        Line(f"decode, {streams}", "tokens/s", PEER),
+        Line(f"gap p99, {streams}", "ms", PEER),
     )
     return Row("neighbour", lines, run)
 
 
-async def _beside_busy(target: Target, prompts: Prompts, tokens: int) -> tuple[Streams, Streams]:
-    """Give the streams idle and beside a busy process."""
+async def _idle_and_busy(target: Target, prompts: Prompts, tokens: int) -> tuple[Streams, Streams]:
+    """Measure the streams without and with a busy process."""
     idle = await decode(target, prompts, CROWD, tokens)
     with busy_core():
         return idle, await decode(target, prompts, CROWD, tokens)
@@ -109,7 +109,7 @@ async def _beside_busy(target: Target, prompts: Prompts, tokens: int) -> tuple[S
 
 @contextmanager
 def busy_core() -> Iterator[None]:
-    """Keep the first of this process's cores busy."""
+    """Keep the first of this process's cores busy with another process."""
     core = min(os.sched_getaffinity(0))
     process = subprocess.Popen([sys.executable, "-c", SPIN % core])  # noqa: S603 (our own program)
     try:

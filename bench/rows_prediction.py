@@ -1,4 +1,4 @@
-"""Predicted outputs: an answer that is known but for three words, with and without the prediction."""
+"""Predicted outputs: an answer with and without a prediction that differs in three words."""
 
 import asyncio
 from typing import Final
@@ -9,13 +9,13 @@ from bench.rows import Found, Line, Round, Row
 
 TIMES_AS_FAST: Final = 4
 COST: Final = 1.05
-"""Of the plain time, what a useless prediction may take."""
+"""Maximum ratio of the time with a useless prediction to the plain time."""
 OF_PREFILL: Final = 0.7
 PLAIN: Final = "ours, plain"
 
 
 def row(tokens: int) -> Row:
-    """Give the row of an answer of so many tokens."""
+    """Return the row of an answer of ``tokens`` tokens."""
     work = f"predicted output, {tokens} tokens, three words changed"
     lines = (
         Line(f"{work}, time", "s", PLAIN, Aim("<=", 1 / TIMES_AS_FAST)),

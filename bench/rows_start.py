@@ -1,4 +1,4 @@
-"""A server by itself, with its own defaults: how soon it answers, and the memory that it takes beside the model."""
+"""A server with its defaults: the time from start to the first token, and its memory without the model."""
 
 import asyncio
 import contextlib
@@ -20,17 +20,17 @@ from bench.servers import START_TIMEOUT, Capacity, Kind, Server, antiphon, llama
 SECONDS: Final = 3.0
 MEGABYTES: Final = 200.0
 ANSWER: Final = 16
-"""Tokens of each stream."""
+"""Tokens of each stream's answer."""
 _PAUSE: Final = 0.02
-"""Seconds between two attempts."""
+"""Seconds between two attempts to connect."""
 
 
 def row() -> Row:
-    """Give the row of start-up and memory."""
+    """Return the row of start-up and memory."""
     lines = (
         Line("process start to first token", "s", PEER, Aim("<=", SECONDS, "figure")),
         Line(
-            f"private memory at {CROWD} streams, the mapped model file apart",
+            f"private memory at {CROWD} streams, without the mapped model file",
             "MB",
             PEER,
             Aim("<=", MEGABYTES, "figure"),
@@ -51,7 +51,7 @@ async def _run(turn: Round) -> list[Found]:
 
 
 async def _measure(kind: Kind, prompts: Prompts, model: str) -> tuple[float, float]:
-    """Give seconds to the first token of a new process, and megabytes when its streams have decoded."""
+    """Return the seconds from start to first token, and the megabytes after ``CROWD`` streams."""
     server = Server(kind)
     try:
         start = time.perf_counter()
@@ -65,7 +65,7 @@ async def _measure(kind: Kind, prompts: Prompts, model: str) -> tuple[float, flo
 
 
 async def first_answer(server: Server, prompts: Prompts) -> None:
-    """Ask until the first token comes."""
+    """Send requests until one has its first token."""
     async with asyncio.timeout(START_TIMEOUT):
         while True:
             server.check()

@@ -1,8 +1,8 @@
-"""`make bench`: every figure as a ratio from one run, servers interleaved round by round, medians of the rounds.
+"""`make bench`: compares both servers in one run, interleaved round by round; figures are the medians of the rounds.
 
-Both servers are up during the whole run and idle while the other is asked. The same GGUF file, threads and KV cells. A
-row that fails is told with its reason, and the others go on; what has been found is written after every row. Every row
-is measured once; what time is left after that goes to further rounds.
+Both servers run during the whole run, with the same GGUF file, threads and KV cells; one is idle while the other is
+measured. A row that fails shows its error, and the others are measured. The results are written after every row. Every
+row is measured once, then again while there are rounds and time.
 """
 
 import argparse
@@ -31,14 +31,14 @@ from bench.rows import Found, Round, Row, Site
 from bench.servers import Capacity, Server, ServerError, antiphon, llama_server, served_model
 
 CTX_SIZE: Final = 32768
-"""KV cells of both: the peer keeps no prefix in common, so 16 askers of 1,500 tokens need most of them."""
+"""KV cells of both servers. The peer shares no prefixes, so 16 requests of 1,500 tokens need most of them."""
 ROW_TIMEOUT: Final = 900.0
 """Seconds for one round of one row."""
 MINUTES: Final = 28.0
 WIDTH: Final = 150
-"""Columns of the table where there is no terminal."""
+"""Columns of the table without a terminal."""
 WHEEL_AIMS: Final = {1: 0.97, 4: 0.97, 16: 0.97}
-"""Of the wheel's rate of decoding, by streams."""
+"""Minimum ratio to the wheel's decoding rate, by the number of streams."""
 WHEEL_SHARED_AIM: Final = 0.5
 WHEEL_BATCH: Final = 8
 _WARM_UP: Final = 4
@@ -47,20 +47,20 @@ Write = Callable[[Results], object]
 
 
 class Plan(Struct, frozen=True):
-    """How much is measured."""
+    """The rounds and the time of a run."""
 
     rounds: int
     seconds: float
-    """No row begins another round that would end later than this."""
+    """A round does not begin if it would end later than this."""
 
 
 def wheel_rows(sizes: Sizes) -> list[Row]:
-    """Give the rows that are measured against the prebuilt server."""
+    """Return the rows that are measured against the prebuilt server."""
     return [*rows_decode.rows(WHEEL_AIMS), rows_prompts.shared_row(sizes, WHEEL_SHARED_AIM), step_cost.row(WHEEL_BATCH)]
 
 
 def all_rows(sizes: Sizes) -> list[Row]:
-    """Give every row, in the order of the table."""
+    """Return all rows, in the order of the table."""
     return [
         *rows_decode.rows(),
         rows_decode.neighbour_row(),
@@ -74,7 +74,7 @@ def all_rows(sizes: Sizes) -> list[Row]:
 
 
 def chosen(rows: list[Row], only: Sequence[str]) -> list[Row]:
-    """Keep the rows of these names, or of these families: ``decode`` is ``decode-1`` and all its kin."""
+    """Return the rows that ``only`` names, or all; ``decode`` names ``decode-1``, ``decode-4`` and so on."""
     found = [row for row in rows if not only or {row.name, row.name.partition("-")[0]} & set(only)]
     if not found:
         raise SystemExit(f"No row is called {', '.join(only)}. Rows: {', '.join(row.name for row in rows)}")
@@ -82,7 +82,7 @@ def chosen(rows: list[Row], only: Sequence[str]) -> list[Row]:
 
 
 class Run:
-    """Measures the rows, and keeps what it finds."""
+    """Measures the rows and collects the figures."""
 
     def __init__(self, site: Site, rows: list[Row], results: Results, write: Write) -> None:
         self._site = site
@@ -90,14 +90,14 @@ class Run:
         self._results = results
         self._write = write
         self._figures = {
-            row.name: [Figure(line.work, line.unit, line.beside, line.aim) for line in row.lines] for row in rows
+            row.name: [Figure(line.work, line.unit, line.baseline, line.aim) for line in row.lines] for row in rows
         }
         self._seconds: dict[str, float] = {}
-        """What the last round of each row took."""
+        """Seconds of the last round of each row."""
         results.figures = [figure for row in rows for figure in self._figures[row.name]]
 
     async def measure(self, plan: Plan, progress: Progress) -> None:
-        """Measure every row once, and again as long as there are rounds and time."""
+        """Measure every row once, and again while there are rounds and time."""
         start = time.monotonic()
         task = progress.add_task("measuring", total=sum(min(plan.rounds, row.max_rounds) for row in self._rows))
         for number in range(plan.rounds):
@@ -116,11 +116,11 @@ class Run:
         figures, start = self._figures[row.name], time.monotonic()
         try:
             found = await self._round(row, number)
-            for figure, (measured, other) in zip(figures, found, strict=True):
-                figure.add(measured, other)
+            for figure, (measured, baseline) in zip(figures, found, strict=True):
+                figure.add(measured, baseline)
         except (LoadError, ServerError, TimeoutError) as error:
             _fail(figures, str(error) or f"not done within {ROW_TIMEOUT:.0f} s")
-        except Exception as error:  # noqa: BLE001 (whatever one row does, the others are measured)
+        except Exception as error:  # noqa: BLE001 (an error of one row must not end the run)
             _fail(figures, f"{type(error).__name__}: {error}")
         self._seconds[row.name] = time.monotonic() - start
         self._results.unfinished = f"it ended after round {number + 1} of {row.name}"
@@ -139,14 +139,14 @@ def _fail(figures: Sequence[Figure], reason: str) -> None:
 
 
 async def warm_up(site: Site) -> None:
-    """Ask both servers something, so that nothing is asked for the first time."""
+    """Send some requests to both servers, so that the first measured request is not slower."""
     for server in (site.ours, site.theirs):
         prompts = Prompts(f"warm-up of {server.kind.name}")
         await ask_all(server.target, [free_text(server.target, prompts.story(), 8) for _ in range(_WARM_UP)])
 
 
 def bans(model: str) -> dict[str, object]:
-    """Give the fields that keep answers from ending early."""
+    """Return the request fields that ban end-of-generation tokens."""
     tokenizer = Tokenizer.open(model)
     try:
         return {"logit_bias": {str(token): -100 for token in sorted(tokenizer.eog_ids)}}
@@ -157,12 +157,12 @@ def bans(model: str) -> dict[str, object]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--model", default="", type=served_model, help="a GGUF file; default: what is served by default"
+        "--model", default="", type=served_model, help="a GGUF file; default: the default model of antiphon serve"
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="no further round begins that would end later")
-    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="rows; nothing is written then")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see whether all works; nothing is written")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="no round begins that would end later")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="rows; writes no page")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, as a trial; writes no page")
     parser.add_argument(
         "--peer", choices=("native", "wheel"), default="native", help="llama.cpp's server: compiled here, or prebuilt"
     )

@@ -1,7 +1,7 @@
-"""`python -m bench.schema_share FOLDER...`: how many real-world schemas are enforced, and how many refused, by keyword.
+"""`python -m bench.schema_share FOLDER...`: the shares of real-world schemas that are enforced and refused, by keyword.
 
-Every ``*.json`` file below the folders is a schema, or an object that has one under ``schema``. What is enforced is
-walked at random, byte by byte and without a model, and every finished walk is judged by `jsonschema`.
+Every ``*.json`` file below the folders is a schema, or an object with one under ``schema``. The grammar of an enforced
+schema generates random texts, byte by byte and without a model, and `jsonschema` validates every finished text.
 """
 
 import argparse
@@ -29,9 +29,9 @@ from antiphon.errors import InvalidRequestError
 
 WALKS: Final = 3
 MAX_BYTES: Final = 4000
-"""Of a walk; one that has not ended by then is given up."""
+"""Maximum bytes of a random text; a longer one is dropped as unfinished."""
 PLAIN_DIGITS: Final = 50
-"""Of the numbers that are read as integers."""
+"""Maximum digits of a number that is read as an integer."""
 _REASON: Final = re.compile(r"In context=\(.*?\), (.*)\.$", re.DOTALL)
 _KEYWORD: Final = re.compile(r"'([$\w-]+)'")
 _CLOSING: Final = frozenset(b'"]}')
@@ -39,19 +39,19 @@ _TOKENIZER = llguidance.LLTokenizer("byte")
 
 
 class Share(Struct):
-    """What became of the schemas."""
+    """The counts of schemas and of random texts."""
 
     enforced: int = 0
     refused: Counter[str] = field(default_factory=Counter)
-    """By keyword, or by reason where no keyword is named."""
+    """Schemas by the keyword that was refused, or by the reason when it names no keyword."""
     unread: int = 0
-    """Files that hold no schema."""
+    """Files without a schema."""
     walked: int = 0
     unfinished: int = 0
     unjudged: int = 0
-    """Walks that `jsonschema` gives up on: references without end or to what is not there, numbers without end."""
+    """Texts that `jsonschema` cannot validate: endless or missing references, numbers that are too large."""
     invalid: list[tuple[str, str]] = field(default_factory=list)
-    """File and text of each walk that does not validate."""
+    """File and text of each text that is not valid."""
 
     @property
     def total(self) -> int:
@@ -60,7 +60,7 @@ class Share(Struct):
 
 
 def read_schema(path: Path) -> Any:  # noqa: ANN401 (JSON)
-    """Return the schema of a file; None when it holds none."""
+    """Return the schema of a file, or None."""
     try:
         document = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
@@ -71,7 +71,7 @@ def read_schema(path: Path) -> Any:  # noqa: ANN401 (JSON)
 
 
 def refused_by(message: str) -> str:
-    """Return the keyword that a refusal names, or else its reason."""
+    """Return the keyword that a refusal names, or its reason."""
     found = _REASON.search(message)
     reason = found[1] if found else message
     keyword = _KEYWORD.search(reason)
@@ -79,7 +79,7 @@ def refused_by(message: str) -> str:
 
 
 def walk(compiled: str, choice: random.Random) -> str | None:
-    """Return a text that the grammar admits, at random with a liking for its end; None when it does not end in time."""
+    """Return a random text of the grammar, or None when it does not end within ``MAX_BYTES``; ends are preferred."""
     matcher = llguidance.LLMatcher(_TOKENIZER, f"start: %json {compiled}", log_level=0)
     text, end = bytearray(), _TOKENIZER.eos_token
     while not matcher.is_stopped() and len(text) < MAX_BYTES:
@@ -104,25 +104,25 @@ def _choose(allowed: Sequence[int], end: int, choice: random.Random) -> int:
 
 
 def is_valid(schema: Any, text: str) -> bool:  # noqa: ANN401 (JSON)
-    """Judge by the specification with exact decimals, formats too. Raises what `jsonschema` raises."""
+    """Validate a text with exact decimals and formats. Raises the errors of `jsonschema`."""
     with localcontext(prec=4000):
         exact = json.loads(json.dumps(schema), parse_float=Decimal)
         dialect = validator_for(exact, default=Draft202012Validator)
-        # With a registry of its own it fetches nothing.
+        # With an empty registry the validator fetches no references.
         registry: Registry[Any] = Registry()
         validator = dialect(exact, registry=registry, format_checker=dialect.FORMAT_CHECKER)
         return bool(validator.is_valid(json.loads(text, parse_float=_number)))
 
 
 def _number(text: str) -> Decimal | int:
-    """Read a number exactly, but for exponents beyond a thousand, which are cut; whole ones are integers."""
+    """Read a number exactly, with exponents cut to ±1000; whole numbers become integers."""
     mantissa, _, exponent = text.lower().partition("e")
     number = Decimal(mantissa).scaleb(max(-1000, min(1000, int(exponent[:9] or 0))))
     return int(number) if number.adjusted() < PLAIN_DIGITS and number == number.to_integral_value() else number
 
 
 def measure(paths: Iterable[Path], walks: int, seed: int = 0) -> Share:
-    """Compile and walk every schema."""
+    """Compile every schema and validate ``walks`` random texts of each."""
     share, choice = Share(), random.Random(seed)  # noqa: S311 (walks)
     for path in paths:
         schema = read_schema(path)
@@ -155,7 +155,7 @@ def _judge(share: Share, path: Path, schema: Any, text: str | None) -> None:  # 
 
 
 def show(share: Share, console: Console) -> None:
-    """Print the shares, what refused, and the walks that do not validate."""
+    """Print the shares, the reasons of refusals, and the invalid texts."""
     total = max(share.total, 1)
     table = Table("schemas", "number", "share", title=f"{share.total} schemas, {share.unread} files without one")
     table.add_row("enforced", str(share.enforced), f"{share.enforced / total:.1%}")
@@ -163,7 +163,7 @@ def show(share: Share, console: Console) -> None:
         table.add_row(f"refused: {reason[:80]}", str(count), f"{count / total:.1%}")
     console.print(table)
     console.print(
-        f"{share.walked} finished walks: {len(share.invalid)} do not validate, {share.unjudged} cannot be judged; "
+        f"{share.walked} finished texts: {len(share.invalid)} are invalid, {share.unjudged} cannot be validated; "
         f"{share.unfinished} did not finish"
     )
     for path, text in share.invalid:
@@ -171,11 +171,11 @@ def show(share: Share, console: Console) -> None:
 
 
 def main() -> None:
-    """Parse the options, measure, print. Exit status 1 when a walk does not validate."""
+    """Parse the options, measure and print. Exits with status 1 when a text is invalid."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
-    parser.add_argument("--walks", type=int, default=WALKS, help="random walks of each schema")
-    parser.add_argument("--sample", type=int, help="so many files, drawn at random, instead of all")
+    parser.add_argument("--walks", type=int, default=WALKS, help="random texts of each schema")
+    parser.add_argument("--sample", type=int, help="number of random files, instead of all")
     options = parser.parse_args()
     paths = sorted(path for folder in options.folders for path in folder.rglob("*.json"))
     if options.sample is not None and options.sample < len(paths):

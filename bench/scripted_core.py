@@ -1,7 +1,7 @@
-"""An engine core without a model, and ``antiphon serve`` over it: what is left is what our own code costs.
+"""``antiphon serve`` with an engine core without a model, for measuring the cost of our own code.
 
-Everything else is the real thing: HTTP, validation, the template, the tokenizer, the engine's process and its messages.
-``python -m bench.scripted_core`` takes the arguments of ``antiphon``.
+HTTP, validation, the template, the tokenizer, the engine's process and its messages are real. ``python -m
+bench.scripted_core`` takes the arguments of ``antiphon``.
 """
 
 from collections.abc import Callable
@@ -26,23 +26,23 @@ from antiphon.engine.models.bindings import silence_logs
 from antiphon.engine.models.tokenizer import Tokenizer
 
 TEXT = " river stone light paper garden engine winter letter"
-"""What every answer says, over and over."""
+"""The text that every answer repeats."""
 
 
 class ScriptedCore:
-    """Gives every choice one token in each step, until it has as many as were asked for."""
+    """Gives every choice one token in each step, up to the request's maximum."""
 
     def __init__(self, info: ModelInfo, token_ids: list[int]) -> None:
         self.info = info
         self._token_ids = token_ids
         self._running: dict[str, tuple[GenerateRequest, dict[int, int]]] = {}
-        """Each request, and how many tokens each of its choices has."""
+        """Each request with the number of tokens of each choice."""
         self._ended: list[StreamEvent] = []
         self._steps = 0
 
     @classmethod
     def open(cls, options: EngineOptions, *, clock: Callable[[], float], entropy: Callable[[], int]) -> Self:
-        """Read the vocabulary; nothing else of the model is needed."""
+        """Read the model's vocabulary and return the core."""
         del clock, entropy
         silence_logs()
         tokenizer = Tokenizer.open(options.model_path)
@@ -52,16 +52,16 @@ class ScriptedCore:
 
     @property
     def has_work(self) -> bool:
-        """Whether anybody waits for a token."""
+        """Whether a request runs."""
         return bool(self._running or self._ended)
 
     def add(self, request: GenerateRequest) -> None:
-        """Take a request."""
+        """Add a request."""
         self._running[request.request_id] = (request, dict.fromkeys(range(request.n), 0))
         self._ended.append(Started(request_id=request.request_id, cached_tokens=0))
 
     def abort(self, request_id: str, index: int | None) -> None:
-        """End one choice or all."""
+        """End one choice or all of a request."""
         if request_id in self._running:
             _, choices = self._running[request_id]
             for each in [i for i in choices if index in (None, i)]:
@@ -98,7 +98,7 @@ class ScriptedCore:
             del self._running[request_id]
 
     def abort_all(self, reason: FinishReason, message: str) -> list[StreamEvent]:
-        """End everything in flight."""
+        """End all requests."""
         for request_id, (_, choices) in list(self._running.items()):
             for index in list(choices):
                 self._finish(request_id, index, reason, message)
@@ -106,11 +106,11 @@ class ScriptedCore:
         return events
 
     def idle_step(self) -> bool:
-        """Nothing is left to do."""
+        """Return False: there is no idle work."""
         return False
 
     def stats(self) -> EngineStats:
-        """Count what runs."""
+        """Return the counters."""
         return EngineStats(
             running=len(self._running),
             waiting=0,
@@ -125,7 +125,7 @@ class ScriptedCore:
         )
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Release nothing."""
 
 
 def _info(options: EngineOptions, n_vocab: int) -> ModelInfo:

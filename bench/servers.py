@@ -1,4 +1,4 @@
-"""Starts the servers that are compared, each in a process of its own on loopback, and ends them."""
+"""Starts the servers that are compared, each in a process on loopback, and ends them."""
 
 import contextlib
 import os
@@ -24,13 +24,13 @@ from antiphon.model_files.optimized_models import DEFAULT_TYPE, OptimizedModels
 from bench import native_peer
 
 START_TIMEOUT: Final = 180.0
-"""Seconds until a server must answer."""
+"""Seconds within which a server must answer."""
 _END_TIMEOUT: Final = 20.0
 _LAST_BYTES: Final = 2000
 MODEL_NAME: Final = "bench"
 
 Command = Callable[[int], list[str]]
-"""Gives the command line that serves on a port."""
+"""Returns the command line that serves on a port."""
 
 
 class ServerError(Exception):
@@ -38,7 +38,7 @@ class ServerError(Exception):
 
 
 class Capacity(Struct, frozen=True):
-    """What both servers are given alike. 0 leaves it to the server."""
+    """The settings of both servers. 0 is the server's default."""
 
     threads: int
     streams: int
@@ -46,7 +46,7 @@ class Capacity(Struct, frozen=True):
 
 
 class Kind(Struct, frozen=True):
-    """A kind of server: how it is started, and what the report says of it."""
+    """A kind of server: its command, and its description in the report."""
 
     name: str
     note: str
@@ -55,7 +55,7 @@ class Kind(Struct, frozen=True):
 
 
 class Server:
-    """One process that serves; start it before asking, close it in the end."""
+    """One server process. Start it before the first request and close it at the end."""
 
     def __init__(self, kind: Kind, fields: dict[str, object] | None = None) -> None:
         self.kind = kind
@@ -66,17 +66,17 @@ class Server:
 
     @property
     def target(self) -> Target:
-        """Whom to ask."""
+        """The server's address and model."""
         return Target(host="127.0.0.1", port=self.port, model=MODEL_NAME, fields=self._fields)
 
     @property
     def pid(self) -> int:
-        """Id of the process that was started; it may have children."""
+        """The id of the server's first process; it may have children."""
         assert self._process is not None, f"{self.kind.name} is started"
         return self._process.pid
 
     def launch(self) -> None:
-        """Start the process and do not wait."""
+        """Start the process without waiting for it."""
         self.close()
         self.port = free_port()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the server)
@@ -98,23 +98,23 @@ class Server:
             with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=2):
                 return self
             time.sleep(0.05)
-        raise ServerError(f"{self.kind.name} did not answer within {START_TIMEOUT:.0f} s: {self._said()}")
+        raise ServerError(f"{self.kind.name} did not answer within {START_TIMEOUT:.0f} s: {self._last_output()}")
 
     def check(self) -> None:
-        """Raise :class:`ServerError` when it has ended."""
+        """Raise :class:`ServerError` when the process has ended."""
         if self._process is None or self._process.poll() is not None:
             status = self._process and self._process.returncode
-            raise ServerError(f"{self.kind.name} has ended with {status}: {self._said()}")
+            raise ServerError(f"{self.kind.name} has ended with {status}: {self._last_output()}")
 
     def ensure(self) -> None:
-        """Start it again when it has ended."""
+        """Start the process again when it has ended."""
         try:
             self.check()
         except ServerError:
             self.start()
 
     def close(self) -> None:
-        """End the process and what it has started."""
+        """End the process and its children."""
         process, self._process = self._process, None
         log, self._log = self._log, None
         if log is not None:
@@ -128,7 +128,7 @@ class Server:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
-    def _said(self) -> str:
+    def _last_output(self) -> str:
         if self._log is None:
             return ""
         size = self._log.seek(0, os.SEEK_END)
@@ -137,10 +137,7 @@ class Server:
 
 
 def served_model(path: str) -> str:
-    """Give the model file of an option: where none is given, what ``antiphon serve`` serves by default.
-
-    That is the bundled model's copy, which is made where it is missing.
-    """
+    """Return the model file of an option, or the default one of ``antiphon serve``: the bundled model's copy."""
     if path:
         return path
     source = bundled_model()
@@ -150,7 +147,7 @@ def served_model(path: str) -> str:
 
 
 def free_port() -> int:
-    """A port on loopback that nobody listens on now."""
+    """Return a free port of loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -158,7 +155,7 @@ def free_port() -> int:
 
 
 def antiphon(model: str, capacity: Capacity, data_dir: Path) -> Kind:
-    """This project's own command."""
+    """Return this project's server."""
 
     def command(port: int) -> list[str]:
         options = {
@@ -170,15 +167,15 @@ def antiphon(model: str, capacity: Capacity, data_dir: Path) -> Kind:
             "--data-dir": data_dir,
             "--log-level": "warning",
         }
-        return [sys.executable, "-m", "antiphon", "serve", *_written(options)]
+        return [sys.executable, "-m", "antiphon", "serve", *_arguments(options)]
 
     return Kind("antiphon", "this checkout", command)
 
 
 def llama_server(model: str, capacity: Capacity, console: Console, *, wheel: bool = False) -> Kind:
-    """llama.cpp's own server, compiled for this machine, or else, or with ``wheel``, out of the package xllamacpp.
+    """Return llama.cpp's server, compiled for this machine; with ``wheel``, or without a compiler, that of xllamacpp.
 
-    Raises :class:`ServerError` where there is neither.
+    Raises :class:`ServerError` when there is neither.
     """
     if wheel:
         return _wheel(model, capacity)
@@ -187,7 +184,7 @@ def llama_server(model: str, capacity: Capacity, console: Console, *, wheel: boo
     except native_peer.CannotBuildError as error:
         if find_spec("xllamacpp") is None:
             raise ServerError(f"llama.cpp's server cannot be compiled, and there is no xllamacpp: {error}") from error
-        console.print(f"llama.cpp's server cannot be compiled, so the package's is measured: {error}")
+        console.print(f"llama.cpp's server cannot be compiled, so that of xllamacpp is measured: {error}")
         return _wheel(model, capacity)
 
 
@@ -204,12 +201,12 @@ def _native(binary: Path, model: str, capacity: Capacity) -> Kind:
     }
     flags = ["--kv-unified", "--no-webui"]
     version = native_peer.pinned_version()
-    said = " ".join(["--flash-attn on", "--parallel", str(capacity.streams), *flags])
+    shown = " ".join(["--flash-attn on", "--parallel", str(capacity.streams), *flags])
     note = (
-        f"llama-server compiled for this machine (GGML_NATIVE) from the source of llama-cpp-python {version}; {said}, "
-        "its prompt cache and everything else by default"
+        f"llama-server compiled for this machine (GGML_NATIVE) from the source of llama-cpp-python {version}; {shown}, "
+        "everything else by default, with its prompt cache"
     )
-    return Kind("llama.cpp", note, lambda port: [str(binary), *_written({**options, "--port": port}), *flags])
+    return Kind("llama.cpp", note, lambda port: [str(binary), *_arguments({**options, "--port": port}), *flags])
 
 
 def _wheel(model: str, capacity: Capacity) -> Kind:
@@ -218,16 +215,16 @@ def _wheel(model: str, capacity: Capacity) -> Kind:
     def command(port: int) -> list[str]:
         return [sys.executable, "-m", "bench.peer", str(port), *map(str, settings)]
 
-    note = "llama.cpp's server in the wheel xllamacpp, compiled without this processor's newest instructions"
+    note = "llama.cpp's server of the wheel xllamacpp, compiled without this processor's newest instructions"
     return Kind("llama.cpp", note, command)
 
 
-def _written(options: dict[str, object]) -> list[str]:
+def _arguments(options: dict[str, object]) -> list[str]:
     return [str(part) for option in options.items() for part in option]
 
 
 def processes(pid: int) -> list[int]:
-    """Give a process and all that it has started, by id."""
+    """Return the ids of a process and of its descendants."""
     found = [pid]
     for each in found:
         for children in Path(f"/proc/{each}/task").glob("*/children"):

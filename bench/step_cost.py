@@ -1,4 +1,4 @@
-"""What a step costs outside ``llama_decode``: our own Python, sampling included, as a share of the step."""
+"""The cost of a step outside ``llama_decode``: our own Python, with sampling, as a share of the step."""
 
 import asyncio
 import random
@@ -26,14 +26,14 @@ PROMPT: Final = 20
 
 
 class TimedModel:
-    """A model whose ``decode`` adds up the seconds that it takes; everything else passes through."""
+    """A model that sums up the seconds of its ``decode`` calls."""
 
     def __init__(self, model: LlamaModel) -> None:
         self._model = model
         self.seconds = 0.0
 
     def decode(self, *args: Any, **how: Any) -> Any:  # noqa: ANN401
-        """Run one batch."""
+        """Decode one batch and add its seconds."""
         start = time.perf_counter()
         logits = self._model.decode(*args, **how)
         self.seconds += time.perf_counter() - start
@@ -44,15 +44,15 @@ class TimedModel:
 
 
 class StepCost(Struct, frozen=True):
-    """What the steps of one batch took."""
+    """The cost of the steps of one batch."""
 
     python_share: float
-    """Of the step's time, what is not ``llama_decode``."""
+    """Share of the step's time outside ``llama_decode``."""
     step_ms: float
 
 
 def row(batch: int = BATCH) -> Row:
-    """Give the row: nothing is filtered at temperature 0, all of the vocabulary at temperature 1."""
+    """Return the row: at temperature 0 no token is filtered, at temperature 1 the whole vocabulary is."""
     work = f"Python's share of a step, batch {batch}"
     lines = (
         Line(f"{work}, temperature 0", "%", aim=Aim("<=", SHARE, "figure")),
@@ -70,7 +70,7 @@ def row(batch: int = BATCH) -> Row:
 
 
 def prompts(tokenizer: Tokenizer, n: int) -> list[list[int]]:
-    """``n`` different prompts."""
+    """Return ``n`` different prompts."""
     draw = random.Random(7)  # noqa: S311 (words of prompts)
     texts = (" ".join(draw.choice(WORDS) for _ in range(PROMPT)) for _ in range(n))
     return [
@@ -79,7 +79,7 @@ def prompts(tokenizer: Tokenizer, n: int) -> list[list[int]]:
 
 
 def measure(options: EngineOptions, batch: int, temperature: float, tokens: int, rounds: int = 2) -> StepCost:
-    """Decode ``batch`` sequences for ``tokens`` steps, ``rounds`` times; give the medians."""
+    """Decode ``batch`` sequences for ``tokens`` steps, ``rounds`` times, and return the medians."""
     tokenizer = Tokenizer.open(options.model_path)
     model = TimedModel(LlamaModel.open(options))
     core = Core(model, options, clock=time.monotonic, entropy=lambda: 1)

@@ -1,7 +1,7 @@
-"""`make bench-storage`: what stored completions cost when there are a thousand of them, and when there are a million.
+"""`make bench-storage`: the times of stored completions' operations, by the number of rows, up to a million.
 
-All databases are open at once, and every call is made on each of them in turn: whatever else the machine does hits
-all alike, and the ratio between the sizes is what to read. A call is one of ``CompletionStore``, without HTTP.
+All databases are open at once, and every call runs on each of them in turn, so that other load on the machine slows all
+alike. Read the ratio between the sizes. A call is one of ``CompletionStore``, without HTTP.
 """
 
 import argparse
@@ -33,12 +33,12 @@ from bench.storage_rows import START, Filling, Rows, conversation, fill_postgres
 
 CALLS: Final = 200
 WARM_UP: Final = 20
-"""Calls before those that count: statements are compiled, pages are read."""
+"""Calls before the measurement, which compile statements and read pages."""
 AIM: Final = 1.5
 
 
 class Site(Struct):
-    """One of the databases, and random choices among its rows."""
+    """One database, with a random choice of its rows."""
 
     store: CompletionStore
     filling: Filling
@@ -46,39 +46,39 @@ class Site(Struct):
     random: random.Random
 
     def some_id(self) -> str:
-        """Give the id of a stored completion."""
+        """Return the id of a random stored completion."""
         return self.random.choice(self.filling.sample)
 
 
 def first_page(site: Site) -> Awaitable[object]:
-    """A page of 20, the newest first."""
+    """List a page of 20, the newest first."""
     return site.store.list(DEFAULT_PROJECT, CompletionQuery(order="desc"))
 
 
 def deep_page(site: Site) -> Awaitable[object]:
-    """The page behind a random completion."""
+    """List the page after a random completion."""
     return site.store.list(DEFAULT_PROJECT, CompletionQuery(order="desc", after=site.some_id()))
 
 
 def filtered_page(site: Site) -> Awaitable[object]:
-    """A page of those with one metadata pair."""
+    """List a page of the completions with one metadata pair."""
     query = CompletionQuery(order="desc", metadata={"topic": site.rows.topic()})
     return site.store.list(DEFAULT_PROJECT, query)
 
 
 def twice_filtered_page(site: Site) -> Awaitable[object]:
-    """A page of those with two metadata pairs, a twentieth of all."""
+    """List a page of the completions with two metadata pairs, a twentieth of all."""
     query = CompletionQuery(order="desc", metadata={"topic": site.rows.topic(), "tier": site.rows.tier()})
     return site.store.list(DEFAULT_PROJECT, query)
 
 
 def retrieve(site: Site) -> Awaitable[object]:
-    """One, by its id."""
+    """Retrieve one completion by its id."""
     return site.store.get(DEFAULT_PROJECT, site.some_id())
 
 
 def insert(site: Site) -> Awaitable[object]:
-    """A new one, with 3 messages and 3 pairs, synced to the disk."""
+    """Store a new completion with 3 messages and 3 pairs, synced to the disk."""
     stored = site.rows.completion(START + site.filling.rows)
     return site.store.save(DEFAULT_PROJECT, stored, conversation(stored.id))
 
@@ -100,18 +100,18 @@ class Figure(Struct, frozen=True):
     times: dict[int, list[float]]
 
     def percentile(self, rows: int, share: float) -> float:
-        """Give the time that ``share`` of the calls did not exceed."""
+        """Return a percentile of the times by the nearest rank."""
         ordered = sorted(self.times[rows])
         return ordered[math.ceil(share * len(ordered)) - 1]
 
     def ratio(self, share: float) -> float:
-        """Give the percentile with the most rows over that with the fewest."""
+        """Return the ratio of a percentile with the most rows to that with the fewest."""
         sizes = list(self.times)
         return self.percentile(sizes[-1], share) / self.percentile(sizes[0], share)
 
 
 async def measure(sites: dict[int, Site], calls: int, progress: Progress) -> list[Figure]:
-    """Make every call on all databases in turn, beginning with another one each time."""
+    """Run every call on all databases in turn; the first database changes with each call."""
     figures = [Figure(operation, {rows: [] for rows in sites}) for operation in OPERATIONS]
     task = progress.add_task("measuring", total=WARM_UP + calls)
     order = list(sites)
@@ -129,7 +129,7 @@ async def measure(sites: dict[int, Site], calls: int, progress: Progress) -> lis
 
 @asynccontextmanager
 async def sqlite_site(rows: int, folder: Path, progress: Progress) -> AsyncGenerator[Site, None]:
-    """Fill a database in a folder of its own, and open it."""
+    """Fill a database in a new folder and open it."""
     data_dir = folder / str(rows)
     task = progress.add_task(f"filling in {rows:,} rows", total=rows)
     database = await Database.open(None, data_dir=data_dir)
@@ -147,7 +147,7 @@ async def sqlite_site(rows: int, folder: Path, progress: Progress) -> AsyncGener
 
 @asynccontextmanager
 async def postgresql_site(rows: int, url: str, progress: Progress) -> AsyncGenerator[Site, None]:
-    """Fill a new database of the server, and open it; it is dropped at the end."""
+    """Fill a new database of the server and open it; drop it at the end."""
     name = f"antiphon_bench_{os.getpid()}_{rows}"
     task = progress.add_task(f"filling in {rows:,} rows", total=rows)
     await _command(url, f'CREATE DATABASE "{name}"')
@@ -178,7 +178,7 @@ async def _command(url: str, statement: str) -> None:
 
 
 async def run(sizes: list[int], calls: int, url: str | None, console: Console) -> list[Figure]:
-    """Fill all databases, then measure."""
+    """Fill all databases and measure the operations."""
     with tempfile.TemporaryDirectory() as folder, Progress(console=console) as progress:
         async with AsyncExitStack() as stack:
             sites = {}
@@ -191,7 +191,7 @@ async def run(sizes: list[int], calls: int, url: str | None, console: Console) -
 
 
 def lines(figures: list[Figure]) -> list[list[str]]:
-    """Give the table: its titles, then a line for each operation."""
+    """Return the table: its titles, then a line for each operation."""
     sizes = list(figures[0].times)
     titles = ["p50 / p99, ms", *(f"{rows:,} rows" for rows in sizes), "p50 ratio", "p99 ratio"]
     found = [titles]
@@ -202,19 +202,19 @@ def lines(figures: list[Figure]) -> list[list[str]]:
 
 
 def page(figures: list[Figure], database: str) -> str:
-    """Write the table as Markdown."""
+    """Return the page in Markdown."""
     titles, *rows = lines(figures)
     table = [titles, ["---"] * len(titles), *rows]
     calls = len(next(iter(figures[0].times.values())))
     text = [
         "# Benchmark of stored completions",
         "",
-        "Written by `make bench-storage`; absolute figures are of the machine it ran on, the ratios are what to read:",
-        f"the most rows over the fewest, aim below {AIM}.",
+        "Written by `make bench-storage`. Read the ratios, the time with the most rows over that with the fewest:",
+        f"absolute figures depend on the machine. The aim is a ratio below {AIM}.",
         "",
         f"{database}, {os.cpu_count()} processors, {calls} calls of each kind on each database, all databases in turn.",
-        "A completion has about 2 KB, 3 messages and 3 metadata pairs; a page has 20 of them. The filter admits a",
-        "quarter of all, the two filters a twentieth. An insert is synced to the disk.",
+        "A completion has about 2 KB, 3 messages and 3 metadata pairs; a page has 20 completions. One filter selects a",
+        "quarter of all, two filters a twentieth. An insert is synced to the disk.",
         "",
         *("| " + " | ".join(cells) + " |" for cells in table),
     ]
@@ -231,11 +231,11 @@ def show(figures: list[Figure], database: str, console: Console) -> None:
 
 
 def main() -> None:
-    """Parse the options, measure, print the table and write it."""
+    """Parse the options, measure, and print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", default="1000,100000,1000000", help="parted by commas")
+    parser.add_argument("--rows", default="1000,100000,1000000", help="separated by commas")
     parser.add_argument("--calls", type=int, default=CALLS)
-    parser.add_argument("--database", help="postgresql://... of a server where databases may be made; default: SQLite")
+    parser.add_argument("--database", help="postgresql://... of a server that allows new databases; default: SQLite")
     parser.add_argument("--out", type=Path, help="the page; default: docs/benchmark-storage.md or ...-postgresql.md")
     options = parser.parse_args()
     sizes, console = sorted(int(text) for text in options.rows.split(",")), Console()

@@ -1,7 +1,7 @@
-"""Structured outputs: what a JSON Schema does to the decoding speed, and how long a new one takes to the first token.
+"""Structured outputs: the decoding speed under a JSON Schema, and the time to the first token with a new schema.
 
-This server tells the model of the schema in the prompt, llama.cpp's server does not; so that one is asked for its first
-token both as it is, and with the same words in the system message.
+This server writes the schema into the prompt, llama.cpp's server does not. So the peer's first token is measured both
+without and with the same text in the system message.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ NEW_SCHEMA: Final = 10_000
 """Characters."""
 QUICK_SCHEMA: Final = 1_000
 FEW: Final = 16
-"""Tokens: llama.cpp's server holds back the beginning of JSON, and with fewer it sends no text at all."""
+"""Tokens of the answer: llama.cpp's server buffers the beginning of JSON, and with fewer tokens it sends no text."""
 OWN: Final = 1.3
-"""Of the rate of free text."""
+"""Minimum ratio to the rate of free text."""
 THEIRS: Final = 2
-"""Of the peer's rate."""
+"""Minimum ratio to the peer's rate."""
 WORDS: Final = (
     "invoice",
     "customer",
@@ -45,7 +45,7 @@ WORDS: Final = (
 
 
 def rows() -> list[Row]:
-    """Give the rows about JSON Schema."""
+    """Return the rows about JSON Schema."""
     report = (
         Line("JSON Schema report, decode", "tokens/s", PEER, Aim(">=", THEIRS)),
         Line("JSON Schema report, decode, of our own free text", "tokens/s", "ours, free text", Aim(">=", OWN)),
@@ -54,9 +54,9 @@ def rows() -> list[Row]:
     )
     new = (
         Line("first token, new 10 kB schema, same prompt", "ms", PEER),
-        Line("first token, new 10 kB schema, not told to their model", "ms", PEER),
-        Line("new 10 kB schema, checked and written as a grammar", "ms"),
-        Line("new 10 kB schema, grammar compiled, first mask made", "ms"),
+        Line("first token, new 10 kB schema, not in the peer's prompt", "ms", PEER),
+        Line("new 10 kB schema, translated to a grammar", "ms"),
+        Line("new 10 kB schema, grammar compiled, first mask computed", "ms"),
     )
     return [Row("schema", report, _report), Row("new-schema", new, _new_schema, max_rounds=2)]
 
@@ -75,19 +75,19 @@ async def _new_schema(turn: Round) -> list[Found]:
     length = QUICK_SCHEMA if turn.site.quick else NEW_SCHEMA
     choice = random.Random(f"{turn.number} schema")  # noqa: S311 (words of schemas)
 
-    async def untold(target: Target, _: Prompts) -> float:
-        return await first_token(target, new_schema(choice, length), told=False)
+    async def plain(target: Target, _: Prompts) -> float:
+        return await first_token(target, new_schema(choice, length), in_prompt=False)
 
-    async def told(target: Target, _: Prompts) -> float:
-        return await first_token(target, new_schema(choice, length), told=True)
+    async def prompted(target: Target, _: Prompts) -> float:
+        return await first_token(target, new_schema(choice, length), in_prompt=True)
 
-    ours, theirs_told, theirs_untold = await turn.ours(untold), await turn.theirs(told), await turn.theirs(untold)
+    ours, theirs_prompted, theirs_plain = await turn.ours(plain), await turn.theirs(prompted), await turn.theirs(plain)
     checked, ready = await asyncio.to_thread(compile_times, turn.site.model, length)
-    return [(ours, theirs_told), (ours, theirs_untold), (checked, None), (ready, None)]
+    return [(ours, theirs_prompted), (ours, theirs_plain), (checked, None), (ready, None)]
 
 
 def new_schema(choice: random.Random, length: int) -> dict[str, Any]:
-    """Make a schema of about so many characters that was never seen before."""
+    """Return a new random schema of about ``length`` characters."""
     properties: dict[str, Any] = {}
     while len(json.dumps(object_schema(properties))) < length:
         name = f"{choice.choice(WORDS)}_{choice.choice(WORDS)}_{choice.randrange(100_000)}"
@@ -97,10 +97,10 @@ def new_schema(choice: random.Random, length: int) -> dict[str, Any]:
     return object_schema(properties)
 
 
-async def first_token(target: Target, schema: dict[str, Any], *, told: bool) -> float:
-    """Return milliseconds to the first token under a schema; ``told``: our words of it are in the system message."""
+async def first_token(target: Target, schema: dict[str, Any], *, in_prompt: bool) -> float:
+    """Return the milliseconds to the first token under a schema; ``in_prompt`` adds our system message about it."""
     messages = [user("Give an example.")]
-    if told:
+    if in_prompt:
         words = f"Answer in JSON that follows this schema (report):\n{json.dumps(schema)}"
         messages.insert(0, {"role": "system", "content": words})
     answer = await ask(target, {"messages": messages, "max_tokens": FEW, **response_format(schema)})
@@ -108,7 +108,7 @@ async def first_token(target: Target, schema: dict[str, Any], *, told: bool) -> 
 
 
 def compile_times(model_path: str, length: int, rounds: int = 5) -> tuple[float, float]:
-    """Return median milliseconds from a new schema to a grammar's text, and from there to the first step's mask."""
+    """Return the median milliseconds from a schema to its grammar's text, and from there to the first mask."""
     model = LlamaModel.open(EngineOptions(model_path=model_path))
     compiler = GrammarCompiler(model.grammar_tokenizer)
     compiler.prepare().result()

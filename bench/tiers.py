@@ -1,7 +1,7 @@
-"""`make bench-tiers`: first-token times of the service tiers while a server has more to do than it can run at once.
+"""`make bench-tiers`: first-token times of the service tiers on a server with more clients than sequences.
 
-Clients of all tiers ask again and again, each as soon as it has its answer, for longer than a flex request may be
-overtaken. Then the same clients do the same without tiers. Both runs are bounded in time and in requests.
+Clients of all tiers send the next request as soon as they have an answer, for longer than a flex request may be
+overtaken. Then the same clients do the same without tiers. Both runs are limited in time and in requests.
 """
 
 import argparse
@@ -28,28 +28,28 @@ from antiphon.load_testing.load import Target, ask
 from bench.servers import MODEL_NAME, Kind, Server, served_model
 
 CLIENTS: Final = {"priority": 2, "default": 6, "flex": 4}
-"""How many ask at the same time, by tier."""
+"""Clients by tier."""
 SLOTS: Final = 4
-"""Sequences that the server decodes at once: fewer than clients."""
+"""Sequences that the server decodes at once, fewer than clients."""
 ANSWER: Final = 24
 """Tokens of every answer."""
 SECONDS: Final = 60.0
-"""For which the clients of the run with tiers ask; longer than flex requests wait for what came up to 30 s later."""
+"""Duration of the run with tiers: longer than a flex request can be overtaken by default requests."""
 CONTROL_SECONDS: Final = 20.0
-"""For which those of the run without tiers ask."""
+"""Duration of the run without tiers."""
 MAX_REQUESTS: Final = 1000
-"""Of a run."""
+"""Maximum requests of a run."""
 COLOURS: Final = {"priority": "#dc2626", "default": "#2563eb", "flex": "#16a34a"}
 
 
-class Asked(Struct, frozen=True):
+class TierRequest(Struct, frozen=True):
     """One request."""
 
     tier: str
     at: float
-    """Seconds from the beginning of the run."""
+    """Seconds from the start of the run."""
     first_token: float
-    """Seconds that it waited."""
+    """Seconds to the first token."""
 
 
 class Load:
@@ -61,10 +61,10 @@ class Load:
         self._bans = bans
         self._progress = progress
         self._numbers = count()
-        self.asked: list[Asked] = []
+        self.requests: list[TierRequest] = []
 
     async def run(self, *, tiers: bool) -> None:
-        """Ask until the time is up, and take the answers to all that was asked."""
+        """Send requests until the time is up, and wait for all answers."""
         task = self._progress.add_task("with tiers" if tiers else "without tiers", total=self._seconds)
         start = time.perf_counter()
         async with asyncio.TaskGroup() as clients:
@@ -79,7 +79,7 @@ class Load:
     async def _client(self, tier: str, start: float, *, used: str) -> None:
         while (at := time.perf_counter() - start) < self._seconds and (number := next(self._numbers)) < MAX_REQUESTS:
             answer = await ask(self._target, self._body(used, number))
-            self.asked.append(Asked(tier, at, answer.first_token))
+            self.requests.append(TierRequest(tier, at, answer.first_token))
 
     def _body(self, tier: str, number: int) -> dict[str, Any]:
         return {
@@ -92,22 +92,22 @@ class Load:
 
 
 class Results(Struct, frozen=True):
-    """Both runs."""
+    """The requests of both runs."""
 
-    tiers: list[Asked]
-    control: list[Asked]
+    tiers: list[TierRequest]
+    control: list[TierRequest]
     threads: int
     model: str
 
     @property
     def headline(self) -> str:
-        """What was run."""
+        """The settings of the runs in one line."""
         clients = ", ".join(f"{number} {tier}" for tier, number in CLIENTS.items())
         return f"{self.model}, {self.threads} threads, {SLOTS} sequences at once, clients: {clients}"
 
 
 def serving(model: str, threads: int, data_dir: Path) -> Kind:
-    """This project's own command, with few sequences at once."""
+    """Return this project's server with few sequences."""
 
     def command(port: int) -> list[str]:
         options = ["--model", f"{MODEL_NAME}={model}", "--port", str(port), "--data-dir", str(data_dir)]
@@ -118,7 +118,7 @@ def serving(model: str, threads: int, data_dir: Path) -> Kind:
 
 
 def check_tiers(target: Target) -> None:
-    """Fail unless every answer names the tier that was asked for."""
+    """Raise AssertionError unless every answer has the requested tier."""
     for tier in CLIENTS:
         body = {"model": target.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
         request = urllib.request.Request(
@@ -128,14 +128,14 @@ def check_tiers(target: Target) -> None:
         )
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 (loopback)
             used = json.load(answer)["service_tier"]
-        assert tier == used, f"{tier} was asked for, {used} was used"
+        assert tier == used, f"the request has the tier {tier}, the answer {used}"
 
 
 def measure(model: str, console: Console) -> Results:
-    """Run both loads on one server."""
+    """Run the clients with and without tiers on one server."""
     threads = physical_cores()
     bans = {str(token): -100 for token in sorted(Tokenizer.open(model).eog_ids)}
-    runs: list[list[Asked]] = []
+    runs: list[list[TierRequest]] = []
     with tempfile.TemporaryDirectory() as folder, Progress(console=console, transient=True) as progress:
         server = Server(serving(model, threads, Path(folder)))
         try:
@@ -144,7 +144,7 @@ def measure(model: str, console: Console) -> Results:
             for seconds, tiers in ((SECONDS, True), (CONTROL_SECONDS, False)):
                 load = Load(target, seconds, bans, progress)
                 asyncio.run(load.run(tiers=tiers))
-                runs.append(load.asked)
+                runs.append(load.requests)
         finally:
             server.close()
     with_tiers, control = runs
@@ -152,14 +152,14 @@ def measure(model: str, console: Console) -> Results:
 
 
 def rows(results: Results) -> Iterator[tuple[str, ...]]:
-    """One row for each tier, and one for the run without tiers."""
+    """Yield a row for each tier, and one for the run without tiers."""
     for tier, number in CLIENTS.items():
-        yield (tier, str(number), *_times([asked for asked in results.tiers if asked.tier == tier]))
+        yield (tier, str(number), *_times([request for request in results.tiers if request.tier == tier]))
     yield ("all without tiers", str(sum(CLIENTS.values())), *_times(results.control))
 
 
-def _times(asked: list[Asked]) -> tuple[str, ...]:
-    times = sorted(each.first_token for each in asked)
+def _times(requests: list[TierRequest]) -> tuple[str, ...]:
+    times = sorted(request.first_token for request in requests)
     return (str(len(times)), f"{statistics.median(times):.2f}", f"{_p99(times):.2f}", f"{times[-1]:.2f}")
 
 
@@ -179,18 +179,18 @@ def show(results: Results, console: Console) -> None:
 
 
 def write(results: Results, folder: Path) -> None:
-    """Write ``benchmark-tiers.md`` and ``benchmark-tiers.png`` into ``folder``."""
+    """Write the page ``benchmark-tiers.md`` and its plot into ``folder``."""
     lines = [
         "# Benchmark of service tiers",
         "",
-        "Written by `make bench-tiers`; absolute figures are of the machine it ran on, the order of the tiers is what",
-        "to read. A client asks again as soon as it has its answer, so there is always more to do than can run at",
-        "once. A flex request is overtaken by default requests that come up to 30 seconds later and by priority",
-        "requests that come up to 60 seconds later, a default request by priority requests that come up to 30 seconds",
-        "later, and by none after that.",
+        "Written by `make bench-tiers`. Read the order of the tiers: absolute figures depend on the machine. A client",
+        "sends its next request as soon as it has an answer, so there are always more requests than can run at once.",
+        "A flex request is overtaken by default requests that arrive up to 30 seconds later and by priority requests",
+        "that arrive up to 60 seconds later; a default request is overtaken by priority requests that arrive up to 30",
+        "seconds later.",
         "",
         f"{results.headline}.",
-        f"They ask for {SECONDS:.0f} s, then for {CONTROL_SECONDS:.0f} s without tiers; answers have {ANSWER} tokens.",
+        f"The run takes {SECONDS:.0f} s, then {CONTROL_SECONDS:.0f} s without tiers; answers have {ANSWER} tokens.",
         "",
         f"| {' | '.join(COLUMNS)} |",
         f"| {' | '.join('---' for _ in COLUMNS)} |",
@@ -203,7 +203,7 @@ def write(results: Results, folder: Path) -> None:
 
 
 def plot(results: Results, path: Path) -> None:
-    """Draw how long each request waited, and the share of each tier's requests that waited no longer."""
+    """Draw the time to the first token of each request, and its distribution by tier."""
     import matplotlib as mpl  # noqa: PLC0415 (only the benchmarks install it)
 
     mpl.use("Agg")
@@ -211,14 +211,14 @@ def plot(results: Results, path: Path) -> None:
 
     figure, (over_time, shares) = plt.subplots(1, 2, figsize=(11, 4.2), constrained_layout=True)
     for tier, colour in COLOURS.items():
-        mine = [asked for asked in results.tiers if asked.tier == tier]
-        times = [asked.first_token for asked in mine]
-        over_time.scatter([asked.at for asked in mine], times, s=14, color=colour, label=tier)
+        requests = [request for request in results.tiers if request.tier == tier]
+        times = [request.first_token for request in requests]
+        over_time.scatter([request.at for request in requests], times, s=14, color=colour, label=tier)
         shares.ecdf(times, color=colour, label=tier)
-    control = [asked.first_token for asked in results.control]
+    control = [request.first_token for request in results.control]
     shares.ecdf(control, color="#9ca3af", linestyle="--", label="without tiers")
-    over_time.set(title="each request", xlabel="asked at, s", ylabel="time to first token, s", yscale="log")
-    shares.set(title="share of requests that waited no longer", xlabel="time to first token, s", xscale="log")
+    over_time.set(title="each request", xlabel="sent at, s", ylabel="time to first token, s", yscale="log")
+    shares.set(title="cumulative share of requests", xlabel="time to first token, s", xscale="log")
     for axis in (over_time, shares):
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
@@ -229,7 +229,7 @@ def plot(results: Results, path: Path) -> None:
 
 
 def main() -> None:
-    """Parse the options, measure, print the table and write it with its plot."""
+    """Parse the options, measure, and print and write the table and its plot."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="", type=served_model)
     parser.add_argument("--out", type=Path, default=Path("docs"))

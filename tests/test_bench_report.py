@@ -1,4 +1,4 @@
-"""The benchmark's arithmetic and pages, and that what one row does is no other row's business."""
+"""The benchmark's arithmetic and pages, and the independence of its rows."""
 
 import asyncio
 import os
@@ -40,7 +40,7 @@ Private_Dirty:         0 kB
 
 
 class Idle(Server):
-    """A server that nobody starts and nobody asks."""
+    """A server that is never started."""
 
     def __init__(self, name: str) -> None:
         super().__init__(Kind(name, "", lambda _: []))
@@ -64,11 +64,11 @@ def row(name: str, work: Callable[[Round], Awaitable[list[Found]]], max_rounds: 
 
 
 def measured(rows: list[Row], rounds: int = 1, seconds: float = 1000) -> tuple[Results, list[str]]:
-    found, format_value = results(), []
-    bench = Run(site(), rows, found, lambda so_far: format_value.append(page(so_far)))
+    found, pages = results(), []
+    bench = Run(site(), rows, found, lambda so_far: pages.append(page(so_far)))
     with Progress(disable=True) as progress:
         asyncio.run(bench.measure(Plan(rounds, seconds), progress))
-    return found, format_value
+    return found, pages
 
 
 async def good(turn: Round) -> list[Found]:
@@ -82,12 +82,12 @@ def failing(error: Exception) -> Callable[[Round], Awaitable[list[Found]]]:
     return fail
 
 
-def test_every_round_of_a_row_is_kept() -> None:
+def test_figure_has_the_values_of_every_round() -> None:
     (figure,) = measured([row("a", good)], rounds=3)[0].figures
     assert ([10, 11, 12], [20, 20, 20]) == (figure.measured, figure.baseline_values)
 
 
-def test_a_row_has_no_more_rounds_than_it_may() -> None:
+def test_row_has_at_most_its_maximum_of_rounds() -> None:
     figures = measured([row("a", good, max_rounds=1), row("b", good)], rounds=3)[0].figures
     assert [1, 3] == [len(figure.measured) for figure in figures]
 
@@ -100,24 +100,24 @@ def test_a_row_has_no_more_rounds_than_it_may() -> None:
         (ValueError("odd"), "ValueError: odd"),
     ],
 )
-def test_a_row_that_fails_is_told_and_the_others_go_on(error: Exception, reason: str) -> None:
+def test_failed_row_has_its_error_and_other_rows_are_measured(error: Exception, reason: str) -> None:
     first, second = measured([row("a", failing(error)), row("b", good)])[0].figures
     assert (reason, [], "", [10]) == (first.failure, first.measured, second.failure, second.measured)
 
 
-def test_without_time_every_row_is_measured_once() -> None:
+def test_every_row_is_measured_once_without_time() -> None:
     figures = measured([row("a", good), row("b", good)], rounds=3, seconds=0)[0].figures
     assert [1, 1] == [len(figure.measured) for figure in figures]
 
 
-def test_what_has_been_found_is_written_after_every_row() -> None:
-    _, format_value = measured([row("a", good), row("b", good)])
-    assert [True, False, False] == ["not finished: it ended after round 1 of a" in text for text in format_value]
-    assert [1, 2, 2] == [text.count("missed") + text.count("| met |") for text in format_value]
-    assert "not finished" not in format_value[-1]
+def test_results_are_written_after_every_row() -> None:
+    _, pages = measured([row("a", good), row("b", good)])
+    assert [True, False, False] == ["not finished: it ended after round 1 of a" in text for text in pages]
+    assert [1, 2, 2] == [text.count("missed") + text.count("| met |") for text in pages]
+    assert "not finished" not in pages[-1]
 
 
-def test_servers_that_have_ended_are_started_again_before_each_row() -> None:
+def test_servers_are_checked_before_each_row() -> None:
     place = site()
     bench = Run(place, [row("a", good), row("b", good)], results(), lambda _: None)
     with Progress(disable=True) as progress:
@@ -125,7 +125,7 @@ def test_servers_that_have_ended_are_started_again_before_each_row() -> None:
     assert 2 == cast("Idle", place.theirs).ensured
 
 
-def test_the_servers_take_turns_in_being_first() -> None:
+def test_servers_take_turns_in_going_first() -> None:
     asked: list[str] = []
     place = site()
     place.theirs.port = 1
@@ -142,7 +142,7 @@ def test_the_servers_take_turns_in_being_first() -> None:
     assert 4 == len(set(words))
 
 
-def test_a_page_tells_every_line() -> None:
+def test_page_has_every_line() -> None:
     found = results()
     found.figures = [Figure("a | b", "ms", "peer", Aim("<=", 0.5), [10, 30], [20, 20]), Figure("c", "x", failure="no")]
     lines = page(found).splitlines()
@@ -159,7 +159,7 @@ def test_page_and_plot_are_written(tmp_path: Path) -> None:
     assert ["benchmark.md", "benchmark.png"] == sorted(path.name for path in (tmp_path / "docs").iterdir())
 
 
-def test_the_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     found = results()
     found.figures = [Figure("a", "ms", "peer", Aim("<=", 0.5), [10], [20])]
     report.show(found, Console(width=120))
@@ -178,26 +178,26 @@ def test_the_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (None, None),
     ],
 )
-def test_a_margin_is_how_many_times_better_than_its_aim_a_figure_is(aim: Aim | None, times: float | None) -> None:
+def test_margin_is_the_factor_over_the_aim(aim: Aim | None, times: float | None) -> None:
     assert times == margin(Figure("a", "ms", "peer", aim, [10], [20]))
 
 
-def test_what_costs_nothing_is_as_good_as_can_be() -> None:
+def test_margin_of_zero_cost_is_the_limit() -> None:
     assert [LIMIT] * 2 == [margin(Figure("a", "MB", "", Aim("<=", 2, "figure"), [value])) for value in (0, -1)]
 
 
-def test_the_mapping_of_the_model_is_not_counted() -> None:
+def test_private_bytes_leave_out_one_mapping() -> None:
     assert (100 + 3 + 4) * 1024 == private_bytes(SMAPS)
     assert (3 + 4) * 1024 == private_bytes(SMAPS, "/models/a model.gguf")
 
 
-def test_streams_are_summed_up() -> None:
+def test_summary_has_rate_and_gap() -> None:
     usage = b'data: {"choices":[],"usage":{"completion_tokens":4}}\n\n'
     found = summary([Answer(0, [1, 2, 3, 4], 4, usage), Answer(0, [1, 2, 3, 5], 5, usage)])
     assert (5 / 3, 2) == (found.rate, found.gap)
 
 
-def test_streams_one_after_the_other_are_no_measurement() -> None:
+def test_streams_one_after_the_other_are_an_error() -> None:
     usage = b'data: {"choices":[],"usage":{"completion_tokens":2}}\n\n'
     with pytest.raises(LoadError, match="same time"):
         summary([Answer(0, [1, 2], 2, usage), Answer(0, [3, 4], 4, usage)])
@@ -212,22 +212,22 @@ def test_rows_are_chosen_by_name_or_family() -> None:
         chosen(rows, ["speed"])
 
 
-def test_every_row_and_line_has_a_name_of_its_own() -> None:
+def test_names_of_rows_and_lines_are_unique() -> None:
     rows = all_rows(Sizes())
     works = [line.work for row in rows for line in row.lines]
     assert len(set(works)) == len(works)
     assert len({row.name for row in rows}) == len(rows)
 
 
-def test_a_process_is_among_its_own() -> None:
+def test_processes_begin_with_the_process_itself() -> None:
     assert os.getpid() == processes(os.getpid())[0]
 
 
-def test_a_free_port_can_be_taken() -> None:
+def test_free_port_is_a_valid_port() -> None:
     assert 0 < free_port() < 1 << 16
 
 
-def test_a_server_that_ends_says_what_it_said() -> None:
+def test_error_of_an_ended_server_has_its_last_output() -> None:
     server = Server(Kind("peer", "", lambda _: ["/bin/sh", "-c", "echo broken; exit 3"]))
     with pytest.raises(ServerError, match="peer has ended with 3: broken"):
         server.start()

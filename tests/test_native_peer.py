@@ -1,4 +1,4 @@
-"""llama.cpp's server is compiled once and kept; the compilation itself is a stand-in's here."""
+"""The cache of llama.cpp's compiled server; a shell script stands for the compilation."""
 
 import io
 import tarfile
@@ -44,7 +44,7 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_version_is_the_one_that_is_served(tmp_path: Path) -> None:
+def test_version_is_the_pinned_one(tmp_path: Path) -> None:
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("anyio==4.9\nllama-cpp-python==1.2.3\nllguidance==1\n")
     assert "1.2.3" == pinned_version(requirements)
@@ -64,25 +64,25 @@ def test_another_version_has_another_server(tmp_path: Path) -> None:
     assert cached_binary("1", tmp_path).is_relative_to(tmp_path)
 
 
-def test_the_compilation_tells_how_far_it_is(cmake: str, source: Path, tmp_path: Path) -> None:
-    told: list[float] = []
-    built = compile_server(cmake, source, tmp_path / "build", told.append)
-    assert ([0.5, 1.0], "server\n") == (told, built.read_text())
+def test_compilation_reports_its_progress(cmake: str, source: Path, tmp_path: Path) -> None:
+    shares: list[float] = []
+    built = compile_server(cmake, source, tmp_path / "build", shares.append)
+    assert ([0.5, 1.0], "server\n") == (shares, built.read_text())
 
 
-def test_a_compilation_that_fails_says_its_last_lines(cmake: str, tmp_path: Path) -> None:
+def test_error_of_a_failed_compilation_has_its_last_lines(cmake: str, tmp_path: Path) -> None:
     Path(cmake).write_text("#!/bin/sh\necho no compiler; exit 1\n")
     with pytest.raises(CannotBuildError, match="cmake ended with 1:\nno compiler"):
         compile_server(cmake, tmp_path, tmp_path / "build", lambda _: None)
 
 
-def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_names_the_missing_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name, **_: None if name != "cc" else "/bin/cc")
     with pytest.raises(CannotBuildError, match=r"there is no cmake, c\+\+"):
         find_cmake()
 
 
-def test_a_kept_server_can_be_run(tmp_path: Path) -> None:
+def test_stored_server_is_executable(tmp_path: Path) -> None:
     built = tmp_path / "built"
     built.write_text("#!/bin/sh\n")
     built.chmod(0o755)
@@ -92,8 +92,8 @@ def test_a_kept_server_can_be_run(tmp_path: Path) -> None:
     assert place.stat().st_mode & 0o100
 
 
-def test_the_server_is_compiled_once(monkeypatch: pytest.MonkeyPatch, cmake: str, tmp_path: Path) -> None:
-    """The source is what pip would give: an archive with llama.cpp inside."""
+def test_server_is_compiled_once(monkeypatch: pytest.MonkeyPatch, cmake: str, tmp_path: Path) -> None:
+    """The source is an archive with llama.cpp inside, as pip downloads it."""
     monkeypatch.setenv("ANTIPHON_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(native_peer, "find_cmake", lambda: cmake)
     downloads: list[str] = []
@@ -116,7 +116,7 @@ def test_the_server_is_compiled_once(monkeypatch: pytest.MonkeyPatch, cmake: str
     assert "server\n" == places[0].read_text()
 
 
-def test_the_report_says_which_peer_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_note_names_the_kind_of_peer(monkeypatch: pytest.MonkeyPatch) -> None:
     console, capacity = Console(file=io.StringIO()), Capacity(threads=2, streams=16, ctx_size=4096)
     monkeypatch.setattr(native_peer, "find_or_build", lambda _: Path("/cache/llama-server"))
     native = llama_server("model.gguf", capacity, console)
