@@ -34,8 +34,8 @@ def test_literal_writes_text_quoted_and_tokens_by_id(markers: Markers) -> None:
 
 
 def test_trailing_end_of_generation_tokens_are_dropped(markers: Markers) -> None:
-    assert "}" == markers.unended("}</s><|im_end|>")
-    assert "}</s>." == markers.unended("}</s>.")
+    assert "}" == markers.without_end_tokens("}</s><|im_end|>")
+    assert "}</s>." == markers.without_end_tokens("}</s>.")
 
 
 def test_alternatives_and_sequences_are_written() -> None:

@@ -231,9 +231,7 @@ def test_a_quoting_notation_writes_strings_in_its_quotes(value: str, *, admitted
 @pytest.mark.parametrize(
     ("section_end", "admitted"), [("", [True, False, False, False]), ("]", [False, False, True, False])]
 )
-def test_end_of_generation_token_is_dropped_only_at_the_end_of_the_answer(
-    section_end: str, admitted: list[bool]
-) -> None:
+def test_end_of_generation_token_is_dropped_only_at_the_end(section_end: str, admitted: list[bool]) -> None:
     walker = Walker(["</s>"])
     notation = ToolNotation(
         shape="named", triggers=("<f>",), call_start="<f>", name_end="=", call_end="</s>", section_end=section_end

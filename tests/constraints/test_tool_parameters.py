@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from antiphon.constraints.json_schema import compile_schema
-from antiphon.constraints.tool_parameters import CallableFunction, Property, raw_string, variants
+from antiphon.constraints.tool_parameters import CallableFunction, Property, parameter_lists, raw_string
 from antiphon.errors import InvalidRequestError
 from tests.rendering.grammar_walk import Walker
 
@@ -17,7 +17,7 @@ def function(schema: dict[str, Any]) -> CallableFunction:
 
 
 def only(schema: Any) -> Property:  # noqa: ANN401 (JSON)
-    ((item,),) = variants(function({"properties": {"a": schema}}))
+    ((item,),) = parameter_lists(function({"properties": {"a": schema}}))
     return item
 
 
@@ -27,24 +27,26 @@ def admitted(schema: Any, *texts: str) -> list[bool]:  # noqa: ANN401 (JSON)
 
 
 def test_function_without_schema_has_no_parameters() -> None:
-    assert [[]] == variants(CallableFunction(name="f", schema=None, parameters={}, param="p"))
+    assert [[]] == parameter_lists(CallableFunction(name="f", schema=None, parameters={}, param="p"))
 
 
 def test_parameters_keep_their_order() -> None:
     schema = {"properties": {"b": {"type": "string"}, "a": {"type": ["integer", "null"]}}, "required": ["a", "c"]}
-    ((b, a, c),) = variants(function(schema))
+    ((b, a, c),) = parameter_lists(function(schema))
     assert [("b", False), ("a", True), ("c", True)] == [(item.key, item.required) for item in (b, a, c)]
     assert [{"string"}, {"number", "null"}, set()] == [set(item.types) for item in (b, a, c)]
 
 
 def test_rules_between_parameters_are_alternative_lists() -> None:
     schema = {"properties": {"a": {}, "b": {}}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}
-    assert [["a"], ["b"]] == [[item.key for item in items if item.required] for items in variants(function(schema))]
+    lists = parameter_lists(function(schema))
+    assert [["a"], ["b"]] == [[item.key for item in items if item.required] for items in lists]
 
 
 def test_schema_of_a_parameter_is_a_whole_document() -> None:
     tree = {"type": "object", "properties": {"left": {"$ref": "#/$defs/tree"}}, "additionalProperties": False}
-    ((item, _),) = variants(function({"properties": {"a": {"$ref": "#/$defs/tree"}, "b": {}}, "$defs": {"tree": tree}}))
+    schema = {"properties": {"a": {"$ref": "#/$defs/tree"}, "b": {}}, "$defs": {"tree": tree}}
+    ((item, _),) = parameter_lists(function(schema))
     walker = Walker()
     assert walker.admits(f"start: %json {item.document}", '{"left": {"left": {}}}')
     assert not walker.admits(f"start: %json {item.document}", '{"right": {}}')
@@ -53,22 +55,22 @@ def test_schema_of_a_parameter_is_a_whole_document() -> None:
 
 def test_number_of_parameters_becomes_alternative_lists() -> None:
     properties: dict[str, Any] = {"properties": {"a": {}, "b": {}}}
-    least = variants(function({**properties, "minProperties": 1}))
+    least = parameter_lists(function({**properties, "minProperties": 1}))
     assert [["a"], ["b"]] == [[item.key for item in items if item.required] for items in least]
-    most = variants(function({**properties, "maxProperties": 1}))
+    most = parameter_lists(function({**properties, "maxProperties": 1}))
     assert [[], ["a"], ["b"]] == [[item.key for item in items] for items in most]
 
 
 def test_required_unnamed_parameters_are_refused() -> None:
     with pytest.raises(InvalidRequestError, match="a number of properties cannot be enforced") as caught:
-        variants(function({"minProperties": 1}))
+        parameter_lists(function({"minProperties": 1}))
     assert ("tools[0].function.parameters", "invalid_value") == (caught.value.param, caught.value.code)
 
 
 def test_parameter_name_that_a_parser_would_misread_is_refused() -> None:
     only({}).check_key(">")
     for key in ("a>b", " a", ""):
-        ((item,),) = variants(function({"properties": {key: {}}}))
+        ((item,),) = parameter_lists(function({"properties": {key: {}}}))
         with pytest.raises(InvalidRequestError, match="cannot be enforced"):
             item.check_key(">")
 

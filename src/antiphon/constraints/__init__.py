@@ -1,1 +1,1 @@
-"""What an answer must keep to, JSON Schemas, tools and grammars, as one grammar."""
+"""The constraints on an answer (JSON Schema, tools, custom grammars) as one grammar."""

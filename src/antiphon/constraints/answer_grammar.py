@@ -1,14 +1,13 @@
-"""One grammar for the whole answer: reasoning, then text, JSON or calls, as the request and the model's family want it.
+"""One grammar for the whole answer: reasoning, then text, JSON or calls in the notation of the model's family.
 
 Reference: ``response_format``, ``tools``, ``tool_choice``, ``parallel_tool_calls``. The rules:
 
-- Reasoning is free, and what is asked for holds for what comes behind it.
-- Where the model may choose (``auto``), text is free up to a trigger of the family's notation. From there on it is a
-  call of a tool that may be called, with arguments that its schema admits; an answer ends behind its calls. Where no
-  call may come (``none``), a trigger cannot occur.
-- ``required`` and named choices begin inside the first call: its opening is forced.
+- Reasoning is unconstrained; the constraints hold after it.
+- With ``auto``, text is free up to a trigger of the family's notation. After it the grammar admits a call of a declared
+  tool with valid arguments; the answer ends after its calls. With ``none``, a trigger cannot occur.
+- With ``required`` and named choices the opening of the first call is forced.
 - With a JSON format the content is that JSON, or the answer is calls.
-- The call of a custom tool comes last, because its input runs to the end.
+- The call of a custom tool comes last, because its input extends to the end of the answer.
 """
 
 from typing import Literal
@@ -22,11 +21,11 @@ from antiphon.constraints.tool_grammar import CallRules
 from antiphon.constraints.tool_parameters import CallableFunction
 
 _CLOSING_MARKS = 4
-"""Marks of content that may come behind the last content or call."""
+"""Content marks that may follow the last content or call."""
 
 
 class CallConstraints(Struct, frozen=True, kw_only=True):
-    """The calls that an answer may have or must have."""
+    """The calls that an answer may or must have."""
 
     mode: Literal["none", "auto", "required"]
     parallel: bool
@@ -35,33 +34,35 @@ class CallConstraints(Struct, frozen=True, kw_only=True):
 
 
 class AnswerShape(Struct, frozen=True, kw_only=True):
-    """What an answer has to keep to."""
+    """The constraints on an answer, and the beginning that the prompt already holds."""
 
     schema: str | None = None
-    """JSON Schema of the content, as the grammar's compiler takes it."""
+    """Compiled JSON Schema of the content."""
     calls: CallConstraints | None = None
     reasoning: ReasoningMarkers | None = None
     reasoning_open: bool = False
-    """The prompt ends inside an open reasoning block."""
+    """Whether the prompt ends inside an open reasoning block."""
     opening: str = ""
-    """What of the notation the prompt ends with."""
+    """The part of the notation that the prompt ends with."""
 
 
 def answer_grammar(answer: AnswerShape, notation: ToolNotation, markers: Markers) -> str:
-    """Return the grammar, as llguidance reads it; empty when everything is admitted."""
+    """Return the grammar in llguidance's Lark dialect, or an empty text for an unconstrained answer."""
     if answer.schema is None and answer.calls is None:
         return ""
     return _AnswerRules(answer, notation, markers).text()
 
 
 class _AnswerRules:
+    """Writes the rules of one answer."""
+
     def __init__(self, answer: AnswerShape, notation: ToolNotation, markers: Markers) -> None:
         self._answer = answer
         self._calls = answer.calls or CallConstraints(mode="none", parallel=False, functions=[], customs=[])
         self._notation = notation
         self._markers = markers
         self._lark = Lark()
-        marks = [markers.unended(mark) for mark in notation.content_marks]
+        marks = [markers.without_end_tokens(mark) for mark in notation.content_marks]
         self._mark = notation.content_marks[0] if notation.content_marks else ""
         self._marks = [markers.literal(mark) for mark in marks if mark]
 
@@ -77,7 +78,7 @@ class _AnswerRules:
         return self._lark.text(f"{answer} | {sequence(self._markers.literal(reasoning.start), reasoned)}")
 
     def _newlines(self) -> str:
-        """Write the newlines behind the reasoning; free text has them itself, and channels have none."""
+        """Write the newlines after the reasoning; free text includes them, and channels have none."""
         strict = self._calls.mode == "required" or self._answer.schema is not None
         return "/\\n{1,2}/?" if strict and not self._mark else ""
 
@@ -86,64 +87,63 @@ class _AnswerRules:
         if calls.mode == "required":
             return self._calls_only()
         if self._answer.schema is not None:
-            content = sequence(self._opened(self._mark), f"%json {self._answer.schema}", self._closing())
+            content = sequence(self._start_literal(self._mark), f"%json {self._answer.schema}", self._closing())
             return [content, *(self._calls_only() if calls.mode == "auto" else [])]
         if calls.mode == "none":
-            return [self._free()]
-        return [self._free(), *self._free_with_calls()]
+            return [self._free_text()]
+        return [self._free_text(), *self._text_then_calls()]
 
     def _calls_only(self) -> list[str]:
         answers = []
         if self._calls.functions:
-            answers.append(sequence(self._section(self._notation, self._answer.opening), self._behind()))
+            answers.append(sequence(self._section(self._notation, self._answer.opening), self._after_calls()))
         if self._calls.customs:
-            answers.append(sequence(self._opened(self._mark), self._custom(CUSTOM_CALL.start, "")))
+            answers.append(sequence(self._start_literal(self._mark), self._custom(CUSTOM_CALL.start, "")))
         return answers
 
-    def _free_with_calls(self) -> list[str]:
-        """Write free text with the calls behind it."""
+    def _text_then_calls(self) -> list[str]:
+        """Write free text followed by calls."""
         answers = []
         if self._calls.functions:
             trigger = self._notation.triggers[0]
             if self._mark:
-                answers.append(sequence(self._section(self._notation, self._answer.opening), self._behind()))
-            answers.append(
-                sequence(self._up_to(trigger, "call"), self._section(self._notation, trigger), self._behind())
-            )
+                answers.append(sequence(self._section(self._notation, self._answer.opening), self._after_calls()))
+            text = self._text_until_trigger(trigger, "call")
+            answers.append(sequence(text, self._section(self._notation, trigger), self._after_calls()))
             answers += [
                 self._alternative(number, notation) for number, notation in enumerate(self._notation.alternatives)
             ]
         if self._calls.customs:
-            answers.append(sequence(self._up_to(CUSTOM_CALL.start, "custom"), self._custom("", "")))
+            answers.append(sequence(self._text_until_trigger(CUSTOM_CALL.start, "custom"), self._custom("", "")))
         return answers
 
     def _alternative(self, number: int, notation: ToolNotation) -> str:
-        """Write calls in another notation that the model may choose, where they begin the answer."""
+        """Write calls in another notation of the model, at the start of the answer."""
         rules = CallRules(self._lark, self._markers, notation, f"other_{number}_")
         section = rules.section(self._calls.functions, parallel=self._calls.parallel)
-        return sequence(section, self._behind())
+        return sequence(section, self._after_calls())
 
-    def _up_to(self, trigger: str, name: str) -> str:
-        """Write free text up to the trigger and the trigger; before one of ``leading_only`` only whitespace."""
+    def _text_until_trigger(self, trigger: str, name: str) -> str:
+        """Write free text up to and including the trigger; a ``leading_only`` trigger follows whitespace only."""
         if self._notation.leading_only and trigger in self._notation.triggers:
             return self._markers.until(self._lark, f"lead_{name}", "/\\s*/", trigger)
         text = self._markers.until(self._lark, f"text_{name}", self._text_expression(), trigger)
-        return sequence(self._opened(self._mark), self._marked(), text)
+        return sequence(self._start_literal(self._mark), self._marked_texts(), text)
 
-    def _free(self) -> str:
-        """Write content alone."""
+    def _free_text(self) -> str:
+        """Write free text without calls."""
         text = self._lark.terminal("text", self._text_expression())
-        return sequence(self._opened(self._mark), self._marked(), text)
+        return sequence(self._start_literal(self._mark), self._marked_texts(), text)
 
-    def _marked(self) -> str:
-        """Write runs of text with a mark behind each."""
+    def _marked_texts(self) -> str:
+        """Write runs of text, each followed by a mark."""
         if not self._marks:
             return ""
         text = self._lark.terminal("text", self._text_expression())
         return f"({text} ({' | '.join(self._marks)}))*"
 
     def _text_expression(self) -> str:
-        """Write the terminal expression of free text: what begins a call or a reasoning block cannot occur in it."""
+        """Write the terminal expression of free text, in which no call and no reasoning block can begin."""
         notations = (self._notation, *self._notation.alternatives)
         triggers = [text for one in notations if not one.leading_only for text in one.triggers]
         leading = [text.strip() for one in notations if one.leading_only for text in one.triggers]
@@ -157,15 +157,15 @@ class _AnswerRules:
         rules = CallRules(self._lark, self._markers, notation, "more_" if written else "")
         return rules.section(self._calls.functions, parallel=self._calls.parallel, written=written)
 
-    def _behind(self) -> str:
-        """Write what may come behind the calls of functions."""
+    def _after_calls(self) -> str:
+        """Write the content of an answer after its function calls: a custom call or closing marks."""
         if self._calls.customs and self._calls.parallel:
             custom = self._custom(f"\n{CUSTOM_CALL.start}", "next_")
             return f"({custom} | {closing})" if (closing := self._closing()) else f"({custom})?"
         return self._closing()
 
     def _custom(self, start: str, prefix: str) -> str:
-        """Write a custom tool's call from ``start`` on."""
+        """Write a custom tool's call, from the text ``start`` on."""
         calls = [
             sequence(
                 self._markers.literal(f"{start}{tool.name}{CUSTOM_CALL.name_end}"),
@@ -175,8 +175,8 @@ class _AnswerRules:
         ]
         return self._lark.rule(f"{prefix or 'one_'}custom{'_open' if not start else ''}", " | ".join(calls))
 
-    def _opened(self, text: str) -> str:
-        """Write ``text`` at the start of the answer, without what of it the prompt ends with."""
+    def _start_literal(self, text: str) -> str:
+        """Write ``text`` at the start of the answer, without the part that the prompt ends with."""
         return self._markers.literal(text.removeprefix(self._answer.opening) if text else "")
 
     def _closing(self) -> str:

@@ -1,9 +1,9 @@
-"""Custom tools: what their input keeps to. Reference: ``tools[].custom.format``.
+"""The grammars of custom tools' inputs. Reference: ``tools[].custom.format``.
 
-A Lark grammar of the client's is a grammar of its own within the answer's, so that no name of it can clash or reach
-out. Its dialect is what the reference documents: no imports but ``%import common``, no templates, no priorities, no
-lookaround; and none of llguidance's additions that reach for tokens, other grammars or the sampling, or that intersect
-terminals, which may take it minutes before the first token.
+A client's Lark grammar is nested in the grammar of the answer, so its names cannot clash with others. Its dialect is
+that of the reference: no import except ``%import common``, no templates, priorities or look-around. llguidance's
+additions that refer to tokens, other grammars or sampling are refused. So are intersections of terminals, which may
+take minutes before the first token.
 """
 
 import re
@@ -23,7 +23,7 @@ from antiphon.protocol.tools import CustomToolDefinition, Grammar, GrammarFormat
 MAX_DEFINITION: Final = 1 << 15
 """Characters of a grammar's definition."""
 MAX_REPETITIONS: Final = 10_000
-"""Product of the counts of repetitions one inside the other: what a short text can blow up to."""
+"""Product of the counts of nested repetitions; it bounds the automaton of a short text."""
 
 _LITERAL: Final = re.compile(r'"(?:\\.|[^"\\\n])*"i?|/(?!/)((?:\\.|[^/\\\n])+)/[imslux]*|(?://|#)[^\n]*')
 _FORBIDDEN: Final = (
@@ -45,11 +45,11 @@ class CallableCustom(Struct, frozen=True, kw_only=True):
 
     name: str
     grammar: Grammar | None
-    """None: any text."""
+    """None admits any text."""
 
 
 def callable_custom(tool: CustomToolDefinition, path: str) -> CallableCustom:
-    """Check the format of the tool at ``path``. Raises InvalidRequestError for a grammar that cannot be kept to."""
+    """Check the format of the tool at ``path``. Raises InvalidRequestError for a grammar that cannot be enforced."""
     grammar = tool.format.grammar if isinstance(tool.format, GrammarFormat) else None
     if grammar is not None:
         _check(grammar, f"{path}.custom.format.grammar.definition")
@@ -57,7 +57,7 @@ def callable_custom(tool: CustomToolDefinition, path: str) -> CallableCustom:
 
 
 def custom_input(lark: Lark, name: str, tool: CallableCustom) -> str:
-    """Write a tool's input, which runs to the end of the answer; ``name`` is that of its rule."""
+    """Write a tool's input, which extends to the end of the answer, as a rule with the name ``name``."""
     if tool.grammar is None:
         return lark.terminal("input", ANY)
     if tool.grammar.syntax == "regex":
@@ -66,7 +66,7 @@ def custom_input(lark: Lark, name: str, tool: CallableCustom) -> str:
 
 
 def _regex_terminal(definition: str) -> str:
-    """Write a regular expression that the whole text matches; anchors around it say what holds anyway."""
+    """Write a regular expression that matches the whole input; anchors at its ends change nothing."""
     return f"/(?:{llguidance.regex_to_lark(definition, '')})/"
 
 
@@ -81,20 +81,20 @@ def _check(grammar: Grammar, param: str) -> None:
     else:
         repetitions, text = _check_lark(definition, param), definition
     if repetitions > MAX_REPETITIONS:
-        reason = f"its repetitions come to more than {MAX_REPETITIONS} one inside the other."
+        reason = f"the product of its nested repetitions exceeds {MAX_REPETITIONS}."
         raise validation.invalid_value(param, reason)
     if grammar.syntax == "lark" and least_size(definition) > MAX_LEAST_SIZE:
-        reason = f"one of its alternatives asks for more than {MAX_LEAST_SIZE} literals at least."
+        reason = f"one of its alternatives requires more than {MAX_LEAST_SIZE} literals."
         raise validation.invalid_value(param, reason)
     _compile(text, param)
 
 
 def _check_lark(definition: str, param: str) -> int:
-    """Refuse what is not of the dialect; return how much its repetitions may come to."""
+    """Refuse constructs outside the dialect; return an upper bound of the product of nested counts."""
     bare = _LITERAL.sub('""', definition)
-    for what, pattern in _FORBIDDEN:
+    for construct, pattern in _FORBIDDEN:
         if pattern.search(bare):
-            raise validation.invalid_value(param, f"{what} is not supported in a grammar.")
+            raise validation.invalid_value(param, f"{construct} is not supported in a grammar.")
     counts = 1
     for match in _COUNT.finditer(bare):
         counts *= _largest(match.groups())
@@ -105,7 +105,7 @@ def _check_lark(definition: str, param: str) -> int:
 
 
 def _nested_counts(regex: str) -> int:
-    """Return the largest product of counts that stand one inside the other."""
+    """Return the largest product of the counts of nested repetitions."""
     levels = [1]
     last = 1
     for match in _REGEX_ITEM.finditer(regex):
@@ -129,7 +129,7 @@ def _largest(numbers: Iterable[str | None]) -> int:
 
 
 def _compile(text: str, param: str) -> None:
-    """Refuse what llguidance cannot compile, what no text matches, and what begins with more than it can follow."""
+    """Refuse a grammar that llguidance cannot compile, that matches no text, or whose forced text is too long."""
     validate_grammar(text, param=param)
     matcher = llguidance.LLMatcher(byte_tokenizer(), text, log_level=0)
     if not matcher.is_error():
@@ -138,4 +138,4 @@ def _compile(text: str, param: str) -> None:
         raise validation.invalid_value(param, "no text matches it.")
     forced = matcher.compute_ff_tokens()
     if forced and not matcher.consume_tokens(forced):
-        raise validation.invalid_value(param, "it is too complex to be followed.")
+        raise validation.invalid_value(param, "it is too complex to be enforced.")

@@ -1,19 +1,18 @@
-"""Bounds what makes a small grammar large: the least text of every alternative, and the automata of multiples.
+"""Two sizes that a short grammar can make large: the shortest text of an alternative, and the automata of multiples.
 
-The least text is counted in literals and terminals. A few lines can ask for a text without end: ``a: b b``, ``b: c c``
-and so on double it with each of them. Where such a rule stands behind a choice, compiling the grammar does not show it,
-and the engine would meet it in the middle of an answer. So the least size of every rule and of every alternative is
-found here, before.
+The size of a text is its number of literals and terminals. A few lines can require a huge text: each of ``a: b b``,
+``b: c c`` and so on doubles it. If such a rule is one of several alternatives, compiling the grammar does not reveal
+it, and the engine would fail in the middle of an answer. So the least size of every alternative is computed before.
 """
 
 import re
 from typing import Final
 
 MAX_LEAST_SIZE: Final = 4096
-"""Literals and terminals of the shortest text of a rule: llguidance follows forced text of about 16,000 characters."""
+"""Literals and terminals in the shortest text of a rule. llguidance follows about 16,000 characters of forced text."""
 MAX_MULTIPLES: Final = 50_000
-"""Sum of all ``multipleOf`` of a grammar, their decimal points left out: states of automata that are gone through, a
-second's work, before the first token."""
+"""Sum of all ``multipleOf`` of a grammar without decimal points: the states of the automata, whose construction takes a
+second before the first token."""
 _MULTIPLE: Final = re.compile(r'(?<!\\)"multipleOf":([0-9.]+)')
 _MAX_PASSES: Final = 32
 _HEAD: Final = re.compile(r"^[?!]*([A-Za-z_]\w*)\s*(?:\.\s*-?\d+\s*)?:", re.MULTILINE)
@@ -28,18 +27,18 @@ _TOKEN: Final = re.compile(
 
 
 _Sizes = dict[str, int | None]
-"""By rule; None while no finite text is known."""
+"""Least size by rule; None while no finite text is known."""
 
 
 def sum_of_multiples(grammar: str) -> int:
-    """Add up every ``multipleOf`` of the JSON Schemas in a grammar, 25 for 0.25."""
+    """Return the sum of every ``multipleOf`` of the JSON Schemas in a grammar; 0.25 counts as 25."""
     return sum(int(digits.replace(".", "")) for digits in _MULTIPLE.findall(grammar))
 
 
 def least_size(grammar: str) -> int:
-    """Return the largest of the least sizes of all alternatives; above :data:`MAX_LEAST_SIZE` it may be too small.
+    """Return the largest least size of all alternatives; above :data:`MAX_LEAST_SIZE` it may be too small.
 
-    One without a finite text counts for nothing: compiling tells whether it matters.
+    An alternative without a finite text does not count: compiling the grammar shows whether it matters.
     """
     bodies = _bodies(grammar)
     sizes: _Sizes = dict.fromkeys(bodies)
@@ -69,9 +68,9 @@ def _largest(bodies: dict[str, list[re.Match[str]]], sizes: _Sizes) -> int:
 
 
 def _least(body: list[re.Match[str]], sizes: _Sizes, seen: list[int]) -> int | None:
-    """Return the least size of a rule; ``seen`` takes those of all alternatives in it.
+    """Return the least size of a rule, and append the sizes of all its alternatives to ``seen``.
 
-    Invariant: ``groups`` holds the open brackets, each with its alternatives and the items of the last of them.
+    Invariant: ``groups`` holds the open brackets; each is a list of alternatives, and the last one is still read.
     """
     groups: list[list[list[int | None]]] = [[[]]]
     for token in body:
@@ -97,7 +96,7 @@ def _smallest(alternatives: list[list[int | None]], seen: list[int]) -> int | No
 
 
 def _size(token: re.Match[str], sizes: _Sizes) -> int | None:
-    """Return the size of one item; a name that no rule has is a terminal of a library."""
+    """Return the size of one item; a name without a rule is an imported terminal."""
     if token["name"]:
         return sizes.get(token["name"], 1)
     return 0 if token["item"] == '""' else 1

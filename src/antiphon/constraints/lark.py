@@ -1,8 +1,8 @@
-"""Pieces of grammars in llguidance's Lark dialect: rules, and literals that know the vocabulary's special tokens.
+"""Builds grammars in llguidance's Lark dialect: rules, terminals, and literals with the vocabulary's special tokens.
 
-llguidance's lexer takes the longest match and never goes back. So grammars here keep to two invariants: a text is
-written as one literal with what must follow it (``f(`` and not ``f`` ``(``), and free text is a terminal from which
-whatever may end it is excluded.
+llguidance's lexer takes the longest match and does not backtrack. So grammars here have two invariants: a text and
+the text that must follow it form one literal (``f(``, not ``f`` ``(``), and a terminal of free text excludes every
+text that may end it.
 """
 
 import json
@@ -13,21 +13,21 @@ from msgspec import Struct
 
 ANY: Final = "/(?s:.*)/"
 _MARKER: Final = re.compile(r"<[^<>\s]+>")
-"""What llguidance takes for a special token where the vocabulary has it as one token, control token or not."""
+"""A text that llguidance treats as a special token if the vocabulary has it as one token of any kind."""
 
 
 class MarkerVocabulary(Protocol):
-    """What is needed of a tokenizer to tell tokens that are markers from text."""
+    """The part of a tokenizer that distinguishes markers from text."""
 
     special_tokens: dict[str, int]
     """Texts of the control tokens."""
 
     @property
     def eog_ids(self) -> frozenset[int]:
-        """Tokens that end the generation: they are the end of every grammar, and no part of it."""
+        """Tokens that end the generation; they follow every grammar and are no part of it."""
 
     def encode(self, text: str, *, parse_special: bool = False) -> list[int]:
-        """Return token ids."""
+        """Return the token ids of ``text``."""
 
 
 class Piece(Struct, frozen=True):
@@ -38,57 +38,57 @@ class Piece(Struct, frozen=True):
 
     @property
     def literal(self) -> str:
-        """How a rule writes it."""
+        """The piece as a rule writes it."""
         return quoted(self.text) if self.token is None else f"<[{self.token}]>"
 
 
 def quoted(text: str) -> str:
-    """Write a string literal."""
+    """Return a string literal."""
     return json.dumps(text).replace("\x7f", "\\u007f")
 
 
 def alternatives(items: list[str]) -> str:
-    """Write a group of which one item is taken."""
+    """Return a group that admits one of ``items``."""
     return items[0] if len(items) == 1 else f"({' | '.join(items)})"
 
 
 def sequence(*items: str) -> str:
-    """Write items one behind the other; empty ones are nothing."""
+    """Return the items in a row, without empty ones."""
     return " ".join(item for item in items if item)
 
 
 def excluding(body: str, texts: list[str], *, before: str = ANY) -> str:
-    """Write the terminal expression ``body`` without the texts in which one of ``texts`` stands behind ``before``."""
+    """Return the terminal expression ``body`` without texts in which one of ``texts`` follows ``before``."""
     return f"{body} & ~({before} {alternatives([quoted(text) for text in texts])} {ANY})" if texts else body
 
 
 class Lark:
-    """A grammar on its way to text. The same calls give the same text, so that it can be the key of a cache."""
+    """Collects the rules of a grammar. The same calls give the same text, so the text can be the key of a cache."""
 
     def __init__(self) -> None:
         self._lines: dict[str, str] = {}
         self._grammars: dict[str, str] = {}
 
     def rule(self, name: str, body: str) -> str:
-        """Define a rule; return how others refer to it."""
+        """Define a rule; return its name."""
         return self._define(name, name, body)
 
     def lazy(self, name: str, body: str) -> str:
-        """Define a rule of one lexeme that ends as soon as the terminal expression ``body`` matches."""
+        """Define a rule of one lexeme that ends at the first match of the terminal expression ``body``."""
         return self._define(name, f"{name}[lazy]", body)
 
     def terminal(self, name: str, body: str) -> str:
-        """Define a terminal by a terminal expression."""
+        """Define a terminal by the terminal expression ``body``; return its name."""
         return self._define(name.upper(), name.upper(), body)
 
     def grammar(self, name: str, text: str) -> str:
-        """Define a grammar of its own, whose names are apart from those of this one."""
+        """Define a nested grammar with names of its own; return a reference to it."""
         assert self._grammars.get(name, text) == text, f"grammar {name} is defined twice"
         self._grammars[name] = text
         return f"@{name}"
 
     def text(self, start: str) -> str:
-        """Return the whole grammar, which generates ``start``."""
+        """Return the text of the whole grammar, which generates ``start``."""
         lines = [f"start: {start}", *(f"{head}: {body}" for head, body in self._lines.items())]
         main = "\n".join(lines) + "\n"
         if not self._grammars:
@@ -103,7 +103,7 @@ class Lark:
 
 
 class Markers:
-    """Finds the special tokens in the texts of a notation."""
+    """Finds special tokens in texts of a notation, and writes them as tokens."""
 
     def __init__(self, vocabulary: MarkerVocabulary) -> None:
         self._vocabulary = vocabulary
@@ -113,7 +113,7 @@ class Markers:
         self._known: dict[str, int | None] = {}
 
     def split(self, text: str) -> list[Piece]:
-        """Return the text as pieces, none empty."""
+        """Return the text as pieces, none of them empty."""
         pieces: list[Piece] = []
         begin = 0
         for match in self._pattern.finditer(text):
@@ -124,26 +124,26 @@ class Markers:
         return [piece for piece in [*pieces, Piece(text[begin:])] if piece.text]
 
     def literal(self, text: str) -> str:
-        """Write ``text`` as it has to be generated; nothing for no text."""
+        """Return the literals that generate ``text``; empty for an empty text."""
         return sequence(*(piece.literal for piece in self.split(text)))
 
-    def unended(self, text: str) -> str:
-        """Return ``text`` without the end-of-generation tokens that it ends in."""
+    def without_end_tokens(self, text: str) -> str:
+        """Return ``text`` without end-of-generation tokens at its end."""
         pieces = self.split(text)
         while pieces and pieces[-1].token in self._vocabulary.eog_ids:
             pieces.pop()
         return "".join(piece.text for piece in pieces)
 
     def until(self, lark: Lark, name: str, body: str, end: str) -> str:
-        """Write text of the terminal expression ``body`` up to the first ``end``, which is generated as well."""
+        """Write text of the terminal expression ``body`` up to and including the first ``end``."""
         first, *rest = self.split(end)
-        behind = sequence(*(piece.literal for piece in rest))
+        remainder = sequence(*(piece.literal for piece in rest))
         if first.token is None:
-            return sequence(lark.lazy(name, f"({body}) {first.literal}"), behind)
-        return sequence(lark.terminal(name, body), first.literal, behind)
+            return sequence(lark.lazy(name, f"({body}) {first.literal}"), remainder)
+        return sequence(lark.terminal(name, body), first.literal, remainder)
 
     def _token(self, text: str) -> int | None:
-        """Return the token that stands for this text alone: a control token, or one that such text always becomes."""
+        """Return the only token of this text, or None: a control token, or the token that the text always becomes."""
         if text in self._control:
             return self._control[text]
         if text not in self._known:

@@ -1,4 +1,4 @@
-"""The calls of function tools as rules of a grammar, in a family's notation."""
+"""The rules of function calls, in the notation of a model family."""
 
 import json
 import re
@@ -7,14 +7,14 @@ from typing import Final
 from antiphon.chat_formats.chat_format import CallID, ParameterTags, ToolNotation
 from antiphon.chat_formats.value_kinds import value_kind
 from antiphon.constraints.lark import Lark, Markers, alternatives, quoted, sequence
-from antiphon.constraints.tool_parameters import CallableFunction, Property, raw_string, variants
+from antiphon.constraints.tool_parameters import CallableFunction, Property, parameter_lists, raw_string
 
 _BARE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-"""Names of keyword arguments that need no quotes."""
+"""A name of a keyword argument that needs no quotes."""
 
 
 class CallRules:
-    """Writes the rules of calls in one notation into one grammar; ``prefix`` keeps their names apart from others."""
+    """Writes the rules of calls in one notation into a grammar; the names of the rules begin with ``prefix``."""
 
     def __init__(self, lark: Lark, markers: Markers, notation: ToolNotation, prefix: str = "") -> None:
         self._lark = lark
@@ -24,10 +24,10 @@ class CallRules:
         self._opening = notation.section_start + notation.call_start + self._before_name()
 
     def section(self, functions: list[CallableFunction], *, parallel: bool, written: str = "") -> str:
-        """Write one call or, with ``parallel``, several; the text ``written`` of the beginning is there already."""
+        """Write one call or, with ``parallel``, several, without the beginning ``written``, which is already there."""
         notation = self._notation
         assert self._opening.startswith(written), f"{self._opening!r} starts with {written!r}"
-        last = self._markers.unended(notation.call_end) if not notation.section_end else notation.call_end
+        last = self._markers.without_end_tokens(notation.call_end) if not notation.section_end else notation.call_end
         bodies = [self._call(function, index, last) for index, function in enumerate(functions)]
         call = self._lark.rule(f"{self._prefix}call", " | ".join(bodies))
         first = sequence(self._markers.literal(self._opening[len(written) :]), self._id_before(), call)
@@ -35,7 +35,7 @@ class CallRules:
         if parallel and notation.parallel:
             again = notation.separator + notation.call_start + self._before_name()
             more = f"({sequence(self._markers.literal(again), self._id_before(), call)})*"
-        return sequence(first, more, self._markers.literal(self._markers.unended(notation.section_end)))
+        return sequence(first, more, self._markers.literal(self._markers.without_end_tokens(notation.section_end)))
 
     def _call(self, function: CallableFunction, index: int, end: str) -> str:
         """Write a call from its name on."""
@@ -43,7 +43,7 @@ class CallRules:
         return write[self._notation.shape](function, f"{self._prefix}function_{index}", end)
 
     def _before_name(self) -> str:
-        """Return what stands between the call's start and its name, or its id where that comes first."""
+        """Return the text between the call's start and its name, or its id if that comes first."""
         notation, call_id = self._notation, self._notation.call_id
         if notation.shape != "object":
             return ""
@@ -51,34 +51,34 @@ class CallRules:
         return f'{{"{key}": "'
 
     def _id_before(self) -> str:
-        """Write an id that comes before the name."""
+        """Write an id before the name, or nothing."""
         call_id = self._notation.call_id
         if call_id is None or not call_id.before_name:
             return ""
-        behind = f'", "{self._notation.name_key}": "' if self._notation.shape == "object" else call_id.text
-        return sequence(_id(call_id), self._markers.literal(behind))
+        separator = f'", "{self._notation.name_key}": "' if self._notation.shape == "object" else call_id.text
+        return sequence(_id(call_id), self._markers.literal(separator))
 
     def _object(self, function: CallableFunction, name: str, end: str) -> str:
         head = f'{function.name}", "{self._notation.arguments_key}": '
         call_id = self._notation.call_id
-        behind = self._markers.literal("}" + end)
+        tail = self._markers.literal("}" + end)
         if call_id is not None and not call_id.before_name:
-            written = sequence(quoted(f', "{call_id.text}": "'), _id(call_id), self._markers.literal('"}' + end))
-            behind = f"({written} | {behind})" if call_id.optional else written
-        return sequence(self._markers.literal(head), self._arguments(function, name), behind)
+            with_id = sequence(quoted(f', "{call_id.text}": "'), _id(call_id), self._markers.literal('"}' + end))
+            tail = f"({with_id} | {tail})" if call_id.optional else with_id
+        return sequence(self._markers.literal(head), self._arguments(function, name), tail)
 
     def _named(self, function: CallableFunction, name: str, end: str) -> str:
         return sequence(self._name(function.name), self._arguments(function, name), self._markers.literal(end))
 
     def _name(self, name: str) -> str:
-        """Write the name up to the arguments."""
+        """Write the name and the text up to the arguments."""
         notation, call_id = self._notation, self._notation.call_id
         plain = self._markers.literal(name + notation.name_end)
         if call_id is None or call_id.before_name:
             return plain
-        behind = self._markers.literal(notation.name_end)
-        identified = sequence(self._markers.literal(name + call_id.text), _id(call_id), behind)
-        return f"({identified} | {plain})" if call_id.optional else identified
+        name_end = self._markers.literal(notation.name_end)
+        with_id = sequence(self._markers.literal(name + call_id.text), _id(call_id), name_end)
+        return f"({with_id} | {plain})" if call_id.optional else with_id
 
     def _arguments(self, function: CallableFunction, name: str) -> str:
         if function.schema is None:
@@ -89,7 +89,7 @@ class CallRules:
         tags = self._notation.parameters
         assert tags is not None, f"a notation of the shape xml has tags: {self._notation}"
         lists = []
-        for number, items in enumerate(variants(function)):
+        for number, items in enumerate(parameter_lists(function)):
             written = [self._tagged(tags, item, f"{name}_{number}_{i}") for i, item in enumerate(items)]
             lists.append(sequence(*written) or '""')
         return sequence(self._name(function.name), alternatives(lists), self._markers.literal(end))
@@ -108,12 +108,12 @@ class CallRules:
         return body if item.required else f"({body})?"
 
     def _pythonic(self, function: CallableFunction, name: str, end: str) -> str:
-        lists = [self._keywords(items, f"{name}_{number}") for number, items in enumerate(variants(function))]
+        lists = [self._keywords(items, f"{name}_{number}") for number, items in enumerate(parameter_lists(function))]
         opening = self._markers.literal(function.name + self._notation.name_end)
         return sequence(opening, alternatives(lists), self._markers.literal(end))
 
     def _keywords(self, items: list[Property], name: str) -> str:
-        """Write keyword arguments: ``first`` with none before it, ``rest`` behind another; from the last one back."""
+        """Write keyword arguments, from the last to the first: ``first`` begins the list, ``rest`` follows another."""
         first, rest = '""', ""
         for number, item in reversed(list(enumerate(items))):
             value = self._value(item, f"{name}_{number}")
@@ -139,7 +139,7 @@ def _id(call_id: CallID) -> str:
 
 
 def _json_name_ends(tags: ParameterTags, item: Property) -> tuple[str, ...]:
-    """Return what may stand between key and value: what names the value's type, where that is known."""
+    """Return the texts between key and value that name one of the declared types, or all of them."""
     ends = tags.json_name_ends or (tags.name_end,)
     named = tuple(end for end in ends if any(f'"{json_type}"' in end for json_type in item.types))
     return named or ends

@@ -1,6 +1,6 @@
-"""The parameters of functions one by one, for notations that write each of them apart instead of one JSON object.
+"""The parameters of a function one by one, for notations that write each separately instead of one JSON object.
 
-Schemas come as :mod:`antiphon.constraints.json_schema` writes them: few keywords, all else unfolded into alternatives.
+The schemas are compiled by :mod:`antiphon.constraints.json_schema`: few keywords, and alternatives instead of others.
 """
 
 import json
@@ -25,36 +25,36 @@ class CallableFunction(Struct, frozen=True, kw_only=True):
 
     name: str
     schema: str | None
-    """JSON Schema of the arguments as the grammar's compiler takes it; None: no arguments."""
+    """Compiled JSON Schema of the arguments; None for no arguments."""
     parameters: JSONSchema
-    """The schema as the client gave it, by which the answer is parsed."""
+    """The client's schema, with which the answer is parsed."""
     param: str
-    """Where the schema stands in the request."""
+    """The path of the schema in the request."""
 
 
 class Property(Struct, frozen=True, kw_only=True):
-    """One parameter."""
+    """One parameter of a function."""
 
     key: str
     required: bool
     document: str
-    """The schema of the value, as a document of its own."""
+    """The schema of the value, as a whole document."""
     texts: tuple[JSONSchema, ...]
-    """Schemas of strings, of which the value keeps to one when it is a string."""
+    """The string schemas of the value; a string satisfies one of them."""
     types: frozenset[JSONType]
-    """JSON types of the value as far as the client declares them."""
+    """The JSON types that the client declares for the value."""
     param: str
 
     def check_key(self, *forbidden: str) -> None:
-        """Refuse a name that a parser would read otherwise than it is written."""
+        """Refuse a name that a parser would misread. Raises InvalidRequestError."""
         if self.key != self.key.strip() or not self.key or any(text in self.key for text in forbidden):
             raise _unsupported(self.param, f"a property named '{validation.shorten(self.key)}'")
 
 
-def variants(function: CallableFunction) -> list[list[Property]]:
-    """Return the alternative lists of parameters, each in the schema's order; parameters without a name are left out.
+def parameter_lists(function: CallableFunction) -> list[list[Property]]:
+    """Return the alternative lists of parameters, each in the schema's order, without unnamed parameters.
 
-    Raises InvalidRequestError when the schema has no list that needs none of those.
+    Raises InvalidRequestError if every list requires unnamed parameters.
     """
     if function.schema is None:
         return [[]]
@@ -66,7 +66,7 @@ def variants(function: CallableFunction) -> list[list[Property]]:
 
 
 def raw_string(item: Property, end: str) -> str:
-    """Write the terminal expression for the text of a string parameter, which cannot hold ``end``."""
+    """Return the terminal expression of a string parameter's text, which cannot contain ``end``."""
     expressions = [_text(schema, end, item.param) for schema in item.texts]
     known = [expression for expression in expressions if expression]
     if not known:
@@ -93,7 +93,7 @@ def _properties(function: CallableFunction, root: JSONSchema, schema: JSONSchema
 
 
 def _is_writable(schema: JSONSchema) -> bool:
-    """Whether any choice of the named parameters is one that the schema admits."""
+    """Return whether the schema admits every choice of the optional named parameters."""
     named = sum(value is not False for value in schema.get("properties", {}).values())
     fewest, most = schema.get("minProperties", 0), schema.get("maxProperties", named)
     return schema.get("type") == "object" and fewest <= len(schema.get("required", [])) and named <= most
@@ -106,7 +106,7 @@ def _document(root: JSONSchema, schema: JSONSchema) -> str:
 
 
 def _options(root: JSONSchema, schema: JSONSchema) -> list[JSONSchema]:
-    """Return the alternatives of a schema, references followed."""
+    """Return the alternatives of a schema, with references resolved."""
     if "$ref" in schema:
         return _options(root, root["$defs"][schema["$ref"].rpartition("/")[2]])
     return [option for part in schema["anyOf"] for option in _options(root, part)] if "anyOf" in schema else [schema]
@@ -118,21 +118,21 @@ def _is_text(schema: JSONSchema) -> bool:
 
 
 def _text(schema: JSONSchema, end: str, param: str) -> str:
-    """Write one alternative; nothing when none of its texts can be written."""
+    """Return the terminal expression of one alternative, or an empty text if none of its texts can be written."""
     if "enum" in schema:
         usable = [value for value in schema["enum"] if end not in value]
         return alternatives([quoted(value) for value in usable]) if usable else ""
     least, most = schema.get("minLength", 0), schema.get("maxLength", "")
     expressions = [f"/(?s:.{{{least},{most}}})/"] if least or most != "" else []
     patterns = [part["pattern"] for part in (schema, *schema.get("allOf", ())) if "pattern" in part]
-    expressions += [_search(pattern, param) for pattern in patterns]
+    expressions += [_full_match(pattern, param) for pattern in patterns]
     return excluding(" & ".join(expressions or [ANY]), [end])
 
 
-def _search(pattern: str, param: str) -> str:
-    """Write the regular expression of the whole texts in which the search finds something.
+def _full_match(pattern: str, param: str) -> str:
+    """Return the regular expression of the whole texts that an unanchored pattern matches.
 
-    Raises InvalidRequestError for anchors elsewhere than at the ends of alternatives.
+    Raises InvalidRequestError for an anchor that is not at an end of an alternative.
     """
     branches: list[list[str]] = [[]]
     depth = 0
@@ -144,18 +144,18 @@ def _search(pattern: str, param: str) -> str:
             branches.append([])
         else:
             branches[-1].append(item)
-    regex = "|".join(_whole(branch, param) for branch in branches)
+    regex = "|".join(_full_branch(branch, param) for branch in branches)
     return f"/{llguidance.regex_to_lark(regex, '')}/"
 
 
-def _whole(branch: list[str], param: str) -> str:
-    before, behind = ("" if branch[:1] == ["^"] else "(?s:.*)"), ("" if branch[-1:] == ["$"] else "(?s:.*)")
-    inner = branch[0 if before else 1 : None if behind else -1]
+def _full_branch(branch: list[str], param: str) -> str:
+    before, after = ("" if branch[:1] == ["^"] else "(?s:.*)"), ("" if branch[-1:] == ["$"] else "(?s:.*)")
+    inner = branch[0 if before else 1 : None if after else -1]
     if "^" in inner or "$" in inner:
         raise _unsupported(param, "'pattern' with an anchor inside")
-    return before + "(?:" + "".join(inner) + ")" + behind
+    return before + "(?:" + "".join(inner) + ")" + after
 
 
-def _unsupported(param: str, what: str) -> InvalidRequestError:
-    reason = f"{what} cannot be enforced in the notation in which this model calls functions."
+def _unsupported(param: str, construct: str) -> InvalidRequestError:
+    reason = f"{construct} cannot be enforced in the notation in which this model calls functions."
     return validation.invalid_value(param, reason)

@@ -202,9 +202,7 @@ def test_exactly_the_arrays_of_different_items_are_admitted(bounds: dict[str, An
         {"minProperties": 2, "maxProperties": 2, "required": ["b"], "properties": {"a": ONE, "b": ONE, "c": False}},
     ],
 )
-def test_exactly_the_objects_with_a_valid_number_of_properties_are_admitted(
-    bounds: dict[str, Any], closed: dict[str, Any]
-) -> None:
+def test_exactly_the_objects_of_a_valid_size_are_admitted(bounds: dict[str, Any], closed: dict[str, Any]) -> None:
     schema = {"type": "object", "properties": dict.fromkeys("abc", ONE), **closed, **bounds}
     assert valid(schema, MEMBERS) == written(schema, MEMBERS)
 
