@@ -1,4 +1,4 @@
-"""Databases for tests: everything that keeps something is tested on SQLite and on PostgreSQL."""
+"""Databases for tests: every store is tested on SQLite and on PostgreSQL."""
 
 import shutil
 import sqlite3
@@ -22,7 +22,7 @@ _NUMBERS = count()
 
 
 def _empty() -> str:
-    """Give the SQL that leaves a database as it was upgraded."""
+    """Return the SQL that empties an upgraded database."""
     names = [table.name for table in reversed(schema.metadata.sorted_tables) if table.name != "projects"]
     statements = [
         *(f"DELETE FROM {name}" for name in names),  # noqa: S608 (our own names)
@@ -34,7 +34,7 @@ def _empty() -> str:
 
 
 class Site(Struct, frozen=True):
-    """Where a database is."""
+    """The location of a database."""
 
     url: str | None
     data_dir: Path
@@ -86,7 +86,7 @@ def dialect(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def empty_site(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
-    """A database without tables."""
+    """Yield the site of a database without tables."""
     if dialect == "sqlite":
         yield Site(None, tmp_path / "data")
         return
@@ -98,7 +98,7 @@ def empty_site(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> 
 
 @pytest.fixture
 def site(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
-    """A database with this version's tables, and nothing in them."""
+    """Yield the site of a database with this version's empty tables."""
     if dialect == "sqlite":
         (tmp_path / "data").mkdir()
         shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "data" / DATABASE_FILE)
@@ -109,7 +109,7 @@ def site(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 
 @pytest.fixture
 def postgresql_site(postgresql: PostgreSQL, upgraded_postgresql: Site) -> Iterator[Site]:
-    """The one database of PostgreSQL with this version's tables, emptied when the test ends: a new one takes longer."""
+    """Yield PostgreSQL's shared database, which is emptied after each test: a new one takes longer."""
     yield upgraded_postgresql
     postgresql.execute(UPGRADED, _empty())
 

@@ -1,4 +1,4 @@
-"""A server on a real socket over a scripted engine: what a client sees, without a model."""
+"""A server on a real socket over a scripted engine, without a model."""
 
 import socket
 import ssl
@@ -24,20 +24,20 @@ from tests.scripted_engine import ScriptedEngine, ScriptedRenderer, scripted_bac
 
 MODEL = "org/scripted"
 WAIT = 10.0
-"""Seconds that anything may take before a test gives up."""
+"""Seconds after which a test gives up."""
 
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""Never used; a client without it would load the certificates of the world, which takes longer than most tests."""
+"""Spares clients loading the certificate store, which takes longer than most tests; it is never used."""
 
 
 def connect(port: int) -> socket.socket:
-    """Return a connection whose every wait is bounded."""
+    """Return a connection with a time-out."""
     return socket.create_connection(("127.0.0.1", port), timeout=WAIT)
 
 
 class Server(Struct, frozen=True):
-    """A server that runs, and a client of it."""
+    """A running server and its client."""
 
     url: str
     port: int
@@ -45,11 +45,11 @@ class Server(Struct, frozen=True):
     http: httpx2.Client
 
     def connect(self) -> socket.socket:
-        """Return a connection whose every wait is bounded."""
+        """Return a connection with a time-out."""
         return connect(self.port)
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait for what the server's thread does."""
+        """Wait until the server's thread makes ``condition`` true."""
         deadline = time.monotonic() + WAIT
         while not condition():
             assert time.monotonic() < deadline, "the condition never came true"
@@ -61,7 +61,7 @@ StartServer = Callable[..., Server]
 
 @pytest.fixture(scope="module", autouse=True)
 def _quiet_log() -> Iterator[None]:
-    """Drop what servers log from their threads, where pytest cannot tell whose output it is."""
+    """Drop the logs of servers' threads, which pytest cannot assign to a test."""
     before = structlog.get_config()
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, structlog.processors.KeyValueRenderer()],
@@ -90,7 +90,7 @@ def scripted_app(
 
 @contextmanager
 def running(app: ASGIApp, protocol: type[HTTPProtocol] = HTTPProtocol) -> Iterator[int]:
-    """Serve ``app`` from a thread; give its port."""
+    """Serve ``app`` in a thread; yield its port."""
     config = uvicorn.Config(
         app, http=protocol, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1
     )
@@ -132,7 +132,7 @@ def start_server() -> Iterator[StartServer]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """A server that echoes; shared by the tests of a module."""
+    """Yield an echoing server, shared by the tests of a module."""
     with served(ScriptedEngine()) as server:
         yield server
 

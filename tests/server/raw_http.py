@@ -22,7 +22,7 @@ PAUSE: Final = 0.05
 
 
 class Answer(Struct, frozen=True):
-    """One answer, without what frames its body."""
+    """One answer, without the framing of its body."""
 
     version: str
     status: int

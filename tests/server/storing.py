@@ -72,7 +72,7 @@ class StoringApp:
 
 
 class StoringServer(Struct, frozen=True):
-    """A running one, and a client of it."""
+    """A running server and its client."""
 
     url: str
     port: int

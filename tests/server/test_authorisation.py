@@ -40,7 +40,7 @@ def test_the_walk_misses_no_route() -> None:
 
 
 class Keys(Struct, frozen=True):
-    """The texts of keys, by what they are."""
+    """The texts of keys by their kind."""
 
     good: str
     revoked: str
@@ -115,7 +115,7 @@ def test_a_key_with_the_scope_is_let_in(server: StoringServer, keys: Keys) -> No
     assert {200} == {ask(server, method, path, keys.good).status_code for method, path in ordered}
 
 
-def test_another_project_s_key_sees_nothing_of_mine_as_if_it_were_not_there(server: StoringServer, keys: Keys) -> None:
+def test_objects_of_another_project_are_404(server: StoringServer, keys: Keys) -> None:
     for method, path in walk():
         if "{completion_id}" not in path:
             continue
@@ -157,5 +157,5 @@ def test_prefixes_are_cached_for_each_project_alone(server: StoringServer, keys:
 
 
 @pytest.mark.parametrize("path", sorted(PUBLIC))
-def test_what_is_for_everybody_asks_for_no_key(server: StoringServer, path: str) -> None:
+def test_public_paths_need_no_key(server: StoringServer, path: str) -> None:
     assert 200 == server.http.get(path).status_code

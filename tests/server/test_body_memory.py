@@ -24,7 +24,7 @@ from antiphon.server import body_memory
 from antiphon.server.body_memory import (
     MAX_STRUCTURE,
     SMALL_BODY,
-    SMALL_WEIGHT,
+    SMALL_DECODED,
     STRUCTURE_BYTES,
     BodyMemory,
     structural_characters,
@@ -44,14 +44,14 @@ QUESTION = msgspec.json.encode({"model": MODEL, "messages": [{"role": "user", "c
 
 
 @pytest.mark.parametrize("size", [SMALL_BODY + 1, LIMIT])
-def test_what_fits_is_let_in(size: int) -> None:
+def test_body_that_fits_is_accepted(size: int) -> None:
     memory = BodyMemory(LIMIT)
     memory.grow(0, size)
     assert size == memory.held
 
 
 @pytest.mark.parametrize("size", [SMALL_BODY + 1, LIMIT])
-def test_what_does_not_fit_is_refused_and_granted_nothing(size: int) -> None:
+def test_body_that_does_not_fit_is_refused_and_does_not_count(size: int) -> None:
     memory = BodyMemory(LIMIT)
     memory.grow(0, LARGE)
     with pytest.raises(BodyMemoryError, match="200000 bytes"):
@@ -73,23 +73,23 @@ def test_a_body_that_grows_is_counted_once() -> None:
     assert LIMIT == memory.held
 
 
-def test_what_is_only_announced_takes_nothing() -> None:
+def test_announced_bytes_do_not_count() -> None:
     memory = BodyMemory(LIMIT)
     memory.check(0, LIMIT)
     assert 0 == memory.held
 
 
-def test_what_is_given_back_is_free_for_others() -> None:
+def test_released_memory_is_free_for_other_bodies() -> None:
     memory = BodyMemory(LIMIT)
     memory.grow(0, LIMIT)
-    memory.give_back(LIMIT)
+    memory.release(LIMIT)
     memory.grow(0, LARGE)
     assert LARGE == memory.held
 
 
 def test_more_cannot_be_given_back_than_was_granted() -> None:
     with pytest.raises(AssertionError, match="-1 >= 0"):
-        BodyMemory(LIMIT).give_back(1)
+        BodyMemory(LIMIT).release(1)
 
 
 STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -98,14 +98,14 @@ TEXTS = st.lists(st.sampled_from(["", "a", '"', "\\", "\\\\", '[{"', ",:", "é",
 
 @settings(max_examples=60, deadline=None)
 @given(st.recursive(TEXTS | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner)))
-def test_what_is_no_text_is_counted_wherever_texts_begin_and_end(value: object) -> None:
+def test_structure_is_counted_across_pieces_and_strings(value: object) -> None:
     text = msgspec.json.encode(value)
     structure = re.findall(r"[][{}:,]", STRINGS.sub("", text.decode()))
     with mock.patch.multiple(body_memory, _FEW=-1, _SLICE=3):
         assert len(structure) == structural_characters(text)
 
 
-def test_a_short_text_is_not_looked_at_closely() -> None:
+def test_strings_count_in_a_text_with_little_structure() -> None:
     assert 4 == structural_characters(b'["a,b"] ,')
 
 
@@ -122,7 +122,7 @@ HEAVIEST = {
 
 
 @pytest.mark.parametrize("value", HEAVIEST.values(), ids=HEAVIEST)
-def test_no_json_weighs_less_than_what_it_is_decoded_to(value: str) -> None:
+def test_memory_of_decoded_json_is_at_most_the_granted_memory(value: str) -> None:
     text = f"[{','.join([value] * 20_000)}]".encode()
     tracemalloc.start()
     try:
@@ -131,44 +131,44 @@ def test_no_json_weighs_less_than_what_it_is_decoded_to(value: str) -> None:
     finally:
         tracemalloc.stop()
     assert 20_000 == len(decoded)
-    assert taken <= BodyMemory(1 << 30).weigh(0, text)
+    assert taken <= BodyMemory(1 << 30).grow_decoded(0, text)
 
 
-def test_what_a_body_is_decoded_to_is_taken_of_the_memory() -> None:
+def test_decoded_form_of_a_body_counts() -> None:
     memory = BodyMemory(1 << 20)
     memory.grow(0, 8_000)
-    assert 8_000 + 8_000 * STRUCTURE_BYTES == memory.weigh(8_000, b"[]" * 4_000)
+    assert 8_000 + 8_000 * STRUCTURE_BYTES == memory.grow_decoded(8_000, b"[]" * 4_000)
     assert 8_000 + 8_000 * STRUCTURE_BYTES == memory.held
 
 
-def test_what_would_be_decoded_to_more_than_is_free_is_refused_and_granted_nothing() -> None:
+def test_body_that_decodes_to_more_than_the_free_memory_is_refused() -> None:
     memory = BodyMemory(1 << 20)
     memory.grow(0, LARGE)
     with pytest.raises(BodyMemoryError):
-        memory.weigh(0, b"[]" * 8_000)
+        memory.grow_decoded(0, b"[]" * 8_000)
     assert LARGE == memory.held
 
 
-def test_what_would_be_decoded_to_more_than_all_of_the_memory_is_never_taken() -> None:
+def test_body_that_decodes_to_more_than_the_whole_memory_is_413() -> None:
     with pytest.raises(PayloadTooLargeError, match="1048576 bytes when it is decoded"):
-        BodyMemory(1 << 20).weigh(0, b"[]" * 16_000)
+        BodyMemory(1 << 20).grow_decoded(0, b"[]" * 16_000)
 
 
-def test_more_values_than_any_request_has_are_never_taken() -> None:
+def test_body_with_too_many_values_is_413() -> None:
     memory = BodyMemory(1 << 40)
     with pytest.raises(PayloadTooLargeError, match="too many values"):
-        memory.weigh(0, b"[]" * (MAX_STRUCTURE // 2 + 1))
+        memory.grow_decoded(0, b"[]" * (MAX_STRUCTURE // 2 + 1))
     assert 0 == memory.held
 
 
-def test_a_small_body_is_weighed_and_never_refused() -> None:
+def test_decoded_form_of_a_small_body_counts_and_is_never_refused() -> None:
     memory = BodyMemory(LIMIT)
     memory.grow(0, LIMIT)
-    assert SMALL_WEIGHT == memory.weigh(0, b"[]" * (SMALL_WEIGHT // STRUCTURE_BYTES // 2))
+    assert SMALL_DECODED == memory.grow_decoded(0, b"[]" * (SMALL_DECODED // STRUCTURE_BYTES // 2))
 
 
 class Upload(msgspec.Struct, frozen=True):
-    """A request: how its body comes, and how it ends."""
+    """A request: its body and its end."""
 
     pieces: tuple[int, ...]
     """Bytes."""
@@ -227,7 +227,7 @@ async def run(upload: Upload, memory: BodyMemory) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(UPLOADS, min_size=1, max_size=12))
-def test_however_requests_end_nothing_stays_taken(uploads: list[Upload]) -> None:
+def test_every_end_of_a_request_releases_its_memory(uploads: list[Upload]) -> None:
     memory = BodyMemory(LIMIT)
 
     async def all_at_once() -> None:
@@ -239,10 +239,10 @@ def test_however_requests_end_nothing_stays_taken(uploads: list[Upload]) -> None
 
 @contextmanager
 def taken(memory: BodyMemory) -> Iterator[None]:
-    """Leave no room for a large body."""
+    """Hold so much that no large body fits."""
     memory.grow(0, LARGE)
     yield
-    memory.give_back(LARGE)
+    memory.release(LARGE)
 
 
 async def reads(scope: Scope, receive: Receive, send: Send) -> None:
@@ -261,7 +261,7 @@ async def test_a_declared_length_that_does_not_fit_is_refused_unread() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_declared_body_counts_as_far_as_it_has_come() -> None:
+async def test_declared_body_counts_by_its_received_bytes() -> None:
     memory = BodyMemory(LIMIT)
     running = asyncio.create_task(
         Exchange(body(b"000", complete=False)).run(bounded(reads, memory), headers={"Content-Length": str(LIMIT)})
@@ -274,7 +274,7 @@ async def test_a_declared_body_counts_as_far_as_it_has_come() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_body_without_a_length_is_refused_where_it_no_longer_fits() -> None:
+async def test_chunked_body_is_refused_when_it_no_longer_fits() -> None:
     memory = BodyMemory(LIMIT)
     exchange = Exchange(body(bytes(40_000), bytes(40_000), b"the rest"))
     with taken(memory), pytest.raises(BodyMemoryError):
@@ -283,7 +283,7 @@ async def test_a_body_without_a_length_is_refused_where_it_no_longer_fits() -> N
 
 
 @pytest.mark.anyio
-async def test_a_body_larger_than_all_of_the_memory_is_never_taken() -> None:
+async def test_body_larger_than_the_whole_memory_is_413() -> None:
     exchange = Exchange(body(b"0"))
     app = ErrorBoundary(bounded(reads, BodyMemory(LIMIT)))
     await exchange.run(app, headers={"Content-Length": str(LIMIT + 1)})
@@ -291,11 +291,11 @@ async def test_a_body_larger_than_all_of_the_memory_is_never_taken() -> None:
 
 
 class Piece(bytearray):
-    """Bytes whose end can be seen."""
+    """Bytes that can be referenced weakly."""
 
 
 @pytest.mark.anyio
-async def test_what_has_arrived_is_gone_while_the_refusal_is_sent() -> None:
+async def test_refused_body_is_freed_before_the_answer_is_sent() -> None:
     piece = Piece(40_000)
     seen = weakref.ref(piece)
     begin: Message = {"type": "http.request", "body": piece, "more_body": True}
@@ -322,7 +322,7 @@ def full(_request: GenerateRequest) -> Script:
 
 
 @pytest.mark.anyio
-async def test_a_request_that_fails_is_gone_at_once_and_waits_for_no_collector() -> None:
+async def test_failed_request_is_freed_without_a_garbage_collection() -> None:
     app = scripted_app(ScriptedEngine(full))
     exchange = Exchange(body(QUESTION))
     gc.collect()
@@ -345,7 +345,7 @@ LARGE_QUESTION = QUESTION + b" " * 700_000
 
 @pytest.fixture
 def server(start_server: StartServer) -> Server:
-    """A server whose bodies have one MiB, so that it holds one such question."""
+    """Start a server with 1 MiB for bodies: room for one such body."""
     return start_server(options=ServerOptions(max_body_memory=1))
 
 
@@ -358,7 +358,7 @@ HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: applicat
 
 @contextmanager
 def half_sent(server: Server) -> Iterator[None]:
-    """Have somebody send a part of a large question, beside which there is no room for another."""
+    """Send a part of a large body, so that no other large body fits."""
     with server.connect() as slow:
         slow.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(LARGE_QUESTION))
         assert slow.recv(65536).startswith(b"HTTP/1.1 100 ")
@@ -367,13 +367,13 @@ def half_sent(server: Server) -> Iterator[None]:
         yield
 
 
-def test_a_client_that_vanishes_in_the_middle_of_a_body_gives_its_memory_back(server: Server) -> None:
+def test_disconnect_during_the_upload_releases_the_memory(server: Server) -> None:
     with half_sent(server):
         assert 200 == status(server, QUESTION)
     server.wait_until(lambda: status(server, LARGE_QUESTION) == 200)
 
 
-def test_the_refusal_says_what_is_short_and_when_to_come_back(server: Server) -> None:
+def test_refusal_names_the_memory_and_the_time_to_retry(server: Server) -> None:
     with half_sent(server):
         answer = server.http.post(PATH, content=LARGE_QUESTION, headers={"Content-Type": "application/json"})
     error = answer.json()["error"]
@@ -382,6 +382,6 @@ def test_the_refusal_says_what_is_short_and_when_to_come_back(server: Server) ->
     assert ("1", "close") == (answer.headers["retry-after"], answer.headers["connection"])
 
 
-def test_an_answer_that_is_whole_gives_its_memory_back(server: Server) -> None:
+def test_complete_answer_releases_the_memory(server: Server) -> None:
     assert 200 == status(server, LARGE_QUESTION)
     server.wait_until(lambda: status(server, LARGE_QUESTION) == 200)

@@ -32,7 +32,7 @@ def post(server: Server, body: dict[str, Any]) -> httpx2.Response:
     return server.http.post(PATH, json=body)
 
 
-def test_an_answer_is_one_object(http: httpx2.Client) -> None:
+def test_answer_is_one_json_object(http: httpx2.Client) -> None:
     answer = http.post(PATH, json=request("Hi"))
     assert (200, "application/json") == (answer.status_code, answer.headers["content-type"])
     completion = answer.json()
@@ -62,7 +62,7 @@ def test_the_usage_is_the_last_chunk_when_asked_for(http: httpx2.Client) -> None
 
 
 @pytest.mark.parametrize(("options", "padded"), [({}, True), ({"include_obfuscation": False}, False)])
-def test_chunks_are_padded_unless_told_otherwise(
+def test_chunks_are_padded_unless_the_request_turns_it_off(
     http: httpx2.Client, options: dict[str, bool], *, padded: bool
 ) -> None:
     *chunks, _done = events(http.post(PATH, json=request(stream=True, stream_options=options)).content)
@@ -161,9 +161,7 @@ FLOODING: list[Item] = [STARTED, *[item for _ in range(20_000) for item in (*say
 @pytest.mark.parametrize(
     ("script", "stream"), [(SILENT, False), (SILENT, True), (SPEAKING, False), (SPEAKING, True), (FLOODING, True)]
 )
-def test_a_client_that_goes_away_aborts_its_request(
-    start_server: StartServer, script: list[Item], *, stream: bool
-) -> None:
+def test_disconnect_aborts_the_request(start_server: StartServer, script: list[Item], *, stream: bool) -> None:
     server = start_server(ScriptedEngine(script))
     body = json.dumps(request(stream=stream)).encode()
     head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"

@@ -94,7 +94,7 @@ def test_the_sdk_waits_for_an_answer_that_is_still_made(site: Site) -> None:
     assert (3, 1, 1) == (len(answers), len(set(answers)), len(engine.requests))
 
 
-def test_every_answer_tells_what_is_left(site: Site) -> None:
+def test_every_answer_has_the_rate_limit_headers(site: Site) -> None:
     with storing(site, project=Limits(requests_per_minute=10, tokens_per_minute=10_000)) as server:
         for stream in (False, True):
             headers = server.http.post(PATH, json=BODY | {"stream": stream}).headers
@@ -102,7 +102,7 @@ def test_every_answer_tells_what_is_left(site: Site) -> None:
             assert {"x-ratelimit-remaining-requests", "x-ratelimit-reset-tokens"} <= set(headers)
 
 
-def test_beyond_the_limit_the_answer_is_a_429_that_says_when(site: Site) -> None:
+def test_429_over_the_limit_has_retry_after(site: Site) -> None:
     with storing(site, project=Limits(requests_per_minute=1)) as server:
         answers = [server.http.post(PATH, json=BODY) for _ in range(2)]
     assert [200, 429] == [answer.status_code for answer in answers]
@@ -116,7 +116,7 @@ def test_beyond_the_limit_the_answer_is_a_429_that_says_when(site: Site) -> None
     assert 0 < int(headers["retry-after-ms"]) <= 60_000
 
 
-def test_a_request_beyond_its_end_users_limit_is_a_429_that_does_not_tell_the_identifier(site: Site) -> None:
+def test_429_of_an_end_users_limit_does_not_show_the_identifier(site: Site) -> None:
     asked = BODY | {"safety_identifier": "ada@example.com", "user": "lovelace"}
     with storing(site, end_user=Limits(requests_per_minute=1)) as server:
         answers = [server.http.post(PATH, json=asked) for _ in range(2)]
@@ -136,7 +136,7 @@ def test_a_request_beyond_its_end_users_limit_is_a_429_that_does_not_tell_the_id
     assert not {"ada", "lovelace"} & set(re.findall(r"\w+", f"{answers[1].text} {headers}"))
 
 
-def test_the_sdk_retries_after_the_time_it_is_told(site: Site) -> None:
+def test_sdk_retries_after_the_time_in_the_answer(site: Site) -> None:
     with storing(site, project=Limits(requests_per_minute=120)) as server, server.sdk(max_retries=5) as client:
         for _ in range(125):
             client.chat.completions.create(**BODY)
@@ -150,7 +150,7 @@ def test_limits_hold_across_two_servers_of_one_database(site: Site) -> None:
     assert [200, 200, 429, 429] == answers
 
 
-def test_a_place_is_given_back_when_the_client_leaves(site: Site) -> None:
+def test_disconnect_frees_the_concurrency_slot(site: Site) -> None:
     engine = ScriptedEngine(scripts=[[*says("a"), Hang()], [*says("ok"), *ends()]])
     with storing(site, engine, project=Limits(concurrent_requests=1)) as server:
         with server.http.stream("POST", PATH, json=BODY | {"stream": True}) as answer:
@@ -208,7 +208,7 @@ def test_an_answer_that_grows_too_large_to_be_collected_ends_in_an_error_by_name
 
 
 @pytest.mark.anyio
-async def test_an_answer_counts_until_its_client_has_taken_it() -> None:
+async def test_answer_counts_until_it_is_sent() -> None:
     service = Service(Router({MODEL: [scripted_backend(ScriptedEngine(LONG))]}))
     request = decode_request(msgspec.json.encode(BODY | ALTERNATIVES))
     exchange = Exchange()

@@ -32,7 +32,7 @@ Request = dict[str, Any]
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """Everything that is logged, at the level that says most; the logging of the test run comes back afterwards."""
+    """Yield the log at debug level; restore the logging of the test run afterwards."""
     root = logging.getLogger()
     handlers, level, before = root.handlers, root.level, structlog.get_config()
     stream = io.StringIO()
@@ -63,7 +63,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("sent", REFUSED.values(), ids=REFUSED)
-async def test_a_refusal_tells_nothing_of_ours_and_logs_nothing_of_theirs(log: io.StringIO, sent: bytes) -> None:
+async def test_refusal_reveals_nothing_internal_and_logs_no_text_of_the_client(log: io.StringIO, sent: bytes) -> None:
     exchange = Exchange(body(sent))
     app = scripted_app(ScriptedEngine(), ServerOptions(max_body_size=8000))
     await exchange.run(app, method="POST", path=PATH, headers=HEADERS)
@@ -86,7 +86,7 @@ FAILURES: dict[str, Exception] = {
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("where", ["renderer", "engine", "begun"])
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
-async def test_a_failure_tells_nothing_either(
+async def test_failure_reveals_nothing_internal(
     log: io.StringIO,
     failure: Exception,
     where: str,
@@ -104,7 +104,7 @@ async def test_a_failure_tells_nothing_either(
     assert [] == leaked(log)
 
 
-async def test_a_choice_that_fails_tells_what_the_engine_says_and_no_more(log: io.StringIO) -> None:
+async def test_failed_choice_answers_with_the_message_of_the_engine_only(log: io.StringIO) -> None:
     engine = ScriptedEngine([*BEGUN, *ends("error", message="The grammar was left.")])
     exchange = Exchange(body(asking()))
     await exchange.run(scripted_app(engine), method="POST", path=PATH, headers=HEADERS)
@@ -114,13 +114,13 @@ async def test_a_choice_that_fails_tells_what_the_engine_says_and_no_more(log: i
 
 
 def told(exchange: Exchange) -> list[str]:
-    """Give what an answer shows of the server's inside, or of the client's key."""
+    """Return internal texts and keys that are in an answer."""
     text = exchange.body.decode()
     return [trace for trace in (*TRACES, KEY) if trace in text]
 
 
 def leaked(log: io.StringIO) -> list[str]:
-    """Give what the log shows of what was said, answered or sent as a key; there must be a log."""
+    """Return texts and keys of the client that are in the log, which must not be empty."""
     text = log.getvalue()
     assert text
     return [secret for secret in (SAID, ANSWER, KEY) if secret in text]

@@ -94,7 +94,7 @@ async def test_no_more_is_sent_together_than_a_slow_reader_should_hold() -> None
     assert b"".join(map(encode_chunk, large)) + DONE == exchange.body
 
 
-async def test_headers_tell_clients_and_proxies_that_events_come() -> None:
+async def test_stream_has_the_headers_of_server_sent_events() -> None:
     exchange = Exchange()
     await exchange.run(Chunks(chunk("a")).stream())
     assert 200 == exchange.status
@@ -194,7 +194,7 @@ async def test_no_task_outlives_the_call() -> None:
 
 
 @pytest.mark.parametrize("kept", [False, True])
-async def test_what_is_held_for_keeping_is_counted(*, kept: bool) -> None:
+async def test_events_held_for_keeping_are_counted(*, kept: bool) -> None:
     async def keep(_body: bytes) -> None:
         pass
 
@@ -203,7 +203,7 @@ async def test_what_is_held_for_keeping_is_counted(*, kept: bool) -> None:
     assert ([len(encode_chunk(chunk(text))) for text in "ab"] if kept else []) == counted
 
 
-async def test_a_stream_that_is_not_to_be_held_any_longer_ends_in_the_error() -> None:
+async def test_stream_ends_in_the_error_of_the_memory_count() -> None:
     async def keep(_body: bytes) -> None:
         raise AssertionError("nothing is whole")
 
@@ -220,7 +220,7 @@ async def test_a_stream_that_is_not_to_be_held_any_longer_ends_in_the_error() ->
     assert encode_chunk(chunk("a")) + encode_error(RateLimitError("full")) == exchange.body
 
 
-async def test_who_keeps_the_answer_has_all_of_it_before_its_end_is_sent() -> None:
+async def test_answer_is_kept_before_its_last_event_is_sent() -> None:
     exchange, kept = Exchange(), []
 
     async def keep(body: bytes) -> None:

@@ -16,13 +16,13 @@ def test_every_answer_refers_to_a_described_type() -> None:
 
 
 @pytest.mark.parametrize(("path", "statuses"), [("/health", {"200", "500", "503"}), ("/health/live", {"200", "500"})])
-def test_what_answers_for_as_long_as_the_process_does_is_never_503(path: str, statuses: set[str]) -> None:
+def test_live_operation_has_no_503(path: str, statuses: set[str]) -> None:
     assert statuses == set(PATHS[path]["get"]["responses"])
 
 
-def test_what_is_not_taken_says_when_to_ask_again() -> None:
+def test_503_of_a_health_operation_has_retry_after() -> None:
     assert {"retry-after", "retry-after-ms"} < set(PATHS["/health/ready"]["get"]["responses"]["503"]["headers"])
 
 
-def test_a_process_that_answers_is_live_whatever_it_takes() -> None:
+def test_live_is_200_in_any_state_of_the_engine() -> None:
     assert ("live", "degraded") == (Liveness().status, Readiness(status="degraded").status)

@@ -72,7 +72,7 @@ NOT_HTTP = {
 
 
 @pytest.mark.parametrize("sent", NOT_HTTP.values(), ids=NOT_HTTP)
-def test_what_is_not_http_is_400_and_closed(server: Server, sent: bytes) -> None:
+def test_bytes_that_are_not_http_are_400_and_close_the_connection(server: Server, sent: bytes) -> None:
     received = converse(server, sent)
     assert [400] == statuses(received)
     assert b'"type":"invalid_request_error"' in received
@@ -124,7 +124,7 @@ def test_a_chunked_upload_over_the_limit_is_413(start_server: StartServer) -> No
     assert [413] == statuses(received)
 
 
-def test_an_upload_that_announces_too_much_is_refused_before_it_is_sent(start_server: StartServer) -> None:
+def test_upload_with_too_large_a_length_is_refused_before_it_is_sent(start_server: StartServer) -> None:
     server = start_server(options=ServerOptions(max_body_size=1000))
     with server.connect() as client:
         client.sendall(HEAD + b"Content-Length: 1001\r\nExpect: 100-continue\r\n\r\n")
@@ -243,7 +243,7 @@ ACCEPTED = {
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("body", ACCEPTED.values(), ids=ACCEPTED)
-def test_odd_but_lawful_bodies_are_answered(http: httpx2.Client, body: bytes, *, stream: bool) -> None:
+def test_unusual_valid_bodies_are_answered(http: httpx2.Client, body: bytes, *, stream: bool) -> None:
     body = body.replace(b'{"model"', b'{"stream": true, "model"', 1) if stream else body
     assert 200 == http.post(PATH, content=body, headers={"Content-Type": "application/json"}).status_code
 
@@ -283,7 +283,7 @@ SETTINGS = settings(
     max_examples=100,
     deadline=None,
     derandomize=True,
-    # The server is shared on purpose: whatever one body leaves behind, the next one meets.
+    # The server is shared on purpose: effects of one body reach the next.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

@@ -48,7 +48,7 @@ def flood(port: int, start: bytes, piece: bytes, pieces: int) -> bytes:
     [HEALTH + b"X: ", HEALTH, b"GET /", POST + b"0\r\nX: ", POST + b"1;"],
     ids=["header", "name", "path", "trailer", "chunk extension"],
 )
-def test_a_head_send_endlessly_is_cut_off_early(port: int, start: bytes) -> None:
+def test_endless_head_is_refused_early(port: int, start: bytes) -> None:
     begin = time.monotonic()
     received = flood(port, start, b"a" * 100_000, 500)
     assert time.monotonic() < begin + WAIT
@@ -85,7 +85,7 @@ def test_a_connection_that_is_used_stays_open(server: Server) -> None:
             assert client.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-def test_what_is_not_http_in_the_middle_of_a_stream_cuts_the_stream_off(start_server: StartServer) -> None:
+def test_invalid_bytes_during_a_stream_close_the_connection(start_server: StartServer) -> None:
     server = start_server(ScriptedEngine([*says("a"), Hang()]))
     body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
     head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -100,11 +100,11 @@ def test_what_is_not_http_in_the_middle_of_a_stream_cuts_the_stream_off(start_se
 
 
 PIECE = b"a" * 65536
-"""Of an answer that is longer than all the buffers between the server and a client that reads nothing."""
+"""A piece of an answer longer than all buffers between the server and a client that reads nothing."""
 
 
 class Pouring(HTTPProtocol):
-    """Gives up early on clients that read nothing, and tells of connections that have ended."""
+    """Aborts connections of slow readers early; sets ``ended`` at the end of a connection."""
 
     write_timeout = 0.2
     ended = threading.Event()
@@ -115,7 +115,7 @@ class Pouring(HTTPProtocol):
 
 
 async def pour(scope: Scope, _receive: Receive, send: Send) -> None:
-    """Answer /whole with one long piece, anything else with pieces without end."""
+    """Answer /whole with one long piece, other paths endlessly."""
     if scope["type"] != "http":
         return
     await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -129,7 +129,7 @@ async def pour(scope: Scope, _receive: Receive, send: Send) -> None:
 async def _send_endlessly(send: Send) -> None:
     while True:
         await send({"type": "http.response.body", "body": PIECE, "more_body": True})
-        await asyncio.sleep(0)  # what is sent to a client that has gone waits for nothing
+        await asyncio.sleep(0)  # send does not wait after a disconnect
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ async def _send_endlessly(send: Send) -> None:
     [b"GET / HTTP/1.1\r\n", b"GET /whole HTTP/1.1\r\n", b"GET /whole HTTP/1.1\r\nConnection: close\r\n"],
     ids=["stream", "whole, kept alive", "whole, to be closed"],
 )
-def test_a_client_that_reads_nothing_is_cut_off(request_head: bytes) -> None:
+def test_connection_of_a_client_that_reads_nothing_is_aborted(request_head: bytes) -> None:
     Pouring.ended.clear()
     with running(pour, Pouring) as port, connect(port) as client:
         client.sendall(request_head + b"Host: x\r\n\r\n")
@@ -145,7 +145,7 @@ def test_a_client_that_reads_nothing_is_cut_off(request_head: bytes) -> None:
 
 
 class Pipe(asyncio.Transport):
-    """A transport that tells how much is unread, and whether it was cut off."""
+    """A transport with a given number of unread bytes; it records an abort."""
 
     def __init__(self, unread: int) -> None:
         super().__init__()
@@ -176,7 +176,7 @@ class Pipe(asyncio.Transport):
 
 
 def paused(pipe: Pipe) -> HTTPProtocol:
-    """Return a connection over ``pipe`` that waits for its reader."""
+    """Return a connection over ``pipe`` with paused writing."""
     config = uvicorn.Config(scripted_app(ScriptedEngine()), log_config=None, lifespan="off", ws="none")
     protocol = HTTPProtocol(config, ServerState(), {})
     protocol.connection_made(pipe)
@@ -186,7 +186,7 @@ def paused(pipe: Pipe) -> HTTPProtocol:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(("data", "timed"), [(b"", True), (HEALTH, True), (POST, False), (POST + b"0\r\n\r\nG", True)])
-async def test_only_a_head_that_has_not_come_whole_is_timed(data: bytes, *, timed: bool) -> None:
+async def test_only_an_incomplete_head_has_a_time_limit(data: bytes, *, timed: bool) -> None:
     protocol = paused(Pipe(unread=0))
     protocol.data_received(data)
     assert timed == (protocol._head_timer is not None)
@@ -200,7 +200,7 @@ async def test_a_client_that_reads_something_is_given_more_time() -> None:
     protocol = paused(pipe)
     first = protocol._reader_timer
     pipe.unread = 99
-    protocol._judge_reader()
+    protocol._on_reader_timeout()
     assert not pipe.aborted
     assert protocol._reader_timer not in (None, first)
     protocol.connection_lost(None)
@@ -222,7 +222,7 @@ async def test_a_connection_that_ends_leaves_no_timer() -> None:
 
 
 @pytest.mark.anyio
-async def test_what_is_answered_hears_that_its_client_has_gone_though_another_request_waits() -> None:
+async def test_disconnect_is_signalled_to_the_running_request_and_drops_waiting_ones() -> None:
     protocol = paused(Pipe(unread=0))
     protocol.data_received(POST + b"0\r\n\r\n" + POST)
     answered, waiting = protocol._running, protocol.cycle
@@ -236,7 +236,7 @@ async def test_what_is_answered_hears_that_its_client_has_gone_though_another_re
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(("waiting", "refused"), [(32, 0), (33, 1), (50, 1)])
-async def test_a_connection_has_few_requests_waiting(waiting: int, refused: int) -> None:
+async def test_pipelined_requests_have_a_bound(waiting: int, refused: int) -> None:
     pipe = Pipe(unread=0)
     protocol = paused(pipe)
     protocol.resume_writing()
@@ -250,7 +250,7 @@ async def test_a_connection_has_few_requests_waiting(waiting: int, refused: int)
 
 
 @pytest.mark.anyio
-async def test_what_comes_behind_an_answer_must_become_a_head() -> None:
+async def test_bytes_after_an_answer_start_the_time_for_a_head() -> None:
     protocol = paused(Pipe(unread=0))
     protocol.resume_writing()
     protocol.data_received(HEALTH + b"\r\n")
@@ -260,6 +260,6 @@ async def test_what_comes_behind_an_answer_must_become_a_head() -> None:
     protocol.connection_lost(None)
 
 
-def test_the_patience_is_an_argument() -> None:
+def test_write_timeout_is_an_argument() -> None:
     assert 7.0 == with_write_timeout(7.0).write_timeout
     assert issubclass(with_write_timeout(7.0), HTTPProtocol)

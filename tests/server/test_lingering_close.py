@@ -36,7 +36,7 @@ async def answered(exchange: Exchange) -> None:
 
 
 async def left(exchange: Exchange) -> bool:
-    """Whether something of the body has not been read."""
+    """Whether a part of the body is unread."""
     try:
         await asyncio.wait_for(exchange.receive(), 0.01)
     except TimeoutError:
@@ -44,7 +44,7 @@ async def left(exchange: Exchange) -> bool:
     return True
 
 
-async def test_a_body_that_nobody_reads_is_dropped_before_the_answer_ends() -> None:
+async def test_unread_body_is_dropped_before_the_answer_ends() -> None:
     exchange = Exchange(body(PIECE, PIECE, PIECE))
     await exchange.run(LingeringClose(hello), headers=WITH_BODY)
     assert (b"hello", True, False) == (exchange.body, exchange.complete, await left(exchange))
@@ -66,7 +66,7 @@ async def test_the_answer_is_whole_before_the_rest_is_read() -> None:
     assert exchange.complete
 
 
-async def test_a_body_that_has_been_read_holds_nothing_up() -> None:
+async def test_answer_after_a_read_body_ends_at_once() -> None:
     exchange = Exchange(body(PIECE))
     await exchange.run(LingeringClose(reads_first), headers=WITH_BODY)
     assert (2, True) == (len(exchange.sent), exchange.complete)
@@ -99,7 +99,7 @@ async def test_no_more_is_dropped_than_the_bound(monkeypatch: pytest.MonkeyPatch
     assert (True, True) == (exchange.complete, await left(exchange))
 
 
-async def test_who_is_cancelled_while_it_drops_ends_its_answer() -> None:
+async def test_cancellation_while_dropping_the_body_ends_the_answer() -> None:
     exchange = Exchange()
     running = asyncio.create_task(LingeringClose(hello)(scope := _scope(), exchange.receive, exchange.send))
     await answered(exchange)
@@ -113,7 +113,7 @@ def _scope() -> Scope:
 
 
 @pytest.mark.parametrize(("path", "status"), [("/nothing", 404), ("/v1/chat/completions", 415), ("/health", 405)])
-def test_a_refusal_is_read_by_whoever_sends_five_megabytes_first(
+def test_client_that_sends_5_megabytes_first_reads_the_refusal(
     start_server: StartServer, path: str, status: int
 ) -> None:
     with start_server().connect() as client:

@@ -33,7 +33,7 @@ LONG: Final = ("The sea\n\n  is wide.\n" * SIZE)[:SIZE]
 MAX_GAP: Final = 30
 """Times what decoding the longest body as JSON takes: rendering or tokenizing such a text takes hundreds."""
 LEAST_GAP: Final = 0.05
-"""Seconds of processor time that no gap is judged below."""
+"""Seconds of processor time up to which every gap is accepted."""
 
 USER: Final[dict[str, Any]] = {"role": "user", "content": "Hi"}
 CALL: Final = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -99,10 +99,10 @@ BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
     },
     ("CreateChatCompletion", "chat_template_kwargs"): {"chat_template_kwargs": {"text": LONG}},
 }
-"""By structure and member: a request whose text there is long."""
+"""Requests with a long text, by structure and member."""
 
 OTHERS: Final = {
-    "whatever the member: many short texts": {"messages": [{"role": "user", "content": LONG[:1000]}] * 1900},
+    "many short texts": {"messages": [{"role": "user", "content": LONG[:1000]}] * 1900},
     "many calls": after({"role": "assistant", "tool_calls": [{**CALL, "id": f"c{i}"} for i in range(100)]}),
     "only newlines": {"messages": [{"role": "user", "content": "\n" * SIZE}]},
     "one letter": {"messages": [{"role": "user", "content": "a" * SIZE}]},
@@ -111,11 +111,11 @@ REFUSED: Final = {
     *("ImageURL", "InputAudio", "FileReference", "AudioReference", "URLCitation"),
     *("AudioOptions", "VoiceID", "ModerationOptions", "ApproximateLocation"),
 }
-"""Structures of fields that are refused by name, whatever their texts."""
+"""Structures of fields that are refused by name."""
 
 
 def unbounded(kind: inspect.Type, owner: tuple[str, str], seen: set[type]) -> Iterator[tuple[str, str]]:
-    """Give the structure and the member of every text without a bound of its own."""
+    """Yield the structure and the member of every unbounded text."""
     match kind:
         case inspect.StrType(max_length=None, pattern=None) | inspect.AnyType():
             yield owner
@@ -144,7 +144,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module")
 async def http(smollm2_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client of an app on the test's own event loop, which renders with the bundled model's vocabulary."""
+    """Yield a client of an app on the test's event loop; it renders with the bundled model's vocabulary."""
     settings = RendererSettings(model_path=str(smollm2_path), max_model_len=1 << 17)
     pool = ProcessPool(settings_for(FACTORY, settings, LIMITS), size=1, max_waiting=4)
     tokenizer = Tokenizer.open(str(smollm2_path))
@@ -175,7 +175,7 @@ async def longest_gap(http: httpx2.AsyncClient, body: bytes) -> tuple[float, int
 
 
 def decoding_time(body: bytes) -> float:
-    """Return the processor time that decoding takes, of three tries the shortest."""
+    """Return the shortest processor time of decoding in three tries."""
     times = []
     for _ in range(3):
         began = time.thread_time()

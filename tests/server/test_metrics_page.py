@@ -12,7 +12,7 @@ def ask(http: httpx2.Client, model: str = MODEL) -> int:
     return http.post("/v1/chat/completions", json=body).status_code
 
 
-def test_the_page_is_open_and_counts_what_was_asked(server: Server) -> None:
+def test_metrics_page_needs_no_key_and_counts_requests(server: Server) -> None:
     assert (200, 404) == (ask(server.http), ask(server.http, "other/model"))
     page = server.http.get("/metrics")
     assert (200, "text/plain; version=0.0.4; charset=utf-8") == (page.status_code, page.headers["content-type"])
@@ -20,7 +20,7 @@ def test_the_page_is_open_and_counts_what_was_asked(server: Server) -> None:
     assert 'antiphon:http_requests_total{handler="/v1/chat/completions",method="POST",status="404"} 1.0' in page.text
 
 
-def test_openmetrics_is_given_where_it_is_asked_for(server: Server) -> None:
+def test_openmetrics_is_sent_if_accept_asks_for_it(server: Server) -> None:
     page = server.http.get("/metrics", headers={"accept": f"{OPENMETRICS};version=1.0.0,text/plain;q=0.5"})
     assert (OPENMETRICS, True) == (page.headers["content-type"].partition(";")[0], page.text.endswith("# EOF\n"))
 

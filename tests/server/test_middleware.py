@@ -72,7 +72,7 @@ async def test_every_answer_carries_its_id_its_timing_and_the_version() -> None:
     assert "2020-10-01" == exchange.headers["openai-version"]
 
 
-async def test_each_request_is_one_log_line_with_both_ids() -> None:
+async def test_each_request_is_one_log_line_with_both_request_ids() -> None:
     with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
         await Exchange().run(in_context(hello), path="/x", headers={"X-Client-Request-Id": "mine"})
     assert [
@@ -109,7 +109,7 @@ async def logged(app: ASGIApp, path: str = "/") -> dict[str, Any]:
         (ValueError("hush"), 500, "failed", "ValueError"),
     ],
 )
-async def test_the_line_says_how_a_request_ended(
+async def test_line_has_the_outcome_of_the_request(
     error: Exception, status: int | None, outcome: str, name: str | None
 ) -> None:
     line = await logged(ErrorBoundary(raising(error)))
@@ -131,7 +131,7 @@ async def test_an_answer_that_was_not_finished_is_cancelled() -> None:
     assert (200, 3, "cancelled") == (line["status"], line["bytes_sent"], line["outcome"])
 
 
-async def test_an_error_that_nobody_has_named_has_its_status_s_name() -> None:
+async def test_error_without_a_code_is_logged_by_the_name_of_its_status() -> None:
     async def lost(scope: Scope, receive: Receive, send: Send) -> None:
         await PlainTextResponse("", 404)(scope, receive, send)
 
@@ -276,13 +276,13 @@ async def cut_off(app: ASGIApp) -> Exchange:
     return exchange
 
 
-async def test_an_upload_that_is_cut_off_is_told_that_the_server_shuts_down() -> None:
+async def test_shutdown_during_an_upload_is_answered_with_503() -> None:
     exchange = await cut_off(reads_body)
     assert (503, "The server is shutting down.") == (exchange.status, error_of(exchange).message)
     assert ("close", "1") == (exchange.headers["connection"], exchange.headers["retry-after"])
 
 
-async def test_an_answer_that_has_begun_when_it_is_cut_off_gets_no_second_one() -> None:
+async def test_shutdown_after_the_answer_began_sends_no_second_answer() -> None:
     async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await asyncio.Event().wait()

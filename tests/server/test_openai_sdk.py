@@ -162,7 +162,7 @@ def test_a_chunk_has_exactly_the_fields_that_were_asked_for(
     assert [always | optional] * len(chunks) == [chunk.model_fields_set for chunk in chunks]
 
 
-def test_stream_and_whole_answer_say_the_same(client: OpenAI) -> None:
+def test_stream_and_whole_answer_have_the_same_text(client: OpenAI) -> None:
     assert create(client).choices[0].message.content == text(stream(client)) == "Hi there"
 
 
@@ -173,12 +173,12 @@ def test_the_usage_chunk_is_the_last(client: OpenAI) -> None:
     assert ([], 16) == (last.choices, last.usage.total_tokens)
 
 
-def test_choices_are_told_apart_by_their_index(client: OpenAI) -> None:
+def test_choices_of_a_stream_have_their_index(client: OpenAI) -> None:
     chunks = stream(client, n=2)
     assert ["Hi there"] * 2 == [text(chunks, index) for index in range(2)]
 
 
-def test_reasoning_is_the_one_extension_in_an_answer(start_server: StartServer, client_of: ClientOf) -> None:
+def test_reasoning_content_is_the_only_extension_of_an_answer(start_server: StartServer, client_of: ClientOf) -> None:
     script: list[Item] = [STARTED, *says("<think>why</think>so"), *ends()]
     renderer = ScriptedRenderer(reasoning=ReasoningMarkers(start="<think>", end="</think>"))
     client = client_of(start_server(ScriptedEngine(script), renderer=renderer))

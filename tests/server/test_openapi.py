@@ -41,7 +41,7 @@ def test_an_answer_is_json_or_a_stream_of_events() -> None:
     assert {"application/json", "text/event-stream"} == set(CREATE["responses"]["200"]["content"])
 
 
-def test_every_error_has_the_one_shape() -> None:
+def test_every_error_is_an_error_object() -> None:
     schemas = [each["content"]["application/json"]["schema"] for each in DOCUMENT["components"]["responses"].values()]
     assert [{"$ref": "#/components/schemas/ErrorResponse"}] * len(ERRORS) == schemas
 

@@ -21,7 +21,7 @@ def test_errors_refer_to_answers_that_are_described() -> None:
     assert described == {each["$ref"] for each in errors(*ERRORS).values()}
 
 
-def test_what_may_be_repeated_says_when() -> None:
+def test_retryable_errors_have_retry_after() -> None:
     repeatable = {ERRORS[status][0] for status in RETRYABLE}
     assert repeatable == {name for name, answer in error_responses().items() if "retry-after" in answer["headers"]}
 

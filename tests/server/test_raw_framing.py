@@ -89,7 +89,7 @@ CHUNKS = {
 
 @pytest.mark.parametrize("sent", REFUSED.values(), ids=REFUSED)
 @pytest.mark.parametrize("together", [True, False], ids=["one packet", "request later"])
-def test_an_ambiguous_head_is_refused_and_nothing_after_it_is_a_request(
+def test_ambiguous_head_is_refused_and_later_bytes_are_not_parsed(
     server: Server, sent: bytes, *, together: bool
 ) -> None:
     before = len(server.engine.requests)
@@ -126,18 +126,18 @@ ACCEPTED = {
 
 @pytest.mark.parametrize("sent", ACCEPTED.values(), ids=ACCEPTED)
 @pytest.mark.parametrize("together", [True, False], ids=["one packet", "request later"])
-def test_what_is_lawful_is_answered_once(server: Server, sent: bytes, *, together: bool) -> None:
+def test_valid_request_is_answered_once(server: Server, sent: bytes, *, together: bool) -> None:
     assert [200, LAST_STATUS] == statuses(server.port, *([sent + LAST] if together else [sent, LAST]))
 
 
 @pytest.mark.parametrize("name", ["length", "chunks", "extensions", "trailer"])
-def test_a_request_may_be_cut_anywhere(server: Server, name: str) -> None:
+def test_request_split_at_any_byte_is_answered(server: Server, name: str) -> None:
     sent = ACCEPTED[name] + LAST
     for cut in range(len(ACCEPTED[name]) - 30, len(ACCEPTED[name]) + 3, 4):
         assert [200, LAST_STATUS] == statuses(server.port, sent[:cut], sent[cut:])
 
 
-def test_a_trailer_is_no_header(server: Server) -> None:
+def test_trailer_fields_do_not_become_headers(server: Server) -> None:
     trailer = b"0\r\nX-Client-Request-Id: \xff\r\nAuthorization: Bearer x\r\nHost: y\r\n\r\n"
     assert [200, LAST_STATUS] == statuses(server.port, chunked(one_chunk(end=trailer)) + LAST)
     late = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -151,7 +151,7 @@ def test_upgrade_in_a_trailer_is_ignored(server: Server) -> None:
 
 
 @pytest.mark.parametrize("size", [b"7fffffffffffffff", b"ffffffffffffffff"])
-def test_a_huge_chunk_is_refused_once_it_is_over_the_limit(start_server: StartServer, size: bytes) -> None:
+def test_huge_chunk_is_refused_when_it_exceeds_the_limit(start_server: StartServer, size: bytes) -> None:
     server = start_server(options=ServerOptions(max_body_size=1000))
     (answer,) = exchange(server.port, chunked(size + b"\r\n" + GET * 30), GET)
     assert (413, "close") == (answer.status, answer.headers["connection"])
@@ -193,7 +193,7 @@ def test_a_body_is_json_in_utf_8(server: Server, content_type: bytes, status: in
 
 
 @pytest.mark.parametrize("name", [b"Content-Type: application/json", b"Authorization: Bearer x", b"Idempotency-Key: a"])
-def test_a_header_with_one_meaning_comes_once(server: Server, name: bytes) -> None:
+def test_single_valued_header_must_come_once(server: Server, name: bytes) -> None:
     fields = [name] if name.startswith(b"Content-Type") else [name, name]
     (answer,) = exchange(server.port, post(BODY, *fields) + GET)
     assert 400 == answer.status

@@ -80,7 +80,7 @@ def test_a_tunnel_is_refused_and_its_bytes_are_no_request(server: Server) -> Non
     assert [400] == statuses(server.port, b"CONNECT /health/live HTTP/1.1\r\nHost: x\r\n\r\n" + GET, GET)
 
 
-def test_a_stream_to_an_old_client_is_raw_until_the_connection_closes(server: Server) -> None:
+def test_http_1_0_stream_is_not_chunked_and_ends_with_the_connection(server: Server) -> None:
     (answer,) = exchange(server.port, post(STREAM, version=b"1.0"))
     assert (200, "close") == (answer.status, answer.headers["connection"])
     assert not {"transfer-encoding", "content-length"} & answer.headers.keys()
@@ -88,7 +88,7 @@ def test_a_stream_to_an_old_client_is_raw_until_the_connection_closes(server: Se
     assert answer.body.endswith(b"}\n\ndata: [DONE]\n\n")
 
 
-def test_an_old_client_gets_the_same_events(server: Server) -> None:
+def test_http_1_0_client_gets_the_same_events(server: Server) -> None:
     (old,) = exchange(server.port, post(STREAM, version=b"1.0"))
     (new,) = exchange(server.port, post(STREAM, b"Connection: close"))
     assert "chunked" == new.headers["transfer-encoding"]
@@ -108,7 +108,7 @@ def test_an_old_client_gets_the_same_events(server: Server) -> None:
     ],
     ids=["post", "keep-alive", "get", "without Host", "head", "chunked", "chunked, keep-alive"],
 )
-def test_an_old_client_gets_one_answer(server: Server, expected: list[int], sent: bytes) -> None:
+def test_http_1_0_request_gets_one_answer(server: Server, expected: list[int], sent: bytes) -> None:
     assert expected == statuses(server.port, sent)
 
 
@@ -117,7 +117,7 @@ def test_other_versions_are_refused(server: Server, version: bytes) -> None:
     assert [400] == statuses(server.port, b"GET /health/live%s\r\nHost: x\r\n\r\n" % version + GET)
 
 
-def test_the_body_is_asked_for_once_by_who_waits_for_that(server: Server) -> None:
+def test_client_that_expects_100_continue_gets_it_once(server: Server) -> None:
     expecting = head(b"Expect: 100-continue", b"Content-Length: %d" % len(BODY))
     assert [100, 200, LAST_STATUS] == statuses(server.port, expecting, BODY, LAST)
     assert [100, 200, 100, 200, LAST_STATUS] == statuses(server.port, expecting, BODY, expecting, BODY, LAST)
@@ -128,7 +128,7 @@ def test_a_body_that_is_refused_is_not_asked_for(server: Server) -> None:
     assert [405, LAST_STATUS] == statuses(server.port, refused, b"GET /", LAST)
 
 
-def test_an_old_client_is_not_asked_for_the_body(server: Server) -> None:
+def test_http_1_0_client_gets_no_100_continue(server: Server) -> None:
     expecting = head(b"Expect: 100-continue", b"Content-Length: %d" % len(BODY), version=b"1.0")
     assert [200] == statuses(server.port, expecting, BODY)
 
@@ -147,7 +147,7 @@ def test_every_request_of_a_kept_connection_has_its_own_answer(server: Server) -
     assert 7 == len({answer.headers["x-request-id"] for answer in served})
 
 
-def test_nothing_is_answered_after_close(server: Server) -> None:
+def test_requests_after_connection_close_are_not_answered(server: Server) -> None:
     assert [200] == statuses(server.port, post(BODY, b"Connection: close") + GET, GET)
     assert [404] == statuses(server.port, LAST + GET)
 
@@ -157,12 +157,12 @@ def test_the_body_of_a_get_is_no_request(server: Server) -> None:
     assert [200, LAST_STATUS] == statuses(server.port, sent + LAST)
 
 
-def test_what_cannot_be_read_is_answered_after_what_came_before_it(server: Server) -> None:
+def test_unreadable_request_is_refused_after_the_earlier_answers(server: Server) -> None:
     assert [200, 200, 400] == statuses(server.port, post() + GET + b"\x00\r\n\r\n" + GET, GET)
     assert [200, 400] == statuses(server.port, post() + chunked(b"zz\r\n") + GET, GET)
 
 
-def test_what_cannot_be_read_takes_no_waiting_request_with_it(start_server: StartServer) -> None:
+def test_unreadable_request_does_not_drop_waiting_requests(start_server: StartServer) -> None:
     server = start_server(ScriptedEngine([STARTED, Pause(0.3), *says("a"), *ends()]))
     garbage = b"zz\r\n" + b"x" * (2 * MAX_HEADER_BYTES)
     assert [200, 200, 400] == statuses(server.port, post() + GET + chunked(b""), garbage, GET)
@@ -172,7 +172,7 @@ def test_a_body_that_cannot_be_read_is_answered_at_once(server: Server) -> None:
     assert [400] == statuses(server.port, chunked(b"1\r\n{\r\nzz\r\n") + GET, GET)
 
 
-def test_a_long_answer_is_not_cut_off_by_what_comes_behind_it() -> None:
+def test_bytes_after_a_request_do_not_cut_off_its_answer() -> None:
     class Impatient(HTTPProtocol):
         head_timeout = 0.2
 
@@ -181,14 +181,14 @@ def test_a_long_answer_is_not_cut_off_by_what_comes_behind_it() -> None:
         assert [200, 400] == statuses(port, post(), b"\x00", *[b"x"] * 3)
 
 
-def test_half_a_request_is_not_answered(server: Server) -> None:
+def test_incomplete_request_is_not_answered(server: Server) -> None:
     before = len(server.engine.requests)
     for cut in (10, -1, -len(BODY)):
         assert [] == statuses(server.port, post()[:cut], half_close=True)
     assert before == len(server.engine.requests)
 
 
-def test_a_client_that_half_closes_has_gone(start_server: StartServer) -> None:
+def test_half_closed_connection_is_a_disconnect(start_server: StartServer) -> None:
     server = start_server(ScriptedEngine([Hang()]))
     assert [] == statuses(server.port, post(), half_close=True)
     server.wait_until(lambda: server.engine.running == 0)
@@ -222,7 +222,7 @@ TARGETS = {
 
 
 @pytest.mark.parametrize(("target", "status"), TARGETS.items(), ids=map(repr, TARGETS))
-def test_every_form_of_a_target_has_one_answer(server: Server, target: bytes, status: int) -> None:
+def test_every_form_of_a_request_target_is_answered(server: Server, target: bytes, status: int) -> None:
     received = statuses(server.port, b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % target + LAST)
     assert [status, LAST_STATUS][: 1 if status == 400 else 2] == received
 
@@ -246,22 +246,22 @@ def hosts_request(names: list[bytes], version: bytes = b"1.1") -> bytes:
 
 
 @pytest.mark.parametrize("names", HOSTS.values(), ids=HOSTS)
-def test_a_request_names_one_host(server: Server, names: list[bytes]) -> None:
+def test_request_must_name_one_host(server: Server, names: list[bytes]) -> None:
     (answer,) = exchange(server.port, hosts_request(names) + GET)
     assert (400, "close") == (answer.status, answer.headers["connection"])
     assert b"Host" in answer.body
 
 
 @pytest.mark.parametrize("name", [b"", b"x", b"a_b.example:80", b"127.0.0.1:", b"[::1]:8000", b"%41"])
-def test_a_host_may_be_anything_that_is_one(server: Server, name: bytes) -> None:
+def test_every_valid_host_is_accepted(server: Server, name: bytes) -> None:
     assert [200, LAST_STATUS] == statuses(server.port, hosts_request([name]) + LAST)
 
 
-def test_an_old_client_names_no_more_than_one_host(server: Server) -> None:
+def test_http_1_0_request_names_at_most_one_host(server: Server) -> None:
     assert [400] == statuses(server.port, hosts_request([b"x", b"y"], b"1.0"))
 
 
-def test_what_an_answer_is_made_of_is_read_by_its_framing() -> None:
+def test_raw_client_reads_bodies_by_their_framing() -> None:
     received = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"
     assert [(100, b""), (200, b"a")] == [(answer.status, answer.body) for answer in answers(received)]
     with pytest.raises(AssertionError):

@@ -68,17 +68,17 @@ def test_every_field_is_named() -> None:
     assert set() == {name for name in fields if name not in PAGE.text}
 
 
-def test_bounds_and_defaults_are_told() -> None:
+def test_page_shows_bounds_and_defaults() -> None:
     assert "number (≥ 0, ≤ 2)" in PAGE.text
     assert "length ≤ 64" in PAGE.text
 
 
-def test_fields_say_whether_they_must_be_there() -> None:
+def test_page_marks_required_fields() -> None:
     assert "model string (length ≥ 1) required" in " ".join(PAGE.text.split())
     assert "created integer always present" in " ".join(PAGE.text.split())
 
 
-def test_parameters_say_where_they_are_and_whether_they_must_be_there() -> None:
+def test_page_groups_parameters_by_place_and_marks_required_ones() -> None:
     text = " ".join(PAGE.text.split())
     assert "Header Idempotency-Key string (length ≥ 1, length ≤ 255)Under one key" in text
     assert "Path completion_id string (length ≥ 1) required" in text

@@ -36,7 +36,7 @@ async def test_a_request_is_counted_by_the_paths_pattern_the_method_and_the_stat
     assert [("/things/{thing}", "GET", "404")] == await counted(status=404)
 
 
-async def test_what_clients_make_up_is_no_label() -> None:
+async def test_unknown_paths_and_methods_add_no_labels() -> None:
     assert [("other", "other", "200")] == await counted(method="BREW", routed=False)
 
 

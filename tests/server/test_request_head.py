@@ -26,7 +26,7 @@ CHUNKED = (b"transfer-encoding", b"chunked")
         head(version="3"),
     ],
 )
-def test_a_head_with_one_meaning_passes(lawful: dict[str, object]) -> None:
+def test_unambiguous_head_is_accepted(lawful: dict[str, object]) -> None:
     check_head(lawful)
 
 

@@ -36,19 +36,19 @@ HTTP_FIELDS: Final = {
     *("event", "level", "timestamp", "logger", "request_id"),
     *("method", "path", "status", "bytes_sent", "duration", "outcome", "error"),
 }
-"""What the line of every request has."""
+"""Fields of the line of every request."""
 ANSWER_FIELDS: Final = {
     *("completion_id", "model", "project", "end_user", "stream", "requested_service_tier", "service_tier"),
     *("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens"),
     *("accepted_prediction_tokens", "rejected_prediction_tokens", "finish_reasons", "time_to_first_token"),
 }
-"""What it has besides when the request reached the service."""
+"""Further fields of a request that reached the service."""
 Log = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture
 def log() -> Iterator[Log]:
-    """What has been logged so far, as JSON; the logging of the test run comes back afterwards."""
+    """Return the JSON lines logged so far; restore the logging of the test run afterwards."""
     root, before = logging.getLogger(), structlog.get_config()
     handlers, level = root.handlers, root.level
     stream = io.StringIO()
@@ -60,7 +60,7 @@ def log() -> Iterator[Log]:
 
 
 def question(**fields: object) -> Exchange:
-    """A client that asks something."""
+    """Return a client with a question."""
     asked = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]} | fields
     return Exchange(body(msgspec.json.encode(asked)))
 
@@ -69,8 +69,8 @@ async def ask(app: ASGIApp, exchange: Exchange, path: str = PATH, **headers: str
     await exchange.run(app, method="POST", path=path, headers=JSON | headers)
 
 
-async def ask_and_leave(app: ASGIApp, exchange: Exchange, when: Callable[[], bool]) -> None:
-    """Ask, and go away as soon as ``when`` is true."""
+async def ask_and_disconnect(app: ASGIApp, exchange: Exchange, when: Callable[[], bool]) -> None:
+    """Ask, and disconnect as soon as ``when`` returns true."""
     asking = asyncio.create_task(ask(app, exchange))
     async with asyncio.timeout(5):
         while not when():  # noqa: ASYNC110 - the exchange is kept simple
@@ -85,7 +85,7 @@ def app_over(script: Script) -> tuple[ScriptedEngine, ASGIApp]:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_an_answer_is_one_line_with_all_that_is_known(log: Log, *, stream: bool) -> None:
+async def test_answer_is_logged_in_one_line_with_all_fields(log: Log, *, stream: bool) -> None:
     _, app = app_over([*says("Hello"), *ends(prompt_tokens=7, cached_tokens=3)])
     await ask(app, question(stream=stream, service_tier="auto"), **{"X-Client-Request-Id": "mine"})
     (line,) = log()
@@ -120,7 +120,7 @@ async def test_a_line_names_the_end_user_by_a_hash(log: Log) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_an_engine_that_dies_while_it_answers_is_one_line(log: Log, *, stream: bool) -> None:
+async def test_death_of_the_engine_is_logged_in_one_line(log: Log, *, stream: bool) -> None:
     _, app = app_over([*says("Hel"), ServiceUnavailableError("died")])
     await ask(app, question(stream=stream))
     (line,) = log()
@@ -133,26 +133,26 @@ async def test_an_engine_that_dies_while_it_answers_is_one_line(log: Log, *, str
 
 
 @pytest.mark.parametrize(("stream", "status"), [(True, 200), (False, None)])
-async def test_a_client_that_leaves_while_it_is_answered_is_one_line(
+async def test_disconnect_during_the_answer_is_logged_in_one_line(
     log: Log, *, stream: bool, status: int | None
 ) -> None:
     engine, app = app_over([*says("Hel"), Hang()])
     exchange = question(stream=stream)
-    await ask_and_leave(app, exchange, lambda: bool(exchange.sent if stream else engine.running))
+    await ask_and_disconnect(app, exchange, lambda: bool(exchange.sent if stream else engine.running))
     (line,) = log()
     assert (status, "cancelled", None) == (line["status"], line["outcome"], line["error"])
     assert ANSWER_FIELDS <= set(line)
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_client_that_leaves_while_it_waits_is_one_line(log: Log, *, stream: bool) -> None:
+async def test_disconnect_before_the_answer_is_logged_in_one_line(log: Log, *, stream: bool) -> None:
     engine, app = app_over([Hang()])
-    await ask_and_leave(app, question(stream=stream), lambda: engine.running == 1)
+    await ask_and_disconnect(app, question(stream=stream), lambda: engine.running == 1)
     (line,) = log()
     assert (None, "cancelled", None) == (line["status"], line["outcome"], line["service_tier"])
 
 
-async def test_a_client_that_leaves_before_its_request_is_whole_is_one_line(log: Log) -> None:
+async def test_disconnect_during_the_upload_is_logged_in_one_line(log: Log) -> None:
     exchange = Exchange(body(b'{"model"', complete=False))
     exchange.disconnect()
     await ask(scripted_app(ScriptedEngine()), exchange)
@@ -161,7 +161,7 @@ async def test_a_client_that_leaves_before_its_request_is_whole_is_one_line(log:
     assert HTTP_FIELDS == set(line)
 
 
-async def test_a_full_queue_is_one_line(log: Log) -> None:
+async def test_full_queue_is_logged_in_one_line(log: Log) -> None:
     await ask(scripted_app(ScriptedEngine(refusal=RateLimitError("full"))), question())
     (line,) = log()
     assert (429, "failed", "rate_limit_exceeded") == (line["status"], line["outcome"], line["error"])
@@ -180,7 +180,7 @@ async def test_a_full_queue_is_one_line(log: Log) -> None:
         ("GET", "/v1/models", b"", 200, None),
     ],
 )
-async def test_what_never_reaches_an_engine_is_one_line(
+async def test_refused_request_is_logged_in_one_line(
     log: Log, method: str, path: str, sent: bytes, status: int, error: str | None
 ) -> None:
     await Exchange(body(sent)).run(scripted_app(ScriptedEngine()), method=method, path=path, headers=JSON)
@@ -189,7 +189,7 @@ async def test_what_never_reaches_an_engine_is_one_line(
     assert HTTP_FIELDS == set(line)
 
 
-async def test_a_fault_of_ours_is_one_line_beside_its_traceback(log: Log) -> None:
+async def test_unexpected_error_is_logged_in_one_line_and_a_traceback(log: Log) -> None:
     app = scripted_app(ScriptedEngine(), renderer=ScriptedRenderer(refusal=LookupError("hush")))
     await ask(app, question())
     fault, line = log()
@@ -215,7 +215,7 @@ async def guarded(site: Site) -> AsyncGenerator[ASGIApp, None]:
 LEAK: Final = "sk-antiphon-THISISTHESECRET0123456789"
 
 
-async def test_a_client_without_a_key_is_one_line_that_does_not_hold_what_it_sent(log: Log, guarded: ASGIApp) -> None:
+async def test_request_without_a_key_is_one_log_line_without_its_content(log: Log, guarded: ASGIApp) -> None:
     await ask(guarded, question(), Authorization=f"Bearer {LEAK}")
     (line,) = log()
     assert (401, "failed", "invalid_api_key") == (line["status"], line["outcome"], line["error"])
@@ -226,9 +226,7 @@ async def test_a_client_without_a_key_is_one_line_that_does_not_hold_what_it_sen
     ("path", "status"),
     [(PATH, 200), (f"/v1/{LEAK}", 404), (f"{PATH}/{LEAK}", 400), (f"{PATH}/{LEAK}/messages", 405)],
 )
-async def test_a_client_that_puts_a_key_everywhere_finds_it_in_no_line(
-    log: Log, path: str, status: int, site: Site
-) -> None:
+async def test_key_in_path_headers_and_body_is_in_no_log_line(log: Log, path: str, status: int, site: Site) -> None:
     exchange = question(
         messages=[{"role": "user", "content": f"My key is {LEAK}"}],
         metadata={LEAK: LEAK},

@@ -96,14 +96,14 @@ async def test_the_name_of_the_span_has_the_parameters_of_the_path_not_their_val
 
 
 @pytest.mark.parametrize(("method", "name"), [("GET", "GET"), ("BREW", "HTTP")])
-async def test_what_no_route_has_is_named_by_its_method_if_that_is_one(method: str, name: str) -> None:
+async def test_span_of_an_unknown_path_is_named_by_its_method(method: str, name: str) -> None:
     told, app, _ = traced()
     await Exchange(body(b"")).run(app, method=method, path="/none")
     ((made, attributes, error),) = told.requests
     assert (name, 404, None) == (made, attributes["http.response.status_code"], error)
 
 
-async def test_a_mistake_of_the_client_fails_the_answer_and_not_the_server() -> None:
+async def test_client_error_fails_the_span_of_the_answer_but_not_of_the_request() -> None:
     told, app, _ = traced()
     await ask(app, question(model="none"))
     assert [None] == [error for _, _, error in told.requests]
@@ -149,7 +149,7 @@ async def test_probes_have_no_span(path: str) -> None:
     assert [] == told.requests
 
 
-async def test_the_log_line_names_the_trace_and_so_does_what_is_logged_meanwhile() -> None:
+async def test_log_lines_of_a_request_have_the_ids_of_its_trace() -> None:
     _, app, _ = traced(refusal=LookupError("x"))
     with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
         await ask(app, question())

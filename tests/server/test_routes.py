@@ -41,7 +41,7 @@ def test_any_other_model_is_404(http: httpx2.Client, path: str) -> None:
     assert (404, "model_not_found") == (answer.status_code, answer.json()["error"]["code"])
 
 
-def test_health_is_200_when_requests_are_taken(http: httpx2.Client) -> None:
+def test_health_is_200_while_requests_are_accepted(http: httpx2.Client) -> None:
     answer = http.get("/health")
     preparing = {"running": 0, "waiting": 0, "oldest_seconds": 0.0}
     model = {"id": MODEL, "status": "ready", "reason": None, "restarts": 0, "preparing": preparing}
@@ -50,7 +50,7 @@ def test_health_is_200_when_requests_are_taken(http: httpx2.Client) -> None:
 
 
 @pytest.mark.parametrize(("path", "status"), [("/health", 503), ("/health/ready", 503), ("/health/live", 200)])
-def test_an_engine_that_starts_is_live_and_not_ready(start_server: StartServer, path: str, status: int) -> None:
+def test_starting_engine_is_live_and_not_ready(start_server: StartServer, path: str, status: int) -> None:
     answer = start_server(ScriptedEngine(info=None)).http.get(path)
     assert (status, "live", status == 503) == (
         answer.status_code,
@@ -60,7 +60,7 @@ def test_an_engine_that_starts_is_live_and_not_ready(start_server: StartServer, 
 
 
 @pytest.mark.anyio
-async def test_long_bodies_are_decoded_one_in_a_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_long_body_is_decoded_per_turn_of_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     monkeypatch.setattr(routes, "decode_request", lambda _: seen.append("body"))
     handlers = Handlers(Service(Router({MODEL: [scripted_backend()]})))
@@ -97,7 +97,7 @@ def test_a_long_body_is_answered_like_a_short_one(http: httpx2.Client) -> None:
     assert [200, 400] == [answer.status_code for answer in answers]
 
 
-def test_a_server_that_stops_takes_nothing_and_closes_the_connection() -> None:
+def test_draining_server_refuses_requests_and_closes_the_connection() -> None:
     service = Service(Router({MODEL: [scripted_backend()]}))
     with running(create_app(service, ServerOptions())) as port:
         url = f"http://127.0.0.1:{port}"
@@ -145,7 +145,7 @@ def test_an_error_repeats_no_more_than_a_bounded_part_of_the_path(http: httpx2.C
         ("TRACE", "/health", "GET, HEAD, OPTIONS"),
     ],
 )
-def test_another_method_is_405_and_says_which_are_allowed(
+def test_unknown_method_is_405_with_the_allowed_methods(
     http: httpx2.Client, method: str, path: str, allow: str
 ) -> None:
     answer = http.request(method, path)

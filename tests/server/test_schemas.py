@@ -70,13 +70,13 @@ def test_the_schema_and_the_decoder_agree(fields: dict[str, Any]) -> None:
     assert is_accepted(request) == is_valid(request, "CreateChatCompletion")
 
 
-def test_what_is_refused_is_no_field_of_the_request() -> None:
+def test_refused_fields_are_not_in_the_request_schema() -> None:
     refused = {field.path for field in fields_of("request") if field.status == "refused" and not field.idle}
     assert set() == refused & set(REQUEST)
     assert {"audio", "web_search_options"} <= refused
 
 
-def test_what_only_refused_fields_name_is_left_out() -> None:
+def test_schemas_of_refused_fields_only_are_left_out() -> None:
     assert set() == {"ImagePart", "ImageURL", "FilePart", "AudioOptions", "WebSearchOptions"} & set(SCHEMAS)
 
 
@@ -86,7 +86,7 @@ def test_fields_carry_the_notes_of_the_table() -> None:
     assert "The same in every chunk." == SCHEMAS["ChatCompletion"]["properties"]["id"]["description"]
 
 
-def test_what_an_answer_always_carries_is_required() -> None:
+def test_fields_that_are_always_written_are_required() -> None:
     required = SCHEMAS["ChatCompletionMessage"]["required"]
     assert {"role", "content", "refusal", "annotations"} == set(required)
     assert ["message", "type", "param", "code"] == SCHEMAS["ErrorBody"]["required"]
@@ -109,7 +109,7 @@ def chunk(**fields: Any) -> ChatCompletionChunk:  # noqa: ANN401 - fields of a c
         ErrorResponse(ErrorBody(message="No.", type="server_error", param=None, code=None)),
     ],
 )
-def test_what_is_sent_fits_its_schema(value: msgspec.Struct) -> None:
+def test_answers_match_their_schemas(value: msgspec.Struct) -> None:
     assert is_valid(value, type(value).__name__)
 
 

@@ -56,7 +56,7 @@ def until_stored(server: StoringServer) -> dict[str, Any]:
     return only
 
 
-def test_what_was_answered_is_retrieved(client: OpenAI) -> None:
+def test_stored_completion_is_retrieved(client: OpenAI) -> None:
     asked = {"temperature": 0.5, "seed": 7, "user": "someone", "safety_identifier": "somebody"}
     answer = create(client, metadata={"topic": "greeting"}, **asked)
     stored = stored_by_id(client, answer.id)
@@ -125,7 +125,7 @@ def test_metadata_is_replaced_as_a_whole(client: OpenAI) -> None:
     assert {"c": "3"} == updated.metadata == stored_by_id(client, answer.id)["metadata"]
 
 
-def test_what_is_deleted_is_gone(client: OpenAI) -> None:
+def test_deleted_completion_is_404(client: OpenAI) -> None:
     answer = create(client)
     deleted = client.chat.completions.delete(answer.id)
     assert (answer.id, True, "chat.completion.deleted") == (deleted.id, deleted.deleted, deleted.object)
@@ -138,7 +138,7 @@ def test_what_is_deleted_is_gone(client: OpenAI) -> None:
     ("method", "path"),
     [("GET", ""), ("POST", ""), ("DELETE", ""), ("GET", "/messages")],
 )
-def test_an_unknown_one_is_404_in_the_error_shape(server: StoringServer, method: str, path: str) -> None:
+def test_unknown_completion_is_404_with_an_error_object(server: StoringServer, method: str, path: str) -> None:
     body = {"metadata": None} if method == "POST" else None
     answer = server.http.request(method, f"/v1/chat/completions/chatcmpl-none{path}", json=body)
     error = answer.json()["error"]
@@ -146,7 +146,7 @@ def test_an_unknown_one_is_404_in_the_error_shape(server: StoringServer, method:
 
 
 def fill(site: Site) -> list[str]:
-    """Store many completions of two models straight into the database; return their ids, the oldest first."""
+    """Store completions of two models in the database; return their ids, the oldest first."""
 
     async def save() -> None:
         async with site.open() as database:
@@ -170,7 +170,7 @@ def test_the_sdk_pages_through_all_of_250_and_filters_combine(client: OpenAI, si
     assert [f"c{number:03}" for number in range(3, ROWS, 30)] == [row.id for row in both]
 
 
-def test_a_page_tells_its_ends_and_whether_more_follows(server: StoringServer, site: Site) -> None:
+def test_page_has_first_id_last_id_and_has_more(server: StoringServer, site: Site) -> None:
     fill(site)
     page = server.http.get("/v1/chat/completions", params={"limit": 2}).json()
     assert ("list", "c000", "c001", True) == (page["object"], page["first_id"], page["last_id"], page["has_more"])
@@ -184,7 +184,7 @@ def test_a_query_that_cannot_be_is_refused_by_name(server: StoringServer, query:
     assert (param, True) == (answer.json()["error"]["param"], 400 <= answer.status_code < 500)
 
 
-def test_a_stream_whose_client_left_is_stored_as_far_as_it_got(site: Site) -> None:
+def test_stream_of_a_disconnected_client_is_stored_in_part(site: Site) -> None:
     engine = ScriptedEngine([*says("Half an ans"), Hang()])
     body = {"model": MODEL, "messages": HI, "store": True, "stream": True, "metadata": {"a": "b"}}
     with storing(site, engine) as server:
@@ -199,7 +199,7 @@ def test_a_stream_whose_client_left_is_stored_as_far_as_it_got(site: Site) -> No
     assert {"a": "b"} == stored["metadata"]
 
 
-def test_a_stream_that_failed_is_stored_as_far_as_it_got(site: Site) -> None:
+def test_failed_stream_is_stored_in_part(site: Site) -> None:
     engine = ScriptedEngine([*says("Half"), ServiceUnavailableError("The engine died.")])
     body = {"model": MODEL, "messages": HI, "store": True, "stream": True}
     with storing(site, engine) as server:
@@ -216,7 +216,7 @@ def test_an_answer_that_failed_whole_is_not_stored(site: Site) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_the_client_is_told_when_storing_fails(site: Site, monkeypatch: pytest.MonkeyPatch, *, stream: bool) -> None:
+def test_failure_to_store_is_an_error(site: Site, monkeypatch: pytest.MonkeyPatch, *, stream: bool) -> None:
     async def fail(*_arguments: object, **_options: object) -> None:
         raise ServiceUnavailableError("The database has no space left.")
 

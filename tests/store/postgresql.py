@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own: a temporary folder, a socket in it, no network, ended by its process id."""
+"""A PostgreSQL server for tests, in a temporary folder, with a Unix socket and no network."""
 
 import getpass
 import os
@@ -14,13 +14,13 @@ from pathlib import Path
 from msgspec import Struct
 
 START = 60.0
-"""Seconds that the server may take on a busy machine."""
+"""Seconds that a start or stop of the server may take."""
 SETTINGS = {"listen_addresses": "", "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-"""The server itself is never killed, so that it need not be safe from that."""
+"""Faster settings without crash safety: tests never kill the server."""
 
 
 def bin_folder() -> Path | None:
-    """Find initdb: on the path, or where Debian keeps the versions side by side."""
+    """Return the path of initdb: from PATH, or from Debian's folders of versions."""
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent
     versions = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
@@ -28,7 +28,7 @@ def bin_folder() -> Path | None:
 
 
 def account() -> str | None:
-    """Name the user to run as: PostgreSQL refuses root."""
+    """Return the user to run as: PostgreSQL refuses root."""
     if os.geteuid() != 0:
         return getpass.getuser()
     names = {entry.pw_name for entry in pwd.getpwall()}
@@ -42,16 +42,16 @@ class PostgreSQL(Struct, frozen=True):
     programs: Path
 
     def url(self, database: str) -> str:
-        """Give the address of a database."""
+        """Return the address of a database."""
         return f"postgresql:///{database}?host={self.folder}&user=antiphon"
 
     def create(self, database: str) -> str:
-        """Make a database; give its address."""
+        """Create a database; return its address."""
         self._run("createdb", "--template=template0", database)
         return self.url(database)
 
     def drop(self, database: str) -> None:
-        """Delete a database, whoever is connected to it."""
+        """Drop a database; close its connections."""
         self._run("dropdb", "--force", database)
 
     def execute(self, database: str, statements: str) -> None:
@@ -72,7 +72,7 @@ class PostgreSQL(Struct, frozen=True):
 
 @contextmanager
 def running(programs: Path, user: str) -> Iterator[PostgreSQL]:
-    """Make a cluster and run it until the block ends. It sorts as in English, so that COLLATE is put to the test."""
+    """Create a cluster and run it for the block. Its locale is English, so that a missing COLLATE shows."""
     folder = Path(tempfile.mkdtemp(prefix="antiphon-postgresql-"))
     shutil.chown(folder, user)
     as_user = {"user": user} if os.geteuid() == 0 else {}
@@ -91,7 +91,7 @@ def running(programs: Path, user: str) -> Iterator[PostgreSQL]:
 
 @contextmanager
 def started(programs: Path, user: str, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run the server of a cluster until the block ends."""
+    """Run the server of a cluster for the block."""
     as_user = {"user": user} if os.geteuid() == 0 else {}
     options = [f"-c{name}={value}" for name, value in SETTINGS.items()]
     with (folder / "log").open("a") as log:
@@ -106,7 +106,7 @@ def started(programs: Path, user: str, folder: Path) -> Iterator["subprocess.Pop
 
 
 def stop(server: "subprocess.Popen[bytes]") -> None:
-    """End it as for a restart, whoever is connected."""
+    """Stop the server; close all connections."""
     server.send_signal(2)  # SIGINT: the fast shutdown
     server.wait(START)
 

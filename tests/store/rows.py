@@ -1,4 +1,4 @@
-"""Objects to store, and a look at what the database is asked."""
+"""Objects to store, and a recorder of SQL statements."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ USAGE = CompletionUsage(prompt_tokens=3, completion_tokens=4, total_tokens=7)
 
 
 class Clock:
-    """A time that tests set."""
+    """A clock that tests set."""
 
     def __init__(self, now: float = 1_000_000.0) -> None:
         self.now = now
@@ -60,7 +60,7 @@ Statement = tuple[str, Any]
 
 @contextmanager
 def recorded(database: Database) -> Iterator[list[Statement]]:
-    """Note the statements, with their parameters, that the database gets in the block."""
+    """Record the block's statements and their parameters."""
     statements: list[Statement] = []
 
     def note(_: Connection, __: object, statement: str, parameters: Any, *___: object) -> None:  # noqa: ANN401 (of the driver)

@@ -1,4 +1,4 @@
-"""Stored completions: saved whole, given back as they were, changed and deleted."""
+"""Stored completions: save, read, list, update and delete."""
 
 from collections.abc import Awaitable, Callable
 from itertools import count
@@ -41,18 +41,18 @@ async def rows(database: Database) -> list[int]:
     )
 
 
-async def test_a_completion_comes_back_as_it_was_saved(store: CompletionStore) -> None:
+async def test_saved_completion_is_returned_unchanged(store: CompletionStore) -> None:
     stored = completion("c1", metadata={"user": "7", "topic": "weather"})
     await store.save(PROJECT, stored, messages("c1"))
     assert stored == await store.get(PROJECT, "c1")
 
 
-async def test_what_was_saved_is_there_for_another_process(database: Database, store: CompletionStore) -> None:
+async def test_saved_completion_is_visible_to_another_process(database: Database, store: CompletionStore) -> None:
     await store.save(PROJECT, completion("c1", metadata={"a": "b"}), messages("c1", 3))
     assert [1, 3, 1] == await rows(database)
 
 
-async def test_an_id_is_taken_once(database: Database, store: CompletionStore) -> None:
+async def test_second_completion_with_one_id_is_a_conflict(database: Database, store: CompletionStore) -> None:
     await store.save(PROJECT, completion("c1"), messages("c1"))
     with pytest.raises(ConflictError, match="There is a chat completion with id 'c1' already"):
         await store.save(PROJECT, completion("c1", model="other", metadata={"a": "b"}), messages("c1", 2))
@@ -60,7 +60,7 @@ async def test_an_id_is_taken_once(database: Database, store: CompletionStore) -
     assert completion("c1") == await store.get(PROJECT, "c1")
 
 
-async def test_of_many_at_once_one_gets_the_id(database: Database, store: CompletionStore) -> None:
+async def test_one_of_many_concurrent_saves_gets_the_id(database: Database, store: CompletionStore) -> None:
     outcomes: list[str] = []
 
     async def save(number: int) -> None:
@@ -77,14 +77,14 @@ async def test_of_many_at_once_one_gets_the_id(database: Database, store: Comple
     assert [] == await database.check()
 
 
-async def test_a_project_that_does_not_exist_is_our_own_mistake(database: Database, store: CompletionStore) -> None:
+async def test_save_for_an_unknown_project_is_an_integrity_error(database: Database, store: CompletionStore) -> None:
     with pytest.raises(IntegrityError):
         await store.save("nobody", completion("c1"), messages("c1"))
     assert [0, 0, 0] == await rows(database)
 
 
 @pytest.mark.parametrize("status", ["cancelled", "failed"])
-async def test_an_answer_that_broke_off_says_so(status: Status, database: Database, store: CompletionStore) -> None:
+async def test_partial_answer_has_its_status(status: Status, database: Database, store: CompletionStore) -> None:
     choice = StoredChoice(index=0, message=StoredAnswer(content="I am c"), finish_reason=None)
     stored = msgspec.structs.replace(completion("c1"), choices=[choice], usage=None)
     await store.save(PROJECT, stored, messages("c1"), status=status)
@@ -92,13 +92,13 @@ async def test_an_answer_that_broke_off_says_so(status: Status, database: Databa
     assert status == await database.read(lambda connection: connection.execute(select(completions.c.status)).scalar())
 
 
-async def test_an_answer_is_completed_unless_told_otherwise(database: Database, store: CompletionStore) -> None:
+async def test_default_status_is_completed(database: Database, store: CompletionStore) -> None:
     await store.save(PROJECT, completion("c1"), messages("c1"))
     statement = select(completions.c.status)
     assert "completed" == await database.read(lambda connection: connection.execute(statement).scalar())
 
 
-async def test_text_may_hold_any_character(database: Database, store: CompletionStore) -> None:
+async def test_any_character_is_stored_unchanged(database: Database, store: CompletionStore) -> None:
     nasty = "\0\\0\\\\ é 😀 \x7f '; --"
     stored = msgspec.structs.replace(completion("c1", metadata={nasty: nasty}, model=nasty), input_user=nasty)
     await store.save(PROJECT, stored, [StoredMessage(id="c1-0", role="user", content=nasty, name=nasty)])
@@ -119,7 +119,7 @@ async def test_the_largest_metadata_fits_the_index(store: CompletionStore) -> No
     assert [stored] == (await store.list(PROJECT, CompletionQuery(metadata=stored.metadata))).data
 
 
-async def test_new_metadata_replaces_all_of_the_old(database: Database, store: CompletionStore) -> None:
+async def test_update_replaces_all_metadata(database: Database, store: CompletionStore) -> None:
     await store.save(PROJECT, completion("c1", metadata={"a": "1", "b": "2"}), messages("c1"))
     expected = completion("c1", metadata={"b": "3", "c": "4"})
     assert expected == await store.update_metadata(PROJECT, "c1", {"b": "3", "c": "4"})
@@ -129,7 +129,7 @@ async def test_new_metadata_replaces_all_of_the_old(database: Database, store: C
     assert [] == await database.check()
 
 
-async def test_new_metadata_leaves_another_project_s_completion_of_the_same_id_alone(
+async def test_update_leaves_the_same_id_of_another_project_unchanged(
     database: Database, store: CompletionStore
 ) -> None:
     await add_project(database)
@@ -147,7 +147,7 @@ async def test_null_clears_metadata(store: CompletionStore) -> None:
     assert [] == (await store.list(PROJECT, CompletionQuery(metadata={"a": "1"}))).data
 
 
-async def test_updates_at_once_leave_one_of_them(database: Database, store: CompletionStore) -> None:
+async def test_concurrent_updates_leave_the_metadata_of_one(database: Database, store: CompletionStore) -> None:
     await store.save(PROJECT, completion("c1"), messages("c1"))
     async with anyio.create_task_group() as group:
         for number in range(6):
@@ -155,7 +155,7 @@ async def test_updates_at_once_leave_one_of_them(database: Database, store: Comp
     assert [] == await database.check()
 
 
-async def test_a_deleted_completion_is_gone_with_its_parts(database: Database, store: CompletionStore) -> None:
+async def test_delete_removes_messages_and_metadata(database: Database, store: CompletionStore) -> None:
     await store.save(PROJECT, completion("c1", metadata={"a": "1"}), messages("c1", 3))
     await store.save(PROJECT, completion("c2", metadata={"a": "1"}), messages("c2", 3))
     assert CompletionDeleted(id="c1") == await store.delete(PROJECT, "c1")
@@ -165,7 +165,7 @@ async def test_a_deleted_completion_is_gone_with_its_parts(database: Database, s
             await call(PROJECT, "c1")
 
 
-async def test_a_client_may_delete_what_it_lists(store: CompletionStore) -> None:
+async def test_pages_go_on_after_deleted_completions(store: CompletionStore) -> None:
     for number in range(5):
         await store.save(PROJECT, completion(f"c{number}"), messages(f"c{number}"))
     after, seen = None, []
@@ -177,7 +177,7 @@ async def test_a_client_may_delete_what_it_lists(store: CompletionStore) -> None
     assert ["c0", "c1", "c2", "c3", "c4"] == seen
 
 
-async def test_messages_are_the_request_s_in_pages(store: CompletionStore) -> None:
+async def test_messages_of_the_request_are_listed_in_pages(store: CompletionStore) -> None:
     await store.save(PROJECT, completion("c1"), messages("c1", 5))
     await store.save(PROJECT, completion("c1-1"), messages("c1-1", 5))
     first = await store.messages(PROJECT, "c1", PageQuery(limit=2))
@@ -197,19 +197,19 @@ async def test_messages_are_the_request_s_in_pages(store: CompletionStore) -> No
 @pytest.mark.parametrize(
     "after", ["c1-" + "1" * 5000, "c1-5", "c1--1", "c1-01", "c1-", "c1-²", "c1-٣", "c1-x", "c2-0", "0", "", "c1-0\0"]
 )
-async def test_messages_behind_one_that_is_none(after: str, store: CompletionStore) -> None:
+async def test_messages_after_an_unknown_message_are_not_found(after: str, store: CompletionStore) -> None:
     await store.save(PROJECT, completion("c1"), messages("c1", 5))
     with pytest.raises(NotFoundError) as caught:
         await store.messages(PROJECT, "c1", PageQuery(after=after))
     assert "after" == caught.value.param
 
 
-async def test_an_empty_list_has_no_ends(store: CompletionStore) -> None:
+async def test_empty_list_has_no_first_and_last_id(store: CompletionStore) -> None:
     page = await store.list(PROJECT)
     assert ([], None, None, False) == (page.data, page.first_id, page.last_id, page.has_more)
 
 
-async def test_all_filters_must_hold(store: CompletionStore) -> None:
+async def test_completion_must_match_all_filters(store: CompletionStore) -> None:
     for name, model, metadata in (
         ("c1", "tiny", {"a": "1"}),
         ("c2", "tiny", {"b": "2"}),
@@ -236,7 +236,7 @@ async def test_the_first_page_has_twenty_the_oldest_first(store: CompletionStore
 
 
 @pytest.mark.parametrize("after", ["nowhere", "", "\0", "x" * 1000])
-async def test_a_page_behind_a_completion_that_never_was(after: str, store: CompletionStore) -> None:
+async def test_page_after_an_unknown_completion_is_not_found(after: str, store: CompletionStore) -> None:
     with pytest.raises(NotFoundError) as caught:
         await store.list(PROJECT, CompletionQuery(after=after))
     assert "after" == caught.value.param
@@ -265,7 +265,7 @@ QUERIES = st.builds(
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=ROWS, query=QUERIES)
-async def test_pages_are_those_of_a_list_in_memory(
+async def test_pages_equal_the_pages_of_a_list_in_memory(
     database: Database, content: list[tuple[str, int, str, dict[str, str]]], query: CompletionQuery
 ) -> None:
     project = f"p{next(_PROJECTS)}"
@@ -290,7 +290,7 @@ async def test_pages_are_those_of_a_list_in_memory(
 
 
 @pytest.mark.parametrize("after", [False, True])
-async def test_another_project_s_object_is_as_if_it_were_absent(
+async def test_completion_of_another_project_is_not_found(
     database: Database, store: CompletionStore, *, after: bool
 ) -> None:
     await add_project(database)

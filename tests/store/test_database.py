@@ -1,4 +1,4 @@
-"""Opening, upgrading and transactions; what a failing database looks like from above."""
+"""Opening, upgrades, transactions and failures."""
 
 import asyncio
 import sqlite3
@@ -37,7 +37,7 @@ async def project_ids(database: Database) -> set[str]:
     return set(await database.read(lambda connection: connection.execute(text("SELECT id FROM projects")).scalars()))
 
 
-async def test_sqlite_is_one_file_of_its_owner_with_a_write_ahead_log(tmp_path: Path) -> None:
+async def test_sqlite_file_is_private_and_in_wal_mode(tmp_path: Path) -> None:
     async with Site(None, tmp_path / "new" / "data").open() as database:
         await database.upgrade()
         names = {path.name for path in (tmp_path / "new" / "data").iterdir()}
@@ -53,20 +53,20 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["mysql://u:secret@h/d", "secret", "sqlite:///secret.db", ""])
-async def test_an_address_of_another_kind_is_refused_and_not_repeated(url: str, tmp_path: Path) -> None:
+async def test_unsupported_address_is_refused_and_not_quoted(url: str, tmp_path: Path) -> None:
     with pytest.raises(DatabaseURLError, match="must begin with postgresql://") as caught:
         await Database.open(url, data_dir=tmp_path)
     assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("place", ["127.0.0.1:1/d", "/d?host=/nowhere", "[::1/d"])
-async def test_a_server_that_is_not_there_is_an_error_for_the_operator(place: str, tmp_path: Path) -> None:
+async def test_unreachable_server_is_an_error_for_the_operator(place: str, tmp_path: Path) -> None:
     with pytest.raises(DatabaseOpenError, match=r"PostgreSQL cannot be used: [^ ]+ ") as caught:
         await Database.open(f"postgresql://user:secret@{place}", data_dir=tmp_path, busy_timeout=2)
     assert "secret" not in str(caught.value)
 
 
-async def test_a_missing_database_is_named(postgresql: object, tmp_path: Path) -> None:
+async def test_error_names_a_missing_database(postgresql: object, tmp_path: Path) -> None:
     url = postgresql.url("nowhere")  # type: ignore[attr-defined]
     with pytest.raises(DatabaseOpenError, match='PostgreSQL cannot be used: database "nowhere" does not exist'):
         await Database.open(url, data_dir=tmp_path)
@@ -79,7 +79,7 @@ async def test_a_transaction_is_committed_when_it_returns(site: Site, database: 
         assert {PROJECT, "one", "two"} == await project_ids(second)
 
 
-async def test_a_transaction_that_raises_leaves_nothing(database: Database) -> None:
+async def test_transaction_that_raises_is_rolled_back(database: Database) -> None:
     def transaction(connection: Connection) -> None:
         insert_project("one")(connection)
         raise KeyError
@@ -90,7 +90,7 @@ async def test_a_transaction_that_raises_leaves_nothing(database: Database) -> N
 
 
 @pytest.mark.parametrize("native", [True, False], ids=["task.cancel", "scope.cancel"])
-async def test_a_cancelled_transaction_is_whole(database: Database, *, native: bool) -> None:
+async def test_cancelled_transaction_is_still_committed_as_a_whole(database: Database, *, native: bool) -> None:
     begun = anyio.Event()
 
     def transaction(connection: Connection) -> None:
@@ -116,14 +116,14 @@ async def test_a_cancelled_transaction_is_whole(database: Database, *, native: b
     assert {PROJECT, "one", "two"} == await project_ids(database)
 
 
-async def test_many_writers_in_two_databases_all_get_their_turn(site: Site, database: Database) -> None:
+async def test_no_writer_of_two_databases_starves(site: Site, database: Database) -> None:
     async with site.open() as second, anyio.create_task_group() as group:
         for number in range(40):
             group.start_soon((database, second)[number % 2].write, insert_project(f"p{number}"))
     assert 41 == len(await project_ids(database))
 
 
-async def test_our_own_mistakes_are_no_failures_of_the_database(database: Database) -> None:
+async def test_errors_of_our_sql_are_no_failures_of_the_database(database: Database) -> None:
     with pytest.raises(StatementError):
         await database.write(insert_project(PROJECT))
     if database.dialect == "postgresql":
@@ -131,7 +131,7 @@ async def test_our_own_mistakes_are_no_failures_of_the_database(database: Databa
             await database.read(execute("SELECT nonsense"))
 
 
-async def test_a_writer_that_waits_too_long_is_told_so(site: Site, dialect: str) -> None:
+async def test_writer_that_waits_too_long_is_unavailable(site: Site, dialect: str) -> None:
     lock = "SELECT 1" if dialect == "sqlite" else "LOCK TABLE projects"
     held, done = asyncio.Event(), asyncio.Event()
 
@@ -173,17 +173,17 @@ print(*sorted({"alembic", "asyncpg", "sqlalchemy.orm", "sqlalchemy.dialects.post
 """
 
 
-def test_what_sqlite_does_not_need_is_not_imported(tmp_path: Path) -> None:
+def test_sqlite_imports_neither_alembic_nor_asyncpg_nor_the_orm(tmp_path: Path) -> None:
     command = [sys.executable, "-c", OPENED_TWICE, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)  # noqa: S603 (our own)
     assert "\n" == done.stdout
 
 
-async def test_writers_in_line_give_up_in_time(tmp_path: Path) -> None:
+async def test_waiting_writers_time_out(tmp_path: Path) -> None:
     async with Site(None, tmp_path).open(busy_timeout=0.1) as database:
         await database.upgrade()
-        assert database._turn is not None
-        async with database._turn:
+        assert database._write_lock is not None
+        async with database._write_lock:
             with pytest.raises(ServiceUnavailableError, match="The database is busy"):
                 await database.write(insert_project("one"))
         await database.write(insert_project("one"))
@@ -196,7 +196,7 @@ async def test_writers_in_line_give_up_in_time(tmp_path: Path) -> None:
         ("PRAGMA max_page_count=1", "The database has no space left. Please try again."),
     ],
 )
-async def test_what_sqlite_cannot_write(pragma: str, sentence: str, tmp_path: Path) -> None:
+async def test_sqlite_write_error_is_unavailable_with_its_reason(pragma: str, sentence: str, tmp_path: Path) -> None:
     async with Site(None, tmp_path).open() as database:
         await database.upgrade()
         event.listen(database._engine, "checkout", lambda driver, *_: driver.cursor().execute(pragma))
@@ -205,7 +205,7 @@ async def test_what_sqlite_cannot_write(pragma: str, sentence: str, tmp_path: Pa
         assert sentence == caught.value.message
 
 
-async def test_a_file_that_was_damaged_is_unavailable(tmp_path: Path) -> None:
+async def test_damaged_file_is_unavailable(tmp_path: Path) -> None:
     async with Site(None, tmp_path).open() as database:
         await database.upgrade()
     with (tmp_path / DATABASE_FILE).open("r+b") as file:
@@ -216,7 +216,7 @@ async def test_a_file_that_was_damaged_is_unavailable(tmp_path: Path) -> None:
             await project_ids(database)
 
 
-async def test_postgresql_that_refuses_changes_is_unavailable(postgresql_site: Site) -> None:
+async def test_read_only_postgresql_is_unavailable(postgresql_site: Site) -> None:
     async with postgresql_site.open() as database:
         with pytest.raises(ServiceUnavailableError, match="The database does not accept changes"):
             await database.write(
@@ -224,14 +224,14 @@ async def test_postgresql_that_refuses_changes_is_unavailable(postgresql_site: S
             )
 
 
-async def test_a_lost_connection_fails_one_request_and_no_more(postgresql_site: Site) -> None:
+async def test_lost_connection_fails_only_one_request(postgresql_site: Site) -> None:
     async with postgresql_site.open() as database:
         with pytest.raises(ServiceUnavailableError, match="The database cannot be reached"):
             await database.write(execute("SELECT pg_terminate_backend(pg_backend_pid())"))
         assert {PROJECT} == await project_ids(database)
 
 
-async def test_idle_connections_that_were_cut_are_replaced(postgresql_site: Site) -> None:
+async def test_closed_idle_connections_are_replaced(postgresql_site: Site) -> None:
     async with postgresql_site.open() as database, postgresql_site.open() as other:
         await database.read(execute("SELECT 1"))
         others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
@@ -239,14 +239,14 @@ async def test_idle_connections_that_were_cut_are_replaced(postgresql_site: Site
         assert {PROJECT} == await project_ids(database)
 
 
-async def test_parameters_never_come_with_an_error(database: Database) -> None:
+async def test_errors_contain_no_parameters(database: Database) -> None:
     statement = text("INSERT INTO projects (id, name, created) VALUES ('default', :name, 1)")
     with pytest.raises(StatementError) as caught:
         await database.write(lambda connection: connection.execute(statement, {"name": "a secret"}))
     assert "a secret" not in str(caught.value)
 
 
-async def test_sqlite_syncs_what_must_survive_a_loss_of_power(tmp_path: Path) -> None:
+async def test_sqlite_syncs_durable_transactions_only(tmp_path: Path) -> None:
     def level(connection: Connection) -> object:
         return connection.execute(text("PRAGMA synchronous")).scalar()
 
@@ -254,7 +254,7 @@ async def test_sqlite_syncs_what_must_survive_a_loss_of_power(tmp_path: Path) ->
         assert [2, 1, 2] == [await database.write(level, durable=durable) for durable in (True, False, True)]
 
 
-async def test_postgresql_syncs_what_must_survive_a_loss_of_power(postgresql_site: Site) -> None:
+async def test_postgresql_syncs_durable_transactions_only(postgresql_site: Site) -> None:
     def level(connection: Connection) -> object:
         return connection.execute(text("SHOW synchronous_commit")).scalar()
 
@@ -264,7 +264,7 @@ async def test_postgresql_syncs_what_must_survive_a_loss_of_power(postgresql_sit
         assert ["on", "off", "on"] == [await database.write(level, durable=durable) for durable in (True, False, True)]
 
 
-async def test_a_reader_sees_the_last_state_while_another_process_writes(tmp_path: Path) -> None:
+async def test_reader_sees_the_last_commit_while_another_process_writes(tmp_path: Path) -> None:
     async with Site(None, tmp_path).open() as database:
         await database.upgrade()
         with closing(sqlite3.connect(tmp_path / DATABASE_FILE, isolation_level=None)) as other:
@@ -275,7 +275,7 @@ async def test_a_reader_sees_the_last_state_while_another_process_writes(tmp_pat
         assert {PROJECT, "one"} == await project_ids(database)
 
 
-async def test_what_it_fails_at_is_remembered_until_it_succeeds(tmp_path: Path) -> None:
+async def test_failure_is_kept_until_a_transaction_succeeds(tmp_path: Path) -> None:
     async with Site(None, tmp_path).open(busy_timeout=0.05) as database:
         await database.upgrade()
         with closing(sqlite3.connect(tmp_path / DATABASE_FILE, isolation_level=None)) as other:
@@ -294,14 +294,14 @@ async def test_what_it_fails_at_is_remembered_until_it_succeeds(tmp_path: Path) 
         assert database.failure is None
 
 
-async def test_a_database_that_works_answers_its_probe_and_is_unchanged(database: Database) -> None:
+async def test_probe_leaves_a_working_database_unchanged(database: Database) -> None:
     before = await database.read(execute("SELECT 1"))
     await database.probe()
     assert (None, {PROJECT}) == (database.failure, await project_ids(database))
     assert before is not None
 
 
-async def test_a_mistake_of_ours_is_no_failure_of_the_database(database: Database) -> None:
+async def test_error_of_our_sql_does_not_set_a_failure(database: Database) -> None:
     with pytest.raises(ProgrammingError if database.dialect == "postgresql" else Exception):
         await database.write(execute("SELECT * FROM nothing"))
     assert database.failure is None

@@ -1,4 +1,4 @@
-"""What the client hears of a failing database, and what it does not."""
+"""Messages about a failing database."""
 
 import sqlite3
 
@@ -60,13 +60,13 @@ def test_a_failure_is_one_of_five_sentences(error: Exception, message: str) -> N
 @pytest.mark.parametrize(
     "error", [sqlite_error("SQLITE_ERROR"), IntegrityError(STATEMENT, None, Exception()), KeyError("x")]
 )
-def test_our_own_mistakes_pass(error: Exception) -> None:
+def test_errors_of_our_sql_pass_unchanged(error: Exception) -> None:
     with pytest.raises(type(error)) as caught, unavailable_on_failure():
         raise error
     assert caught.value is error
 
 
-def test_the_operator_hears_the_driver_and_no_sql() -> None:
+def test_operator_gets_the_message_of_the_driver_without_sql() -> None:
     with pytest.raises(ServiceUnavailableError) as caught, unavailable_on_failure():
         raise postgresql_error("57P01")
     assert "relation secrets" == driver_message(caught.value)

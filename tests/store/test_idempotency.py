@@ -1,4 +1,4 @@
-"""One answer for all repeats of a request under one key."""
+"""Idempotency keys: leases, kept answers and expiry."""
 
 import time
 
@@ -34,7 +34,7 @@ async def begin(store: IdempotencyStore, key: str = "k", body: str = "h", projec
     return new
 
 
-async def test_the_first_answer_is_given_again(store: IdempotencyStore) -> None:
+async def test_second_request_gets_the_first_answer(store: IdempotencyStore) -> None:
     new = await begin(store)
     assert InProgress() == await store.begin(PROJECT, "k", "h")
     assert await store.finish(new, status=200, answer=b"\0answer")
@@ -42,7 +42,7 @@ async def test_the_first_answer_is_given_again(store: IdempotencyStore) -> None:
     assert Done(status=200, answer=b"\0answer") == await store.begin(PROJECT, "k", "h")
 
 
-async def test_an_empty_answer_is_an_answer(store: IdempotencyStore) -> None:
+async def test_empty_answer_is_kept(store: IdempotencyStore) -> None:
     await store.finish(await begin(store), status=204, answer=b"")
     assert Done(status=204, answer=b"") == await store.begin(PROJECT, "k", "h")
 
@@ -54,7 +54,7 @@ async def test_another_body_is_a_mismatch(store: IdempotencyStore) -> None:
     assert Mismatch() == await store.begin(PROJECT, "k", "other")
 
 
-async def test_keys_are_the_project_s_own(database: Database, store: IdempotencyStore) -> None:
+async def test_projects_have_separate_keys(database: Database, store: IdempotencyStore) -> None:
     await add_project(database)
     await store.finish(await begin(store), status=200, answer=b"x")
     await begin(store, key="K")
@@ -67,12 +67,12 @@ async def test_a_key_may_hold_any_character(store: IdempotencyStore) -> None:
     await begin(store, key="\\0é😀")
 
 
-async def test_a_request_that_failed_may_be_repeated(store: IdempotencyStore) -> None:
+async def test_abandoned_key_is_new_again(store: IdempotencyStore) -> None:
     await store.abandon(await begin(store))
     await begin(store, body="other")
 
 
-async def test_an_answer_is_not_given_up(store: IdempotencyStore) -> None:
+async def test_abandon_does_not_delete_a_kept_answer(store: IdempotencyStore) -> None:
     new = await begin(store)
     await store.finish(new, status=200, answer=b"x")
     await store.abandon(new)
@@ -91,7 +91,7 @@ async def test_an_answer_is_kept_for_a_day(store: IdempotencyStore, clock: Clock
     assert Done(status=201, answer=b"y") == await store.begin(PROJECT, "k", "other")
 
 
-async def test_a_request_whose_process_died_may_be_repeated(
+async def test_key_is_new_again_after_the_lease_of_a_dead_process(
     database: Database, store: IdempotencyStore, clock: Clock
 ) -> None:
     dead = IdempotencyStore(database, holder="dead", clock=clock)
@@ -109,7 +109,7 @@ async def test_a_request_whose_process_died_may_be_repeated(
 
 
 @pytest.mark.parametrize("end", ["finished", "abandoned"])
-async def test_a_request_whose_end_was_not_written_loses_its_key_in_time(
+async def test_lease_expires_when_the_end_could_not_be_written(
     end: str, database: Database, store: IdempotencyStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new = await begin(store)
@@ -128,9 +128,7 @@ async def test_a_request_whose_end_was_not_written_loses_its_key_in_time(
     await begin(store)
 
 
-async def test_without_unfinished_requests_a_renewal_asks_the_database_nothing(
-    database: Database, store: IdempotencyStore
-) -> None:
+async def test_renew_without_running_requests_makes_no_statement(database: Database, store: IdempotencyStore) -> None:
     await store.finish(await begin(store), status=200, answer=b"x")
     with recorded(database) as statements:
         await store.renew()
@@ -150,7 +148,7 @@ async def test_a_renewed_key_is_held_against_other_processes(
     await begin(other)
 
 
-async def test_repeats_do_not_hold_the_key_of_a_process_that_died(
+async def test_retries_do_not_prolong_the_lease_of_a_dead_process(
     database: Database, store: IdempotencyStore, clock: Clock
 ) -> None:
     await begin(IdempotencyStore(database, holder="dead", clock=clock))
@@ -164,7 +162,7 @@ async def test_repeats_do_not_hold_the_key_of_a_process_that_died(
 HOUR = 3600
 
 
-async def test_a_request_whose_process_died_may_be_repeated_when_the_clock_steps_back(
+async def test_lease_of_a_dead_process_expires_after_the_clock_steps_back(
     database: Database, store: IdempotencyStore, clock: Clock
 ) -> None:
     dead = IdempotencyStore(database, holder="dead", clock=clock)
@@ -177,7 +175,7 @@ async def test_a_request_whose_process_died_may_be_repeated_when_the_clock_steps
     await begin(store)
 
 
-async def test_a_request_that_is_answered_holds_its_key_when_the_clock_steps(
+async def test_running_request_keeps_its_lease_when_the_clock_steps(
     database: Database, store: IdempotencyStore, clock: Clock
 ) -> None:
     other = IdempotencyStore(database, holder="b", clock=clock)
@@ -194,9 +192,7 @@ async def test_a_request_that_is_answered_holds_its_key_when_the_clock_steps(
     assert Done(status=200, answer=b"x") == await other.begin(PROJECT, "k", "h")
 
 
-async def test_an_answer_is_kept_for_a_day_from_when_the_clock_stepped_back(
-    store: IdempotencyStore, clock: Clock
-) -> None:
+async def test_answer_is_kept_for_a_day_after_the_clock_steps_back(store: IdempotencyStore, clock: Clock) -> None:
     for key in ("asked", "purged"):
         await store.finish(await begin(store, key=key), status=200, answer=b"x")
     clock.now -= 30 * LIFETIME
@@ -209,14 +205,14 @@ async def test_an_answer_is_kept_for_a_day_from_when_the_clock_stepped_back(
     assert 1 == await store.purge()
 
 
-async def test_without_a_clock_of_its_own_a_store_goes_by_that_of_the_database(database: Database) -> None:
+async def test_default_clock_is_the_clock_of_the_database(database: Database) -> None:
     await begin(IdempotencyStore(database, holder="a"))
     statement = select(idempotency_keys.c.expires_at)
     end = await database.read(lambda connection: connection.execute(statement).scalar_one())
     assert abs(end - LEASE - time.time()) < 60
 
 
-async def test_of_many_at_once_one_is_the_first(site: Site, clock: Clock) -> None:
+async def test_one_of_many_concurrent_requests_is_the_first(site: Site, clock: Clock) -> None:
     outcomes = []
     async with site.open() as first, site.open() as second:
         stores = [IdempotencyStore(database, holder=str(id(database)), clock=clock) for database in (first, second)]
@@ -230,7 +226,7 @@ async def test_of_many_at_once_one_is_the_first(site: Site, clock: Clock) -> Non
     assert (1, 15) == (outcomes.count(New), outcomes.count(InProgress))
 
 
-async def test_a_beginning_that_is_cancelled_holds_nothing(store: IdempotencyStore) -> None:
+async def test_cancelled_begin_leaves_no_lease(store: IdempotencyStore) -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(store.begin, PROJECT, "k", "h")
         await anyio.lowlevel.checkpoint()
@@ -238,7 +234,7 @@ async def test_a_beginning_that_is_cancelled_holds_nothing(store: IdempotencySto
     await begin(store)
 
 
-async def test_what_expired_is_purged_in_batches(
+async def test_expired_keys_are_purged_in_batches(
     database: Database, store: IdempotencyStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idempotency, "PURGE_BATCH", 2)

@@ -1,4 +1,4 @@
-"""Random text has the length and the alphabet asked for, and no letter is likelier than another."""
+"""Random text: its length, its alphabet and its distribution."""
 
 from collections import Counter
 
@@ -20,7 +20,7 @@ def test_bytes_that_would_favour_some_letters_are_dropped() -> None:
 
 
 @given(st.integers(0, 60), st.randoms())
-def test_the_length_is_as_asked(length: int, random: object) -> None:
+def test_text_has_the_given_length(length: int, random: object) -> None:
     text = random_text(length, random.randbytes)  # type: ignore[attr-defined]
     assert length == len(text)
     assert text == "" or text.isalnum()

@@ -1,4 +1,4 @@
-"""The check finds what transactions should have made impossible."""
+"""The check of the database finds damage."""
 
 import sqlite3
 from contextlib import closing
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def damage(database: Database, statement: str) -> list[str]:
-    """Run a statement without the database's own guard; give what the check finds."""
+    """Run a statement without foreign keys; return the problems found."""
 
     def transaction(connection: Connection) -> None:
         if database.dialect == "postgresql":
@@ -44,11 +44,11 @@ async def filled(database: Database) -> Database:
     return database
 
 
-async def test_what_was_stored_is_sound(filled: Database) -> None:
+async def test_stored_completions_have_no_problems(filled: Database) -> None:
     assert [] == await filled.check()
 
 
-async def test_what_is_being_written_is_sound(filled: Database) -> None:
+async def test_check_during_writes_finds_no_problems(filled: Database) -> None:
     store = CompletionStore(filled)
 
     async def write() -> None:
@@ -65,7 +65,7 @@ async def test_what_is_being_written_is_sound(filled: Database) -> None:
         group.cancel_scope.cancel()
 
 
-async def test_everything_is_read_whatever_the_batch(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_check_reads_all_completions_in_any_batch_size(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     await add_project(filled, "aaa")
     await CompletionStore(filled).save("aaa", completion("c2", metadata={"z": "c2"}), messages("c2"))
     monkeypatch.setattr(integrity, "BATCH", 2)
@@ -122,11 +122,11 @@ async def test_everything_is_read_whatever_the_batch(filled: Database, monkeypat
         ),
     ],
 )
-async def test_damage_is_found(filled: Database, statement: str, found: list[str]) -> None:
+async def test_check_finds_every_kind_of_damaged_row(filled: Database, statement: str, found: list[str]) -> None:
     assert sorted(found) == sorted(await damage(filled, statement))
 
 
-async def test_a_damaged_file_is_found(site: Site, dialect: str, tmp_path: Path) -> None:
+async def test_check_finds_a_damaged_file(site: Site, dialect: str, tmp_path: Path) -> None:
     if dialect != "sqlite":
         pytest.skip("PostgreSQL guards its own files")
     async with site.open() as database:

@@ -1,4 +1,4 @@
-"""API keys: shown once, kept as a hash, and worth what they say for as long as they say."""
+"""API keys: creation, authentication, expiry, rotation and revocation."""
 
 import hashlib
 import hmac
@@ -38,7 +38,7 @@ async def refusal(store: KeyStore, text: str) -> str:
     return caught.value.message
 
 
-async def test_a_key_names_its_project_and_scopes(store: KeyStore) -> None:
+async def test_key_authenticates_its_project_and_scopes(store: KeyStore) -> None:
     new = await store.create(OTHER, "laptop", ["write", "read"], expires_at=NOW + 1)
     assert re.fullmatch(r"sk-antiphon-[0-9A-Za-z]{48}", new.text)
     expected = APIKey(
@@ -55,13 +55,13 @@ async def test_a_key_names_its_project_and_scopes(store: KeyStore) -> None:
     assert principal == await store.authenticate(new.text)
 
 
-async def test_a_key_may_read_and_write_unless_told_otherwise(store: KeyStore) -> None:
+async def test_default_scopes_are_read_and_write(store: KeyStore) -> None:
     new = await store.create(PROJECT, "laptop")
     assert ("read", "write") == new.key.scopes
     assert [new.key] == await store.list()
 
 
-async def test_the_text_is_kept_nowhere(database: Database, store: KeyStore) -> None:
+async def test_text_of_a_key_is_not_stored(database: Database, store: KeyStore) -> None:
     def everything(connection: Connection) -> str:
         return str([connection.execute(table.select()).all() for table in schema.metadata.sorted_tables])
 
@@ -72,13 +72,13 @@ async def test_the_text_is_kept_nowhere(database: Database, store: KeyStore) -> 
     assert new.text[24:] not in repr(new) + str(await store.list())
 
 
-async def test_texts_and_ids_come_from_the_randomness_given(database: Database) -> None:
+async def test_texts_and_ids_come_from_the_given_random_bytes(database: Database) -> None:
     new = await KeyStore(database, random_bytes=lambda size: bytes(range(size))).create(PROJECT, "x")
     assert "sk-antiphon-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijkl" == new.text
     assert "key_0123456789ABCDEFGHIJKLMN" == new.key.id
 
 
-async def test_whether_there_was_ever_a_key(store: KeyStore, clock: Clock) -> None:
+async def test_any_is_true_after_the_first_key_even_if_revoked(store: KeyStore, clock: Clock) -> None:
     assert not await store.any()
     new = await store.create(PROJECT, "laptop", expires_at=NOW + 1)
     await store.create(PROJECT, "phone", expires_at=NOW + 1)
@@ -96,7 +96,7 @@ async def test_an_unknown_key_is_refused(text: str, store: KeyStore) -> None:
     assert "Incorrect API key provided." == await refusal(store, text)
 
 
-async def test_every_character_of_a_key_counts(store: KeyStore) -> None:
+async def test_key_with_any_changed_character_is_refused(store: KeyStore) -> None:
     text = (await store.create(PROJECT, "laptop")).text
     for index in (0, 11, 12, 23, 24, 59):
         changed = text[:index] + ("x" if text[index] != "x" else "y") + text[index + 1 :]
@@ -104,7 +104,7 @@ async def test_every_character_of_a_key_counts(store: KeyStore) -> None:
     assert "Incorrect API key provided." == await refusal(store, text + "x")
 
 
-async def test_unknown_keys_cost_the_work_of_known_ones(
+async def test_unknown_key_takes_the_same_work_as_a_known_one(
     database: Database, store: KeyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared: list[int] = []
@@ -129,7 +129,7 @@ async def test_unknown_keys_cost_the_work_of_known_ones(
         assert known == await work(other)
 
 
-async def test_a_key_ends_when_it_expires(store: KeyStore, clock: Clock) -> None:
+async def test_expired_key_is_refused(store: KeyStore, clock: Clock) -> None:
     new = await store.create(PROJECT, "laptop", expires_at=NOW + 10)
     clock.now = NOW + 9.9
     await store.authenticate(new.text)
@@ -137,7 +137,7 @@ async def test_a_key_ends_when_it_expires(store: KeyStore, clock: Clock) -> None
     assert "This API key has expired." == await refusal(store, new.text)
 
 
-async def test_a_revoked_key_ends_at_once_and_for_good(store: KeyStore, clock: Clock) -> None:
+async def test_revoked_key_is_refused_at_once_and_permanently(store: KeyStore, clock: Clock) -> None:
     new, other = await store.create(PROJECT, "laptop"), await store.create(PROJECT, "phone")
     assert NOW == (await store.revoke(new.key.id)).revoked_at
     clock.now += 5
@@ -147,7 +147,7 @@ async def test_a_revoked_key_ends_at_once_and_for_good(store: KeyStore, clock: C
     await store.authenticate(other.text)
 
 
-async def test_a_rotated_key_has_a_new_text_at_once(store: KeyStore) -> None:
+async def test_rotation_replaces_the_text_at_once(store: KeyStore) -> None:
     old = await store.create(PROJECT, "laptop", ["read"])
     new = await store.rotate(old.key.id)
     assert (old.key, True) == (new.key, new.text != old.text)
@@ -155,7 +155,7 @@ async def test_a_rotated_key_has_a_new_text_at_once(store: KeyStore) -> None:
     assert old.key.id == (await store.authenticate(new.text)).key_id
 
 
-async def test_a_rotated_key_ends_when_it_would_have_ended(store: KeyStore, clock: Clock) -> None:
+async def test_rotation_does_not_change_the_expiry(store: KeyStore, clock: Clock) -> None:
     old = await store.create(PROJECT, "laptop", expires_at=NOW + 10)
     new = await store.rotate(old.key.id)
     clock.now = NOW + 9
@@ -164,7 +164,7 @@ async def test_a_rotated_key_ends_when_it_would_have_ended(store: KeyStore, cloc
     assert "This API key has expired." == await refusal(store, new.text)
 
 
-async def test_a_rotation_leaves_the_texts_of_other_keys_alone(store: KeyStore, clock: Clock) -> None:
+async def test_rotation_does_not_change_other_keys(store: KeyStore, clock: Clock) -> None:
     rotated, other = await store.create(PROJECT, "laptop"), await store.create(PROJECT, "phone")
     await store.rotate(other.key.id, grace=10)
     await store.rotate(rotated.key.id, grace=100)
@@ -198,7 +198,7 @@ async def test_a_later_rotation_may_cut_the_grace_short(store: KeyStore) -> None
 
 
 @pytest.mark.parametrize("end", ["revoked", "expired"])
-async def test_a_dead_key_is_not_rotated(end: str, store: KeyStore, clock: Clock) -> None:
+async def test_revoked_or_expired_key_is_not_rotated(end: str, store: KeyStore, clock: Clock) -> None:
     new = await store.create(PROJECT, "laptop", expires_at=NOW + 1)
     if end == "revoked":
         await store.revoke(new.key.id)

@@ -1,4 +1,4 @@
-"""What a client was told is stored survives the process: SIGKILL at random moments under eight writers."""
+"""Acknowledged writes survive a SIGKILL at random moments under eight writers."""
 
 import os
 import random
@@ -23,7 +23,7 @@ WRITING = 0.6
 
 
 def write_and_die(site: Site, moment: float) -> list[str]:
-    """Run the writers and kill them ``moment`` seconds after their first line; give the ids that they printed."""
+    """Run the writers; kill them ``moment`` seconds after their first line; return the ids that they printed."""
     command = [sys.executable, "-m", "tests.store.writer", site.url or "", str(site.data_dir)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, bufsize=0)  # noqa: S603 (our own)
     try:
@@ -46,7 +46,7 @@ async def test_two_processes_write_to_one_database(site: Site) -> None:
             await CompletionStore(database).get(PROJECT, identifier)
 
 
-async def test_every_answer_that_was_told_is_stored(site: Site, dialect: str) -> None:
+async def test_every_acknowledged_answer_is_stored(site: Site, dialect: str) -> None:
     rounds = ROUNDS if dialect == "sqlite" else max(ROUNDS // 5, 1)  # PostgreSQL does not die with its client
     moments = random.Random(4)  # noqa: S311 (moments, no secrets)
     told: list[str] = []

@@ -1,4 +1,4 @@
-"""Every database that an older version made becomes this version's; every other is left alone."""
+"""Upgrades of older databases, and refusals of all others."""
 
 import sqlite3
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def indexes(connection: Connection) -> set[tuple[str, str, tuple[str | None, ...
 
 
 async def written(folder: Path, make: Callable[[Connection], None]) -> tuple[set[str], set[str]]:
-    """Make SQLite's file; give what the schema's own table holds, and all that makes it anew."""
+    """Create SQLite's file; return its schema table and a dump of it."""
     async with Site(None, folder).open() as database:
         await database.write(make)
     with closing(sqlite3.connect(folder / DATABASE_FILE)) as connection:
@@ -69,12 +69,12 @@ def test_the_schema_of_this_version_is_the_last_migration() -> None:
     assert migration.HEAD == ScriptDirectory(str(Path(migration.__file__).with_name("migrations"))).get_current_head()
 
 
-async def test_a_new_file_is_to_the_letter_what_the_migrations_make(tmp_path: Path) -> None:
+async def test_new_file_has_the_same_schema_as_the_migrations(tmp_path: Path) -> None:
     migrated = await written(tmp_path / "migrated", migration.migrate)
     assert migrated == await written(tmp_path / "new", migration.upgrade)
 
 
-async def test_the_migrations_make_the_schema_of_this_version(database: Database) -> None:
+async def test_migrations_create_the_schema_of_this_version(database: Database) -> None:
     assert [] == await database.read(differences)
     expected = {
         (table.name, str(index.name), tuple(column.name for column in index.columns))
@@ -84,7 +84,7 @@ async def test_the_migrations_make_the_schema_of_this_version(database: Database
     assert expected == await database.read(indexes)
 
 
-async def test_foreign_keys_delete_what_the_schema_says(database: Database) -> None:
+async def test_foreign_keys_cascade_as_in_the_schema(database: Database) -> None:
     def rules(connection: Connection) -> set[tuple[str, str, str | None]]:
         inspector = inspect(connection)
         return {
@@ -101,7 +101,7 @@ async def test_foreign_keys_delete_what_the_schema_says(database: Database) -> N
     assert expected == await database.read(rules)
 
 
-async def test_the_order_of_text_is_that_of_its_code_points(database: Database) -> None:
+async def test_text_is_ordered_by_code_points(database: Database) -> None:
     statement = schema.projects.insert()
     rows = [{"id": name, "name": name, "created": 1} for name in ("a", "B", "_", "é", "z")]
     await database.write(lambda connection: connection.execute(statement, rows))
@@ -138,7 +138,7 @@ async def test_an_older_database_keeps_its_rows(empty_site: Site) -> None:
         assert [] == await database.check()
 
 
-async def test_every_step_goes_back(database: Database) -> None:
+async def test_every_migration_can_be_reverted(database: Database) -> None:
     store = CompletionStore(database)
     await store.save(PROJECT, completion("c1"), messages("c1"))
     await database.write(lambda connection: migration.downgrade(connection, "0001"))
@@ -152,7 +152,7 @@ async def test_every_step_goes_back(database: Database) -> None:
     assert [] == await database.check()
 
 
-async def test_an_upgrade_that_fails_leaves_the_older_database(empty_site: Site) -> None:
+async def test_failed_upgrade_leaves_the_older_database_unchanged(empty_site: Site) -> None:
     async with empty_site.open() as database:
         await database.write(lambda connection: migration.migrate(connection, "0001"))
         await database.write(lambda connection: connection.execute(text("CREATE TABLE idempotency_keys (x INTEGER)")))
@@ -163,7 +163,7 @@ async def test_an_upgrade_that_fails_leaves_the_older_database(empty_site: Site)
         assert "0001" == await database.read(version)
 
 
-async def test_a_newer_database_is_refused_and_left_alone(database: Database) -> None:
+async def test_newer_database_is_refused_and_unchanged(database: Database) -> None:
     await set_version(database, "9999")
     expected = rf"newer version .* \(schema 9999; this version knows up to {migration.HEAD}\)"
     with pytest.raises(NewerDatabaseError, match=expected):
@@ -179,7 +179,7 @@ async def test_tables_of_another_program_are_refused(empty_site: Site) -> None:
             await database.upgrade()
 
 
-async def test_postgresql_may_hold_other_tables_beside_ours_and_a_file_may_not(empty_site: Site) -> None:
+async def test_other_tables_are_accepted_in_postgresql_and_refused_in_a_file(empty_site: Site) -> None:
     async with empty_site.open() as database:
         await database.write(lambda connection: connection.execute(text("CREATE TABLE alembic_version (x INTEGER)")))
         if database.dialect == "sqlite":

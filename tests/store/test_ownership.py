@@ -1,4 +1,4 @@
-"""A SQLite file of another program is refused, and left as it was to the byte."""
+"""A SQLite file of another program is refused and not changed by a byte."""
 
 import sqlite3
 from contextlib import closing
@@ -42,7 +42,7 @@ async def upgraded(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-async def test_a_file_of_another_program_is_refused_and_left_alone(tmp_path: Path, name: str) -> None:
+async def test_file_of_another_program_is_refused_and_unchanged(tmp_path: Path, name: str) -> None:
     script, reason = FOREIGN[name]
     path = make(tmp_path / "data", script)
     before = path.read_bytes()
@@ -53,7 +53,7 @@ async def test_a_file_of_another_program_is_refused_and_left_alone(tmp_path: Pat
     assert (before, [path]) == (path.read_bytes(), list(path.parent.iterdir()))
 
 
-async def test_a_file_that_is_open_in_another_program_is_refused_and_left_alone(tmp_path: Path) -> None:
+async def test_file_open_in_another_program_is_refused_and_unchanged(tmp_path: Path) -> None:
     path = make(tmp_path / "data", "PRAGMA journal_mode = WAL")
     with closing(sqlite3.connect(path)) as other:
         other.execute("CREATE TABLE notes (x)")
@@ -62,25 +62,25 @@ async def test_a_file_that_is_open_in_another_program_is_refused_and_left_alone(
         other.execute("INSERT INTO notes VALUES (1)")
 
 
-async def test_an_empty_file_becomes_ours_and_stays_it(tmp_path: Path) -> None:
+async def test_empty_file_gets_our_application_id(tmp_path: Path) -> None:
     make(tmp_path / "data", "")
     path = await upgraded(tmp_path / "data")
     assert APPLICATION_ID == application_id(path)
     assert path == await upgraded(tmp_path / "data")
 
 
-async def test_a_file_of_an_older_version_is_accepted_and_signed(tmp_path: Path) -> None:
+async def test_file_of_an_older_version_gets_our_application_id(tmp_path: Path) -> None:
     path = await upgraded(tmp_path / "data")
     make(tmp_path / "data", "PRAGMA application_id = 0")
     assert 0 == application_id(path)
     assert APPLICATION_ID == application_id(await upgraded(tmp_path / "data"))
 
 
-async def test_what_is_no_database_is_refused_as_before(tmp_path: Path) -> None:
+async def test_file_that_is_no_database_raises_an_sqlite_error(tmp_path: Path) -> None:
     (tmp_path / DATABASE_FILE).write_bytes(b"no database" * 1000)
     with pytest.raises(DatabaseOpenError, match="file is not a database"):
         await upgraded(tmp_path)
 
 
-def test_our_own_file_may_hold_any_tables(tmp_path: Path) -> None:
+def test_file_with_our_application_id_may_have_any_tables(tmp_path: Path) -> None:
     check_owner(make(tmp_path, f"CREATE TABLE x (x); PRAGMA application_id = {APPLICATION_ID}"))

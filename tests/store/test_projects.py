@@ -1,4 +1,4 @@
-"""Projects: made, found, listed."""
+"""Projects: create, get and list."""
 
 import pytest
 
@@ -16,13 +16,13 @@ def store(database: Database) -> ProjectStore:
     return ProjectStore(database, clock=Clock(7.9))
 
 
-async def test_the_default_project_is_there(store: ProjectStore) -> None:
+async def test_default_project_exists(store: ProjectStore) -> None:
     default = Project(id=DEFAULT_PROJECT, name="Default project", created=0)
     assert [default] == await store.list()
     assert default == await store.get(DEFAULT_PROJECT)
 
 
-async def test_a_project_is_made_with_an_id_of_its_own(store: ProjectStore) -> None:
+async def test_created_project_has_a_unique_id(store: ProjectStore) -> None:
     first, second = await store.create("weather"), await store.create("weather")
     assert first.id != second.id
     assert (("weather", 7), 5 + 24) == ((first.name, first.created), len(first.id))

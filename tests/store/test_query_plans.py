@@ -1,4 +1,4 @@
-"""Every page is one range of one index, however many rows there are: the databases' own plans say so."""
+"""Query plans: every page is one range of one index."""
 
 import re
 
@@ -20,7 +20,7 @@ TABLES = ("completions", "completion_metadata", "completion_messages")
 
 @pytest.fixture
 async def store(database: Database) -> CompletionStore:
-    """A store with so many rows that PostgreSQL takes an index because it is better, not because it must."""
+    """Return a store with so many rows that PostgreSQL prefers an index."""
 
     def fill(connection: Connection) -> None:
         row = dict(connection.execute(select(completions)).one()._mapping)
@@ -92,14 +92,14 @@ async def test_a_page_is_a_range_of_an_index(
         assert_no_scan(await plan(database, statement))
 
 
-async def test_the_other_filters_are_looked_up_row_by_row(database: Database, store: CompletionStore) -> None:
+async def test_other_filters_are_looked_up_by_primary_key(database: Database, store: CompletionStore) -> None:
     with recorded(database) as statements:
         await store.list(PROJECT, CompletionQuery(metadata={"a": "v1", "b": "v0"}))
     expected = {"sqlite": "CORRELATED SCALAR SUBQUERY", "postgresql": "SubPlan"}[database.dialect]
     assert expected in await plan(database, statements[-1])
 
 
-async def test_of_several_filters_the_rarest_drives(
+async def test_rarest_filter_drives_the_query(
     database: Database, store: CompletionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "PROBE", 50)

@@ -1,4 +1,4 @@
-"""Deletions work on a full disk: on a small one that is really full, and where every write fails that has no room."""
+"""Deletions on a full disk: a small file system, and simulated write errors."""
 
 import os
 import shutil
@@ -46,7 +46,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill_up(folder: Path) -> None:
-    """Leave nothing of the disk."""
+    """Fill the disk."""
     with suppress(OSError), (folder / "other").open("wb", buffering=0) as other:
         while True:
             other.write(bytes(4096))
@@ -59,7 +59,7 @@ async def save(store: CompletionStore, identifier: str, *, size: int = 20_000) -
 
 
 async def save_until_full(store: CompletionStore) -> int:
-    """Store answers until the disk is full; return how many there are."""
+    """Store answers until the disk is full; return their number."""
     for number in range(2000):
         try:
             await save(store, f"c{number}")
@@ -70,7 +70,7 @@ async def save_until_full(store: CompletionStore) -> int:
 
 @pytest.fixture
 async def full(small_disk: Path) -> AsyncIterator[Database]:
-    """A database on a disk of which nothing is left, with a reserve."""
+    """Yield a database with a reserve on a full disk."""
     async with Site(None, small_disk).open() as database:
         await database.upgrade()
         await database.reserve_room()
@@ -108,16 +108,16 @@ async def test_retention_frees_a_full_disk(full: Database, small_disk: Path) -> 
     await save(store, "again")
 
 
-async def test_repeats_that_expired_are_purged_from_a_full_disk(full: Database, small_disk: Path) -> None:
+async def test_expired_idempotency_keys_are_purged_on_a_full_disk(full: Database, small_disk: Path) -> None:
     clock = Clock()
-    repeats = IdempotencyStore(full, holder="a", clock=clock)
-    new = await repeats.begin(PROJECT, "k", "h")
+    keys = IdempotencyStore(full, holder="a", clock=clock)
+    new = await keys.begin(PROJECT, "k", "h")
     assert isinstance(new, New)
-    await repeats.finish(new, status=200, answer=b"x" * 100_000)
+    await keys.finish(new, status=200, answer=b"x" * 100_000)
     await save_until_full(CompletionStore(full))
     fill_up(small_disk)
     clock.now += LIFETIME
-    assert 1 == await repeats.purge()
+    assert 1 == await keys.purge()
 
 
 async def test_a_key_can_be_revoked_on_a_full_disk(full: Database, small_disk: Path) -> None:
@@ -128,9 +128,7 @@ async def test_a_key_can_be_revoked_on_a_full_disk(full: Database, small_disk: P
     assert (await keys.revoke(new.key.id)).revoked_at is not None
 
 
-async def test_what_is_stored_stays_refused_after_a_deletion_until_there_is_room(
-    full: Database, small_disk: Path
-) -> None:
+async def test_writes_fail_after_a_deletion_until_the_disk_has_space(full: Database, small_disk: Path) -> None:
     store = CompletionStore(full)
     await save_until_full(store)
     assert FULL == full.write_failure
@@ -152,7 +150,7 @@ async def sqlite(sqlite_site: Site) -> AsyncIterator[Database]:
 
 
 def without_room(database: Database, path: Path, verb: str = "DELETE") -> None:
-    """Have every deletion, or other statement, fail as on a full disk, while the reserve holds the room."""
+    """Make statements fail as on a full disk while the reserve is filled."""
 
     def fail(_: object, __: object, statement: str, *___: object) -> None:
         if statement.startswith(verb) and path.exists() and path.stat().st_size:
@@ -163,7 +161,7 @@ def without_room(database: Database, path: Path, verb: str = "DELETE") -> None:
     event.listen(database._engine, "before_cursor_execute", fail)
 
 
-async def test_a_deletion_gets_the_room_of_the_reserve_which_takes_it_back(sqlite: Database, tmp_path: Path) -> None:
+async def test_deletion_uses_the_reserve_which_is_filled_again(sqlite: Database, tmp_path: Path) -> None:
     store, path = CompletionStore(sqlite), Reserve(tmp_path / DATABASE_FILE).path
     await save(store, "c1")
     await sqlite.reserve_room()
@@ -174,7 +172,7 @@ async def test_a_deletion_gets_the_room_of_the_reserve_which_takes_it_back(sqlit
         await store.get(PROJECT, "c1")
 
 
-async def test_a_revocation_gets_the_room_of_the_reserve(sqlite: Database, tmp_path: Path) -> None:
+async def test_revocation_uses_the_reserve(sqlite: Database, tmp_path: Path) -> None:
     keys, path = KeyStore(sqlite), Reserve(tmp_path / DATABASE_FILE).path
     new = await keys.create(PROJECT, "lost")
     await sqlite.reserve_room()
@@ -183,19 +181,19 @@ async def test_a_revocation_gets_the_room_of_the_reserve(sqlite: Database, tmp_p
 
 
 @pytest.mark.parametrize("verb", ["UPDATE", "DELETE"])
-async def test_a_purge_of_repeats_gets_the_room_of_the_reserve(verb: str, sqlite: Database, tmp_path: Path) -> None:
+async def test_purge_of_idempotency_keys_uses_the_reserve(verb: str, sqlite: Database, tmp_path: Path) -> None:
     clock = Clock()
-    repeats, path = IdempotencyStore(sqlite, holder="a", clock=clock), Reserve(tmp_path / DATABASE_FILE).path
-    new = await repeats.begin(PROJECT, "k", "h")
+    keys, path = IdempotencyStore(sqlite, holder="a", clock=clock), Reserve(tmp_path / DATABASE_FILE).path
+    new = await keys.begin(PROJECT, "k", "h")
     assert isinstance(new, New)
-    await repeats.finish(new, status=200, answer=b"x")
+    await keys.finish(new, status=200, answer=b"x")
     clock.now += LIFETIME
     await sqlite.reserve_room()
     without_room(sqlite, path, verb)
-    assert 1 == await repeats.purge()
+    assert 1 == await keys.purge()
 
 
-async def test_what_is_not_urgent_leaves_the_reserve_alone(sqlite: Database, tmp_path: Path) -> None:
+async def test_other_transactions_do_not_use_the_reserve(sqlite: Database, tmp_path: Path) -> None:
     await sqlite.reserve_room()
     without_room(sqlite, Reserve(tmp_path / DATABASE_FILE).path)
     with pytest.raises(DatabaseUnavailableError, match=FULL):
@@ -207,7 +205,7 @@ async def secure_delete(database: Database) -> int:
     return int(await database.write(lambda connection: connection.exec_driver_sql(pragma).scalar_one()))
 
 
-async def test_deletions_write_zeros_again_once_there_is_room(sqlite: Database, tmp_path: Path) -> None:
+async def test_secure_delete_is_restored_after_the_reserve(sqlite: Database, tmp_path: Path) -> None:
     store = CompletionStore(sqlite)
     await save(store, "c1")
     before = await secure_delete(sqlite)
@@ -217,7 +215,7 @@ async def test_deletions_write_zeros_again_once_there_is_room(sqlite: Database, 
     assert before == await secure_delete(sqlite)
 
 
-async def test_the_reserve_has_its_blocks_and_only_its_owner_reads_it(tmp_path: Path) -> None:
+async def test_reserve_file_has_allocated_blocks_and_is_private(tmp_path: Path) -> None:
     held = Reserve(tmp_path / "x")
     await held.fill()
     found = held.path.stat()
@@ -225,7 +223,7 @@ async def test_the_reserve_has_its_blocks_and_only_its_owner_reads_it(tmp_path: 
     assert reserve.SIZE <= found.st_blocks * 512
 
 
-async def test_the_reserve_takes_what_a_small_disk_has(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_reserve_takes_the_rest_of_a_small_disk(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reserve, "SIZE", 2 * DISK * 1024 * 1024)
     held = Reserve(small_disk / "x")
     await held.fill()
@@ -233,7 +231,7 @@ async def test_the_reserve_takes_what_a_small_disk_has(small_disk: Path, monkeyp
     assert os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize < reserve.BLOCK
 
 
-async def test_a_log_that_does_not_fit_takes_nothing_of_the_room(
+async def test_log_that_does_not_fit_is_not_copied(
     sqlite: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await save(CompletionStore(sqlite), "c1", size=500_000)

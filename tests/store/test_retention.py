@@ -1,4 +1,4 @@
-"""Old completions go by age and by count, in batches; their places in the order stay for a day."""
+"""Deletion of completions by age and count, and their tombstones."""
 
 import pytest
 from sqlalchemy import func, select
@@ -23,7 +23,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def store(database: Database, clock: Clock) -> CompletionStore:
-    """Ten completions of ages 0 to 9 in one project, three in another."""
+    """Store ten completions of ages 0 to 9 in one project, three in another."""
     store = CompletionStore(database, clock=clock)
     await add_project(database)
     for age in range(10):
@@ -56,7 +56,7 @@ ALL = [f"c{number}" for number in range(10)]
         (0, None, 12, ["c9"], []),
     ],
 )
-async def test_what_is_too_old_or_too_much_goes(
+async def test_prune_deletes_old_and_surplus_completions(
     max_age: float | None,
     max_count: int | None,
     deleted: int,
@@ -70,7 +70,9 @@ async def test_what_is_too_old_or_too_much_goes(
     assert [] == await database.check()
 
 
-async def test_batches_are_bounded(store: CompletionStore, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_prune_deletes_in_batches(
+    store: CompletionStore, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(retention, "BATCH", 2)
     with recorded(database) as statements:
         assert 9 == await store.prune(max_age=None, max_count=2)
@@ -79,18 +81,18 @@ async def test_batches_are_bounded(store: CompletionStore, database: Database, m
     assert (ALL[8:], ["o6", "o3"]) == await left(store)
 
 
-async def test_equal_times_are_counted_by_id(store: CompletionStore) -> None:
+async def test_completions_of_one_time_are_ordered_by_id(store: CompletionStore) -> None:
     for name in ("x1", "x2", "x3"):
         await store.save(PROJECT, completion(name, created=NOW), messages(name))
     await store.prune(max_age=None, max_count=2)
     assert ["x2", "x3"] == (await left(store))[0]
 
 
-async def test_a_place_is_known_for_a_day(store: CompletionStore, database: Database, clock: Clock) -> None:
+async def test_tombstone_is_kept_for_a_day(store: CompletionStore, database: Database, clock: Clock) -> None:
     await store.delete(PROJECT, "c4")
     page = await store.list(PROJECT, CompletionQuery(after="c4", limit=1))
     assert "c5" == page.first_id
-    clock.now += retention.PLACE_LIFETIME + 1
+    clock.now += retention.TOMBSTONE_LIFETIME + 1
     await store.delete(PROJECT, "c5")
     with pytest.raises(NotFoundError):
         await store.list(PROJECT, CompletionQuery(after="c4"))
@@ -99,7 +101,7 @@ async def test_a_place_is_known_for_a_day(store: CompletionStore, database: Data
     assert 1 == await database.read(lambda connection: connection.execute(statement).scalar())
 
 
-async def test_an_id_that_was_deleted_may_come_again(store: CompletionStore, clock: Clock) -> None:
+async def test_id_of_a_deleted_completion_can_be_used_again(store: CompletionStore, clock: Clock) -> None:
     await store.delete(PROJECT, "c4")
     clock.now += 1
     await store.save(PROJECT, completion("c4", created=NOW - 1), messages("c4"))

@@ -169,7 +169,7 @@ class HTTPServer(uvicorn.Server):
         """Wait until no request runs, until ``deadline``, or for the second signal."""
         while self.server_state.tasks and not self.force_exit and time.monotonic() < deadline:
             for connection in self.server_state.connections:
-                if isinstance(connection, HTTPProtocol) and connection.busy:
+                if isinstance(connection, HTTPProtocol) and connection.is_answering:
                     connection.shutdown()
             await asyncio.sleep(0.05)
 

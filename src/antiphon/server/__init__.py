@@ -1,1 +1,1 @@
-"""HTTP."""
+"""The HTTP server: routes, middleware, server-sent events, OpenAPI."""

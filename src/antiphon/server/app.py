@@ -1,9 +1,8 @@
 """The ASGI application: routes inside plain ASGI middleware.
 
-Outermost first: the count of requests, ids, timing and the log line (every answer has them), traces and CORS where they
-are configured, the answer to every error, bounds.
-The framework gives routes, requests and CORS, and none of its own layers around them: each would cost every event of
-every stream a call, and these leave them nothing to do.
+The layers, outermost first: count of requests; ids, timing and log line; traces and CORS if configured; lingering
+close; answers to errors; bounds. The framework's own middleware is left out: it has nothing to add, and each of its
+layers costs a call per event of a stream.
 """
 
 import time
@@ -26,7 +25,7 @@ from antiphon.telemetry.spans import Tracer
 
 MIB: Final = 1 << 20
 BODY_TIMEOUT: Final = 120.0
-"""Seconds that a request body may take to arrive."""
+"""Seconds after which a request body that has not arrived is refused."""
 
 EXPOSED_HEADERS: Final = (
     "x-request-id",
@@ -48,7 +47,7 @@ def create_app(
     clock: Callable[[], float] = time.perf_counter,
     tracer: Tracer | None = None,
 ) -> ASGIApp:
-    """Return the application over ``service``, which the caller starts and closes. ``clock`` is in seconds."""
+    """Return the application over ``service``, which the caller starts and closes. ``clock`` returns seconds."""
     bounds = Middleware(
         RequestBounds,
         max_body_size=options.max_body_size,

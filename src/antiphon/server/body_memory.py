@@ -1,12 +1,11 @@
-"""What the bodies of all requests may take of the memory together.
+"""Bounds the memory for the bodies of all requests together.
 
-A body counts piece by piece to the end of its request: while it arrives, while the request waits, and while its answer
-is generated from it. One whose Content-Length does not fit when it begins is refused unread; what is announced and does
-not come takes nothing from others. Each body by itself is bounded elsewhere; without a bound on their sum, memory would
-be that bound times the connections.
+A body counts from its first piece to the end of its request. A body whose Content-Length does not fit at its beginning
+is refused unread; announced bytes that have not arrived do not count. Another bound limits each single body; without
+this one, the memory would be that bound times the number of connections.
 
-A body of JSON that has come whole counts for what it is decoded to as well, before it is: every array, object and text
-is an object of Python's, so that three bytes may become sixty-four.
+A complete JSON body also counts for its decoded form before it is decoded: every array, object and text becomes a
+Python object, so that 3 bytes may become 64.
 """
 
 from typing import Final
@@ -14,26 +13,26 @@ from typing import Final
 from antiphon.errors import BodyMemoryError, PayloadTooLargeError
 
 SMALL_BODY: Final = 64 * 1024
-"""Bytes up to which a body is counted and always let in, so that large ones keep nobody from asking a question."""
-SMALL_WEIGHT: Final = 8 * SMALL_BODY
-"""Bytes up to which a whole body and what it is decoded to are counted and always let in."""
+"""Bytes up to which a body counts but is always accepted, so that large bodies do not block short requests."""
+SMALL_DECODED: Final = 8 * SMALL_BODY
+"""Bytes up to which a body and its decoded form together count but are always accepted."""
 MAX_STRUCTURE: Final = 1 << 19
-"""Structural characters of JSON in one body, which RFC 8259 calls so: brackets, braces, colons and commas. A request at
-all the bounds of its fields has 400,000; the event loop does nothing else while a body is decoded."""
+"""The most structural characters (RFC 8259: brackets, braces, colons, commas) of one JSON body. A request with every
+field at its limit has 400,000. Decoding blocks the event loop."""
 STRUCTURE_BYTES: Final = 64
-"""Bytes of memory that a structural character may stand for. Measured: 61 of objects with one short text each, 58 of
-short texts in an array, 21 of empty arrays."""
+"""Bytes of memory per structural character. Measured: 61 for objects with one short text each, 58 for short texts in an
+array, 21 for empty arrays."""
 _NOT_COUNTED: Final = 4096
-"""Bytes of a body that is too short to become much."""
-_FEW: Final = SMALL_WEIGHT // STRUCTURE_BYTES
+"""Bytes up to which a body's decoded form is not counted."""
+_FEW: Final = SMALL_DECODED // STRUCTURE_BYTES
 _SLICE: Final = 1 << 16
 _STRUCTURAL: Final = b"[]{}:,"
 
 
 class BodyMemory:
-    """Counts the bytes of all requests' bodies; a large body that does not fit among them is refused.
+    """Counts the bytes of all requests' bodies, and refuses a large body that does not fit.
 
-    Invariant: ``held`` is the sum of what the requests that have not ended were granted, and 0 when there are none.
+    Invariant: ``held`` is the sum of the bytes granted to running requests.
     """
 
     def __init__(self, limit: int) -> None:
@@ -42,15 +41,15 @@ class BodyMemory:
         self.held = 0
 
     def grow(self, granted: int, size: int, *, small: int = SMALL_BODY) -> None:
-        """Let a body that was granted ``granted`` bytes have ``size``, or raise ``BodyMemoryError``.
+        """Grant a body ``size`` bytes instead of ``granted``, or raise ``BodyMemoryError``.
 
-        Up to ``small`` bytes are let in whatever the others take.
+        Up to ``small`` bytes are always granted.
         """
         self.check(granted, size, small=small)
         self.held += size - granted
 
     def check(self, granted: int, size: int, *, small: int = SMALL_BODY) -> None:
-        """Raise ``BodyMemoryError`` when a body that was granted ``granted`` bytes could not have ``size`` now."""
+        """Raise ``BodyMemoryError`` when a body with ``granted`` bytes cannot be granted ``size`` now."""
         if self.held + size - granted > self.limit and size > small:
             message = (
                 f"The bodies of all requests may take {self.limit} bytes of this server's memory together, and there "
@@ -58,33 +57,33 @@ class BodyMemory:
             )
             raise BodyMemoryError(message)
 
-    def give_back(self, granted: int) -> None:
-        """Free what the body of a request that has ended was granted."""
+    def release(self, granted: int) -> None:
+        """Release the bytes granted to the body of a request that has ended."""
         self.held -= granted
         assert self.held >= 0, f"{self.held} >= 0"
 
-    def weigh(self, granted: int, text: bytes) -> int:
-        """Let JSON text that was granted ``granted`` bytes be decoded; return what it is granted now.
+    def grow_decoded(self, granted: int, text: bytes) -> int:
+        """Grant the memory to decode JSON text that has ``granted`` bytes; return the bytes granted now.
 
-        Raises ``PayloadTooLargeError`` for what can never be decoded here, and ``BodyMemoryError``.
+        Raises ``PayloadTooLargeError`` when the text can never be decoded here, and ``BodyMemoryError``.
         """
         if len(text) <= _NOT_COUNTED:
             return granted
-        marks = structural_characters(text)
-        if marks > MAX_STRUCTURE:
+        structure = structural_characters(text)
+        if structure > MAX_STRUCTURE:
             message = f"The request body has too many values: at most {MAX_STRUCTURE} structural characters are taken."
             raise PayloadTooLargeError(message)
-        weight = granted + marks * STRUCTURE_BYTES
-        if weight > max(self.limit, SMALL_WEIGHT):
+        size = granted + structure * STRUCTURE_BYTES
+        if size > max(self.limit, SMALL_DECODED):
             raise PayloadTooLargeError(f"The request body would take more than {self.limit} bytes when it is decoded.")
-        self.grow(granted, weight, small=SMALL_WEIGHT)
-        return weight
+        self.grow(granted, size, small=SMALL_DECODED)
+        return size
 
 
 def structural_characters(text: bytes) -> int:
-    """Count the structural characters of JSON text outside of its strings; beyond ``MAX_STRUCTURE`` it stops.
+    """Count the structural characters of JSON text outside its strings, up to a number above ``MAX_STRUCTURE``.
 
-    Where few stand in the whole text, those in strings count, too: looking closer would take longer than it is worth.
+    If the whole text has few, the characters in strings count, too, which is faster.
     """
     count = _structural(text)
     return count if count <= _FEW else _outside_strings(text)

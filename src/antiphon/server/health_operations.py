@@ -1,4 +1,4 @@
-"""The operations that say whether requests are taken, as the OpenAPI document describes them."""
+"""The health operations in the OpenAPI document."""
 
 from typing import Any, Final, Literal
 
@@ -15,14 +15,14 @@ class Liveness(Struct, frozen=True, kw_only=True):
 
 
 class Readiness(Struct, frozen=True, kw_only=True):
-    """What is taken: every request (`ready`), some (`degraded`), or none (`live`)."""
+    """The server accepts every request (`ready`), some (`degraded`), or none (`live`)."""
 
     status: Status
 
 
 HEALTH_ROOTS: Final[tuple[type[Struct], ...]] = (Health, Liveness, Readiness)
 
-_CODES: Final = "Answers 200 while any request is taken (`ready` and `degraded`), 503 while none is (`live`)."
+_CODES: Final = "Answers 200 while requests are accepted (`ready`, `degraded`), and 503 while none is (`live`)."
 
 
 def health_paths() -> dict[str, dict[str, Any]]:
@@ -37,7 +37,7 @@ def health_paths() -> dict[str, dict[str, Any]]:
 def _health() -> dict[str, Any]:
     return _operation(
         "health",
-        "Ask what works",
+        "Get the health of the server",
         f"The state of the server, of each model and of the database, with reasons. {_CODES}",
         {"200": json_response("At least one model answers.", Health), "503": _unavailable(Health)},
     )
@@ -46,17 +46,17 @@ def _health() -> dict[str, Any]:
 def _live() -> dict[str, Any]:
     return _operation(
         "live",
-        "Ask whether the process answers",
-        "Answers 200 for as long as the process does. When this fails, restart the server.",
-        {"200": json_response("It does.", Liveness)},
+        "Check that the process answers",
+        "Always answers 200. If there is no answer, restart the server.",
+        {"200": json_response("The process answers.", Liveness)},
     )
 
 
 def _ready() -> dict[str, Any]:
     return _operation(
         "ready",
-        "Ask whether requests are taken",
-        f"For load balancers. {_CODES} While one of two models is down the other one still answers.",
+        "Check that the server accepts requests",
+        f"For load balancers. {_CODES} While one of two models is down, the other one still answers.",
         {"200": json_response("At least one model answers.", Readiness), "503": _unavailable(Readiness)},
     )
 
@@ -73,6 +73,6 @@ def _operation(name: str, summary: str, description: str, responses: dict[str, A
 
 
 def _unavailable(struct: type[Struct]) -> dict[str, Any]:
-    description = "No request is taken now: engines restart, the server stops, or the database is needed and fails."
+    description = "No request is accepted now: engines restart, the server stops, or the database is needed and fails."
     answer = json_response(description, struct)
     return {**answer, "headers": header_references("retry-after", "retry-after-ms")}

@@ -1,9 +1,8 @@
-"""What is left of a body when its request has been answered is read and dropped before the answer ends, as plain ASGI.
+"""Lingering close as plain ASGI: reads and drops the rest of an unread body before the last message of the answer.
 
-A connection that closes does so behind the answer's last message. A socket that is closed over unread bytes is reset,
-and the reset can destroy the answer before the client has read it (RFC 9112, section 9.6): a refusal of a long upload
-would never be seen. So the last message waits, for as long and as much as is set here; other servers call this a
-lingering close.
+A connection closes after the answer's last message. Closing a socket with unread bytes resets it, and the client may
+lose the answer (RFC 9112, section 9.6), such as the refusal of a long upload. So the last message waits until the body
+is read, within the bounds below.
 """
 
 import asyncio
@@ -13,22 +12,22 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LINGER: Final = 4.0
-"""Seconds for which what still arrives is read and dropped."""
+"""Seconds after which the answer ends although the body goes on."""
 SILENCE: Final = 1.0
-"""Seconds without a byte after which nothing more is awaited."""
+"""Seconds without a byte after which the answer ends."""
 MAX_DROPPED: Final = 64 << 20
-"""Bytes."""
+"""Bytes of body that are dropped at most."""
 _BODY_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class LingeringClose:
-    """Lies around everything that may answer without reading the body."""
+    """The middleware; it surrounds all layers that may answer before they read the body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on; one without a body passes unchanged."""
+        """Serve one request; a request without a body passes unchanged."""
         if scope["type"] != "http" or not any(name in _BODY_HEADERS for name, _ in scope["headers"]):
             await self._app(scope, receive, send)
             return
@@ -43,7 +42,7 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._read = False
-        """Whether the body has come to its end, or the client has gone."""
+        """Whether the body has been read, or the client has disconnected."""
 
     async def receive(self) -> Message:
         """Return the next message."""
@@ -52,7 +51,7 @@ class _Exchange:
         return message
 
     def send(self, message: Message) -> Awaitable[None]:
-        """Send one message on; the last one when the body has been read, too."""
+        """Send a message; the last one only after the body has been read."""
         if self._read or message["type"] != "http.response.body" or message.get("more_body", False):
             return self._send(message)
         return self._end(message)
@@ -63,7 +62,7 @@ class _Exchange:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _drop(self) -> None:
-        """Read on within the bounds. A request that is cancelled meanwhile has been answered: it just ends."""
+        """Read and drop the body within the bounds. A cancellation ends it early: the answer has been sent."""
         loop = asyncio.get_running_loop()
         end = loop.time() + LINGER
         dropped = 0

@@ -1,4 +1,4 @@
-"""What every request passes, as plain ASGI: its id and timing, its bounds, and the one place that answers errors."""
+"""Middleware of every request, as plain ASGI: ids, timing and log line; bounds of head and body; answers to errors."""
 
 import asyncio
 import math
@@ -28,19 +28,19 @@ from antiphon.server.request_head import check_head
 from antiphon.telemetry.request_line import RequestLine, current_line, request_line
 
 API_VERSION: Final = b"2020-10-01"
-"""The version of the reference, which never changed its date."""
+"""The version of the API reference."""
 MAX_HEADER_BYTES: Final = 64 * 1024
-"""Names and values of one request's headers together."""
+"""Bytes of the names and values of one request's headers together."""
 CLIENT_REQUEST_ID: Final = b"x-client-request-id"
 MAX_CLIENT_REQUEST_ID: Final = 512
 """ASCII characters in X-Client-Request-Id. Reference: debugging requests."""
 MAX_LENGTH_DIGITS: Final = 18
-"""Of a Content-Length, so that no number is too long to parse."""
+"""Digits of a Content-Length."""
 SHUTTING_DOWN: Final = "The server is shutting down."
 MAX_LOGGED_PATH: Final = 256
-"""Characters."""
+"""Characters of a path in logs and spans."""
 PROBES: Final = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
-"""Paths that machines ask for every few seconds: their log lines are for debugging."""
+"""Paths that machines request every few seconds: their log lines have debug level, and they have no spans."""
 
 logger = structlog.get_logger(__name__)
 
@@ -56,9 +56,9 @@ def json_answer(value: msgspec.Struct, status: int = 200, headers: Mapping[str, 
 
 
 def error_answer(error: APIError, headers: Mapping[str, str] | None = None) -> Response:
-    """Return ``error`` in the reference's shape, with Retry-After where a repeat may succeed.
+    """Return ``error`` as the reference's error object, with Retry-After when a retry may succeed.
 
-    A body that was refused before its end leaves the connection unusable, which the answer says and does.
+    A body that is refused before its end makes the connection unusable: the answer has ``Connection: close``.
     """
     retry = {} if error.retry_after is None else retry_headers(error.retry_after)
     unusable = isinstance(error, PayloadTooLargeError | RequestTimeoutError | BodyMemoryError)
@@ -67,12 +67,12 @@ def error_answer(error: APIError, headers: Mapping[str, str] | None = None) -> R
 
 
 def retry_headers(seconds: float) -> dict[str, str]:
-    """Say after how many seconds a repeat may succeed."""
+    """Return the headers that say after how many seconds a retry may succeed."""
     return {"retry-after": str(math.ceil(seconds)), "retry-after-ms": str(math.ceil(seconds * 1000))}
 
 
 class RequestContext:
-    """Gives every answer its id, its timing and the API's version, and every request one log line.
+    """Adds an id, the timing and the API's version to every answer, and writes one log line per request.
 
     ``new_request_id`` returns ``req_`` and 32 hexadecimal digits; ``clock`` returns monotonic seconds.
     """
@@ -83,7 +83,7 @@ class RequestContext:
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on; other scopes pass unchanged."""
+        """Serve one request; other scopes pass unchanged."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -107,7 +107,7 @@ class RequestContext:
 
 
 class _SentAnswer:
-    """What is sent of an answer, with the headers that every one carries."""
+    """Sends an answer with the common headers, and keeps its status and size."""
 
     def __init__(self, send: Send, request_id: str, clock: Callable[[], float]) -> None:
         self._send = send
@@ -119,7 +119,7 @@ class _SentAnswer:
         self._complete = False
 
     async def send(self, message: Message) -> None:
-        """Send one message on."""
+        """Send a message; add the common headers to the first one."""
         if message["type"] == "http.response.start":
             self._status = message["status"]
             message["headers"] = [*message["headers"], *context_headers(self._request_id, self._clock() - self._start)]
@@ -129,7 +129,7 @@ class _SentAnswer:
             self._complete = not message.get("more_body", False)
 
     def describe(self, line: RequestLine) -> None:
-        """Tell of the answer, now that it is over; how the request ended only if nobody further inside has told."""
+        """Add the ended answer to ``line``, and the outcome unless an inner layer has set it."""
         if self._status is None or not self._complete:
             line.conclude("cancelled")
         elif self._status >= HTTPStatus.BAD_REQUEST:
@@ -140,7 +140,7 @@ class _SentAnswer:
 
 
 def context_headers(request_id: str, seconds: float) -> list[tuple[bytes, bytes]]:
-    """Return the headers that every answer carries; ``seconds`` have passed since the request came."""
+    """Return the headers of every answer; ``seconds`` is the time since the request's head was complete."""
     return [
         (b"x-request-id", request_id.encode("ascii")),
         (b"openai-processing-ms", str(round(seconds * 1000)).encode("ascii")),
@@ -149,16 +149,16 @@ def context_headers(request_id: str, seconds: float) -> list[tuple[bytes, bytes]
 
 
 class ErrorBoundary:
-    """Answers every exception once: an ``APIError`` as itself, anything else as 500 with its trace in the log only.
+    """Answers every exception: an ``APIError`` as itself, any other as 500, with its traceback in the log only.
 
-    A request that is cancelled is one that the server's end cuts off, such as an upload: it is told so.
+    Only the shutdown of the server cancels a request, during its upload for example; the answer is a 503.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on. Raises only when the answer has begun: the server then closes the connection."""
+        """Serve one request. An exception after the answer has begun is raised: the server closes the connection."""
         started = False
 
         def send_and_note(message: Message) -> Awaitable[None]:
@@ -170,7 +170,7 @@ class ErrorBoundary:
         try:
             await self._app(scope, receive, send_and_note)
         except ClientDisconnect:
-            return  # the request's line says so: it has no outcome but "cancelled"
+            return  # RequestContext logs the outcome "cancelled"
         except asyncio.CancelledError:
             if started or scope["type"] != "http":
                 raise
@@ -181,7 +181,7 @@ class ErrorBoundary:
             if line := current_line():
                 line.fail(error)
             answer = error_answer(error if isinstance(error, APIError) else _logged(error))
-        if answer is not None:  # sent when the exception is gone: its frames hold what has arrived of the body
+        if answer is not None:  # outside the handler, because the exception's frames hold the body
             await answer(scope, receive, send)
 
 
@@ -191,9 +191,9 @@ def _logged(error: Exception) -> InternalServerError:
 
 
 class RequestBounds:
-    """Bounds the headers, and the body in bytes and in seconds. Headers are refused at once, a body when it is read.
+    """Bounds the headers, and the body in bytes and in seconds. The head is checked at once, the body as it is read.
 
-    ``memory`` bounds all bodies together; none may have more than it.
+    ``memory`` bounds all bodies together.
     """
 
     def __init__(self, app: ASGIApp, *, max_body_size: int, body_timeout: float, memory: BodyMemory) -> None:
@@ -203,7 +203,7 @@ class RequestBounds:
         self._memory = memory
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on. Raises ``InvalidRequestError`` when its head is too large, not valid or ambiguous."""
+        """Serve one request. Raises ``InvalidRequestError`` when its head is too large, invalid or ambiguous."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -215,11 +215,11 @@ class RequestBounds:
         try:
             await self._app(scope, body, send)
         finally:
-            body.give_back()
+            body.release()
 
 
 def header(scope: Scope, name: bytes) -> str | None:
-    """Return a request's first header of this name, given in small letters, without blanks around it, or None."""
+    """Return the value of a request's first header ``name`` (lower case) without surrounding blanks, or None."""
     for each, value in scope["headers"]:
         if each == name:
             text: str = value.strip(b" \t").decode("latin-1")
@@ -249,8 +249,8 @@ def _declared_length(scope: Scope) -> int:
 class BoundedBody:
     """A ``receive`` whose body has at most ``limit`` bytes and arrives within ``timeout`` seconds of the first read.
 
-    ``declared`` is the Content-Length, 0 where there is none. What follows the body passes unchanged. What has
-    come of the body is taken of ``memory`` until :meth:`give_back`.
+    ``declared`` is the Content-Length, 0 without one. Messages after the body pass unchanged. The body's received bytes
+    count in ``memory`` until :meth:`release`.
     """
 
     def __init__(self, receive: Receive, declared: int, limit: int, timeout: float, memory: BodyMemory) -> None:
@@ -267,7 +267,7 @@ class BoundedBody:
     async def __call__(self) -> Message:
         """Return the next message.
 
-        Raises ``PayloadTooLargeError``, ``BodyMemoryError``, and ``RequestTimeoutError`` when time is up.
+        Raises ``PayloadTooLargeError``, ``BodyMemoryError``, and ``RequestTimeoutError`` after ``timeout`` seconds.
         """
         if self._complete:
             return await self._receive()
@@ -298,11 +298,11 @@ class BoundedBody:
             self._memory.grow(self._granted, self._read)
             self._granted = self._read
 
-    def weigh(self, text: bytes) -> None:
-        """Take what the whole body, JSON, is decoded to, before it is. Raises as ``BodyMemory.weigh`` does."""
-        self._granted = self._memory.weigh(self._granted, text)
+    def grow_decoded(self, text: bytes) -> None:
+        """Reserve the memory to decode the complete body ``text``. Raises as ``BodyMemory.grow_decoded`` does."""
+        self._granted = self._memory.grow_decoded(self._granted, text)
 
-    def give_back(self) -> None:
-        """Free the memory; call it once the request has ended."""
-        self._memory.give_back(self._granted)
+    def release(self) -> None:
+        """Release the memory at the end of the request."""
+        self._memory.release(self._granted)
         self._granted = 0

@@ -1,7 +1,6 @@
-"""The OpenAPI 3.1 document, built from the Structs that the server decodes and encodes. Docs and tests read it.
+"""The OpenAPI 3.1 document, built from the Structs that the server decodes and encodes.
 
-What a schema cannot say (how messages may follow each other, which fields need which) is in the descriptions and in the
-error of the request that breaks the rule.
+Schemas cannot express the order of messages or dependencies between fields; the descriptions and the errors name them.
 """
 
 from typing import Any, Final
@@ -29,13 +28,13 @@ from antiphon.server.stored_operations import stored_paths
 EXAMPLE_MODEL: Final = "smollm2-135m-instruct"
 
 INTRODUCTION: Final = """\
-Chat completions on models of your own, in the shapes of the Chat Completions reference: an official SDK is a client as
-it is, given this server's address as its base URL. Every field is honoured or refused by name.
+Chat completions on your own models, with the objects of the Chat Completions reference: official SDKs work unchanged
+with this server's address as their base URL. Every field is honoured or refused by name.
 
 Errors have one shape, `{"error": {"message", "type", "param", "code"}}`; `param` is a path such as `messages[0].role`.
-Every answer carries `x-request-id`. A request's own `X-Client-Request-Id` (at most 512 ASCII characters) is logged."""
+Every answer has the header `x-request-id`. A request's `X-Client-Request-Id` (up to 512 ASCII characters) is logged."""
 
-KEY: Final = "A key of a project, made by `antiphon keys create`. A server that never had a key asks for none."
+KEY: Final = "A key of a project, from `antiphon keys create`. A server that never had a key needs none."
 
 
 ROOTS: Final[tuple[type[Struct], ...]] = (
@@ -55,7 +54,7 @@ ROOTS: Final[tuple[type[Struct], ...]] = (
 
 
 def build_document(version: str) -> dict[str, Any]:
-    """Return the document as JSON-ready values; ``version`` is the server's."""
+    """Return the document as values for JSON; ``version`` is the server's."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -71,7 +70,7 @@ def build_document(version: str) -> dict[str, Any]:
                 "name": "Stored completions",
                 "description": "Answers to requests with `store: true`, of the key's project.",
             },
-            {"name": "Models", "description": "What this server serves."},
+            {"name": "Models", "description": "The models of this server."},
             {"name": "Server", "description": "The server itself."},
         ],
         "security": [{}, {"key": []}],
@@ -103,14 +102,14 @@ def _create_chat_completion() -> dict[str, Any]:
         "operationId": "createChatCompletion",
         "summary": "Create a chat completion",
         "description": (
-            "Answers the conversation in `messages`. With `stream` the answer comes as server-sent events, else as one "
-            "object. Closing the connection ends the work within one step of the model."
+            "Answers the conversation in `messages`. With `stream` the answer is a stream of server-sent events, else "
+            "one object. Closing the connection aborts the request within one step of the model."
         ),
         "parameters": [
             {
                 "name": "Idempotency-Key",
                 "in": "header",
-                "description": "Under one key, the first answer is given again for 24 hours, and nothing is generated.",
+                "description": "For 24 hours, a request with the same key gets the first answer again.",
                 "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]*$"},
             }
         ],
@@ -137,7 +136,7 @@ def _list_models() -> dict[str, Any]:
         "tags": ["Models"],
         "operationId": "listModels",
         "summary": "List the models",
-        "description": "All models that this server serves, by the names that `model` takes.",
+        "description": "All models that this server serves; their ids are the values of `model`.",
         "responses": {"200": json_response("The models.", ModelList), **errors(401, 403, 500, 503)},
     }
 
@@ -174,8 +173,8 @@ def _metrics() -> dict[str, Any]:
         "operationId": "metrics",
         "summary": "Read the metrics",
         "description": (
-            "Counts and durations in Prometheus's text format, or in OpenMetrics where Accept names it. Asks for no "
-            "key, and tells nothing of projects, keys or what was said."
+            "Counts and durations in Prometheus's text format, or in OpenMetrics if Accept names it. Needs no key. "
+            "The metrics do not name projects or keys and quote no texts."
         ),
         "security": [{}],
         "responses": {"200": page, **errors(500)},
@@ -183,11 +182,11 @@ def _metrics() -> dict[str, Any]:
 
 
 def _event_schema() -> dict[str, Any]:
-    """Describe one event: OpenAPI 3.1 has no word for a stream, so that the schema is that of each event."""
+    """Return the schema of one event: OpenAPI 3.1 cannot describe a stream."""
     data = [
         {"description": "A chunk.", **_embedded(ChatCompletionChunk)},
         {"description": "The last event of a stream that failed.", **_embedded(ErrorResponse)},
-        {"description": "The last event of a whole stream.", "const": "[DONE]"},
+        {"description": "The last event of a complete stream.", "const": "[DONE]"},
     ]
     return {
         "title": "Event",

@@ -1,4 +1,4 @@
-"""The parts of the OpenAPI document that operations share: errors, headers, parameters, JSON answers."""
+"""The parts of the OpenAPI document that operations share: errors, headers, JSON answers."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -11,38 +11,38 @@ from antiphon.server.schemas import reference
 JSON: Final = "application/json"
 
 ERRORS: Final[Mapping[int, tuple[str, str]]] = {
-    400: ("BadRequest", "The request is malformed, or asks for what this server or model cannot do; see `param`."),
-    401: ("Unauthorized", "The server asks for a key, and there is none or one that does not work."),
+    400: ("BadRequest", "The request is malformed, or this server or model cannot do it; see `param`."),
+    401: ("Unauthorized", "The server needs a key, and the key is missing, unknown, expired or revoked."),
     403: ("Forbidden", "The key lacks the scope that the operation needs."),
-    404: ("NotFound", "No such model or object, or one of another project."),
+    404: ("NotFound", "The model or object does not exist, or another project owns it."),
     409: ("Conflict", "The Idempotency-Key was used for another body, or its first request is being answered."),
     413: ("PayloadTooLarge", "The body is larger than the server accepts; the connection is closed."),
     415: ("UnsupportedMediaType", "The body is not declared as `application/json`."),
-    429: ("RateLimited", "A rate limit is reached, or too many requests wait. Repeat after `retry-after` seconds."),
-    500: ("ServerError", "A fault of the server. Its log has the details under the answer's `x-request-id`."),
+    429: ("RateLimited", "A rate limit is reached, or too many requests wait. Retry after `retry-after` seconds."),
+    500: ("ServerError", "A defect of the server. Its log has the details under the answer's `x-request-id`."),
     503: (
         "Unavailable",
-        "The engine is starting or restarting, or the database fails. Repeat after `retry-after` seconds.",
+        "The engine is starting or restarting, or the database fails. Retry after `retry-after` seconds.",
     ),
 }
-"""Status: name among the document's responses, description."""
+"""By status: the name among the document's responses, and the description."""
 
 RETRYABLE: Final = (429, 503)
 
 
 def json_response(description: str, struct: type[Struct]) -> dict[str, Any]:
-    """Describe an answer of one JSON object."""
+    """Return the description of an answer of one JSON object."""
     content = {JSON: {"schema": reference(struct)}}
     return {"description": description, "headers": header_references(), "content": content}
 
 
 def errors(*statuses: int) -> dict[str, Any]:
-    """Refer to the answers of these statuses."""
+    """Return references to the error answers of these statuses."""
     return {str(status): {"$ref": f"#/components/responses/{ERRORS[status][0]}"} for status in statuses}
 
 
 def error_responses() -> dict[str, Any]:
-    """Describe every answer that is an error."""
+    """Return the descriptions of all error answers."""
     answers = {}
     for status, (name, description) in ERRORS.items():
         names = ("retry-after", "retry-after-ms") if status in RETRYABLE else ()
@@ -55,22 +55,24 @@ def error_responses() -> dict[str, Any]:
 
 
 def headers() -> dict[str, Any]:
-    """Describe every header of an answer."""
+    """Return the descriptions of all headers of answers."""
 
     def header(description: str, schema: dict[str, Any]) -> dict[str, Any]:
         return {"description": description, "required": True, "schema": schema}
 
     count = {"type": "integer", "minimum": 0}
     return {
-        "x-request-id": header("Names this answer in the log.", {"type": "string", "pattern": "^req_[0-9a-f]{32}$"}),
+        "x-request-id": header(
+            "The id of the request in the log.", {"type": "string", "pattern": "^req_[0-9a-f]{32}$"}
+        ),
         "openai-processing-ms": header("Milliseconds from the request to the start of the answer.", count),
         "openai-version": header("The version of the reference.", {"type": "string", "const": "2020-10-01"}),
-        "retry-after": header("Seconds to wait before a repeat.", count),
+        "retry-after": header("Seconds to wait before a retry.", count),
         "retry-after-ms": header("The same in milliseconds.", count),
     }
 
 
 def header_references(*more: str) -> dict[str, Any]:
-    """Refer to the headers that every answer has, and ``more``."""
+    """Return references to the headers of every answer and to ``more``."""
     names = ("x-request-id", "openai-processing-ms", "openai-version", *more)
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}

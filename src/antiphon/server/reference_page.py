@@ -1,4 +1,4 @@
-"""The reference page: the OpenAPI document as one HTML page that loads nothing and runs nothing."""
+"""The reference page: the OpenAPI document as one HTML page without scripts or external resources."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
@@ -122,7 +122,7 @@ TEMPLATE: Final = """\
 
 
 def render_page(document: dict[str, Any]) -> str:
-    """Return the page for an OpenAPI ``document``. Every text of it is escaped."""
+    """Return the page for an OpenAPI ``document``, with every text escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     components = document["components"]
     return environment.from_string(TEMPLATE).render(
@@ -152,7 +152,7 @@ def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _parameters(parameters: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Sort them by where they are: path, query, header."""
+    """Group parameters by place: path, query, header."""
     places: dict[str, list[dict[str, Any]]] = {}
     for parameter in parameters:
         schema = {**parameter["schema"], "description": parameter["description"]}
@@ -185,7 +185,7 @@ def _resolve(document: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _schema(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    # Only what a client sends is closed to other fields; what the server sends may grow.
+    # Only objects that clients send forbid further fields.
     presence = "required" if schema.get("additionalProperties") is False else "always present"
     required = schema.get("required", ())
     properties = schema.get("properties", {}).items()
@@ -200,7 +200,7 @@ def _schema(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _row(name: str, schema: dict[str, Any], presence: str) -> dict[str, Any]:
-    """Describe a field; that null means absent goes without saying."""
+    """Return the row of a field; an optional field's type leaves null out."""
     description = schema.get("description", "")
     if "anyOf" in schema and not presence:
         schema = {"anyOf": [option for option in schema["anyOf"] if option.get("type") != "null"]}
@@ -212,7 +212,7 @@ def _anchor(name: str) -> str:
 
 
 def _type(schema: dict[str, Any]) -> Markup:
-    """Say in a few words what ``schema`` admits, with links to the objects it names."""
+    """Return the type of ``schema`` in a few words, with links to the objects it names."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return Markup('<a href="#{}">{}</a>').format(_anchor(name), name)
@@ -264,13 +264,13 @@ def _bounds(schema: dict[str, Any]) -> Markup:
 
 
 def _prose(text: str) -> Markup:
-    """Return paragraphs, which blank lines part."""
+    """Return the paragraphs of ``text``, which blank lines separate."""
     paragraphs = [_inline(paragraph) for paragraph in text.split("\n\n") if paragraph.strip()]
     return Markup("\n").join(Markup("<p>{}</p>").format(paragraph) for paragraph in paragraphs)
 
 
 def _inline(text: str) -> Markup:
-    """Return ``text`` escaped, with what stands between backticks as code."""
+    """Return ``text`` escaped, with text between backticks as code."""
     pieces = text.split("`")
     if len(pieces) % 2 == 0:
         return escape(text)

@@ -10,13 +10,13 @@ from antiphon.telemetry.metrics import Metrics
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER: Final = "other"
-"""Stands for all paths and methods that there are not: what clients write must not become labels."""
+"""The label of all unknown paths and methods: clients must not be able to add labels."""
 NO_ANSWER: Final = "none"
-"""The status where the client went away before an answer began."""
+"""The label ``status`` of a request whose client disconnected before the answer began."""
 
 
 class RequestCounts:
-    """Lies outside of everything that answers. ``paths`` gives each endpoint's path, with its parameters' names."""
+    """The outermost middleware. ``paths`` has the path of each endpoint, with the names of parameters."""
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics, paths: Mapping[object, str]) -> None:
         self._app = app
@@ -24,7 +24,7 @@ class RequestCounts:
         self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on and count it at its end; other scopes pass unchanged."""
+        """Serve one request and count it at its end; other scopes pass unchanged."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -1,7 +1,7 @@
-"""Refuses a request's head that another server on the way may read in another way than this one.
+"""Refuses ambiguous request heads, which a proxy may read differently from this server.
 
-The parser checks the syntax. A head that passes it can still leave open which host is meant, where the body ends, or
-how its bytes are to be read; two servers that answer differently let one client's bytes become another's request.
+The parser checks the syntax only. A valid head may still be ambiguous about the host, the end of the body or its
+encoding. If proxy and server disagree, one client's bytes can become another client's request.
 """
 
 import re
@@ -13,23 +13,23 @@ from starlette.types import Scope
 from antiphon.errors import InvalidRequestError
 
 VERSIONS: Final = frozenset({"1.0", "1.1", "2", "3"})
-"""The last two are for other servers of the application; the parser gives 0.9 and 2.0 where no such message is."""
+"""HTTP versions as ASGI spells them; the parser reports 0.9 and 2.0 for messages that are neither."""
 HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[\w.~!$&'()*+,;=%-]*)(:\d*)?", re.ASCII)
-"""RFC 3986, section 3.2.2: an address in brackets or a name, which may be empty, and a port."""
+"""RFC 3986, section 3.2.2: an address in brackets or a name, which may be empty, and an optional port."""
 NO_PATH: Final = re.compile(rb"\A(https?://[^/?#]*)(?=\?|\Z)", re.IGNORECASE)
 SINGLE: Final = frozenset({b"host", b"content-type", b"authorization", b"idempotency-key"})
-"""Headers that have one value, by which a request is routed, read, let in or repeated."""
+"""Headers that a request may have only once."""
 CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 """Charsets in which the bytes of JSON are UTF-8 (RFC 8259, section 8.1)."""
 
 
 def check_head(scope: Scope) -> None:
-    """Raise ``InvalidRequestError``, after whose answer the connection closes: what follows may be no request."""
+    """Raise ``InvalidRequestError`` for an ambiguous head; its answer closes the connection."""
     version = scope["http_version"]
     names = [name for name, _ in scope["headers"]]
     repeated = next((name for name in SINGLE if names.count(name) > 1), None)
     if version not in VERSIONS:
-        raise _refusal(f"HTTP/{version} is not spoken here. Send HTTP/1.1.")
+        raise _refusal(f"HTTP/{version} is not supported. Send HTTP/1.1.")
     if repeated is not None:
         raise _refusal(f"The header {repeated.decode().title()} must be sent once.")
     for name, value in scope["headers"]:
@@ -46,12 +46,12 @@ def _refusal(message: str) -> InvalidRequestError:
 
 
 def with_path(target: bytes) -> bytes:
-    """Give an absolute target without a path the path ``/``, which it means (RFC 9110, section 4.2.3)."""
+    """Add the path ``/`` to an absolute target without a path (RFC 9110, section 4.2.3)."""
     return NO_PATH.sub(rb"\1/", target, count=1)
 
 
 def is_json(content_type: str) -> bool:
-    """Whether a Content-Type says JSON, in no other encoding than UTF-8."""
+    """Return whether a Content-Type is JSON in UTF-8."""
     if content_type == "application/json":
         return True
     message = Message()

@@ -1,4 +1,4 @@
-"""A span for every request, as plain ASGI: HTTP's semantic conventions, without query, headers or bodies."""
+"""A span for every request, as plain ASGI: the HTTP semantic conventions, without query, headers and bodies."""
 
 from collections.abc import Awaitable, Mapping
 from typing import Final
@@ -15,18 +15,18 @@ from antiphon.telemetry.spans import Attribute, Tracer, serving_span
 TRACE_HEADERS: Final = ("traceparent", "tracestate")
 OTHER_METHOD: Final = "_OTHER"
 FIRST_FAULT: Final = 500
-"""The lowest status that makes a server's span a failed one: below it the mistake is the client's."""
+"""The lowest status of a failed server span; lower ones are mistakes of the client."""
 
 
 class RequestSpans:
-    """Lies inside of ``RequestContext``, whose log line it gives the ids of the trace. Probes have no span."""
+    """Middleware inside ``RequestContext``, whose log line gets the ids of the trace. Probes have no span."""
 
     def __init__(self, app: ASGIApp, *, tracer: Tracer) -> None:
         self._app = app
         self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on; other scopes pass unchanged."""
+        """Serve one request; other scopes pass unchanged."""
         if scope["type"] != "http" or scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return
@@ -57,7 +57,7 @@ class RequestSpans:
 
 
 def _add_to_line(ids: Mapping[str, str]) -> None:
-    """The context variables are unbound by the time the line is written."""
+    """Add the trace's ids to the log line: their context variables are unbound when it is written."""
     if line := current_line():
         line.add(**ids)
 
@@ -89,7 +89,7 @@ def _attributes(scope: Scope, status: int | None) -> dict[str, Attribute]:
 
 
 def _fault(status: int | None) -> str | None:
-    """Name the fault of a failed request: the error that the line names, or else the status."""
+    """Return the error of a failed request: the one in the log line, or else the status."""
     if status is None or status < FIRST_FAULT:
         return None
     line = current_line()

@@ -1,4 +1,4 @@
-"""One handler per path: bytes in, a service call, an answer out. And what is said where no handler fits."""
+"""The handlers of all paths, and the answers for unknown paths and methods."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -43,21 +43,21 @@ from antiphon.service.access import Caller, Credentials, Scope
 HEAVY_BODY: Final = 64 * 1024
 """Bytes above which bodies are decoded one per turn of the event loop, so that other requests go on in between."""
 MAX_ECHO: Final = 200
-"""Characters of a path or header that an error repeats."""
+"""Characters of a path or header that an error quotes."""
 
 PAGE_HEADERS: Final = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
     "x-content-type-options": "nosniff",
 }
-"""The page loads nothing and runs nothing; the browser holds it to that."""
+"""Headers by which the browser forbids the page scripts and external resources."""
 
 
 Handler = Callable[[Request, Caller], Awaitable[ASGIApp]]
-"""Answers a request whose sender is known and may send it."""
+"""Answers an authorised request."""
 
 
 class Handlers:
-    """The handlers, over one service. The documents are built once, when they are first asked for."""
+    """The handlers over one service. The documents are built once, for the first request."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -65,7 +65,7 @@ class Handlers:
         self._decoding = asyncio.Lock()
 
     def routes(self) -> list[Route]:
-        """Return the table of paths, the most asked for first. Those without a scope are for everybody."""
+        """Return the table of paths, the most requested first. Paths without a scope need no key."""
         return [
             self._route("POST", "/v1/chat/completions", "write", self.create_completion),
             self._route("GET", "/v1/chat/completions", "read", self.list_completions),
@@ -84,10 +84,10 @@ class Handlers:
         ]
 
     def _route(self, method: str, path: str, scope: Scope, handler: Handler) -> Route:
-        return Route(path, _Authorised(self._service, scope, handler), methods=[method])
+        return Route(path, _AuthorisedEndpoint(self._service, scope, handler), methods=[method])
 
     async def create_completion(self, request: Request, caller: Caller) -> ASGIApp:
-        """Answer a conversation, whole or in chunks. Either ends when the client goes away."""
+        """Answer a conversation, whole or in chunks; a disconnect ends the work."""
         body = await _json_body(request)
         key = header(request.scope, b"idempotency-key")
         if len(body) > HEAVY_BODY:
@@ -102,7 +102,7 @@ class Handlers:
             return decode_request(body)
 
     async def list_completions(self, request: Request, caller: Caller) -> Response:
-        """List what is stored."""
+        """List stored completions."""
         query = decode_completion_query(request.query_params.multi_items())
         return json_answer(await self._service.list_completions(query, caller))
 
@@ -125,7 +125,7 @@ class Handlers:
         return json_answer(await self._service.list_messages(_completion_id(request), query, caller))
 
     async def list_models(self, _request: Request, _caller: Caller) -> Response:
-        """List what is served."""
+        """List the served models."""
         return json_answer(self._service.models())
 
     async def retrieve_model(self, request: Request, _caller: Caller) -> Response:
@@ -133,21 +133,21 @@ class Handlers:
         return json_answer(self._service.model(request.path_params["model"]))
 
     async def health(self, _request: Request) -> Response:
-        """Say what works and what does not."""
+        """Return the state of the server, its models and its database."""
         health = self._service.health()
         return _health_answer(health, takes_requests=health.takes_requests)
 
     async def live(self, _request: Request) -> Response:
-        """Say that the process answers, whatever else does not: restarting it would mend nothing."""
+        """Answer 200 in any state of engines and database: a restart of the process would not repair them."""
         return _health_answer(Liveness(), takes_requests=True)
 
     async def ready(self, _request: Request) -> Response:
-        """Say whether it is worth sending a request."""
+        """Return whether the server accepts requests."""
         health = self._service.health()
         return _health_answer(Readiness(status=health.status), takes_requests=health.takes_requests)
 
     async def metrics(self, request: Request) -> Response:
-        """Show the metrics. Made in a thread, one page at a time: whoever asks often delays no stream."""
+        """Return the page of metrics, made in a thread, one at a time, so that it delays no stream."""
         accept = request.headers.get("accept", "")
         page = await to_thread.run_sync(self._service.metrics.page, accept, limiter=self._pages)
         return Response(page.body, headers={"content-type": page.content_type})
@@ -165,7 +165,7 @@ class Handlers:
 
 @cache
 def _documents() -> tuple[bytes, str]:
-    """Build the OpenAPI document and the page of it, which takes as long as a tenth of the start."""
+    """Build the OpenAPI document and its page, which takes a tenth of the start-up time."""
     document = build_document(__version__)
     return msgspec.json.encode(document), render_page(document)
 
@@ -183,10 +183,10 @@ def _completion_id(request: Request) -> str:
 
 
 async def _json_body(request: Request) -> bytes:
-    """Read the body, which is to be decoded."""
+    """Return the body of a JSON request; reserve the memory to decode it."""
     _require_json(request)
     body = await request.body()
-    request.scope["state"]["body"].weigh(body)
+    request.scope["state"]["body"].grow_decoded(body)
     return body
 
 
@@ -201,8 +201,8 @@ def _require_json(request: Request) -> None:
         raise UnsupportedMediaTypeError(f"Unsupported content encoding: '{encoding[:MAX_ECHO]}'. Send plain JSON.")
 
 
-class _Authorised:
-    """An endpoint that asks for a key with a scope before the body is read."""
+class _AuthorisedEndpoint:
+    """An endpoint that checks the key and its scope before the body is read."""
 
     def __init__(self, service: Service, scope: Scope, handler: Handler) -> None:
         self._service = service
@@ -212,7 +212,7 @@ class _Authorised:
     async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises ``APIError``."""
         if self._service.draining:
-            # Whoever repeats it on a new connection reaches another server, or this one once it is back.
+            # A retry on a new connection can reach another server.
             raise ServiceUnavailableError(SHUTTING_DOWN, headers={"connection": "close"})
         credentials = Credentials(
             authorization=header(scope, b"authorization"),
@@ -226,12 +226,12 @@ class _Authorised:
 
 
 class Routing:
-    """Gives each request to the first route of its path and method, and answers those that there is none for."""
+    """Passes each request to the first route with its path and method, or answers 404 or 405."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._routes = routes
         self._framework = Router()
-        """Answers what is no request, as others' servers ask whether the application is alive."""
+        """Answers scopes that are no HTTP request, such as lifespan."""
 
     async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -255,12 +255,12 @@ class Routing:
 
 
 def _not_found(scope: ASGIScope) -> Response:
-    """Answer for a path that no route has."""
+    """Return the answer for an unknown path."""
     return error_answer(NotFoundError(f"Invalid URL ({scope['method']} {_shown_path(scope)})"))
 
 
 def _method_not_allowed(scope: ASGIScope, routes: list[Route]) -> Response:
-    """Answer for a path that has other methods: OPTIONS lists them, the rest are refused."""
+    """Return the answer for an unknown method: OPTIONS gets the known ones, others get 405."""
     methods = {"OPTIONS"}.union(*(route.methods or () for route in routes))
     allow = {"allow": ", ".join(sorted(methods))}
     if scope["method"] == "OPTIONS":

@@ -1,7 +1,7 @@
-"""The schemas of the OpenAPI document: the Structs on the wire, with the notes of the table of fields.
+"""The schemas of the OpenAPI document: the Structs of requests and answers, with the notes of the field table.
 
-A field that this server refuses is left out of the request, and so is an object that cannot be without one (an image
-part); a refused field whose value may ask for nothing (``store: false``) keeps only such values.
+A refused field is left out of the request, and so is an object that requires one (an image part). A refused field with
+neutral values (``store: false``) keeps only these values.
 """
 
 import inspect
@@ -26,7 +26,7 @@ REQUEST: Final = CreateChatCompletion.__name__
 ANSWERS: Final = (ChatCompletion.__name__, ChatCompletionChunk.__name__)
 
 NOT_ECMA: Final = r"(?!\n)"
-"""Ends our patterns, since Python's ``$`` stands before a final newline too; that of JSON Schema does not."""
+"""The end of our patterns, because Python's ``$`` also matches before a final newline; JSON Schema's does not."""
 
 
 def reference(struct: type[Struct]) -> Schema:
@@ -35,7 +35,7 @@ def reference(struct: type[Struct]) -> Schema:
 
 
 def build_schemas(roots: Iterable[type[Struct]]) -> dict[str, Schema]:
-    """Return the schemas of ``roots`` and of all that they name, by name."""
+    """Return the schemas of ``roots`` and of all schemas that they refer to, by name."""
     structs = list(roots)
     _, schemas = msgspec.json.schema_components(structs, ref_template=PREFIX + "{name}")
     for schema in schemas.values():
@@ -50,7 +50,7 @@ def build_schemas(roots: Iterable[type[Struct]]) -> dict[str, Schema]:
 
 
 def _tidy(schema: Schema) -> None:
-    """Turn what is meant for Python into what is meant for JSON, in place."""
+    """Replace Python's markup and patterns by those of JSON Schema, in place."""
     if "description" in schema:
         text = inspect.cleandoc(schema["description"])
         schema["description"] = re.sub(r"(:\w+:)?(`+)([^`]*)\2", r"`\3`", text)
@@ -77,14 +77,14 @@ def _answers(roots: list[type[Struct]]) -> dict[str, type[Struct]]:
 
 
 def _always_present(struct: type[Struct], schema: Schema) -> list[str]:
-    """Name the fields of an answer that are always written: a default is written too, unless it is ``UNSET``."""
+    """Return the fields of an answer that are always written: all but those with the default ``UNSET``."""
     fields = [field.encode_name for field in msgspec.structs.fields(struct) if field.default is not UNSET]
     tag = struct.__struct_config__.tag_field
     return fields if tag is None or tag not in schema["properties"] else [tag, *fields]
 
 
 def _options(schema: Schema, schemas: dict[str, Schema]) -> Iterator[Schema]:
-    """Yield what ``schema`` may be, through references and unions."""
+    """Yield the alternatives of ``schema``, through references and unions."""
     if "$ref" in schema:
         yield from _options(schemas[schema["$ref"].removeprefix(PREFIX)], schemas)
     elif "anyOf" in schema:
@@ -95,7 +95,7 @@ def _options(schema: Schema, schemas: dict[str, Schema]) -> Iterator[Schema]:
 
 
 def _holders(path: str, root: str, schemas: dict[str, Schema]) -> Iterator[tuple[Schema, str]]:
-    """Yield every object that has the field at ``path``, and the field's name in it."""
+    """Yield every object that has the field at ``path``, with the field's name."""
     *outer, last = path.split(".")
     objects = [schemas[root]]
     for name in outer:
@@ -116,7 +116,7 @@ def _cut_refused(schemas: dict[str, Schema]) -> None:
     for field in outermost_refused():
         for holder, name in _holders(field.path, REQUEST, schemas):
             if field.idle:
-                # Not `enum` alone: a client generator makes a better type of it.
+                # With the default, client generators make a better type.
                 holder["properties"][name] = {"enum": [*field.idle, None], "default": None}
             elif name in holder.get("required", ()):
                 impossible.add(PREFIX + holder["title"])
@@ -138,7 +138,7 @@ def _cut_options(schema: Schema, impossible: set[str]) -> None:
 
 
 def _describe(schemas: dict[str, Schema]) -> None:
-    """Give every field the note that the table of fields has of it, the first one where several paths reach it."""
+    """Add the field table's note to every field: the first note if several paths reach the field."""
     tables = [(REQUEST, fields_of("request")), *((root, fields_of("response")) for root in ANSWERS)]
     for root, fields in tables:
         if root in schemas:

@@ -1,4 +1,4 @@
-"""The operations on stored completions, as the OpenAPI document describes them."""
+"""The operations on stored completions in the OpenAPI document."""
 
 from typing import Any, Final
 
@@ -33,10 +33,10 @@ def _list_completions() -> dict[str, Any]:
     return _operation(
         "listChatCompletions",
         "List stored completions",
-        "The project's stored completions that all the filters admit, page by page.",
+        "The project's stored completions that match all filters, page by page.",
         [
             *_page_parameters("completion"),
-            _query("model", "Only those of this model.", {"type": "string"}),
+            _query("model", "Only completions of this model.", {"type": "string"}),
             _metadata(),
         ],
         json_response("A page.", CompletionList),
@@ -53,7 +53,7 @@ def _update_completion() -> dict[str, Any]:
     operation = _operation(
         "updateChatCompletion",
         "Update a stored completion",
-        "Replaces its metadata as a whole; null clears it. Nothing else can be changed.",
+        "Replaces all its metadata; null clears it. No other field can be changed.",
         [COMPLETION_ID],
         _completion("The completion with its new metadata."),
         400,
@@ -69,9 +69,9 @@ def _delete_completion() -> dict[str, Any]:
     return _operation(
         "deleteChatCompletion",
         "Delete a stored completion",
-        "Deletes it with its messages.",
+        "Deletes the completion and its messages.",
         [COMPLETION_ID],
-        json_response("It is deleted.", CompletionDeleted),
+        json_response("The completion is deleted.", CompletionDeleted),
     )
 
 
@@ -79,7 +79,7 @@ def _list_messages() -> dict[str, Any]:
     return _operation(
         "getChatCompletionMessages",
         "List the messages of a stored completion",
-        "The messages of the request that it answers, page by page.",
+        "The messages of the completion's request, page by page.",
         [COMPLETION_ID, *_page_parameters("message")],
         json_response("A page.", MessageList),
     )
@@ -107,15 +107,15 @@ def _page_parameters(what: str) -> list[dict[str, Any]]:
     limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
     order = {"type": "string", "enum": ["asc", "desc"], "default": "asc"}
     return [
-        _query("after", f"The id of the last {what} of the page before.", {"type": "string"}),
-        _query("limit", f"The most {what}s of a page.", limit),
+        _query("after", f"The id of the last {what} of the previous page.", {"type": "string"}),
+        _query("limit", f"The largest number of {what}s on a page.", limit),
         _query("order", "By time: the oldest first, or the newest.", order),
     ]
 
 
 def _metadata() -> dict[str, Any]:
     schema = {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": 16}
-    parameter = _query("metadata", "Only those with all these pairs: `metadata[topic]=colours`.", schema)
+    parameter = _query("metadata", "Only completions with all these pairs: `metadata[topic]=colours`.", schema)
     return {**parameter, "style": "deepObject", "explode": True}
 
 

@@ -1,1 +1,1 @@
-"""What is kept: stored completions, projects, keys, limits and repeated requests, in SQLite or PostgreSQL."""
+"""The database, SQLite or PostgreSQL: stored completions, projects, keys, limits and idempotency keys."""

@@ -1,7 +1,7 @@
-"""Stored completions: saved whole, listed page by page, and never seen by another project.
+"""Stored completions of projects: save, read, list page by page, update, delete.
 
-Pages are found by key, (created, id), on an index: page N costs what page 1 costs. An ``after`` whose completion was
-deleted meanwhile still works for a day, so that a client may delete what it lists.
+Pages use keyset pagination by (created, id) on an index, so that every page costs the same. An ``after`` whose
+completion was deleted works for another day, so that a client may delete completions while it lists them.
 """
 
 import time
@@ -42,13 +42,13 @@ from antiphon.store.engines import insert
 from antiphon.store.schema import completion_messages, completion_metadata, completions, deleted_completions
 
 Status = Literal["completed", "cancelled", "failed"]
-"""How the answer ended. What broke off has choices whose ``finish_reason`` is null."""
+"""The end of the answer. A choice that broke off has the ``finish_reason`` null."""
 
 PROBE = 500
-"""Index rows that are counted at most to find out which of several filters is the rarest."""
+"""The most index rows that are counted per filter to find the rarest of several."""
 
 MAX_POSITION_DIGITS = 9
-"""Of the number in a message's id, so that no number is too long to parse."""
+"""Digits of the number in a message's id."""
 
 _T = TypeVar("_T")
 _encode = msgspec.json.Encoder().encode
@@ -63,7 +63,7 @@ class CompletionStore:
     """The stored completions of all projects. Every method raises ServiceUnavailableError when the database fails."""
 
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
-        """``clock`` is in Unix seconds."""
+        """``clock`` returns Unix seconds."""
         self._database = database
         self._clock = clock
 
@@ -75,20 +75,20 @@ class CompletionStore:
         *,
         status: Status = "completed",
     ) -> None:
-        """Store an answer with the messages that it answers; it survives a loss of power when this returns.
+        """Store a completion with its request's messages. After the return it survives a loss of power.
 
-        Raises ConflictError when the project has a completion of this id.
+        Raises ConflictError when the project has a completion with this id.
         """
         await self._database.write(lambda connection: _save(connection, project_id, stored, messages, status))
 
     async def get(self, project_id: str, completion_id: str) -> StoredCompletion:
-        """Return one. Raises NotFoundError."""
+        """Return a completion. Raises NotFoundError."""
         statement = select(*_WIRE).where(_is(project_id, completion_id))
         row = await self._database.read(lambda connection: connection.execute(statement).one_or_none())
         return _completion(_found(row, completion_id))
 
     async def list(self, project_id: str, query: CompletionQuery | None = None) -> CompletionList:
-        """Return a page. Raises NotFoundError with the param ``after`` when that completion never was."""
+        """Return a page. Raises NotFoundError with the param ``after`` for an unknown completion."""
         query = query or CompletionQuery()
         assert 1 <= query.limit <= MAX_LIMIT, f"1 <= {query.limit} <= {MAX_LIMIT}"
         rows = await self._database.read(lambda connection: _page(connection, project_id, query))
@@ -97,7 +97,7 @@ class CompletionStore:
         return CompletionList(data=data, first_id=first, last_id=last, has_more=len(rows) > query.limit)
 
     async def count(self, project_id: str, query: CompletionQuery) -> int:
-        """Return how many completions the filters admit, on all pages."""
+        """Return the number of completions that match the filters, on all pages."""
 
         def counted(connection: Connection) -> int:
             driver = _rarest(connection, project_id, query)
@@ -110,20 +110,20 @@ class CompletionStore:
     async def update_metadata(
         self, project_id: str, completion_id: str, metadata: Mapping[str, str] | None
     ) -> StoredCompletion:
-        """Replace the metadata as a whole, None by nothing; return the new object. Raises NotFoundError."""
+        """Replace all metadata; return the updated completion. Raises NotFoundError."""
         row = await self._database.write(
             lambda connection: _update(connection, project_id, completion_id, dict(metadata or {}))
         )
         return _completion(row)
 
     async def delete(self, project_id: str, completion_id: str) -> CompletionDeleted:
-        """Delete one with its messages and metadata. Raises NotFoundError."""
+        """Delete a completion with its messages and metadata. Raises NotFoundError."""
         now = int(self._clock())
         await self._database.write(lambda connection: _delete(connection, project_id, completion_id, now), urgent=True)
         return CompletionDeleted(id=completion_id)
 
     async def messages(self, project_id: str, completion_id: str, query: PageQuery | None = None) -> MessageList:
-        """Return a page of the messages that a completion answers. Raises NotFoundError."""
+        """Return a page of the messages of a completion's request. Raises NotFoundError."""
         query = query or PageQuery()
         assert 1 <= query.limit <= MAX_LIMIT, f"1 <= {query.limit} <= {MAX_LIMIT}"
         rows = await self._database.read(lambda connection: _messages(connection, project_id, completion_id, query))
@@ -132,9 +132,9 @@ class CompletionStore:
         return MessageList(data=data, first_id=first, last_id=last, has_more=len(rows) > query.limit)
 
     async def prune(self, *, max_age: float | None, max_count: int | None) -> int:
-        """Delete what is older than ``max_age`` seconds, and of each project all but the newest ``max_count``.
+        """Delete completions older than ``max_age`` seconds, and all but the newest ``max_count`` of each project.
 
-        None keeps everything. Goes in bounded batches, so that writers get their turn; returns how many it deleted.
+        None sets no bound. Deletes in batches, so that other writers can run between; returns the number deleted.
         """
         return await retention.prune(self._database, now=int(self._clock()), max_age=max_age, max_count=max_count)
 
@@ -205,7 +205,7 @@ def _page(connection: Connection, project_id: str, query: CompletionQuery) -> Se
 
 
 def _key_of(connection: Connection, project_id: str, completion_id: str) -> tuple[int, str]:
-    """Find the key of ``after``, which may have been deleted meanwhile."""
+    """Return the key of the completion ``after``, which may have been deleted."""
     tables = (completions, deleted_completions)
     keys = [
         select(table.c.created).where(table.c.project_id == project_id, table.c.id == completion_id) for table in tables
@@ -217,15 +217,15 @@ def _key_of(connection: Connection, project_id: str, completion_id: str) -> tupl
 
 
 def _rarest(connection: Connection, project_id: str, query: CompletionQuery) -> str | None:
-    """Choose the filter whose index drives: a metadata key, or None for the model or the time.
+    """Return the filter whose index drives the query: a metadata key, or None for the model or the time.
 
-    Each filter's rows are counted, up to :data:`PROBE`: a rare one is found out, and counting stays cheap.
+    It is the filter with the fewest rows, counted up to :data:`PROBE`.
     """
     keys: list[str | None] = [*(query.metadata or {}), *([None] if query.model is not None else [])]
     if len(keys) < 2:  # noqa: PLR2004 (nothing to choose)
         return keys[0] if keys else None
     ranges = (_range(project_id, query, key) for key in keys)
-    # Ordered, or PostgreSQL may read the table from its start until it has found enough.
+    # Without the order, PostgreSQL may scan the table.
     found = (
         select(literal(1)).where(condition).order_by(*order).limit(PROBE).subquery() for order, condition in ranges
     )
@@ -234,7 +234,7 @@ def _rarest(connection: Connection, project_id: str, query: CompletionQuery) -> 
 
 
 def _range(project_id: str, query: CompletionQuery, driver: str | None) -> tuple[Sequence[Column[Any]], Any]:
-    """Give the range of an index that the driving filter names: its order, and its condition."""
+    """Return the order and the condition of the driving filter's index range."""
     if driver is not None:
         pair, value = completion_metadata.c, (query.metadata or {})[driver]
         condition = and_(pair.project_id == project_id, pair.key == driver, pair.value == value)
@@ -250,7 +250,7 @@ def _select_page(
 ) -> Select[Any]:
     """Select one row more than a page, in the order of the driving index.
 
-    What the other filters ask is looked up for each of its rows, by primary key.
+    The other filters are checked for each of its rows, by primary key.
     """
     columns, _ = _range(project_id, query, driver)
     statement = _filtered(select(*_WIRE), project_id, query, driver)
@@ -275,10 +275,10 @@ def _same_completion(part: Any, whole: Any) -> ColumnElement[bool]:  # noqa: ANN
 
 
 def _has(key: str, value: str) -> ColumnElement[bool]:
-    """Look the pair up by primary key, for each row.
+    """Return the condition that a completion has the pair, looked up by primary key for each row.
 
-    Without the OFFSET, PostgreSQL would turn it into a join: where both filters are frequent, that reads all that they
-    admit and sorts it, instead of stopping when the page is full.
+    Without the OFFSET, PostgreSQL would turn it into a join, which reads and sorts all matching rows instead of
+    stopping when the page is full.
     """
     other = completion_metadata.alias()
     pair = and_(_same_completion(other.c, completions.c), other.c.key == key, other.c.value == value)

@@ -1,7 +1,7 @@
-"""The database: open, upgrade, check, and transactions that are whole or not at all.
+"""The database: open, upgrade, check and atomic transactions.
 
-A transaction is a function of a connection: it is run from BEGIN to COMMIT even when the task that waits for it is
-cancelled, so that no half of one is left behind and no connection is lost.
+A transaction is a function of a connection. It runs from BEGIN to COMMIT even when the task that waits for it is
+cancelled, so that no connection is lost inside a transaction.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ from antiphon.store.failures import (
     TRY_AGAIN,
     DatabaseOpenError,
     driver_message,
-    out_of_space,
-    sentence,
+    failure_sentence,
+    is_out_of_space,
     unavailable_on_failure,
 )
 from antiphon.store.reserve import Reserve
@@ -33,41 +33,41 @@ from antiphon.store.schema import DEFAULT_PROJECT, idempotency_keys, projects
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for another writer before the request fails."""
 PROBE_SIZE = 64 * 1024
-"""Bytes that a database must take before it counts as mended."""
+"""Bytes that a failing database must accept before it counts as working again."""
 
 _T = TypeVar("_T")
 Transaction = Callable[[Connection], _T]
 
 
 class Database:
-    """SQLite in one file, or PostgreSQL. Several processes may have it open at the same time."""
+    """SQLite in one file, or PostgreSQL. Several processes may use it at the same time."""
 
     def __init__(
         self,
         engine: Engine,
         *,
         busy_timeout: float,
-        patient: Engine | None = None,
+        maintenance: Engine | None = None,
         checkpointer: engines.Checkpointer | None = None,
         reserve: Reserve | None = None,
     ) -> None:
-        """Take the ``patient`` engine for upgrades and checks; callers use :meth:`open`."""
+        """``maintenance`` is the engine for upgrades and checks. Callers use :meth:`open`."""
         self._engine = engine
-        self._patient = patient or engine
+        self._maintenance = maintenance or engine
         self._modes = {mode: engine.execution_options(**{engines.MODE: mode}) for mode in engines.MODES}
         self._busy_timeout = busy_timeout
         self._checkpointer = checkpointer
         self._reserve = reserve
         self.read_failure: str | None = None
-        """Why the last transaction that changes nothing failed, a sentence; None after one that did not."""
+        """The reason why the last read transaction failed, a sentence; None if it succeeded."""
         self.write_failure: str | None = None
-        """The same of the last one that changes something."""
-        # SQLite has one writer and no queue: its waiters sleep and try again, and some never get their turn.
-        self._turn = asyncio.Lock() if engine.dialect.name == "sqlite" else None
+        """The reason why the last write transaction failed, a sentence; None if it succeeded."""
+        # SQLite has one writer and no queue: waiting writers poll, and some would starve.
+        self._write_lock = asyncio.Lock() if engine.dialect.name == "sqlite" else None
 
     @classmethod
     async def open(cls, url: str | None, *, data_dir: Path, busy_timeout: float = BUSY_TIMEOUT) -> Self:
-        """Open ``postgresql://…``, or SQLite in ``data_dir`` when ``url`` is None. :meth:`upgrade` comes next.
+        """Open ``postgresql://…``, or SQLite in ``data_dir`` when ``url`` is None. Call :meth:`upgrade` next.
 
         Raises ``StoreError`` with a message for the operator.
         """
@@ -77,10 +77,9 @@ class Database:
             checkpointer = engines.Checkpointer(path)
             return cls(engine, busy_timeout=busy_timeout, checkpointer=checkpointer, reserve=Reserve(path))
         engines.check_url(url)
-        patient = engines.postgresql_engine(url, busy_timeout=busy_timeout, patient=True)
-        database = cls(
-            engines.postgresql_engine(url, busy_timeout=busy_timeout), busy_timeout=busy_timeout, patient=patient
-        )
+        maintenance = engines.postgresql_engine(url, busy_timeout=busy_timeout, maintenance=True)
+        engine = engines.postgresql_engine(url, busy_timeout=busy_timeout)
+        database = cls(engine, busy_timeout=busy_timeout, maintenance=maintenance)
         try:
             await database.read(lambda connection: connection.execute(text("SELECT 1")))
         except (ServiceUnavailableError, ProgrammingError, ValueError) as error:
@@ -95,43 +94,43 @@ class Database:
 
     @property
     def failure(self) -> str | None:
-        """What the database fails at, as far as its last transactions have shown: a sentence for anybody, or None."""
+        """The reason why one of the last transactions failed, a sentence that clients may read; None if none did."""
         return self.read_failure or self.write_failure
 
     async def upgrade(self) -> None:
-        """Bring an empty or older database to this version's schema; several processes may try at once.
+        """Bring an empty or older database to this version's schema. Several processes may do so at once.
 
         Raises ``NewerDatabaseError`` and ``ForeignDatabaseError``.
         """
-        await self._run(self._patient.execution_options(**{engines.MODE: "write"}), migration.upgrade, alone=True)
+        await self._run(self._maintenance.execution_options(**{engines.MODE: "write"}), migration.upgrade, write=True)
 
     async def check(self) -> list[str]:
-        """List what is wrong with the database, a sentence each: the schema, the file, orphans, half rows."""
-        return await self._run(self._patient.execution_options(**{engines.MODE: "read"}), integrity.problems)
+        """Return the problems of the database, a sentence each: of the schema, the file, the rows."""
+        return await self._run(self._maintenance.execution_options(**{engines.MODE: "read"}), integrity.problems)
 
     async def read(self, transaction: Transaction[_T]) -> _T:
-        """Run a transaction that changes nothing. Raises ServiceUnavailableError."""
+        """Run a read transaction; return its result. Raises ServiceUnavailableError."""
         return await self._run(self._modes["read"], transaction)
 
     async def write(self, transaction: Transaction[_T], *, durable: bool = True, urgent: bool = False) -> _T:
-        """Run a transaction; it is committed when this returns, and undone when it raises.
+        """Run a write transaction and commit it; return its result. An exception rolls it back.
 
-        A ``durable`` one survives a loss of power; any survives the death of this process. An ``urgent`` one, which
-        frees room or takes rights away, works on a full disk as well, while the reserve lasts; it may be run twice.
+        Every transaction survives the death of this process, a ``durable`` one also a loss of power. An ``urgent`` one,
+        which frees space or revokes rights, also works on a full disk, while the reserve lasts; it may run twice.
         Raises ServiceUnavailableError.
         """
         engine = self._modes["write" if durable else "volatile"]
-        return await self._run(engine, transaction, alone=True, reserve=self._reserve if urgent else None)
+        return await self._run(engine, transaction, write=True, reserve=self._reserve if urgent else None)
 
     async def reserve_room(self) -> None:
-        """Reserve the room that urgent transactions need on a full disk; call it now and then."""
+        """Reserve the space that urgent transactions need on a full disk. Call it regularly."""
         if self._reserve is not None:
             await self._reserve.fill()
 
     async def probe(self) -> None:
-        """Find out whether the database can be read and written, by a change that changes nothing.
+        """Check that the database can be read and written, without a lasting change.
 
-        While it is known to fail, it must take as much as a long answer: a full disk still has room for little. Raises
+        After a failed write it must accept :data:`PROBE_SIZE` bytes: a full disk may still have space for less. Raises
         ServiceUnavailableError.
         """
         await self.read(lambda connection: connection.execute(text("SELECT 1")))
@@ -143,47 +142,47 @@ class Database:
             await self.write(_clear)
 
     async def close(self) -> None:
-        """Close all connections; nothing may be running."""
+        """Close all connections. No transaction may run."""
         if self._checkpointer is not None:
             await self._checkpointer.close()
         await greenlet_spawn(self._engine.dispose)
-        if self._patient is not self._engine:
-            await greenlet_spawn(self._patient.dispose)
+        if self._maintenance is not self._engine:
+            await greenlet_spawn(self._maintenance.dispose)
 
     async def _run(
-        self, engine: Engine, transaction: Transaction[_T], *, alone: bool = False, reserve: Reserve | None = None
+        self, engine: Engine, transaction: Transaction[_T], *, write: bool = False, reserve: Reserve | None = None
     ) -> _T:
-        task = asyncio.create_task(self._transact(engine, transaction, alone=alone, reserve=reserve))
+        task = asyncio.create_task(self._transact(engine, transaction, write=write, reserve=reserve))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            await _finished(task)
+            await _wait_for_end(task)
             raise
 
     async def _transact(
-        self, engine: Engine, transaction: Transaction[_T], *, alone: bool, reserve: Reserve | None
+        self, engine: Engine, transaction: Transaction[_T], *, write: bool, reserve: Reserve | None
     ) -> _T:
         full: DBAPIError | None = None
-        with self._noted(write=alone), unavailable_on_failure():
+        with self._record_failure(write=write), unavailable_on_failure():
             async with AsyncExitStack() as stack:
-                if alone and self._turn is not None:
+                if write and self._write_lock is not None:
                     async with asyncio.timeout(self._busy_timeout):
-                        await stack.enter_async_context(self._turn)
+                        await stack.enter_async_context(self._write_lock)
                 try:
                     result: _T = await greenlet_spawn(_committed, engine, transaction)
                 except DBAPIError as error:
-                    if reserve is None or not out_of_space(error):
+                    if reserve is None or not is_out_of_space(error):
                         raise
                     full, result = error, await _in_reserve(reserve, engine, transaction)
-            if alone and self._checkpointer is not None:
-                self._checkpointer.note_write()
-        if full is not None:  # for all others it is
-            self.write_failure = sentence(full)
+            if write and self._checkpointer is not None:
+                self._checkpointer.count_write()
+        if full is not None:  # other transactions still fail
+            self.write_failure = failure_sentence(full)
         return result
 
     @contextmanager
-    def _noted(self, *, write: bool) -> Iterator[None]:
-        """Take note of how a transaction ends. One that changes something reads, too."""
+    def _record_failure(self, *, write: bool) -> Iterator[None]:
+        """Set or clear the failures after a transaction. A write transaction also reads."""
         try:
             yield
         except DatabaseUnavailableError as error:
@@ -205,12 +204,12 @@ def _committed(engine: Engine, transaction: Transaction[_T]) -> _T:
 
 async def _in_reserve(reserve: Reserve, engine: Engine, transaction: Transaction[_T]) -> _T:
     async with reserve.released():
-        result: _T = await greenlet_spawn(_committed, engine, partial(_sparing, transaction))
+        result: _T = await greenlet_spawn(_committed, engine, partial(_without_zeroing, transaction))
     return result
 
 
-def _sparing(transaction: Transaction[_T], connection: Connection) -> _T:
-    """Run a transaction without writing zeros over what it deletes, which takes as many pages in the log."""
+def _without_zeroing(transaction: Transaction[_T], connection: Connection) -> _T:
+    """Run a transaction without overwriting deleted rows with zeros, which would take more pages in the log."""
     before = connection.exec_driver_sql("PRAGMA secure_delete").scalar_one()
     connection.exec_driver_sql("PRAGMA secure_delete=FAST")
     try:
@@ -220,7 +219,7 @@ def _sparing(transaction: Transaction[_T], connection: Connection) -> _T:
 
 
 def _fill(connection: Connection) -> None:
-    """Write ``PROBE_SIZE`` bytes under an Idempotency-Key that no request can have; several processes may."""
+    """Write ``PROBE_SIZE`` bytes under an empty Idempotency-Key, which no request can have."""
     answer = bytes(PROBE_SIZE)
     row = {"project_id": DEFAULT_PROJECT, "key": "", "body_hash": "", "token": "", "answer": answer, "expires_at": 0}
     statement = engines.insert(connection, idempotency_keys).values(row)
@@ -232,8 +231,8 @@ def _clear(connection: Connection) -> None:
     connection.execute(delete(idempotency_keys).where(mine))
 
 
-async def _finished(task: asyncio.Task[_T]) -> None:
-    """Wait for the end of a task whose result nobody wants, whatever else is cancelled meanwhile."""
+async def _wait_for_end(task: asyncio.Task[_T]) -> None:
+    """Wait for the end of a task despite cancellations; drop its result."""
     with anyio.CancelScope(shield=True):
         while not task.done():
             with suppress(asyncio.CancelledError):

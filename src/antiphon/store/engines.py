@@ -1,12 +1,12 @@
-"""How SQLAlchemy reaches the two databases: connections, transactions and their durability.
+"""SQLAlchemy's engines for the two databases: connections, transactions and their durability.
 
-SQLite by itself copies its write-ahead log into the database inside every commit that finds a thousand pages there: one
-insert in fifty then takes two to three times as long, and the longer the larger the database is. :class:`Checkpointer`
-does it beside the commits, by passive checkpoints on a connection of their own, which hold nobody up.
+By default SQLite copies its write-ahead log into the database inside a commit that finds 1,000 pages in the log: one
+insert in fifty then takes two to three times as long, and longer in a larger database. :class:`Checkpointer` makes
+passive checkpoints on a separate connection instead, which block no commit.
 
-The engines are SQLAlchemy's own over asynchronous drivers, to be used inside ``sqlalchemy.util.greenlet_spawn``; its
-``AsyncEngine`` is the same in a wrapper whose package imports the whole ORM. That, and PostgreSQL for those who use
-SQLite, took a sixth of what the server imports before it answers.
+The engines are SQLAlchemy's synchronous ones over asynchronous drivers; use them inside
+``sqlalchemy.util.greenlet_spawn``. ``AsyncEngine`` does the same, but its package imports the ORM. The ORM and
+PostgreSQL's dialect took a sixth of the import time of a server that uses SQLite.
 """
 
 import asyncio
@@ -31,23 +31,23 @@ if TYPE_CHECKING:
 
 DATABASE_FILE = "antiphon.db"
 COMMAND_TIMEOUT = 60.0
-"""Seconds that PostgreSQL may take for one statement: a network that swallows everything must not hold a request."""
+"""Seconds after which a statement of PostgreSQL fails, so that a dead network does not hold a request."""
 POOL_SIZE = 8
 
 CHECKPOINT_INTERVAL = 50
-"""Transactions between two checkpoints: of stored completions, some 900 pages of 4 KiB."""
+"""Transactions between two checkpoints: some 900 pages of 4 KiB for stored completions."""
 AUTOCHECKPOINT = 10_000
-"""Pages in the log at which a commit makes the checkpoint after all: only when those beside it do not keep up."""
+"""Pages in the log from which a commit makes a checkpoint itself: the separate checkpoints do not keep up."""
 
 Mode = Literal["read", "write", "volatile"]
-"""``write`` survives a loss of power; ``volatile`` survives the death of the process, and may be lost with power."""
+"""``write`` survives a loss of power; ``volatile`` survives only the death of the process."""
 MODES: tuple[Mode, ...] = ("read", "write", "volatile")
 MODE = "antiphon_mode"
-"""The execution option that holds the Mode of a transaction."""
+"""The execution option for the Mode of a transaction."""
 
 
 def insert(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
-    """Make an INSERT that can say ON CONFLICT, which both databases spell alike and SQLAlchemy has twice."""
+    """Return the dialect's INSERT, which has ON CONFLICT."""
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table)
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415 (see the module)
@@ -56,9 +56,9 @@ def insert(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.
 
 
 def unix_time(connection: Connection) -> float:
-    """Read the clock that all processes of the database share, in Unix seconds.
+    """Return the time of the clock that all processes of the database share, in Unix seconds.
 
-    PostgreSQL's own serves machines whose clocks differ. SQLite's processes are on one machine.
+    It is PostgreSQL's clock, since the processes' machines may differ, or the machine's clock for SQLite.
     """
     if connection.dialect.name == "sqlite":
         return time.time()
@@ -66,15 +66,15 @@ def unix_time(connection: Connection) -> float:
 
 
 def check_url(url: str) -> None:
-    """Raise DatabaseURLError unless the address is PostgreSQL's. Never repeats it: it may hold a password."""
+    """Raise DatabaseURLError unless the address is PostgreSQL's. The error leaves it out: it may have a password."""
     if not url.startswith(("postgresql://", "postgres://")):
         raise DatabaseURLError("The database's address must begin with postgresql://; leave it out to use SQLite.")
 
 
-def postgresql_engine(url: str, *, busy_timeout: float, patient: bool = False) -> Engine:
-    """Reach PostgreSQL by a libpq address, which asyncpg reads itself (``sslmode``, ``host=/socket/folder``).
+def postgresql_engine(url: str, *, busy_timeout: float, maintenance: bool = False) -> Engine:
+    """Return an engine for a libpq address, which asyncpg parses (``sslmode``, ``host=/socket/folder``).
 
-    A ``patient`` engine keeps no connections and waits for statements of any length.
+    A ``maintenance`` engine has no connection pool and no time-out of statements.
     """
     import asyncpg  # type: ignore[import-untyped]  # noqa: PLC0415 (see the module)
     from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 (see the module)
@@ -83,12 +83,12 @@ def postgresql_engine(url: str, *, busy_timeout: float, patient: bool = False) -
         return await asyncpg.connect(
             url,
             timeout=max(busy_timeout, 1.0),
-            command_timeout=None if patient else COMMAND_TIMEOUT,
+            command_timeout=None if maintenance else COMMAND_TIMEOUT,
             server_settings={"application_name": "antiphon", "lock_timeout": str(int(busy_timeout * 1000))},
         )
 
-    pool: dict[str, Any] = {"poolclass": NullPool} if patient else {"pool_size": POOL_SIZE, "pool_pre_ping": True}
-    if not patient:
+    pool: dict[str, Any] = {"poolclass": NullPool} if maintenance else {"pool_size": POOL_SIZE, "pool_pre_ping": True}
+    if not maintenance:
         pool |= {"max_overflow": POOL_SIZE, "pool_timeout": busy_timeout}
     url_of_driver = "postgresql+asyncpg://"
     engine = create_async_engine(url_of_driver, async_creator=connect, hide_parameters=True, **pool).sync_engine
@@ -137,9 +137,9 @@ def sqlite_engine(path: Path, *, busy_timeout: float) -> Engine:
 
 
 def prepare_sqlite(data_dir: Path, *, busy_timeout: float) -> Path:
-    """Make the folder and the file, readable by their owner only, in WAL mode.
+    """Create the folder and the file, readable by their owner only, in WAL mode; return the file's path.
 
-    Raises DatabaseOpenError, and ForeignDatabaseError for a file of another program, which is left as it is.
+    Raises DatabaseOpenError, and ForeignDatabaseError for a file of another program, which stays unchanged.
     """
     path = data_dir / DATABASE_FILE
     try:
@@ -154,7 +154,7 @@ def prepare_sqlite(data_dir: Path, *, busy_timeout: float) -> Path:
 
 
 def _write_ahead(path: Path, deadline: float) -> str:
-    """Switch to WAL, once and for all. SQLite refuses at once while another process does the same."""
+    """Switch the file to WAL; return its journal mode. SQLite refuses at once while another process does the same."""
     while True:
         try:
             check_owner(path)
@@ -167,29 +167,29 @@ def _write_ahead(path: Path, deadline: float) -> str:
 
 
 class Checkpointer:
-    """Counts the transactions of this process, and makes a checkpoint now and then; one at a time."""
+    """Makes a checkpoint after every :data:`CHECKPOINT_INTERVAL` transactions of this process, one at a time."""
 
     def __init__(self, path: Path) -> None:
-        """``path`` is the database's."""
+        """``path`` is SQLite's file."""
         self._path = path
         self._writes = 0
         self._task: asyncio.Task[None] | None = None
 
-    def note_write(self) -> None:
-        """Count a committed transaction; call it inside an event loop."""
+    def count_write(self) -> None:
+        """Count a committed transaction. Call it inside an event loop."""
         self._writes += 1
         if self._writes >= CHECKPOINT_INTERVAL and (self._task is None or self._task.done()):
             self._writes = 0
             self._task = asyncio.create_task(asyncio.to_thread(_checkpoint, self._path))
 
     async def close(self) -> None:
-        """Wait for the checkpoint that runs, if one does."""
+        """Wait for a running checkpoint."""
         if self._task is not None:
             await asyncio.wait([self._task])
 
 
 def _checkpoint(path: Path) -> None:
-    # What is wrong with the disk or the file is told by the commits, which have a caller to tell it to.
+    # Errors are ignored: the next commit fails with the same error and reports it to its caller.
     address = f"{path.absolute().as_uri()}?mode=rw"
     with suppress(sqlite3.Error), closing(sqlite3.connect(address, timeout=0, uri=True)) as connection:
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)")

@@ -1,7 +1,7 @@
-"""What a failing database tells: the client that the service is unavailable, the operator what to mend.
+"""Errors of a failing database, for clients and operators.
 
-Neither hears SQL, values or passwords: the client's message is one of five, and the driver's own error is
-only the cause of the exception.
+No message has SQL, values or passwords. A client's message is one of five; the driver's error is only the exception's
+cause.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import sqlalchemy.exc
 from antiphon.errors import DatabaseUnavailableError, ServiceUnavailableError
 
 TRY_AGAIN = " Please try again."
-"""What follows the reason in every message."""
+"""The end of every message."""
 
 _OUR_MISTAKES = (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError, sqlalchemy.exc.DataError)
 _FAILURES = (sqlalchemy.exc.DBAPIError, sqlalchemy.exc.TimeoutError, OSError)
@@ -37,21 +37,21 @@ _SENTENCES = {
     "53100": _FULL,  # disk_full
     "58030": _BROKEN,  # io_error
 }
-"""By SQLite's name of the error, without its extension, or PostgreSQL's SQLSTATE."""
+"""Messages by SQLite's primary result code or PostgreSQL's SQLSTATE."""
 _SQL_ERROR = "SQLITE_ERROR"
-"""SQLite's name for a statement that makes no sense, which its driver calls an operational error."""
+"""SQLite's code for an invalid statement, which its driver raises as an operational error."""
 
 
 class StoreError(Exception):
-    """The database cannot be used at all. The message is for the operator; the command line prints it."""
+    """The database cannot be used. The command line prints the message for the operator."""
 
 
 class DatabaseURLError(StoreError):
-    """The address names no database that this server can use."""
+    """The address is not one of a supported database."""
 
 
 class DatabaseOpenError(StoreError):
-    """The database is not there, or does not let us in."""
+    """The database cannot be reached or opened."""
 
 
 class NewerDatabaseError(StoreError):
@@ -59,17 +59,17 @@ class NewerDatabaseError(StoreError):
 
 
 class ForeignDatabaseError(StoreError):
-    """The database holds tables of another program."""
+    """The database belongs to another program."""
 
 
-def out_of_space(error: Exception) -> bool:
-    """Whether the disk may be full, or a quota used up."""
+def is_out_of_space(error: Exception) -> bool:
+    """Return whether the disk or a quota may be full."""
     return isinstance(error, sqlalchemy.exc.DBAPIError) and _SENTENCES.get(_code(error)) in {_FULL, _BROKEN}
 
 
 @contextmanager
 def unavailable_on_failure() -> Iterator[None]:
-    """Turn a failure of the database into DatabaseUnavailableError; mistakes in our own SQL pass as they are."""
+    """Turn a failure of the database into DatabaseUnavailableError; errors of our own SQL pass unchanged."""
     try:
         yield
     except _OUR_MISTAKES:
@@ -77,11 +77,11 @@ def unavailable_on_failure() -> Iterator[None]:
     except _FAILURES as error:
         if _code(error) == _SQL_ERROR:
             raise
-        raise DatabaseUnavailableError(f"{sentence(error)}{TRY_AGAIN}") from error
+        raise DatabaseUnavailableError(f"{failure_sentence(error)}{TRY_AGAIN}") from error
 
 
-def sentence(error: Exception) -> str:
-    """Say for anybody why the database failed."""
+def failure_sentence(error: Exception) -> str:
+    """Return the reason for a failure as a sentence that clients may read."""
     if isinstance(error, TimeoutError | sqlalchemy.exc.TimeoutError):
         return _BUSY
     return _SENTENCES.get(_code(error), _UNREACHABLE)
@@ -94,7 +94,7 @@ def _code(error: Exception) -> str:
 
 
 def driver_message(error: BaseException) -> str:
-    """Give the operator the driver's own words, which hold no SQL; an address that cannot be read is not repeated."""
+    """Return the driver's message for the operator, without SQL; an unreadable address is left out."""
     cause = error.__cause__ if isinstance(error, ServiceUnavailableError) and error.__cause__ else error
     if isinstance(cause, sqlalchemy.exc.DBAPIError):
         cause = cause.orig or cause

@@ -1,10 +1,10 @@
-"""Repeated requests: the first answer under an ``Idempotency-Key`` is given again for a day.
+"""Idempotent requests: the answer to the first request with an ``Idempotency-Key`` is kept for a day.
 
-A request that is being answered holds its key by a lease, which its process renews: when the process dies, the lease
-ends and a repeat starts anew.
+A request that is being answered has a lease of its key, which its process renews. When the process dies, the lease
+expires, and the next request with the key is answered anew.
 
-The clock may step. An end that lies further in the future than any is set was written before the clock stepped back,
-and counts from now; a process holds the keys of its own unfinished requests whatever the clock says.
+The clock may step back. An ``expires_at`` too far in the future was written before the step, and is moved back. A
+process keeps the leases of its own running requests at any time of the clock.
 """
 
 import asyncio
@@ -23,18 +23,17 @@ from antiphon.store.schema import idempotency_keys
 LIFETIME = 24 * 3600
 """Seconds that an answer is kept."""
 LEASE = 60
-"""Seconds that an unfinished request holds its key without being renewed."""
+"""Seconds until a lease that is not renewed expires."""
 RENEW_INTERVAL = LEASE / 3
 """Seconds between two calls of :meth:`IdempotencyStore.renew`."""
 CLOCK_TOLERANCE = 10
-"""Seconds that an end may lie too far in the future: a transaction may wait so long for a lock after it read the clock.
-"""
+"""Seconds that ``expires_at`` may be too late: a transaction may wait for a lock after it has read the clock."""
 PURGE_BATCH = 200
 TOKEN_LENGTH = 22
 
 
 class New(Struct, frozen=True, kw_only=True):
-    """The first request of this key: answer it, then finish or abandon it."""
+    """The first request with this key: answer it, then finish or abandon it."""
 
     project_id: str
     key: str
@@ -62,7 +61,7 @@ Beginning = New | InProgress | Done | Mismatch
 class IdempotencyStore:
     """The answers by key. Every method raises ServiceUnavailableError when the database fails.
 
-    Whoever owns it calls :meth:`renew` every :data:`RENEW_INTERVAL` seconds, and :meth:`purge` now and then.
+    Its owner calls :meth:`renew` every :data:`RENEW_INTERVAL` seconds, and :meth:`purge` regularly.
     """
 
     def __init__(
@@ -73,9 +72,9 @@ class IdempotencyStore:
         clock: Callable[[], float] | None = None,
         random_bytes: RandomBytes = os.urandom,
     ) -> None:
-        """``holder`` names this process, as no other is named.
+        """``holder`` is a unique name of this process.
 
-        ``clock`` is in Unix seconds; without one it is the clock that the processes of this database share.
+        ``clock`` returns Unix seconds; the default is :func:`antiphon.store.engines.unix_time`.
         """
         self._database = database
         self._holder = holder
@@ -84,7 +83,7 @@ class IdempotencyStore:
         self._running: set[str] = set()
 
     async def begin(self, project_id: str, key: str, body_hash: str) -> Beginning:
-        """Say what to do with a request whose body has this hash. A call that is cancelled holds nothing."""
+        """Return the state of a key for a request whose body has this hash. A cancelled call leaves no lease."""
         new = New(project_id=project_id, key=key, token=random_text(TOKEN_LENGTH, self._random_bytes))
         try:
             beginning = await self._database.write(
@@ -98,25 +97,25 @@ class IdempotencyStore:
         return beginning
 
     async def finish(self, new: New, *, status: int, answer: bytes) -> bool:
-        """Keep the answer for :data:`LIFETIME` seconds from now; False when the lease ended and another took over."""
+        """Keep the answer for :data:`LIFETIME` seconds; return False if another request has taken the key over."""
         self._running.discard(new.token)
         return await self._database.write(lambda connection: self._finish(connection, new, status, answer))
 
     async def abandon(self, new: New) -> None:
-        """Give the key up, so that a repeat starts anew: the request failed."""
-        # Even when the database fails: a key that is no longer held becomes free by itself.
+        """Release the key of a failed request, so that the next request with it is answered anew."""
+        # Before the transaction, which may fail: without renewals the lease expires.
         self._running.discard(new.token)
         statement = delete(idempotency_keys).where(_held(new))
         await self._database.write(lambda connection: connection.execute(statement), durable=False)
 
     async def renew(self) -> None:
-        """Hold the keys of this process's unfinished requests for another :data:`LEASE` seconds."""
+        """Renew the leases of this process's running requests for :data:`LEASE` seconds."""
         if not self._running:
             return
         await self._database.write(self._renew, durable=False)
 
     async def purge(self) -> int:
-        """Delete what has expired, in bounded batches; return how many keys."""
+        """Delete expired keys in batches; return their number."""
         await self._database.write(self._move_back, durable=False, urgent=True)
         total = 0
         while deleted := await self._database.write(self._purge_batch, durable=False, urgent=True):
@@ -159,7 +158,7 @@ class IdempotencyStore:
         connection.execute(update(idempotency_keys).where(mine).values(expires_at=self._now(connection) + LEASE))
 
     def _move_back(self, connection: Connection) -> None:
-        """Keep for no longer than a day from now what was kept before the clock stepped back."""
+        """Limit the answers that were kept before the clock stepped back to a day from now."""
         table, end = idempotency_keys.c, self._now(connection) + LIFETIME
         late = table.expires_at > end + CLOCK_TOLERANCE
         connection.execute(update(idempotency_keys).where(late).values(expires_at=end))
@@ -186,5 +185,5 @@ def _lifetime(row: Row[*tuple[Any, ...]]) -> int:
 
 
 def _latest_end(row: Row[*tuple[Any, ...]], now: int) -> int:
-    """When the row expires at the latest, unless the clock has stepped back."""
+    """Return the latest possible ``expires_at`` of the row, unless the clock has stepped back."""
     return now + _lifetime(row) + CLOCK_TOLERANCE

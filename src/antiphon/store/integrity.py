@@ -1,4 +1,4 @@
-"""What ``antiphon db check`` looks for: the schema, the file, rows without an owner, and objects in part."""
+"""The checks of ``antiphon db check``: the schema, the file, orphaned rows, incomplete and unreadable objects."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -10,21 +10,21 @@ from antiphon.protocol.stored import StoredCompletion, StoredMessage
 from antiphon.store import migration, schema
 
 BATCH = 500
-"""Completions that are in memory at a time."""
+"""Completions that are read at a time."""
 
 
 def problems(connection: Connection) -> list[str]:
-    """List what is wrong, a sentence each; none for a sound database. Others may be writing meanwhile."""
+    """Return the problems of the database, a sentence each. Other processes may write meanwhile."""
     if connection.dialect.name == "postgresql":
-        # One snapshot for all statements, which SQLite's transactions have anyway.
+        # One snapshot for all statements, as in every transaction of SQLite.
         connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
-    if wrong := migration.problem(connection):
-        return [wrong]
-    return [*_file(connection), *_orphans(connection), *_half_rows(connection), *_contents(connection)]
+    if version_problem := migration.version_problem(connection):
+        return [version_problem]
+    return [*_file(connection), *_orphans(connection), *_incomplete(connection), *_contents(connection)]
 
 
 def _file(connection: Connection) -> Iterator[str]:
-    """SQLite's own check of the file. PostgreSQL guards its files itself."""
+    """Yield the findings of SQLite's own check. PostgreSQL checks its files itself."""
     if connection.dialect.name == "sqlite":
         found = connection.execute(text("PRAGMA integrity_check(20)")).scalars()
         yield from (f"The file is damaged: {line}." for line in found if line != "ok")
@@ -33,17 +33,17 @@ def _file(connection: Connection) -> Iterator[str]:
 def _orphans(connection: Connection) -> Iterator[str]:
     for table in schema.metadata.sorted_tables:
         for key in sorted(table.foreign_key_constraints, key=lambda key: list(key.column_keys)):
-            if count := connection.execute(select(func.count()).select_from(table).where(_lonely(key))).scalar():
+            if count := connection.execute(select(func.count()).select_from(table).where(_orphaned(key))).scalar():
                 yield f"{count} rows of {table.name} belong to no row of {key.referred_table.name}."
 
 
-def _lonely(key: ForeignKeyConstraint) -> ColumnElement[bool]:
+def _orphaned(key: ForeignKeyConstraint) -> ColumnElement[bool]:
     parent = key.referred_table.alias("parent")
     same = (parent.c[element.column.name] == element.parent for element in key.elements)
     return not_(select(1).select_from(parent).where(and_(*same)).exists())
 
 
-def _half_rows(connection: Connection) -> Iterator[str]:
+def _incomplete(connection: Connection) -> Iterator[str]:
     completions, messages = schema.completions.c, schema.completion_messages.c
     mine = and_(messages.project_id == completions.project_id, messages.completion_id == completions.id)
     count = select(func.count()).where(mine).scalar_subquery()
@@ -75,7 +75,7 @@ def _batches(connection: Connection) -> Iterator[list[Row[tuple[object, ...]]]]:
 def _indexed(
     connection: Connection, batch: list[Row[tuple[object, ...]]]
 ) -> dict[tuple[str, str], list[Row[tuple[object, ...]]]]:
-    """Read the index rows of a batch, by completion."""
+    """Return the metadata index rows of a batch, by completion."""
     table = schema.completion_metadata
     key = tuple_(table.c.project_id, table.c.completion_id)
     first, last = batch[0], batch[-1]

@@ -1,7 +1,7 @@
-"""API keys: who may use a project, and for what.
+"""API keys of projects, and their scopes.
 
-A key's text is shown once, when it is made. It has 36 random characters (214 bits) behind 12 that find its row, so
-that one round of SHA-256 is hash enough: there is nothing to guess, and nothing that a slow hash would protect.
+A key's text is shown once, when the key is created. It has 12 characters that find its row and 36 random ones (214
+bits). Against so many bits no search succeeds, so one round of SHA-256 is enough; a slow hash would add nothing.
 """
 
 import hashlib
@@ -27,13 +27,13 @@ ID_LENGTH = 24
 
 Scope = Literal["read", "write", "admin"]
 SCOPES: tuple[Scope, ...] = ("read", "write", "admin")
-"""None of them includes another."""
+"""All scopes. ``admin`` also passes every check for another scope."""
 
 _NO_DIGEST = "0" * 64
 
 
 class Principal(Struct, frozen=True, kw_only=True):
-    """Who sends a request. On a server without keys that is its default project, by no key."""
+    """The project, key and scopes of a request. On a server without keys: the default project without a key."""
 
     project_id: str = DEFAULT_PROJECT
     key_id: str | None = None
@@ -41,7 +41,7 @@ class Principal(Struct, frozen=True, kw_only=True):
 
 
 class APIKey(Struct, frozen=True, kw_only=True):
-    """What may be told of a key. Times are Unix seconds; ``expires_at`` is the first at which it no longer works."""
+    """A key without its text. Times are Unix seconds; the key does not work from ``expires_at`` on."""
 
     id: str
     project_id: str
@@ -53,13 +53,13 @@ class APIKey(Struct, frozen=True, kw_only=True):
 
 
 class NewKey(Struct, frozen=True, kw_only=True):
-    """A key with its text, which is never to be had again."""
+    """A key with its text, which is not stored."""
 
     key: APIKey
     text: str
 
     def __repr__(self) -> str:
-        """Leave the text out: logs and tracebacks hold representations."""
+        """Return the representation without the text, for logs and tracebacks."""
         return f"NewKey(key={self.key!r})"
 
 
@@ -73,7 +73,7 @@ class KeyStore:
         clock: Callable[[], float] = time.time,
         random_bytes: RandomBytes = os.urandom,
     ) -> None:
-        """``clock`` is in Unix seconds."""
+        """``clock`` returns Unix seconds."""
         self._database = database
         self._clock = clock
         self._random_bytes = random_bytes
@@ -81,7 +81,7 @@ class KeyStore:
     async def create(
         self, project_id: str, name: str, scopes: Collection[Scope] = SCOPES[:2], *, expires_at: int | None = None
     ) -> NewKey:
-        """Make a key. The project must exist."""
+        """Create a key. The project must exist."""
         key = APIKey(
             id=f"key_{random_text(ID_LENGTH, self._random_bytes)}",
             project_id=project_id,
@@ -96,12 +96,12 @@ class KeyStore:
         return NewKey(key=key, text=text)
 
     async def any(self) -> bool:
-        """Say whether a key was ever made, be it revoked or expired: such a server must not open again."""
+        """Return whether any key exists, including revoked and expired ones: such a server must not open again."""
         statement = select(api_keys.c.id).limit(1)
         return await self._database.read(lambda connection: connection.execute(statement).one_or_none() is not None)
 
     async def list(self, project_id: str | None = None) -> list[APIKey]:
-        """Return the keys of a project, or of all, the oldest first."""
+        """Return the keys of a project, or of all projects, the oldest first."""
         statement = select(api_keys).order_by(api_keys.c.created, api_keys.c.id)
         if project_id is not None:
             statement = statement.where(api_keys.c.project_id == project_id)
@@ -109,14 +109,14 @@ class KeyStore:
         return [_key(row) for row in rows]
 
     async def revoke(self, key_id: str, *, project_id: str | None = None) -> APIKey:
-        """End a key at once and for good; again is no mistake. Raises NotFoundError."""
+        """Revoke a key at once and permanently. Idempotent. Raises NotFoundError."""
         revoked_at = func.coalesce(api_keys.c.revoked_at, int(self._clock()))
         statement = update(api_keys).where(_is(key_id, project_id)).values(revoked_at=revoked_at).returning(api_keys)
         row = await self._database.write(lambda connection: connection.execute(statement).one_or_none(), urgent=True)
         return _key(_found(row, key_id))
 
     async def rotate(self, key_id: str, *, grace: float = 0.0, project_id: str | None = None) -> NewKey:
-        """Give the key a new text; the old one works for ``grace`` more seconds.
+        """Give the key a new text; the old text works for another ``grace`` seconds.
 
         Raises NotFoundError, and ConflictError when the key is revoked or expired.
         """
@@ -126,9 +126,9 @@ class KeyStore:
         return NewKey(key=key, text=text)
 
     async def authenticate(self, text: str) -> Principal:
-        """Say whose key it is. Raises AuthenticationError.
+        """Return the principal of a key. Raises AuthenticationError.
 
-        An unknown key costs the same work as a known one: one look-up, one hash, one comparison.
+        An unknown key takes the same work as a known one: one look-up, one hash, one comparison.
         """
         statement = (
             select(api_keys, api_key_secrets.c.digest, api_key_secrets.c.expires_at.label("secret_expires_at"))
@@ -146,7 +146,7 @@ class KeyStore:
 
 
 def _lookup(text: str) -> str:
-    """Give the part that finds the row; for what cannot be a key, one that finds none."""
+    """Return the part of a key that finds its row; for a text that cannot be a key, one that finds none."""
     found = text.removeprefix(PREFIX)[:LOOKUP_LENGTH]
     return found if found.isascii() else ""
 

@@ -1,9 +1,8 @@
-"""The schema's versions: Alembic over the migrations inside this package.
+"""The schema's versions, and Alembic with the migrations inside this package.
 
-An upgrade is one transaction on both databases: it happens as a whole or not at all. The migrations are the truth, but
-Alembic takes as long to import as an eighth of the server, so it is left out where there is nothing to migrate: in a
-database of this version, and in a new file of SQLite's. The tables that ``schema`` makes there are those that the
-migrations make, to the letter; a test compares them.
+An upgrade is one transaction on both databases. The migrations define the schema. Importing Alembic takes an eighth of
+the server's import time, so a database of this version and a new SQLite file do without it: for a new file, ``schema``
+creates the same tables; a test compares them.
 """
 
 from pathlib import Path
@@ -13,13 +12,13 @@ from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, Strin
 
 from antiphon.store import schema
 from antiphon.store.failures import ForeignDatabaseError, NewerDatabaseError
-from antiphon.store.ownership import VERSION_TABLE, sign
+from antiphon.store.ownership import VERSION_TABLE, set_application_id
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 HEAD: Final = "0003"
-"""The last of the migrations."""
+"""The newest migration."""
 
 _versions = Table(
     VERSION_TABLE,
@@ -27,25 +26,25 @@ _versions = Table(
     Column("version_num", String(32), nullable=False),
     PrimaryKeyConstraint("version_num", name=f"{VERSION_TABLE}_pkc"),
 )
-"""Alembic's own table, of one row."""
+"""Alembic's version table, which has one row."""
 
 _LOCK = 0x616E7469
-"""Of PostgreSQL's advisory locks: processes that start together upgrade one after the other."""
+"""The key of PostgreSQL's advisory lock: processes that start together upgrade one after the other."""
 
 
 def upgrade(connection: Connection) -> None:
-    """Upgrade to this version's schema. Raises NewerDatabaseError and ForeignDatabaseError."""
+    """Upgrade the database to this version's schema. Raises NewerDatabaseError and ForeignDatabaseError."""
     current = _current(_locked(connection))
     if current != HEAD:
         tables = inspect(connection).get_table_names()
         if current is None:
-            _check_tables(connection, set(tables))
+            _refuse_foreign_tables(connection, set(tables))
         if not tables and connection.dialect.name == "sqlite":
-            _make(connection)
+            _create_schema(connection)
         else:
             migrate(connection)
     if connection.dialect.name == "sqlite":
-        sign(connection)
+        set_application_id(connection)
 
 
 def migrate(connection: Connection, revision: str = "head") -> None:
@@ -65,22 +64,22 @@ def migrate(connection: Connection, revision: str = "head") -> None:
 
 
 def downgrade(connection: Connection, revision: str) -> None:
-    """Go back to an older schema, for an older version of this program; what only the newer one holds is lost."""
+    """Go back to an older schema, for an older version of this program. Data of newer tables is lost."""
     from alembic import command  # noqa: PLC0415 (see the module)
 
     command.downgrade(_config(_locked(connection)), revision)
 
 
-def problem(connection: Connection) -> str | None:
-    """Say what is wrong with the schema's version, if anything."""
+def version_problem(connection: Connection) -> str | None:
+    """Return the problem of the schema's version, a sentence, or None."""
     current = _current(connection)
     if current == HEAD:
         return None
     return f"The schema is {current or 'missing'}; this version's is {HEAD}."
 
 
-def _check_tables(connection: Connection, tables: set[str]) -> None:
-    """Refuse tables that are in the way; in SQLite's file, which is not shared, any that another program has made."""
+def _refuse_foreign_tables(connection: Connection, tables: set[str]) -> None:
+    """Raise ForeignDatabaseError for tables with our names, or for any table in SQLite's file, which is not shared."""
     taken = tables - {VERSION_TABLE} if connection.dialect.name == "sqlite" else tables & set(schema.metadata.tables)
     if taken:
         names = ", ".join(sorted(taken))
@@ -94,8 +93,8 @@ def _current(connection: Connection) -> str | None:
     return version
 
 
-def _make(connection: Connection) -> None:
-    """Do what all migrations do to an empty database."""
+def _create_schema(connection: Connection) -> None:
+    """Create the tables and rows that all migrations together create."""
     schema.metadata.create_all(connection, checkfirst=False)
     project = {"id": schema.DEFAULT_PROJECT, "name": "Default project", "created": 0}
     connection.execute(schema.projects.insert(), project)
@@ -104,7 +103,7 @@ def _make(connection: Connection) -> None:
 
 
 def _locked(connection: Connection) -> Connection:
-    """Wait for other processes that change the schema. SQLite's writers are alone anyway."""
+    """Take the lock of upgrades; return the connection. SQLite has only one writer."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SET LOCAL lock_timeout TO 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})

@@ -1,4 +1,4 @@
-"""Whose SQLite file it is: Antiphon's own has its application id, or, from older versions, its version table."""
+"""Recognises Antiphon's SQLite files: by the application id, or by the version table in files of older versions."""
 
 import sqlite3
 from contextlib import closing
@@ -10,17 +10,17 @@ from sqlalchemy import Connection
 from antiphon.store.failures import ForeignDatabaseError
 
 VERSION_TABLE: Final = "antiphon_schema"
-"""Not Alembic's default: PostgreSQL may be shared with another program that uses Alembic."""
+"""The version table. It is not Alembic's default, since another program with Alembic may share PostgreSQL."""
 APPLICATION_ID: Final = 0x416E7469
-"""In the header of SQLite's file, "Anti": what tells that it is ours."""
+"""The application id in the header of our SQLite files: "Anti"."""
 MAX_NAMES = 5
-"""Tables that an error names."""
+"""The most tables that an error names."""
 
 
 def check_owner(path: Path) -> None:
-    """Raise ForeignDatabaseError for a file that another program has made; the file is only read.
+    """Raise ForeignDatabaseError for a file of another program. The file is only read.
 
-    Raises ``sqlite3.Error`` for a file that cannot be read now, or that is no database.
+    Raises ``sqlite3.Error`` for a file that cannot be read or is no database.
     """
     address = f"{path.absolute().as_uri()}?mode=ro"
     with closing(sqlite3.connect(address, timeout=0, uri=True)) as connection:
@@ -35,8 +35,8 @@ def check_owner(path: Path) -> None:
     )
 
 
-def sign(connection: Connection) -> None:
-    """Mark SQLite's file as ours, in the transaction of the connection."""
+def set_application_id(connection: Connection) -> None:
+    """Write our application id to SQLite's file, in the transaction of the connection."""
     owner = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
     if owner != APPLICATION_ID:
         connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")

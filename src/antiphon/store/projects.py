@@ -1,4 +1,4 @@
-"""Projects: they own keys, stored completions and limits."""
+"""Projects: the owners of keys, stored completions and limits."""
 
 import os
 import time
@@ -17,7 +17,7 @@ ID_LENGTH = 24
 
 
 class Project(Struct, frozen=True, kw_only=True):
-    """``created`` is in Unix seconds; names need not differ."""
+    """A project. ``created`` is in Unix seconds; several projects may have one name."""
 
     id: str
     name: str
@@ -34,13 +34,13 @@ class ProjectStore:
         clock: Callable[[], float] = time.time,
         random_bytes: RandomBytes = os.urandom,
     ) -> None:
-        """``clock`` is in Unix seconds."""
+        """``clock`` returns Unix seconds."""
         self._database = database
         self._clock = clock
         self._random_bytes = random_bytes
 
     async def create(self, name: str) -> Project:
-        """Make a project."""
+        """Create a project."""
         project = Project(
             id=f"proj_{random_text(ID_LENGTH, self._random_bytes)}", name=name, created=int(self._clock())
         )
@@ -49,7 +49,7 @@ class ProjectStore:
         return project
 
     async def get(self, project_id: str) -> Project:
-        """Return one. Raises NotFoundError."""
+        """Return a project. Raises NotFoundError."""
         statement = select(projects).where(projects.c.id == project_id)
         row = await self._database.read(lambda connection: connection.execute(statement).one_or_none())
         if row is None:
@@ -57,7 +57,7 @@ class ProjectStore:
         return _project(row)
 
     async def list(self) -> list[Project]:
-        """Return all, the oldest first."""
+        """Return all projects, the oldest first."""
         statement = select(projects).order_by(projects.c.created, projects.c.id)
         rows = await self._database.read(lambda connection: connection.execute(statement).all())
         return [_project(row) for row in rows]

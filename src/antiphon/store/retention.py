@@ -1,6 +1,6 @@
-"""Deletion of stored completions, one by one or by age and count; what is deleted leaves its place in the order.
+"""Deletion of stored completions, one by one or by age and count.
 
-The place (created, id) of a deleted completion is kept for a day: a client that deletes the page it has just read can
+The key (created, id) of a deleted completion is kept for a day as a tombstone: a client that has deleted a page can
 still ask for the next one.
 """
 
@@ -14,34 +14,34 @@ from antiphon.store.engines import insert
 from antiphon.store.schema import completions, deleted_completions, projects
 
 BATCH = 100
-"""Completions that one transaction deletes: some milliseconds' work."""
-PLACE_LIFETIME = 24 * 3600
-"""Seconds that the place of a deleted completion is known."""
+"""Completions that one transaction deletes; it takes some milliseconds."""
+TOMBSTONE_LIFETIME = 24 * 3600
+"""Seconds that the tombstone of a deleted completion is kept."""
 
 
 def delete_completions(connection: Connection, condition: ColumnElement[bool], now: int) -> int:
-    """Delete the completions that ``condition`` names, with all their parts; return how many there were."""
+    """Delete the completions that match ``condition``, with all their parts; return their number."""
     key = (completions.c.project_id, completions.c.id, completions.c.created)
     rows = connection.execute(delete(completions).where(condition).returning(*key)).all()
     if rows:
-        places = [dict(row._mapping, deleted_at=now) for row in rows]  # noqa: SLF001 (SQLAlchemy's public name)
-        _forget_places(connection, now)
+        tombstones = [dict(row._mapping, deleted_at=now) for row in rows]  # noqa: SLF001 (SQLAlchemy's public name)
+        _purge_tombstones(connection, now)
         statement = insert(connection, deleted_completions)
         new = {name: statement.excluded[name] for name in ("created", "deleted_at")}
-        connection.execute(statement.on_conflict_do_update(index_elements=["project_id", "id"], set_=new), places)
+        connection.execute(statement.on_conflict_do_update(index_elements=["project_id", "id"], set_=new), tombstones)
     return len(rows)
 
 
-def _forget_places(connection: Connection, now: int) -> None:
-    """Delete as many old places as one batch can have added, twice over, so that they do not pile up."""
+def _purge_tombstones(connection: Connection, now: int) -> None:
+    """Delete old tombstones: up to twice as many as one batch adds, so that they do not accumulate."""
     table = deleted_completions.c
     key = tuple_(table.project_id, table.id)
-    old = select(table.project_id, table.id).where(table.deleted_at < now - PLACE_LIFETIME).limit(2 * BATCH)
+    old = select(table.project_id, table.id).where(table.deleted_at < now - TOMBSTONE_LIFETIME).limit(2 * BATCH)
     connection.execute(delete(deleted_completions).where(key.in_(old)))
 
 
 async def prune(database: Database, *, now: int, max_age: float | None, max_count: int | None) -> int:
-    """Delete by age and by count, in batches; return how many completions there were."""
+    """Delete completions by age and by count, in batches; return their number."""
     total = 0
     for project in await database.read(lambda connection: connection.execute(select(projects.c.id)).scalars().all()):
         surplus = await database.read(partial(_surplus, project=project, now=now, max_age=max_age, max_count=max_count))
@@ -54,7 +54,7 @@ async def prune(database: Database, *, now: int, max_age: float | None, max_coun
 def _surplus(
     connection: Connection, *, project: str, now: int, max_age: float | None, max_count: int | None
 ) -> ColumnElement[bool] | None:
-    """Name what a project has too much of: one end of an index, by one bound, so that its end is found at once."""
+    """Return the condition of a project's surplus completions, or None. It is one range at one end of an index."""
     key = (completions.c.created, completions.c.id)
     mine = completions.c.project_id == project
     cutoff = None if max_age is None else math.ceil(now - max_age)

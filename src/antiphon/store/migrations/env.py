@@ -1,4 +1,4 @@
-"""Run by Alembic for each upgrade, on the connection and in the transaction that ``migration.upgrade`` holds."""
+"""Alembic's environment: runs the migrations on the connection and in the transaction of ``migration.upgrade``."""
 
 from alembic import context
 

@@ -10,7 +10,7 @@ TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Make the tables and the project of servers without keys."""
+    """Create the tables and the default project."""
     _projects()
     _keys()
     _completions()
@@ -18,7 +18,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Delete everything."""
+    """Drop all tables."""
     parts = ["completion_metadata", "completion_messages", "deleted_completions", "completions"]
     for table in [*parts, "api_key_secrets", "api_keys", "projects"]:
         op.drop_table(table)

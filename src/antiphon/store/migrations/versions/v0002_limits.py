@@ -1,4 +1,4 @@
-"""Rate limits and repeated requests."""
+"""Rate limits and idempotency keys."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,13 +10,13 @@ TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     _limits()
     _idempotency()
 
 
 def downgrade() -> None:
-    """Forget all limits and repeated requests."""
+    """Drop the tables."""
     for table in ("idempotency_keys", "rate_leases", "rate_limits"):
         op.drop_table(table)
 

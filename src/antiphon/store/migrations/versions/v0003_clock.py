@@ -1,4 +1,4 @@
-"""When each rate limit was written, so that a clock that steps back is noticed. What was charged is forgotten."""
+"""Adds the time of the last change to rate limits, to detect a clock that steps back. Charges so far are lost."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,13 +10,13 @@ TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Make the table anew: what it holds is worth a minute."""
+    """Create the table anew: it has the charges of a minute only."""
     op.drop_table("rate_limits")
     _make(sa.Column("updated_at", sa.BigInteger, nullable=False))
 
 
 def downgrade() -> None:
-    """Make the table as it was."""
+    """Create the older table."""
     op.drop_table("rate_limits")
     _make()
 
