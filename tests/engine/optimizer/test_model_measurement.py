@@ -1,4 +1,4 @@
-"""The tiny model's text is meaningless: what is measured of it is how often it is asked for what."""
+"""Measurements of the tiny model, whose text is meaningless, with a fake clock."""
 
 from itertools import count
 from pathlib import Path
@@ -9,20 +9,20 @@ from msgspec import Struct
 from antiphon.engine.models.bindings import EngineLoadError
 from antiphon.engine.optimizer.model_measurement import measure
 from antiphon.engine.optimizer.optimizer_jobs import Measured
-from antiphon.engine.optimizer.perplexity import WINDOW, n_windows
+from antiphon.engine.optimizer.perplexity import WINDOW, count_windows
 
 TEXT = "the rain in the garden, then a letter. " * 20
 
 
-class Told(Struct, frozen=True):
-    """What came of a measurement, by a clock that goes on by a second whenever it is read."""
+class Outcome(Struct, frozen=True):
+    """The result of a measurement, by a clock that advances by a second with each reading, and its progress."""
 
     measured: Measured
     progress: list[tuple[int, int]]
 
 
 @pytest.fixture(scope="module")
-def told(tiny_path: Path) -> Told:
+def outcome(tiny_path: Path) -> Outcome:
     ticks, progress = count(), list[tuple[int, int]]()
     result = measure(
         str(tiny_path),
@@ -31,23 +31,23 @@ def told(tiny_path: Path) -> Told:
         text=TEXT,
         threads=1,
     )
-    return Told(result, progress)
+    return Outcome(result, progress)
 
 
-def test_speeds_are_tokens_by_seconds(told: Told) -> None:
-    assert float(WINDOW) == told.measured.prefill
-    assert {1: 16.0, 4: 64.0, 16: 256.0} == told.measured.decode
+def test_speeds_are_tokens_divided_by_seconds(outcome: Outcome) -> None:
+    assert float(WINDOW) == outcome.measured.prefill
+    assert {1: 16.0, 4: 64.0, 16: 256.0} == outcome.measured.decode
 
 
-def test_every_token_of_the_text_is_scored(told: Told) -> None:
-    assert len(told.measured.losses) == len(told.measured.likeliest) > WINDOW
+def test_every_token_of_the_text_is_scored(outcome: Outcome) -> None:
+    assert len(outcome.measured.losses) == len(outcome.measured.likeliest) > WINDOW
 
 
-def test_the_work_is_told_piece_by_piece(told: Told) -> None:
-    total = n_windows(len(told.measured.losses) + 1) + 12
-    assert [(i + 1, total) for i in range(total)] == told.progress
+def test_progress_is_reported_after_each_piece_of_work(outcome: Outcome) -> None:
+    total = count_windows(len(outcome.measured.losses) + 1) + 12
+    assert [(i + 1, total) for i in range(total)] == outcome.progress
 
 
-def test_a_file_that_is_not_there_is_told() -> None:
+def test_missing_file_raises() -> None:
     with pytest.raises(EngineLoadError):
         measure("/none.gguf", lambda _done, _total: None)

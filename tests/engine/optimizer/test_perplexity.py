@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.engine.models.llama import Floats
-from antiphon.engine.optimizer.perplexity import n_windows, own_text, predictions
+from antiphon.engine.optimizer.perplexity import count_windows, packaged_text, predictions
 
 VOCABULARY = 64
 
 
 class Counting:
-    """A model that expects each token to be followed by the next number, with the probability that ``weight`` gives."""
+    """A model that predicts the next number after each token with the logit ``weight``; other logits are 0."""
 
     def __init__(self, weight: float = 100.0) -> None:
         self.weight = weight
@@ -39,29 +39,29 @@ def test_every_token_but_the_first_is_scored_once_and_in_order(n: int, window: i
     assert [0.0] * (n - 1) == losses.round(6).tolist()
 
 
-def test_who_knows_nothing_loses_the_logarithm_of_the_vocabulary() -> None:
+def test_loss_of_a_uniform_prediction_is_the_logarithm_of_the_vocabulary() -> None:
     losses, _ = predictions(Counting(0.0), [5, 9, 2], window=8)  # type: ignore[arg-type]
     assert pytest.approx([math.log(VOCABULARY)] * 2) == losses.tolist()
 
 
-def test_a_wrong_expectation_costs_its_weight() -> None:
+def test_loss_of_a_wrong_prediction_follows_from_its_weight() -> None:
     losses, _ = predictions(Counting(10.0), [5, 9], window=8)  # type: ignore[arg-type]
     assert pytest.approx([math.log(math.exp(10) + VOCABULARY - 1)]) == losses.tolist()
 
 
-def test_every_window_begins_anew_with_the_token_that_begins_texts() -> None:
+def test_every_window_begins_with_the_bos_token_in_an_empty_memory() -> None:
     model = Counting()
     predictions(model, list(range(12)), window=8, bos_id=63)  # type: ignore[arg-type]
     assert [(0, 63), *((i, 4 + i) for i in range(1, 8))] == model.seen
 
 
-def test_progress_is_told_window_by_window() -> None:
-    told: list[None] = []
-    predictions(Counting(), list(range(40)), window=8, advance=lambda: told.append(None))  # type: ignore[arg-type]
-    assert n_windows(40, 8) == len(told)
+def test_progress_is_reported_after_each_window() -> None:
+    reports: list[None] = []
+    predictions(Counting(), list(range(40)), window=8, advance=lambda: reports.append(None))  # type: ignore[arg-type]
+    assert count_windows(40, 8) == len(reports)
 
 
-def test_the_text_is_packaged_and_has_several_kinds_of_writing() -> None:
-    text = own_text()
+def test_packaged_text_has_several_kinds_of_writing() -> None:
+    text = packaged_text()
     for expected in ("Bread is made of", "def moving_average", '"customer":', "Question:", "Dear Mr"):
         assert expected in text

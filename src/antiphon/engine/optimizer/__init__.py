@@ -1,1 +1,1 @@
-"""Faster copies of models, made and measured in a process of their own."""
+"""Faster copies of models, written and measured in their own process."""

@@ -1,8 +1,8 @@
-"""Work on model files that is done in a process of its own: what is asked, what comes back, and who runs it.
+"""Jobs on model files, their messages, and the function that runs a job in its own process.
 
-Requantising and measuring run in C for seconds to minutes, and llama.cpp ends its process where it meets a file that it
-does not expect: none of this belongs into the process of a command or a server. A job goes to standard input of
-``python -m antiphon.engine.optimizer.optimizer_process`` as one JSON document; its messages come back as lines of JSON.
+Requantising and measuring run in C for seconds to minutes, and llama.cpp ends its process on an unexpected file. So
+neither belongs in the process of a command or a server. A job goes to the standard input of ``python -m
+antiphon.engine.optimizer.optimizer_process`` as one JSON document; its messages come back as lines of JSON.
 """
 
 import subprocess
@@ -16,23 +16,23 @@ import msgspec
 from msgspec import Struct
 
 BATCHES: Final = (1, 4, 16)
-"""Sequences that decode together where decoding speed is measured."""
+"""Numbers of sequences whose decoding speed is measured."""
 _COMMAND: Final = ("-P", "-m", "antiphon.engine.optimizer.optimizer_process")
 _END_SECONDS: Final = 10.0
-"""How long a killed process may take to disappear."""
+"""Seconds that a killed process may take to end."""
 
 
 class Quantize(Struct, frozen=True, kw_only=True, tag="quantize"):
-    """Ask for ``target``, a requantised copy of ``source`` in one file; :class:`Planned` comes before it is begun."""
+    """A job: write ``target``, a requantised copy of ``source`` in one file. :class:`Planned` is its first message."""
 
     source: str
     target: str
     file_type: str
-    """Name of the type, such as ``Q8_0``."""
+    """The name of the type, such as ``Q8_0``."""
 
 
 class Measure(Struct, frozen=True, kw_only=True, tag="measure"):
-    """Ask how well and how fast a model predicts."""
+    """A job: measure the losses and the speed of a model."""
 
     path: str
 
@@ -41,43 +41,43 @@ Job = Quantize | Measure
 
 
 class Progress(Struct, frozen=True, tag="progress"):
-    """How much of the job's work is done; the unit is the job's own."""
+    """The progress of a job, in units of the job."""
 
     done: int
     total: int
 
 
 class Planned(Struct, frozen=True, kw_only=True, tag="planned"):
-    """What requantising will give."""
+    """The expected result of requantising."""
 
     source_type: str
-    """Name of the source's type, such as ``Q4_1``."""
+    """The name of the source's type, such as ``Q4_1``."""
     size: int
-    """Bytes that the weights of the copy will take."""
+    """Bytes of the copy's weights."""
 
 
 class Quantized(Struct, frozen=True, kw_only=True, tag="quantized"):
-    """The copy is written; ``size`` in bytes."""
+    """The result of a written copy; ``size`` in bytes."""
 
     size: int
 
 
 class Measured(Struct, frozen=True, kw_only=True, tag="measured"):
-    """How a model predicts our own text, and how fast it is here."""
+    """The losses of a model over a text, and its speed on this machine."""
 
     file_type: str
     losses: list[float]
     """-ln(probability) of each scored token of the text, in nats."""
     likeliest: list[int]
-    """The token id that the model gives the highest probability at each scored place."""
+    """The likeliest token id at each scored place."""
     prefill: float
-    """Tokens a second of a prompt of 512."""
+    """Tokens a second of a prompt of 512 tokens."""
     decode: dict[int, float]
-    """Tokens a second, all sequences together, by their number."""
+    """Tokens a second of all sequences together, by the number of sequences."""
 
 
 class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
-    """The job cannot be done; ``message`` is a sentence for the person who asked."""
+    """The failure of a job; ``message`` is a sentence for the user."""
 
     message: str
 
@@ -89,13 +89,13 @@ _decoder = msgspec.json.Decoder(Message)
 
 
 class OptimizationError(Exception):
-    """The job was refused, or its process died."""
+    """A job that failed, or whose process died."""
 
 
 def run(job: Job) -> Generator[Planned | Progress | Result, None, None]:
-    """Do a job in a process of its own and give its messages as they come, the result last.
+    """Run a job in its own process and yield its messages, the result last.
 
-    Close the generator to end the process early. Raises :class:`OptimizationError`.
+    Closing the generator ends the process early. Raises :class:`OptimizationError`.
     """
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(  # noqa: S603 (our own interpreter and module)
@@ -114,13 +114,13 @@ def run(job: Job) -> Generator[Planned | Progress | Result, None, None]:
                 assert pipe is not None
                 pipe.close()
         if process.returncode:
-            raise OptimizationError(f"The process that did it ended with {process.returncode}{_last_line(errors)}")
+            raise OptimizationError(f"The optimizer's process ended with {process.returncode}{_last_line(errors)}")
 
 
 def _messages(process: "subprocess.Popen[bytes]", job: Job) -> Iterator[Planned | Progress | Result]:
     assert process.stdin is not None
     assert process.stdout is not None
-    with suppress(BrokenPipeError), process.stdin as stdin:  # its end is told by its status
+    with suppress(BrokenPipeError), process.stdin as stdin:  # a process that ended early is reported by its status
         stdin.write(msgspec.json.encode(job))
     for line in process.stdout:
         message = _decoder.decode(line)

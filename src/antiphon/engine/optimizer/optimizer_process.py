@@ -1,7 +1,6 @@
-"""The process that does one job of :mod:`antiphon.engine.optimizer.optimizer_jobs`, and its entry point.
+"""The process that runs one job of :mod:`antiphon.engine.optimizer.optimizer_jobs`, and its entry point.
 
-It is killed with the thread that started it where the system knows that (Linux), and ends at the first message that
-nobody reads elsewhere.
+Linux kills it when the thread that started it ends. On other systems it ends when it cannot write a message.
 """
 
 import ctypes
@@ -35,7 +34,7 @@ Send = Callable[[Message], None]
 
 
 def work(job: Job, send: Send) -> Result | Failed:
-    """Do a job, and say how far it is. llama.cpp is loaded here, not before: it reads the environment once."""
+    """Run a job, send its progress, and return its result. llama.cpp is loaded here: it reads the environment once."""
     quantization = importlib.import_module("antiphon.engine.optimizer.quantization")
     measurement = importlib.import_module("antiphon.engine.optimizer.model_measurement")
     llama = importlib.import_module("antiphon.engine.models.llama")
@@ -55,7 +54,7 @@ def work(job: Job, send: Send) -> Result | Failed:
 
 
 def main() -> None:
-    """Read the job from standard input, and write its messages to standard output."""
+    """Run the job on standard input, and write its messages to standard output."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     for name, value in THREAD_ENVIRONMENT.items():

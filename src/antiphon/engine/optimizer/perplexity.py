@@ -1,8 +1,8 @@
-"""How well a model predicts a text: the negative log-likelihood of each token after up to half a window before it.
+"""Computes the losses of a model over a text: the negative log-likelihood of each token.
 
-The text is our own, ``perplexity.txt`` beside this module: prose on several subjects, a dialogue, a letter, code and
-JSON. Perplexity is exp of the mean loss; on so short a text the figure of one file says little, but two files of the
-same weights are compared token by token.
+The packaged text, ``perplexity.txt``, has prose on several subjects, a dialogue, a letter, code and JSON. Perplexity is
+exp of the mean loss. On so short a text the perplexity of one file means little; two files of the same weights are
+compared token by token.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,15 +15,15 @@ import numpy.typing as npt
 from antiphon.engine.models.llama import LlamaModel
 
 WINDOW: Final = 512
-"""Tokens that the model sees at once."""
+"""Tokens of a window."""
 BATCH: Final = 128
-"""Tokens of one call of ``llama_decode``: their logits take 4 bytes for each token of the vocabulary."""
+"""Tokens of one call of ``llama_decode``. Each takes 4 bytes of logits per token of the vocabulary."""
 
 Advance = Callable[[], None]
 
 
-def own_text() -> str:
-    """Read the text that is packaged with this module."""
+def packaged_text() -> str:
+    """Return the text that is packaged with this module."""
     return files("antiphon.engine.optimizer").joinpath("perplexity.txt").read_text(encoding="utf-8")
 
 
@@ -35,14 +35,14 @@ def predictions(
     bos_id: int | None = None,
     advance: Advance = lambda: None,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Score every token of ``ids`` but the first: the losses in nats and the likeliest ids, each of length n - 1.
+    """Return the loss in nats and the likeliest id for every token of ``ids`` but the first, each of length n - 1.
 
-    The window slides by half its length, and each token is scored in the first window whose second half holds it (the
-    first window's first half, too), so with at least ``window / 2`` tokens before it. ``bos_id`` takes the first place
-    of every window, as llama.cpp's own measurement has it. ``advance`` is called after each of :func:`n_windows`.
+    The window slides by half its length. Each token is scored in the first window whose second half holds it, so after
+    at least ``window / 2`` tokens; tokens of the first half of the first window are scored there. As in llama.cpp's
+    perplexity tool, ``bos_id`` replaces the first token of every window. ``advance`` is called after each window.
     """
     losses, likeliest = [np.empty(0)], [np.empty(0, dtype=np.int64)]
-    for start in _starts(len(ids), window):
+    for start in _window_starts(len(ids), window):
         part = ids[start : start + window]
         seen = part if bos_id is None else [bos_id, *part[1:]]
         # The logits after token i score token i + 1; the last row scores nothing.
@@ -55,13 +55,13 @@ def predictions(
     return np.concatenate(losses), np.concatenate(likeliest)
 
 
-def n_windows(n_tokens: int, window: int = WINDOW) -> int:
-    """Count the windows over a text."""
-    return len(_starts(n_tokens, window))
+def count_windows(n_tokens: int, window: int = WINDOW) -> int:
+    """Return the number of windows over a text."""
+    return len(_window_starts(n_tokens, window))
 
 
-def _starts(n_tokens: int, window: int) -> range:
-    """Where the windows begin: the last one reaches the end of the text."""
+def _window_starts(n_tokens: int, window: int) -> range:
+    """Return the starts of the windows. The last window reaches the end of the text."""
     half = window // 2
     return range(0, max(1, n_tokens - half), half)
 
@@ -69,7 +69,7 @@ def _starts(n_tokens: int, window: int) -> range:
 def _decode(
     model: LlamaModel, ids: list[int], wanted: range
 ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]:
-    """Run a window as sequence 0 from an empty memory; gives the wanted rows and their logits, batch by batch."""
+    """Decode a window as sequence 0 from an empty memory; yield the wanted rows and their logits by batch."""
     model.seq_rm(0, 0, -1)
     for at in range(0, len(ids), BATCH):
         tokens = ids[at : at + BATCH]

@@ -1,4 +1,4 @@
-"""Requantises model files through llama.cpp: which types there are, what a copy would take, and the copy."""
+"""Requantises model files with llama.cpp: lists the types, plans a copy and writes it."""
 
 import ctypes
 import re
@@ -14,13 +14,13 @@ _TENSOR: Final = re.compile(rb"\[\s*(\d+)/\s*(\d+)\]")
 _SIZE: Final = re.compile(rb"quant size\s*=\s*([\d.]+) MiB")
 _FAILURE: Final = re.compile(rb"failed to quantize: (.+)")
 UNKNOWN: Final = "unknown"
-"""The type of a file that does not state one."""
+"""The type of a file that states none."""
 _MIB: Final = 1 << 20
 
 FILE_TYPES: Final = {
     match[1]: int(value) for name, value in vars(llama_cpp).items() if (match := _PREFIX.fullmatch(name))
 }
-"""llama.cpp's number of each type of file, by the name that files and repositories use, such as ``Q4_K_M``."""
+"""llama.cpp's numbers of the file types by their names in files and repositories, such as ``Q4_K_M``."""
 
 if TYPE_CHECKING:
     LogCallback = Any
@@ -28,41 +28,41 @@ else:
     LogCallback = llama_cpp.llama_log_callback
 
 Report = Callable[[int, int], None]
-"""Told that this many tensors of so many are being written."""
+"""Takes the number of the tensor that is being written and the number of all tensors."""
 
 
 def file_type(path: str) -> str:
-    """Name the type that a model file states. Raises :class:`antiphon.engine.models.bindings.EngineLoadError`."""
+    """Return the type that a model file states. Raises :class:`antiphon.engine.models.bindings.EngineLoadError`."""
     handle = model_handle(path, vocab_only=True)
     text = ctypes.create_string_buffer(16)
-    # llama_model_ftype gives F32 where only the vocabulary is loaded.
+    # llama_model_ftype returns F32 where only the vocabulary is loaded.
     length = llama_cpp.llama_model_meta_val_str(handle, b"general.file_type", text, len(text))
     llama_cpp.llama_model_free(handle)
     return type_name(text.value.decode() if length > 0 else None)
 
 
 def type_name(number: str | None) -> str:
-    """Name a type by the value of a file's key ``general.file_type``; None where the file has none."""
+    """Return the name of a type by the value of ``general.file_type``; None for a file without the key."""
     return next((name for name, value in FILE_TYPES.items() if str(value) == number), UNKNOWN)
 
 
 def plan(source: str, type_name: str) -> Planned:
-    """Tell what :func:`quantize` would give; writes nothing.
+    """Return the expected result of :func:`quantize`, without writing anything.
 
-    Raises :class:`OptimizationError` where it would, and :class:`antiphon.engine.models.bindings.EngineLoadError`.
+    Raises :class:`OptimizationError` like it, and :class:`antiphon.engine.models.bindings.EngineLoadError`.
     """
     source_type = file_type(source)
     log = _quantize(source, "", type_name, dry_run=True)
     sizes = _SIZE.findall(log)
-    assert sizes, "llama.cpp tells the size"
+    assert sizes, "llama.cpp logs the size"
     return Planned(source_type=source_type, size=round(float(sizes[-1]) * _MIB))
 
 
 def quantize(source: str, target: str, type_name: str, report: Report) -> None:
-    """Write a copy of ``source`` (of a split file the first part) whose weights are of another type, in one file.
+    """Write a copy of ``source`` (the first part of a split file) with weights of another type to one file.
 
-    Weights that are quantised already are requantised; one-dimensional tensors stay as they are, and some others get a
-    type of more bits, as llama.cpp decides. Raises :class:`OptimizationError`.
+    Quantised weights are requantised. One-dimensional tensors stay as they are, and llama.cpp gives some others a type
+    of more bits. Raises :class:`OptimizationError`.
     """
     _quantize(source, target, type_name, report=report)
 
@@ -70,7 +70,7 @@ def quantize(source: str, target: str, type_name: str, report: Report) -> None:
 def _quantize(
     source: str, target: str, type_name: str, *, dry_run: bool = False, report: Report | None = None
 ) -> bytes:
-    """Run llama.cpp's quantiser; returns what it logged."""
+    """Run llama.cpp's quantiser and return its log."""
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype = _number(type_name)
     params.allow_requantize = True
@@ -79,12 +79,12 @@ def _quantize(
     lines: list[bytes] = []
 
     @LogCallback  # type: ignore[untyped-decorator]  # ctypes' factory is untyped
-    def listen(_level: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
+    def collect(_level: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
         lines.append(text)
         if report is not None and (match := _TENSOR.match(text)):
             report(int(match[1]), int(match[2]))
 
-    llama_cpp.llama_log_set(listen, ctypes.c_void_p(0))
+    llama_cpp.llama_log_set(collect, ctypes.c_void_p(0))
     code = llama_cpp.llama_model_quantize(source.encode(), target.encode(), ctypes.byref(params))
     silence_logs()
     log = b"".join(lines)
