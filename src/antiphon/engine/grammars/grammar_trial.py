@@ -19,7 +19,7 @@ MAX_KEPT_SIZE: Final = 256 * 1024
 
 
 class GrammarTrial:
-    """Tries grammars with one vocabulary. A trial may end its process, so it must run in a process of one request."""
+    """Tries grammars with one vocabulary. A trial may end its process: run it only where that costs one request."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         """Prepare the vocabulary, which takes about 0.2 s."""

@@ -89,7 +89,7 @@ def _quantize(
     silence_logs()
     log = b"".join(lines)
     if code:
-        raise OptimizationError(f"It cannot be made {type_name}: {_reason(log)}.")
+        raise OptimizationError(f"The model cannot be converted to {type_name}: {_reason(log)}.")
     return log
 
 

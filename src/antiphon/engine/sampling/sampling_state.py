@@ -55,9 +55,9 @@ class SamplingState:
             np.random.Philox(key=np.array([seed & (2**64 - 1), index], dtype=np.uint64))
         )
         self.token_counts: Final[dict[int, int]] = {}
-        """How often each generated token has occurred."""
+        """Occurrences of each generated token."""
         self.seen_ids: Final = set(prompt_ids if params.repetition_penalty != 1.0 else ())
-        """The tokens that the repetition penalty counts: those of the prompt and the generated ones."""
+        """The tokens of prompt and answer, for the repetition penalty."""
         bias = params.logit_bias
         self.bias_ids: Final = np.fromiter(bias.keys(), dtype=np.intp, count=len(bias))
         self.bias_values: Final = np.fromiter(bias.values(), dtype=np.float32, count=len(bias))
