@@ -61,8 +61,8 @@ def test_the_page_has_a_row_for_every_field() -> None:
     "row",
     [
         (
-            "| `temperature` | honoured | 0 to 2. | `antiphon.engine.sampling.sampler` | "
-            "`tests/engine/sampling/test_sampler.py` |"
+            "| `temperature` | honoured | 0 to 2. | `antiphon.engine.sampling.logits_processors` | "
+            "`tests/engine/sampling/test_logits_processors.py` |"
         ),
         (
             "| `web_search_options` | **refused** | Asks for web search. | "

@@ -20,6 +20,7 @@ CONSTRAINTS = ("antiphon.rendering.answer_constraints", "tests/rendering/test_an
 CUSTOM_TOOLS = ("antiphon.constraints.custom_tools", "tests/constraints/test_custom_tools.py")
 SAMPLER = ("antiphon.engine.sampling.sampler", "tests/engine/sampling/test_sampler.py")
 LOGITS_PROCESSORS = ("antiphon.engine.sampling.logits_processors", "tests/engine/sampling/test_logits_processors.py")
+TOKEN_DRAW = ("antiphon.engine.sampling.token_draw", "tests/engine/sampling/test_token_draw.py")
 RANDOM_STREAM = ("antiphon.engine.sampling.sampling_state", "tests/engine/sampling/test_sampler.py")
 SCHEDULER = ("antiphon.engine.worker.scheduler", "tests/engine/worker/test_scheduler.py")
 STOP_STRINGS = ("antiphon.assembly.stop_strings", "tests/assembly/test_stop_strings.py")
@@ -99,8 +100,8 @@ MESSAGE_ROWS = (
 
 HONOURED_ROWS = (
     honoured("model", ROUTER, "A served model's name."),
-    honoured("temperature", SAMPLER, "0 to 2."),
-    honoured("top_p", SAMPLER, "0 to 1."),
+    honoured("temperature", LOGITS_PROCESSORS, "0 to 2."),
+    honoured("top_p", TOKEN_DRAW, "0 to 1."),
     honoured("presence_penalty", LOGITS_PROCESSORS, "-2 to 2."),
     honoured("frequency_penalty", LOGITS_PROCESSORS, "-2 to 2."),
     honoured("logit_bias", LOGITS_PROCESSORS, "Token ids to -100 ... 100."),
@@ -129,8 +130,8 @@ HONOURED_ROWS = (
     honoured("service_tier", SCHEDULER, "fast is priority."),
     honoured("reasoning_effort", INSTRUCTIONS, "Through the template, else as an instruction."),
     honoured("verbosity", INSTRUCTIONS, "Through the template, else as an instruction."),
-    honoured("top_k", SAMPLER, "0 and -1: off.", extension=True),
-    honoured("min_p", SAMPLER, "0 to 1.", extension=True),
+    honoured("top_k", LOGITS_PROCESSORS, "0 and -1: off.", extension=True),
+    honoured("min_p", LOGITS_PROCESSORS, "0 to 1.", extension=True),
     honoured("repetition_penalty", LOGITS_PROCESSORS, "Above 0, to 2; 1: off.", extension=True),
     honoured(
         "chat_template_kwargs", RENDERER, "Variables of the template, nested at most 32 deep, 64 KiB.", extension=True
