@@ -5,7 +5,7 @@ import pytest
 
 from antiphon.chat_formats.chat_format import HERMES
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
-from tests.assembly.parsing import calls, parse
+from tests.assembly.parsing import calls, content, parse
 
 PYTHONIC, CODER = TOOL_NOTATIONS["llama-pythonic"], TOOL_NOTATIONS["qwen3-coder"]
 
@@ -69,7 +69,11 @@ def test_python_literals_become_json(expected: str, value: str) -> None:
     )
 
 
-def test_a_bare_word_for_a_string_is_a_string() -> None:
+def test_bare_number_for_an_undeclared_parameter_is_a_number() -> None:
+    assert [("find", '{"size": 94110}')] == calls(parse(PYTHONIC, "[find(size=94110)]"))
+
+
+def test_bare_word_for_a_string_is_a_string() -> None:
     assert [("find", '{"city": "94110"}')] == calls(parse(PYTHONIC, "[find(city=94110)]"))
 
 
@@ -83,6 +87,7 @@ def test_malformed_arguments_are_a_call_in_every_split(left: str) -> None:
 @pytest.mark.parametrize(
     ("expected", "left"),
     [
+        ('{"where": ', ""),
         ('{"where": ', ", tags=[])]"),
         ('{"where": {', "{'a', tags=[])]"),
         ('{"where": {"a": ', "{'a': , 'b': 2})]"),
@@ -140,6 +145,11 @@ def test_parameters_in_tags_become_one_object() -> None:
 def test_json_arguments_are_passed_on_and_a_json_string_is_decoded(expected: str, written: bytes) -> None:
     text = b'<tool_call>\n{"name": "find", "arguments": ' + written
     assert [("find", expected)] == calls(parse(HERMES, text, 1))
+
+
+def test_call_after_malformed_arguments_is_content() -> None:
+    pieces = parse(PYTHONIC, "[find(where=, find(count=1)]", 1)
+    assert ([("find", '{"where": ')], ", find(count=1)]") == (calls(pieces), content(pieces))
 
 
 def test_too_deeply_nested_literals_are_malformed() -> None:
