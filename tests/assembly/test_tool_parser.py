@@ -202,6 +202,12 @@ def test_a_truncated_call_keeps_the_arguments_so_far() -> None:
     assert expected == parse(HERMES, '<tool_call>\n{"name": "find", "arguments": {"city": "Par', 1)
 
 
+@pytest.mark.parametrize("malformed", ["x", '"arguments": ', '"id": '])
+def test_rest_of_a_malformed_call_object_is_content(malformed: str) -> None:
+    pieces = parse(HERMES, f'<tool_call>{{"name": "find", {malformed}}}</tool_call>', 1)
+    assert ([("find", "")], "}</tool_call>") == (calls(pieces), content(pieces))
+
+
 @pytest.mark.parametrize("left", ["", "}", "}\n</tool"])
 def test_truncated_end_marker_is_no_content(left: str) -> None:
     pieces = parse(HERMES, '<tool_call>\n{"name": "find", "arguments": {"city": "P"}' + left, 1)
