@@ -81,7 +81,3 @@ def test_sentences_of_effort_and_verbosity_are_joined() -> None:
     assert "Reason briefly before you answer. Give a long and detailed answer." == both.text
     closed = asked(PLAIN, THINK, reasoning_effort="none", verbosity="low")
     assert Instructions(text="Keep the answer short.", closes_reasoning=True) == closed
-
-
-def test_effort_none_asks_for_an_answer_without_reasoning() -> None:
-    assert "Answer directly, without reasoning first." == EFFORT_SENTENCES["none"]

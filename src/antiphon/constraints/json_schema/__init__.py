@@ -1,4 +1,4 @@
-"""JSON Schema, drafts 4 to 2020-12, compiled to a grammar that admits exactly the valid instances.
+"""JSON Schema, drafts 4 to 2020-12, compiled to grammars that admit only valid instances.
 
 The modules in the order of the pipeline:
 

@@ -70,7 +70,7 @@ def subtract(left: Union, right: Union, is_possible: ShapePredicate, budget: Bud
 
 
 def exactly_one(narrowed: list[Union], options: list[Union], is_possible: ShapePredicate, budget: Budget) -> Union:
-    """Return the values that exactly one option has; ``narrowed`` holds the wanted part of each option."""
+    """Return the values that exactly one option has; ``narrowed`` holds each option within the other keywords."""
     keys = [[_keys(shape, budget) for shape in option] for option in options]
     keys_of_options = [frozenset(chain.from_iterable(found or () for found in of_option)) for of_option in keys]
     counts = Counter(chain.from_iterable(keys_of_options))
@@ -89,7 +89,7 @@ def exactly_one(narrowed: list[Union], options: list[Union], is_possible: ShapeP
 def _exclude_repeated(
     shapes: Union, option: frozenset[Hashable], counts: Counter[Hashable], budget: Budget
 ) -> Iterator[Shape]:
-    """Yield the shapes of an option with the keys ``option``, without values that another option lists, too."""
+    """Yield the shapes of an option without values that another one lists; ``option`` holds the option's own keys."""
     for shape in shapes:
         keys = _keys(shape, budget) or ()
         repeated = frozenset(key for key in keys if counts[key] > (key in option))

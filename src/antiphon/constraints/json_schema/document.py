@@ -110,7 +110,7 @@ class Document:
         return next(path[:length] for length in range(len(path), -1, -1) if path[:length] in self._bases)
 
     def _register(self, start: Path, root: Any, *, is_referenced: bool = False) -> None:  # noqa: ANN401 (JSON)
-        """Register the subschemas from ``start`` down. Those outside the schema's keywords (referenced) cost budget."""
+        """Register the subschemas from ``start`` down; if only a reference makes them subschemas, each costs budget."""
         for path, schema in subschemas(root, start):
             self.budget.spend(REFERENCE_COST * is_referenced, "$ref")
             self._known.add(path)
