@@ -38,6 +38,7 @@ from antiphon.protocol.messages import (
     TextPart,
     ToolMessage,
 )
+from antiphon.rendering.segments import Content, content_size, joined_content, text_content
 from antiphon.rendering.server_text import replace_surrogates, server_text
 from antiphon.templates.capabilities import Capabilities, ToolHistory
 
@@ -63,7 +64,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     """One message of the normalised conversation."""
 
     role: str
-    text: str
+    content: Content = ()
     name: str | None = None
     """The name of the participant, or of the tool for a result."""
     calls: tuple[Call, ...] = ()
@@ -74,7 +75,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     def size(self) -> int:
         """Number of characters that the template gets."""
         calls = sum(len(call.name) + len(call.arguments) for call in self.calls)
-        return len(self.text) + len(self.reasoning or "") + calls
+        return content_size(self.content) + len(self.reasoning or "") + calls
 
 
 def normalised_turns(messages: Sequence[Message], capabilities: Capabilities, instructions: str = "") -> list[Turn]:
@@ -116,11 +117,11 @@ def _turns(messages: Sequence[Message]) -> list[Turn]:
                 functions[message.function_call.name] = turn.calls[-1].id
         elif isinstance(message, ToolMessage):
             call_id = message.tool_call_id
-            turn = Turn(role="tool", text=_text(message.content), name=called.get(call_id), call_id=call_id)
+            turn = Turn(role="tool", content=_content(message.content), name=called.get(call_id), call_id=call_id)
         elif isinstance(message, FunctionMessage):
             turn = _function_result(message, functions.pop(message.name, None))
         else:
-            turn = Turn(role=message.role, text=_text(message.content), name=message.name)
+            turn = Turn(role=message.role, content=_content(message.content), name=message.name)
         turns.append(turn)
     return turns
 
@@ -134,10 +135,10 @@ def _assistant(message: AssistantMessage, function_call_id: str) -> Turn:
     ]
     if message.function_call is not None:
         calls.append(Call(function_call_id, message.function_call.name, message.function_call.arguments))
-    texts = [_text(message.content), message.refusal or ""]
+    contents = [_content(message.content), text_content(message.refusal or "")]
     return Turn(
         role="assistant",
-        text="\n".join(text for text in texts if text),
+        content=joined_content(filter(None, contents), "\n"),
         name=message.name,
         calls=tuple(calls),
         reasoning=message.reasoning_content,
@@ -145,33 +146,38 @@ def _assistant(message: AssistantMessage, function_call_id: str) -> Turn:
 
 
 def _function_result(message: FunctionMessage, call_id: str | None) -> Turn:
-    text = message.content or ""
+    content = text_content(message.content or "")
     if call_id is None:
-        return Turn(role="user", text=_tool_response(f"{message.name}: {text}"))
-    return Turn(role="tool", text=text, name=message.name, call_id=call_id)
+        return Turn(role="user", content=_tool_response(_labelled(message.name, content)))
+    return Turn(role="tool", content=content, name=message.name, call_id=call_id)
 
 
-def _text(content: object) -> str:
+def _content(content: object) -> Content:
     if isinstance(content, str) or content is None:
-        return content or ""
+        return text_content(content or "")
     assert isinstance(content, list)
-    return "\n".join(_part(part) for part in content)
+    return joined_content((_part(part) for part in content), "\n")
 
 
-def _part(part: object) -> str:
+def _part(part: object) -> Content:
     if isinstance(part, RefusalPart):
-        return part.refusal
+        return text_content(part.refusal)
     assert isinstance(part, TextPart), f"a part of type {type(part).__name__} is refused by the protocol"
-    return part.text
+    return text_content(part.text)
+
+
+def _labelled(name: str, content: Content) -> Content:
+    return joined_content([text_content(f"{name}: "), content])
 
 
 def _with_instructions(turns: list[Turn], instructions: str) -> list[Turn]:
     """Append the instructions to the last system message at the beginning, or add a system message."""
     head = _leading(turns, {"system", "developer"})
     if head == 0:
-        return [Turn(role="system", text=instructions), *turns]
+        return [Turn(role="system", content=text_content(instructions)), *turns]
     last = turns[head - 1]
-    return [*turns[: head - 1], replace(last, text=last.text + BLANK_LINE + instructions), *turns[head:]]
+    content = joined_content([last.content, text_content(instructions)], BLANK_LINE)
+    return [*turns[: head - 1], replace(last, content=content), *turns[head:]]
 
 
 def _with_name_in_text(turn: Turn, capabilities: Capabilities) -> Turn:
@@ -179,7 +185,7 @@ def _with_name_in_text(turn: Turn, capabilities: Capabilities) -> Turn:
     names_stay = capabilities.consecutive and capabilities.system and capabilities.late_system
     if turn.name is None or turn.role == "tool" or (names_stay and turn.role in capabilities.names):
         return turn
-    return replace(turn, text=f"{turn.name}: {turn.text}", name=None)
+    return replace(turn, content=_labelled(turn.name, turn.content), name=None)
 
 
 def _normalise_tool_calls(turns: list[Turn], history: ToolHistory | None) -> list[Turn]:
@@ -212,17 +218,18 @@ def _split_parallel_calls(calling: Turn, results: list[Turn]) -> list[Turn]:
     turns = []
     for position, call in enumerate(calling.calls):
         single = replace(calling, calls=(call,))
-        turns.append(single if position == 0 else replace(single, text="", reasoning=None))
+        turns.append(single if position == 0 else replace(single, content=(), reasoning=None))
         turns += [turn for turn in results if turn.call_id == call.id]
     return turns
 
 
 def _generic_exchange(calling: Turn, results: list[Turn]) -> list[Turn]:
-    lines = [calling.text] if calling.text else []
-    lines += [_generic_call(call) for call in sorted(calling.calls, key=lambda call: call.custom)]
-    turns = [replace(calling, text="\n".join(lines), calls=())]
+    lines = [calling.content] if calling.content else []
+    lines += [text_content(_generic_call(call)) for call in sorted(calling.calls, key=lambda call: call.custom)]
+    turns = [replace(calling, content=joined_content(lines, "\n"), calls=())]
     if results:
-        turns.append(Turn(role="user", text="\n".join(_tool_response(turn.text) for turn in results)))
+        responses = (_tool_response(turn.content) for turn in results)
+        turns.append(Turn(role="user", content=joined_content(responses, "\n")))
     return turns
 
 
@@ -234,8 +241,9 @@ def _generic_call(call: Call) -> str:
     return f"{server_text(HERMES.call_start)}{json.dumps(document, ensure_ascii=False)}{server_text(HERMES.call_end)}"
 
 
-def _tool_response(text: str) -> str:
-    return f"{server_text('<tool_response>')}{text}{server_text('</tool_response>')}"
+def _tool_response(content: Content) -> Content:
+    start, end = text_content(server_text("<tool_response>")), text_content(server_text("</tool_response>"))
+    return joined_content([start, content, end])
 
 
 def _arguments(arguments: str) -> object:
@@ -277,17 +285,17 @@ def _leading(turns: list[Turn], roles: set[str]) -> int:
 def _move_to_user(turns: list[Turn]) -> list[Turn]:
     """Move system messages to the beginning of the next user message."""
     moved: list[Turn] = []
-    system_texts: list[str] = []
+    system: list[Content] = []
     for turn in turns:
         if turn.role == "system":
-            system_texts.append(turn.text)
+            system.append(turn.content)
             continue
-        if system_texts and turn.role == "user":
-            moved.append(replace(turn, text=BLANK_LINE.join([*system_texts, turn.text])))
+        if system and turn.role == "user":
+            moved.append(replace(turn, content=joined_content([*system, turn.content], BLANK_LINE)))
         else:
-            moved += [Turn(role="user", text=BLANK_LINE.join(system_texts)), turn] if system_texts else [turn]
-        system_texts = []
-    return [*moved, Turn(role="user", text=BLANK_LINE.join(system_texts))] if system_texts else moved
+            moved += [Turn(role="user", content=joined_content(system, BLANK_LINE)), turn] if system else [turn]
+        system = []
+    return [*moved, Turn(role="user", content=joined_content(system, BLANK_LINE))] if system else moved
 
 
 def _normalise_roles(turns: list[Turn], capabilities: Capabilities) -> list[Turn]:
@@ -295,9 +303,9 @@ def _normalise_roles(turns: list[Turn], capabilities: Capabilities) -> list[Turn
         turns = _merge_neighbours(turns)
     begin = _leading(turns, {"system", "developer"})
     if not capabilities.assistant_first and begin < len(turns) and turns[begin].role == "assistant":
-        turns = [*turns[:begin], Turn(role="user", text=""), *turns[begin:]]
+        turns = [*turns[:begin], Turn(role="user"), *turns[begin:]]
     if not capabilities.generation_prompt and turns and turns[-1].role == "assistant":
-        turns = [*turns, Turn(role="user", text="")]
+        turns = [*turns, Turn(role="user")]
     return turns
 
 
@@ -317,7 +325,7 @@ def _joined_turn(turns: list[Turn]) -> Turn:
         return turns[0]
     return replace(
         turns[0],
-        text=BLANK_LINE.join(turn.text for turn in turns if turn.text),
+        content=joined_content((turn.content for turn in turns if turn.content), BLANK_LINE),
         calls=tuple(call for turn in turns for call in turn.calls),
         reasoning=BLANK_LINE.join(turn.reasoning for turn in turns if turn.reasoning) or None,
     )
@@ -326,8 +334,8 @@ def _joined_turn(turns: list[Turn]) -> Turn:
 def _template_message(turn: Turn, capabilities: Capabilities, mask: Mask) -> dict[str, Any]:
     message: dict[str, Any] = {"role": turn.role}
     history = capabilities.tool_history
-    if turn.text or not turn.calls or history is None:
-        message["content"] = _content(mask(turn.text), capabilities)
+    if turn.content or not turn.calls or history is None:
+        message["content"] = _template_content(turn.content, capabilities, mask)
     elif history.content != "absent":
         message["content"] = None if history.content == "null" else ""
     if turn.name is not None:
@@ -347,5 +355,6 @@ def _template_call(call: Call, history: ToolHistory, mask: Mask) -> dict[str, An
     return {"id": mask(call.id), "type": "function", "function": {"name": mask(call.name), "arguments": arguments}}
 
 
-def _content(text: str, capabilities: Capabilities) -> object:
-    return [{"type": "text", "text": text}] if capabilities.typed_content else text
+def _template_content(content: Content, capabilities: Capabilities, mask: Mask) -> object:
+    texts = [mask(segment.text) for segment in content]
+    return [{"type": "text", "text": text} for text in texts or [""]] if capabilities.typed_content else "".join(texts)
