@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from antiphon.engine.interface import EngineOptions, GenerateRequest, SamplingParams
+from antiphon.engine.interface import EngineOptions, GenerateRequest, SamplingParams, TokenSegment
 from antiphon.engine.models.llama import LlamaModel
 from antiphon.engine.models.tokenizer import Tokenizer
 from antiphon.engine.worker.core import Core
@@ -88,7 +88,7 @@ def measure(options: EngineOptions, batch: int, temperature: float, tokens: int,
     for r in range(rounds):
         sampling = SamplingParams(max_tokens=tokens, temperature=temperature, top_p=TOP_P, logit_bias=bans)
         for i, ids in enumerate(prompts(tokenizer, batch)):
-            core.add(GenerateRequest(request_id=f"{r}-{i}", prompt_ids=ids, sampling=sampling))
+            core.add(GenerateRequest(request_id=f"{r}-{i}", prompt=(TokenSegment(ids),), sampling=sampling))
         while core.stats().waiting:
             core.step()
         core.step()

@@ -30,6 +30,7 @@ from antiphon.engine.interface import (
     StreamEvent,
     TokenEvent,
     TokenLogprobs,
+    TokenSegment,
 )
 from antiphon.isolation.process_pool import PoolLoad
 from antiphon.protocol.requests import CreateChatCompletion
@@ -341,7 +342,7 @@ class ScriptedRenderer:
         return Rendering(
             generate=GenerateRequest(
                 request_id=request_id,
-                prompt_ids=list(text.encode()),
+                prompt=(TokenSegment(list(text.encode())),),
                 sampling=SamplingParams(max_tokens=request.max_tokens or 100, logprobs=top),
                 n=request.n or 1,
                 cache_salt=cache_salt,

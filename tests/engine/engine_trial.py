@@ -14,6 +14,7 @@ from antiphon.engine.interface import (
     StreamEvent,
     TokenEvent,
     TokenLogprobs,
+    TokenSegment,
 )
 from antiphon.engine.models.batch_plan import AttentionCosts
 from antiphon.engine.sequence import Sequence
@@ -43,7 +44,7 @@ def request(  # noqa: PLR0913 (a field each)
     """A request with the fields that scheduling depends on."""
     return GenerateRequest(
         request_id=request_id,
-        prompt_ids=prompt_ids,
+        prompt=(TokenSegment(prompt_ids),),
         sampling=SamplingParams(temperature=temperature, seed=seed, max_tokens=max_tokens, logprobs=logprobs),
         n=n,
         grammar=grammar,

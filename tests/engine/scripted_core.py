@@ -25,6 +25,7 @@ from antiphon.engine.interface import (
     Started,
     StreamEvent,
     TokenEvent,
+    TokenSegment,
 )
 
 REFUSE = 9001
@@ -212,7 +213,7 @@ def request(request_id: str, *prompt_ids: int, max_tokens: int = 3, n: int = 1) 
     """A request for ``n`` choices of ``max_tokens`` tokens each."""
     return GenerateRequest(
         request_id=request_id,
-        prompt_ids=list(prompt_ids) or [1, 2],
+        prompt=(TokenSegment(list(prompt_ids) or [1, 2]),),
         sampling=SamplingParams(max_tokens=max_tokens),
         n=n,
     )

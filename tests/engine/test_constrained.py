@@ -9,7 +9,15 @@ import llguidance
 import pytest
 
 from antiphon.engine.grammars.grammar import GrammarCompiler
-from antiphon.engine.interface import EngineOptions, Finished, GenerateRequest, SamplingParams, StreamEvent, TokenEvent
+from antiphon.engine.interface import (
+    EngineOptions,
+    Finished,
+    GenerateRequest,
+    SamplingParams,
+    StreamEvent,
+    TokenEvent,
+    TokenSegment,
+)
 from antiphon.engine.models.tokenizer import Tokenizer
 from antiphon.engine.sampling.sampling_state import Floats
 from antiphon.engine.worker import constraint
@@ -47,7 +55,7 @@ class Engine:
         params = SamplingParams(**{"max_tokens": 100, "temperature": 0.0, **sampling})  # type: ignore[arg-type]
         request = GenerateRequest(
             request_id=request_id,
-            prompt_ids=prompt_ids,
+            prompt=(TokenSegment(prompt_ids),),
             sampling=params,
             grammar=grammar,
             n=n,

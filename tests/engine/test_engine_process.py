@@ -19,6 +19,7 @@ from antiphon.engine.interface import (
     Started,
     StreamEvent,
     TokenEvent,
+    TokenSegment,
 )
 from antiphon.engine.worker.worker_process import CORE_FACTORY
 from antiphon.errors import ServiceUnavailableError
@@ -47,7 +48,7 @@ async def running(path: Path, core_factory: str = CORE_FACTORY) -> AsyncIterator
 
 def request(request_id: str, *, max_tokens: int, n: int = 1) -> GenerateRequest:
     sampling = SamplingParams(temperature=0.0, max_tokens=max_tokens, logit_bias={END_OF_TURN: -100.0})
-    return GenerateRequest(request_id=request_id, prompt_ids=PROMPT, sampling=sampling, n=n)
+    return GenerateRequest(request_id=request_id, prompt=(TokenSegment(PROMPT),), sampling=sampling, n=n)
 
 
 async def collect(client: EngineClient, generate: GenerateRequest) -> list[StreamEvent]:
@@ -143,7 +144,9 @@ async def test_a_long_text_that_a_grammar_forces_ends_no_engine(tmp_path: Path) 
         sampling = SamplingParams(temperature=0.0, max_tokens=400)
         for letters in (2, 200_000):
             grammar = f'start: "{"a" * letters}"'
-            forced = GenerateRequest(request_id=str(letters), prompt_ids=[5, 6], sampling=sampling, grammar=grammar)
+            forced = GenerateRequest(
+                request_id=str(letters), prompt=(TokenSegment([5, 6]),), sampling=sampling, grammar=grammar
+            )
             events = await collect(client, forced)
             assert isinstance(events[-1], Finished)
             assert ("stop" if letters < 400 else "length") == events[-1].reason

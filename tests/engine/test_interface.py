@@ -19,14 +19,17 @@ from antiphon.engine.interface import (
     Started,
     TokenEvent,
     TokenLogprobs,
+    TokenSegment,
     ToWorker,
 )
 from tests.engine.fake_model import model_info
 
 SAMPLING = SamplingParams(logit_bias={7: -100.0, 3: 1.5}, seed=-(2**63), logprobs=20, max_tokens=1)
 TO_WORKER = [
-    GenerateRequest(request_id="a", prompt_ids=[1, 2], sampling=SAMPLING, n=128, cache_salt="s", service_tier="flex"),
-    GenerateRequest(request_id="b", prompt_ids=[0], sampling=SamplingParams(seed=2**64 - 1, max_tokens=9)),
+    GenerateRequest(
+        request_id="a", prompt=(TokenSegment([1, 2]),), sampling=SAMPLING, n=128, cache_salt="s", service_tier="flex"
+    ),
+    GenerateRequest(request_id="b", prompt=(TokenSegment([0]),), sampling=SamplingParams(seed=2**64 - 1, max_tokens=9)),
     Abort(request_id="a"),
     Abort(request_id="a", index=3),
     Shutdown(),
@@ -106,3 +109,9 @@ def test_a_worker_that_has_ended_holds_nothing() -> None:
 def test_everything_that_is_counted_is_added_up() -> None:
     held = {"running", "waiting", "kv_cells_used", "kv_cells_cached", "kv_cells_total"}
     assert set(_COUNTS) == set(EngineStats.__struct_fields__) - held
+
+
+def test_prompt_ids_are_the_keys_of_all_segments_in_order() -> None:
+    segments = (TokenSegment([1, 2]), TokenSegment([]), TokenSegment([3]))
+    asked = GenerateRequest(request_id="a", prompt=segments, sampling=SamplingParams(max_tokens=1))
+    assert [1, 2, 3] == asked.prompt_ids

@@ -294,7 +294,9 @@ def test_notation_of_calls_is_marked_as_server_text() -> None:
     _, calling, results = normalised_turns(convert(messages, list[Message]), capabilities)
     first, second = server_text("<tool_call>\n"), server_text("\n</tool_call>")
     assert f'{first}{{"name": "f", "arguments": {{"x": 1}}}}{second}' == calling.content[0].text.split("\n" + first)[0]
-    assert f"{server_text('<tool_response>')}R1{server_text('</tool_response>')}" == results.content[0].text.split("\n")[0]
+    assert (
+        f"{server_text('<tool_response>')}R1{server_text('</tool_response>')}" == results.content[0].text.split("\n")[0]
+    )
 
 
 @pytest.mark.parametrize("history", [NATIVE, None])

@@ -90,9 +90,9 @@ class LocalBackend:
         # No await between these lines: a cancellation there would leave the generator open.
         events = self._engine.generate(rendering.generate)
         try:
-            spent = Spent()
+            spent, prompt_tokens = Spent(), len(rendering.generate.prompt_ids)
             async for batch in events:
-                spent = _add_tokens(spent, batch, len(rendering.generate.prompt_ids))
+                spent = _add_tokens(spent, batch, prompt_tokens)
                 chunks: list[ChatCompletionChunk] = []
                 try:
                     done = self._assemble(batch, assembler, chunks)

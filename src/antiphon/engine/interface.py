@@ -103,11 +103,21 @@ class SamplingParams(Struct, frozen=True, kw_only=True):
     """Tokens that a choice may generate at most, at least 1; the renderer has capped it to the context."""
 
 
+class TokenSegment(Struct, frozen=True, tag="tokens"):
+    """A run of tokens in a prompt."""
+
+    ids: list[int]
+
+
+PromptSegment = TokenSegment
+"""A prompt is a sequence of segments. Tokens are the only kind so far."""
+
+
 class GenerateRequest(Struct, frozen=True, kw_only=True, tag="generate"):
-    """One request: ``n`` choices that share ``prompt_ids`` and differ in their random stream only."""
+    """One request: ``n`` choices that share ``prompt`` and differ in their random stream only."""
 
     request_id: str
-    prompt_ids: list[int]
+    prompt: tuple[PromptSegment, ...]
     sampling: SamplingParams
     n: int = 1
     grammar: str = ""
@@ -117,6 +127,11 @@ class GenerateRequest(Struct, frozen=True, kw_only=True, tag="generate"):
     cache_salt: str = ""
     """Requests share cached prefixes only within one salt (project and ``prompt_cache_key``)."""
     service_tier: ServiceTier = "default"
+
+    @property
+    def prompt_ids(self) -> list[int]:
+        """The key of every position, by which the prefix tree finds equal prompts: its token id."""
+        return [key for segment in self.prompt for key in segment.ids]
 
 
 class Abort(Struct, frozen=True, kw_only=True, tag="abort"):

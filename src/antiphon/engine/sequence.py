@@ -31,8 +31,8 @@ class Sequence:
         """Order of arrival over the engine's life, a tie-breaker."""
         self.priority: Final = priority
         """Seconds; the smaller goes first (arrival time plus the tier's offset)."""
-        self.prompt_len: Final = len(request.prompt_ids)
-        self.tokens = list(request.prompt_ids)
+        self.tokens = request.prompt_ids
+        self.prompt_len: Final = len(self.tokens)
         self.lease: Lease | None = None
         self.cached_tokens: int | None = None
         """Prompt tokens found in the cache when the sequence first ran; None before."""

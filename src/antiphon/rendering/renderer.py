@@ -11,7 +11,7 @@ from antiphon.chat_formats.chat_format import HERMES, ChatFormat, ReasoningMarke
 from antiphon.constraints.answer_grammar import AnswerShape, answer_grammar
 from antiphon.constraints.json_schema import shorten_problem, validate_grammar
 from antiphon.constraints.lark import Markers, MarkerVocabulary
-from antiphon.engine.interface import GenerateRequest, SamplingParams, ServiceTier
+from antiphon.engine.interface import GenerateRequest, SamplingParams, ServiceTier, TokenSegment
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
 from antiphon.protocol.requests import CreateChatCompletion, Prediction
@@ -117,7 +117,7 @@ class Renderer:
         return Rendering(
             generate=GenerateRequest(
                 request_id=request_id,
-                prompt_ids=prompt.ids,
+                prompt=(TokenSegment(prompt.ids),),
                 sampling=self._sampling(request, len(prompt.ids), top_logprobs),
                 n=request.n or 1,
                 grammar=self._grammar(answer, required),

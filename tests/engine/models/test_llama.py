@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.engine.interface import EngineOptions, Finished, GenerateRequest, SamplingParams, Started, TokenEvent
+from antiphon.engine.interface import (
+    EngineOptions,
+    Finished,
+    GenerateRequest,
+    SamplingParams,
+    Started,
+    TokenEvent,
+    TokenSegment,
+)
 from antiphon.engine.models.batch_plan import TILE
 from antiphon.engine.models.bindings import EngineLoadError
 from antiphon.engine.models.llama import DecodeError, LlamaModel, fingerprint, physical_cores
@@ -72,7 +80,7 @@ def ask(core: Core, *requests: GenerateRequest) -> dict[tuple[str, int], list[in
 
 def request(name: str, prompt: list[int], n: int = 1, **sampling: float) -> GenerateRequest:
     params = SamplingParams(**{"temperature": 0.0, "max_tokens": 12, **sampling})  # type: ignore[arg-type]
-    return GenerateRequest(request_id=name, prompt_ids=prompt, n=n, sampling=params, cache_salt=name[0])
+    return GenerateRequest(request_id=name, prompt=(TokenSegment(prompt),), n=n, sampling=params, cache_salt=name[0])
 
 
 def test_batched_answers_equal_answers_one_by_one(core: Core, tokenizer: Tokenizer) -> None:

@@ -9,7 +9,7 @@ import pytest
 from antiphon.engine.cache.kv_cache import KVCache
 from antiphon.engine.cache.lease import Lease
 from antiphon.engine.cache.radix_tree import Node
-from antiphon.engine.interface import EngineOptions, GenerateRequest, SamplingParams
+from antiphon.engine.interface import EngineOptions, GenerateRequest, SamplingParams, TokenSegment
 from antiphon.engine.models.batch_plan import TILE, AttentionCosts
 from antiphon.engine.models.bindings import llama_cpp
 from antiphon.engine.models.llama import SEQ_IDS, LlamaModel
@@ -52,7 +52,9 @@ def prompts(cache: KVCache, *lengths: int) -> list[ScheduledSequence]:
     scheduler = Scheduler(cache, options)
     for at, n in enumerate(lengths):
         ids = [100 + 10 * at, *(1000 + i * 7 % 400 for i in range(n - 1))]
-        scheduler.add(GenerateRequest(request_id=str(at), prompt_ids=ids, sampling=SamplingParams(max_tokens=4)), 0.0)
+        scheduler.add(
+            GenerateRequest(request_id=str(at), prompt=(TokenSegment(ids),), sampling=SamplingParams(max_tokens=4)), 0.0
+        )
     return scheduler.schedule()
 
 
@@ -90,7 +92,7 @@ def test_the_newest_tokens_are_decoded_apart_from_a_long_prompt() -> None:
 
 def work(seq_id: int, ids: list[int], start: int, n: int, draft: list[int]) -> ScheduledSequence:
     """``n`` tokens from ``start`` on of a sequence that holds ``ids``, and a draft."""
-    asked = GenerateRequest(request_id=str(seq_id), prompt_ids=ids, sampling=SamplingParams(max_tokens=4))
+    asked = GenerateRequest(request_id=str(seq_id), prompt=(TokenSegment(ids),), sampling=SamplingParams(max_tokens=4))
     sequence = Sequence(asked, 0, 0, 0.0)
     sequence.lease = Lease("", seq_id, Node(None, 0, [], None), 0)
     return ScheduledSequence(sequence, start, n, draft)

@@ -10,7 +10,15 @@ from msgspec import Struct
 
 from antiphon.engine.drafting.draft_length import StepCosts
 from antiphon.engine.grammars.grammar import GrammarError, Matcher
-from antiphon.engine.interface import EngineOptions, Finished, GenerateRequest, SamplingParams, ServiceTier, Started
+from antiphon.engine.interface import (
+    EngineOptions,
+    Finished,
+    GenerateRequest,
+    SamplingParams,
+    ServiceTier,
+    Started,
+    TokenSegment,
+)
 from antiphon.engine.models.batch_plan import TILE, AttentionCosts
 from antiphon.engine.worker.core import Core
 from tests.engine.engine_trial import ENTROPY, STEP_SECONDS, Trial, request, text
@@ -341,7 +349,7 @@ def test_a_request_that_cannot_run_is_refused_and_leaves_nothing() -> None:
     for prompt, bias in (([], {}), (text(1, 64), {}), ([300], {}), ([-1], {}), ([5], {300: 1.0}), ([5], {-1: 1.0})):
         sampling = SamplingParams(max_tokens=1, logit_bias=bias)
         with pytest.raises(AssertionError):
-            trial.core.add(GenerateRequest(request_id="a", prompt_ids=prompt, sampling=sampling))
+            trial.core.add(GenerateRequest(request_id="a", prompt=(TokenSegment(prompt),), sampling=sampling))
         assert not trial.core.has_work
         trial.check()
 
@@ -349,7 +357,7 @@ def test_a_request_that_cannot_run_is_refused_and_leaves_nothing() -> None:
 def test_logprobs_come_with_every_token_when_asked_for() -> None:
     trial = Trial(eog_ids=frozenset())
     sampling = SamplingParams(temperature=0.0, max_tokens=3, logprobs=2)
-    trial.add(GenerateRequest(request_id="a", prompt_ids=[5, 6], sampling=sampling))
+    trial.add(GenerateRequest(request_id="a", prompt=(TokenSegment([5, 6]),), sampling=sampling))
     events = [event for _ in range(3) for event in trial.step()]
     reported = [each for event in events for each in getattr(event, "logprobs", [])]
     assert trial.tokens["a", 0] == [each.top_ids[0] for each in reported]

@@ -101,14 +101,15 @@ class Core:
     def _queue(self, request: GenerateRequest, indices: Iterable[int], matcher: Matcher | None) -> None:
         seed = self._entropy() if request.sampling.seed is None else request.sampling.seed
         constraints = {index: None if matcher is None else self._constraints.make(matcher) for index in indices}
-        states = [SamplingState(request.sampling, request.prompt_ids, (seed, i), c) for i, c in constraints.items()]
+        prompt_ids = request.prompt_ids
+        states = [SamplingState(request.sampling, prompt_ids, (seed, i), c) for i, c in constraints.items()]
         sequences = self._scheduler.add(request, self._clock(), constraints)
         self._requests[request.request_id] = sequences
         self._states.update(zip(sequences, states, strict=True))
         for sequence, own in zip(sequences, constraints.values(), strict=True):
             if own is not None:
                 self._constraints.add(sequence, own)
-        self._drafting.add(sequences, request.prompt_ids, request.prediction_ids)
+        self._drafting.add(sequences, prompt_ids, request.prediction_ids)
 
     def abort(self, request_id: str, index: int | None = None) -> None:
         """End one choice, or all, of a request; its cells are free, or evictable, when this returns."""
@@ -182,10 +183,11 @@ class Core:
         """Stop at the door what would fail a step, and everybody in it."""
         assert request.request_id not in self._requests, request.request_id
         assert request.request_id not in self._compiling, request.request_id
-        n, limit, n_vocab = len(request.prompt_ids), self.info.max_model_len, self._model.n_vocab
+        prompt_ids = request.prompt_ids
+        n, limit, n_vocab = len(prompt_ids), self.info.max_model_len, self._model.n_vocab
         assert 0 < n < limit, f"0 < {n} < {limit}"
         assert request.n > 0, f"{request.n} > 0"
-        ids = [*request.prompt_ids, *request.prediction_ids, *request.sampling.logit_bias]
+        ids = [*prompt_ids, *request.prediction_ids, *request.sampling.logit_bias]
         assert min(ids) >= 0, f"{min(ids)} >= 0"
         assert max(ids) < n_vocab, f"{max(ids)} < {n_vocab}"
 
