@@ -1,4 +1,4 @@
-"""Drives a core over the fake model and checks, around every step, what must hold in every step."""
+"""A core over the fake model, whose every step is checked."""
 
 from collections import Counter, defaultdict
 
@@ -41,7 +41,7 @@ def request(  # noqa: PLR0913 (a field each)
     grammar: str = "",
     logprobs: int | None = None,
 ) -> GenerateRequest:
-    """A request with the fields that scheduling depends on."""
+    """Return a request with the fields that scheduling depends on."""
     return GenerateRequest(
         request_id=request_id,
         prompt=(TokenSegment(prompt_ids),),
@@ -55,12 +55,12 @@ def request(  # noqa: PLR0913 (a field each)
 
 
 def text(start: int, n: int) -> list[int]:
-    """``n`` token ids, others for another ``start``; none is an end-of-generation token."""
+    """Return ``n`` token ids, other ones for another ``start``, without end-of-generation tokens."""
     return [3 + (start * 31 + i * 7) % 297 for i in range(n)]
 
 
 class Trial:
-    """One core, its clock, and everything that it reported."""
+    """A core, its clock, and the events that it has reported."""
 
     def __init__(  # noqa: PLR0913 (a setting each)
         self,
@@ -76,9 +76,9 @@ class Trial:
         attention: AttentionCosts | None = None,
         compiler: Compiler | None = None,
     ) -> None:
-        """With host memory, every prefix leaves its cells as soon as nobody uses it.
+        """With host memory every unused prefix is offloaded at once.
 
-        With ``draft_eog_ids`` there is a draft model, which says what the model says but ends at these.
+        With ``draft_eog_ids`` there is a draft model with the model's logits, which ends at these tokens.
         """
         self.options = EngineOptions(
             model_path="",
@@ -133,19 +133,20 @@ class Trial:
         raise AssertionError(f"still at work after {limit or 3 * total + 50} steps")
 
     def step(self) -> list[StreamEvent]:
-        """One step, with everything checked that every step must keep."""
+        """Run one step, and check the invariants of every step."""
         unfinished = self.scheduler.running + self.scheduler.waiting
-        held = any(each.held for each in unfinished)
-        decoding = {each: each.lease for each in self.scheduler.running if each.lease is not None and each.generates}
-        late = [each.lease for each in self.scheduler.running if each.lease is not None and each.held]
-        running, n_batches = set(self.scheduler.running), len(self.model.batches)
+        held = any(each.is_held for each in unfinished)
+        running = {each: each.lease for each in self.scheduler.running if each.lease is not None}
+        decoding = {each: lease for each, lease in running.items() if each.is_generating}
+        late = [lease for each, lease in running.items() if each.is_held]
+        n_batches = len(self.model.batches)
         self.now += STEP_SECONDS
         events = self.core.step()
         if len(self.model.batches) > n_batches or (unfinished and not held):
             assert len(self.model.batches) > n_batches, "a step with work to do decoded nothing"
             assert self.model.attention or len(self.model.batches) == n_batches + 1
             self._check_batches(decoding, late, self.model.batches[n_batches:])
-        self._check_order(running, events)
+        self._check_order(set(running), events)
         self.check()
         for event in events:
             self._take(event)
@@ -153,11 +154,11 @@ class Trial:
 
     def check(self) -> None:
         self.core.check()
-        held = {s.lease: s.tokens[: s.computed] for s in self.scheduler.running if s.lease is not None}
+        held = {s.lease: s.tokens[: s.num_computed_tokens] for s in self.scheduler.running if s.lease is not None}
         assert_agrees(self.cache, self.model, held)
 
     def check_end(self) -> None:
-        """Nothing is held but cached prefixes, and every choice is what it would have been alone."""
+        """Assert that only cached prefixes hold cells, and that every answer is the one of its request alone."""
         stats = self.core.stats()
         assert (0, 0) == (stats.running, stats.waiting)
         assert 0 == self.cache.pool.owned_cells
@@ -188,9 +189,9 @@ class Trial:
     def _check_batches(
         self, decoding: dict[Sequence, Lease], late: list[Lease], batches: list[list[tuple[int, int]]]
     ) -> None:
-        """A step is bounded, prompts more so beside streams, and no stream is passed over unless it is preempted.
+        """Assert the limits of a step and of prompts beside streams, and that every stream has a row or is preempted.
 
-        ``late`` are the leases of streams that wait for work on their grammars: they may go on in this step.
+        ``late`` are the leases of streams that wait for their grammars: they may continue in this step.
         """
         rows = Counter(seq_id for batch in batches for seq_id, _ in batch)
         if self.model.attention:
@@ -207,18 +208,18 @@ class Trial:
         return sequence not in self.core._states
 
     def _check_order(self, running: set[Sequence], events: list[StreamEvent]) -> None:
-        """Whoever has joined left nobody behind who comes first, but for short prompts, which may overtake, and for
-        those who wait for a prefix being computed.
+        """Assert that a new running sequence overtook none, unless its prompt is short or the other awaits a prefill.
 
-        What computes a prefix may be through with it in the same step, or end, and nobody waits for it any more.
+        An awaited prefill may end in the same step, after which no sequence awaits it.
         """
         ended = [self.requests[event.request_id].prompt_ids[0] for event in events if isinstance(event, Finished)]
         computed = {*ended, *(each.tokens[0] for each in [*running, *self.scheduler.running])}
         for newcomer in set(self.scheduler.running) - running:
-            overtakes = newcomer.prompt_len - (newcomer.cached_tokens or 0) <= self.options.prefill_chunk_size // 2
+            missing = newcomer.num_prompt_tokens - (newcomer.num_cached_tokens or 0)
+            overtakes = missing <= self.options.prefill_chunk_size // 2
             for other in self.scheduler.waiting:
-                waited = other.waits_for is not None or other.tokens[0] in computed
-                assert other.order > newcomer.order or overtakes or waited or other.held
+                waited = other.awaited_prefill is not None or other.tokens[0] in computed
+                assert other.order > newcomer.order or overtakes or waited or other.is_held
 
     def _take(self, event: StreamEvent) -> None:
         assert event.request_id in self.requests

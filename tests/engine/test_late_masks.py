@@ -34,7 +34,7 @@ def finish(made: Trial) -> None:
 
 
 def held(made: Trial) -> list[Sequence]:
-    return [each for each in made.scheduler.running + made.scheduler.waiting if each.held]
+    return [each for each in made.scheduler.running + made.scheduler.waiting if each.is_held]
 
 
 def step_until_late(made: Trial, choices: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""The counts that a sequence derives from its tokens and its lease."""
+"""Tests of the counts that a sequence derives from its tokens and its lease."""
 
 import pytest
 
@@ -8,30 +8,35 @@ from tests.engine.engine_trial import request
 from tests.engine.fake_model import FakeMemory
 
 
-def test_a_new_sequence_has_everything_to_compute_and_nothing_generated() -> None:
+def test_new_sequence_has_computed_and_generated_no_tokens() -> None:
     sequence = Sequence(request("a", [7, 8, 9]), 0, 1, 0.0)
-    assert (0, 3, 0, 3) == (sequence.computed, sequence.uncomputed, sequence.generated, sequence.prompt_len)
-    assert sequence.cached_tokens is None
+    assert (0, 3, 0, 3) == (
+        sequence.num_computed_tokens,
+        sequence.num_uncomputed_tokens,
+        sequence.num_generated_tokens,
+        sequence.num_prompt_tokens,
+    )
+    assert sequence.num_cached_tokens is None
 
 
-def test_tokens_are_the_sequences_own() -> None:
+def test_choices_of_a_request_do_not_share_their_lists_of_tokens() -> None:
     asked = request("a", [7, 8, 9], n=2)
     first, second = (Sequence(asked, index, 1, 0.0) for index in range(2))
     first.tokens.append(5)
-    assert ([7, 8, 9], [7, 8, 9], 1) == (second.tokens, asked.prompt_ids, first.generated)
+    assert ([7, 8, 9], [7, 8, 9], 1) == (second.tokens, asked.prompt_ids, first.num_generated_tokens)
 
 
-def test_tokens_in_flight_are_not_computed_yet() -> None:
+def test_tokens_in_flight_are_not_computed() -> None:
     sequence = Sequence(request("a", [7, 8, 9]), 0, 1, 0.0)
     cache = KVCache(FakeMemory(8), 8, 4)
     sequence.lease = cache.acquire("", sequence.tokens)
     assert sequence.lease is not None
     assert cache.reserve(sequence.lease, 3)
     cache.fill(sequence.lease, 2)
-    sequence.in_flight = 2
-    assert (0, 3) == (sequence.computed, sequence.uncomputed)
-    sequence.in_flight = 0
-    assert (2, 1) == (sequence.computed, sequence.uncomputed)
+    sequence.num_in_flight_tokens = 2
+    assert (0, 3) == (sequence.num_computed_tokens, sequence.num_uncomputed_tokens)
+    sequence.num_in_flight_tokens = 0
+    assert (2, 1) == (sequence.num_computed_tokens, sequence.num_uncomputed_tokens)
 
 
 def test_order_is_priority_then_arrival_then_choice() -> None:
@@ -42,10 +47,10 @@ def test_order_is_priority_then_arrival_then_choice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("generates", "filled", "reserved"), [(False, 2, 0), (True, 3, 0), (False, 3, 1), (True, 4, 0), (True, 4, 1)]
+    ("is_generating", "filled", "reserved"), [(False, 2, 0), (True, 3, 0), (False, 3, 1), (True, 4, 0), (True, 4, 1)]
 )
-def test_who_has_its_prompt_and_set_no_cells_aside_generates_and_so_does_who_lacks_one_token(
-    filled: int, reserved: int, *, generates: bool
+def test_sequence_generates_after_its_prompt_without_reserved_cells_or_with_one_missing_token(
+    filled: int, reserved: int, *, is_generating: bool
 ) -> None:
     sequence = Sequence(request("a", [7, 8, 9]), 0, 1, 0.0)
     sequence.tokens += [5, 6]
@@ -54,8 +59,8 @@ def test_who_has_its_prompt_and_set_no_cells_aside_generates_and_so_does_who_lac
     assert sequence.lease is not None
     assert cache.reserve(sequence.lease, filled + reserved)
     cache.fill(sequence.lease, filled)
-    assert (generates, 2) == (sequence.generates, sequence.generated)
+    assert (is_generating, 2) == (sequence.is_generating, sequence.num_generated_tokens)
 
 
-def test_a_waiting_sequence_of_one_token_generates() -> None:
-    assert [True, False] == [Sequence(request("a", prompt), 0, 1, 0.0).generates for prompt in ([7], [7, 8])]
+def test_waiting_sequence_of_one_token_is_generating() -> None:
+    assert [True, False] == [Sequence(request("a", prompt), 0, 1, 0.0).is_generating for prompt in ([7], [7, 8])]

@@ -1,4 +1,4 @@
-"""One choice of one request while the engine works on it. Pure: no text, no numpy, no C."""
+"""One choice of one request in the engine. Pure: no text, no numpy, no C."""
 
 from typing import Final
 
@@ -7,44 +7,45 @@ from antiphon.engine.interface import GenerateRequest
 
 
 class Sequence:
-    """Prompt and answer as one list of token ids, and how many of them the KV memory holds."""
+    """The token ids of a prompt and its answer in one list, and the lease of their KV cells."""
 
     __slots__ = (
         "arrival",
-        "cached_tokens",
+        "awaited_prefill",
         "draft",
-        "held",
-        "in_flight",
         "index",
+        "is_held",
         "lease",
+        "num_cached_tokens",
+        "num_in_flight_tokens",
+        "num_prompt_tokens",
         "priority",
-        "prompt_len",
         "request",
         "tokens",
-        "waits_for",
     )
 
     def __init__(self, request: GenerateRequest, index: int, arrival: int, priority: float) -> None:
         self.request: Final = request
         self.index: Final = index
         self.arrival: Final = arrival
-        """Order of arrival over the engine's life, a tie-breaker."""
+        """Number of the request in the engine's life, which decides between equal priorities."""
         self.priority: Final = priority
-        """Seconds; the smaller goes first (arrival time plus the tier's offset)."""
+        """Seconds: time of arrival plus the tier's offset. The smallest is served first."""
         self.tokens = request.prompt_ids
-        self.prompt_len: Final = len(self.tokens)
+        self.num_prompt_tokens: Final = len(self.tokens)
         self.lease: Lease | None = None
-        self.cached_tokens: int | None = None
+        """None while the sequence waits."""
+        self.num_cached_tokens: int | None = None
         """Prompt tokens found in the cache when the sequence first ran; None before."""
 
         self.draft: list[int] = []
-        """What may come after ``tokens``: the next step may try some of it."""
-        self.in_flight = 0
-        """Tokens that the step at hand computes: their cells are filled, but nobody can share them yet."""
-        self.held = False
-        """Whether its last token is computed and its next one not known yet: no step has anything to do for it."""
-        self.waits_for: tuple[Sequence, int] | None = None
-        """A prefilling sequence, and the length of the prefix that this one will share with it once it is computed."""
+        """Tokens that may follow ``tokens``; the next step decodes some of them."""
+        self.num_in_flight_tokens = 0
+        """Tokens that the current step computes: their cells are filled, but cannot be shared yet."""
+        self.is_held = False
+        """Whether the sequence waits for its grammar: its last token is computed, and the next one not drawn."""
+        self.awaited_prefill: tuple[Sequence, int] | None = None
+        """A prefilling sequence for which this one waits, and the length of the prefix that both will share."""
 
     @property
     def order(self) -> tuple[float, int, int]:
@@ -52,28 +53,37 @@ class Sequence:
         return (self.priority, self.arrival, self.index)
 
     @property
-    def computed(self) -> int:
-        """Tokens whose keys and values the memory holds."""
-        return 0 if self.lease is None else self.lease.length - self.in_flight
+    def num_computed_tokens(self) -> int:
+        """Tokens whose keys and values are in the KV memory."""
+        return 0 if self.lease is None else self.lease.length - self.num_in_flight_tokens
 
     @property
-    def uncomputed(self) -> int:
-        """Tokens still to decode: 1 while the sequence generates, more while it prefills."""
-        return len(self.tokens) - self.computed
+    def num_uncomputed_tokens(self) -> int:
+        """Tokens still to decode: mostly 1 while the sequence generates, more while it prefills."""
+        return len(self.tokens) - self.num_computed_tokens
 
     @property
-    def generates(self) -> bool:
-        """Whether only its newest tokens are uncomputed: the last one drawn, and what a grammar forced after it.
-
-        A sequence that was preempted computes its answer again from reserved cells, in chunks like a prompt.
-        """
-        if self.held:
-            return False
-        if self.uncomputed == 1:
-            return True
-        return self.computed >= self.prompt_len and self.lease is not None and not self.lease.reserved
-
-    @property
-    def generated(self) -> int:
+    def num_generated_tokens(self) -> int:
         """Tokens of the answer so far."""
-        return len(self.tokens) - self.prompt_len
+        return len(self.tokens) - self.num_prompt_tokens
+
+    @property
+    def is_generating(self) -> bool:
+        """Whether only the last drawn token and the forced ones after it are uncomputed.
+
+        A preempted sequence computes its answer again in reserved cells, in chunks like a prompt.
+        """
+        if self.is_held:
+            return False
+        if self.num_uncomputed_tokens == 1:
+            return True
+        is_prompt_computed = self.num_computed_tokens >= self.num_prompt_tokens
+        return is_prompt_computed and self.lease is not None and not self.lease.reserved
+
+    @property
+    def is_awaiting_prefill(self) -> bool:
+        """Whether the awaited prefill is still running and has not computed the shared prefix."""
+        if self.awaited_prefill is None:
+            return False
+        other, length = self.awaited_prefill
+        return other.lease is not None and other.num_computed_tokens < length

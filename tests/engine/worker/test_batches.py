@@ -14,7 +14,7 @@ from antiphon.engine.models.batch_plan import TILE, AttentionCosts
 from antiphon.engine.models.bindings import llama_cpp
 from antiphon.engine.models.llama import SEQ_IDS, LlamaModel
 from antiphon.engine.sequence import Sequence
-from antiphon.engine.worker.batches import StepBatch, batches_of
+from antiphon.engine.worker.batches import StepBatch, divide_step
 from antiphon.engine.worker.scheduler import ScheduledSequence, Scheduler
 from tests.engine.fake_model import FakeModel, Floats
 
@@ -63,7 +63,7 @@ def test_padding_is_seen_by_nobody_and_leaves_no_cells(model: LlamaModel) -> Non
     plain = StepBatch(works).decode(model).copy()
     for work in works:
         assert work.sequence.lease is not None
-        model.seq_rm(work.sequence.lease.seq_id, 0, work.n)
+        model.seq_rm(work.sequence.lease.seq_id, 0, work.num_tokens)
     padded = StepBatch(works, TILE - 32).decode(model)
     # Tiles and single rows round differently: 0.2 on average, where logits of other texts are several apart.
     assert 0.5 > np.abs(padded - plain).mean()
@@ -74,20 +74,20 @@ def test_padding_is_seen_by_nobody_and_leaves_no_cells(model: LlamaModel) -> Non
 
 def test_every_work_is_in_one_batch() -> None:
     works = prompts(KVCache(FakeModel(4096), 4096, 200), 300, *[5] * 20)
-    batches = batches_of(works, COSTS)
-    assert sorted(map(id, works)) == sorted(id(work) for batch in batches for work in batch.works)
+    batches = divide_step(works, COSTS)
+    assert sorted(map(id, works)) == sorted(id(work) for batch in batches for work in batch.scheduled)
 
 
 def test_a_step_without_attention_costs_is_one_batch() -> None:
     works = prompts(KVCache(FakeModel(4096), 4096, 200), 300, *[5] * 20)
-    assert [StepBatch(works)] == batches_of(works, None)
+    assert [StepBatch(works)] == divide_step(works, None)
 
 
 def test_the_newest_tokens_are_decoded_apart_from_a_long_prompt() -> None:
     cache = KVCache(FakeModel(4096), 4096, 200)
     (prompt,) = prompts(cache, 300)
     newest = ScheduledSequence(Sequence(prompt.sequence.request, 0, 0, 0.0), 300, 1)
-    assert [StepBatch([newest]), StepBatch([prompt])] == batches_of([newest, prompt], COSTS)
+    assert [StepBatch([newest]), StepBatch([prompt])] == divide_step([newest, prompt], COSTS)
 
 
 def work(seq_id: int, ids: list[int], start: int, n: int, draft: list[int]) -> ScheduledSequence:
@@ -124,9 +124,9 @@ def test_padding_comes_last_in_a_sequence_of_its_own_which_is_emptied() -> None:
 def test_the_first_of_the_newest_tokens_is_no_prompt() -> None:
     ids = list(range(100))
     prompt, newest = work(7, ids, 0, 100, []), work(8, ids, 100, 1, list(range(80)))
-    assert [StepBatch([newest]), StepBatch([prompt])] == batches_of([prompt, newest], COSTS)
+    assert [StepBatch([newest]), StepBatch([prompt])] == divide_step([prompt, newest], COSTS)
 
 
 def test_a_few_prompt_tokens_behind_many_cells_are_padded_to_a_tile() -> None:
     prompt = work(7, list(range(123)), 60, 63, [])
-    assert [StepBatch([prompt], 1)] == batches_of([prompt], COSTS)
+    assert [StepBatch([prompt], 1)] == divide_step([prompt], COSTS)

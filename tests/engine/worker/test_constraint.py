@@ -282,14 +282,14 @@ def test_the_logits_of_a_held_choice_are_its_own(slow: Made) -> None:
     assert constraints.wait(WAIT)
     ((resumed, kept),) = constraints.resume()
     assert kept is not None
-    assert (sequence, False, [1.0] * 3) == (resumed, sequence.held, kept.tolist())
+    assert (sequence, False, [1.0] * 3) == (resumed, sequence.is_held, kept.tolist())
     assert ([], False) == (constraints.resume(), constraints.wait(0.0))
 
 
 def test_a_choice_is_held_until_its_work_has_ended(slow: Made) -> None:
     constraints, sequence = held(slow)
     constraints.hold(sequence, None)
-    assert ([], True) == (constraints.resume(), sequence.held)
+    assert ([], True) == (constraints.resume(), sequence.is_held)
     constraints.remove(sequence)
     slow.script.gate.set()
     assert not constraints.wait(WAIT)

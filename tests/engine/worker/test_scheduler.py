@@ -35,17 +35,17 @@ class Steps:
         for work in works:
             lease, name = work.sequence.lease, work.sequence.request.request_id
             assert lease is not None
-            tokens = work.sequence.tokens[: work.start + work.n] + work.draft
-            for position in range(work.start, work.start + work.size):
+            tokens = work.sequence.tokens[: work.start + work.num_tokens] + work.draft
+            for position in range(work.start, work.start + work.num_scheduled_tokens):
                 self.memory.write(lease.seq_id, position, tokens[position])
-            carried[name] = carried.get(name, 0) + work.size
+            carried[name] = carried.get(name, 0) + work.num_scheduled_tokens
         for work in works:
             self.scheduler.commit(work)
-            self.scheduler.keep(work, 0)
-            if work.samples:
+            self.scheduler.accept_draft(work, 0)
+            if work.is_sampled:
                 work.sequence.tokens.append(3 + len(work.sequence.tokens) * 5 % 290)
         self.computed += sum(carried.values())
-        held = {s.lease: s.tokens[: s.computed] for s in self.scheduler.running if s.lease is not None}
+        held = {s.lease: s.tokens[: s.num_computed_tokens] for s in self.scheduler.running if s.lease is not None}
         assert_agrees(self.cache, self.memory, held)
         return carried
 
@@ -70,7 +70,7 @@ def test_a_long_prompt_never_stalls_the_streams() -> None:
     steps.step()
     steps.add(request("long", text(9, 70)))
     assert [16, 16, 16, 16, 6] == [steps.step()["long"] for _ in range(5)]
-    assert [6, 6, 6] == [stream.generated for stream in streams]
+    assert [6, 6, 6] == [stream.num_generated_tokens for stream in streams]
 
 
 def test_several_prompts_share_a_step_in_order() -> None:
@@ -171,7 +171,7 @@ def test_a_prompt_that_has_begun_gives_way_to_one_of_a_higher_tier_that_runs() -
     assert [{"priority": 64}, {"priority": 64}] == [steps.step() for _ in range(2)]
     assert {"priority": 22, "flex": 42} == steps.step()
     assert {"priority": 1, "flex": 16} == steps.step()
-    assert 58 == flex.computed
+    assert 58 == flex.num_computed_tokens
 
 
 def test_cells_are_taken_from_the_lowest_tier_first() -> None:
@@ -247,7 +247,7 @@ def test_a_hundred_who_wait_for_one_prefix_are_all_served() -> None:
             break
         steps.step()
         for sequence in list(steps.scheduler.running):
-            if sequence.generated:
+            if sequence.num_generated_tokens:
                 steps.scheduler.finish(sequence)
     assert ([], []) == (steps.waiting, steps.running)
     assert 150 + 2 * LOOKAHEAD == steps.computed
@@ -261,13 +261,13 @@ def test_the_one_served_last_is_preempted_and_comes_back_first() -> None:
         steps.step()
     steps.add(request("c", text(3, 10)))
     assert (["a"], ["b", "c"]) == (steps.running, steps.waiting)
-    assert (0, 0) == (victim.computed, victim.cached_tokens)
+    assert (0, 0) == (victim.num_computed_tokens, victim.num_cached_tokens)
     tokens = list(victim.tokens)
     steps.scheduler.finish(steps.scheduler.running[0])
     steps.step()
     assert tokens == victim.tokens[: len(tokens)]
-    assert victim.computed >= len(tokens)
-    assert 0 == victim.cached_tokens, "what the first start found, not what a preempted one finds of its own"
+    assert victim.num_computed_tokens >= len(tokens)
+    assert 0 == victim.num_cached_tokens, "what the first start found, not what a preempted one finds of its own"
 
 
 def test_a_request_of_a_higher_tier_is_not_preempted_by_one_of_a_lower() -> None:
@@ -294,10 +294,10 @@ def test_only_what_reaches_the_last_token_is_sampled() -> None:
     steps = Steps()
     steps.add(request("a", text(1, 65)))
     (first,) = steps.scheduler.schedule()
-    assert (0, 64, False) == (first.start, first.n, first.samples)
+    assert (0, 64, False) == (first.start, first.num_tokens, first.is_sampled)
     steps.scheduler.commit(first)
     (second,) = steps.scheduler.schedule()
-    assert (64, 1, True) == (second.start, second.n, second.samples)
+    assert (64, 1, True) == (second.start, second.num_tokens, second.is_sampled)
 
 
 def test_a_step_must_hold_a_token_of_every_sequence() -> None:
@@ -425,7 +425,7 @@ def test_a_long_prompt_goes_on_however_many_short_ones_keep_coming() -> None:
         steps.step()
         if short.lease is not None:
             steps.scheduler.finish(short)
-    assert long.generates
+    assert long.is_generating
 
 
 def test_short_prompts_leave_the_cells_of_the_one_before_them() -> None:
@@ -434,7 +434,7 @@ def test_short_prompts_leave_the_cells_of_the_one_before_them() -> None:
     for i in range(12):
         steps.add(request(f"s{i}", text(i + 2, 8)))
         carried = steps.step()
-        assert long.generates or carried["long"]
+        assert long.is_generating or carried["long"]
 
 
 def test_a_short_prompt_overtakes_nobody_of_a_higher_tier() -> None:
@@ -450,7 +450,7 @@ def test_prompts_alone_move_what_nobody_uses_as_far_as_they_are_long() -> None:
     steps = Steps(batched=16, host_cells=512)
     steps.cache.offloading.max_unused_cells, steps.cache.offloading.copied_at_once = 0, 0
     before = steps.add(request("before", text(1, 100)))
-    while not before.generates:
+    while not before.is_generating:
         steps.step()
     steps.scheduler.finish(before)
     held = steps.cache.pool.cached_cells
@@ -631,7 +631,7 @@ def test_the_accepted_part_of_a_draft_keeps_its_cells() -> None:
     (stream,) = drafting(steps, "1", draft=5)
     (work,) = steps.scheduler.schedule()
     steps.scheduler.commit(work)
-    steps.scheduler.keep(work, 2)
+    steps.scheduler.accept_draft(work, 2)
     assert stream.lease is not None
     assert work.start + 1 + 2 == stream.lease.length
 

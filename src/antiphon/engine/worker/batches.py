@@ -1,4 +1,4 @@
-"""A step as the batches that the model decodes: what a model is to the decode loop, and which rows go into it."""
+"""The model as the decode loop uses it, and the batches of a step with their rows."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -14,46 +14,49 @@ from antiphon.engine.worker.scheduler import ScheduledSequence
 
 
 class Model(Memory, Protocol):
-    """What decodes: llama.cpp, or a deterministic fake in the tests of scheduling."""
+    """A model that decodes: llama.cpp, or a deterministic fake in the tests."""
 
     info: ModelInfo
     n_vocab: int
     eog_ids: frozenset[int]
     attention: AttentionCosts | None
-    """None where the rows of a step may as well be decoded all together."""
+    """The costs by which a step is divided into batches; None decodes each step in one batch."""
 
     def decode(
         self, tokens: list[int], positions: list[int], seq_ids: list[int], outputs: list[int]
     ) -> npt.NDArray[np.float32]:
-        """Run one batch; return the logits of the rows ``outputs``, shape (len(outputs), n_vocab)."""
+        """Decode one batch; return the logits of the rows ``outputs``, shape (len(outputs), n_vocab)."""
 
     def grammar_tokenizer(self) -> Any:  # noqa: ANN401 (llguidance.LLTokenizer)
-        """The vocabulary for grammars. Called once, in the thread that compiles them."""
+        """Return the vocabulary for grammars. Called once, in the thread that compiles them."""
 
     def close(self) -> None:
-        """Release it."""
+        """Release the model."""
 
 
 class StepBatch(Struct, frozen=True):
-    """Works that are decoded together, with rows of padding behind them."""
+    """Sequences that are decoded together, and the number of padding rows after them."""
 
-    works: list[ScheduledSequence]
+    scheduled: list[ScheduledSequence]
     padding: int = 0
 
     def decode(self, model: Model) -> npt.NDArray[np.float32]:
-        """Run it; return the logits that its works' samples need, in order: (rows, n_vocab), until the next call."""
+        """Decode the batch; return the logits of its sampled sequences in order, valid until the next call.
+
+        Shape (rows, n_vocab): one row for each sequence's last token, and one for each token of its draft.
+        """
         tokens: list[int] = []
         positions: list[int] = []
         seq_ids: list[int] = []
         outputs: list[int] = []
-        for work in self.works:
-            sequence, start, end = work.sequence, work.start, work.start + work.n
+        for scheduled in self.scheduled:
+            sequence, start, end = scheduled.sequence, scheduled.start, scheduled.start + scheduled.num_tokens
             assert sequence.lease is not None
-            tokens += sequence.tokens[start:end] + work.draft
-            positions += range(start, end + len(work.draft))
-            seq_ids += [sequence.lease.seq_id] * work.size
-            if work.samples:
-                outputs += range(len(tokens) - 1 - len(work.draft), len(tokens))
+            tokens += sequence.tokens[start:end] + scheduled.draft
+            positions += range(start, end + len(scheduled.draft))
+            seq_ids += [sequence.lease.seq_id] * scheduled.num_scheduled_tokens
+            if scheduled.is_sampled:
+                outputs += range(len(tokens) - 1 - len(scheduled.draft), len(tokens))
         if not self.padding:
             return model.decode(tokens, positions, seq_ids, outputs)
         assert model.attention is not None
@@ -64,7 +67,16 @@ class StepBatch(Struct, frozen=True):
         return logits
 
 
-def batches_of(works: Sequence[ScheduledSequence], costs: AttentionCosts | None) -> list[StepBatch]:
-    """Divide a step into the batches that take least time."""
-    loads = [SequenceRows(work.size, work.start + work.size, work.start >= work.sequence.prompt_len) for work in works]
-    return [StepBatch([works[place] for place in batch.places], batch.padding) for batch in plan_batches(loads, costs)]
+def divide_step(scheduled: Sequence[ScheduledSequence], costs: AttentionCosts | None) -> list[StepBatch]:
+    """Divide a step into the batches that take the least time together."""
+    rows = [
+        SequenceRows(
+            each.num_scheduled_tokens,
+            each.start + each.num_scheduled_tokens,
+            each.start >= each.sequence.num_prompt_tokens,
+        )
+        for each in scheduled
+    ]
+    return [
+        StepBatch([scheduled[place] for place in batch.places], batch.padding) for batch in plan_batches(rows, costs)
+    ]

@@ -235,14 +235,14 @@ class Constraints:
 
     def hold(self, sequence: Sequence, logits: Floats | None) -> None:
         """Let a choice wait for work on its grammar, the row of logits kept if its next token is to be drawn yet."""
-        sequence.held = True
+        sequence.is_held = True
         self._held[sequence] = None if logits is None else logits.copy()
 
     def resume(self) -> list[tuple[Sequence, Floats | None]]:
         """Take out the held choices for which the work has ended, with their logits as they were held."""
         ended = [(held, logits) for held, logits in self._held.items() if not self._constraints[held].pending]
         for sequence, _ in ended:
-            sequence.held = False
+            sequence.is_held = False
             del self._held[sequence]
         return ended
 
@@ -255,8 +255,8 @@ class Constraints:
     def check(self, sequences: Collection[Sequence]) -> None:
         """Assert what must hold of the sequences that the engine has."""
         assert self._constraints.keys() <= set(sequences)
-        assert self._held.keys() == {sequence for sequence in sequences if sequence.held}
-        assert all(held.lease is None or held.uncomputed == 0 for held in self._held)
+        assert self._held.keys() == {sequence for sequence in sequences if sequence.is_held}
+        assert all(held.lease is None or held.num_uncomputed_tokens == 0 for held in self._held)
 
     def close(self) -> bool:
         """End the threads; False when one is at work that does not end, and may read the vocabulary."""

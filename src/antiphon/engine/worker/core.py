@@ -1,4 +1,4 @@
-"""One step of the engine: schedule, decode, sample, report. No processes, no sockets, no text.
+"""One step of the engine: schedule, decode, sample, report. It knows no processes, sockets or text.
 
 Invariant: every choice of every request that :meth:`Core.add` accepts ends in exactly one ``Finished`` event.
 """
@@ -26,20 +26,20 @@ from antiphon.engine.models.llama import SEQ_IDS, LlamaModel
 from antiphon.engine.sampling.sampler import Sampler
 from antiphon.engine.sampling.sampling_state import Floats, SamplingState
 from antiphon.engine.sequence import Sequence
-from antiphon.engine.worker.batches import Model, batches_of
+from antiphon.engine.worker.batches import Model, divide_step
 from antiphon.engine.worker.compiling import Compilations, Compiler, end_choices
 from antiphon.engine.worker.constraint import Constraints
 from antiphon.engine.worker.scheduler import ScheduledSequence, Scheduler
 from antiphon.engine.worker.step_counts import StepCounts
 
 POLL: Final = 0.002
-"""Seconds that a step waits for a grammar when nothing else is to do."""
+"""Seconds that a step waits for a grammar when it has nothing to decode."""
 End = tuple[FinishReason, str]
-"""Why a choice ends, and the message of an error."""
+"""The reason of a choice's end, and the message of an error."""
 
 
 class Core:
-    """A model, its KV cache, a scheduler and a sampler. Not thread-safe: one loop owns it."""
+    """A model with its KV cache, scheduler and sampler. Not thread-safe: one loop owns it."""
 
     def __init__(
         self,
@@ -51,9 +51,10 @@ class Core:
         draft_model: DraftModel | None = None,
         compiler: Compiler | None = None,
     ) -> None:
-        """``clock`` gives monotonic seconds; ``entropy`` a random 64-bit integer, for requests without a seed.
+        """Hold an open model.
 
-        ``compiler`` compiles for the model's own vocabulary, unless another is given.
+        ``clock`` returns monotonic seconds, ``entropy`` a random 64-bit integer for requests without a seed. The
+        default ``compiler`` compiles grammars for the model's vocabulary.
         """
         self.info: Final = model.info
         self._model: Final = model
@@ -73,11 +74,11 @@ class Core:
         self._steps = self._prompt_tokens = self._cached_tokens = self._generated_tokens = 0
         self._counts: Final = StepCounts()
         self._arrivals: dict[str, float] = {}
-        """When the requests that no step has carried yet were added."""
+        """Monotonic seconds at which each request was added, until its first step."""
 
     @classmethod
     def open(cls, options: EngineOptions, *, clock: Callable[[], float], entropy: Callable[[], int]) -> "Core":
-        """Load the model. Raises :class:`antiphon.engine.models.bindings.EngineLoadError`."""
+        """Load the model and return its core. Raises :class:`antiphon.engine.models.bindings.EngineLoadError`."""
         model = LlamaModel.open(options)
         draft_model = open_draft_model(options, model) if options.draft_model else None
         compiler = GrammarCompiler(model.grammar_tokenizer)
@@ -90,7 +91,7 @@ class Core:
         return bool(self._requests or self._events or self._compiling)
 
     def add(self, request: GenerateRequest) -> None:
-        """Queue a request whose prompt leaves room for a token at least. One that is refused leaves nothing behind."""
+        """Queue a request, whose prompt leaves room for one token. Raises AssertionError, and keeps nothing of it."""
         self._assert_possible(request)
         self._arrivals[request.request_id] = self._clock()
         if request.grammar:
@@ -106,13 +107,13 @@ class Core:
         sequences = self._scheduler.add(request, self._clock(), constraints)
         self._requests[request.request_id] = sequences
         self._states.update(zip(sequences, states, strict=True))
-        for sequence, own in zip(sequences, constraints.values(), strict=True):
-            if own is not None:
-                self._constraints.add(sequence, own)
+        for sequence, constraint in zip(sequences, constraints.values(), strict=True):
+            if constraint is not None:
+                self._constraints.add(sequence, constraint)
         self._drafting.add(sequences, prompt_ids, request.prediction_ids)
 
     def abort(self, request_id: str, index: int | None = None) -> None:
-        """End one choice, or all, of a request; its cells are free, or evictable, when this returns."""
+        """End one choice of a request, or all; their cells are free or evictable when this returns."""
         if request_id in self._compiling:
             self._end_compiling(request_id, index, "abort")
         for sequence in list(self._requests.get(request_id, ())):
@@ -120,7 +121,7 @@ class Core:
                 self._finish(sequence, "abort")
 
     def abort_all(self, reason: FinishReason = "abort", message: str = "") -> list[StreamEvent]:
-        """End everything in flight and return the events, for the engine's own end."""
+        """End every choice and return the events that no step has returned; called when the engine ends."""
         for request_id in self._compiling:
             self._end_compiling(request_id, None, reason, message)
         for sequences in list(self._requests.values()):
@@ -129,26 +130,26 @@ class Core:
         return self._take_events()
 
     def step(self) -> list[StreamEvent]:
-        """Decode one batch and return what happened since the last call, in order."""
+        """Run one step and return the events since the last call, in order."""
         self._constraints.begin_step()
         self._take_compiled()
         self._resume()
         self._draft()
-        works = self._scheduler.schedule()
-        self._report_starts(works)
-        if works:
-            self._run(works)
+        scheduled = self._scheduler.schedule()
+        self._report_starts(scheduled)
+        if scheduled:
+            self._run(scheduled)
             self._steps += 1
         elif not self._constraints.wait(POLL) and self._compiling:
             self._compiling.wait(POLL)
         return self._take_events()
 
     def idle_step(self) -> bool:
-        """Do a piece of what makes later steps faster, while there is no work; False when nothing is left to do."""
+        """Copy an unused prefix to host memory while no request runs; return False when none is left to copy."""
         return self._cache.offloading.copy_unused_prefix()
 
     def stats(self) -> EngineStats:
-        """What is held now, and counts since the start."""
+        """Return what is in use now, and the counts since the start."""
         stats = EngineStats(
             running=len(self._scheduler.running),
             waiting=len(self._scheduler.waiting) + self._compiling.choices,
@@ -164,7 +165,7 @@ class Core:
         return self._counts.added_to(stats)
 
     def check(self) -> None:
-        """Assert the bookkeeping's equations (for tests: it reads everything)."""
+        """Assert the equations of the bookkeeping. For tests: it reads every cell and sequence."""
         self._cache.check()
         held = set(self._scheduler.running) | set(self._scheduler.waiting)
         assert held == set(self._states), f"{len(held)} == {len(self._states)}"
@@ -172,7 +173,7 @@ class Core:
         self._constraints.check(held)
 
     def close(self) -> None:
-        """Release the model and the threads. Work on a grammar that does not end keeps the model, which it may read."""
+        """Release the threads and the model, unless a thread that may read it still works on a grammar."""
         ended = self._constraints.close()
         self._compiler.close()
         self._drafting.close()
@@ -180,7 +181,7 @@ class Core:
             self._model.close()
 
     def _assert_possible(self, request: GenerateRequest) -> None:
-        """Stop at the door what would fail a step, and everybody in it."""
+        """Assert that a request cannot fail a step, which would end every other request."""
         assert request.request_id not in self._requests, request.request_id
         assert request.request_id not in self._compiling, request.request_id
         prompt_ids = request.prompt_ids
@@ -192,64 +193,62 @@ class Core:
         assert max(ids) < n_vocab, f"{max(ids)} < {n_vocab}"
 
     def _draft(self) -> None:
-        """Propose what may come next, as far as the grammar allows it and the answer has room beside the next token."""
-        generating = [sequence for sequence in self._scheduler.running if sequence.generates]
+        """Draft tokens for the generating sequences, within their grammars and the room of their answers."""
+        generating = [sequence for sequence in self._scheduler.running if sequence.is_generating]
         self._drafting.propose(generating, self._room, self._allowed)
 
     def _allowed(self, sequence: Sequence, draft: list[int]) -> list[int]:
         constraint = self._constraints.get(sequence)
         return draft[: constraint.count_allowed(draft)] if constraint else draft
 
-    def _run(self, works: list[ScheduledSequence]) -> None:
-        """Decode a step, batch by batch, and give each choice what it has gained."""
-        tokens, seconds = sum(work.size for work in works), 0.0
-        self._constraints.start_masks(work.sequence for work in works if work.samples)
-        for batch in batches_of(works, self._model.attention):
+    def _run(self, scheduled: list[ScheduledSequence]) -> None:
+        """Decode the batches of a step, and give each choice its next tokens."""
+        tokens, seconds = sum(each.num_scheduled_tokens for each in scheduled), 0.0
+        self._constraints.start_masks(each.sequence for each in scheduled if each.is_sampled)
+        for batch in divide_step(scheduled, self._model.attention):
             began = self._clock()
             logits = batch.decode(self._model)
             seconds += self._clock() - began
-            for work in batch.works:
-                self._scheduler.commit(work)
-            self._advance_all([work for work in batch.works if work.samples], logits)
-        self._counts.step(tokens, len(works))
+            for each in batch.scheduled:
+                self._scheduler.commit(each)
+            self._advance_all([each for each in batch.scheduled if each.is_sampled], logits)
+        self._counts.step(tokens, len(scheduled))
         self._drafting.costs.observe(tokens, seconds)
 
-    def _advance_all(self, works: list[ScheduledSequence], logits: Floats) -> None:
-        """Give each choice its next tokens. Each has as many rows of logits as its draft has tokens, and one more."""
+    def _advance_all(self, scheduled: list[ScheduledSequence], logits: Floats) -> None:
+        """Give each choice its next tokens, from a row of logits for its last token and one for each of its draft."""
         end = 0
-        for work in works:
-            start, end = end, end + 1 + len(work.draft)
-            self._advance(work, logits[start:end])
+        for each in scheduled:
+            start, end = end, end + 1 + len(each.draft)
+            self._advance(each, logits[start:end])
 
-    def _advance(self, work: ScheduledSequence, logits: Floats) -> None:
-        """Give a choice its next tokens, and end it when they were its last.
+    def _advance(self, scheduled: ScheduledSequence, logits: Floats) -> None:
+        """Give a choice its next tokens, which verify its draft, and end it after its last token.
 
-        ``logits`` has a row for its last token, and one for each of its draft. A row counts only when all of the draft
-        before it is what the model has said.
+        A row of ``logits`` is sampled only if the choice has gained every token of the draft before it.
         """
-        sequence, accepted = work.sequence, 0
+        sequence, draft, accepted = scheduled.sequence, scheduled.draft, 0
         end: End | None = None
         try:
-            run: list[int] = []
-            while end is None and run == work.draft[accepted:][: len(run)]:
-                accepted += len(run)
-                run, end = self._sample(sequence, logits[accepted])
-                if sequence.held:
-                    break
-            accepted += common_length(run, work.draft, accepted, min(accepted + len(run), len(work.draft)))
+            is_verified = True
+            while is_verified:
+                gained, end = self._sample(sequence, logits[accepted])
+                matching = common_length(gained, draft, accepted, len(draft))
+                accepted += matching
+                is_verified = matching == len(gained) and end is None and not sequence.is_held
         except GrammarError as error:
             end = self._grammar_failed(sequence, error)
-        self._scheduler.keep(work, accepted)
-        if work.draft:
-            self._drafting.report(sequence, len(work.draft), accepted)
-            self._counts.draft(len(work.draft), accepted)
+        self._scheduler.accept_draft(scheduled, accepted)
+        if draft:
+            self._drafting.report(sequence, len(draft), accepted)
+            self._counts.draft(len(draft), accepted)
         if end is not None:
             self._finish(sequence, *end)
 
     def _sample(self, sequence: Sequence, logits: Floats) -> tuple[list[int], End | None]:
-        """Draw a choice's next token, with those that the grammar forces after it; say whether that ends it, and why.
+        """Draw a choice's next token; return it with the tokens that its grammar forces, and the choice's end.
 
-        Where the grammar's work takes longer than the step may wait, the choice is held, and gains them later.
+        When the work on the grammar takes longer than the step may wait, the choice is held and gains nothing now.
         """
         constraint = self._constraints.get(sequence)
         if constraint is not None and not self._constraints.has_ended(constraint.has_mask):
@@ -262,13 +261,13 @@ class Core:
             return [], ("stop", "")
         if constraint is None:
             return self._gain(sequence, [token_id], logprobs)
-        # With logprobs every token has a step of its own, since its logits are asked for.
+        # With logprobs no token is forced: the logits of every token are needed.
         room = 0 if sequence.request.sampling.logprobs is not None else self._room(sequence) - 1
         constraint.accept(token_id, logprobs, room)
         return self._follow(sequence)
 
     def _follow(self, sequence: Sequence) -> tuple[list[int], End | None]:
-        """Take the token that a choice's grammar has accepted, and those that it forces, once they are known."""
+        """Return a choice's accepted token with the forced ones, and the choice's end; hold it if they take long."""
         constraint = self._constraints.get(sequence)
         assert constraint is not None
         if not self._constraints.has_ended(constraint.is_idle):
@@ -278,7 +277,7 @@ class Core:
         return self._gain(sequence, constraint.gained, constraint.logprobs, finished=constraint.finished)
 
     def _resume(self) -> None:
-        """Go on with the held sequences for which the work on their grammars has ended."""
+        """Continue the held sequences whose grammars are ready."""
         for sequence, logits in self._constraints.resume():
             try:
                 _, end = self._follow(sequence) if logits is None else self._sample(sequence, logits)
@@ -292,14 +291,14 @@ class Core:
         return "grammar", f"the grammar could not be followed: {error}"
 
     def _room(self, sequence: Sequence) -> int:
-        """Tokens that the choice may still gain."""
-        asked = sequence.request.sampling.max_tokens - sequence.generated
+        """Return how many tokens the choice may still gain."""
+        asked = sequence.request.sampling.max_tokens - sequence.num_generated_tokens
         return max(0, min(asked, self.info.max_model_len - len(sequence.tokens)))
 
     def _gain(
         self, sequence: Sequence, token_ids: list[int], logprobs: TokenLogprobs | None, *, finished: bool = False
     ) -> tuple[list[int], End | None]:
-        """Append tokens to a choice and report them; return them, and why they are its last when they are."""
+        """Append tokens to a choice and report them; return them, and the choice's end if they are its last."""
         state = self._states[sequence]
         sequence.tokens += token_ids
         self._generated_tokens += len(token_ids)
@@ -319,7 +318,7 @@ class Core:
         return token_ids, ("length", "") if self._room(sequence) == 0 else None
 
     def _take_compiled(self) -> None:
-        """Queue the requests whose grammars are ready; end those whose grammars cannot be compiled."""
+        """Queue the requests whose grammars are compiled, and end those whose grammars cannot be compiled."""
         for entry in self._compiling.take():
             error = entry.future.exception()
             if error is None:
@@ -329,7 +328,7 @@ class Core:
             self._events += end_choices(entry, None, "grammar", f"the grammar could not be compiled: {error}")
 
     def _end_compiling(self, request_id: str, index: int | None, reason: FinishReason, message: str = "") -> None:
-        """End choices of a request that never ran."""
+        """End one choice of a request whose grammar is being compiled, or all."""
         self._events += self._compiling.end(request_id, index, reason, message)
         if request_id not in self._compiling:
             del self._arrivals[request_id]
@@ -345,8 +344,8 @@ class Core:
                 request_id=request_id,
                 index=sequence.index,
                 reason=reason,
-                prompt_tokens=sequence.prompt_len,
-                completion_tokens=sequence.generated,
+                prompt_tokens=sequence.num_prompt_tokens,
+                completion_tokens=sequence.num_generated_tokens,
                 cached_tokens=self._cached.get(request_id, 0),
                 accepted_prediction_tokens=accepted,
                 rejected_prediction_tokens=rejected,
@@ -360,16 +359,16 @@ class Core:
             self._cached.pop(request_id, None)
             self._arrivals.pop(request_id, None)
 
-    def _report_starts(self, works: Iterable[ScheduledSequence]) -> None:
-        """Report a request when the first of its choices runs: what that one found cached is the request's figure."""
-        for work in works:
-            sequence = work.sequence
+    def _report_starts(self, scheduled: Iterable[ScheduledSequence]) -> None:
+        """Report each request at the first step of its first choice, whose cached tokens are the request's."""
+        for each in scheduled:
+            sequence = each.sequence
             request_id = sequence.request.request_id
             if request_id in self._cached:
                 continue
-            cached = sequence.cached_tokens or 0
+            cached = sequence.num_cached_tokens or 0
             self._cached[request_id] = cached
-            self._prompt_tokens += sequence.prompt_len
+            self._prompt_tokens += sequence.num_prompt_tokens
             self._cached_tokens += cached
             queue_time = self._clock() - self._arrivals.pop(request_id)
             self._events.append(Started(request_id=request_id, cached_tokens=cached, queue_time=queue_time))

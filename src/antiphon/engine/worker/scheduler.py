@@ -1,10 +1,9 @@
-"""Who runs in the next step, and with how many tokens. Pure: the clock is an argument, nothing here decodes.
+"""Chooses the sequences of the next step, and the number of tokens of each. Pure: the clock is an argument.
 
-A step carries the newest tokens of every generating sequence and, within a bound, chunks of prompts (chunked prefill),
-so that a long prompt never stalls the streams of others. Prompts are served in order of arrival, but for tiers, and for
-short ones, which need not wait for the whole of a long one: half of a step is theirs. When cells run out the sequence
-served last is preempted: its cells become cached prefixes and it waits again, to be recomputed from what is still
-cached (vLLM: recomputation).
+A step carries the newest tokens of every generating sequence and, up to a limit, chunks of prompts (chunked prefill):
+a long prompt never stalls the streams of others. Prompts are served by tier and order of arrival, but short ones may
+use half of a step before a long one. When cells run out, the sequence served last is preempted: its cells become
+cached prefixes, it waits again, and is recomputed from the prefixes that are still cached (vLLM: recomputation).
 """
 
 from bisect import insort
@@ -23,41 +22,41 @@ from antiphon.engine.interface import EngineOptions, GenerateRequest, ServiceTie
 from antiphon.engine.sequence import Sequence
 
 TIER_OFFSET: Final[dict[ServiceTier, float]] = {"priority": -30.0, "default": 0.0, "flex": 30.0}
-"""Seconds by which a tier is served as if it had come earlier or later: a flex request overtakes newer default ones."""
+"""Seconds added to a request's time of arrival: a default request is served before flex ones up to 30 s older."""
 SHARED_PREFIX_MIN: Final = 16
-"""Tokens: a request waits for another's prefill when that saves at least so many."""
+"""Tokens of the shortest prefix for which a request waits while another one computes it."""
 GROWTH_HEADROOM: Final = 16
-"""Cells per running sequence that admission leaves free, so that a newcomer is not preempted at once."""
+"""Cells per running sequence that admission leaves free, so that a new sequence is not preempted at once."""
 LOOKAHEAD: Final = 64
-"""Waiting sequences that one step looks at, so that a long queue costs no more than a short one."""
-MOVED_FOR_A_TOKEN: Final = 4
-"""Tokens that a step of prompts alone may move to host memory for each that it computes, which takes longer by far."""
-OVERTAKERS: Final = 16
-"""Sequences that one step looks at for short prompts behind a long one."""
-_HELD: Final = attrgetter("held")
+"""Waiting sequences that one step reads, so that a long queue costs no more than a short one."""
+OFFLOADED_PER_TOKEN: Final = 4
+"""Tokens that a step without streams may offload for each prompt token that it computes, which takes far longer."""
+OVERTAKING_LOOKAHEAD: Final = 16
+"""Sequences that one step reads to find short prompts after a long one."""
+_IS_HELD: Final = attrgetter("is_held")
 
 
 class ScheduledSequence(Struct, frozen=True):
-    """``n`` tokens of one sequence, from position ``start`` on, and behind its last one a draft."""
+    """``num_tokens`` tokens of one sequence from position ``start`` on, and a draft after its last one."""
 
     sequence: Sequence
     start: int
-    n: int
+    num_tokens: int
     draft: list[int] = []
 
     @property
-    def size(self) -> int:
-        """Tokens that the step carries for it."""
-        return self.n + len(self.draft)
+    def num_scheduled_tokens(self) -> int:
+        """Tokens that the step carries for the sequence, its draft included."""
+        return self.num_tokens + len(self.draft)
 
     @property
-    def samples(self) -> bool:
-        """Whether these tokens reach the sequence's last one, whose logits give the next token."""
-        return self.start + self.n == len(self.sequence.tokens)
+    def is_sampled(self) -> bool:
+        """Whether the step computes the sequence's last token, whose logits give the next one."""
+        return self.start + self.num_tokens == len(self.sequence.tokens)
 
 
 class Scheduler:
-    """The waiting queue, in order of service, and the running sequences."""
+    """The waiting queue and the running sequences, both in order of service."""
 
     def __init__(self, cache: KVCache, options: EngineOptions) -> None:
         assert options.max_num_seqs <= options.max_num_batched_tokens
@@ -66,14 +65,14 @@ class Scheduler:
         self._max_num_batched_tokens: Final = options.max_num_batched_tokens
         self._prefill_chunk_size: Final = options.prefill_chunk_size
         self._max_decode_tokens: Final = options.max_num_batched_tokens // options.max_num_seqs
-        """Tokens that a generating sequence may carry in a step: more than one after a grammar has forced some."""
+        """Tokens of a generating sequence in a step: more than one after a grammar has forced some."""
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self._arrivals = 0
         self.preemptions = 0
 
     def add(self, request: GenerateRequest, now: float, indices: Iterable[int] | None = None) -> list[Sequence]:
-        """Queue the choices of a request, or those in ``indices``; ``now`` is in seconds of a monotonic clock."""
+        """Queue a request's choices, or those of ``indices``, and return them; ``now`` is in monotonic seconds."""
         priority = now + TIER_OFFSET[request.service_tier]
         self._arrivals += 1
         sequences = [Sequence(request, index, self._arrivals, priority) for index in indices or range(request.n)]
@@ -82,64 +81,67 @@ class Scheduler:
         return sequences
 
     def finish(self, sequence: Sequence) -> None:
-        """Take a sequence out, waiting or running; what it computed stays cached until the cells are needed."""
+        """Remove a waiting or running sequence; its computed tokens stay cached until their cells are needed."""
         if sequence.lease is None:
             self.waiting.remove(sequence)
         else:
             self._stop(sequence)
 
     def schedule(self) -> list[ScheduledSequence]:
-        """Choose the next step's work and fill its cells: generating sequences first, then prompts in order."""
-        decodes = self._decodes()
+        """Choose the sequences of the next step and fill their cells: generating ones first, then prompts in order."""
+        decodes = self._schedule_decodes()
         if decodes:
             self.cache.offloading.offload_excess()
-        budget = self._max_num_batched_tokens - sum(work.size for work in decodes)
+        budget = self._max_num_batched_tokens - sum(decode.num_scheduled_tokens for decode in decodes)
         if decodes:
             budget = min(budget, self._prefill_chunk_size)
-        prefills = self._prefills(budget)
+        prefills = self._schedule_prefills(budget)
         if not decodes:
-            self.cache.offloading.offload_excess(MOVED_FOR_A_TOKEN * sum(work.n for work in prefills))
+            self.cache.offloading.offload_excess(OFFLOADED_PER_TOKEN * sum(prefill.num_tokens for prefill in prefills))
         return decodes + prefills
 
-    def commit(self, work: ScheduledSequence) -> None:
-        """After the step: what a prefill computed can be shared from now on."""
-        sequence = work.sequence
-        sequence.in_flight = 0
-        if sequence.lease is not None and work.start < sequence.prompt_len:
+    def commit(self, scheduled: ScheduledSequence) -> None:
+        """Share the prompt tokens that the step has computed. Called after the step."""
+        sequence = scheduled.sequence
+        sequence.num_in_flight_tokens = 0
+        if sequence.lease is not None and scheduled.start < sequence.num_prompt_tokens:
             self.cache.commit(sequence.lease, sequence.tokens[: sequence.lease.length])
 
-    def keep(self, work: ScheduledSequence, accepted: int) -> None:
-        """After :meth:`commit`: free the cells of a draft but for its first ``accepted`` tokens."""
-        if work.draft and work.sequence.lease is not None:
-            self.cache.truncate(work.sequence.lease, work.start + work.n + accepted)
+    def accept_draft(self, scheduled: ScheduledSequence, num_accepted_tokens: int) -> None:
+        """Free the cells of a draft but for its first tokens, which were accepted. Called after :meth:`commit`."""
+        if scheduled.draft and scheduled.sequence.lease is not None:
+            length = scheduled.start + scheduled.num_tokens + num_accepted_tokens
+            self.cache.truncate(scheduled.sequence.lease, length)
 
-    def _decodes(self) -> list[ScheduledSequence]:
-        works = []
-        sizes = {s: min(s.uncomputed, self._max_decode_tokens) for s in self.running if s.lease and s.generates}
+    def _schedule_decodes(self) -> list[ScheduledSequence]:
+        """Schedule the newest tokens of the generating sequences, and their drafts in the room that is left."""
+        decodes: list[ScheduledSequence] = []
+        limit = self._max_decode_tokens
+        sizes = {s: min(s.num_uncomputed_tokens, limit) for s in self.running if s.lease and s.is_generating}
         spare = min(self._prefill_chunk_size, self._max_num_batched_tokens - sum(sizes.values()))
         for sequence, n in sizes.items():
             if sequence.lease is not None:
                 self._reserve_or_preempt(sequence, n)
         for sequence, n in sizes.items():
             if sequence.lease is not None:
-                works.append(self._fill(sequence, n, self._draft(sequence, n, spare)))
-                spare -= len(works[-1].draft)
-        return works
+                decodes.append(self._fill(sequence, n, self._take_draft(sequence, n, spare)))
+                spare -= len(decodes[-1].draft)
+        return decodes
 
-    def _draft(self, sequence: Sequence, n: int, limit: int) -> list[int]:
-        """Take up to ``limit`` tokens of a sequence's draft, with cells that nobody is preempted for.
+    def _take_draft(self, sequence: Sequence, n: int, limit: int) -> list[int]:
+        """Reserve cells for up to ``limit`` tokens of a sequence's draft, without preemption, and return the tokens.
 
-        None behind the prompt's last token: what a step computes of a prompt is shared as soon as it is computed.
+        A prompt's last token has no draft: the computed tokens of a prompt are shared at once.
         """
         assert sequence.lease is not None
-        whole = n == sequence.uncomputed and sequence.lease.length >= sequence.prompt_len
-        draft = sequence.draft[:limit] if whole else []
+        is_drafted = n == sequence.num_uncomputed_tokens and sequence.lease.length >= sequence.num_prompt_tokens
+        draft = sequence.draft[:limit] if is_drafted else []
         return draft if draft and self.cache.reserve(sequence.lease, len(draft)) else []
 
     def _reserve_or_preempt(self, sequence: Sequence, n: int) -> None:
-        """Get ``n`` cells, from whoever is served last if need be: that may be the sequence itself.
+        """Reserve ``n`` cells, preempting the sequences served last for them, the sequence itself in the end.
 
-        ``running`` is in order of service, so a victim comes after the sequences that have got theirs.
+        ``running`` is in order of service, so a victim comes after every sequence that has its cells already.
         """
         assert sequence.lease is not None
         missing = n - sequence.lease.reserved
@@ -151,91 +153,91 @@ class Scheduler:
             if victim is sequence:
                 return
 
-    def _prefills(self, budget: int) -> list[ScheduledSequence]:
-        """Chunks of prompts in order of service: who begins now may go before a lower tier's prompt that has begun.
+    def _schedule_prefills(self, budget: int) -> list[ScheduledSequence]:
+        """Admit waiting sequences, and schedule chunks of prompts of at most ``budget`` tokens, in order of service.
 
-        Whoever shares a prefix that is being computed lends its place to the one that computes it.
+        A waiting sequence is served before a running prompt of a lower tier. A sequence that waits for a prefix yields
+        to the one that prefills it.
         """
-        works: list[ScheduledSequence] = []
-        begun = [sequence for sequence in self.running if not sequence.in_flight and not sequence.held]
+        prefills: list[ScheduledSequence] = []
+        begun = [sequence for sequence in self.running if not sequence.num_in_flight_tokens and not sequence.is_held]
         admits = len(self.running) < self._max_num_seqs
-        # With every place taken and no prompt begun, which is most steps under load, nobody who waits is looked at.
-        waiting = list(islice(filterfalse(_HELD, self.waiting), LOOKAHEAD)) if begun or admits else []
+        # In most steps under load every place is taken and no prompt has begun: the queue need not be read.
+        waiting = list(islice(filterfalse(_IS_HELD, self.waiting), LOOKAHEAD)) if begun or admits else []
         prompts = list(merge(begun, waiting, key=attrgetter("order")))
-        if budget and admits and prompts and prompts[0].lease is None and not self._must_wait(prompts[0]):
+        if budget and admits and prompts and prompts[0].lease is None and self._await_prefill(prompts[0]) is None:
             admits = self._admit(prompts[0])
-        for first in [*self._overtakers(prompts, budget), *prompts]:
-            sequence = first
+        for prompt in [*self._overtakers(prompts, budget), *prompts]:
             if budget == 0:
                 break
-            if first.lease is None and self._must_wait(first):
-                assert first.waits_for is not None
-                sequence = first.waits_for[0]
-            elif first.lease is None:
-                admits = admits and len(self.running) < self._max_num_seqs and self._admit(first)
-            if sequence.lease is None or sequence.in_flight:
+            sequence = prompt
+            if prompt.lease is None:
+                awaited = self._await_prefill(prompt)
+                if awaited is not None:
+                    sequence = awaited
+                else:
+                    admits = admits and len(self.running) < self._max_num_seqs and self._admit(prompt)
+            if sequence.lease is None or sequence.num_in_flight_tokens:
                 continue
-            works.append(self._fill(sequence, min(budget, sequence.uncomputed)))
-            budget -= works[-1].n
-        return works
+            prefills.append(self._fill(sequence, min(budget, sequence.num_uncomputed_tokens)))
+            budget -= prefills[-1].num_tokens
+        return prefills
 
     def _overtakers(self, prompts: list[Sequence], budget: int) -> list[Sequence]:
-        """Short prompts behind a long one, which go before it: turns of conversations whose past is cached, mostly.
+        """Choose short prompts that go before a long one: mostly turns of conversations whose past is cached.
 
-        Together they get at most half of the step, and never the last place, nor cells for which somebody waits, nor
-        anything before a higher tier: so the first prompt goes on in every step, and nobody starves.
+        Together they get at most half of the step. They leave the last place and the cells to the next waiting
+        sequence, and overtake no higher tier: so the first prompt goes on in every step.
         """
-        if not prompts or self._missing(prompts[0]) <= budget // 2:
+        if not prompts or self._missing_tokens(prompts[0]) <= budget // 2:
             return []
-        found: list[Sequence] = []
+        chosen: list[Sequence] = []
         spare, places = budget // 2, self._max_num_seqs - len(self.running)
-        next_in = next((sequence for sequence in prompts if sequence.lease is None), None)
-        cells = 0 if next_in is None else self._cells(next_in)
+        next_waiting = next((sequence for sequence in prompts if sequence.lease is None), None)
+        cells = 0 if next_waiting is None else self._missing_cells(next_waiting)
         tier = _tier(prompts[0])
-        for sequence in prompts[1:OVERTAKERS]:
-            waits, tier = sequence.lease is None, min(tier, _tier(sequence))
-            if _tier(sequence) > tier or (waits and places <= (sequence is not next_in)):
+        for sequence in prompts[1:OVERTAKING_LOOKAHEAD]:
+            is_waiting, is_next = sequence.lease is None, sequence is next_waiting
+            tier = min(tier, _tier(sequence))
+            if _tier(sequence) > tier or (is_waiting and places <= (0 if is_next else 1)):
                 continue
-            n = self._missing(sequence)
+            n = self._missing_tokens(sequence)
             if n > min(spare, self._prefill_chunk_size // 2):
                 continue
-            if waits:
-                wanted = (0 if sequence is next_in else self._cells(sequence)) + GROWTH_HEADROOM
+            if is_waiting:
+                wanted = (0 if is_next else self._missing_cells(sequence)) + GROWTH_HEADROOM
                 headroom = GROWTH_HEADROOM * len(self.running)
-                if not self.cache.pool.fits(cells + wanted + headroom) or self._must_wait(sequence):
+                if not self.cache.pool.fits(cells + wanted + headroom) or self._await_prefill(sequence) is not None:
                     continue
                 cells += wanted
-            found.append(sequence)
+                places -= 1
+            chosen.append(sequence)
             spare -= n
-            places -= waits
-        return found
+        return chosen
 
-    def _missing(self, sequence: Sequence) -> int:
-        """Tokens that must be computed before the sequence generates."""
+    def _missing_tokens(self, sequence: Sequence) -> int:
+        """Return how many tokens must be computed before the sequence generates."""
         if sequence.lease is not None:
-            return sequence.uncomputed
+            return sequence.num_uncomputed_tokens
         return len(sequence.tokens) - self.cache.match_length(sequence.request.cache_salt, sequence.tokens)
 
+    def _missing_cells(self, sequence: Sequence) -> int:
+        return self.cache.missing_cells(sequence.request.cache_salt, sequence.tokens)
+
     def _admit(self, sequence: Sequence) -> bool:
-        """Give a waiting sequence a lease and cells for all its tokens; False when they cannot be had now."""
-        lease = self._lease(sequence)
+        """Give a waiting sequence a lease and cells for all its tokens; return False when they are not free now."""
+        lease = self._acquire(sequence)
         if lease is None:
             return False
         sequence.lease = lease
-        if sequence.cached_tokens is None:
-            sequence.cached_tokens = lease.length
+        if sequence.num_cached_tokens is None:
+            sequence.num_cached_tokens = lease.length
         self.waiting.remove(sequence)
         insort(self.running, sequence, key=lambda s: s.order)
         return True
 
-    def _cells(self, sequence: Sequence) -> int:
-        return self.cache.missing_cells(sequence.request.cache_salt, sequence.tokens)
-
-    def _fits(self, sequence: Sequence) -> bool:
-        return self.cache.pool.fits(self._cells(sequence) + GROWTH_HEADROOM * len(self.running))
-
-    def _lease(self, sequence: Sequence) -> Lease | None:
-        if not self._fits(sequence):
+    def _acquire(self, sequence: Sequence) -> Lease | None:
+        if not self.cache.pool.fits(self._missing_cells(sequence) + GROWTH_HEADROOM * len(self.running)):
             return None
         lease = self.cache.acquire(sequence.request.cache_salt, sequence.tokens)
         if lease is None:
@@ -245,43 +247,43 @@ class Scheduler:
             return None
         return lease
 
-    def _must_wait(self, sequence: Sequence) -> bool:
-        """Whether a running prefill computes a prefix that this sequence can share instead of computing it again."""
-        if sequence.waits_for is not None:
-            other, common = sequence.waits_for
-            if other.lease is not None and other.computed < common:
-                return True
-            sequence.waits_for = None
+    def _await_prefill(self, sequence: Sequence) -> Sequence | None:
+        """Note, and return, the running sequence that prefills a prefix for a waiting one; None when none does."""
+        if not sequence.is_awaiting_prefill:
+            sequence.awaited_prefill = self._find_prefill(sequence)
+        return None if sequence.awaited_prefill is None else sequence.awaited_prefill[0]
+
+    def _find_prefill(self, sequence: Sequence) -> tuple[Sequence, int] | None:
+        """Return a running prefill that is worth waiting for, and the length of the prefix that it shares."""
         for other in self.running:
-            common = self._prefix_being_computed(other, sequence)
-            worth = 1 if other.request is sequence.request else SHARED_PREFIX_MIN
-            if common < worth:
+            common = self._shared_prefill_length(other, sequence)
+            worthwhile = 1 if other.request is sequence.request else SHARED_PREFIX_MIN
+            if common < worthwhile:
                 continue
-            if common - self.cache.match_length(sequence.request.cache_salt, sequence.tokens) >= worth:
-                sequence.waits_for = (other, common)
-                return True
-        return False
+            if common - self.cache.match_length(sequence.request.cache_salt, sequence.tokens) >= worthwhile:
+                return other, common
+        return None
 
     @staticmethod
-    def _prefix_being_computed(other: Sequence, sequence: Sequence) -> int:
-        """Tokens that ``other`` is prefilling and that ``sequence`` begins with, its last token left out."""
-        if other.uncomputed <= 1 or other.request.cache_salt != sequence.request.cache_salt:
+    def _shared_prefill_length(other: Sequence, sequence: Sequence) -> int:
+        """Return how many tokens of a prefilling sequence another one begins with, its last token left out."""
+        if other.num_uncomputed_tokens <= 1 or other.request.cache_salt != sequence.request.cache_salt:
             return 0
         return common_length(other.tokens, sequence.tokens, 0, len(sequence.tokens) - 1)
 
     def _fill(self, sequence: Sequence, n: int, draft: list[int] | None = None) -> ScheduledSequence:
         assert sequence.lease is not None
-        work = ScheduledSequence(sequence, sequence.lease.length, n, draft or [])
-        self.cache.fill(sequence.lease, work.size)
-        sequence.in_flight = work.size
-        return work
+        scheduled = ScheduledSequence(sequence, sequence.lease.length, n, draft or [])
+        self.cache.fill(sequence.lease, scheduled.num_scheduled_tokens)
+        sequence.num_in_flight_tokens = scheduled.num_scheduled_tokens
+        return scheduled
 
     def _stop(self, sequence: Sequence) -> None:
         assert sequence.lease is not None
         self.running.remove(sequence)
         self.cache.release(sequence.lease, sequence.tokens[: sequence.lease.length])
         sequence.lease = None
-        sequence.in_flight = 0
+        sequence.num_in_flight_tokens = 0
 
     def _enqueue(self, sequence: Sequence) -> None:
         insort(self.waiting, sequence, key=lambda s: s.order)
