@@ -7,11 +7,17 @@ SOURCE: Final = Path("src/antiphon")
 TESTS: Final = Path("tests")
 
 HELD_ELSEWHERE: Final[dict[str, tuple[str, ...]]] = {
-    "engine/worker/scheduler": ("engine/worker/test_core.py",),
+    "engine/worker/scheduler": (
+        "engine/worker/test_scheduler_overtaking.py",
+        "engine/worker/test_scheduler_shared_prefixes.py",
+        "engine/worker/test_scheduler_preemption.py",
+        "engine/worker/test_scheduler_drafts.py",
+        "engine/worker/test_core.py",
+    ),
     "engine/cache/kv_cache": ("engine/cache/test_kv_cache_machine.py", "engine/worker/test_core.py"),
     "engine/cache/offloading": ("engine/cache/test_kv_cache_machine.py", "engine/worker/test_core.py"),
     "engine/cache/cell_pool": ("engine/cache/test_kv_cache.py", "engine/cache/test_kv_cache_machine.py"),
-    "engine/sequence": ("engine/worker/test_scheduler.py",),
+    "engine/sequence": ("engine/worker/test_scheduler.py", "engine/worker/test_scheduler_drafts.py"),
     "engine/cache/lease": ("engine/cache/test_kv_cache.py", "engine/cache/test_kv_cache_machine.py"),
     "engine/cache/radix_tree": ("engine/cache/test_kv_cache.py", "engine/cache/test_kv_cache_machine.py"),
     "engine/worker/core": ("engine/test_late_masks.py",),
