@@ -50,7 +50,7 @@ def resume(made: Trial, script: Script) -> None:
     """Open the gate, and wait until the work that was at it has ended."""
     script.gate.set()
     late = [made.core._constraints._constraints[each] for each in held(made)]
-    assert made.core._constraints._threads.wait(lambda: not any(each.pending for each in late), WAIT)
+    assert made.core._constraints._threads.wait(lambda: not any(each.is_pending for each in late), WAIT)
 
 
 def answers(script: Script, *requests: GenerateRequest) -> dict[tuple[str, int], list[int]]:
@@ -134,7 +134,7 @@ def test_logprobs_of_a_late_choice_are_those_of_its_tokens() -> None:
 
 
 def test_a_step_waits_a_moment_for_a_quick_mask_and_then_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constraint, "PATIENCE", 0.0)
+    monkeypatch.setattr(constraint, "STEP_WAIT", 0.0)
     script = Script()
     made = trial(script)
     script.gate.clear()

@@ -58,7 +58,7 @@ def prompts(cache: KVCache, *lengths: int) -> list[ScheduledSequence]:
     return scheduler.schedule()
 
 
-def test_padding_is_seen_by_nobody_and_leaves_no_cells(model: LlamaModel) -> None:
+def test_padding_changes_no_logits_and_leaves_no_cells(model: LlamaModel) -> None:
     works = prompts(KVCache(model, model.info.ctx_size, SEQ_IDS), 20, 12)
     plain = StepBatch(works).decode(model).copy()
     for work in works:
@@ -72,18 +72,18 @@ def test_padding_is_seen_by_nobody_and_leaves_no_cells(model: LlamaModel) -> Non
     assert -1 == llama_cpp.llama_memory_seq_pos_max(model._memory, model.attention.padding_id)
 
 
-def test_every_work_is_in_one_batch() -> None:
+def test_every_scheduled_sequence_is_in_one_batch() -> None:
     works = prompts(KVCache(FakeModel(4096), 4096, 200), 300, *[5] * 20)
     batches = divide_step(works, COSTS)
     assert sorted(map(id, works)) == sorted(id(work) for batch in batches for work in batch.scheduled)
 
 
-def test_a_step_without_attention_costs_is_one_batch() -> None:
+def test_step_without_attention_costs_is_one_batch() -> None:
     works = prompts(KVCache(FakeModel(4096), 4096, 200), 300, *[5] * 20)
     assert [StepBatch(works)] == divide_step(works, None)
 
 
-def test_the_newest_tokens_are_decoded_apart_from_a_long_prompt() -> None:
+def test_newest_tokens_are_decoded_apart_from_a_long_prompt() -> None:
     cache = KVCache(FakeModel(4096), 4096, 200)
     (prompt,) = prompts(cache, 300)
     newest = ScheduledSequence(Sequence(prompt.sequence.request, 0, 0, 0.0), 300, 1)
@@ -106,14 +106,14 @@ WORKS = [
 """A piece of a prompt whose end is not reached, a sequence with a draft, one without."""
 
 
-def test_each_work_has_its_tokens_positions_and_sequence_and_its_samples_their_rows() -> None:
+def test_batch_has_the_tokens_positions_and_ids_of_its_sequences_and_the_rows_to_sample() -> None:
     model = Recorder()
     assert (4, model.n_vocab) == StepBatch(WORKS).decode(model).shape
     assert [([11, 12, 22, 23, 24, 31], [1, 2, 2, 3, 4, 1], [7, 7, 8, 8, 8, 9], [2, 3, 4, 5])] == model.given
     assert [] == model.removed
 
 
-def test_padding_comes_last_in_a_sequence_of_its_own_which_is_emptied() -> None:
+def test_padding_comes_last_in_its_own_sequence_which_is_emptied() -> None:
     model = Recorder()
     StepBatch(WORKS, 2).decode(model)
     tokens, positions, seq_ids, outputs = model.given[0]
@@ -121,12 +121,12 @@ def test_padding_comes_last_in_a_sequence_of_its_own_which_is_emptied() -> None:
     assert ([2, 3, 4, 5], [(255, 0, 2)]) == (outputs, model.removed)
 
 
-def test_the_first_of_the_newest_tokens_is_no_prompt() -> None:
+def test_first_generated_token_is_not_counted_as_a_prompt() -> None:
     ids = list(range(100))
     prompt, newest = work(7, ids, 0, 100, []), work(8, ids, 100, 1, list(range(80)))
     assert [StepBatch([newest]), StepBatch([prompt])] == divide_step([prompt, newest], COSTS)
 
 
-def test_a_few_prompt_tokens_behind_many_cells_are_padded_to_a_tile() -> None:
+def test_few_prompt_tokens_after_many_cells_are_padded_to_a_tile() -> None:
     prompt = work(7, list(range(123)), 60, 63, [])
     assert [StepBatch([prompt], 1)] == divide_step([prompt], COSTS)

@@ -33,7 +33,7 @@ def compilations(*names: str, n: int = 1) -> tuple[Compilations, list["Future[Ma
     return made, compiler.futures
 
 
-def test_a_request_waits_until_its_grammar_is_compiled() -> None:
+def test_request_waits_until_its_grammar_is_compiled() -> None:
     made, (first, second) = compilations("a", "b")
     second.set_result(ScriptedMatcher(Script()))
     assert ["b"] == [entry.request.request_id for entry in made.take()]
@@ -43,13 +43,13 @@ def test_a_request_waits_until_its_grammar_is_compiled() -> None:
     assert not made
 
 
-def test_each_choice_waits() -> None:
+def test_each_choice_of_a_compiling_request_is_counted() -> None:
     made, _ = compilations("a", "b", n=3)
     made.end("a", 1, "abort")
     assert 5 == made.choices
 
 
-def test_who_was_aborted_is_not_among_the_choices() -> None:
+def test_aborted_choice_is_not_among_those_of_the_compilation() -> None:
     made, (future,) = compilations("a", n=3)
     assert [Finished(request_id="a", index=1, reason="abort", prompt_tokens=2)] == made.end("a", 1, "abort")
     assert [] == made.end("a", 1, "abort")
@@ -57,7 +57,7 @@ def test_who_was_aborted_is_not_among_the_choices() -> None:
     assert [[0, 2]] == [entry.indices for entry in made.take()]
 
 
-def test_what_compiles_for_nobody_is_cancelled() -> None:
+def test_compilation_without_choices_is_cancelled() -> None:
     made, (future,) = compilations("a", n=2)
     made.end("a", 0, "abort")
     before = future.cancelled()
@@ -66,7 +66,7 @@ def test_what_compiles_for_nobody_is_cancelled() -> None:
     assert (False, True, False) == (before, future.cancelled(), "a" in made)
 
 
-def test_a_wait_ends_with_the_first_compilation() -> None:
+def test_wait_ends_with_the_first_compilation() -> None:
     made, (_, second) = compilations("a", "b")
     second.set_result(ScriptedMatcher(Script()))
     made.wait(30.0)

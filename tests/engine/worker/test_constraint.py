@@ -13,7 +13,7 @@ from antiphon.engine.worker.constraint import (
     ANSWER_SECONDS,
     DRAFT_SECONDS,
     FIRST_CHECKED,
-    PATIENCE,
+    STEP_WAIT,
     TOKEN_SECONDS,
     Constraint,
     Constraints,
@@ -34,7 +34,7 @@ class Made:
         self.constraint = Constraint(self.matcher, self.threads, N_VOCAB, eog_ids)
 
     def idle(self) -> None:
-        assert self.threads.wait(lambda: not self.constraint.pending, WAIT)
+        assert self.threads.wait(lambda: not self.constraint.is_pending, WAIT)
 
     def masks(self) -> list[int]:
         self.constraint.start_mask()
@@ -62,11 +62,11 @@ def slow() -> Iterator[Made]:
     made.threads.close()
 
 
-def test_a_mask_is_what_the_grammar_allows(made: Made) -> None:
+def test_mask_has_the_tokens_that_the_grammar_allows(made: Made) -> None:
     assert [token for token in range(N_VOCAB) if allows([], token)] == made.masks()
 
 
-def test_a_mask_is_made_once_for_a_token(made: Made) -> None:
+def test_mask_is_made_once_for_each_token(made: Made) -> None:
     assert made.masks() == made.masks()
     assert 1 == made.script.masks
     made.accept()
@@ -75,7 +75,7 @@ def test_a_mask_is_made_once_for_a_token(made: Made) -> None:
 
 
 @pytest.mark.parametrize("slow", [False, True])
-def test_what_is_forced_comes_with_the_token(slow: bool) -> None:  # noqa: FBT001 (a table)
+def test_forced_tokens_are_gained_with_the_accepted_one(slow: bool) -> None:  # noqa: FBT001 (a table)
     made = Made(Script(slow=slow))
     forced = made.matcher.copy()
     forced.accept([4])
@@ -86,42 +86,42 @@ def test_what_is_forced_comes_with_the_token(slow: bool) -> None:  # noqa: FBT00
 
 
 @pytest.mark.parametrize("room", [0, 1])
-def test_no_more_is_forced_than_there_is_room_for(made: Made, room: int) -> None:
+def test_forced_tokens_are_limited_to_the_room(made: Made, room: int) -> None:
     assert 1 + room == len(made.accept(room=room))
     assert 1 + room == len(made.matcher.tokens)
 
 
-def test_what_is_forced_ends_before_an_end_of_generation() -> None:
+def test_forced_tokens_end_before_an_end_of_generation_token() -> None:
     forced = ScriptedMatcher(Script(), [4]).forced()
     made = Made(Script(), eog_ids=frozenset(forced[1:]))
     assert [4, forced[0]] == made.accept()
 
 
 @pytest.mark.parametrize("slow", [False, True])
-def test_the_last_token_of_the_grammar_finishes_it(slow: bool) -> None:  # noqa: FBT001 (a table)
+def test_last_token_of_the_grammar_finishes_it(slow: bool) -> None:  # noqa: FBT001 (a table)
     made = Made(Script(slow=slow, length=2, forces=False))
-    first = (made.accept(4), made.constraint.finished)
-    assert (([4], False), ([4], True)) == (first, (made.accept(4), made.constraint.finished))
+    first = (made.accept(4), made.constraint.is_finished)
+    assert (([4], False), ([4], True)) == (first, (made.accept(4), made.constraint.is_finished))
     made.threads.close()
 
 
 def test_quick_work_is_done_at_once(made: Made) -> None:
     made.constraint.accept(4, None, 100)
-    assert not made.constraint.pending
-    assert made.constraint.has_mask(0.0)
+    assert not made.constraint.is_pending
+    assert made.constraint.wait_for_mask(0.0)
 
 
-def test_slow_work_is_never_waited_for(slow: Made) -> None:
+def test_step_does_not_wait_for_slow_work(slow: Made) -> None:
     slow.script.gate.clear()
     slow.constraint.start_mask()
-    assert not slow.constraint.has_mask(WAIT)
+    assert not slow.constraint.wait_for_mask(WAIT)
     slow.constraint.start_mask()
     slow.script.gate.set()
     slow.idle()
-    assert slow.constraint.has_mask(0.0)
+    assert slow.constraint.wait_for_mask(0.0)
 
 
-def test_what_is_queued_of_a_grammar_that_has_become_slow_leaves_the_quick_thread(made: Made) -> None:
+def test_queued_work_of_a_slow_grammar_leaves_the_quick_thread(made: Made) -> None:
     other = Constraint(made.matcher.copy(), made.threads, N_VOCAB, EOG_IDS)
     made.script.gate.clear()
     made.constraint.start_mask()
@@ -129,38 +129,38 @@ def test_what_is_queued_of_a_grammar_that_has_become_slow_leaves_the_quick_threa
     assert made.script.at_gate.acquire(timeout=WAIT)
     made.script.cost.observe(2 * SLOW)
     made.script.gate.set()
-    assert made.threads.wait(lambda: not other.pending, WAIT)
+    assert made.threads.wait(lambda: not other.is_pending, WAIT)
     assert ["quick-masks", "slow-masks"] == made.script.threads
 
 
-def test_quick_work_in_a_thread_is_waited_for_as_long_as_the_step_may(made: Made) -> None:
+def test_step_waits_for_quick_work_in_a_thread(made: Made) -> None:
     made.script.gate.clear()
     made.constraint.start_mask()
-    late = made.constraint.has_mask(0.001)
+    late = made.constraint.wait_for_mask(0.001)
     made.script.gate.set()
-    assert (False, True) == (late, made.constraint.has_mask(WAIT))
+    assert (False, True) == (late, made.constraint.wait_for_mask(WAIT))
 
 
-def test_what_a_long_grammar_forces_is_found_out_in_a_thread() -> None:
+def test_forced_tokens_of_a_long_grammar_are_computed_in_a_thread() -> None:
     script = Script()
     script.cost = type(script.cost)(is_long=True)
     made = Made(script)
     script.gate.clear()
     made.constraint.accept(4, None, 100)
-    assert made.constraint.pending
+    assert made.constraint.is_pending
     script.gate.set()
     made.idle()
     assert 3 == len(made.constraint.gained)
     made.threads.close()
 
 
-def test_work_while_another_choice_uses_the_grammar_goes_to_a_thread(
+def test_work_on_a_grammar_in_use_by_another_choice_goes_to_a_thread(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.001)
+    monkeypatch.setattr(module, "STEP_WAIT", 0.001)
     with made.script.cost.lock:
         made.constraint.accept(4, None, 0)
-        assert made.constraint.pending
+        assert made.constraint.is_pending
         assert 0 == made.constraint.count_allowed([4])
     made.idle()
     assert [4] == made.constraint.gained
@@ -184,7 +184,7 @@ def test_costly_work_makes_a_grammar_slow(made: Made, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("share", "ends"), [(0.9, False), (1.1, True)])
-def test_an_answer_that_costs_too_much_ends_with_an_error_that_says_so(
+def test_answer_beyond_its_processor_time_ends_with_an_error(
     made: Made,
     share: float,
     ends: bool,  # noqa: FBT001 (a table)
@@ -201,7 +201,7 @@ def test_an_answer_that_costs_too_much_ends_with_an_error_that_says_so(
         made.constraint.check()
 
 
-def test_each_token_allows_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_token_adds_processor_time_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Made(Script(length=2000, forces=False))
     for _ in range(100):
         made.accept(next(token for token in range(3, N_VOCAB) if allows(made.matcher.tokens, token)))
@@ -218,40 +218,40 @@ def admitted(n: int) -> list[int]:
     return tokens
 
 
-def test_a_draft_is_cut_where_the_grammar_ends_it(made: Made) -> None:
+def test_draft_is_cut_where_the_grammar_forbids_it(made: Made) -> None:
     draft = admitted(6)
     refused = next(token for token in range(3, N_VOCAB) if not allows(draft, token))
     assert [6, 6, 3] == [made.constraint.count_allowed(each) for each in (draft, [*draft, refused, 4], draft[:3])]
     assert [] == made.matcher.tokens
 
 
-def test_a_long_draft_is_checked_to_its_end(made: Made) -> None:
+def test_long_draft_is_checked_to_its_end(made: Made) -> None:
     assert 21 == made.constraint.count_allowed(admitted(21))
 
 
-def test_a_draft_that_is_costly_to_check_is_cut_short(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_draft_is_cut_when_its_check_is_costly(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     costs(made, "count_allowed", 1.5 * DRAFT_SECONDS, monkeypatch)
     assert FIRST_CHECKED == made.constraint.count_allowed(admitted(20))
 
 
-def test_no_draft_is_checked_of_a_slow_grammar(slow: Made) -> None:
+def test_draft_for_a_slow_grammar_is_not_checked(slow: Made) -> None:
     assert 0 == slow.constraint.count_allowed([4])
 
 
-def test_an_error_is_raised_in_the_step_that_needs_the_mask() -> None:
+def test_error_is_raised_in_the_step_that_needs_the_mask() -> None:
     made = Made(Script(fails_at=0))
     made.constraint.start_mask()
     made.idle()
-    assert made.constraint.has_mask(0.0)
+    assert made.constraint.wait_for_mask(0.0)
     with pytest.raises(GrammarError):
         made.constraint.allowed(N_VOCAB)
     made.threads.close()
 
 
 @pytest.mark.parametrize("slow", [False, True])
-def test_a_token_is_gained_though_no_mask_can_follow_it(slow: bool) -> None:  # noqa: FBT001 (a table)
+def test_token_is_gained_even_if_the_next_mask_fails(slow: bool) -> None:  # noqa: FBT001 (a table)
     made = Made(Script(slow=slow, fails_at=1, forces=False))
-    assert ([4], False) == (made.accept(), made.constraint.finished)
+    assert ([4], False) == (made.accept(), made.constraint.is_finished)
     with pytest.raises(GrammarError, match="scripted failure"):
         made.masks()
     made.threads.close()
@@ -273,7 +273,7 @@ def held(made: Made) -> tuple[Constraints, Sequence]:
     return constraints, sequence
 
 
-def test_the_logits_of_a_held_choice_are_its_own(slow: Made) -> None:
+def test_held_choice_keeps_a_copy_of_its_logits(slow: Made) -> None:
     constraints, sequence = held(slow)
     logits = np.ones(3, dtype=np.float32)
     constraints.hold(sequence, logits)
@@ -286,7 +286,7 @@ def test_the_logits_of_a_held_choice_are_its_own(slow: Made) -> None:
     assert ([], False) == (constraints.resume(), constraints.wait(0.0))
 
 
-def test_a_choice_is_held_until_its_work_has_ended(slow: Made) -> None:
+def test_choice_is_held_until_the_work_on_its_grammar_ends(slow: Made) -> None:
     constraints, sequence = held(slow)
     constraints.hold(sequence, None)
     assert ([], True) == (constraints.resume(), sequence.is_held)
@@ -295,7 +295,7 @@ def test_a_choice_is_held_until_its_work_has_ended(slow: Made) -> None:
     assert not constraints.wait(WAIT)
 
 
-def test_a_step_waits_once(made: Made) -> None:
+def test_step_waits_once_for_quick_work(made: Made) -> None:
     constraints, _ = held(made)
     waited: list[float] = []
 
@@ -305,7 +305,7 @@ def test_a_step_waits_once(made: Made) -> None:
 
     for _ in range(2):
         constraints.begin_step()
-        constraints.has_ended(late)
-        constraints.has_ended(late)
+        constraints.wait_within_step(late)
+        constraints.wait_within_step(late)
     made.script.gate.set()
-    assert [PATIENCE, 0.0] * 2 == waited
+    assert [STEP_WAIT, 0.0] * 2 == waited

@@ -119,7 +119,7 @@ TRIALS = st.builds(
 
 @given(TRIALS, ARRIVALS)
 @settings(max_examples=80, deadline=None)
-def test_every_choice_of_any_workload_ends_once_as_if_it_had_run_alone(trial: Trial, arrivals: list[Arrival]) -> None:
+def test_every_choice_of_a_workload_ends_once_as_if_it_ran_alone(trial: Trial, arrivals: list[Arrival]) -> None:
     aborts: dict[int, list[tuple[str, int | None]]] = {}
     for at in range(30):
         for i, arrival in enumerate(arrivals):
@@ -146,7 +146,7 @@ def test_memory_too_small_for_all_preempts_and_recomputes_the_same_answers() -> 
     assert trial.core.stats().preemptions > 0
 
 
-def test_one_request_may_fill_the_whole_memory() -> None:
+def test_one_request_may_fill_every_cell() -> None:
     trial = Trial(64, eog_ids=frozenset())
     trial.add(request("a", text(1, 40), max_tokens=1000), request("b", text(2, 40), max_tokens=1000))
     trial.run()
@@ -162,7 +162,7 @@ def test_max_tokens_ends_with_length() -> None:
     assert expected == trial.finished["a", 0]
 
 
-def test_an_end_of_generation_token_counts_but_is_not_among_the_tokens() -> None:
+def test_end_of_generation_token_is_counted_but_not_reported() -> None:
     trial = Trial(eog_ids=frozenset(range(300)))
     trial.add(request("a", text(1, 5)))
     trial.run()
@@ -198,7 +198,7 @@ def said(trial: Trial, **fields: object) -> list[int]:
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_a_right_prediction_takes_few_steps_and_is_all_accepted(temperature: float) -> None:
+def test_right_prediction_takes_few_steps_and_is_accepted_whole(temperature: float) -> None:
     plain = Trial(eog_ids=frozenset())
     answer = said(plain, temperature=temperature)
     trial = Trial(eog_ids=frozenset(), prefill_chunk_size=32)
@@ -209,7 +209,7 @@ def test_a_right_prediction_takes_few_steps_and_is_all_accepted(temperature: flo
     assert len(trial.model.batches) < 12 < len(plain.model.batches)
 
 
-def test_a_wrong_prediction_changes_nothing_and_is_charged() -> None:
+def test_wrong_prediction_changes_no_token_and_is_counted_as_rejected() -> None:
     answer = said(Trial(eog_ids=frozenset()))
     trial = Trial(eog_ids=frozenset())
     assert answer == said(trial, prediction=text(3, 60))
@@ -218,7 +218,7 @@ def test_a_wrong_prediction_changes_nothing_and_is_charged() -> None:
     assert 60 == end.completion_tokens
 
 
-def test_every_drafted_token_has_its_logprobs() -> None:
+def test_every_accepted_draft_token_has_its_logprobs() -> None:
     def logprobs(prediction: list[int]) -> list[float]:
         trial = Trial(eog_ids=frozenset())
         asked = request("a", text(1, 5), max_tokens=30, prediction=prediction)
@@ -245,7 +245,7 @@ def test_penalties_count_the_tokens_of_a_draft() -> None:
 
 
 @pytest.mark.parametrize("askers", [2, 16])
-def test_askers_of_one_prefix_compute_it_once(askers: int) -> None:
+def test_requests_with_one_prefix_compute_it_once(askers: int) -> None:
     trial = Trial(1024, max_num_seqs=askers, max_num_batched_tokens=512, prefill_chunk_size=64)
     trial.add(*[request(f"r{i}", text(1, 200) + text(i + 2, 4), max_tokens=1) for i in range(askers)])
     trial.run()
@@ -256,7 +256,7 @@ def test_askers_of_one_prefix_compute_it_once(askers: int) -> None:
 
 
 @pytest.mark.parametrize("batched", [16, 64, 512])
-def test_choices_prefill_once(batched: int) -> None:
+def test_choices_of_a_request_prefill_its_prompt_once(batched: int) -> None:
     trial = Trial(1024, max_num_batched_tokens=batched, eog_ids=frozenset())
     trial.add(request("a", text(1, 40), n=4, temperature=1.0, max_tokens=6))
     trial.run()
@@ -266,7 +266,7 @@ def test_choices_prefill_once(batched: int) -> None:
     assert 0 == trial.finished["a", 3].cached_tokens
 
 
-def test_a_second_turn_finds_the_first_turn_and_its_answer() -> None:
+def test_second_turn_finds_the_first_turn_and_its_answer_cached() -> None:
     trial = Trial(eog_ids=frozenset())
     trial.add(request("a", text(1, 20), max_tokens=5))
     trial.run()
@@ -279,7 +279,7 @@ def test_a_second_turn_finds_the_first_turn_and_its_answer() -> None:
     assert (20 + 28 + 20, 24 + 19, 15) == (stats.prompt_tokens, stats.cached_tokens, stats.generated_tokens)
 
 
-def test_a_salt_reuses_nothing_of_another() -> None:
+def test_salt_reuses_no_prefix_of_another_salt() -> None:
     trial = Trial()
     for name, salt in (("a", "x"), ("b", "y"), ("c", "x")):
         trial.add(request(name, text(1, 20), salt=salt))
@@ -288,7 +288,7 @@ def test_a_salt_reuses_nothing_of_another() -> None:
     assert [0, 0, 19] == [trial.started[name].cached_tokens for name in "abc"]
 
 
-def test_an_abort_while_waiting_ends_what_never_started() -> None:
+def test_abort_ends_a_waiting_request() -> None:
     trial = Trial(max_num_seqs=1)
     trial.add(request("a", text(1, 20)), request("b", text(2, 20)))
     trial.step()
@@ -300,7 +300,7 @@ def test_an_abort_while_waiting_ends_what_never_started() -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 8])
-def test_an_abort_in_prefill_or_decode_gives_the_cells_back_at_once(steps: int) -> None:
+def test_abort_in_prefill_or_decode_frees_the_cells_at_once(steps: int) -> None:
     trial = Trial(128, max_num_batched_tokens=8, eog_ids=frozenset())
     trial.add(request("a", text(1, 40), max_tokens=50))
     for _ in range(steps):
@@ -312,7 +312,7 @@ def test_an_abort_in_prefill_or_decode_gives_the_cells_back_at_once(steps: int) 
     trial.check_end()
 
 
-def test_aborting_one_choice_leaves_its_siblings() -> None:
+def test_abort_of_one_choice_leaves_its_siblings() -> None:
     trial = Trial(eog_ids=frozenset())
     trial.add(request("a", text(1, 10), n=3, temperature=1.0, max_tokens=10))
     for _ in range(4):
@@ -323,7 +323,7 @@ def test_aborting_one_choice_leaves_its_siblings() -> None:
     assert ["length", "abort", "length"] == [trial.finished["a", index].reason for index in range(3)]
 
 
-def test_aborting_what_is_unknown_or_over_does_nothing() -> None:
+def test_abort_of_an_unknown_or_finished_request_has_no_effect() -> None:
     trial = Trial()
     trial.add(request("a", text(1, 10)))
     trial.run()
@@ -344,7 +344,7 @@ def test_abort_all_reports_an_end_for_every_choice() -> None:
     trial.check()
 
 
-def test_a_request_that_cannot_run_is_refused_and_leaves_nothing() -> None:
+def test_impossible_request_is_refused_and_leaves_no_state() -> None:
     trial = Trial(64)
     for prompt, bias in (([], {}), (text(1, 64), {}), ([300], {}), ([-1], {}), ([5], {300: 1.0}), ([5], {-1: 1.0})):
         sampling = SamplingParams(max_tokens=1, logit_bias=bias)
@@ -354,7 +354,7 @@ def test_a_request_that_cannot_run_is_refused_and_leaves_nothing() -> None:
         trial.check()
 
 
-def test_logprobs_come_with_every_token_when_asked_for() -> None:
+def test_every_token_has_logprobs_if_requested() -> None:
     trial = Trial(eog_ids=frozenset())
     sampling = SamplingParams(temperature=0.0, max_tokens=3, logprobs=2)
     trial.add(GenerateRequest(request_id="a", prompt=(TokenSegment([5, 6]),), sampling=sampling))
@@ -380,7 +380,7 @@ def test_requests_without_a_seed_draw_one_each() -> None:
     assert model.closed
 
 
-def test_what_each_step_carried_is_counted() -> None:
+def test_tokens_and_sequences_of_each_step_are_counted() -> None:
     trial = Trial(eog_ids=frozenset())
     trial.add(request("a", text(1, 10), max_tokens=3), request("b", text(2, 7), max_tokens=3))
     trial.run()
@@ -389,7 +389,7 @@ def test_what_each_step_carried_is_counted() -> None:
     assert sum(len(batch) for batch in trial.model.batches) == stats.tokens_per_step.total
 
 
-def test_what_was_counted_up_to_now_counts_no_further() -> None:
+def test_returned_statistics_do_not_change_later() -> None:
     trial = Trial(eog_ids=frozenset())
     trial.add(request("a", text(1, 10), max_tokens=3))
     trial.step()
@@ -398,7 +398,7 @@ def test_what_was_counted_up_to_now_counts_no_further() -> None:
     assert (1, 1) == (stats.steps, sum(stats.tokens_per_step.counts))
 
 
-def test_drafts_are_counted_as_they_are_accepted() -> None:
+def test_drafts_and_accepted_tokens_are_counted() -> None:
     trial = Trial(eog_ids=frozenset())
     answer = answer_alone(request("a", text(1, 10), max_tokens=20), 0, 256, entropy=ENTROPY, eog_ids=frozenset())[0]
     trial.add(request("a", text(1, 10), max_tokens=20, prediction=answer))
@@ -411,14 +411,14 @@ def test_drafts_are_counted_as_they_are_accepted() -> None:
     assert stats.draft_tokens > stats.drafts > 0
 
 
-def test_a_request_says_how_long_it_waited_for_its_first_step() -> None:
+def test_started_event_has_the_queue_time() -> None:
     trial = Trial(max_num_seqs=1, eog_ids=frozenset())
     trial.add(request("a", text(1, 10), max_tokens=4), request("b", text(2, 10), max_tokens=4))
     trial.run()
     assert (STEP_SECONDS, True) == (trial.started["a"].queue_time, trial.started["b"].queue_time > STEP_SECONDS)
 
 
-def test_the_wait_for_the_first_step_begins_when_a_request_comes() -> None:
+def test_queue_time_begins_when_a_request_is_added() -> None:
     trial = Trial(eog_ids=frozenset())
     trial.now = 100.0
     trial.add(request("a", text(1, 10), max_tokens=1))
@@ -426,7 +426,7 @@ def test_the_wait_for_the_first_step_begins_when_a_request_comes() -> None:
     assert pytest.approx(STEP_SECONDS) == trial.started["a"].queue_time
 
 
-def test_drafts_are_weighed_by_the_time_of_all_batches_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_step_costs_of_drafts_include_the_time_of_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter(range(1000))
     model = FakeModel(1024, attention=AttentionCosts(row_cell=1 / 500, tile_cell=TILE / 2500, padding_id=255))
     options = EngineOptions(model_path="", max_num_seqs=4, max_num_batched_tokens=512, prefill_chunk_size=512)
@@ -440,7 +440,7 @@ def test_drafts_are_weighed_by_the_time_of_all_batches_of_a_step(monkeypatch: py
 
 
 @pytest.mark.parametrize(("accepted", "length"), [(5, 9), (6, 10)])
-def test_what_a_grammar_forces_within_a_right_prediction_is_accepted(accepted: int, length: int) -> None:
+def test_forced_tokens_within_a_right_prediction_are_accepted(accepted: int, length: int) -> None:
     def run(prediction: list[int]) -> Trial:
         trial = Trial(eog_ids=frozenset(), compiler=ScriptedCompiler(g=Script()))
         trial.add(request("g", text(1, 10), grammar="g", max_tokens=20, prediction=prediction))
@@ -452,7 +452,7 @@ def test_what_a_grammar_forces_within_a_right_prediction_is_accepted(accepted: i
     assert (accepted, 0) == (end.accepted_prediction_tokens, end.rejected_prediction_tokens)
 
 
-def test_prefixes_that_nobody_uses_leave_the_cells_that_others_decode_over_and_come_back() -> None:
+def test_unused_prefixes_are_offloaded_while_others_decode_and_restored_later() -> None:
     trial = Trial(512, eog_ids=frozenset(), host_cache_size=1024)
     trial.add(request("a", text(1, 100), max_tokens=1), request("b", text(2, 10), max_tokens=12))
     trial.run()
@@ -463,7 +463,7 @@ def test_prefixes_that_nobody_uses_leave_the_cells_that_others_decode_over_and_c
     trial.check_end()
 
 
-def test_a_draft_model_that_is_right_saves_steps_and_changes_nothing() -> None:
+def test_right_draft_model_saves_steps_and_changes_no_token() -> None:
     plain = Trial(eog_ids=frozenset())
     answer = said(plain, temperature=0.0)
     trial = Trial(eog_ids=frozenset(), draft_eog_ids=frozenset())
@@ -471,7 +471,7 @@ def test_a_draft_model_that_is_right_saves_steps_and_changes_nothing() -> None:
     assert len(trial.model.batches) < len(plain.model.batches) / 2
 
 
-def test_drafts_of_the_conversation_are_not_charged_to_a_prediction() -> None:
+def test_prompt_lookup_drafts_are_not_counted_as_predictions() -> None:
     trial = Trial(eog_ids=frozenset())
     bias = {7: 100.0}
     asked = request("a", [7] * 10, max_tokens=30)
@@ -485,7 +485,7 @@ def test_drafts_of_the_conversation_are_not_charged_to_a_prediction() -> None:
     )
 
 
-def test_what_was_said_is_copied_at_rest() -> None:
+def test_answered_prompt_is_copied_to_host_memory_in_idle_steps() -> None:
     trial = Trial(host_cache_size=64)
     trial.add(request("a", text(1, 12), max_tokens=4))
     trial.run()
@@ -493,7 +493,7 @@ def test_what_was_said_is_copied_at_rest() -> None:
     assert 0 < trial.cache.pool.host_cells == trial.cache.pool.cached_cells
 
 
-def test_an_id_may_come_again_once_its_request_has_ended() -> None:
+def test_request_id_may_be_used_again_after_its_end() -> None:
     trial = Trial(max_num_seqs=1, eog_ids=frozenset())
     for _ in range(2):
         trial.core.add(request("a", text(1, 10), max_tokens=1))
@@ -501,7 +501,7 @@ def test_an_id_may_come_again_once_its_request_has_ended() -> None:
         assert ["Started", "TokenEvent", "Finished"] == [type(event).__name__ for event in events]
 
 
-def test_the_end_of_the_core_releases_the_draft_model() -> None:
+def test_closing_the_core_releases_the_draft_model() -> None:
     trial = Trial(draft_eog_ids=frozenset())
     trial.core.close()
     assert trial.drafts is not None
@@ -535,13 +535,13 @@ def compiling(n: int = 1) -> tuple[LateCompiler, Trial]:
     return compiler, trial
 
 
-def test_the_end_of_the_core_ends_its_compiler() -> None:
+def test_closing_the_core_closes_its_compiler() -> None:
     compiler, trial = compiling()
     trial.core.close()
     assert compiler.future.cancelled()
 
 
-def test_a_request_waits_until_its_grammar_is_compiled() -> None:
+def test_request_waits_until_its_grammar_is_compiled() -> None:
     compiler, trial = compiling(n=2)
     assert [] == trial.step()
     assert (True, 0, 2) == (trial.core.has_work, trial.core.stats().running, trial.core.stats().waiting)
@@ -563,7 +563,7 @@ def test_another_request_runs_while_a_grammar_is_being_compiled() -> None:
     trial.check_end()
 
 
-def test_a_grammar_that_cannot_be_compiled_ends_each_choice_of_its_request() -> None:
+def test_failed_compilation_ends_each_choice_of_its_request() -> None:
     compiler, trial = compiling(n=2)
     trial.add(request("a", text(2, 10)))
     trial.core.abort("a")
@@ -576,7 +576,7 @@ def test_a_grammar_that_cannot_be_compiled_ends_each_choice_of_its_request() -> 
     trial.check_end()
 
 
-def test_a_request_may_be_aborted_while_its_grammar_is_being_compiled() -> None:
+def test_request_may_be_aborted_while_its_grammar_is_being_compiled() -> None:
     compiler, trial = compiling(n=3)
     trial.core.abort("g", 1)
     assert [("g", 1, "abort")] == [(e.request_id, e.index, e.reason) for e in trial.step() if isinstance(e, Finished)]
@@ -586,7 +586,7 @@ def test_a_request_may_be_aborted_while_its_grammar_is_being_compiled() -> None:
     trial.check_end()
 
 
-def test_an_abort_of_what_is_being_compiled_leaves_the_ends_before_it() -> None:
+def test_abort_of_a_compiling_request_keeps_earlier_events() -> None:
     _, trial = compiling()
     trial.add(request("a", text(2, 10)))
     trial.core.abort("a")
@@ -604,19 +604,19 @@ class FailingMatcher(ScriptedMatcher):
         return FailingMatcher(self.script)
 
 
-def test_a_token_that_the_grammar_cannot_follow_is_not_given_out() -> None:
+def test_token_that_the_grammar_forbids_is_not_reported() -> None:
     compiler, trial = compiling()
     compiler.future.set_result(FailingMatcher(Script()))
     trial.run()
     assert ("grammar", []) == (trial.finished["g", 0].reason, trial.tokens["g", 0])
 
 
-def test_what_is_aborted_all_at_once_ends_without_a_message_unless_told() -> None:
+def test_abort_all_ends_choices_without_a_message_by_default() -> None:
     _, trial = compiling()
     assert [("abort", "")] == [(e.reason, e.message) for e in trial.core.abort_all() if isinstance(e, Finished)]
 
 
-def test_a_choice_that_was_aborted_while_its_grammar_was_compiled_does_not_run() -> None:
+def test_choice_that_was_aborted_during_compilation_does_not_run() -> None:
     compiler, trial = compiling(n=2)
     trial.core.abort("g", 0)
     compiler.succeed()
@@ -625,7 +625,7 @@ def test_a_choice_that_was_aborted_while_its_grammar_was_compiled_does_not_run()
     assert [] == trial.tokens["g", 0]
 
 
-def test_abort_all_ends_what_is_being_compiled_with_its_message() -> None:
+def test_abort_all_ends_compiling_requests_with_its_message() -> None:
     compiler, trial = compiling(n=2)
     trial.add(request("a", text(2, 10)))
     ends = trial.core.abort_all("error", "the engine ends")
@@ -635,7 +635,7 @@ def test_abort_all_ends_what_is_being_compiled_with_its_message() -> None:
     assert (False, True) == (trial.core.has_work, compiler.future.cancelled())
 
 
-def test_a_request_is_started_before_its_first_token() -> None:
+def test_started_event_comes_before_the_first_token() -> None:
     trial = Trial(eog_ids=frozenset())
     trial.add(request("a", text(1, 10), n=2, max_tokens=2))
     events = [event for _ in range(4) for event in trial.step()]

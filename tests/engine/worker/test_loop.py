@@ -1,4 +1,4 @@
-"""The worker's loop over a scripted core, and the process around it."""
+"""Tests of the worker's loop over a scripted core, and of its process."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ from antiphon.engine.worker.loop import (
     EXIT_ORPHANED,
     EXIT_SHUTDOWN,
     EXIT_STEP_FAILED,
-    QUIET,
+    IDLE_SECONDS,
     Connection,
     Worker,
     open_core,
@@ -44,7 +44,7 @@ FACTORY = "tests.engine.scripted_core:open_core"
 
 
 class Inbox:
-    """A channel whose commands were written down: one list for each time that the worker looks."""
+    """A channel with given commands: one list for each call of ``receive``."""
 
     def __init__(self, *commands: list[ToWorker]) -> None:
         self.commands = deque(commands)
@@ -68,7 +68,7 @@ class Inbox:
 
 
 class Clock:
-    """Seconds that pass with every look."""
+    """A clock that ticks at every call."""
 
     def __init__(self, tick: float) -> None:
         self.now = 0.0
@@ -83,15 +83,15 @@ def core() -> ScriptedCore:
     return ScriptedCore(Script().options())
 
 
-def work(*commands: list[ToWorker], tick: float = 0.001) -> Inbox:
-    """What a worker does with these commands, until it has nothing to do and then is told to end."""
+def run_worker(*commands: list[ToWorker], tick: float = 0.001) -> Inbox:
+    """Run a worker on these commands, and shut it down once it is idle."""
     inbox = Inbox(*commands, [], [], [], [], [], [Shutdown()])
-    assert Worker(core(), inbox, clock=Clock(tick)).run() == EXIT_SHUTDOWN
+    assert EXIT_SHUTDOWN == Worker(core(), inbox, clock=Clock(tick)).run()
     return inbox
 
 
 def test_one_message_holds_the_events_of_one_step() -> None:
-    inbox = work([request("a", 7, 8, max_tokens=2), request("b", 9, max_tokens=1)])
+    inbox = run_worker([request("a", 7, 8, max_tokens=2), request("b", 9, max_tokens=1)])
     first, second = inbox.sent[:2]
     assert [
         Started(request_id="a", cached_tokens=0),
@@ -106,54 +106,54 @@ def test_one_message_holds_the_events_of_one_step() -> None:
     ] == second[:2]
 
 
-def test_it_waits_only_when_there_is_nothing_to_do() -> None:
-    inbox = work([request("a", max_tokens=2)])
-    assert [QUIET, 0.0, QUIET, 1.0 - QUIET] == inbox.timeouts[:4]
+def test_worker_waits_for_commands_only_without_requests() -> None:
+    inbox = run_worker([request("a", max_tokens=2)])
+    assert [IDLE_SECONDS, 0.0, IDLE_SECONDS, 1.0 - IDLE_SECONDS] == inbox.timeouts[:4]
 
 
-def test_it_rests_in_pieces_once_it_is_quiet_and_looks_up_after_each() -> None:
-    inbox, resting = Inbox([], [], [], [Shutdown()]), core()
-    resting.pieces = 2
-    assert EXIT_SHUTDOWN == Worker(resting, inbox, clock=Clock(0.001)).run()
-    assert [QUIET, 0.0, 0.0, 1.0 - QUIET] == inbox.timeouts
+def test_idle_worker_receives_commands_after_each_idle_step() -> None:
+    inbox, idling = Inbox([], [], [], [Shutdown()]), core()
+    idling.pieces = 2
+    assert EXIT_SHUTDOWN == Worker(idling, inbox, clock=Clock(0.001)).run()
+    assert [IDLE_SECONDS, 0.0, 0.0, 1.0 - IDLE_SECONDS] == inbox.timeouts
 
 
-def test_it_rests_for_no_longer_than_a_heartbeat() -> None:
-    inbox, resting = Inbox([], [], [], [Shutdown()]), core()
-    resting.pieces = 9
-    assert EXIT_SHUTDOWN == Worker(resting, inbox, clock=Clock(0.6)).run()
-    assert [QUIET, 0.0, 0.0, QUIET] == inbox.timeouts
+def test_idle_steps_end_after_a_heartbeat_interval() -> None:
+    inbox, idling = Inbox([], [], [], [Shutdown()]), core()
+    idling.pieces = 9
+    assert EXIT_SHUTDOWN == Worker(idling, inbox, clock=Clock(0.6)).run()
+    assert [IDLE_SECONDS, 0.0, 0.0, IDLE_SECONDS] == inbox.timeouts
     assert [EngineStats] == [type(message) for messages in inbox.sent for message in messages]
 
 
-def test_who_comes_while_it_rests_is_served_before_it_goes_on() -> None:
-    inbox, resting = Inbox([], [request("a", max_tokens=1)], [Shutdown()]), core()
-    resting.pieces = 9
-    assert EXIT_SHUTDOWN == Worker(resting, inbox, clock=Clock(0.001)).run()
-    assert (8, 1) == (resting.pieces, sum(isinstance(event, TokenEvent) for event in inbox.events()))
+def test_request_between_two_idle_steps_is_served_first() -> None:
+    inbox, idling = Inbox([], [request("a", max_tokens=1)], [Shutdown()]), core()
+    idling.pieces = 9
+    assert EXIT_SHUTDOWN == Worker(idling, inbox, clock=Clock(0.001)).run()
+    assert (8, 1) == (idling.pieces, sum(isinstance(event, TokenEvent) for event in inbox.events()))
 
 
-def test_with_work_it_does_not_rest() -> None:
-    inbox, resting = Inbox([request("a", max_tokens=3)], [], [], [Shutdown()]), core()
-    resting.pieces = 9
-    assert EXIT_SHUTDOWN == Worker(resting, inbox, clock=Clock(0.001)).run()
-    assert 9 == resting.pieces
+def test_worker_with_requests_runs_no_idle_step() -> None:
+    inbox, idling = Inbox([request("a", max_tokens=3)], [], [], [Shutdown()]), core()
+    idling.pieces = 9
+    assert EXIT_SHUTDOWN == Worker(idling, inbox, clock=Clock(0.001)).run()
+    assert 9 == idling.pieces
 
 
-def test_an_abort_ends_the_request_before_the_next_step() -> None:
-    inbox = work([request("a", max_tokens=100)], [], [Abort(request_id="a")])
+def test_abort_ends_the_request_before_the_next_step() -> None:
+    inbox = run_worker([request("a", max_tokens=100)], [], [Abort(request_id="a")])
     tokens = [event for event in inbox.events() if isinstance(event, TokenEvent)]
     assert 2 == len(tokens)
     assert Finished(request_id="a", index=0, reason="abort", prompt_tokens=2, completion_tokens=2) in inbox.events()
 
 
-def test_an_abort_that_arrives_with_its_request_is_applied_after_it() -> None:
-    inbox = work([request("a", max_tokens=100), Abort(request_id="a")])
+def test_abort_that_arrives_with_its_request_ends_it() -> None:
+    inbox = run_worker([request("a", max_tokens=100), Abort(request_id="a")])
     assert [Finished(request_id="a", index=0, reason="abort", prompt_tokens=2)] == inbox.events()
 
 
-def test_a_request_that_the_core_refuses_ends_alone() -> None:
-    inbox = work([request("bad", REFUSE, n=2), request("good", max_tokens=1)])
+def test_refused_request_ends_alone() -> None:
+    inbox = run_worker([request("bad", REFUSE, n=2), request("good", max_tokens=1)])
     finished = [event for event in inbox.events() if isinstance(event, Finished)]
     assert [("bad", 0, "error"), ("bad", 1, "error"), ("good", 0, "length")] == [
         (event.request_id, event.index, event.reason) for event in finished
@@ -162,9 +162,7 @@ def test_a_request_that_the_core_refuses_ends_alone() -> None:
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread"), OSError(12, "no memory")])
-def test_a_core_without_resources_ends_everything_and_the_worker(
-    error: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_core_without_resources_ends_the_worker(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     scripted = core()
 
     def fail(_: GenerateRequest) -> None:
@@ -176,7 +174,7 @@ def test_a_core_without_resources_ends_everything_and_the_worker(
     assert inbox.flushed
 
 
-def test_a_step_that_fails_ends_everything_and_the_worker() -> None:
+def test_failed_step_ends_every_request_and_the_worker() -> None:
     inbox = Inbox([request("a", max_tokens=100, n=2)], [], [request("b", RAISE_IN_STEP)])
     assert EXIT_STEP_FAILED == Worker(core(), inbox).run()
     finished = [event for event in inbox.events() if isinstance(event, Finished)]
@@ -185,7 +183,7 @@ def test_a_step_that_fails_ends_everything_and_the_worker() -> None:
     assert inbox.flushed
 
 
-def test_shutdown_aborts_what_is_in_flight_and_closes_the_core() -> None:
+def test_shutdown_aborts_every_request_and_closes_the_core() -> None:
     scripted = core()
     inbox = Inbox([request("a", max_tokens=100, n=2)], [], [Shutdown()])
     assert EXIT_SHUTDOWN == Worker(scripted, inbox).run()
@@ -196,30 +194,30 @@ def test_shutdown_aborts_what_is_in_flight_and_closes_the_core() -> None:
     assert scripted.closed
 
 
-def test_statistics_come_when_it_goes_idle() -> None:
-    inbox = work([request("a", max_tokens=2)])
+def test_worker_sends_statistics_when_its_last_request_ends() -> None:
+    inbox = run_worker([request("a", max_tokens=2)])
     assert isinstance(inbox.sent[1][-1], EngineStats)
     assert 2 == len(inbox.sent)
 
 
-def test_statistics_come_while_it_works_and_while_it_idles() -> None:
-    inbox = work([request("a", max_tokens=100)], tick=0.3)
+def test_worker_sends_statistics_with_and_without_requests() -> None:
+    inbox = run_worker([request("a", max_tokens=100)], tick=0.3)
     assert all(isinstance(messages[-1], EngineStats) for messages in inbox.sent[:-1])
 
 
-def test_a_worker_whose_parent_has_gone_ends() -> None:
+def test_worker_ends_when_its_parent_has_died() -> None:
     worker = Worker(core(), Inbox(), heartbeat_interval=0.01, orphaned=lambda: True, clock=Clock(0.1))
     assert EXIT_ORPHANED == worker.run()
 
 
-def test_loading_is_told_first() -> None:
+def test_ready_is_the_first_message_of_a_worker() -> None:
     options = Script().options()
     inbox = Inbox([Shutdown()])
     assert EXIT_SHUTDOWN == serve(inbox, lambda: open_core(FACTORY, options), 1.0)
     assert isinstance(inbox.sent[0][0], Ready)
 
 
-def test_a_failed_load_is_told_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+def test_failed_load_is_reported_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
     options = Script(load="raise").options()
     inbox = Inbox()
     assert EXIT_LOAD_FAILED == serve(inbox, lambda: open_core(FACTORY, options), 1.0)
@@ -227,7 +225,7 @@ def test_a_failed_load_is_told_with_its_reason(capsys: pytest.CaptureFixture[str
     assert "ValueError: no such model" in capsys.readouterr().err
 
 
-def test_the_process_ends_when_its_parent_is_another() -> None:
+def test_process_with_another_parent_ends() -> None:
     settings = WorkerSettings(options=Script().options(), core_factory=FACTORY, parent_pid=0, import_path=sys.path)
     ended = subprocess.run(
         [sys.executable, "-m", "antiphon.engine.worker.loop"],
@@ -238,19 +236,19 @@ def test_the_process_ends_when_its_parent_is_another() -> None:
     assert EXIT_ORPHANED == ended.returncode
 
 
-def test_the_process_ends_when_nobody_says_where_it_is_awaited() -> None:
+def test_process_without_a_connection_ends() -> None:
     process = start_process(settings_for(Script().options(), FACTORY))
     process.communicate(timeout=60)
     assert EXIT_ORPHANED == process.returncode
 
 
-def test_the_worker_imports_neither_server_nor_model_library() -> None:
+def test_worker_imports_neither_server_nor_model_library() -> None:
     code = "import antiphon.engine.worker.loop, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=60)  # noqa: S603
     assert not {"llama_cpp", "numpy", "starlette", "structlog"} & set(loaded.stdout.split())
 
 
-def test_settings_survive_the_journey() -> None:
+def test_settings_and_connection_are_equal_after_encoding() -> None:
     settings = settings_for(EngineOptions(model_path="model.gguf"), FACTORY)
     assert settings == msgspec.json.decode(msgspec.json.encode(settings), type=WorkerSettings)
     connection = Connection(address=Address("ipc://somewhere"), heartbeat_interval=1.0)
@@ -272,7 +270,7 @@ asyncio.run(main())
 """
 
 
-def test_the_worker_dies_with_its_parent() -> None:
+def test_worker_dies_with_its_parent() -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, env=environment) as parent:  # noqa: S603
         assert parent.stdout is not None

@@ -11,7 +11,7 @@ def test_steps_are_counted_by_their_tokens_and_their_sequences() -> None:
     assert [1, 0, 1] == stats.sequences_per_step.counts[:3]
 
 
-def test_drafts_are_counted_with_what_was_accepted_of_them() -> None:
+def test_drafts_are_counted_with_their_accepted_tokens() -> None:
     counts = StepCounts()
     counts.draft(8, 5)
     counts.draft(4, 0)
@@ -19,7 +19,7 @@ def test_drafts_are_counted_with_what_was_accepted_of_them() -> None:
     assert (2, 12, 5) == (stats.drafts, stats.draft_tokens, stats.accepted_tokens)
 
 
-def test_what_was_told_counts_no_further_and_says_the_rest_as_it_was() -> None:
+def test_returned_counts_do_not_change_later() -> None:
     counts = StepCounts()
     told = counts.added_to(STATS)
     counts.step(1, 1)

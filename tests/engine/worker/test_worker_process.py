@@ -6,14 +6,20 @@ from collections.abc import Iterator
 import pytest
 
 from antiphon.engine.interface import EngineOptions
-from antiphon.engine.worker.worker_process import PreloadedWorker, WorkerSettings, settings_for, start_process, tell
+from antiphon.engine.worker.worker_process import (
+    PreloadedWorker,
+    WorkerSettings,
+    settings_for,
+    start_process,
+    write_line,
+)
 
 SETTINGS = settings_for(EngineOptions(model_path="a.gguf"), "nowhere:core")
 OTHERS = settings_for(EngineOptions(model_path="b.gguf"), "nowhere:core")
 
 
 class System:
-    """Starts processes that wait for their input's end instead of loading a model."""
+    """Starts processes that read their input to its end instead of loading a model."""
 
     def __init__(self) -> None:
         self.started: list[subprocess.Popen[bytes]] = []
@@ -37,43 +43,43 @@ def system() -> Iterator[System]:
         process.communicate()
 
 
-def test_who_asks_for_its_settings_gets_the_process_that_loads_already(system: System) -> None:
-    with PreloadedWorker(SETTINGS, system.start) as standby:
+def test_take_with_its_settings_returns_the_preloaded_process(system: System) -> None:
+    with PreloadedWorker(SETTINGS, system.start) as preloaded:
         assert [SETTINGS] == system.asked
-        assert system.started[0] is standby.take(SETTINGS)
+        assert system.started[0] is preloaded.take(SETTINGS)
     assert system.started[0].poll() is None
 
 
-def test_it_is_given_once(system: System) -> None:
-    with PreloadedWorker(SETTINGS, system.start) as standby:
-        standby.take(SETTINGS)
-        assert system.started[0] is not standby.take(SETTINGS)
+def test_second_take_starts_a_new_process(system: System) -> None:
+    with PreloadedWorker(SETTINGS, system.start) as preloaded:
+        preloaded.take(SETTINGS)
+        assert system.started[0] is not preloaded.take(SETTINGS)
     assert [SETTINGS, SETTINGS] == system.asked
 
 
-def test_other_settings_get_a_process_of_their_own_and_nothing_waits_any_more(system: System) -> None:
-    with PreloadedWorker(SETTINGS, system.start) as standby:
-        taken = standby.take(OTHERS)
+def test_take_with_other_settings_ends_the_preloaded_process_and_starts_a_new_one(system: System) -> None:
+    with PreloadedWorker(SETTINGS, system.start) as preloaded:
+        taken = preloaded.take(OTHERS)
         assert [SETTINGS, OTHERS] == system.asked
         assert system.started[1] is taken
         assert system.started[0].returncode is not None
 
 
-def test_what_nobody_took_is_ended(system: System) -> None:
+def test_process_that_was_not_taken_is_ended(system: System) -> None:
     with PreloadedWorker(SETTINGS, system.start):
         pass
     assert system.started[0].returncode is not None
 
 
-def test_a_system_that_starts_no_process_is_told_to_who_asks_for_one() -> None:
+def test_take_raises_when_the_system_starts_no_process() -> None:
     def refuse(_: WorkerSettings) -> "subprocess.Popen[bytes]":
         raise OSError("no more processes")
 
-    with PreloadedWorker(SETTINGS, refuse) as standby, pytest.raises(OSError, match="no more processes"):
-        standby.take(SETTINGS)
+    with PreloadedWorker(SETTINGS, refuse) as preloaded, pytest.raises(OSError, match="no more processes"):
+        preloaded.take(SETTINGS)
 
 
-def test_it_is_in_a_process_group_of_its_own() -> None:
+def test_worker_process_has_its_own_process_group() -> None:
     process = start_process(SETTINGS)
     try:
         assert process.pid == os.getpgid(process.pid)
@@ -82,9 +88,9 @@ def test_it_is_in_a_process_group_of_its_own() -> None:
         process.communicate()
 
 
-def test_a_process_that_has_gone_can_be_told_things(system: System) -> None:
+def test_write_line_to_an_ended_process_has_no_effect(system: System) -> None:
     process = system.start(SETTINGS)
     process.kill()
     process.wait()
-    tell(process, SETTINGS)
+    write_line(process, SETTINGS)
     assert process.returncode is not None

@@ -19,7 +19,7 @@ import structlog
 from antiphon.engine.channel import Deliver, PairServer, QueueChannel
 from antiphon.engine.interface import EngineOptions, FromWorker, ToWorker
 from antiphon.engine.worker.loop import Connection, EngineCore, open_core, serve
-from antiphon.engine.worker.worker_process import Start, settings_for, start_process, tell
+from antiphon.engine.worker.worker_process import Start, settings_for, start_process, write_line
 from antiphon.isolation.process_output import ProcessOutput
 
 REAP_SECONDS = 10.0
@@ -132,7 +132,7 @@ class ProcessWorker:
 
     def _send_connection(self, connection: Connection) -> None:
         assert self._process.stdin is not None
-        tell(self._process, connection)
+        write_line(self._process, connection)
         with suppress(BrokenPipeError):
             self._process.stdin.close()
 

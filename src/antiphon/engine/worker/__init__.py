@@ -1,1 +1,1 @@
-"""The worker's process: the loop, and what one step does."""
+"""The worker process: its loop, its steps and its scheduler."""

@@ -1,4 +1,4 @@
-"""The requests whose grammars are being compiled: they wait beside the scheduler's queue until that has ended."""
+"""The requests whose grammars are being compiled. They are not in the scheduler's queue yet."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
@@ -9,20 +9,20 @@ from antiphon.engine.interface import Finished, FinishReason, GenerateRequest
 
 
 class Compiler(Protocol):
-    """Compiles grammars beside the steps; see :class:`antiphon.engine.grammars.grammar.GrammarCompiler`."""
+    """Compiles grammars in a thread; see :class:`antiphon.engine.grammars.grammar.GrammarCompiler`."""
 
     def compile(self, grammar: str) -> "Future[Matcher]":
-        """Start compiling."""
+        """Start to compile a grammar, and return its future matcher."""
 
     def forget(self, grammar: str) -> None:
-        """Compile a text anew when it comes again."""
+        """Drop a compiled grammar, so that it is compiled again next time."""
 
     def close(self) -> None:
-        """End."""
+        """End the thread."""
 
 
 class Compilation:
-    """A request whose grammar is being compiled, and its choices that were not aborted meanwhile."""
+    """A request whose grammar is being compiled, and the indices of its choices that were not aborted."""
 
     __slots__ = ("future", "indices", "request")
 
@@ -33,7 +33,7 @@ class Compilation:
 
 
 class Compilations:
-    """By request id, in order of arrival."""
+    """The compilations by request id, in order of arrival."""
 
     def __init__(self, compiler: Compiler) -> None:
         self._compiler = compiler
@@ -50,7 +50,7 @@ class Compilations:
 
     @property
     def choices(self) -> int:
-        """How many choices wait for their grammars."""
+        """The number of choices that wait for their grammars."""
         return sum(len(entry.indices) for entry in self._entries.values())
 
     def add(self, request: GenerateRequest) -> None:
@@ -58,18 +58,18 @@ class Compilations:
         self._entries[request.request_id] = Compilation(request, self._compiler.compile(request.grammar))
 
     def wait(self, timeout: float) -> None:
-        """Wait until one of the compilations has ended, ``timeout`` seconds at most."""
+        """Wait at most ``timeout`` seconds until a compilation has ended."""
         wait([entry.future for entry in self._entries.values()], timeout, "FIRST_COMPLETED")
 
     def take(self) -> list[Compilation]:
-        """Take out the requests whose compilation has ended, with a matcher or with an error."""
+        """Remove the compilations that have ended, with a matcher or an error, and return them."""
         done = {request_id: entry for request_id, entry in self._entries.items() if entry.future.done()}
         for request_id in done:
             del self._entries[request_id]
         return list(done.values())
 
     def end(self, request_id: str, index: int | None, reason: FinishReason, message: str = "") -> list[Finished]:
-        """End a choice, or all, of a request that never ran. Cancel its compilation when no choice is left."""
+        """End one choice of a request, or all, and return the events; cancel the compilation if no choice is left."""
         entry = self._entries[request_id]
         events = end_choices(entry, index, reason, message)
         if not entry.indices:
@@ -79,7 +79,7 @@ class Compilations:
 
 
 def end_choices(entry: Compilation, index: int | None, reason: FinishReason, message: str) -> list[Finished]:
-    """Take choices of a request out, each with its terminal event."""
+    """Remove one choice of a request, or all, and return their terminal events."""
     ended = [each for each in entry.indices if index in (None, each)]
     entry.indices = [each for each in entry.indices if each not in ended]
     request = entry.request

@@ -1,8 +1,8 @@
-"""The grammar of one choice, followed beside the steps: what may come next is found out while the model decodes.
+"""The grammars of the choices, whose masks are computed while the model decodes.
 
-A step waits for quick work alone. Where a grammar's latest work was slow, its choices draw no next token until their
-masks are there, and no other choice waits for that. The work on an answer is bounded, in processor time: an answer that
-needs more ends with an error, and so does one whose grammar breaks the library's own limits.
+A step waits for quick work only. After slow work on a grammar, its choices are held until their masks are ready, and no
+other choice waits. The work on an answer is limited in processor time: beyond it, or beyond the limits of llguidance,
+the answer ends with an error.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -17,32 +17,32 @@ from antiphon.engine.interface import TokenLogprobs
 from antiphon.engine.sampling.sampling_state import Floats
 from antiphon.engine.sequence import Sequence
 
-PATIENCE: Final = 0.01
-"""Seconds that a step waits for quick work: a quick grammar's is over before, where a core is free."""
+STEP_WAIT: Final = 0.01
+"""Seconds that a step waits for quick work, which ends sooner when a processor core is free."""
 ANSWER_SECONDS: Final = 5.0
 TOKEN_SECONDS: Final = 0.01
-"""Processor time that an answer's grammar may take, at the start and more with each token. Real schemas take 0.0004 s
-a token at most, and the most ambiguous grammars within the library's limits some 0.03 s."""
+"""Seconds of processor time for an answer's grammar: at the start, and more for each token. Schemas in use take at most
+0.0004 s a token, and the most ambiguous grammars within llguidance's limits about 0.03 s."""
 FIRST_CHECKED: Final = 4
-"""Tokens of a draft that are checked at once, and twice as many then: hostile grammars cost up to its length cubed."""
+"""Tokens of a draft in its first check; each further one has twice as many. Hostile grammars cost their cube."""
 DRAFT_SECONDS: Final = 0.002
-"""Processor time of one such check after which no more of the draft is checked, nor tried."""
+"""Seconds of processor time of one check after which the rest of the draft is dropped."""
 
 
 class Constraint:
-    """One choice's grammar, and the work on it, which is done in order. A ``TokenFilter`` of its sampling.
+    """The grammar of one choice, and the work on it, in order. It is the ``TokenFilter`` of the choice's sampling.
 
-    ``pending`` while a thread has work on it to do: then only that thread touches anything else in it.
+    While ``is_pending``, a thread has work on the grammar, and only that thread uses the other attributes.
     """
 
     def __init__(self, matcher: Matcher, threads: MaskThreads, n_vocab: int, eog_ids: frozenset[int]) -> None:
-        self.pending = False
+        self.is_pending = False
         self.gained: list[int] = []
-        """The token that :meth:`accept` was given, and those that the grammar forces after it."""
+        """The last accepted token, and the tokens that the grammar forces after it."""
         self.logprobs: TokenLogprobs | None = None
-        """Of that token."""
-        self.finished = False
-        """Whether nothing but the end may follow the tokens gained."""
+        """The logprobs of the accepted token."""
+        self.is_finished = False
+        """Whether the grammar allows only the end after the gained tokens."""
         self._matcher: Final = matcher
         self._cost: Final = matcher.cost
         self._threads: Final = threads
@@ -55,41 +55,44 @@ class Constraint:
         self._tokens = 0
 
     def allowed(self, n_vocab: int) -> npt.NDArray[np.bool_]:
-        """Give the mask of the next token, which must have been made. Raises :class:`GrammarError`."""
+        """Return the mask of the next token, which has been made. Raises :class:`GrammarError`."""
         self.check()
         assert self._mask is not None
         assert self._mask.size == n_vocab
         return self._mask
 
     def check(self) -> None:
-        """Raise what the work on the grammar has raised: :class:`GrammarError`, or any other for a broken library."""
-        assert not self.pending
+        """Raise the error of the work on the grammar: :class:`GrammarError`, or any other from a broken library."""
+        assert not self.is_pending
         if self._error is not None:
             raise self._error
 
     def start_mask(self) -> None:
-        """Begin to make the next token's mask, unless that has begun."""
-        if not self.pending and self._mask is None and self._error is None:
+        """Start to make the next token's mask, unless it is made or being made."""
+        if not self.is_pending and self._mask is None and self._error is None:
             self._submit(self._make_mask)
 
-    def has_mask(self, patience: float) -> bool:
-        """Whether the next token may be drawn; waits up to ``patience`` seconds for that, if the grammar is quick."""
-        if not self.pending and self._mask is None and self._error is None:
-            self._do(self._make_mask)
-        return self.is_idle(patience)
+    def wait_for_mask(self, timeout: float) -> bool:
+        """Make the next token's mask, and wait ``timeout`` seconds if that is quick; return whether it is ready."""
+        if not self.is_pending and self._mask is None and self._error is None:
+            self._do_or_submit(self._make_mask)
+        return self.wait_until_idle(timeout)
 
-    def is_idle(self, patience: float) -> bool:
-        """Whether no work is pending; waits up to ``patience`` seconds for that, if the grammar is quick."""
-        return not self.pending or self._threads.wait(lambda: not self.pending, 0.0 if self._cost.is_slow else patience)
+    def wait_until_idle(self, timeout: float) -> bool:
+        """Wait ``timeout`` seconds for quick work; return whether no work is pending."""
+        if not self.is_pending:
+            return True
+        return self._threads.wait(lambda: not self.is_pending, 0.0 if self._cost.is_slow else timeout)
 
     def accept(self, token_id: int, logprobs: TokenLogprobs | None, room: int) -> None:
-        """Go on by a token, and by up to ``room`` that the grammar forces after it: see ``gained`` once it is idle."""
+        """Accept a token, and up to ``room`` forced ones after it. Once idle, ``gained`` has them all."""
         self._mask, self.gained, self.logprobs = None, [token_id], logprobs
-        self._do(lambda: self._follow(token_id, room))
+        self._do_or_submit(lambda: self._follow(token_id, room))
 
     def count_allowed(self, draft: list[int]) -> int:
-        """How many tokens of a draft may come and are worth trying; none while that would take long to find out."""
-        if self.pending or self._error is not None or self._cost.is_slow or not self._cost.lock.acquire(blocking=False):
+        """Return how many tokens of a draft the grammar allows, as far as the check is quick."""
+        is_checked = not self.is_pending and self._error is None and not self._cost.is_slow
+        if not is_checked or not self._cost.lock.acquire(blocking=False):
             return 0
         try:
             return self._count(draft)
@@ -97,13 +100,13 @@ class Constraint:
             self._cost.lock.release()
 
     def cancel(self) -> None:
-        """Do none of the work that has not begun; drop the result of the work at hand."""
+        """Drop the queued work, and the result of the running work."""
         self._cancelled = True
 
-    def _do(self, work: Callable[[], None]) -> None:
-        """Do work at once where that is quick, else in a thread."""
+    def _do_or_submit(self, work: Callable[[], None]) -> None:
+        """Do quick work at once, and submit other work to a thread."""
         cost = self._cost
-        if cost.is_slow or cost.is_long or not cost.lock.acquire(timeout=PATIENCE):
+        if cost.is_slow or cost.is_long or not cost.lock.acquire(timeout=STEP_WAIT):
             self._submit(work)
             return
         try:
@@ -112,27 +115,27 @@ class Constraint:
             cost.lock.release()
 
     def _submit(self, work: Callable[[], None]) -> None:
-        self.pending = True
+        self.is_pending = True
         self._queue(work, slow=self._cost.is_slow)
 
     def _queue(self, work: Callable[[], None], *, slow: bool) -> None:
         self._threads.submit(lambda: self._run(work, slow=slow), slow=slow)
 
     def _run(self, work: Callable[[], None], *, slow: bool) -> None:
-        """Do work in a thread; a grammar that has become slow meanwhile leaves the thread for quick work."""
+        """Do work in a thread. If the grammar has become slow meanwhile, move it to the thread for slow work."""
         if not self._cancelled:
             if self._cost.is_slow and not slow:
                 self._queue(work, slow=True)
                 return
             with self._cost.lock:
                 self._attempt(work)
-        self._threads.end(self._rest)
+        self._threads.end(self._mark_idle)
 
-    def _rest(self) -> None:
-        self.pending = False
+    def _mark_idle(self) -> None:
+        self.is_pending = False
 
     def _attempt(self, work: Callable[[], None]) -> None:
-        """Do work, and keep what it raises for :meth:`check`, in the step that needs it."""
+        """Do work, and keep its error for :meth:`check` in the step that needs the result."""
         try:
             self._timed(work)
         except BaseException as error:  # noqa: BLE001 - raised again by check()
@@ -142,7 +145,7 @@ class Constraint:
             self._error = GrammarError(_too_costly(self._seconds, self._tokens, allowance))
 
     def _timed(self, work: Callable[[], None]) -> float:
-        """Do work; count and return the seconds of processor time that it took."""
+        """Do work; count and return its seconds of processor time."""
         began = self._threads.thread_time()
         try:
             work()
@@ -160,17 +163,17 @@ class Constraint:
         matcher.accept([token_id])
         self._tokens += 1
         if self._cost.is_slow or self._cost.is_long:
-            # Finds out what is forced, too, and does so without the interpreter's lock.
+            # Computing the mask also finds the forced tokens, without the interpreter's lock.
             try:
                 mask = matcher.allowed(self._n_vocab)
-            except GrammarError:  # of the next mask, whose making raises it again: this token has been accepted
+            except GrammarError:  # an error of the next mask, which is made and raises again; this token is accepted
                 return
         forced = matcher.forced()[:room] if room else []
         end = next((at for at, token in enumerate(forced) if token in self._eog_ids), len(forced))
         matcher.accept(forced[:end])
         self._tokens += end
         self.gained += forced[:end]
-        self.finished, self._mask = matcher.finished, None if end else mask
+        self.is_finished, self._mask = matcher.finished, None if end else mask
 
     def _count(self, draft: list[int]) -> int:
         count, length = 0, FIRST_CHECKED
@@ -185,7 +188,7 @@ class Constraint:
 
 
 class Constraints:
-    """The constraints of all choices that have one, and the choices that are held until work on theirs has ended."""
+    """The constraints of all choices, and the choices that are held until the work on their grammars ends."""
 
     def __init__(self, n_vocab: int, eog_ids: frozenset[int], threads: MaskThreads | None = None) -> None:
         self._n_vocab: Final = n_vocab
@@ -193,73 +196,73 @@ class Constraints:
         self._threads: Final = threads or MaskThreads()
         self._constraints: dict[Sequence, Constraint] = {}
         self._held: dict[Sequence, Floats | None] = {}
-        """By choice: the logits of its next token, or None when that is drawn and the grammar follows it."""
-        self._patience = PATIENCE
-        """Seconds that the step at hand may still wait for quick work."""
+        """The row of logits of each held choice's next token; None if that is drawn and being accepted."""
+        self._wait_left = STEP_WAIT
+        """Seconds that the current step may still wait for quick work."""
 
     def add(self, sequence: Sequence, constraint: Constraint) -> None:
-        """Follow a choice."""
+        """Add a choice's constraint."""
         self._constraints[sequence] = constraint
 
     def make(self, matcher: Matcher) -> Constraint:
-        """Make a constraint that begins where a matcher is."""
+        """Return a new constraint that starts in the state of a matcher."""
         return Constraint(matcher.copy(), self._threads, self._n_vocab, self._eog_ids)
 
     def get(self, sequence: Sequence) -> Constraint | None:
-        """Give a choice's constraint, if it has one."""
+        """Return a choice's constraint, or None without one."""
         return self._constraints.get(sequence)
 
     def remove(self, sequence: Sequence) -> None:
-        """Forget a choice, held or not; the result of work that has begun on its grammar is dropped."""
+        """Remove a choice, held or not, and cancel the work on its grammar."""
         self._held.pop(sequence, None)
         constraint = self._constraints.pop(sequence, None)
         if constraint is not None:
             constraint.cancel()
 
     def begin_step(self) -> None:
-        """Let the step that begins wait for quick work again."""
-        self._patience = PATIENCE
+        """Reset the seconds that a step may wait for quick work."""
+        self._wait_left = STEP_WAIT
 
     def start_masks(self, sequences: Iterable[Sequence]) -> None:
-        """Begin to make the masks of the next tokens of those that have constraints."""
+        """Start to make the masks of the sequences that have constraints."""
         for sequence in sequences:
             if sequence in self._constraints:
                 self._constraints[sequence].start_mask()
 
-    def has_ended(self, wait: Callable[[float], bool]) -> bool:
-        """Whether quick work has ended: ``wait`` may take all that is left of the step's patience."""
-        ended = wait(self._patience)
+    def wait_within_step(self, wait: Callable[[float], bool]) -> bool:
+        """Return whether ``wait`` succeeds in the seconds that the step may still wait; if not, none are left."""
+        ended = wait(self._wait_left)
         if not ended:
-            self._patience = 0.0
+            self._wait_left = 0.0
         return ended
 
     def hold(self, sequence: Sequence, logits: Floats | None) -> None:
-        """Let a choice wait for work on its grammar, the row of logits kept if its next token is to be drawn yet."""
+        """Hold a choice until the work on its grammar ends; ``logits`` are copied to draw its next token then."""
         sequence.is_held = True
         self._held[sequence] = None if logits is None else logits.copy()
 
     def resume(self) -> list[tuple[Sequence, Floats | None]]:
-        """Take out the held choices for which the work has ended, with their logits as they were held."""
-        ended = [(held, logits) for held, logits in self._held.items() if not self._constraints[held].pending]
+        """Remove the held choices whose work has ended, and return them with their logits."""
+        ended = [(held, logits) for held, logits in self._held.items() if not self._constraints[held].is_pending]
         for sequence, _ in ended:
             sequence.is_held = False
             del self._held[sequence]
         return ended
 
     def wait(self, timeout: float) -> bool:
-        """Wait until a held choice can be resumed, ``timeout`` seconds at most; False when none is held."""
+        """Wait at most ``timeout`` seconds until a held choice can be resumed; return False when none is held."""
         if self._held:
-            self._threads.wait(lambda: any(not self._constraints[held].pending for held in self._held), timeout)
+            self._threads.wait(lambda: any(not self._constraints[held].is_pending for held in self._held), timeout)
         return bool(self._held)
 
     def check(self, sequences: Collection[Sequence]) -> None:
-        """Assert what must hold of the sequences that the engine has."""
+        """Assert that constraints and held choices are among the engine's sequences."""
         assert self._constraints.keys() <= set(sequences)
         assert self._held.keys() == {sequence for sequence in sequences if sequence.is_held}
         assert all(held.lease is None or held.num_uncomputed_tokens == 0 for held in self._held)
 
     def close(self) -> bool:
-        """End the threads; False when one is at work that does not end, and may read the vocabulary."""
+        """End the threads; return False when one is still at work and may read the vocabulary."""
         for constraint in self._constraints.values():
             constraint.cancel()
         return self._threads.close()

@@ -251,7 +251,7 @@ class Core:
         When the work on the grammar takes longer than the step may wait, the choice is held and gains nothing now.
         """
         constraint = self._constraints.get(sequence)
-        if constraint is not None and not self._constraints.has_ended(constraint.has_mask):
+        if constraint is not None and not self._constraints.wait_within_step(constraint.wait_for_mask):
             self._constraints.hold(sequence, logits)
             return [], None
         token_id, logprobs = self._sampler.sample(logits, self._states[sequence])
@@ -270,11 +270,11 @@ class Core:
         """Return a choice's accepted token with the forced ones, and the choice's end; hold it if they take long."""
         constraint = self._constraints.get(sequence)
         assert constraint is not None
-        if not self._constraints.has_ended(constraint.is_idle):
+        if not self._constraints.wait_within_step(constraint.wait_until_idle):
             self._constraints.hold(sequence, None)
             return [], None
         constraint.check()
-        return self._gain(sequence, constraint.gained, constraint.logprobs, finished=constraint.finished)
+        return self._gain(sequence, constraint.gained, constraint.logprobs, finished=constraint.is_finished)
 
     def _resume(self) -> None:
         """Continue the held sequences whose grammars are ready."""

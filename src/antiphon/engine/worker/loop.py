@@ -1,9 +1,9 @@
-"""The worker: a loop over one core and one channel, and the entry point of the process that it runs in.
+"""The worker: a loop over one core and one channel, and the entry point of its process.
 
-``python -m antiphon.engine.worker.loop`` reads two lines of JSON from standard input: what to load, which it does at
-once, and where it is awaited. It ends when it is told to (:class:`Shutdown`), when a step fails (everything in flight
-finishes with ``error`` first), when the model cannot be loaded, and when its parent dies. SIGINT and SIGTERM reach the
-whole process group or service; the API process drains then and still needs its worker, so they are ignored here.
+``python -m antiphon.engine.worker.loop`` reads two lines of JSON from standard input: the :class:`WorkerSettings`, from
+which it loads the model at once, and the :class:`Connection`. The process ends on :class:`Shutdown`, when a step fails
+(every request finishes with ``error`` first), when the model cannot be loaded, and when its parent dies. It ignores
+SIGINT and SIGTERM, which reach the whole process group: the API process still needs its worker while it drains.
 """
 
 import ctypes
@@ -43,11 +43,11 @@ from antiphon.engine.worker.worker_process import WorkerSettings
 from antiphon.telemetry.exception_texts import hide_exception_texts, write_exception
 
 THREAD_ENVIRONMENT: Final[dict[str, str]] = {"GOMP_SPINCOUNT": "2000", "GGML_NO_BACKTRACE": "1"}
-"""What the C libraries read when they are loaded, so it is set before, unless the environment says so already.
+"""Variables that the C libraries read when they are loaded. They do not replace values of the environment.
 
-How long the threads of a decode step spin while they wait for each other: one that spins takes a core from whoever is
-late, see docs/performance.md for what was measured. And that llama.cpp runs no debugger when an assertion fails, whose
-pages would hide what has failed."""
+``GOMP_SPINCOUNT`` limits how long a thread of a decode step spins while it waits for the others, which may need its
+core (measured in docs/performance.md). ``GGML_NO_BACKTRACE`` keeps llama.cpp from running a debugger when an assertion
+fails, whose pages of output would hide the assertion."""
 
 EXIT_SHUTDOWN: Final = 0
 EXIT_STEP_FAILED: Final = 70
@@ -55,53 +55,54 @@ EXIT_LOAD_FAILED: Final = 71
 EXIT_ORPHANED: Final = 72
 
 STATS_INTERVAL: Final = 0.25
-"""Seconds between two statistics at least, while there is work."""
-QUIET: Final = 0.1
-"""Seconds without work until the worker rests, so that it is not in the way of who asks again at once."""
+"""Seconds between two statistics at least, while requests run."""
+IDLE_SECONDS: Final = 0.1
+"""Seconds without requests before the first idle step, which would delay a request that follows at once."""
 FLUSH_SECONDS: Final = 1.0
+"""Seconds that a worker waits at its end for its last messages to be sent."""
 OUT_OF_RESOURCES: Final = (MemoryError, OSError, RuntimeError, ImportError)
-"""Errors that no request causes, such as a thread that cannot be started: the next request would meet them, too."""
+"""Errors that no request causes, such as a thread that cannot be started: the next request would fail as well."""
 STACK: Final = 1 << 28
-"""Bytes of stack of each thread, memory only as far as they are used: llama.cpp tokenizes the text that a grammar
-forces, and its regular expressions take about 300 for each of at most 524,288 characters."""
+"""Bytes of each thread's stack, of which only the used ones take memory. llama.cpp tokenizes the text that a grammar
+forces; its regular expressions need about 300 bytes for each of at most 524,288 characters."""
 _PR_SET_PDEATHSIG: Final = 1
 
 
 class EngineCore(Protocol):
-    """What the loop needs of a core; see :class:`antiphon.engine.worker.core.Core`."""
+    """The part of :class:`antiphon.engine.worker.core.Core` that the loop uses."""
 
     @property
     def info(self) -> ModelInfo:
-        """What was loaded and how it runs."""
+        """The loaded model and its settings."""
 
     @property
     def has_work(self) -> bool:
-        """Whether a step would do anything."""
+        """Whether a step would do or report anything."""
 
     def add(self, request: GenerateRequest) -> None:
-        """Take a request, or raise for this request alone."""
+        """Queue a request. An error concerns this request alone, unless it is in ``OUT_OF_RESOURCES``."""
 
     def abort(self, request_id: str, index: int | None) -> None:
-        """End one choice or all; unknown ids are no error."""
+        """End one choice of a request, or all; an unknown id has no effect."""
 
     def step(self) -> list[StreamEvent]:
-        """Advance everything once. An exception concerns everything in flight."""
+        """Run one step and return its events. An error concerns every request."""
 
     def idle_step(self) -> bool:
-        """Do a piece of what makes later steps faster, while there is no work; False when nothing is left to do."""
+        """Prepare later steps for a few milliseconds while no request runs; return False when nothing is left to do."""
 
     def abort_all(self, reason: FinishReason, message: str) -> list[StreamEvent]:
-        """End everything in flight and return the events, those that no step has returned included."""
+        """End every choice and return the events that no step has returned."""
 
     def stats(self) -> EngineStats:
-        """Count what is held now."""
+        """Return what is in use now, and the counts since the start."""
 
     def close(self) -> None:
         """Release the model."""
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
-    """How a worker process is heard once its client listens."""
+    """The address of the client, and the interval of the heartbeat."""
 
     address: Address
     heartbeat_interval: float
@@ -109,9 +110,9 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def open_core(factory: str, options: EngineOptions) -> EngineCore:
-    """Make a core by the dotted path ``module:callable``, called with the options, a clock and a source of seeds.
+    """Make a core with the callable of ``module:callable``, from the options, a clock and a source of seeds.
 
-    Nothing of it is imported before, so that the environment can be set first.
+    The module is imported here, after the environment of its libraries has been set.
     """
     module_name, _, path = factory.partition(":")
     make = operator.attrgetter(path)(importlib.import_module(module_name))
@@ -125,10 +126,10 @@ def serve(
     heartbeat_interval: float,
     orphaned: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Load the model, say so, and work until the end; returns the exit status."""
+    """Load the model, report it, and run the loop; return the exit status."""
     try:
         core = open_()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the operator must read it
+    except Exception as error:  # noqa: BLE001 - the operator must read any error
         traceback.print_exc()
         channel.send([LoadFailed(message=_describe(error))])
         channel.flush(FLUSH_SECONDS)
@@ -138,7 +139,7 @@ def serve(
 
 
 class Worker:
-    """The loop. Between two steps it takes what has arrived; after each it sends one message."""
+    """The loop: it receives commands before each step and sends one message after it."""
 
     def __init__(
         self,
@@ -149,7 +150,7 @@ class Worker:
         orphaned: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Hold what the loop works on; ``orphaned`` is asked whenever statistics are due."""
+        """Hold a core and a channel; ``orphaned`` returns whether the parent has died, at each report of statistics."""
         self._core = core
         self._channel = channel
         self._heartbeat_interval = heartbeat_interval
@@ -167,7 +168,7 @@ class Worker:
             try:
                 messages += self._take(commands)
                 messages += self._core.step() if self._core.has_work and not shutdown else ()
-            except Exception as error:  # noqa: BLE001 - it concerns everything, and everything must end
+            except Exception as error:  # noqa: BLE001 - any error of a step ends every request
                 write_exception(error)
                 reason = f"The engine failed: {type(error).__name__}."
                 self._send_last([*messages, *self._core.abort_all("error", reason)])
@@ -176,25 +177,27 @@ class Worker:
                 self._send_last([*messages, *self._core.abort_all("abort", "")])
                 self._core.close()
                 return EXIT_SHUTDOWN
-            if self._stats_due(went_idle=bool(messages) and not self._core.has_work):
+            now, went_idle = self._clock(), bool(messages) and not self._core.has_work
+            if went_idle or now - self._stats_sent >= self._stats_interval:
                 messages.append(self._core.stats())
+                self._stats_sent = now
                 if self._orphaned():
                     return EXIT_ORPHANED
             if messages:
                 self._channel.send(messages)
 
     def _receive(self) -> list[ToWorker]:
-        """Take what has come; without work wait for it, and rest once it is quiet, for a heartbeat at most."""
+        """Receive commands; without requests wait for them, with idle steps in between, for a heartbeat at most."""
         if self._core.has_work:
             return self._channel.receive(0.0)
-        quiet = min(QUIET, self._heartbeat_interval)
-        commands = self._channel.receive(quiet)
+        idle = min(IDLE_SECONDS, self._heartbeat_interval)
+        commands = self._channel.receive(idle)
         until = self._clock() + self._heartbeat_interval
         while not commands and self._core.idle_step():
             commands = self._channel.receive(0.0)
             if self._clock() >= until:
                 return commands
-        return commands or self._channel.receive(self._heartbeat_interval - quiet)
+        return commands or self._channel.receive(self._heartbeat_interval - idle)
 
     def _take(self, commands: list[ToWorker]) -> list[FromWorker]:
         refused: list[FromWorker] = []
@@ -210,7 +213,7 @@ class Worker:
             self._core.add(request)
         except OUT_OF_RESOURCES:
             raise
-        except Exception as error:  # noqa: BLE001 - it concerns this request alone, which must end
+        except Exception as error:  # noqa: BLE001 - the error ends this request alone
             print(f"request {request.request_id} refused:", file=sys.stderr)  # noqa: T201
             write_exception(error)
             return [
@@ -224,13 +227,6 @@ class Worker:
             self._channel.send(messages)
         self._channel.flush(FLUSH_SECONDS)
 
-    def _stats_due(self, *, went_idle: bool) -> bool:
-        now = self._clock()
-        if not went_idle and now - self._stats_sent < self._stats_interval:
-            return False
-        self._stats_sent = now
-        return True
-
 
 def _describe(error: Exception) -> str:
     return str(error) or type(error).__name__
@@ -242,33 +238,33 @@ def _ignore_signals() -> None:
 
 
 def _prepare_process(parent_pid: int) -> Callable[[], bool]:
-    """Bind this process's life to the parent's; returns whether the parent has gone."""
+    """Let Linux kill this process with its parent; return a function that says whether the parent has died."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     return lambda: os.getppid() != parent_pid
 
 
 def _opened(open_: Callable[[], EngineCore]) -> Callable[[], EngineCore]:
-    """Open the core now; what is returned tells what came of it."""
+    """Open the core now; return a function that returns it or raises its error."""
     future: Future[EngineCore] = Future()
     try:
         future.set_result(open_())
-    except Exception as error:  # noqa: BLE001 - told as soon as somebody listens
+    except Exception as error:  # noqa: BLE001 - reported once the client is connected
         future.set_exception(error)
     return future.result
 
 
-def _end_of_input() -> None:
-    """Leave nothing to read on standard input."""
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, sys.stdin.fileno())
-    os.close(nothing)
+def _close_input() -> None:
+    """Replace standard input by an empty one."""
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, sys.stdin.fileno())
+    os.close(empty)
 
 
 def main() -> int:
-    """Run one worker process; returns its exit status.
+    """Run one worker process; return its exit status.
 
-    All of it runs in a thread, whose stack can be larger than the system's default.
+    It runs in a thread, whose stack can be larger than the main thread's.
     """
     statuses: list[int] = []
     threading.stack_size(STACK)
@@ -291,7 +287,7 @@ def _main() -> int:
         os.environ.setdefault(name, value)
     opened = _opened(lambda: open_core(settings.core_factory, settings.options))
     line = sys.stdin.buffer.readline()
-    _end_of_input()
+    _close_input()
     if not line:
         return EXIT_ORPHANED
     connection = msgspec.json.decode(line, type=Connection)

@@ -1,4 +1,4 @@
-"""What the steps of a core carried, and what of their drafts was accepted."""
+"""Counts of the tokens and sequences of a core's steps, and of its drafts."""
 
 from msgspec.structs import replace
 
@@ -7,7 +7,7 @@ from antiphon.telemetry.distribution import Distribution
 
 
 class StepCounts:
-    """Counts since the core's start."""
+    """The counts since the start of the core."""
 
     def __init__(self) -> None:
         self._tokens = Distribution.over(STEP_BOUNDS)
@@ -15,18 +15,18 @@ class StepCounts:
         self._drafts = self._draft_tokens = self._accepted_tokens = 0
 
     def step(self, n_tokens: int, n_sequences: int) -> None:
-        """Count a step."""
+        """Count a step with its tokens and sequences."""
         self._tokens.observe(n_tokens)
         self._sequences.observe(n_sequences)
 
     def draft(self, n_tokens: int, accepted: int) -> None:
-        """Count a draft that a step has verified."""
+        """Count a verified draft."""
         self._drafts += 1
         self._draft_tokens += n_tokens
         self._accepted_tokens += accepted
 
     def added_to(self, stats: EngineStats) -> EngineStats:
-        """Return ``stats`` with what was counted up to now."""
+        """Return ``stats`` with copies of the counts."""
         return replace(
             stats,
             drafts=self._drafts,

@@ -1,7 +1,7 @@
-"""A worker's process: what it is told as it starts, and one that starts before the server itself has.
+"""The start of a worker process, and one that is started before the server is imported.
 
-The process loads its model from the first line of its standard input on; the second, :class:`Connection`, says where it
-is awaited. So a model can be loading while whoever will use it is still being imported.
+The process reads two lines of standard input: it loads its model from the first one, and connects to the client of the
+second one (:class:`Connection`). So the model loads while the server is still being imported.
 """
 
 import os
@@ -17,29 +17,29 @@ from antiphon.engine.interface import EngineOptions
 from antiphon.telemetry.exception_texts import EXCEPTION_TEXTS
 
 CORE_FACTORY: Final = "antiphon.engine.worker.core:Core.open"
-"""What makes the core inside a worker, as ``module:callable``."""
+"""The callable that makes the core in a worker, as ``module:callable``."""
 _COMMAND: Final = ("-P", "-u", "-X", "faulthandler", "-m", "antiphon.engine.worker.loop")
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker loads."""
+    """The model of a worker process, and its environment."""
 
     options: EngineOptions
     core_factory: str = CORE_FACTORY
-    """``module:callable`` that makes a core of the options."""
+    """The callable that makes the core, as ``module:callable``."""
     parent_pid: int
     import_path: list[str]
-    """Where the parent finds modules; what is missing here is appended."""
+    """The parent's ``sys.path``, whose missing entries the worker appends to its own."""
     exception_texts: bool = False
-    """Whether it may write what exceptions say, which may quote a prompt or an answer."""
+    """Whether the worker writes the texts of exceptions, which may quote a prompt or an answer."""
 
 
 Start = Callable[[WorkerSettings], "subprocess.Popen[bytes]"]
-"""Gives a process with these settings. Raises OSError when the system cannot start one."""
+"""Starts a process with these settings. Raises OSError when the system cannot start one."""
 
 
 def settings_for(options: EngineOptions, core_factory: str = CORE_FACTORY) -> WorkerSettings:
-    """Give the settings of a worker of this process."""
+    """Return the settings of a worker whose parent is this process."""
     return WorkerSettings(
         options=options,
         core_factory=core_factory,
@@ -50,9 +50,9 @@ def settings_for(options: EngineOptions, core_factory: str = CORE_FACTORY) -> Wo
 
 
 def start_process(settings: WorkerSettings) -> "subprocess.Popen[bytes]":
-    """Start a process in a group of its own that loads at once. Raises OSError.
+    """Start a process, in a group of its own, that loads the model at once. Raises OSError.
 
-    Linux kills it with the thread that started it.
+    Linux kills it when the thread that started it ends.
     """
     process = subprocess.Popen(  # noqa: S603 (our own interpreter and module)
         [sys.executable, *_COMMAND],
@@ -61,12 +61,12 @@ def start_process(settings: WorkerSettings) -> "subprocess.Popen[bytes]":
         stderr=subprocess.STDOUT,
         process_group=0,
     )
-    tell(process, settings)
+    write_line(process, settings)
     return process
 
 
-def tell(process: "subprocess.Popen[bytes]", message: msgspec.Struct) -> None:
-    """Write one line of JSON; a process that has gone tells so by its exit."""
+def write_line(process: "subprocess.Popen[bytes]", message: msgspec.Struct) -> None:
+    """Write one line of JSON to a process; without effect when it has ended, which its exit status shows."""
     assert process.stdin is not None
     with suppress(BrokenPipeError):
         process.stdin.write(msgspec.json.encode(message) + b"\n")
@@ -74,13 +74,13 @@ def tell(process: "subprocess.Popen[bytes]", message: msgspec.Struct) -> None:
 
 
 class PreloadedWorker:
-    """One worker's process that loads already, for the first who asks for one with its settings.
+    """A worker process that is started before it is needed, for the first caller with its settings.
 
-    Use it as a context manager: at its end the process is ended unless somebody has taken it.
+    A context manager, which ends the process at its exit unless it was taken.
     """
 
     def __init__(self, settings: WorkerSettings, start: Start = start_process) -> None:
-        """Start it now. A system that cannot start a process is told to who asks for one."""
+        """Start the process now. If the system cannot start one, :meth:`take` raises the error."""
         self._settings = settings
         self._start = start
         self._process: subprocess.Popen[bytes] | None = None
@@ -94,14 +94,14 @@ class PreloadedWorker:
         self.close()
 
     def take(self, settings: WorkerSettings) -> "subprocess.Popen[bytes]":
-        """Give the process, once, to who asks for its settings; everybody else gets a new one. Raises OSError."""
+        """Return the process, once and for its settings only, else a new one. Raises OSError."""
         if settings != self._settings:
             self.close()
         process, self._process = self._process, None
         return process or self._start(settings)
 
     def close(self) -> None:
-        """End the process that nobody has taken."""
+        """End the process unless it was taken."""
         process, self._process = self._process, None
         if process is not None:
             _end(process)
