@@ -1,4 +1,4 @@
-"""The vocabulary of the process boundary survives the boundary."""
+"""Tests of the messages between the API process and the worker."""
 
 from typing import get_args
 
@@ -56,15 +56,15 @@ FROM_WORKER = [
 
 
 @pytest.mark.parametrize("message", TO_WORKER)
-def test_what_goes_to_the_worker_arrives_as_it_was(message: ToWorker) -> None:
+def test_message_to_the_worker_is_equal_after_encoding(message: ToWorker) -> None:
     assert message == msgspec.msgpack.decode(msgspec.msgpack.encode(message), type=ToWorker)
 
 
-def test_what_comes_from_the_worker_arrives_as_it_was() -> None:
+def test_messages_from_the_worker_are_equal_after_encoding() -> None:
     assert FROM_WORKER == msgspec.msgpack.decode(msgspec.msgpack.encode(FROM_WORKER), type=list[FromWorker])
 
 
-def test_every_kind_of_message_is_tried_here() -> None:
+def test_every_kind_of_message_is_encoded_here() -> None:
     assert set(get_args(ToWorker)) == {type(message) for message in TO_WORKER}
     assert set(get_args(FromWorker)) == {type(message) for message in FROM_WORKER}
 
@@ -74,15 +74,15 @@ def test_messages_are_frozen() -> None:
         TO_WORKER[0].request_id = "b"  # type: ignore[attr-defined]
 
 
-def test_a_request_carries_a_bias_of_its_own() -> None:
+def test_requests_do_not_share_their_default_bias() -> None:
     first, second = (SamplingParams(max_tokens=1) for _ in range(2))
     assert first.logit_bias is not second.logit_bias
 
 
-def test_the_counts_of_a_worker_go_on_from_those_of_the_one_before() -> None:
+def test_counts_of_an_earlier_worker_are_added() -> None:
     stats = msgspec.convert(msgspec.to_builtins(FROM_WORKER[-1]), EngineStats)
     stats.tokens_per_step.observe(3)
-    both = stats.after(stats)
+    both = stats.with_counts_of(stats)
     assert (12, 14, 20, [0, 0, 2]) == (
         both.steps,
         both.prompt_tokens,
@@ -90,13 +90,13 @@ def test_the_counts_of_a_worker_go_on_from_those_of_the_one_before() -> None:
         both.tokens_per_step.counts[:3],
     )
     assert (1, 2, 5) == (both.running, both.waiting, both.kv_cells_total)
-    assert stats == stats.after(None)
+    assert stats == stats.with_counts_of(None)
 
 
-def test_a_worker_that_has_ended_holds_nothing() -> None:
+def test_statistics_of_an_ended_worker_have_counts_only() -> None:
     stats = FROM_WORKER[-1]
     assert isinstance(stats, EngineStats)
-    ended = stats.ended()
+    ended = stats.without_state()
     assert (0, 0, 0, 0, 6) == (
         ended.running,
         ended.waiting,
@@ -106,12 +106,12 @@ def test_a_worker_that_has_ended_holds_nothing() -> None:
     )
 
 
-def test_everything_that_is_counted_is_added_up() -> None:
-    held = {"running", "waiting", "kv_cells_used", "kv_cells_cached", "kv_cells_total"}
-    assert set(_COUNTS) == set(EngineStats.__struct_fields__) - held
+def test_every_count_is_added() -> None:
+    state = {"running", "waiting", "kv_cells_used", "kv_cells_cached", "kv_cells_total"}
+    assert set(_COUNTS) == set(EngineStats.__struct_fields__) - state
 
 
-def test_prompt_ids_are_the_keys_of_all_segments_in_order() -> None:
+def test_prompt_ids_are_the_tokens_of_all_segments_in_order() -> None:
     segments = (TokenSegment([1, 2]), TokenSegment([]), TokenSegment([3]))
     asked = GenerateRequest(request_id="a", prompt=segments, sampling=SamplingParams(max_tokens=1))
     assert [1, 2, 3] == asked.prompt_ids

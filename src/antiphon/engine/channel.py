@@ -1,12 +1,12 @@
 """Message channels between the client and the worker: msgpack over a ZeroMQ pair, or queues inside one process.
 
-Every channel has two ends. The worker's end (:class:`WorkerChannel`) is polled from the decode loop and never blocks it
-longer than it asks for; the client's end (:class:`ClientChannel`) lives on an event loop and hands over what arrives.
+The decode loop polls the worker's end (:class:`WorkerChannel`), which never blocks longer than its timeout. The
+client's end (:class:`ClientChannel`) runs on an event loop and delivers messages to a callback.
 
-Flow control: the client reads whenever its event loop runs. While it does not, ZeroMQ holds up to ``HIGH_WATER_MARK``
-messages and then the worker's end holds the rest, as one message that is sent when there is room: no event is lost, the
-decode loop never waits, and memory is bounded by the tokens that the requests in flight may still generate. Towards the
-worker, the client bounds what is unanswered (``EngineOptions.max_waiting`` requests, one abort per choice).
+Flow control: the client reads whenever its event loop runs. Until then ZeroMQ keeps up to ``HIGH_WATER_MARK`` messages.
+The worker's end keeps all further events and sends them as one message when there is room. So no event is lost, the
+decode loop never waits, and memory is limited by the tokens that the requests may still generate. Towards the worker,
+the client limits the commands: ``EngineOptions.max_waiting`` requests, and one abort for each choice.
 """
 
 import os
@@ -28,72 +28,73 @@ if TYPE_CHECKING:
     import asyncio
 
 HIGH_WATER_MARK = 1000
-"""Messages that ZeroMQ holds on each side of the connection from the worker to the client."""
+"""Messages from the worker to the client that ZeroMQ keeps on each side of the connection."""
 LINGER_SECONDS = 1.0
-"""How long a worker that ends waits for its last messages to leave."""
+"""Seconds that a worker waits at its end for its last messages to be sent."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_commands = msgspec.msgpack.Decoder(ToWorker).decode
 _decode_events = msgspec.msgpack.Decoder(list[FromWorker]).decode
 
 Deliver = Callable[[list[FromWorker]], None]
-"""Takes the messages of one step on the client's event loop."""
+"""Receives the messages of one step on the client's event loop."""
 
 
 class WorkerChannel(Protocol):
-    """The worker's end."""
+    """The worker's end of a channel."""
 
     def receive(self, timeout: float) -> list[ToWorker]:
-        """All commands that have arrived, in order; waits up to ``timeout`` seconds for the first."""
+        """Return all commands that have arrived, in order; wait at most ``timeout`` seconds for the first."""
 
     def send(self, messages: list[FromWorker]) -> None:
-        """Send as one message. Never blocks: what does not fit is kept and sent later, in order."""
+        """Send the messages of a step as one. Never blocks: without room they are kept and sent later, in order."""
 
     def flush(self, timeout: float) -> bool:
-        """Whether all that was sent has left within ``timeout`` seconds."""
+        """Send the kept messages within ``timeout`` seconds; return whether none is left."""
 
 
 class ClientChannel(Protocol):
-    """The client's end."""
+    """The client's end of a channel."""
 
     def send(self, message: ToWorker) -> None:
-        """Send one command; without effect when the worker has gone."""
+        """Send one command; without effect when the worker has ended."""
 
     def receive(self) -> None:
-        """Hand over what has arrived now, without waiting for the event loop to find it."""
+        """Deliver the messages that have arrived, before the event loop finds them."""
 
     def close(self) -> None:
-        """Release the channel; nothing is handed over afterwards."""
+        """Close the channel, which delivers no more messages."""
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Where the worker finds the client."""
+    """The endpoint of the client, to which the worker connects."""
 
     endpoint: str
     server_key: str | None = None
-    """CurveZMQ public key (Z85) of the client, for transports that other users of the machine can reach."""
+    """The client's CurveZMQ public key (Z85), for an endpoint that other users of the machine can reach."""
 
 
 class PairServer:
     """The client's end of a ZeroMQ pair: a socket file in a directory that only this user can enter.
 
-    Where there are no such sockets, or the path is too long for one, a loopback port takes its place, and CurveZMQ
-    admits only who knows the public key, which the worker alone is told.
+    If the system has no such sockets, or the path is too long, it is a loopback port. CurveZMQ then admits only peers
+    with the public key, which only the worker gets.
     """
 
     def __init__(self, deliver: Deliver, broken: Callable[[str], None], *, directory: Path | None = None) -> None:
-        """Bind below ``directory`` (default: the system's temporary one); ``broken`` hears of undecodable messages.
+        """Bind in a new directory below ``directory``, by default the system's temporary one.
 
-        Raises OSError when directory, descriptors or socket cannot be had.
+        ``broken`` is called with the error of a message that cannot be decoded. Raises OSError when the system gives no
+        directory, descriptor or socket.
         """
-        import asyncio  # noqa: PLC0415 (the worker, which imports this module too, is sooner ready without it)
+        import asyncio  # noqa: PLC0415 (the worker imports this module as well, and starts faster without it)
 
         self._deliver = deliver
         self._broken = broken
         self._loop = asyncio.get_running_loop()
         self._connected = False
-        self._looks = False
-        """Whether it is looked for messages in this turn of the event loop."""
+        self._poll_scheduled = False
+        """Whether the socket is polled at the next iteration of the event loop."""
         self._directory = tempfile.mkdtemp(prefix="antiphon-", dir=directory)
         with ExitStack() as undo:
             undo.callback(shutil.rmtree, self._directory, ignore_errors=True)
@@ -111,22 +112,22 @@ class PairServer:
             self._release = undo.pop_all()
 
     def send(self, message: ToWorker) -> None:
-        """Send one command; without effect when the worker has gone, which its exit tells."""
+        """Send one command; without effect when the worker has ended, which its exit status shows."""
         frame = _encode(message)
         with suppress(zmq.Again):
             self._socket.send(frame, zmq.NOBLOCK)
-        # The descriptor is edge-triggered and sending may consume the edge of a message that has just arrived.
-        if not self._looks:
-            self._looks = True
-            self._loop.call_soon(self._look)
+        # The descriptor is edge-triggered, and sending may consume the edge of a message that has just arrived.
+        if not self._poll_scheduled:
+            self._poll_scheduled = True
+            self._loop.call_soon(self._poll)
 
-    def _look(self) -> None:
-        self._looks = False
-        if not self._socket.closed and self._socket.poll(0):  # hardly ever; `receive` would find out by an exception
+    def _poll(self) -> None:
+        self._poll_scheduled = False
+        if not self._socket.closed and self._socket.poll(0):  # rarely true, and cheaper than the exception in `receive`
             self.receive()
 
     def receive(self) -> None:
-        """Hand over all that has arrived."""
+        """Deliver all messages that have arrived."""
         while not self._socket.closed:
             try:
                 messages = _decode_events(self._socket.recv(zmq.NOBLOCK))
@@ -137,7 +138,7 @@ class PairServer:
                 return
             if not self._connected:
                 self._connected = True
-                shutil.rmtree(self._directory, ignore_errors=True)  # nobody else connects; a crash leaves no file
+                shutil.rmtree(self._directory, ignore_errors=True)  # no one else connects, and a crash leaves no file
             self._deliver(messages)
 
     def close(self) -> None:
@@ -166,7 +167,7 @@ class PairChannel:
     def __init__(self, address: Address) -> None:
         self._unsent: list[FromWorker] = []
         self._unsent_stats: list[FromWorker] = []
-        """The newest only: older ones say nothing more."""
+        """The newest statistics, which replace older ones."""
         self._context = zmq.Context(io_threads=1)
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
         self._socket.set(zmq.SNDHWM, HIGH_WATER_MARK)
@@ -179,7 +180,7 @@ class PairChannel:
         self._socket.connect(address.endpoint)
 
     def receive(self, timeout: float) -> list[ToWorker]:
-        """All commands that have arrived; returns early when kept messages can be sent."""
+        """Return all commands that have arrived; stop waiting when kept messages can be sent."""
         if timeout > 0:
             self._socket.poll(round(timeout * 1000), zmq.POLLIN | (zmq.POLLOUT if self._unsent else 0))
         self._send_kept()
@@ -191,7 +192,7 @@ class PairChannel:
                 return commands
 
     def send(self, messages: list[FromWorker]) -> None:
-        """Send as one message, after what was kept before."""
+        """Send the messages as one, after the kept ones."""
         self._send_kept()
         if not self._unsent and self._has_room():
             self._socket.send(_encode(messages), zmq.NOBLOCK)
@@ -203,7 +204,7 @@ class PairChannel:
                 self._unsent.append(message)
 
     def flush(self, timeout: float) -> bool:
-        """Wait for room for what was kept."""
+        """Wait at most ``timeout`` seconds for room for the kept messages; return whether none is left."""
         deadline = time.monotonic() + timeout
         self._send_kept()
         while self._unsent and (left := deadline - time.monotonic()) > 0:
@@ -212,7 +213,7 @@ class PairChannel:
         return not self._unsent
 
     def close(self) -> None:
-        """Close the socket once the last messages have left, or after ``LINGER_SECONDS``."""
+        """Close the socket after the last messages are sent, or ``LINGER_SECONDS`` have passed."""
         self.flush(LINGER_SECONDS)
         self._socket.close(linger=round(LINGER_SECONDS * 1000))
         self._context.term()
@@ -239,7 +240,7 @@ class QueueChannel:
         self._commands.put(message)
 
     def receive(self, timeout: float) -> list[ToWorker]:
-        """All commands that have arrived."""
+        """Return all commands that have arrived; wait at most ``timeout`` seconds for the first."""
         commands: list[ToWorker] = []
         with suppress(queue.Empty):
             commands.append(self._commands.get(timeout=timeout) if timeout > 0 else self._commands.get_nowait())
@@ -248,10 +249,10 @@ class QueueChannel:
         return commands
 
     def send(self, messages: list[FromWorker]) -> None:
-        """Hand over on the client's event loop; without effect when that has ended."""
+        """Deliver the messages on the client's event loop; without effect when that is closed."""
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._deliver, messages)
 
-    def flush(self, timeout: float) -> bool:  # noqa: ARG002 - the channel's shape
-        """Nothing is ever kept."""
+    def flush(self, timeout: float) -> bool:  # noqa: ARG002 - the protocol
+        """Return True: no message is ever kept."""
         return True

@@ -1,4 +1,4 @@
-"""The whole vocabulary of the engine's process boundary, as tagged frozen Structs. Knows nothing of the engine.
+"""The messages between the API process and the worker, as tagged frozen Structs.
 
 Client to worker: :class:`GenerateRequest`, :class:`Abort`, :class:`Shutdown`.
 Worker to client: :class:`Ready` or :class:`LoadFailed` once, then lists of :class:`Started`, :class:`TokenEvent`,
@@ -18,44 +18,44 @@ from antiphon.telemetry.distribution import Distribution
 FinishReason = Literal["stop", "length", "abort", "error", "grammar"]
 ServiceTier = Literal["priority", "default", "flex"]
 STEP_BOUNDS: Final = tuple(float(2**power) for power in range(14))
-"""Of the numbers of tokens and of sequences in a step: 1 to 8192."""
+"""Upper bounds of the histograms of tokens and sequences in a step: 1 to 8192."""
 
 
 class EngineOptions(Struct, frozen=True, kw_only=True):
-    """How one engine loads and runs one model. Every number is a count unless its unit is named."""
+    """The options by which an engine loads and runs a model. A number without a unit is a count."""
 
     model_path: str
     ctx_size: int = 0
-    """KV cells shared by all sequences; 0 takes the model's training context, at most 8192."""
+    """KV cells that all sequences share; 0 means the model's training context, at most 8192."""
     cache_ram: int = -1
-    """MiB of host memory for cached prefixes that nobody uses; -1 takes twice what the KV cells take, 0 none."""
+    """MiB of host memory for unused cached prefixes; -1 means twice the memory of the KV cells, 0 none."""
     max_num_seqs: int = 32
-    """Sequences that decode at the same time."""
+    """Sequences that decode at the same time at most."""
     max_num_batched_tokens: int = 512
-    """Tokens that one step may carry."""
+    """Tokens of one step at most."""
     prefill_chunk_size: int = 128
-    """Prompt tokens that one step may carry while other sequences decode, so that their streams go on."""
+    """Prompt tokens of one step at most while other sequences decode, so that their streams do not stall."""
     max_waiting: int = 256
-    """Requests that may wait for their first step; one more is refused with 429."""
+    """Requests that wait for their first step at most; one more is refused with 429."""
     threads: int = 0
-    """Threads of a decode step; 0 takes the physical cores."""
+    """Threads of a decode step; 0 means the number of physical cores."""
     threads_batch: int = 0
-    """Threads of a step that carries prompt tokens; 0 means the same as ``threads``."""
+    """Threads of a step with prompt tokens; 0 means the same as ``threads``."""
     n_gpu_layers: int = -1
-    """Layers on the accelerator; -1 means all where the build has one."""
+    """Layers on the accelerator; -1 means all, if the build supports one."""
     flash_attn: bool = True
     prompt_lookup: bool = True
-    """Draft tokens from the conversation itself, where that is faster."""
+    """Draft tokens from the conversation itself, when that is faster."""
     draft_model: str = ""
-    """A GGUF file with the same vocabulary that drafts tokens; empty: none."""
+    """Path of a GGUF file of the same vocabulary, whose model drafts tokens; empty means none."""
     use_mmap: bool = True
     use_mlock: bool = False
     heartbeat_timeout: float = 60.0
-    """Seconds of silence after which the engine is killed and started again; longer than its longest step."""
+    """Seconds without a message after which the engine is killed and restarted; longer than its longest step."""
 
 
 class ModelInfo(Struct, frozen=True, kw_only=True):
-    """What the worker says of the model that it loaded and of how it runs it."""
+    """The loaded model, and the options in effect."""
 
     description: str
     n_params: int
@@ -64,10 +64,10 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     n_vocab: int
     n_ctx_train: int
     max_model_len: int
-    """Tokens that prompt and answer of one sequence may have together."""
+    """Tokens of a prompt and its answer together at most."""
     ctx_size: int
     host_cache_size: int = 0
-    """Tokens of cached prefixes that host memory keeps beside the KV cells."""
+    """Tokens of cached prefixes that fit into host memory."""
     max_num_seqs: int
     max_num_batched_tokens: int
     prefill_chunk_size: int
@@ -78,29 +78,29 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     engine_version: str
     """Package and version of the decoding library."""
     system_info: str
-    """Instruction sets and back ends compiled in."""
+    """The compiled instruction sets and back ends."""
     fingerprint: str
-    """Hash over model file, engine version and the options that change the logits."""
+    """A hash of the model file, the engine version and the options that change the logits."""
 
 
 class SamplingParams(Struct, frozen=True, kw_only=True):
-    """How the next token is chosen. All values final: defaults are the renderer's business."""
+    """The parameters of sampling. The renderer has filled in the model's defaults."""
 
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
-    """0: off."""
+    """0 means off."""
     min_p: float = 0.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     repetition_penalty: float = 1.0
     logit_bias: dict[int, float] = {}
     seed: int | None = None
-    """Any 64-bit integer; None draws one. Choice ``i`` uses its own stream derived from (seed, i)."""
+    """A 64-bit integer; None draws one. Choice ``i`` has the random stream of (seed, i)."""
     logprobs: int | None = None
-    """None: no logprobs; otherwise the number of alternatives (0-20) that each token reports."""
+    """The number of alternatives that each token reports, 0 to 20; None means no logprobs."""
     max_tokens: int
-    """Tokens that a choice may generate at most, at least 1; the renderer has capped it to the context."""
+    """Tokens that a choice generates at most, 1 or more; the renderer has limited it to the context."""
 
 
 class TokenSegment(Struct, frozen=True, tag="tokens"):
@@ -110,84 +110,84 @@ class TokenSegment(Struct, frozen=True, tag="tokens"):
 
 
 PromptSegment = TokenSegment
-"""A prompt is a sequence of segments. Tokens are the only kind so far."""
+"""A part of a prompt. Tokens are the only kind so far."""
 
 
 class GenerateRequest(Struct, frozen=True, kw_only=True, tag="generate"):
-    """One request: ``n`` choices that share ``prompt`` and differ in their random stream only."""
+    """A request for ``n`` choices, which share ``prompt`` and differ only in their random streams."""
 
     request_id: str
     prompt: tuple[PromptSegment, ...]
     sampling: SamplingParams
     n: int = 1
     grammar: str = ""
-    """What the answer must match, as llguidance reads it (Lark, or its JSON form); empty: anything."""
+    """A grammar of the answer, in llguidance's Lark or JSON form; empty means none."""
     prediction_ids: list[int] = []
-    """What the answer is expected to be; changes how fast it comes, and nothing of what it says."""
+    """The predicted answer, which makes the answer faster and does not change it."""
     cache_salt: str = ""
-    """Requests share cached prefixes only within one salt (project and ``prompt_cache_key``)."""
+    """Requests share cached prefixes only if they have the same salt (project and ``prompt_cache_key``)."""
     service_tier: ServiceTier = "default"
 
     @property
     def prompt_ids(self) -> list[int]:
-        """The key of every position, by which the prefix tree finds equal prompts: its token id."""
+        """The token id of every position, by which the radix tree finds equal prefixes. A new list at each call."""
         return [key for segment in self.prompt for key in segment.ids]
 
 
 class Abort(Struct, frozen=True, kw_only=True, tag="abort"):
-    """Ends one choice of a request (or all, when ``index`` is None) within one step; unknown ids are no error."""
+    """Ends one choice of a request, or all if ``index`` is None, within one step; an unknown id has no effect."""
 
     request_id: str
     index: int | None = None
 
 
 class Shutdown(Struct, frozen=True, tag="shutdown"):
-    """Ends the worker: everything in flight finishes with reason ``abort``."""
+    """Ends the worker: every choice finishes with reason ``abort``."""
 
 
 ToWorker = GenerateRequest | Abort | Shutdown
 
 
 class Ready(Struct, frozen=True, kw_only=True, tag="ready"):
-    """The model is loaded; requests are taken from now on."""
+    """Reports that the model is loaded and the worker accepts requests."""
 
     info: ModelInfo
 
 
 class LoadFailed(Struct, frozen=True, kw_only=True, tag="load_failed"):
-    """The model cannot be loaded; the worker ends."""
+    """Reports that the model cannot be loaded, and that the worker ends."""
 
     message: str
 
 
 class TokenLogprobs(Struct, frozen=True, array_like=True):
-    """Natural-log probabilities at one position: softmax of the logits after bias and penalties, before temperature."""
+    """Natural logarithms of the probabilities at one position, after bias and penalties and before temperature."""
 
     logprob: float
-    """Of the chosen token; -9999.0 when it is not among the 20 most likely."""
+    """The logprob of the chosen token; -9999.0 if it is not among the 20 most likely."""
     top_ids: list[int]
-    """Most likely first; as many as were asked for."""
+    """The requested number of alternatives, the most likely first."""
     top_logprobs: list[float]
 
 
 class Started(Struct, frozen=True, kw_only=True, tag="started"):
-    """The request has left the waiting queue for the first time."""
+    """Reports that the first step with tokens of the request begins."""
 
     request_id: str
     cached_tokens: int
-    """Prompt tokens whose KV cells were reused."""
+    """Prompt tokens of the first choice that were cached."""
     queue_time: float = 0.0
-    """Seconds that it waited, the compilation of its grammar included."""
+    """Seconds from the arrival to the first step, the compilation of a grammar included."""
 
 
 class TokenEvent(Struct, frozen=True, kw_only=True, tag="tokens"):
-    """Tokens that one choice gained in one step. An end-of-generation token is never among them."""
+    """Tokens that one choice gained in one step, without an end-of-generation token."""
 
     request_id: str
     index: int
     token_ids: list[int]
     logprobs: list[TokenLogprobs] = []
-    """As long as ``token_ids`` when logprobs were asked for, else empty."""
+    """One for each token if logprobs were requested, else empty."""
 
 
 class Finished(Struct, frozen=True, kw_only=True, tag="finished"):
@@ -196,29 +196,29 @@ class Finished(Struct, frozen=True, kw_only=True, tag="finished"):
     request_id: str
     index: int
     reason: FinishReason
-    """``stop``: the model ended its turn; ``length``: max_tokens or the context; ``abort``: asked for; ``error``:
-    a fault of the engine; ``grammar``: the request's grammar cannot be followed, or takes too much work."""
+    """``stop``: the model ended its turn. ``length``: max_tokens or the context is reached. ``abort``: an abort or a
+    shutdown. ``error``: the engine failed. ``grammar``: the grammar has an error or takes too much time."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    """Tokens sampled, the end-of-generation token included."""
+    """Generated tokens, an end-of-generation token included."""
     cached_tokens: int = 0
     accepted_prediction_tokens: int = 0
     """Tokens of the answer that were drafted from the prediction."""
     rejected_prediction_tokens: int = 0
-    """Tokens that were drafted from the prediction and decoded in vain; not among ``completion_tokens``."""
+    """Tokens drafted from the prediction and rejected; not among ``completion_tokens``."""
     message: str = ""
-    """Why, when ``reason`` is ``error`` or ``grammar``."""
+    """The text of an ``error`` or of a ``grammar`` reason."""
 
 
 class EngineStats(Struct, frozen=True, kw_only=True, tag="stats"):
-    """What the worker holds now, for /metrics and for tests that nothing leaks."""
+    """The current state of a worker, and its counts since its start."""
 
     running: int
     waiting: int
     kv_cells_used: int
-    """Cells held by running sequences and by cached prefixes."""
+    """Cells of running sequences and of cached prefixes."""
     kv_cells_cached: int
-    """Cells held by cached prefixes that nothing runs on (evictable)."""
+    """Cells of cached prefixes that no running sequence shares, which can be evicted."""
     kv_cells_total: int
     steps: int
     prompt_tokens: int
@@ -226,21 +226,21 @@ class EngineStats(Struct, frozen=True, kw_only=True, tag="stats"):
     generated_tokens: int
     preemptions: int
     drafts: int = 0
-    """Runs of tokens that were proposed and decoded in one step."""
+    """The number of drafts that were decoded."""
     draft_tokens: int = 0
     accepted_tokens: int = 0
-    """Of the draft tokens, those that the model says, too."""
+    """Draft tokens that the choices gained."""
     tokens_per_step: Distribution = field(default_factory=partial(Distribution.over, STEP_BOUNDS))
     sequences_per_step: Distribution = field(default_factory=partial(Distribution.over, STEP_BOUNDS))
 
-    def after(self, before: "EngineStats | None") -> "EngineStats":
-        """Add the counts of the workers that ran before: what is counted since the engine's first start."""
-        if before is None:
+    def with_counts_of(self, earlier: "EngineStats | None") -> "EngineStats":
+        """Return the state of this worker, with the counts of earlier workers added to its own."""
+        if earlier is None:
             return self
-        return replace(self, **{name: getattr(before, name) + getattr(self, name) for name in _COUNTS})
+        return replace(self, **{name: getattr(earlier, name) + getattr(self, name) for name in _COUNTS})
 
-    def ended(self) -> "EngineStats":
-        """Keep the counts alone: the worker has gone, and nothing is held."""
+    def without_state(self) -> "EngineStats":
+        """Return the counts of a worker that has ended, with an empty state."""
         return replace(self, running=0, waiting=0, kv_cells_used=0, kv_cells_cached=0)
 
 
@@ -256,14 +256,14 @@ _COUNTS: Final = (
     "tokens_per_step",
     "sequences_per_step",
 )
-"""The fields of :class:`EngineStats` that only grow while a worker runs."""
+"""The fields of :class:`EngineStats` that are counts since a worker's start."""
 
 
 class EngineReport(Struct, frozen=True, kw_only=True):
-    """What is known of an engine since its first start: nothing in it begins anew when the worker does."""
+    """The statistics of an engine since its first start, over all its workers."""
 
     stats: EngineStats | None
-    """None before any came."""
+    """None before the first report of a worker."""
     restarts: int
     inter_token_latency: Distribution
     """Seconds between the events of a choice that carry its tokens."""

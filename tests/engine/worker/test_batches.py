@@ -1,4 +1,4 @@
-"""A step's batches on the real model; that no division changes an answer is for test_core, over the fake one."""
+"""Tests of a step's batches on the real model; test_core.py shows that no division changes an answer."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ from tests.engine.fake_model import FakeModel, Floats
 
 
 class Recorder(FakeModel):
-    """A model that notes what it is given, and keeps no cells."""
+    """A model that records its batches, and has no cells."""
 
     def __init__(self) -> None:
         super().__init__(4096)
@@ -47,7 +47,7 @@ def model(smollm2_path: Path) -> Iterator[LlamaModel]:
 
 
 def prompts(cache: KVCache, *lengths: int) -> list[ScheduledSequence]:
-    """The first step of as many prompts, all different."""
+    """Return the first step of different prompts of these lengths."""
     options = EngineOptions(model_path="", max_num_batched_tokens=4096, prefill_chunk_size=4096)
     scheduler = Scheduler(cache, options)
     for at, n in enumerate(lengths):
@@ -59,12 +59,12 @@ def prompts(cache: KVCache, *lengths: int) -> list[ScheduledSequence]:
 
 
 def test_padding_changes_no_logits_and_leaves_no_cells(model: LlamaModel) -> None:
-    works = prompts(KVCache(model, model.info.ctx_size, SEQ_IDS), 20, 12)
-    plain = StepBatch(works).decode(model).copy()
-    for work in works:
-        assert work.sequence.lease is not None
-        model.seq_rm(work.sequence.lease.seq_id, 0, work.num_tokens)
-    padded = StepBatch(works, TILE - 32).decode(model)
+    scheduled = prompts(KVCache(model, model.info.ctx_size, SEQ_IDS), 20, 12)
+    plain = StepBatch(scheduled).decode(model).copy()
+    for each in scheduled:
+        assert each.sequence.lease is not None
+        model.seq_rm(each.sequence.lease.seq_id, 0, each.num_tokens)
+    padded = StepBatch(scheduled, TILE - 32).decode(model)
     # Tiles and single rows round differently: 0.2 on average, where logits of other texts are several apart.
     assert 0.5 > np.abs(padded - plain).mean()
     assert 1.0 < np.abs(plain[0] - plain[1]).mean()
@@ -73,14 +73,14 @@ def test_padding_changes_no_logits_and_leaves_no_cells(model: LlamaModel) -> Non
 
 
 def test_every_scheduled_sequence_is_in_one_batch() -> None:
-    works = prompts(KVCache(FakeModel(4096), 4096, 200), 300, *[5] * 20)
-    batches = divide_step(works, COSTS)
-    assert sorted(map(id, works)) == sorted(id(work) for batch in batches for work in batch.scheduled)
+    scheduled = prompts(KVCache(FakeModel(4096), 4096, 200), 300, *[5] * 20)
+    batches = divide_step(scheduled, COSTS)
+    assert sorted(map(id, scheduled)) == sorted(id(each) for batch in batches for each in batch.scheduled)
 
 
 def test_step_without_attention_costs_is_one_batch() -> None:
-    works = prompts(KVCache(FakeModel(4096), 4096, 200), 300, *[5] * 20)
-    assert [StepBatch(works)] == divide_step(works, None)
+    scheduled = prompts(KVCache(FakeModel(4096), 4096, 200), 300, *[5] * 20)
+    assert [StepBatch(scheduled)] == divide_step(scheduled, None)
 
 
 def test_newest_tokens_are_decoded_apart_from_a_long_prompt() -> None:
@@ -90,7 +90,7 @@ def test_newest_tokens_are_decoded_apart_from_a_long_prompt() -> None:
     assert [StepBatch([newest]), StepBatch([prompt])] == divide_step([newest, prompt], COSTS)
 
 
-def work(seq_id: int, ids: list[int], start: int, n: int, draft: list[int]) -> ScheduledSequence:
+def each(seq_id: int, ids: list[int], start: int, n: int, draft: list[int]) -> ScheduledSequence:
     """``n`` tokens from ``start`` on of a sequence that holds ``ids``, and a draft."""
     asked = GenerateRequest(request_id=str(seq_id), prompt=(TokenSegment(ids),), sampling=SamplingParams(max_tokens=4))
     sequence = Sequence(asked, 0, 0, 0.0)
@@ -99,9 +99,9 @@ def work(seq_id: int, ids: list[int], start: int, n: int, draft: list[int]) -> S
 
 
 WORKS = [
-    work(7, [10, 11, 12, 13], 1, 2, []),
-    work(8, [20, 21, 22], 2, 1, [23, 24]),
-    work(9, [30, 31], 1, 1, []),
+    each(7, [10, 11, 12, 13], 1, 2, []),
+    each(8, [20, 21, 22], 2, 1, [23, 24]),
+    each(9, [30, 31], 1, 1, []),
 ]
 """A piece of a prompt whose end is not reached, a sequence with a draft, one without."""
 
@@ -123,10 +123,10 @@ def test_padding_comes_last_in_its_own_sequence_which_is_emptied() -> None:
 
 def test_first_generated_token_is_not_counted_as_a_prompt() -> None:
     ids = list(range(100))
-    prompt, newest = work(7, ids, 0, 100, []), work(8, ids, 100, 1, list(range(80)))
+    prompt, newest = each(7, ids, 0, 100, []), each(8, ids, 100, 1, list(range(80)))
     assert [StepBatch([newest]), StepBatch([prompt])] == divide_step([prompt, newest], COSTS)
 
 
 def test_few_prompt_tokens_after_many_cells_are_padded_to_a_tile() -> None:
-    prompt = work(7, list(range(123)), 60, 63, [])
+    prompt = each(7, list(range(123)), 60, 63, [])
     assert [StepBatch([prompt], 1)] == divide_step([prompt], COSTS)

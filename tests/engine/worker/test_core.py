@@ -1,4 +1,4 @@
-"""The whole decode loop over a fake model: no batching, caching, chunking, preemption or abort may change an answer."""
+"""Tests of the decode loop over a fake model: batching, caching, preemption and aborts never change an answer."""
 
 from concurrent.futures import Future
 
@@ -27,7 +27,7 @@ from tests.engine.scripted_grammar import Script, ScriptedCompiler, ScriptedMatc
 
 
 class Arrival(Struct, frozen=True, kw_only=True):
-    """A request of a random workload: when it comes, what it asks for, when it is aborted."""
+    """A request of a random workload: the step of its arrival, its fields, and the step of its abort."""
 
     step: int
     prefix: int
@@ -60,7 +60,7 @@ class Arrival(Struct, frozen=True, kw_only=True):
         )
 
     def _prediction(self, prompt: list[int], max_model_len: int) -> list[int]:
-        """What the first choice will say, with tokens replaced, inserted (odd) and deleted (negative)."""
+        """Return the first choice's answer, with tokens replaced, inserted (odd) and deleted (negative)."""
         alone = request("", prompt, max_tokens=self.max_tokens, temperature=self.temperature, seed=self.seed)
         predicted, _ = answer_alone(alone, 0, max_model_len, entropy=ENTROPY)
         for at, token in self.edits or ():

@@ -153,7 +153,7 @@ class Supervisor:
     @property
     def totals(self) -> EngineStats | None:
         """The state of the current worker and the counters of all workers; None before any has sent statistics."""
-        return self._past if self.stats is None else self.stats.after(self._past)
+        return self._past if self.stats is None else self.stats.with_counts_of(self._past)
 
     async def until_ready(self) -> None:
         """Wait for a ready worker, ``Timeouts.restart_grace`` at most. Raises ``ServiceUnavailableError`` without one.
@@ -236,7 +236,7 @@ class Supervisor:
         finally:
             self.failure = _failure_sentence(self._failure or end.describe(), self._folder)
             self._set_ready(ready=False)
-            self._past = self.totals and self.totals.ended()
+            self._past = self.totals and self.totals.without_state()
             self._worker = self.stats = None
             worker.close()
             self._listener.fail_all(self._failure or end.describe(), end.output)

@@ -160,7 +160,7 @@ class Worker:
         self._stats_sent = clock()
 
     def run(self) -> int:
-        """Work until the end; return the exit status. The core is closed unless a step failed."""
+        """Run steps until the end; return the exit status. Closes the core unless a step failed."""
         while True:
             commands = self._receive()
             shutdown = any(isinstance(command, Shutdown) for command in commands)
