@@ -37,7 +37,7 @@ class Cell:
 
 
 class FakeMemory:
-    """``n_cells`` cells. Raises where llama.cpp would refuse a batch, fail an assertion or corrupt its counts."""
+    """``n_cells`` cells. Fails where llama.cpp refuses a batch, fails an assertion or corrupts its counts."""
 
     def __init__(self, n_cells: int, n_seq_ids: int = 256) -> None:
         self.n_cells = n_cells
@@ -45,7 +45,7 @@ class FakeMemory:
         self.sequences: dict[int, dict[int, Cell]] = {}
         """Cells by sequence id and position."""
         self.cells: set[Cell] = set()
-        """Every cell that is not free."""
+        """The cells that are not free."""
 
     def held(self, seq_id: int) -> dict[int, Cell]:
         assert 0 <= seq_id < self.n_seq_ids, seq_id
@@ -92,7 +92,7 @@ class FakeMemory:
 
 
 class FakeModel(FakeMemory):
-    """Implements ``antiphon.engine.worker.batches.Model``; ``batches`` records what was decoded."""
+    """A model of the protocol ``antiphon.engine.worker.batches.Model``; ``batches`` records the decoded batches."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class FakeModel(FakeMemory):
         host_cache_size: int = 0,
         attention: AttentionCosts | None = None,
     ) -> None:
-        """``attention`` makes the core divide steps and pad batches, for which there are cells beside the context's."""
+        """With ``attention`` the core divides steps and pads batches; the padding has cells beside the context's."""
         super().__init__(ctx_size + (TILE if attention else 0))
         self.info = model_info(ctx_size, max_model_len or ctx_size, host_cache_size)
         self.n_vocab = N_VOCAB
@@ -136,7 +136,7 @@ class FakeModel(FakeMemory):
 
 
 def logits_after(context: Iterable[int]) -> Floats:
-    """The fake model itself: a row of logits from all the tokens so far."""
+    """Return the fake model's row of logits after the tokens so far."""
     digest = hashlib.blake2b(array("i", context).tobytes(), digest_size=8).digest()
     rng = np.random.Generator(np.random.Philox(key=int.from_bytes(digest)))
     return rng.standard_normal(N_VOCAB, dtype=np.float32) * np.float32(2.5)
@@ -145,7 +145,7 @@ def logits_after(context: Iterable[int]) -> Floats:
 def answer_alone(
     request: GenerateRequest, index: int, max_model_len: int, *, entropy: int, eog_ids: frozenset[int] = EOG_IDS
 ) -> tuple[list[int], str]:
-    """What choice ``index`` must be, and why it ends, computed without engine, cache or batch."""
+    """Return the answer of choice ``index`` and the reason of its end, without engine, cache or batches."""
     seed = entropy if request.sampling.seed is None else request.sampling.seed
     state = SamplingState(request.sampling, request.prompt_ids, (seed, index))
     sampler = Sampler(N_VOCAB)
@@ -160,7 +160,7 @@ def answer_alone(
 
 
 def assert_agrees(cache: KVCache, memory: FakeMemory, held: dict[Lease, list[int]]) -> None:
-    """Assert that the bookkeeping and the memory tell the same: ``held`` are the tokens of each lease's cells."""
+    """Assert that the bookkeeping agrees with the memory; ``held`` are the tokens of each lease's cells."""
     cache.check()
     owned = sum(lease.owned for lease in cache._leases)
     assert cache.pool.cached_cells + owned == len(memory.cells)
@@ -178,7 +178,7 @@ def assert_agrees(cache: KVCache, memory: FakeMemory, held: dict[Lease, list[int
 
 
 def assert_salts_are_apart(cache: KVCache, memory: FakeMemory) -> None:
-    """Assert that the holders of each cell are of one salt, and that no salt's empty tree is kept."""
+    """Assert that the sequences of each cell have one salt, and that no salt's empty tree is kept."""
     salts = {lease.seq_id: lease.salt for lease in cache._leases}
     for salt, root in cache.pool.tree._roots.items():
         assert root.children or root.ref_count, f"{salt!r} is kept for nothing"
@@ -188,14 +188,14 @@ def assert_salts_are_apart(cache: KVCache, memory: FakeMemory) -> None:
 
 
 def below(node: Node) -> Iterable[Node]:
-    """Every node under ``node``."""
+    """Yield every node below ``node``."""
     for child in node.children.values():
         yield child
         yield from below(child)
 
 
 def model_info(ctx_size: int, max_model_len: int, host_cache_size: int = 0) -> ModelInfo:
-    """What the fake model says of itself."""
+    """Return the fake model's information."""
     return ModelInfo(
         description="fake",
         n_params=0,

@@ -39,19 +39,19 @@ SLEEP = 9004
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
-    """How the core behaves, whatever the requests."""
+    """The behaviour of the core for all requests."""
 
     load: Literal["ok", "raise", "abort", "sleep"] = "ok"
     step_seconds: float = 0.0
 
     def options(self, *, max_num_seqs: int = 32, max_waiting: int = 256) -> EngineOptions:
-        """Options of an engine that behaves so."""
+        """Return the options of an engine with this behaviour."""
         path = msgspec.json.encode(self).decode()
         return EngineOptions(model_path=path, max_num_seqs=max_num_seqs, max_waiting=max_waiting)
 
 
 class Choice(msgspec.Struct, eq=False):
-    """One choice in flight."""
+    """One running choice."""
 
     request: GenerateRequest
     index: int
@@ -59,7 +59,7 @@ class Choice(msgspec.Struct, eq=False):
 
 
 class ScriptedCore:
-    """See the module."""
+    """A core whose requests contain their answers and faults."""
 
     def __init__(self, options: EngineOptions) -> None:
         self.info = model_info(options)
@@ -71,7 +71,7 @@ class ScriptedCore:
         self._events: list[StreamEvent] = []
         self._steps = self._generated = 0
         self.pieces = 0
-        """Pieces of work to do while it rests."""
+        """The number of idle steps with work."""
 
     @property
     def has_work(self) -> bool:
@@ -172,7 +172,7 @@ def _misbehave(mark: int) -> None:
 
 
 def open_core(options: EngineOptions, *, clock: Callable[[], float], entropy: Callable[[], int]) -> ScriptedCore:
-    """Make a core of this kind; the worker finds it by its dotted path."""
+    """Return a scripted core; the worker finds this function by its dotted path."""
     assert clock() <= clock()
     assert 0 <= entropy() < 2**64
     load = msgspec.json.decode(options.model_path, type=Script).load
@@ -187,7 +187,7 @@ def open_core(options: EngineOptions, *, clock: Callable[[], float], entropy: Ca
 
 
 def model_info(options: EngineOptions) -> ModelInfo:
-    """What a core of these options says of itself."""
+    """Return the model information of a core with these options."""
     return ModelInfo(
         description="scripted",
         n_params=1,
@@ -210,7 +210,7 @@ def model_info(options: EngineOptions) -> ModelInfo:
 
 
 def request(request_id: str, *prompt_ids: int, max_tokens: int = 3, n: int = 1) -> GenerateRequest:
-    """A request for ``n`` choices of ``max_tokens`` tokens each."""
+    """Return a request for ``n`` choices of ``max_tokens`` tokens each."""
     return GenerateRequest(
         request_id=request_id,
         prompt=(TokenSegment(list(prompt_ids) or [1, 2]),),
@@ -220,7 +220,7 @@ def request(request_id: str, *prompt_ids: int, max_tokens: int = 3, n: int = 1) 
 
 
 async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
-    """Wait until what other processes and threads bring about has come about."""
+    """Wait until a condition holds that other processes or threads bring about."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - nothing signals it
             await asyncio.sleep(0.005)

@@ -1,4 +1,4 @@
-"""Grammars without llguidance: their masks follow from the tokens so far, and the test says when they are made."""
+"""Grammars without llguidance, whose masks depend on the tokens so far and are made when the test says so."""
 
 import threading
 from concurrent.futures import Future
@@ -16,7 +16,7 @@ WAIT = 30.0
 
 
 class Script:
-    """How the matchers of one grammar behave. Work waits at the ``gate`` while it is shut."""
+    """The behaviour of one grammar's matchers. Work waits at the ``gate`` while it is shut."""
 
     def __init__(self, *, slow: bool = False, forces: bool = True, length: int = 12, fails_at: int = -1) -> None:
         self.gate = threading.Event()
@@ -29,21 +29,21 @@ class Script:
         self.cost.observe(SLOW if slow else 0.0)
         self.forces = forces
         self.length = length
-        """Tokens after which nothing but the end may follow."""
+        """Tokens after which only the end is allowed."""
         self.fails_at = fails_at
-        """Number of tokens at which no mask can be made."""
+        """The number of tokens after which no mask can be made."""
         self.masks = 0
         self.threads: list[str] = []
         """The threads in which masks were made, in order."""
 
 
 def allows(tokens: list[int], token: int) -> bool:
-    """Two thirds of the tokens, others each time, and no end."""
+    """Return whether a token is among the allowed two thirds, which the tokens so far decide; the end never is."""
     return token not in EOG_IDS and (token + sum(tokens)) % 3 != 0
 
 
 class ScriptedMatcher(Matcher):
-    """After each fourth token two are forced, unless the script says otherwise."""
+    """A matcher that forces two tokens after each fourth one, by default."""
 
     def __init__(self, script: Script, tokens: list[int] | None = None) -> None:
         super().__init__(cast("Any", None), script.cost)
@@ -87,7 +87,7 @@ class ScriptedMatcher(Matcher):
 
 
 class ScriptedCompiler:
-    """Has compiled every grammar already, by name."""
+    """A compiler whose grammars are compiled already, by name."""
 
     def __init__(self, **scripts: Script) -> None:
         self.scripts = scripts

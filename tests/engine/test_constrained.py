@@ -1,4 +1,4 @@
-"""Grammars through the real engine: what the core does between the scheduler, the sampler and the grammar."""
+"""Tests of grammars with the real model: scheduler, sampler and grammar together."""
 
 import json
 import time
@@ -38,7 +38,7 @@ MAX_STEPS = 600
 
 
 class Engine:
-    """A core, its vocabulary, and what came out."""
+    """A core, its vocabulary, and its events."""
 
     def __init__(self, path: str) -> None:
         self.tokenizer = Tokenizer.open(path)
@@ -91,7 +91,7 @@ def engine(smollm2_path: str) -> Iterator[Engine]:
     engine.core.close()
 
 
-def test_the_answer_validates_and_stops(engine: Engine) -> None:
+def test_constrained_answer_is_valid_and_stops(engine: Engine) -> None:
     request = engine.ask(GRAMMAR)
     engine.run()
     jsonschema.validate(json.loads(engine.text(request)), SCHEMA)
@@ -114,13 +114,13 @@ def test_forced_text_takes_fewer_steps_than_tokens(engine: Engine) -> None:
     assert len(mine) < sum(len(event.token_ids) for event in mine)
 
 
-def test_forced_text_is_what_would_have_been_sampled(engine: Engine) -> None:
+def test_forced_text_equals_the_sampled_text(engine: Engine) -> None:
     forced, stepwise = engine.ask(GRAMMAR), engine.ask(GRAMMAR, logprobs=0)
     engine.run()
     assert engine.text(forced) == engine.text(stepwise)
 
 
-def test_every_token_has_logprobs_when_asked_for(engine: Engine) -> None:
+def test_every_token_of_a_constrained_answer_has_logprobs_if_requested(engine: Engine) -> None:
     request = engine.ask(GRAMMAR, logprobs=2)
     engine.run()
     mine = [event for event in engine.events if event.request_id == request]
@@ -134,35 +134,35 @@ def test_forced_tokens_stop_at_max_tokens(engine: Engine) -> None:
     assert ("length", 3) == (engine.end(request).reason, engine.end(request).completion_tokens)
 
 
-def test_a_ban_of_all_that_the_grammar_allows_gives_way(engine: Engine) -> None:
+def test_grammar_wins_over_a_ban_of_every_token_that_it_allows(engine: Engine) -> None:
     bans = dict.fromkeys(engine.tokenizer.encode('{"'), -100.0)
     request = engine.ask(GRAMMAR, logit_bias=bans)
     engine.run()
     jsonschema.validate(json.loads(engine.text(request)), SCHEMA)
 
 
-def test_a_grammar_that_cannot_be_compiled_ends_its_request_alone(engine: Engine) -> None:
+def test_failed_compilation_ends_its_request_alone(engine: Engine) -> None:
     bad, good = engine.ask("start: missing", n=2), engine.ask(GRAMMAR)
     engine.run()
     reasons = [engine.end(bad, 0).reason, engine.end(bad, 1).reason, engine.end(good).reason]
     assert ["grammar", "grammar", "stop"] == reasons
 
 
-def test_a_choice_is_aborted_while_its_grammar_is_compiled(engine: Engine) -> None:
+def test_choice_is_aborted_while_its_grammar_is_compiled(engine: Engine) -> None:
     request = engine.ask(GRAMMAR.replace("150", "151"), n=2)
     engine.core.abort(request, 1)
     engine.run()
     assert ["stop", "abort"] == [engine.end(request, 0).reason, engine.end(request, 1).reason]
 
 
-def test_a_request_is_aborted_while_its_grammar_is_compiled(engine: Engine) -> None:
+def test_request_is_aborted_while_its_grammar_is_compiled(engine: Engine) -> None:
     request = engine.ask(GRAMMAR.replace("150", "152"))
     engine.core.abort(request)
     engine.run()
     assert "abort" == engine.end(request).reason
 
 
-def test_nothing_is_left_behind(engine: Engine) -> None:
+def test_ended_requests_leave_no_cells_and_no_state(engine: Engine) -> None:
     engine.run()
     stats = engine.core.stats()
     assert (0, 0) == (stats.running, stats.waiting)
@@ -171,8 +171,8 @@ def test_nothing_is_left_behind(engine: Engine) -> None:
 
 @pytest.mark.parametrize("grammar", ["", GRAMMAR])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_a_prediction_changes_the_steps_and_not_the_answer(engine: Engine, grammar: str, temperature: float) -> None:
-    """Up to ties in floating point between batches of different width, of which these answers have none."""
+def test_prediction_changes_the_steps_and_not_the_answer(engine: Engine, grammar: str, temperature: float) -> None:
+    """Batches of different width round differently; these answers have no two tokens so close."""
     plain = engine.ask(grammar, temperature=temperature, seed=5, max_tokens=40)
     engine.run()
     answer = engine.text(plain)
@@ -189,7 +189,7 @@ def test_a_prediction_changes_the_steps_and_not_the_answer(engine: Engine, gramm
 
 
 STARS = "start: " + '("a"|"b")* ' * 200
-"""Each letter may belong to each of the repetitions: to check a draft of 32 takes as long as to make 70 masks."""
+"""Each letter may belong to each repetition, so the check of a draft of 32 letters takes as long as 70 masks."""
 CHOICES = 16
 HOSTILE = {
     "(a|b) 1,600 times": "start: " + '("a"|"b") ' * 1600,
@@ -203,7 +203,7 @@ HOSTILE = {
 
 @pytest.fixture(scope="module")
 def draft_seconds(engine: Engine) -> float:
-    """Processor time of checking 32 letters at once in the most ambiguous grammar, by this machine."""
+    """Seconds of processor time on this machine to check 32 letters at once in the most ambiguous grammar."""
     compiler = GrammarCompiler(engine.core._model.grammar_tokenizer)
     matcher = compiler.compile(STARS).result(60)
     draft = engine.tokenizer.encode("a") * 32
@@ -215,7 +215,7 @@ def draft_seconds(engine: Engine) -> float:
 
 
 def _time_decoding(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Return where the processor time of each decoding is put: its threads spin while they wait for each other."""
+    """Return a list to which each decoding adds its processor time, whose threads spin while they wait."""
     model, seconds = engine.core._model, list[float]()
     decode = model.decode
 
@@ -231,11 +231,11 @@ def _time_decoding(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[floa
 
 
 @pytest.mark.parametrize("grammar", HOSTILE.values(), ids=HOSTILE)
-def test_a_legal_grammar_does_not_hold_the_stream_of_another(
+def test_ambiguous_grammar_does_not_delay_the_stream_of_another_request(
     engine: Engine, grammar: str, draft_seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a step's processor time, less the decoding's: with work on grammars in it, two of them took 2.3 and 1.04 times
-    the bound."""
+    """Compares a step's processor time, without decoding: two steps that did work on grammars took 2.3 and 1.04 times
+    the limit."""
     decoding = _time_decoding(engine, monkeypatch)
     letter = engine.tokenizer.encode("a")[0]
     bias = {letter: 30.0, **dict.fromkeys(engine.tokenizer.eog_ids, -100.0)}
@@ -252,7 +252,7 @@ def test_a_legal_grammar_does_not_hold_the_stream_of_another(
     assert longest < draft_seconds / 4, f"{longest:.3f} < {draft_seconds:.3f} / 4"
 
 
-def test_an_answer_whose_grammar_takes_too_much_work_says_so(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_grammar_beyond_its_processor_time_ends_with_a_message(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constraint, "ANSWER_SECONDS", 0.02)
     monkeypatch.setattr(constraint, "TOKEN_SECONDS", 0.0)
     request = engine.ask(HOSTILE["(a|b)? 330 times"], max_tokens=100)

@@ -1,4 +1,4 @@
-"""The whole engine as it is served: the bundled model in a process of its own."""
+"""Tests of the engine as it is served: the bundled model in its own process."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
 
 PROMPT = list(range(100, 140))
 END_OF_TURN = 2
-"""The bundled model's <|im_end|>: banned, so that answers are as long as they may be."""
+"""The bundled model's <|im_end|>: banned, so that answers have max_tokens tokens."""
 
 
 @asynccontextmanager
@@ -59,7 +59,7 @@ def token_ids(events: list[StreamEvent]) -> list[int]:
     return [token_id for event in events if isinstance(event, TokenEvent) for token_id in event.token_ids]
 
 
-async def test_it_generates_and_remembers_the_prefix(smollm2_path: Path) -> None:
+async def test_engine_generates_and_caches_the_prefix(smollm2_path: Path) -> None:
     async with running(smollm2_path) as client:
         assert client.info is not None
         assert 1024 == client.info.ctx_size
@@ -82,7 +82,7 @@ async def kill_while_streaming(client: EngineClient) -> None:
             os.kill(worker._process.pid, signal.SIGKILL)
 
 
-async def test_killing_it_during_a_stream_fails_the_stream_and_the_next_request_succeeds(smollm2_path: Path) -> None:
+async def test_killed_worker_fails_the_stream_and_serves_the_next_request(smollm2_path: Path) -> None:
     async with running(smollm2_path) as client:
         before = token_ids(await collect(client, request("before", max_tokens=4)))
         with pytest.raises(ServiceUnavailableError, match="killed by SIGKILL"):
@@ -92,7 +92,7 @@ async def test_killing_it_during_a_stream_fails_the_stream_and_the_next_request_
 
 
 async def end_of(client: EngineClient, generate: GenerateRequest, begun: asyncio.Event) -> ServiceUnavailableError:
-    """Give the error that a request ends in; ``begun`` is set once it has its first tokens."""
+    """Return the error with which a request ends; set ``begun`` at its first tokens."""
     try:
         async for events in client.generate(generate):
             if any(isinstance(event, TokenEvent) for event in events):
@@ -102,7 +102,7 @@ async def end_of(client: EngineClient, generate: GenerateRequest, begun: asyncio
     raise AssertionError("it did not fail")
 
 
-async def test_a_failed_assertion_of_llama_cpp_ends_what_runs_and_the_next_request_succeeds(
+async def test_failed_assertion_of_llama_cpp_fails_running_requests_and_the_next_one_succeeds(
     tiny_path: Path,
 ) -> None:
     async with running(tiny_path, "tests.engine.asserting_core:AssertingCore.open") as client:
@@ -117,7 +117,7 @@ async def test_a_failed_assertion_of_llama_cpp_ends_what_runs_and_the_next_reque
         assert 1 == client.restarts
 
 
-async def test_closing_a_stream_frees_its_cells(smollm2_path: Path) -> None:
+async def test_closed_stream_frees_its_cells(smollm2_path: Path) -> None:
     async with running(smollm2_path) as client:
         async with aclosing(client.generate(request("a", max_tokens=900, n=2))) as stream:
             async for events in stream:
@@ -129,7 +129,7 @@ async def test_closing_a_stream_frees_its_cells(smollm2_path: Path) -> None:
         assert client.stats.kv_cells_used == client.stats.kv_cells_cached
 
 
-async def test_a_file_that_is_no_model_is_an_error_of_start(tmp_path: Path) -> None:
+async def test_start_with_a_file_that_is_no_model_raises(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(b"this is not a model")
     client = EngineClient(EngineOptions(model_path=str(path)))
@@ -137,8 +137,8 @@ async def test_a_file_that_is_no_model_is_an_error_of_start(tmp_path: Path) -> N
         await client.start()
 
 
-async def test_a_long_text_that_a_grammar_forces_ends_no_engine(tmp_path: Path) -> None:
-    """llama.cpp tokenizes it, and with this vocabulary 26,400 letters overflow a stack of 8 MiB."""
+async def test_long_forced_text_does_not_end_the_engine(tmp_path: Path) -> None:
+    """llama.cpp tokenizes the text; with this vocabulary 26,400 letters overflow a stack of 8 MiB."""
     path = write_tiny_model(tmp_path / "tiny.gguf", pre="deepseek-llm")
     async with running(path) as client:
         sampling = SamplingParams(temperature=0.0, max_tokens=400)

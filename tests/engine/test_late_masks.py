@@ -1,4 +1,4 @@
-"""A choice whose mask is late waits alone, and gains the same tokens as if it had not been late.
+"""Tests of late masks: a held choice waits alone, and gains the same tokens as with a quick mask.
 
 The test says when masks are made: work on a grammar waits at its script's gate. No result depends on a clock.
 """
@@ -19,7 +19,7 @@ MANY_STEPS = 2000
 
 
 def trial(script: Script, ctx_size: int = 256) -> Trial:
-    """A trial in which the grammar ``g`` follows a script."""
+    """Return a trial in which the grammar ``g`` follows a script."""
     return Trial(ctx_size, compiler=ScriptedCompiler(g=script), eog_ids=frozenset())
 
 
@@ -28,7 +28,7 @@ def constrained(request_id: str = "g", prompt: int = 1, **fields: object) -> Gen
 
 
 def finish(made: Trial) -> None:
-    """Step until there is no work; a step without anything else to do waits for the masks itself."""
+    """Step until no request is left; a step without other sequences waits for the masks."""
     made.run(MANY_STEPS)
     made.check_end()
 
@@ -38,7 +38,7 @@ def held(made: Trial) -> list[Sequence]:
 
 
 def step_until_late(made: Trial, choices: int = 1) -> None:
-    """Step until so many choices wait for their masks, whose work is at the gate."""
+    """Step until that many choices are held, and the work on their masks waits at the gate."""
     for _ in range(MANY_STEPS):
         if len(held(made)) == choices:
             return
@@ -47,14 +47,14 @@ def step_until_late(made: Trial, choices: int = 1) -> None:
 
 
 def resume(made: Trial, script: Script) -> None:
-    """Open the gate, and wait until the work that was at it has ended."""
+    """Open the gate, and wait until the work at it has ended."""
     script.gate.set()
     late = [made.core._constraints._constraints[each] for each in held(made)]
     assert made.core._constraints._threads.wait(lambda: not any(each.is_pending for each in late), WAIT)
 
 
 def answers(script: Script, *requests: GenerateRequest) -> dict[tuple[str, int], list[int]]:
-    """What requests get, and why each ends."""
+    """Return the tokens of the requests' choices, all of which end with ``stop``."""
     made = trial(script)
     made.add(*requests)
     finish(made)
@@ -63,7 +63,7 @@ def answers(script: Script, *requests: GenerateRequest) -> dict[tuple[str, int],
     return dict(made.tokens)
 
 
-def test_another_stream_goes_on_while_a_mask_is_late() -> None:
+def test_another_stream_continues_while_a_mask_is_late() -> None:
     script = Script(slow=True)
     made = trial(script)
     script.gate.clear()
@@ -80,7 +80,7 @@ def finish_free(made: Trial) -> None:
     assert "length" == made.finished["free", 0].reason
 
 
-def test_a_late_choice_gains_the_token_of_the_logits_that_were_kept() -> None:
+def test_held_choice_draws_its_token_from_the_kept_logits() -> None:
     expected = answers(Script(), constrained())["g", 0]
     script = Script(slow=True)
     made = trial(script)
@@ -94,20 +94,20 @@ def test_a_late_choice_gains_the_token_of_the_logits_that_were_kept() -> None:
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("n", [1, 3])
-def test_an_answer_is_the_same_whether_its_grammar_is_slow_or_quick(n: int, temperature: float) -> None:
+def test_slow_and_quick_grammar_give_the_same_answer(n: int, temperature: float) -> None:
     asked = constrained(n=n, temperature=temperature, seed=5)
     quick, slow = answers(Script(), asked), answers(Script(slow=True), asked)
     assert quick == slow
     assert n == len(quick)
 
 
-def test_every_token_of_a_slow_grammar_is_one_that_it_allows() -> None:
+def test_slow_grammar_allows_every_token_of_its_answer() -> None:
     tokens = answers(Script(slow=True), constrained(temperature=1.0, seed=3))["g", 0]
     assert all(allows(tokens[:at], token) for at, token in enumerate(tokens))
 
 
 @pytest.mark.parametrize("slow", [False, True])
-def test_forced_tokens_end_with_the_tokens_asked_for(slow: bool) -> None:  # noqa: FBT001 (a table)
+def test_forced_tokens_end_at_max_tokens(slow: bool) -> None:  # noqa: FBT001 (a table)
     made = trial(Script(slow=slow))
     made.add(request("g", text(1, 10), grammar="g", max_tokens=2))
     finish(made)
@@ -122,7 +122,7 @@ def test_masks_are_made_in_other_threads() -> None:
         assert {"slow-masks" if slow else "quick-masks"} == set(script.threads)
 
 
-def test_logprobs_of_a_late_choice_are_those_of_its_tokens() -> None:
+def test_held_choice_has_the_logprobs_of_its_tokens() -> None:
     def logprobs(*, slow: bool) -> list[float]:
         made = trial(Script(slow=slow))
         made.add(constrained(logprobs=2))
@@ -133,7 +133,7 @@ def test_logprobs_of_a_late_choice_are_those_of_its_tokens() -> None:
     assert logprobs(slow=False) == logprobs(slow=True)
 
 
-def test_a_step_waits_a_moment_for_a_quick_mask_and_then_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_step_waits_for_a_quick_mask_up_to_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constraint, "STEP_WAIT", 0.0)
     script = Script()
     made = trial(script)
@@ -146,7 +146,7 @@ def test_a_step_waits_a_moment_for_a_quick_mask_and_then_goes_on(monkeypatch: py
     assert expected == made.tokens["g", 0]
 
 
-def test_choices_of_one_request_are_late_each_for_itself() -> None:
+def test_choices_of_one_request_are_held_separately() -> None:
     script = Script(slow=True)
     made = trial(script)
     script.gate.clear()
@@ -161,7 +161,7 @@ def test_choices_of_one_request_are_late_each_for_itself() -> None:
     assert [alone["g", 0], [], alone["g", 2]] == [made.tokens["g", index] for index in range(3)]
 
 
-def test_an_abort_frees_a_late_choice_at_once() -> None:
+def test_abort_frees_a_held_choice_at_once() -> None:
     script = Script(slow=True)
     made = trial(script)
     script.gate.clear()
@@ -177,7 +177,7 @@ def test_an_abort_frees_a_late_choice_at_once() -> None:
     finish(made)
 
 
-def test_work_that_has_not_begun_is_not_done_for_an_aborted_choice() -> None:
+def test_queued_work_of_an_aborted_choice_is_not_done() -> None:
     script = Script(slow=True)
     made = trial(script)
     script.gate.clear()
@@ -190,7 +190,7 @@ def test_work_that_has_not_begun_is_not_done_for_an_aborted_choice() -> None:
     assert 1 == script.masks
 
 
-def test_an_error_ends_a_late_choice_alone_and_names_itself() -> None:
+def test_error_of_a_late_mask_ends_its_choice_alone_with_a_message() -> None:
     script = Script(slow=True, fails_at=4, forces=False)
     made = trial(script)
     made.add(constrained(), request("free", text(2, 10), max_tokens=40))
@@ -201,7 +201,7 @@ def test_an_error_ends_a_late_choice_alone_and_names_itself() -> None:
     assert "length" == made.finished["free", 0].reason
 
 
-def test_a_grammar_that_failed_is_compiled_anew_for_the_next() -> None:
+def test_failed_grammar_is_compiled_again_for_the_next_request() -> None:
     compiler = ScriptedCompiler(g=Script(fails_at=3))
     made = Trial(compiler=compiler, eog_ids=frozenset())
     made.add(constrained())
@@ -209,7 +209,7 @@ def test_a_grammar_that_failed_is_compiled_anew_for_the_next() -> None:
     assert ["g"] == compiler.forgotten
 
 
-def test_a_broken_library_is_no_error_of_the_grammar(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_of_a_broken_library_is_raised_by_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
     made = trial(Script(slow=True))
 
     def broken(*_: object) -> None:
@@ -222,7 +222,7 @@ def test_a_broken_library_is_no_error_of_the_grammar(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("slow", [False, True])
-def test_a_prediction_changes_the_steps_of_a_grammar_and_not_its_answer(slow: bool) -> None:  # noqa: FBT001 (a table)
+def test_prediction_changes_the_steps_of_a_constrained_choice_and_not_its_answer(slow: bool) -> None:  # noqa: FBT001 (a table)
     expected = answers(Script(forces=False), constrained())["g", 0]
     made = trial(Script(slow=slow, forces=False))
     made.add(constrained(prediction=expected))
@@ -232,7 +232,7 @@ def test_a_prediction_changes_the_steps_of_a_grammar_and_not_its_answer(slow: bo
 
 
 @pytest.mark.parametrize("at", [1, 3, 5])
-def test_a_choice_that_is_late_in_the_midst_of_a_draft_gains_the_same(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_choice_held_within_a_draft_gains_the_same_tokens(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = answers(Script(forces=False), constrained())["g", 0]
     script = Script(forces=False)
     made = trial(script)
@@ -249,7 +249,7 @@ def test_a_choice_that_is_late_in_the_midst_of_a_draft_gains_the_same(at: int, m
     assert expected == made.tokens["g", 0]
 
 
-def test_a_late_choice_may_be_preempted_and_is_computed_again() -> None:
+def test_held_choice_may_be_preempted_and_is_recomputed() -> None:
     script = Script(slow=True)
     made = trial(script, ctx_size=64)
     script.gate.clear()
@@ -268,7 +268,7 @@ def test_a_late_choice_may_be_preempted_and_is_computed_again() -> None:
     assert answers(Script(), constrained())["g", 0] == made.tokens["g", 0]
 
 
-def test_the_end_of_the_engine_does_not_wait_for_a_mask_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_close_does_not_wait_for_a_mask_that_is_never_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("antiphon.engine.grammars.mask_threads.CLOSE_SECONDS", 0.01)
     script = Script(slow=True)
     made = trial(script)
@@ -285,7 +285,7 @@ def test_the_end_of_the_engine_does_not_wait_for_a_mask_that_never_comes(monkeyp
     script.gate.set()
 
 
-def test_a_core_with_nothing_in_the_making_releases_its_model() -> None:
+def test_close_without_work_on_masks_releases_the_model() -> None:
     made = trial(Script())
     made.add(constrained())
     finish(made)
@@ -309,7 +309,7 @@ WORKLOADS = st.lists(
 
 @given(WORKLOADS, st.integers(70, 200))
 @settings(max_examples=40, deadline=None)
-def test_answers_do_not_depend_on_who_is_late(
+def test_answers_do_not_depend_on_which_masks_are_late(
     workload: list[tuple[int, str, int, float, int | None, bool]], ctx_size: int
 ) -> None:
     def asked(at: int) -> GenerateRequest:

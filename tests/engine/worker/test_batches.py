@@ -90,32 +90,32 @@ def test_newest_tokens_are_decoded_apart_from_a_long_prompt() -> None:
     assert [StepBatch([newest]), StepBatch([prompt])] == divide_step([newest, prompt], COSTS)
 
 
-def each(seq_id: int, ids: list[int], start: int, n: int, draft: list[int]) -> ScheduledSequence:
-    """``n`` tokens from ``start`` on of a sequence that holds ``ids``, and a draft."""
+def schedule(seq_id: int, ids: list[int], start: int, n: int, draft: list[int]) -> ScheduledSequence:
+    """Return ``n`` scheduled tokens from ``start`` on of a sequence with the tokens ``ids``, and a draft."""
     asked = GenerateRequest(request_id=str(seq_id), prompt=(TokenSegment(ids),), sampling=SamplingParams(max_tokens=4))
     sequence = Sequence(asked, 0, 0, 0.0)
     sequence.lease = Lease("", seq_id, Node(None, 0, [], None), 0)
     return ScheduledSequence(sequence, start, n, draft)
 
 
-WORKS = [
-    each(7, [10, 11, 12, 13], 1, 2, []),
-    each(8, [20, 21, 22], 2, 1, [23, 24]),
-    each(9, [30, 31], 1, 1, []),
+SCHEDULED = [
+    schedule(7, [10, 11, 12, 13], 1, 2, []),
+    schedule(8, [20, 21, 22], 2, 1, [23, 24]),
+    schedule(9, [30, 31], 1, 1, []),
 ]
-"""A piece of a prompt whose end is not reached, a sequence with a draft, one without."""
+"""A chunk within a prompt, a sequence with a draft, and one without."""
 
 
 def test_batch_has_the_tokens_positions_and_ids_of_its_sequences_and_the_rows_to_sample() -> None:
     model = Recorder()
-    assert (4, model.n_vocab) == StepBatch(WORKS).decode(model).shape
+    assert (4, model.n_vocab) == StepBatch(SCHEDULED).decode(model).shape
     assert [([11, 12, 22, 23, 24, 31], [1, 2, 2, 3, 4, 1], [7, 7, 8, 8, 8, 9], [2, 3, 4, 5])] == model.given
     assert [] == model.removed
 
 
 def test_padding_comes_last_in_its_own_sequence_which_is_emptied() -> None:
     model = Recorder()
-    StepBatch(WORKS, 2).decode(model)
+    StepBatch(SCHEDULED, 2).decode(model)
     tokens, positions, seq_ids, outputs = model.given[0]
     assert ([31, 0, 0], [1, 0, 1], [9, 255, 255]) == (tokens[-3:], positions[-3:], seq_ids[-3:])
     assert ([2, 3, 4, 5], [(255, 0, 2)]) == (outputs, model.removed)
@@ -123,10 +123,10 @@ def test_padding_comes_last_in_its_own_sequence_which_is_emptied() -> None:
 
 def test_first_generated_token_is_not_counted_as_a_prompt() -> None:
     ids = list(range(100))
-    prompt, newest = each(7, ids, 0, 100, []), each(8, ids, 100, 1, list(range(80)))
+    prompt, newest = schedule(7, ids, 0, 100, []), schedule(8, ids, 100, 1, list(range(80)))
     assert [StepBatch([newest]), StepBatch([prompt])] == divide_step([prompt, newest], COSTS)
 
 
 def test_few_prompt_tokens_after_many_cells_are_padded_to_a_tile() -> None:
-    prompt = each(7, list(range(123)), 60, 63, [])
+    prompt = schedule(7, list(range(123)), 60, 63, [])
     assert [StepBatch([prompt], 1)] == divide_step([prompt], COSTS)

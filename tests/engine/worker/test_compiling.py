@@ -8,7 +8,7 @@ from tests.engine.scripted_grammar import Script, ScriptedMatcher
 
 
 class Compiler:
-    """Compiles when the test says so."""
+    """A compiler that ends when the test says so."""
 
     def __init__(self) -> None:
         self.futures: list[Future[Matcher]] = []

@@ -1,4 +1,4 @@
-"""Work on one grammar: where it is done, what it costs, and what becomes of its errors."""
+"""Tests of the work on one grammar: its thread, its processor time and its errors."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ from tests.engine.scripted_grammar import WAIT, Script, ScriptedMatcher, allows
 
 
 class Made:
-    """A constraint whose script tells, too, what each piece of work costs."""
+    """A constraint whose script sets the processor time of each piece of work."""
 
     def __init__(self, script: Script, *, eog_ids: frozenset[int] = EOG_IDS) -> None:
         self.now = 0.0
@@ -167,7 +167,7 @@ def test_work_on_a_grammar_in_use_by_another_choice_goes_to_a_thread(
 
 
 def costs(made: Made, method: str, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let each call of a method of the matcher take so much processor time."""
+    """Let each call of a matcher's method take that much processor time."""
     original = getattr(ScriptedMatcher, method)
 
     def costly(self: ScriptedMatcher, *arguments: object) -> object:
@@ -211,7 +211,7 @@ def test_each_token_adds_processor_time_to_the_limit(monkeypatch: pytest.MonkeyP
 
 
 def admitted(n: int) -> list[int]:
-    """``n`` tokens that the grammar allows one after the other."""
+    """Return ``n`` tokens that the grammar allows one after another."""
     tokens: list[int] = []
     for _ in range(n):
         tokens.append(next(token for token in range(3, N_VOCAB) if allows(tokens, token)))
@@ -265,7 +265,7 @@ def test_cancelled_work_is_not_done(slow: Made) -> None:
 
 
 def held(made: Made) -> tuple[Constraints, Sequence]:
-    """All constraints of an engine, and a choice whose mask is late."""
+    """Return the constraints of an engine, and a choice whose mask is late."""
     constraints, sequence = Constraints(N_VOCAB, EOG_IDS, made.threads), Sequence(request("a", [5, 6]), 0, 1, 0.0)
     constraints.add(sequence, made.constraint)
     made.script.gate.clear()

@@ -190,7 +190,7 @@ def test_penalties_count_the_tokens_of_the_answer(penalty: str) -> None:
 
 
 def said(trial: Trial, **fields: object) -> list[int]:
-    """Run one request; give its answer."""
+    """Run one request; return its answer."""
     trial.add(request("a", text(1, 5), max_tokens=60, **fields))  # type: ignore[arg-type]
     trial.run()
     trial.check_end()
@@ -509,7 +509,7 @@ def test_closing_the_core_releases_the_draft_model() -> None:
 
 
 class LateCompiler(ScriptedCompiler):
-    """Compiles when the test says so, or fails."""
+    """A compiler that ends, or fails, when the test says so."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -528,7 +528,7 @@ class LateCompiler(ScriptedCompiler):
 
 
 def compiling(n: int = 1) -> tuple[LateCompiler, Trial]:
-    """A trial with a request ``g`` of ``n`` choices, whose grammar is being compiled."""
+    """Return a trial with a request ``g`` of ``n`` choices, whose grammar is being compiled."""
     compiler = LateCompiler()
     trial = Trial(eog_ids=frozenset(), compiler=compiler)
     trial.add(request("g", text(1, 10), grammar="g", n=n))
@@ -595,7 +595,7 @@ def test_abort_of_a_compiling_request_keeps_earlier_events() -> None:
 
 
 class FailingMatcher(ScriptedMatcher):
-    """Makes masks, and follows no token."""
+    """A matcher that makes masks and accepts no token."""
 
     def accept(self, token_ids: list[int]) -> None:
         raise GrammarError(f"{token_ids} cannot be followed")
