@@ -80,7 +80,7 @@ def test_page_marks_required_fields() -> None:
 
 def test_page_groups_parameters_by_place_and_marks_required_ones() -> None:
     text = " ".join(PAGE.text.split())
-    assert "Header Idempotency-Key string (length ≥ 1, length ≤ 255)Under one key" in text
+    assert "Header Idempotency-Key string (length ≥ 1, length ≤ 255)For 24 hours" in text
     assert "Path completion_id string (length ≥ 1) required" in text
     assert "Query after stringThe id of the last completion" in text
 

@@ -27,16 +27,16 @@ def bearing(key: str, **headers: str) -> Credentials:
     return Credentials(authorization=f"Bearer {key}", **headers)
 
 
-async def test_without_any_key_everybody_is_the_default_project(keys: KeyStore) -> None:
+async def test_caller_on_a_server_without_keys_is_the_default_project(keys: KeyStore) -> None:
     assert Principal() == await access(keys).authenticate(bearing("anything"), "write")
 
 
-async def test_a_server_that_is_never_open_asks_for_a_key_it_does_not_have(keys: KeyStore) -> None:
+async def test_closed_server_without_keys_refuses_requests_without_a_key(keys: KeyStore) -> None:
     with pytest.raises(AuthenticationError):
         await access(keys, open_without_keys=False).authenticate(NOTHING, "read")
 
 
-async def test_the_first_key_closes_a_server_that_runs(keys: KeyStore) -> None:
+async def test_first_key_closes_a_running_server(keys: KeyStore) -> None:
     timer = Clock()
     door = access(keys, timer=timer)
     await door.authenticate(NOTHING, "read")
@@ -53,9 +53,7 @@ async def test_revoking_every_key_does_not_open_it_again(keys: KeyStore) -> None
         await access(keys).authenticate(NOTHING, "read")
 
 
-async def test_who_comes_while_the_database_is_asked_waits_for_its_answer(
-    keys: KeyStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_concurrent_callers_share_one_query_for_keys(keys: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
     async def any_key() -> bool:
@@ -69,7 +67,7 @@ async def test_who_comes_while_the_database_is_asked_waits_for_its_answer(
     assert [1] == asked
 
 
-async def test_who_gives_up_meanwhile_takes_nobody_s_answer(keys: KeyStore) -> None:
+async def test_cancelled_caller_does_not_cancel_the_shared_query(keys: KeyStore) -> None:
     door = access(keys)
     first, second = (asyncio.create_task(door.authenticate(NOTHING, "read")) for _ in range(2))
     await asyncio.sleep(0)
@@ -77,7 +75,7 @@ async def test_who_gives_up_meanwhile_takes_nobody_s_answer(keys: KeyStore) -> N
     assert Principal() == await second
 
 
-async def test_a_key_says_whose_request_it_is(keys: KeyStore, database: Database) -> None:
+async def test_key_authenticates_its_project_and_key_id(keys: KeyStore, database: Database) -> None:
     await add_project(database)
     new = await keys.create(OTHER, "theirs")
     principal = await access(keys).authenticate(bearing(new.text), "read")
@@ -86,7 +84,7 @@ async def test_a_key_says_whose_request_it_is(keys: KeyStore, database: Database
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic abc", "sk-antiphon-abc"])
-async def test_without_a_bearer_key_it_is_a_401_that_says_how(keys: KeyStore, header: str | None) -> None:
+async def test_missing_bearer_key_is_a_401_with_a_challenge(keys: KeyStore, header: str | None) -> None:
     await keys.create(PROJECT, "one")
     with pytest.raises(AuthenticationError) as caught:
         await access(keys).authenticate(Credentials(authorization=header), "read")
@@ -110,7 +108,7 @@ async def test_an_unknown_key_is_a_401(keys: KeyStore, key: str) -> None:
         (("read", "write"), "admin", False),
     ],
 )
-async def test_a_key_may_do_what_its_scopes_say(
+async def test_scopes_of_a_key_are_checked(
     keys: KeyStore, scopes: tuple[Scope, ...], asked: Scope, *, passes: bool
 ) -> None:
     new = await keys.create(PROJECT, "one", scopes)
@@ -130,14 +128,14 @@ async def test_a_key_may_do_what_its_scopes_say(
         ({"project": "\xff"}, "mismatched_project"),
     ],
 )
-async def test_headers_of_somebody_else_are_a_401(keys: KeyStore, headers: dict[str, str], code: str) -> None:
+async def test_headers_of_another_project_are_a_401(keys: KeyStore, headers: dict[str, str], code: str) -> None:
     new = await keys.create(PROJECT, "one")
     with pytest.raises(AuthenticationError) as caught:
         await access(keys).authenticate(bearing(new.text, **headers), "read")
     assert code == caught.value.code
 
 
-async def test_headers_that_fit_the_key_pass(keys: KeyStore) -> None:
+async def test_headers_that_match_the_key_are_accepted(keys: KeyStore) -> None:
     new = await keys.create(PROJECT, "one")
     credentials = bearing(new.text, organization=ORGANIZATION, project=PROJECT)
     assert PROJECT == (await access(keys).authenticate(credentials, "read")).project_id
@@ -151,11 +149,11 @@ async def test_a_server_that_was_open_stays_open_while_the_database_fails(
     await door.authenticate(NOTHING, "read")
     monkeypatch.setattr(keys, "any", fail)
     timer.now += OPEN_CHECK_INTERVAL
-    assert (Principal(), False) == (await door.authenticate(NOTHING, "read"), door.asks_for_keys)
+    assert (Principal(), False) == (await door.authenticate(NOTHING, "read"), door.requires_keys)
 
 
 @pytest.mark.parametrize("open_without_keys", [True, False])
-async def test_a_server_of_which_nobody_knows_is_closed_with_a_503_and_no_401(
+async def test_server_that_could_never_check_for_keys_answers_503(
     keys: KeyStore, monkeypatch: pytest.MonkeyPatch, *, open_without_keys: bool
 ) -> None:
     monkeypatch.setattr(keys, "any", fail)

@@ -4,7 +4,7 @@ from antiphon.errors import AnswerMemoryError, InvalidRequestError
 from antiphon.service.answer_memory import MAX_ANSWER, SMALL_ANSWER, AnswerMemory
 
 
-def test_what_an_answer_holds_is_free_when_its_block_ends() -> None:
+def test_end_of_the_block_releases_the_share() -> None:
     memory = AnswerMemory()
     with memory.share() as first, memory.share() as second:
         first.grow(3)
@@ -13,7 +13,7 @@ def test_what_an_answer_holds_is_free_when_its_block_ends() -> None:
     assert 0 == memory.held
 
 
-def test_an_answer_that_is_too_large_is_refused_by_name_and_frees_what_it_held() -> None:
+def test_too_large_answer_is_refused_and_its_share_released() -> None:
     memory = AnswerMemory()
     with memory.share() as share:
         share.grow(MAX_ANSWER)
@@ -23,7 +23,7 @@ def test_an_answer_that_is_too_large_is_refused_by_name_and_frees_what_it_held()
     assert str(MAX_ANSWER) in caught.value.message
 
 
-def test_where_all_together_hold_too_much_a_long_answer_ends_and_a_short_one_goes_on() -> None:
+def test_full_memory_ends_a_long_answer_but_not_a_short_one() -> None:
     memory = AnswerMemory(3 * SMALL_ANSWER)
     with memory.share() as first, memory.share() as long, memory.share() as short:
         first.grow(2 * SMALL_ANSWER)

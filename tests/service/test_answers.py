@@ -8,7 +8,7 @@ from antiphon.protocol.messages import UserMessage
 from antiphon.protocol.rate_limits import RateLimitState
 from antiphon.protocol.requests import CreateChatCompletion, StreamOptions
 from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk, ChunkChoice, CompletionUsage, Delta
-from antiphon.service.answers import OBFUSCATION_BLOCK, PADDING_DRAWN, Answer, Padding, new_completion_id
+from antiphon.service.answers import OBFUSCATION_BLOCK, PADDING_BATCH, Answer, Padding, new_completion_id
 
 pytestmark = pytest.mark.anyio
 
@@ -48,26 +48,26 @@ async def read(options: StreamOptions | None = None) -> list[ChatCompletionChunk
     return [chunk async for chunks in answer(options).stream() for chunk in chunks]
 
 
-async def test_the_completion_is_what_the_stream_says() -> None:
+async def test_completion_has_the_text_of_the_stream() -> None:
     completion = await answer().completion()
     assert ("Hello there!", USAGE) == (completion.choices[0].message.content, completion.usage)
 
 
-async def test_its_body_is_the_completion_as_json() -> None:
+async def test_body_is_the_completion_as_json() -> None:
     assert await answer().completion() == msgspec.json.decode(await answer().body(), type=ChatCompletion)
 
 
-async def test_what_is_ready_together_stays_together_and_nothing_is_not_given() -> None:
+async def test_batches_stay_together_and_are_never_empty() -> None:
     assert [2, 1] == [len(chunks) async for chunks in answer().stream()]
 
 
-async def test_the_usage_chunk_comes_only_when_it_is_asked_for() -> None:
+async def test_usage_chunk_is_sent_only_with_include_usage() -> None:
     assert 3 == len(await read())
     assert USAGE == (await read(StreamOptions(include_usage=True)))[-1].usage
 
 
 async def framed(options: StreamOptions) -> list[ChatCompletionChunk]:
-    """The chunks as a client reads them."""
+    """Return the chunks as a client decodes them."""
     whole = answer(options)
     encoder = whole.encoder()
     events = [encoder.encode(chunk) async for chunks in whole.stream() for chunk in chunks]
@@ -88,11 +88,11 @@ async def test_obfuscation_can_be_turned_off() -> None:
     assert {msgspec.UNSET} == {chunk.obfuscation for chunk in chunks}
 
 
-def test_no_padding_is_given_twice() -> None:
+def test_padding_is_not_repeated() -> None:
     drawn = iter((b"\0", b"\1"))
     padding = Padding(lambda size: next(drawn) * size)
-    given = [padding.fill(0) for _ in range(PADDING_DRAWN // OBFUSCATION_BLOCK + 1)]
-    assert b"0" * PADDING_DRAWN + b"1" * OBFUSCATION_BLOCK == b"".join(given)
+    given = [padding.fill(0) for _ in range(PADDING_BATCH // OBFUSCATION_BLOCK + 1)]
+    assert b"0" * PADDING_BATCH + b"1" * OBFUSCATION_BLOCK == b"".join(given)
 
 
 @pytest.mark.parametrize("size", [1, 31, 32, 33])
@@ -101,7 +101,7 @@ def test_padding_is_never_empty_and_fills_the_block(size: int) -> None:
     assert (0, True) == ((size + missing) % OBFUSCATION_BLOCK, 1 <= missing <= OBFUSCATION_BLOCK)
 
 
-async def test_closing_the_stream_closes_what_it_reads() -> None:
+async def test_closing_the_stream_closes_its_batches() -> None:
     closed: list[bool] = []
     chunks = answer(closed=closed).stream()
     await anext(chunks)

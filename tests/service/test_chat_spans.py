@@ -50,7 +50,7 @@ def attributes(record: RequestRecord = RECORD, /, **fields: Any) -> dict[str, An
     return dict(chat_span(call(**fields), record).attributes)
 
 
-def test_a_plain_request_has_what_the_conventions_ask_for() -> None:
+def test_span_of_a_plain_request_has_the_attributes_of_the_conventions() -> None:
     span = chat_span(call(stream=True), RECORD)
     assert ("chat m", 2.0, {"gen_ai.first_token": 0.25}, None) == (span.name, span.duration, span.events, span.error)
     assert {
@@ -94,31 +94,31 @@ def test_a_parameter_of_the_request_is_an_attribute(field: str, value: object, n
     assert f"gen_ai.request.{name}" not in attributes()
 
 
-def test_one_choice_is_not_worth_an_attribute() -> None:
+def test_single_choice_has_no_count_attribute() -> None:
     assert "gen_ai.request.choice.count" not in attributes(n=1)
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("text", "text"), ("json_object", "json")])
-def test_the_format_of_the_answer_is_told_when_it_was_asked_for(kind: str, expected: str) -> None:
+def test_requested_response_format_is_an_attribute(kind: str, expected: str) -> None:
     assert expected == attributes(response_format={"type": kind})["gen_ai.output.type"]
 
 
-def test_the_tier_that_was_asked_for_is_told_unless_it_is_auto() -> None:
+def test_requested_tier_is_an_attribute_unless_auto() -> None:
     asked = attributes(msgspec.structs.replace(RECORD, requested_service_tier="flex"))
     assert ("flex", False) == (asked["openai.request.service_tier"], "openai.request.service_tier" in attributes())
 
 
-def test_an_answer_that_never_began_tells_of_no_answer() -> None:
+def test_answer_that_never_began_has_no_response_attributes() -> None:
     span = chat_span(call(), UNFINISHED)
     names = [name for name in span.attributes if ".usage." in name or name.startswith("gen_ai.response.")]
     assert ({}, ["gen_ai.response.id"], "cancelled") == (span.events, names, span.attributes["antiphon.outcome"])
 
 
-def test_an_error_is_the_span_s() -> None:
+def test_error_of_the_record_is_the_error_of_the_span() -> None:
     record = msgspec.structs.replace(UNFINISHED, outcome="failed", error="model_not_found")
     assert "model_not_found" == chat_span(call(), record).error
 
 
-def test_nothing_that_was_said_is_in_it() -> None:
+def test_span_has_no_text_of_the_conversation() -> None:
     asked = call(user="hush", messages=[{"role": "system", "content": "hush"}, {"role": "user", "content": "hush"}])
     assert "hush" not in str(chat_span(asked, RECORD))

@@ -1,4 +1,4 @@
-"""What the server says of itself, for every combination of what works and what does not."""
+"""The health of the server for every combination of working and failing parts."""
 
 import pytest
 
@@ -49,12 +49,12 @@ def health(
         ((), "live"),
     ],
 )
-def test_it_is_ready_when_all_models_are_and_live_when_none_is(ready: tuple[bool, ...], status: Status) -> None:
+def test_status_is_ready_with_all_models_and_live_with_none(ready: tuple[bool, ...], status: Status) -> None:
     found = health(backends(*(engine(ready=each) for each in ready)))
-    assert (status, status != "live") == (found.status, found.takes_requests)
+    assert (status, status != "live") == (found.status, found.accepts_requests)
 
 
-def test_a_server_that_drains_takes_nothing() -> None:
+def test_draining_server_is_live() -> None:
     found = health(backends(engine()), draining=True)
     assert ("live", True, "1") == (found.status, found.draining, found.version)
 
@@ -68,30 +68,30 @@ def test_each_model_has_its_state_and_its_reason() -> None:
     ] == models
 
 
-def test_requests_that_take_long_to_prepare_are_told() -> None:
+def test_health_has_the_requests_in_preparation() -> None:
     renderer = ScriptedRenderer()
     renderer.load = PoolLoad(running=2, waiting=3, oldest_seconds=4.56)
     models = health({"a": scripted_backend(engine(), renderer)}).models
     assert Preparing(running=2, waiting=3, oldest_seconds=4.6) == models[0].preparing
 
 
-def test_what_keeps_nothing_has_no_database() -> None:
+def test_server_without_storage_has_no_database_health() -> None:
     assert health(backends(engine())).database is None
 
 
-async def test_a_database_that_works_is_ready(database: Database) -> None:
+async def test_working_database_is_ready(database: Database) -> None:
     found = health(backends(engine()), Storage(database, holder="test"))
     assert ("ready", DatabaseHealth(status="ready", reason=None)) == (found.status, found.database)
 
 
-async def test_requests_that_do_not_store_are_taken_while_it_fails(database: Database) -> None:
+async def test_status_is_degraded_while_the_database_fails(database: Database) -> None:
     database.write_failure = database.read_failure = BUSY
     found = health(backends(engine()), Storage(database, holder="test"))
     assert ("degraded", DatabaseHealth(status="failing", reason=BUSY)) == (found.status, found.database)
 
 
 @pytest.mark.parametrize(("open_", "status"), [(True, "degraded"), (False, "live")])
-async def test_where_keys_are_asked_for_nothing_is_taken_while_it_cannot_be_read(
+async def test_status_is_live_if_keys_are_required_and_reads_fail(
     database: Database, *, open_: bool, status: Status
 ) -> None:
     storage = Storage(database, holder="test")
@@ -101,9 +101,7 @@ async def test_where_keys_are_asked_for_nothing_is_taken_while_it_cannot_be_read
 
 
 @pytest.mark.parametrize(("limits", "status"), [(UNLIMITED, "degraded"), (Limits(requests_per_minute=1), "live")])
-async def test_where_there_are_limits_nothing_is_taken_while_it_cannot_be_written(
-    database: Database, limits: Limits, status: Status
-) -> None:
+async def test_status_is_live_with_limits_if_writes_fail(database: Database, limits: Limits, status: Status) -> None:
     database.write_failure = BUSY
     storage = Storage(database, holder="test", project_limits=limits)
     assert status == health(backends(engine()), storage).status

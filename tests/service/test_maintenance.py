@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Turns:
-    """A sleep that ends the work after some turns, and moves the clock."""
+    """A sleep that advances the clock, and ends the work after some turns."""
 
     def __init__(self, turns: int, clock: Clock) -> None:
         self._left = turns
@@ -64,7 +64,7 @@ async def test_without_retention_nothing_is_deleted(database: Database) -> None:
     assert 1 == len((await storage.completions.list(PROJECT)).data)
 
 
-async def test_the_place_of_a_long_request_is_kept(database: Database) -> None:
+async def test_lease_of_a_long_request_is_renewed(database: Database) -> None:
     clock = Clock()
     storage = storage_at(database, clock)
     await storage.limiter.admit("long", Principal(), tokens=0)
@@ -85,7 +85,7 @@ async def test_the_rows_of_end_users_that_sent_nothing_for_a_minute_are_deleted(
     assert 0 == await storage.limiter.sweep()
 
 
-async def test_a_database_that_fails_is_logged_and_tried_again(
+async def test_failure_is_logged_and_the_work_goes_on(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
@@ -100,14 +100,14 @@ async def test_a_database_that_fails_is_logged_and_tried_again(
     assert ["maintenance_failed"] * 2 == [line["event"] for line in lines]
 
 
-async def test_room_for_deletions_is_reserved_beside_a_file(site: Site) -> None:
+async def test_reserve_file_is_filled(site: Site) -> None:
     async with site.open() as database:
         await work(storage_at(database, Clock()), Clock(), 1)
         found = [path.name for path in site.data_dir.glob("*-reserve")]
         assert ([f"{DATABASE_FILE}-reserve"] if database.dialect == "sqlite" else []) == found
 
 
-async def test_it_ends_when_it_is_cancelled(database: Database) -> None:
+async def test_maintenance_ends_when_cancelled(database: Database) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(delete_old, storage_at(database, Clock()), Retention())
         tasks.start_soon(renew_leases, storage_at(database, Clock()))
@@ -116,7 +116,7 @@ async def test_it_ends_when_it_is_cancelled(database: Database) -> None:
     assert [] == await database.check()
 
 
-async def test_what_the_database_fails_at_is_logged_when_it_begins_and_when_it_ends(
+async def test_begin_and_end_of_a_database_failure_are_logged(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failures = iter(("The database is busy.", "The database is busy.", None))

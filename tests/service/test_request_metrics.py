@@ -62,13 +62,13 @@ def test_a_completed_request_is_counted_with_its_durations_by_tier() -> None:
 
 
 @pytest.mark.parametrize(("expected", "tier"), [("flex", "flex"), ("default", None)])
-def test_the_first_token_is_counted_when_it_comes(expected: str, tier: str | None) -> None:
+def test_time_to_first_token_is_recorded_at_the_first_chunk(expected: str, tier: str | None) -> None:
     harness = Harness()
     harness.request_metrics.began("m", 0.25, tier)
     assert 0.25 == harness.value("time_to_first_token_seconds_sum", model_name="m", service_tier=expected)
 
 
-def test_a_completed_request_is_counted_with_its_tokens_and_each_choices_end() -> None:
+def test_completed_request_is_counted_with_tokens_and_finish_reasons() -> None:
     harness = finished()
     assert (4, 5, 3) == (
         harness.value("request_prompt_tokens_sum", model_name="m"),
@@ -81,20 +81,20 @@ def test_a_completed_request_is_counted_with_its_tokens_and_each_choices_end() -
     )
 
 
-def test_a_failed_request_is_counted_by_its_error_and_is_no_latency() -> None:
+def test_failed_request_is_counted_by_its_error_without_latency() -> None:
     harness = finished(outcome="failed", error="rate_limit_exceeded", time_to_first_token=None)
     assert 1 == harness.value("requests_total", model_name="m", outcome="failed")
     assert 1 == harness.value("request_errors_total", model_name="m", error="rate_limit_exceeded")
     assert None is harness.value("e2e_request_latency_seconds_count", model_name="m", service_tier="flex")
 
 
-def test_a_cancelled_request_is_counted_and_is_no_latency() -> None:
+def test_cancelled_request_is_counted_without_latency() -> None:
     harness = finished(outcome="cancelled", service_tier=None)
     assert 1 == harness.value("requests_total", model_name="m", outcome="cancelled")
     assert 0 == harness.value("e2e_request_latency_seconds_count", model_name="m", service_tier="default")
 
 
-def test_a_model_that_is_not_served_makes_no_label() -> None:
+def test_unknown_model_adds_no_label() -> None:
     harness = finished(model="what a client wrote", outcome="failed", error="model_not_found")
     assert 1 == harness.value("requests_total", model_name="unknown", outcome="failed")
     assert "what a client wrote" not in harness.page()
@@ -105,7 +105,7 @@ def test_the_page_names_no_project_and_no_request() -> None:
     assert (False, False) == ("proj_secret" in page, "c1" in page)
 
 
-def test_a_model_is_ready_as_the_router_says() -> None:
+def test_engine_ready_comes_from_the_router() -> None:
     harness = Harness()
     assert 1 == harness.value("engine_ready", model_name="m")
     harness.engine.ready = False

@@ -38,14 +38,14 @@ SCRIPT: list[Item] = [Started(request_id="", cached_tokens=2), *says("Hello"), *
 
 
 class Source:
-    """What answers in these tests: an engine that speaks tokens, or an upstream that speaks chunks."""
+    """A backend for these tests: an engine that generates tokens, or an upstream that sends chunks."""
 
     kind: type[ScriptedEngine] | type[ScriptedUpstream] = ScriptedEngine
 
 
 @pytest.fixture(autouse=True, params=[ScriptedEngine, ScriptedUpstream], ids=["engine", "upstream"])
 def source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run every test with each of them."""
+    """Run every test with both backends."""
     monkeypatch.setattr(Source, "kind", request.param)
 
 
@@ -54,7 +54,7 @@ def backend(source: ScriptedEngine | ScriptedUpstream) -> Backend:
 
 
 class Harness:
-    """A service over a script, with clocks that tick one second per look and ids that count."""
+    """A service over a script, with clocks that advance one second per call, and counted ids."""
 
     def __init__(self, script: Sequence[Item] = SCRIPT) -> None:
         self.engine = Source.kind(script)
@@ -85,14 +85,14 @@ async def test_create_collects_the_stream() -> None:
     assert (4, 5) == (completion.usage.prompt_tokens, completion.usage.completion_tokens)
 
 
-async def test_without_include_usage_no_chunk_knows_of_usage() -> None:
+async def test_chunks_have_no_usage_field_without_include_usage() -> None:
     chunks = await Harness().read(request())
     assert {msgspec.UNSET} == {chunk.usage for chunk in chunks}
     assert [1] * len(chunks) == [len(chunk.choices) for chunk in chunks]
     assert b"usage" not in msgspec.json.encode(chunks)
 
 
-async def test_with_include_usage_it_is_null_until_the_last_chunk_which_has_no_choices() -> None:
+async def test_include_usage_adds_null_usage_and_a_last_chunk_with_the_counts() -> None:
     *chunks, last = await Harness().read(request(StreamOptions(include_usage=True)))
     assert {None} == {chunk.usage for chunk in chunks}
     assert [] == last.choices
@@ -105,7 +105,7 @@ async def test_all_chunks_have_the_same_id_and_time() -> None:
     assert {("c1", 1700000000)} == {(chunk.id, chunk.created) for chunk in chunks}
 
 
-async def test_stream_and_create_say_the_same() -> None:
+async def test_stream_and_create_have_the_same_text() -> None:
     chunks = await Harness().read(request())
     completion = await Harness().service.create(request())
     said = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
@@ -148,7 +148,7 @@ async def test_a_finished_request_leaves_one_line_with_counts_and_durations() ->
     ]
 
 
-async def test_an_answer_that_was_whole_when_its_reader_left_is_no_cancellation() -> None:
+async def test_disconnect_after_the_usage_is_logged_as_completed() -> None:
     harness = Harness()
     chunks = harness.service.stream(request(StreamOptions(include_usage=True)))
     while (await anext(chunks)).choices:
@@ -166,14 +166,14 @@ async def test_a_failed_request_leaves_one_line_with_its_error() -> None:
     ]
 
 
-async def test_a_fault_of_our_own_is_logged_by_its_class() -> None:
+async def test_unexpected_error_is_logged_by_its_class() -> None:
     harness = Harness([*says("a"), ZeroDivisionError()])
     with pytest.raises(ZeroDivisionError):
         await harness.read(request())
     assert ["ZeroDivisionError"] == [record.error for record in harness.records]
 
 
-async def test_the_line_is_structured_and_says_nothing_of_the_content() -> None:
+async def test_line_is_structured_and_has_no_text_of_the_conversation() -> None:
     harness = Harness([*says("a secret"), *ends()])
     await harness.service.create(request())
     with structlog.testing.capture_logs() as lines:
@@ -184,7 +184,7 @@ async def test_the_line_is_structured_and_says_nothing_of_the_content() -> None:
 
 
 def expected_outcome(harness: Harness) -> None:
-    """Check that the request ended in exactly one way, for the log and for the engine, if it reached them at all."""
+    """Check that the request has at most one log line and ended once at the engine."""
     engine = harness.engine
     assert 0 == engine.running
     assert len(engine.requests) == len(engine.aborts) + len(engine.ended)
@@ -269,7 +269,7 @@ async def test_models_are_those_of_the_router_created_when_registered() -> None:
         service.model("x")
 
 
-async def test_start_and_close_are_the_backends() -> None:
+async def test_start_and_close_reach_the_backends() -> None:
     harness = Harness()
     await harness.service.start()
     started = harness.service.ready
@@ -279,7 +279,7 @@ async def test_start_and_close_are_the_backends() -> None:
 
 
 async def until_closed(script: list[Item]) -> ServiceUnavailableError:
-    """Give the error of an answer whose service is closed while it waits for what follows its first words."""
+    """Return the error of an answer whose service is closed after its first chunk."""
     harness = Harness([*says("a"), Pause(), *script])
     async with harness.service.answer(request()) as answer, aclosing(answer.stream()) as chunks:
         await anext(chunks)
@@ -291,23 +291,23 @@ async def until_closed(script: list[Item]) -> ServiceUnavailableError:
 
 
 @pytest.mark.parametrize("end", [ends("abort"), [ServiceUnavailableError("The engine stopped: killed by SIGKILL.")]])
-async def test_an_answer_that_the_server_s_end_cuts_off_says_so(end: list[Item]) -> None:
+async def test_answer_cut_off_by_the_shutdown_ends_in_its_error(end: list[Item]) -> None:
     error = await until_closed(end)
     assert CUT_OFF == error.message
     assert (503, "service_unavailable", {"connection": "close"}) == (error.status, error.code, error.headers)
 
 
-async def test_a_database_that_fails_at_the_server_s_end_is_told_as_itself() -> None:
+async def test_database_error_during_the_shutdown_is_raised_unchanged() -> None:
     assert "The database is busy." == (await until_closed([DatabaseUnavailableError("The database is busy.")])).message
 
 
-async def test_an_engine_that_dies_while_the_server_runs_is_told_as_itself() -> None:
+async def test_engine_error_without_a_shutdown_is_raised_unchanged() -> None:
     harness = Harness([*says("a"), ServiceUnavailableError("died")])
     with pytest.raises(ServiceUnavailableError, match="died"):
         await harness.read(request())
 
 
-async def test_a_stream_that_tells_its_error_and_ends_in_order_has_failed_all_the_same() -> None:
+async def test_stream_that_ends_after_an_error_is_logged_as_failed() -> None:
     harness = Harness([*says("a"), ServiceUnavailableError("died")])
     async with harness.service.answer(request()) as answer:
         with pytest.raises(ServiceUnavailableError):
@@ -324,7 +324,7 @@ async def test_a_stream_that_tells_its_error_and_ends_in_order_has_failed_all_th
         ([*says("a"), Hang()], "cancelled"),
     ],
 )
-async def test_a_stream_is_stored_with_how_it_ended(database: Database, script: list[Item], status: str) -> None:
+async def test_stream_is_stored_with_its_status(database: Database, script: list[Item], status: str) -> None:
     storage = Storage(database, holder="test")
     service = Service(Router({"m": [backend(Source.kind(script))]}), storage, log=lambda _: None)
     asked = msgspec.structs.replace(request(), store=True, stream=True)
@@ -342,9 +342,7 @@ async def test_a_stream_is_stored_with_how_it_ended(database: Database, script: 
     [([Started(request_id="", cached_tokens=0), Hang()], 3), ([Hang()], 11)],
     ids=["begun", "not"],
 )
-async def test_dropping_the_connection_does_not_evade_the_token_limit(
-    database: Database, script: list[Item], admitted: int
-) -> None:
+async def test_disconnect_does_not_evade_the_token_limit(database: Database, script: list[Item], admitted: int) -> None:
     engine = Source.kind(script)
     limits = Limits(tokens_per_minute=21_100)
     storage = Storage(database, holder="test", project_limits=limits, clock=lambda: 1_000_000.0)
@@ -371,7 +369,7 @@ ENDLESS: list[Item] = [*says("x" * 3000, tokens_per_event=100), *ends()]
     ("fields", "collected"),
     [({}, True), ({"stream": True}, False), ({"stream": True, "store": True}, True), ({"store": True}, True)],
 )
-async def test_an_answer_that_is_collected_counts_and_ends_where_there_is_no_room(
+async def test_collected_answer_counts_and_ends_when_the_memory_is_full(
     database: Database, monkeypatch: pytest.MonkeyPatch, fields: dict[str, bool], *, collected: bool
 ) -> None:
     monkeypatch.setattr(answer_memory, "SMALL_ANSWER", 1000)
@@ -395,7 +393,7 @@ async def test_an_answer_that_is_collected_counts_and_ends_where_there_is_no_roo
     assert (0, 0) == (service.answer_memory.held, engine.running)
 
 
-async def test_an_answer_that_is_stored_and_given_whole_is_collected_once(database: Database) -> None:
+async def test_stored_whole_answer_is_collected_once(database: Database) -> None:
     service = Service(
         Router({"m": [backend(Source.kind(SCRIPT))]}), Storage(database, holder="test"), log=lambda _: None
     )
@@ -405,7 +403,7 @@ async def test_an_answer_that_is_stored_and_given_whole_is_collected_once(databa
         assert len("Hello") == share.held
 
 
-async def test_what_is_answered_is_on_the_metrics_page() -> None:
+async def test_answers_are_counted_on_the_metrics_page() -> None:
     harness = Harness()
     await harness.service.create(request())
     with pytest.raises(ModelNotFoundError):

@@ -26,7 +26,7 @@ async def test_a_newer_database_is_refused(site: Site) -> None:
             pass
 
 
-async def test_the_limits_are_those_that_were_asked_for(site: Site) -> None:
+async def test_storage_uses_the_given_limits(site: Site) -> None:
     asked = Limits(requests_per_minute=1)
     for opening in (
         Storage.open(site.url, site.data_dir, project_limits=asked),
@@ -40,7 +40,7 @@ async def test_the_limits_are_those_that_were_asked_for(site: Site) -> None:
 
 
 class Failing(Storage):
-    """One whose database fails as long as it is told."""
+    """A storage whose database fails while ``fails`` is set."""
 
     fails = True
 
@@ -55,14 +55,14 @@ class Failing(Storage):
         self.database.probe = probe  # type: ignore[method-assign]
 
 
-async def test_nothing_is_asked_of_a_database_that_is_not_known_to_fail(database: Database) -> None:
+async def test_check_does_not_probe_a_working_database(database: Database) -> None:
     storage = Failing(database, holder="test")
     storage.fail()
     database.write_failure = None
     await storage.check()
 
 
-async def test_one_that_is_known_to_fail_is_asked_again_before_a_request_is_refused(database: Database) -> None:
+async def test_check_probes_a_failing_database_before_it_refuses(database: Database) -> None:
     storage = Failing(database, holder="test")
     storage.fail()
     with pytest.raises(DatabaseUnavailableError, match=r"Nothing was generated.* The database is busy\.") as caught:

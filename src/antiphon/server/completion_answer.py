@@ -12,7 +12,7 @@ from antiphon.server.event_stream import replay_events, write_events
 from antiphon.service import Service
 from antiphon.service.access import Caller
 from antiphon.service.answer_memory import AnswerShare
-from antiphon.service.repeats import Repeat
+from antiphon.service.idempotent_requests import IdempotentRequest
 
 JSON: Final = "application/json"
 REPLAYED: Final = {"idempotent-replayed": "true"}
@@ -38,23 +38,25 @@ class CompletionAnswer:
         await disconnect.run(self._respond(scope, receive, send))
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._service.answered_once(self._caller, self._key, self._body) as repeat:
-            if repeat.answer is None:
+        async with self._service.idempotent_request(self._caller, self._key, self._body) as idempotent:
+            if idempotent.kept_answer is None:
                 with self._service.answer_memory.share() as share:
-                    await self._generate(repeat, share, scope, receive, send)
+                    await self._generate(idempotent, share, scope, receive, send)
             elif self._request.stream:
-                await replay_events(repeat.answer, send, REPLAYED)
+                await replay_events(idempotent.kept_answer, send, REPLAYED)
             else:
-                await Response(repeat.answer, headers=REPLAYED, media_type=JSON)(scope, receive, send)
+                await Response(idempotent.kept_answer, headers=REPLAYED, media_type=JSON)(scope, receive, send)
 
-    async def _generate(self, repeat: Repeat, share: AnswerShare, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _generate(
+        self, idempotent: IdempotentRequest, share: AnswerShare, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         async with self._service.answer(self._request, self._caller, share) as answer:
             headers = rate_limit_headers(answer.rate_limits)
             if self._request.stream:
-                keep, encode = repeat.keep if repeat.keeps else None, answer.encoder().encode
+                keep, encode = idempotent.keep if idempotent.keeps_answer else None, answer.encoder().encode
                 await write_events(answer.stream(), send, headers, encode=encode, keep=keep, count=share.grow)
                 return
             body = await answer.body()
         del answer  # frees the collected chunks while the client reads the body
-        await repeat.keep(body)
+        await idempotent.keep(body)
         await Response(body, headers=headers, media_type=JSON)(scope, receive, send)

@@ -135,16 +135,16 @@ class Handlers:
     async def health(self, _request: Request) -> Response:
         """Return the state of the server, its models and its database."""
         health = self._service.health()
-        return _health_answer(health, takes_requests=health.takes_requests)
+        return _health_answer(health, accepts_requests=health.accepts_requests)
 
     async def live(self, _request: Request) -> Response:
         """Answer 200 in any state of engines and database: a restart of the process would not repair them."""
-        return _health_answer(Liveness(), takes_requests=True)
+        return _health_answer(Liveness(), accepts_requests=True)
 
     async def ready(self, _request: Request) -> Response:
         """Return whether the server accepts requests."""
         health = self._service.health()
-        return _health_answer(Readiness(status=health.status), takes_requests=health.takes_requests)
+        return _health_answer(Readiness(status=health.status), accepts_requests=health.accepts_requests)
 
     async def metrics(self, request: Request) -> Response:
         """Return the page of metrics, made in a thread, one at a time, so that it delays no stream."""
@@ -170,9 +170,9 @@ def _documents() -> tuple[bytes, str]:
     return msgspec.json.encode(document), render_page(document)
 
 
-def _health_answer(value: msgspec.Struct, *, takes_requests: bool) -> Response:
+def _health_answer(value: msgspec.Struct, *, accepts_requests: bool) -> Response:
     headers = {"cache-control": "no-store"}
-    if takes_requests:
+    if accepts_requests:
         return json_answer(value, headers=headers)
     return json_answer(value, 503, headers | retry_headers(RETRY_AFTER))
 

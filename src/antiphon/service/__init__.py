@@ -1,4 +1,4 @@
-"""The use cases of the API: answer a conversation, and keep, list, change and delete what was answered."""
+"""The use cases of the API: answer a conversation; store, list, update and delete completions."""
 
 from antiphon.service.service import Service
 

@@ -1,7 +1,7 @@
-"""Who asks: the key of a request, the project it belongs to, and what it may do.
+"""Authentication and authorisation of requests by API keys and their scopes.
 
-A server without keys is open, where its operator lets it be: everybody is the default project. From the first key on it
-is closed, for good: revoking every key does not open it again.
+A server without keys is open if its operator allows it: every request belongs to the default project. The first key
+closes it permanently; revoking all keys does not open it again.
 """
 
 import asyncio
@@ -17,26 +17,26 @@ from antiphon.store.keys import KeyStore, Principal, Scope
 __all__ = ["Access", "Caller", "Credentials", "Scope"]
 
 OPEN_CHECK_INTERVAL = 1.0
-"""Seconds for which a server that was seen to have no keys stays open without another look."""
+"""Seconds for which an open server does not check again whether there are keys."""
 
 _CHALLENGE = {"www-authenticate": "Bearer"}
-"""RFC 6750, section 3: every 401 says how to authenticate."""
+"""The header of every 401 (RFC 6750, section 3)."""
 
 
 class Caller(Struct, frozen=True, kw_only=True):
-    """Who sent a request, and the request's own id."""
+    """The principal of a request, and the request's id."""
 
     principal: Principal = Principal()
     request_id: str = ""
 
     @property
     def project(self) -> str:
-        """The project whose objects the request sees, and whose cached prefixes it shares."""
+        """The id of the project whose objects and cached prefixes the request may use."""
         return self.principal.project_id
 
 
 class Credentials(Struct, frozen=True, kw_only=True):
-    """The headers of a request that say who sends it, None where they are absent."""
+    """The headers of a request for authentication; None if absent."""
 
     authorization: str | None = None
     organization: str | None = None
@@ -44,7 +44,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
 
 
 class Access:
-    """Decides who may do what."""
+    """Authenticates requests and checks their scopes."""
 
     def __init__(
         self,
@@ -54,30 +54,30 @@ class Access:
         organization: str,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``open_without_keys``: whether a server that never had a key serves everybody.
+        """``open_without_keys``: whether a server that never had a key needs none.
 
-        ``organization`` is the one that all projects belong to; ``timer`` is in seconds.
+        ``organization`` is the organisation of all projects; ``timer`` returns seconds.
         """
         self._keys = keys
         self._open_without_keys = open_without_keys
         self._organization = organization
         self._timer = timer
         self._open_until = float("-inf")
-        self._looking: asyncio.Future[bool] | None = None
-        """The look at the database that goes on now."""
+        self._running_check: asyncio.Future[bool] | None = None
+        """The query for keys that runs now."""
 
     @property
-    def asks_for_keys(self) -> bool:
-        """Whether requests without a key are refused, as far as is known."""
+    def requires_keys(self) -> bool:
+        """Whether requests without a key are refused, as of the last check."""
         return not self._open_without_keys
 
     async def authenticate(self, credentials: Credentials, scope: Scope) -> Principal:
-        """Return who sends a request that needs ``scope``.
+        """Return the principal of a request that needs ``scope``.
 
-        Raises AuthenticationError (no key, or one that does not work, or headers of another project),
-        PermissionDeniedError (the key lacks the scope) and DatabaseUnavailableError (nobody knows).
+        Raises AuthenticationError (the key is missing or invalid, or a header names another project),
+        PermissionDeniedError (the key lacks the scope) and DatabaseUnavailableError.
         """
-        if await self._open():
+        if await self._check_open():
             return Principal()
         principal = await self._keys.authenticate(_bearer(credentials.authorization))
         self._check_headers(credentials, principal)
@@ -87,40 +87,41 @@ class Access:
             )
         return principal
 
-    async def _open(self) -> bool:
+    async def _check_open(self) -> bool:
+        """Return whether the server is open; query the database at most once per :data:`OPEN_CHECK_INTERVAL`."""
         if not self._open_without_keys:
             return False
         if self._timer() < self._open_until:
             return True
-        if await self._look():
+        if await self._has_keys_shared():
             self._open_without_keys = False
             return False
         self._open_until = self._timer() + OPEN_CHECK_INTERVAL
         return True
 
-    async def _look(self) -> bool:
-        """Say whether there are keys; whoever asks while the database is asked already waits for the same answer."""
-        if self._looking is None:
-            self._looking = asyncio.ensure_future(self._has_keys())
-            self._looking.add_done_callback(self._looked)
-        return await asyncio.shield(self._looking)
+    async def _has_keys_shared(self) -> bool:
+        """Return whether there are keys. Concurrent callers share one query."""
+        if self._running_check is None:
+            self._running_check = asyncio.ensure_future(self._has_keys())
+            self._running_check.add_done_callback(self._end_check)
+        return await asyncio.shield(self._running_check)
 
-    def _looked(self, looking: "asyncio.Future[bool]") -> None:
-        self._looking = None
-        if not looking.cancelled():
-            looking.exception()  # those who wait are told; nobody may be left of them
+    def _end_check(self, check: "asyncio.Future[bool]") -> None:
+        self._running_check = None
+        if not check.cancelled():
+            check.exception()  # marks it as retrieved, since all callers may have been cancelled
 
     async def _has_keys(self) -> bool:
-        """Ask the database; while it fails, a server that was seen to be open stays so for what needs no database."""
+        """Query for keys. While the database fails, a server that was open stays open."""
         try:
             return await self._keys.any()
         except ServiceUnavailableError:
-            if not self._seen_open:
+            if not self._was_open:
                 raise
             return False
 
     @property
-    def _seen_open(self) -> bool:
+    def _was_open(self) -> bool:
         return self._open_until > float("-inf")
 
     def _check_headers(self, credentials: Credentials, principal: Principal) -> None:

@@ -1,7 +1,7 @@
 """Bounds the memory that collected answers take together.
 
-An answer is collected when it is given whole, stored, or kept for a repeat of its request. It counts as far as it has
-come, until it is sent and stored. A token is 4 bytes of JSON, or 1,600 with 20 alternatives; without a bound, an answer
+An answer is collected if it is not streamed, or is stored or kept under an Idempotency-Key. It counts from its first
+chunk until it is sent and stored. A token is 4 bytes of JSON, or 1,600 with 20 alternatives: without a bound, an answer
 of 2^20 tokens would take 1.6 GB.
 """
 
@@ -12,17 +12,17 @@ from typing import Final
 from antiphon.errors import AnswerMemoryError, InvalidRequestError
 
 SMALL_ANSWER: Final = 64 * 1024
-"""Bytes up to which an answer is counted and always goes on, so that long ones keep nobody from a short one."""
+"""Bytes up to which an answer counts but is never ended, so that long answers do not block short ones."""
 MAX_ANSWER: Final = 32 * 1024 * 1024
-"""Bytes of one answer: some 21,000 tokens with 20 alternatives each, 70,000 with five."""
+"""Bytes of one answer: some 21,000 tokens with 20 alternatives each, or 70,000 with five."""
 MAX_ANSWERS: Final = 256 * 1024 * 1024
-"""Bytes of all answers together. An answer takes three times its bytes while it is encoded."""
+"""Bytes of all answers together. While an answer is encoded, it takes three times its bytes."""
 
 
 class AnswerMemory:
-    """Counts the bytes of the answers that are collected.
+    """Counts the bytes of all collected answers.
 
-    Invariant: ``held`` is the sum of the shares that are open, and 0 when there are none.
+    Invariant: ``held`` is the sum of the open shares.
     """
 
     def __init__(self, limit: int = MAX_ANSWERS) -> None:
@@ -51,21 +51,21 @@ class AnswerShare:
     def grow(self, size: int) -> None:
         """Count ``size`` more bytes.
 
-        Raises ``InvalidRequestError`` when the answer is too large, ``AnswerMemoryError`` when all together are and
-        this one is not small.
+        Raises ``InvalidRequestError`` when the answer is too large, and ``AnswerMemoryError`` when all answers together
+        are and this one is not small.
         """
         self.held += size
         self._memory.held += size
         if self.held > MAX_ANSWER:
             raise InvalidRequestError(
-                f"The answer is longer than the {MAX_ANSWER} bytes of JSON that an answer may have which is not "
-                "streamed, or which is stored or kept for repeats. Ask for fewer tokens, choices or top_logprobs, or "
+                f"The answer is longer than {MAX_ANSWER} bytes of JSON, the limit for answers that are not streamed, "
+                "or are stored or kept for an Idempotency-Key. Ask for fewer tokens, choices or top_logprobs, or "
                 "stream it without store and Idempotency-Key.",
                 code="answer_too_large",
             )
         if self._memory.held > self._memory.limit and self.held > SMALL_ANSWER:
             message = (
-                f"The answers that are collected may take {self._memory.limit} bytes of this server's memory together, "
-                "and there is no room for more of this one now. Streamed answers that are not stored are not collected."
+                f"All collected answers together may take {self._memory.limit} bytes of this server's memory, and "
+                "there is no room for more of this one now. Streamed answers that are not stored are not collected."
             )
             raise AnswerMemoryError(message)

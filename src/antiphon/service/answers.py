@@ -1,4 +1,4 @@
-"""One answer: its chunks as a whole or as a stream, as the request asks."""
+"""One answer, as a whole or as a stream of chunks."""
 
 import os
 from collections.abc import AsyncGenerator, Callable
@@ -14,11 +14,12 @@ from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk
 from antiphon.protocol.sse import ChunkEncoder
 
 OBFUSCATION_BLOCK = 32
-"""Bytes of which the JSON of a chunk's choices and its obfuscation together are a multiple: most tokens look alike."""
-PADDING_DRAWN = 1024
-"""Bytes of padding that are drawn at a time, enough for 60 chunks."""
+"""The size in bytes of a chunk's choices and obfuscation together is a multiple of this, which hides most tokens'
+lengths."""
+PADDING_BATCH = 1024
+"""Bytes of padding that are generated at a time, enough for 60 chunks."""
 ID_LENGTH = 29
-"""Random characters of a completion's id, about 170 bits."""
+"""Random characters of a completion's id: about 170 bits."""
 
 
 def new_completion_id(random_bytes: Callable[[int], bytes] = os.urandom) -> str:
@@ -27,7 +28,7 @@ def new_completion_id(random_bytes: Callable[[int], bytes] = os.urandom) -> str:
 
 
 class Padding:
-    """Random letters and digits that bring chunks to a multiple of :data:`OBFUSCATION_BLOCK`."""
+    """Random letters and digits that pad chunks to a multiple of :data:`OBFUSCATION_BLOCK`."""
 
     def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
         self._random_bytes = random_bytes
@@ -39,14 +40,14 @@ class Padding:
         begin = self._used
         end = begin + OBFUSCATION_BLOCK - size % OBFUSCATION_BLOCK
         if end > len(self._drawn):
-            self._drawn = base62(self._random_bytes(PADDING_DRAWN))
+            self._drawn = base62(self._random_bytes(PADDING_BATCH))
             begin, end = 0, end - begin
         self._used = end
         return self._drawn[begin:end]
 
 
 class Answer:
-    """The answer to a request that was let in. Its chunks are read once, by one of the two methods."""
+    """The answer to an admitted request. Call one of its reading methods, once."""
 
     def __init__(
         self,
@@ -57,20 +58,20 @@ class Answer:
         collector: Collector | None = None,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        """Take the ``collector`` that has gained the chunks when they are read; a streamed answer needs none."""
+        """``collector`` has collected each batch when it is read; a streamed answer needs none."""
         self._collector = collector
         self._request = request
         self._batches = batches
         self._random_bytes = random_bytes
         self.rate_limits = rate_limits
-        """What is left of the caller's limits."""
+        """The rest of the caller's rate limits."""
 
     async def completion(self) -> ChatCompletion:
-        """Return it as a whole. Raises ``APIError``."""
+        """Return the whole answer. Raises ``APIError``."""
         return (await self._collected()).completion()
 
     async def body(self) -> bytes:
-        """Return it as a whole, as JSON. Raises ``APIError``."""
+        """Return the whole answer as JSON. Raises ``APIError``."""
         return (await self._collected()).body()
 
     async def _collected(self) -> Collector:
@@ -81,10 +82,10 @@ class Answer:
         return self._collector
 
     async def stream(self) -> AsyncGenerator[list[ChatCompletionChunk], None]:
-        """Return it in chunks; closing the generator aborts it. ``stream_options.include_usage`` asks for the usage.
+        """Yield the chunks in batches, with the usage if ``stream_options.include_usage`` is true.
 
-        Those that are ready together come together. Raises ``APIError``: before the first chunk when the request cannot
-        be taken, later when the engine fails.
+        Closing the generator aborts the request. Raises ``APIError``: before the first chunk when the request is
+        refused, later when the backend fails.
         """
         with_usage = self._request.includes_usage
         async with aclosing(self._batches) as batches:
@@ -95,5 +96,5 @@ class Answer:
                     yield chunks
 
     def encoder(self) -> ChunkEncoder:
-        """Return what frames its chunks, padded to hide their length unless ``include_obfuscation`` is off."""
+        """Return the encoder of the chunks; it pads them unless ``include_obfuscation`` is false."""
         return ChunkEncoder(Padding(self._random_bytes).fill if self._request.includes_obfuscation else None)

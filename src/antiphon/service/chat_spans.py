@@ -1,6 +1,6 @@
 """The span of an answer by OpenTelemetry's semantic conventions for generative AI: counts and parameters, no content.
 
-Names: semantic-conventions-genai, the spans of inference, in the flavour of the API that is served (``openai.*``).
+Names: semantic-conventions-genai, spans of inference, with the attributes of OpenAI's API (``openai.*``).
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from antiphon.service.records import RequestRecord
 from antiphon.telemetry.spans import Attribute, FinishedSpan
 
 PROVIDER: Final = "openai"
-"""Which flavour of the conventions the attributes keep to. Who answers is the resource's ``service.name``."""
+"""The provider whose attributes are used. The answering server is the resource's ``service.name``."""
 FIRST_TOKEN: Final = "gen_ai.first_token"  # noqa: S105 (an event)
 """The event of the first chunk."""
 
 
 def chat_span(call: Call, record: RequestRecord) -> FinishedSpan:
-    """Tell of an answer that is over, however it ended."""
+    """Return the span of an ended answer, whether completed, failed or cancelled."""
     first = record.time_to_first_token
     return FinishedSpan(
         name=f"chat {record.model}",

@@ -1,7 +1,7 @@
-"""Whether requests are taken: what an operator, an orchestrator and a load balancer ask.
+"""The health of the server, for operators, orchestrators and load balancers.
 
-Nothing is probed here: engines are watched by their supervisors, the database by its own transactions, so that an
-answer costs nothing and comes at once, whoever asks and however often.
+Nothing is probed here, so that an answer is immediate and cheap: supervisors watch the engines, and transactions show
+the state of the database.
 """
 
 from collections.abc import Mapping
@@ -17,58 +17,58 @@ from antiphon.service.access import Access
 from antiphon.service.storage import Storage
 
 Status = Literal["ready", "degraded", "live"]
-"""``ready``: every request is taken. ``degraded``: some are, others are refused. ``live``: none is."""
+"""``ready``: every request is accepted. ``degraded``: some are. ``live``: none is."""
 
 
 class Preparing(Struct, frozen=True, kw_only=True):
-    """The long requests, and those with tools or schemas, that are prepared now in processes of their own."""
+    """Long requests, and requests with tools or schemas, which separate processes prepare."""
 
     running: int
     waiting: int
     """Requests that wait for a process."""
     oldest_seconds: float
-    """How long the one that began first has run; it is refused when it takes too much processor time."""
+    """Seconds that the oldest running one has taken. It is refused when it takes too much processor time."""
 
 
 NOTHING_PREPARED: Final = Preparing(running=0, waiting=0, oldest_seconds=0.0)
 
 
 class ModelHealth(Struct, frozen=True, kw_only=True):
-    """One model."""
+    """The health of one model."""
 
     id: str
     status: Literal["starting", "ready", "restarting"]
     reason: str | None
-    """Why its engine is not ready, a sentence; null when it is, or before it ever was."""
+    """The reason for `restarting`, a sentence; null in the other states."""
     restarts: int
-    """How often its engine was started again."""
+    """Restarts of its engine."""
     preparing: Preparing
 
 
 class DatabaseHealth(Struct, frozen=True, kw_only=True):
-    """The database, as its last transactions have shown it."""
+    """The state of the database after its last transactions."""
 
     status: Literal["ready", "failing"]
     reason: str | None
-    """What it fails at, a sentence; null when it does not."""
+    """The reason for `failing`, a sentence; else null."""
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """What the server can do now."""
+    """The state of the server now."""
 
     status: Status
-    """`ready`: every request is taken. `degraded`: some are, others are refused. `live`: none is."""
+    """`ready`: every request is accepted. `degraded`: some are. `live`: none is."""
     version: str
-    """Of the server."""
+    """The server's version."""
     draining: bool
-    """Whether it is stopping: what runs may end, nothing new is taken."""
+    """Whether the server is stopping: running requests may end, new ones are refused."""
     models: list[ModelHealth]
     database: DatabaseHealth | None
-    """Null when the server keeps nothing."""
+    """Null without a database."""
 
     @property
-    def takes_requests(self) -> bool:
-        """Whether it is worth sending it a request."""
+    def accepts_requests(self) -> bool:
+        """Whether the server accepts any requests."""
         return self.status != "live"
 
 
@@ -81,11 +81,11 @@ def assess(
     draining: bool,
     version: str,
 ) -> Health:
-    """Return what the server can do now."""
+    """Return the state of the server now."""
     models = [_model(name, router.status(name), engines.get(name)) for name in router]
     database = None if storage is None else _database(storage)
     ready = [model.status == "ready" for model in models]
-    if draining or not any(ready) or (storage is not None and _locks_out(storage, access)):
+    if draining or not any(ready) or (storage is not None and _refuses_all_requests(storage, access)):
         status: Status = "live"
     elif all(ready) and (database is None or database.status == "ready"):
         status = "ready"
@@ -113,8 +113,8 @@ def _database(storage: Storage) -> DatabaseHealth:
     return DatabaseHealth(status="ready" if reason is None else "failing", reason=reason)
 
 
-def _locks_out(storage: Storage, access: Access | None) -> bool:
-    """Say whether the database fails at what every request needs: its key, or its place within the limits."""
+def _refuses_all_requests(storage: Storage, access: Access | None) -> bool:
+    """Return whether the database fails and every request needs it: to check its key or its rate limits."""
     database = storage.database
-    unknown = database.read_failure is not None and access is not None and access.asks_for_keys
+    unknown = database.read_failure is not None and access is not None and access.requires_keys
     return unknown or (database.write_failure is not None and storage.limiter.active)

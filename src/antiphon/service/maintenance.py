@@ -1,4 +1,4 @@
-"""What a server does beside answering: it renews leases, watches the database, and deletes what has had its time."""
+"""Background work of a server: it renews leases, watches the database, and deletes expired rows."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -12,25 +12,26 @@ from antiphon.service.storage import Storage
 from antiphon.store.limits import RENEW_INTERVAL
 
 PRUNE_INTERVAL = 600.0
-"""Seconds between two deletions of what is too old or too many."""
+"""Seconds between two deletions of expired keys and old completions."""
 PROBE_INTERVAL = 5.0
-"""Seconds between two looks at the database: for so long a fault that no request meets may go unnoticed."""
+"""Seconds between two probes of the database."""
 
 logger = structlog.get_logger(__name__)
 
 
 class Retention(Struct, frozen=True, kw_only=True):
-    """How long stored completions are kept, and how many of each project; None: for ever, and all."""
+    """Bounds of stored completions; None is no bound."""
 
     max_age: float | None = None
     """Seconds."""
     max_count: int | None = None
+    """Completions of each project."""
 
 
 async def renew_leases(storage: Storage, *, sleep: Callable[[float], Awaitable[None]] = anyio.sleep) -> None:
-    """Keep the places and the keys of this process's requests, until cancelled; apart from what may take long.
+    """Renew the leases of this process's running requests until cancelled. Nothing slow may delay it.
 
-    Sweeps the rows of end users as often, so that they do not pile up.
+    Also deletes the expired rows of end users, so that they do not accumulate.
     """
     while True:
         await _attempt("renew", storage.limiter.renew)
@@ -40,7 +41,7 @@ async def renew_leases(storage: Storage, *, sleep: Callable[[float], Awaitable[N
 
 
 async def watch_database(storage: Storage, *, sleep: Callable[[float], Awaitable[None]] = anyio.sleep) -> None:
-    """Find out whether the database works, until cancelled; the database itself remembers. Logs what changes."""
+    """Probe the database until cancelled, and log changes of its state."""
     failure = None
     while True:
         with suppress(ServiceUnavailableError):
@@ -57,7 +58,7 @@ async def watch_database(storage: Storage, *, sleep: Callable[[float], Awaitable
 async def delete_old(
     storage: Storage, retention: Retention, *, sleep: Callable[[float], Awaitable[None]] = anyio.sleep
 ) -> None:
-    """Delete what has had its time, until cancelled. A database that fails is tried again at the next turn."""
+    """Delete expired keys and old completions until cancelled. After a failure it goes on at the next turn."""
     while True:
         await storage.database.reserve_room()
         await _attempt("purge", storage.idempotency.purge)

@@ -1,4 +1,4 @@
-"""Counts each request at its end, and reads the backends and engines when the metrics page is asked for."""
+"""The metrics of a service: counts of requests, and readings of backends and engines for the metrics page."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final, get_args
@@ -12,9 +12,9 @@ from antiphon.telemetry.metrics import Metrics, Reading
 from antiphon.telemetry.request_line import Outcome
 
 UNKNOWN: Final = "unknown"
-"""Stands for every model that is not served: what clients write must not become labels."""
+"""The label of all models that are not served: clients must not be able to add labels."""
 DEFAULT_TIER: Final = "default"
-"""Where an answer names none."""
+"""The label of answers without a tier."""
 
 
 class RequestMetrics:
@@ -24,13 +24,13 @@ class RequestMetrics:
         self._router = router
         self._engines = engines
         self._models = {shorten(name): name for name in router} | {name: name for name in router}
-        """By what records call them, and by themselves."""
+        """Names of models by their shortened form in records, and by themselves."""
         self.metrics: Final = Metrics(self._readings)
         for model in router:
             self._expect(model)
 
     def began(self, model: str, seconds: float, service_tier: str | None) -> None:
-        """Take note of an answer's first chunk, ``seconds`` after the request."""
+        """Record an answer's first chunk, ``seconds`` after the request."""
         self.metrics.observe(
             catalogue.FIRST_TOKEN, seconds, self._models.get(model, UNKNOWN), service_tier or DEFAULT_TIER
         )

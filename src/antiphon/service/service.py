@@ -1,7 +1,7 @@
-"""The life of a request: who answers it, what is charged, logged and kept of it, whatever happens to its reader.
+"""Routes, charges, stores and logs one request, even if the client disconnects.
 
-Knows nothing of HTTP, tokens or SQL. An answer is a block: at its end the backend's stream is closed, what is to be
-kept is kept, the limits are settled and one line is logged, in this order and exactly once.
+An answer is a context manager. At its end the backend's stream is closed, a partial answer is stored, the rate limits
+are settled and one line is logged, in this order and exactly once.
 """
 
 import os
@@ -30,9 +30,9 @@ from antiphon.service.answer_memory import AnswerMemory, AnswerShare
 from antiphon.service.answers import Answer, new_completion_id
 from antiphon.service.chat_spans import chat_span
 from antiphon.service.health import Health, assess
+from antiphon.service.idempotent_requests import IdempotentRequest, idempotent_request
 from antiphon.service.recorder import Recorder
 from antiphon.service.records import Observation, RequestRecord, log_request
-from antiphon.service.repeats import Repeat, answered_once
 from antiphon.service.request_metrics import RequestMetrics
 from antiphon.service.storage import Storage
 from antiphon.stages.stage import Stage, through_stages
@@ -41,23 +41,23 @@ from antiphon.store.keys import Scope
 from antiphon.telemetry.metrics import Metrics
 from antiphon.telemetry.spans import current_span
 
-NOBODY = Caller()
-"""The caller of a server without keys, where no request's id is known."""
+ANONYMOUS = Caller()
+"""The caller on a server without keys, without a request id."""
 CUT_OFF = "The server is shutting down, and the answer did not end in the time that was left."
 
 logger = structlog.get_logger(__name__)
 
 
 class Clocks(Struct, frozen=True, kw_only=True):
-    """Where a service takes times, ids and random bytes from."""
+    """The sources of times, ids and random bytes."""
 
     clock: Callable[[], float] = time.time
-    """Gives Unix seconds."""
+    """Returns Unix seconds."""
     timer: Callable[[], float] = time.perf_counter
-    """Gives seconds from any start."""
+    """Returns monotonic seconds."""
     ids: Callable[[], str] = new_completion_id
     random_bytes: Callable[[int], bytes] = os.urandom
-    """Gives that many bytes."""
+    """Returns that many bytes."""
 
 
 CLOCKS = Clocks()
@@ -77,9 +77,9 @@ class Service:
         clocks: Clocks = CLOCKS,
         log: Callable[[RequestRecord], None] = log_request,
     ) -> None:
-        """Without a storage nothing is kept or limited, without ``access`` everybody is the default project.
+        """Without ``storage``, nothing is stored or limited; without ``access``, every caller is the default project.
 
-        ``stages`` surround every answer, the outermost first. ``engines`` has the counters of models on this machine.
+        ``stages`` change every answer, the outermost first. ``engines`` has the counters of models on this machine.
         """
         self._router = router
         self._storage = storage
@@ -90,29 +90,29 @@ class Service:
         self._log = log
         self._request_metrics = RequestMetrics(router, self._engines)
         self.answer_memory = AnswerMemory()
-        """Counts the answers that are collected."""
+        """The memory of all collected answers."""
         self._created = int(clocks.clock())
         self.draining = False
-        """Whether the server is stopping: what runs may end, nothing new is taken."""
+        """Whether the server is stopping: running requests may end, new ones are refused."""
         self._closed = False
 
     @property
     def router(self) -> Router:
-        """The backends, for their counters."""
+        """The backends."""
         return self._router
 
     @property
     def metrics(self) -> Metrics:
-        """What is counted and measured, of no project in particular."""
+        """The metrics of the service."""
         return self._request_metrics.metrics
 
     @property
     def ready(self) -> bool:
-        """Whether requests are taken."""
+        """Whether every model accepts requests."""
         return self._router.ready
 
     def health(self) -> Health:
-        """Say what can be done now, and why not all of it; never waits."""
+        """Return the health of the server now, without waiting."""
         return assess(
             self._router,
             self._storage,
@@ -123,16 +123,16 @@ class Service:
         )
 
     def drain(self) -> None:
-        """Take no new requests from now on; those that run go on."""
+        """Refuse new requests from now on; running requests go on."""
         self.draining = True
 
     async def start(self) -> None:
-        """Make all models ready. Raises ``ServiceUnavailableError``."""
+        """Start all models. Raises ``ServiceUnavailableError``."""
         await self._router.start()
         self._created = int(self._clocks.clock())
 
     async def close(self) -> None:
-        """Release the models. What still runs ends in an error that says so, whatever becomes of the engine."""
+        """Close the models. Answers that still run end in the error :data:`CUT_OFF`."""
         self._closed = True
         await self._router.close()
 
@@ -151,24 +151,26 @@ class Service:
         )
 
     async def authenticate(self, credentials: Credentials, scope: Scope, *, request_id: str = "") -> Caller:
-        """Say who sends a request. Raises AuthenticationError and PermissionDeniedError."""
+        """Return the caller of a request. Raises as :meth:`antiphon.service.access.Access.authenticate` does."""
         if self._access is None:
             return Caller(request_id=request_id)
         return Caller(principal=await self._access.authenticate(credentials, scope), request_id=request_id)
 
-    def answered_once(self, caller: Caller, key: str | None, body: bytes) -> AbstractAsyncContextManager[Repeat]:
-        """Say whether a request under an Idempotency-Key was answered before; see :func:`repeats.answered_once`."""
-        return answered_once(self._storage.idempotency if self._storage else None, caller, key, body)
+    def idempotent_request(
+        self, caller: Caller, key: str | None, body: bytes
+    ) -> AbstractAsyncContextManager[IdempotentRequest]:
+        """Open an idempotent request; see :func:`antiphon.service.idempotent_requests.idempotent_request`."""
+        return idempotent_request(self._storage.idempotency if self._storage else None, caller, key, body)
 
-    async def create(self, request: CreateChatCompletion, caller: Caller = NOBODY) -> ChatCompletion:
-        """Answer as a whole; cancelling the call aborts the request. Raises ``APIError``."""
+    async def create(self, request: CreateChatCompletion, caller: Caller = ANONYMOUS) -> ChatCompletion:
+        """Return the whole answer. A cancellation aborts the request. Raises ``APIError``."""
         async with self.answer(msgspec.structs.replace(request, stream=False), caller) as answer:
             return await answer.completion()
 
     async def stream(
-        self, request: CreateChatCompletion, caller: Caller = NOBODY
+        self, request: CreateChatCompletion, caller: Caller = ANONYMOUS
     ) -> AsyncGenerator[ChatCompletionChunk, None]:
-        """Answer in chunks; closing the generator aborts the request. Raises ``APIError``, see ``Answer.stream``."""
+        """Yield the answer in chunks. Closing the generator aborts the request. Raises as ``Answer.stream`` does."""
         async with self.answer(request, caller) as answer, aclosing(answer.stream()) as batches:
             async for chunks in batches:
                 for chunk in chunks:
@@ -176,14 +178,14 @@ class Service:
 
     @asynccontextmanager
     async def answer(
-        self, request: CreateChatCompletion, caller: Caller = NOBODY, share: AnswerShare | None = None
+        self, request: CreateChatCompletion, caller: Caller = ANONYMOUS, share: AnswerShare | None = None
     ) -> AsyncGenerator[Answer, None]:
-        """Let a request in and give its answer; the end of the block aborts what has not ended. Raises ``APIError``.
+        """Admit a request and open its answer; the end of the block aborts a running answer. Raises ``APIError``.
 
-        What is collected counts in ``share``, for longer than the block lasts, or else for as long.
+        A collected answer counts in the caller's ``share``, or else in a share that ends with the block.
         """
-        with nullcontext(share) if share is not None else self.answer_memory.share() as counted:
-            async with self._answer(request, caller, counted) as answer:
+        with nullcontext(share) if share is not None else self.answer_memory.share() as answer_share:
+            async with self._answer(request, caller, answer_share) as answer:
                 yield answer
 
     @asynccontextmanager
@@ -198,7 +200,7 @@ class Service:
         )
         observation = Observation(self._clocks.timer, partial(self._request_metrics.began, request.model))
         with self._logged(call, caller, observation):
-            self._router.candidates(request)  # refuses what no backend can answer before anything is charged
+            self._router.candidates(request)  # raises before anything is charged
             collector = Collector() if request.store or not request.stream else None
             recorder = (
                 Recorder(self._completions("store"), call, caller, collector) if request.store and collector else None
@@ -211,41 +213,41 @@ class Service:
                 parts = _collected(parts, collector, share)
             async with (
                 admitted(limiter, call, caller, observation) as rate_limits,
-                _kept(recorder, observation) if recorder and request.stream else nullcontext(),
-                aclosing(_watched(parts, observation, recorder, self._cuts_off)) as watched,
+                _store_partial(recorder, observation) if recorder and request.stream else nullcontext(),
+                aclosing(_observed(parts, observation, recorder, self._is_shutdown_error)) as batches,
             ):
                 yield Answer(
                     request,
-                    watched,
+                    batches,
                     rate_limits=rate_limits,
                     collector=collector,
                     random_bytes=self._clocks.random_bytes,
                 )
 
-    async def list_completions(self, query: CompletionQuery, caller: Caller = NOBODY) -> CompletionList:
+    async def list_completions(self, query: CompletionQuery, caller: Caller = ANONYMOUS) -> CompletionList:
         """Return a page of the caller's stored completions. Raises NotFoundError for an unknown ``after``."""
         return await self._completions().list(caller.project, query)
 
-    async def get_completion(self, completion_id: str, caller: Caller = NOBODY) -> StoredCompletion:
+    async def get_completion(self, completion_id: str, caller: Caller = ANONYMOUS) -> StoredCompletion:
         """Return a stored completion. Raises NotFoundError."""
         return await self._completions().get(caller.project, completion_id)
 
     async def update_completion(
-        self, completion_id: str, metadata: Metadata | None, caller: Caller = NOBODY
+        self, completion_id: str, metadata: Metadata | None, caller: Caller = ANONYMOUS
     ) -> StoredCompletion:
         """Replace a stored completion's metadata. Raises NotFoundError."""
         return await self._completions().update_metadata(caller.project, completion_id, metadata)
 
-    async def delete_completion(self, completion_id: str, caller: Caller = NOBODY) -> CompletionDeleted:
+    async def delete_completion(self, completion_id: str, caller: Caller = ANONYMOUS) -> CompletionDeleted:
         """Delete a stored completion. Raises NotFoundError."""
         return await self._completions().delete(caller.project, completion_id)
 
-    async def list_messages(self, completion_id: str, query: PageQuery, caller: Caller = NOBODY) -> MessageList:
-        """Return a page of the messages that a stored completion answers. Raises NotFoundError."""
+    async def list_messages(self, completion_id: str, query: PageQuery, caller: Caller = ANONYMOUS) -> MessageList:
+        """Return a page of the messages of a stored completion's request. Raises NotFoundError."""
         return await self._completions().messages(caller.project, completion_id, query)
 
-    def _cuts_off(self, error: Exception) -> bool:
-        """Say whether ``error`` ended an answer because the server ends: what engines say of it explains nothing."""
+    def _is_shutdown_error(self, error: Exception) -> bool:
+        """Return whether ``error`` is an engine's error that the shutdown of the server caused."""
         database = isinstance(error, DatabaseUnavailableError)
         return self._closed and isinstance(error, ServiceUnavailableError) and not database
 
@@ -270,22 +272,22 @@ class Service:
 
 
 async def _collected(parts: AnswerParts, collector: Collector, share: AnswerShare) -> AnswerParts:
-    """Pass the parts on after ``collector`` has gained their chunks. Raises what ``share`` raises when it is full."""
+    """Add the chunks of each part to ``collector``, then yield the part. Raises as ``AnswerShare.grow`` does."""
     async with aclosing(parts):
         async for part in parts:
             share.grow(sum(map(collector.add, part.chunks)))
             yield part
 
 
-async def _watched(
+async def _observed(
     parts: AnswerParts,
     observation: Observation,
     recorder: Recorder | None,
-    cuts_off: Callable[[Exception], bool],
+    is_shutdown_error: Callable[[Exception], bool],
 ) -> AsyncGenerator[list[ChatCompletionChunk], None]:
-    """Observe the parts and yield their chunks. Commits a stored answer before the stream ends.
+    """Observe the parts and yield their chunks. Commit a stored answer before the stream ends.
 
-    Raises :data:`CUT_OFF` instead of an error that ``cuts_off`` attributes to the end of the server.
+    Raises :data:`CUT_OFF` instead of a shutdown error.
     """
     try:
         async with aclosing(parts):
@@ -297,14 +299,14 @@ async def _watched(
             await recorder.save("completed")
     except Exception as error:
         observation.failed(error)
-        if cuts_off(error):
+        if is_shutdown_error(error):
             raise ServiceUnavailableError(CUT_OFF, headers={"connection": "close"}) from error
         raise
 
 
 @asynccontextmanager
-async def _kept(recorder: Recorder, observation: Observation) -> AsyncGenerator[None, None]:
-    """Store a stream that broke off as far as it got."""
+async def _store_partial(recorder: Recorder, observation: Observation) -> AsyncGenerator[None, None]:
+    """Store the chunks of a stream that broke off in the block."""
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What the service keeps: the stores over one database, opened and closed together."""
+"""The stores over one database, opened and closed together."""
 
 import os
 import time
@@ -33,9 +33,9 @@ class Storage:
         clock: Callable[[], float] | None = None,
         random_bytes: RandomBytes = os.urandom,
     ) -> None:
-        """``holder`` names this process, as no other is named.
+        """``holder`` is a unique name of this process.
 
-        ``clock`` is in Unix seconds; without one, what processes share goes by the clock that they share.
+        ``clock`` returns Unix seconds; by default, limits and idempotency keys use the clock of the database.
         """
         self.database = database
         self.completions = CompletionStore(database, clock=clock or time.time)
@@ -46,9 +46,9 @@ class Storage:
         self.idempotency = IdempotencyStore(database, holder=holder, clock=clock, random_bytes=random_bytes)
 
     async def check(self) -> None:
-        """Refuse an answer that is to be stored before it is generated, while the database is known to fail.
+        """Raise DatabaseUnavailableError if the database fails; call it before an answer is generated to be stored.
 
-        It is asked again first, so that it need not be told when it is mended. Raises DatabaseUnavailableError.
+        After a failure the database is probed first, so that the end of the failure is noticed.
         """
         if self.database.failure is None:
             return

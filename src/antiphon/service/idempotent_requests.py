@@ -1,4 +1,4 @@
-"""Requests that are sent twice: under one ``Idempotency-Key`` the first answer is given again."""
+"""Idempotent requests: a retry with the same ``Idempotency-Key`` gets the first answer again."""
 
 import hashlib
 from collections.abc import AsyncGenerator
@@ -14,31 +14,34 @@ logger = structlog.get_logger(__name__)
 
 HEADER = "Idempotency-Key"
 MAX_KEY_LENGTH = 255
-"""Printable ASCII characters."""
+"""Printable ASCII characters of a key."""
 
-_NEVER = {"x-should-retry": "false"}
-"""Read by the official SDKs, which repeat after a 409."""
+_NO_RETRY = {"x-should-retry": "false"}
+"""The header by which the official SDKs do not retry after a 409."""
 
 
-class Repeat:
-    """What is to be done with one request."""
+class IdempotentRequest:
+    """One request: it has a kept answer, or its answer is to be kept, or neither."""
 
     def __init__(self, store: IdempotencyStore | None, beginning: New | Done | None) -> None:
         self._store = store
         self._new = beginning if isinstance(beginning, New) else None
-        self.answer = beginning.answer if isinstance(beginning, Done) else None
-        """The body of the first answer, when there was one."""
-        self.keeps = self._new is not None
-        """Whether the answer will be wanted by :meth:`keep`."""
+        self.kept_answer = beginning.answer if isinstance(beginning, Done) else None
+        """The body of the first answer, or None."""
+        self.keeps_answer = self._new is not None
+        """Whether :meth:`keep` stores the answer."""
 
     async def keep(self, answer: bytes) -> None:
-        """Keep the whole body of the answer before its end is sent. Raises ServiceUnavailableError."""
+        """Store the body of the answer, if the request has a key. Raises ServiceUnavailableError.
+
+        Call it before the end of the answer is sent.
+        """
         if self._store is not None and self._new is not None:
             await self._store.finish(self._new, status=200, answer=answer)
             self._new = None
 
     async def abandon(self) -> None:
-        """Give the key up unless an answer was kept. Where that fails it becomes free when its lease ends."""
+        """Release the key unless an answer was kept. If that fails, its lease expires later."""
         if self._store is not None and self._new is not None:
             try:
                 await self._store.abandon(self._new)
@@ -46,28 +49,28 @@ class Repeat:
                 logger.warning("idempotency_key_not_given_up", error=error.message)
 
 
-def answered_once(
+def idempotent_request(
     store: IdempotencyStore | None, caller: Caller, key: str | None, body: bytes
-) -> AbstractAsyncContextManager[Repeat]:
-    """Say what is to be done with the request of this body; a block that ends without an answer gives the key up.
+) -> AbstractAsyncContextManager[IdempotentRequest]:
+    """Open the idempotent request with this key and body; a block that keeps no answer releases the key.
 
-    Raises ConflictError when the key was used with another body or is being answered, InvalidRequestError when it
-    cannot be a key or nothing is kept here.
+    Raises ConflictError when the key was used with another body or its first request is being answered, and
+    InvalidRequestError when the key is invalid or the server has no database.
     """
-    return nullcontext(Repeat(None, None)) if key is None else _answered_once(store, caller, key, body)
+    return nullcontext(IdempotentRequest(None, None)) if key is None else _idempotent_request(store, caller, key, body)
 
 
 @asynccontextmanager
-async def _answered_once(
+async def _idempotent_request(
     store: IdempotencyStore | None, caller: Caller, key: str, body: bytes
-) -> AsyncGenerator[Repeat, None]:
+) -> AsyncGenerator[IdempotentRequest, None]:
     if store is None:
-        raise InvalidRequestError(f"{HEADER} is not supported: this server keeps nothing.", param=HEADER)
-    repeat = Repeat(store, await _begin(store, caller, key, body))
+        raise InvalidRequestError(f"{HEADER} is not supported: this server has no database.", param=HEADER)
+    request = IdempotentRequest(store, await _begin(store, caller, key, body))
     try:
-        yield repeat
+        yield request
     finally:
-        await repeat.abandon()
+        await request.abandon()
 
 
 async def _begin(store: IdempotencyStore, caller: Caller, key: str, body: bytes) -> New | Done:
@@ -77,7 +80,7 @@ async def _begin(store: IdempotencyStore, caller: Caller, key: str, body: bytes)
     beginning = await store.begin(caller.project, key, hashlib.sha256(body).hexdigest())
     if isinstance(beginning, Mismatch):
         message = f"This {HEADER} was used for a request with another body."
-        raise ConflictError(message, param=HEADER, headers=_NEVER)
+        raise ConflictError(message, param=HEADER, headers=_NO_RETRY)
     if isinstance(beginning, InProgress):
         message = f"The first request with this {HEADER} is still being answered."
         raise ConflictError(message, param=HEADER, retry_after=RETRY_AFTER)
