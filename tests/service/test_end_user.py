@@ -18,11 +18,11 @@ def test_the_name_is_the_beginning_of_a_hash_over_project_and_identifier() -> No
     assert hashlib.sha256(b"p\0ada@example.com").hexdigest()[:16] == name(user="ada@example.com")
 
 
-def test_one_identifier_has_another_name_in_another_project() -> None:
+def test_name_of_one_identifier_differs_between_projects() -> None:
     assert name("p", user="ada") != name("q", user="ada")
 
 
-def test_the_safety_identifier_goes_before_the_user() -> None:
+def test_safety_identifier_overrides_the_user() -> None:
     assert name(safety_identifier="ada") == name(safety_identifier="ada", user="bob") != name(user="bob")
 
 

@@ -73,7 +73,7 @@ async def test_lease_of_a_long_request_is_renewed(database: Database) -> None:
         await storage.limiter.admit("next", Principal(), tokens=0)
 
 
-async def test_the_rows_of_end_users_that_sent_nothing_for_a_minute_are_deleted(database: Database) -> None:
+async def test_rows_of_end_users_without_requests_for_a_minute_are_deleted(database: Database) -> None:
     clock = Clock()
     limits = Limits(requests_per_minute=1)
     storage = Storage(database, holder="test", end_user_limits=limits, clock=clock)
@@ -85,9 +85,7 @@ async def test_the_rows_of_end_users_that_sent_nothing_for_a_minute_are_deleted(
     assert 0 == await storage.limiter.sweep()
 
 
-async def test_failure_is_logged_and_the_work_goes_on(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_failure_is_logged_and_the_work_goes_on(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     storage = storage_at(database, clock)
 

@@ -43,7 +43,7 @@ def recorder(database: Database, *, project: str = PROJECT) -> Recorder:
     return Recorder(CompletionStore(database), call, caller, Collector())
 
 
-async def test_the_request_is_kept_beside_its_answer(database: Database) -> None:
+async def test_request_is_stored_with_its_answer(database: Database) -> None:
     keeps = recorder(database)
     for each in (chunk("Hel"), chunk("lo", "stop"), last()):
         keeps.collector.add(each)
@@ -72,7 +72,7 @@ async def test_the_request_is_kept_beside_its_answer(database: Database) -> None
     )
 
 
-async def test_tools_and_formats_are_kept_as_the_client_sent_them(database: Database) -> None:
+async def test_tools_and_formats_are_stored_unchanged(database: Database) -> None:
     keeps = recorder(database)
     keeps.collector.add(chunk("x", "stop"))
     await keeps.save("completed")
@@ -82,7 +82,7 @@ async def test_tools_and_formats_are_kept_as_the_client_sent_them(database: Data
     assert ("none", {"type": "text"}) == (stored.tool_choice, stored.response_format)
 
 
-async def test_what_broke_off_is_kept_as_far_as_it_got(database: Database) -> None:
+async def test_partial_answer_is_stored(database: Database) -> None:
     keeps = recorder(database)
     for each in (chunk("a", index=1), chunk("b"), chunk("c", "stop", index=1)):
         keeps.collector.add(each)
@@ -94,7 +94,7 @@ async def test_what_broke_off_is_kept_as_far_as_it_got(database: Database) -> No
     assert stored.usage is None
 
 
-async def test_it_is_empty_until_a_chunk_came_and_unsaved_until_it_was_saved(database: Database) -> None:
+async def test_recorder_is_empty_before_the_first_chunk_and_unsaved_before_save(database: Database) -> None:
     keeps = recorder(database)
     assert (True, False) == (keeps.empty, keeps.saved)
     keeps.collector.add(chunk("a"))
@@ -103,7 +103,7 @@ async def test_it_is_empty_until_a_chunk_came_and_unsaved_until_it_was_saved(dat
     assert keeps.saved
 
 
-async def test_it_belongs_to_the_caller_s_project(database: Database) -> None:
+async def test_stored_completion_belongs_to_the_project_of_the_caller(database: Database) -> None:
     await add_project(database)
     keeps = recorder(database, project=OTHER)
     keeps.collector.add(chunk("a", "stop"))
@@ -113,7 +113,7 @@ async def test_it_belongs_to_the_caller_s_project(database: Database) -> None:
     assert [[], ["c"]] == [[row.id for row in page] for page in pages]
 
 
-async def test_an_answer_that_cannot_be_stored_says_that_it_was_generated(
+async def test_failure_to_store_says_that_the_answer_was_generated(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object, **__: object) -> None:

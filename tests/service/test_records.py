@@ -7,7 +7,7 @@ from antiphon.backends.backend import AnswerPart, Call
 from antiphon.errors import ServiceUnavailableError
 from antiphon.protocol.requests import decode_request
 from antiphon.protocol.responses import ChatCompletionChunk, ChunkChoice, CompletionUsage, Delta, ServiceTier
-from antiphon.service.records import Observation, log_request
+from antiphon.service.records import RequestStats, log_request
 from antiphon.telemetry.request_line import request_line
 
 CALL = Call(
@@ -24,18 +24,18 @@ def chunk(*choices: ChunkChoice, tier: ServiceTier, usage: CompletionUsage | Uns
     )
 
 
-def observation(*, whole: bool, tier: ServiceTier = "default") -> Observation:
+def stats(*, whole: bool, tier: ServiceTier = "default") -> RequestStats:
     ticks = itertools.count()
-    seen = Observation(lambda: float(next(ticks)))
+    request_stats = RequestStats(lambda: float(next(ticks)))
     said = ChunkChoice(index=0, delta=Delta(content="secret"), finish_reason="stop")
-    seen.observe(AnswerPart([chunk(said, tier=tier)]))
+    request_stats.add(AnswerPart([chunk(said, tier=tier)]))
     if whole:
-        seen.observe(AnswerPart([chunk(tier=tier, usage=USAGE)]))
-    return seen
+        request_stats.add(AnswerPart([chunk(tier=tier, usage=USAGE)]))
+    return request_stats
 
 
-def test_a_whole_answer_is_completed_with_its_counts() -> None:
-    record = observation(whole=True).record(CALL, "default")
+def test_answer_with_usage_is_completed_with_its_counts() -> None:
+    record = stats(whole=True).record(CALL, "default")
     assert ("completed", 1, 2, ["stop"]) == (
         record.outcome,
         record.prompt_tokens,
@@ -45,36 +45,36 @@ def test_a_whole_answer_is_completed_with_its_counts() -> None:
     assert (1.0, 2.0, True) == (record.time_to_first_token, record.duration, record.stream)
 
 
-def test_without_usage_it_was_cancelled_and_with_an_error_it_failed() -> None:
-    seen = observation(whole=False)
-    assert ("cancelled", 1) == (seen.outcome, seen.chunks)
-    seen.failed(ServiceUnavailableError("died"))
-    assert ("failed", "service_unavailable") == (seen.outcome, seen.error)
-    seen.failed(ValueError("ours"))
-    assert "ValueError" == seen.error
+def test_answer_without_usage_is_cancelled_and_with_an_error_failed() -> None:
+    request_stats = stats(whole=False)
+    assert ("cancelled", 1) == (request_stats.outcome, request_stats.chunks)
+    request_stats.fail(ServiceUnavailableError("died"))
+    assert ("failed", "service_unavailable") == (request_stats.outcome, request_stats.error)
+    request_stats.fail(ValueError("ours"))
+    assert "ValueError" == request_stats.error
 
 
-def test_the_tier_is_the_one_that_the_answer_names() -> None:
-    record = observation(whole=True, tier="flex").record(CALL, "default")
+def test_service_tier_comes_from_the_answer() -> None:
+    record = stats(whole=True, tier="flex").record(CALL, "default")
     assert (None, "flex") == (record.requested_service_tier, record.service_tier)
 
 
-def test_in_a_request_of_the_server_it_is_a_part_of_the_server_s_line() -> None:
+def test_record_is_added_to_the_line_of_the_server() -> None:
     with structlog.testing.capture_logs() as lines, request_line() as line:
-        log_request(observation(whole=True).record(CALL, "proj_1"))
+        log_request(stats(whole=True).record(CALL, "proj_1"))
     assert ([], "c") == (lines, line.fields["completion_id"])
 
 
-def test_the_line_names_the_project_and_nothing_that_was_said() -> None:
+def test_line_has_the_project_and_no_text_of_the_conversation() -> None:
     with structlog.testing.capture_logs() as lines:
-        log_request(observation(whole=True).record(CALL, "proj_1"))
+        log_request(stats(whole=True).record(CALL, "proj_1"))
     assert ["proj_1"] == [line["project"] for line in lines]
     assert "secret" not in str(lines)
 
 
-def test_the_first_chunk_is_told_once_with_the_time_that_it_took() -> None:
+def test_first_chunk_is_reported_once_with_its_time() -> None:
     ticks, told = itertools.count(), list[tuple[float, str | None]]()
-    seen = Observation(lambda: float(next(ticks)), lambda seconds, tier: told.append((seconds, tier)))
+    request_stats = RequestStats(lambda: float(next(ticks)), lambda seconds, tier: told.append((seconds, tier)))
     for _ in range(2):
-        seen.observe(AnswerPart([chunk(tier="flex")]))
+        request_stats.add(AnswerPart([chunk(tier="flex")]))
     assert [(1.0, "flex")] == told

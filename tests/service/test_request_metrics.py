@@ -51,7 +51,7 @@ class Harness:
 
 def finished(**changes: object) -> Harness:
     harness = Harness()
-    harness.request_metrics.finished(msgspec.structs.replace(RECORD, **changes))
+    harness.request_metrics.record_end(msgspec.structs.replace(RECORD, **changes))
     return harness
 
 
@@ -64,7 +64,7 @@ def test_a_completed_request_is_counted_with_its_durations_by_tier() -> None:
 @pytest.mark.parametrize(("expected", "tier"), [("flex", "flex"), ("default", None)])
 def test_time_to_first_token_is_recorded_at_the_first_chunk(expected: str, tier: str | None) -> None:
     harness = Harness()
-    harness.request_metrics.began("m", 0.25, tier)
+    harness.request_metrics.record_first_chunk("m", 0.25, tier)
     assert 0.25 == harness.value("time_to_first_token_seconds_sum", model_name="m", service_tier=expected)
 
 

@@ -1,4 +1,4 @@
-"""Rate limits that hold whoever asks: by the minute, by tokens, and by how many run at once."""
+"""Rate limits of requests and tokens per minute and of concurrent requests."""
 
 import asyncio
 import time
@@ -29,7 +29,7 @@ COLLEAGUE = Principal(project_id=PROJECT, key_id="key_colleague")
 STRANGER = Principal(project_id="proj_other", key_id="key_stranger")
 OPEN = Principal()
 WAIT = 10.0
-"""Seconds after which a call is taken to wait for a lock."""
+"""Seconds after which a call counts as waiting for a lock."""
 
 
 @pytest.fixture
@@ -64,12 +64,12 @@ async def leases(database: Database) -> int:
 
 
 async def scopes(database: Database) -> list[str]:
-    """Name the scopes whose allowances are kept, by the alphabet."""
+    """Return the scopes with an allowance in the database, sorted."""
     statement = select(rate_limits.c.scope).order_by(rate_limits.c.scope)
     return list(await database.read(lambda connection: connection.execute(statement).scalars().all()))
 
 
-async def test_without_limits_nothing_is_asked(database: Database, clock: Clock) -> None:
+async def test_without_limits_there_is_no_statement(database: Database, clock: Clock) -> None:
     limits = limiter(database, clock)
     with recorded(database) as statements:
         admission = await limits.admit("r", ME, tokens=10, end_user="ada")
@@ -88,7 +88,7 @@ async def test_without_limits_nothing_is_asked(database: Database, clock: Clock)
         (True, Limits(concurrent_requests=1), Limits()),
     ],
 )
-def test_a_limiter_is_active_when_projects_or_keys_have_a_limit(
+def test_limiter_is_active_with_any_limit(
     active: bool,  # noqa: FBT001 (expected value)
     project: Limits,
     key: Limits,
@@ -97,9 +97,7 @@ def test_a_limiter_is_active_when_projects_or_keys_have_a_limit(
 
 
 @pytest.mark.parametrize("rules", [Limits(requests_per_minute=9), Limits(concurrent_requests=9)])
-async def test_a_renewal_without_places_asks_the_database_nothing(
-    rules: Limits, database: Database, clock: Clock
-) -> None:
+async def test_renew_without_leases_makes_no_statement(rules: Limits, database: Database, clock: Clock) -> None:
     limits = limiter(database, clock, key=rules)
     admission = await limits.admit("r", ME, tokens=0)
     if rules.concurrent_requests is not None:
@@ -115,19 +113,19 @@ async def test_a_request_without_a_key_has_the_limits_of_projects_only(database:
         assert 9 == (await limits.admit(f"r{number}", OPEN, tokens=0)).state.requests.limit  # type: ignore[union-attr]
 
 
-async def test_an_allowance_is_full_until_something_is_charged(database: Database, clock: Clock) -> None:
+async def test_allowance_is_full_before_the_first_charge(database: Database, clock: Clock) -> None:
     limits = limiter(database, clock, key=Limits(tokens_per_minute=100))
     assert Allowance(limit=100, remaining=100, reset=0.0) == (await limits.admit("r", ME, tokens=0)).state.tokens
 
 
-async def test_of_the_largest_allowance_nothing_is_left_when_all_is_used(database: Database, clock: Clock) -> None:
+async def test_largest_allowance_can_be_used_completely(database: Database, clock: Clock) -> None:
     limit = 10**9
     limits = limiter(database, clock, key=Limits(tokens_per_minute=limit))
     admission = await limits.admit("r", ME, tokens=limit)
     assert Allowance(limit=limit, remaining=0, reset=60.0) == admission.state.tokens
 
 
-async def test_what_is_left_is_told_in_whole_requests(database: Database, clock: Clock) -> None:
+async def test_remaining_requests_are_rounded_down(database: Database, clock: Clock) -> None:
     limits = limiter(database, clock, key=Limits(requests_per_minute=7, concurrent_requests=1))
     await limits.admit("r", ME, tokens=0)
     error = await refusal(limits)
@@ -138,7 +136,7 @@ async def test_what_is_left_is_told_in_whole_requests(database: Database, clock:
     } == error.headers
 
 
-async def test_a_wait_of_less_than_a_second_is_told(database: Database, clock: Clock) -> None:
+async def test_error_names_a_wait_below_a_second(database: Database, clock: Clock) -> None:
     limits = limiter(database, clock, key=Limits(requests_per_minute=240))
     for number in range(240):
         await limits.admit(f"r{number}", ME, tokens=0)
@@ -146,7 +144,7 @@ async def test_a_wait_of_less_than_a_second_is_told(database: Database, clock: C
 
 
 @pytest.mark.parametrize(("wait", "tokens", "name"), [(30.0, 25, "requests"), (48.0, 80, "tokens")])
-async def test_a_request_that_two_limits_refuse_is_told_the_longer_wait(
+async def test_error_of_two_limits_names_the_longer_wait(
     wait: float, tokens: int, name: str, database: Database, clock: Clock
 ) -> None:
     limits = limiter(database, clock, key=Limits(requests_per_minute=2, tokens_per_minute=100))
@@ -156,7 +154,7 @@ async def test_a_request_that_two_limits_refuse_is_told_the_longer_wait(
     assert (wait, f"Rate limit reached for {name} per minute") == (error.retry_after, error.message.partition(":")[0])
 
 
-async def test_requests_a_minute(database: Database, clock: Clock) -> None:
+async def test_requests_per_minute_are_limited(database: Database, clock: Clock) -> None:
     limits = limiter(database, clock, key=Limits(requests_per_minute=3))
     states = [(await limits.admit(f"r{number}", ME, tokens=0)).state.requests for number in range(3)]
     expected = [Allowance(limit=3, remaining=2 - number, reset=20.0 * (number + 1)) for number in range(3)]
@@ -172,7 +170,7 @@ async def test_requests_a_minute(database: Database, clock: Clock) -> None:
     assert 3 == (await limits.admit("s", STRANGER, tokens=0)).state.requests.limit  # type: ignore[union-attr]
 
 
-async def test_who_waits_as_long_as_told_is_let_in(database: Database, clock: Clock) -> None:
+async def test_request_is_admitted_after_its_retry_after(database: Database, clock: Clock) -> None:
     limits = limiter(database, clock, key=Limits(requests_per_minute=7))
     for number in range(7):
         await limits.admit(f"r{number}", ME, tokens=0)
@@ -185,7 +183,7 @@ async def test_who_waits_as_long_as_told_is_let_in(database: Database, clock: Cl
     await refusal(limits)
 
 
-async def test_an_allowance_does_not_grow_beyond_a_minute(database: Database, clock: Clock) -> None:
+async def test_allowance_is_at_most_one_minute_s(database: Database, clock: Clock) -> None:
     limits = limiter(database, clock, key=Limits(requests_per_minute=3))
     await limits.admit("r", ME, tokens=0)
     clock.now += 1000
@@ -194,7 +192,7 @@ async def test_an_allowance_does_not_grow_beyond_a_minute(database: Database, cl
     await refusal(limits)
 
 
-async def test_tokens_are_estimated_before_and_counted_after(database: Database, clock: Clock) -> None:
+async def test_settle_refunds_the_difference_to_the_estimate(database: Database, clock: Clock) -> None:
     limits = limiter(database, clock, key=Limits(tokens_per_minute=100))
     admission = await limits.admit("r1", ME, tokens=60)
     assert Allowance(limit=100, remaining=40, reset=36.0) == admission.state.tokens
@@ -212,7 +210,7 @@ async def test_tokens_are_estimated_before_and_counted_after(database: Database,
     await refusal(limits, tokens=1)
 
 
-async def test_an_underestimate_is_charged_from_when_it_is_known(database: Database, clock: Clock) -> None:
+async def test_settle_charges_an_underestimate(database: Database, clock: Clock) -> None:
     limits = limiter(database, clock, key=Limits(tokens_per_minute=100))
     admission = await limits.admit("r1", ME, tokens=10)
     clock.now += 1000
@@ -221,7 +219,7 @@ async def test_an_underestimate_is_charged_from_when_it_is_known(database: Datab
     await refusal(limits, tokens=1)
 
 
-async def test_a_request_beyond_the_whole_allowance_never_passes(database: Database, clock: Clock) -> None:
+async def test_request_larger_than_the_allowance_is_refused_without_retry(database: Database, clock: Clock) -> None:
     limits = limiter(database, clock, key=Limits(tokens_per_minute=100))
     error = await refusal(limits, tokens=101)
     assert "Request too large for tokens per minute: Limit 100, Requested 101." == error.message
@@ -229,7 +227,7 @@ async def test_a_request_beyond_the_whole_allowance_never_passes(database: Datab
     await limits.admit("r", ME, tokens=100)
 
 
-async def test_a_refused_request_is_charged_for_nothing(database: Database, clock: Clock) -> None:
+async def test_refused_request_is_not_charged(database: Database, clock: Clock) -> None:
     both = Limits(requests_per_minute=10, tokens_per_minute=100)
     limits = limiter(database, clock, key=both, project=Limits(requests_per_minute=1))
     await limits.admit("r1", ME, tokens=10)
@@ -249,7 +247,7 @@ async def test_a_project_s_limit_is_shared_by_its_keys(database: Database, clock
     await limits.admit("r3", STRANGER, tokens=0)
 
 
-async def test_so_many_run_at_once(database: Database, clock: Clock) -> None:
+async def test_concurrent_requests_are_limited(database: Database, clock: Clock) -> None:
     limits = limiter(database, clock, key=Limits(concurrent_requests=2), project=Limits(concurrent_requests=3))
     first, _ = [await limits.admit(f"r{number}", ME, tokens=0) for number in range(2)]
     error = await refusal(limits)
@@ -262,7 +260,7 @@ async def test_so_many_run_at_once(database: Database, clock: Clock) -> None:
     assert 6 == await leases(database)
 
 
-async def test_the_places_of_a_process_that_died_are_free_in_time(database: Database, clock: Clock) -> None:
+async def test_leases_of_a_dead_process_expire(database: Database, clock: Clock) -> None:
     dead = limiter(database, clock, key=Limits(concurrent_requests=2), holder="dead")
     alive = limiter(database, clock, key=Limits(concurrent_requests=2), holder="alive")
     await dead.admit("r1", ME, tokens=0)
@@ -275,7 +273,7 @@ async def test_the_places_of_a_process_that_died_are_free_in_time(database: Data
     await refusal(alive)
 
 
-async def test_a_renewed_place_is_held_against_other_processes(database: Database, clock: Clock) -> None:
+async def test_renewed_lease_counts_for_other_processes(database: Database, clock: Clock) -> None:
     rules = Limits(concurrent_requests=1)
     first = limiter(database, clock, key=rules, holder="first")
     second = limiter(database, clock, key=rules, holder="second")
@@ -288,7 +286,7 @@ async def test_a_renewed_place_is_held_against_other_processes(database: Databas
     await second.admit("r2", ME, tokens=0)
 
 
-async def test_a_renewal_takes_no_places_where_none_are_limited(database: Database, clock: Clock) -> None:
+async def test_renew_takes_no_leases_without_a_concurrency_limit(database: Database, clock: Clock) -> None:
     limits = limiter(database, clock, key=Limits(concurrent_requests=1), project=Limits(requests_per_minute=9))
     await limits.admit("r1", ME, tokens=0)
     await limits.renew()
@@ -299,7 +297,7 @@ HOUR = 3600.0
 BOTH = Limits(requests_per_minute=3, tokens_per_minute=100)
 
 
-async def test_a_clock_that_steps_back_leaves_the_allowance_as_it_was(database: Database, clock: Clock) -> None:
+async def test_step_back_of_the_clock_does_not_change_the_allowance(database: Database, clock: Clock) -> None:
     limits = limiter(database, clock, key=BOTH)
     await limits.admit("r1", ME, tokens=40)
     clock.now -= HOUR
@@ -308,7 +306,7 @@ async def test_a_clock_that_steps_back_leaves_the_allowance_as_it_was(database: 
     assert Allowance(limit=100, remaining=10, reset=54.0) == second.state.tokens
 
 
-async def test_a_refused_request_passes_after_the_time_it_was_told_by_a_clock_that_stepped_back(
+async def test_request_is_admitted_after_its_retry_after_when_the_clock_steps_back(
     database: Database, clock: Clock
 ) -> None:
     limits = limiter(database, clock, key=BOTH)
@@ -322,7 +320,7 @@ async def test_a_refused_request_passes_after_the_time_it_was_told_by_a_clock_th
     await refusal(limits)
 
 
-async def test_a_debt_is_owed_on_when_the_clock_steps_back(database: Database, clock: Clock) -> None:
+async def test_overdrawn_allowance_stays_overdrawn_when_the_clock_steps_back(database: Database, clock: Clock) -> None:
     limits = limiter(database, clock, key=Limits(tokens_per_minute=100))
     await limits.settle(await limits.admit("r1", ME, tokens=10), tokens=300)
     clock.now -= HOUR
@@ -341,9 +339,7 @@ async def test_a_request_may_begin_before_the_clock_steps_back_and_end_after(dat
     assert Allowance(limit=100, remaining=30, reset=42.0) == second.state.tokens
 
 
-async def test_a_clock_that_steps_to_and_fro_fills_an_allowance_once_a_step_forward(
-    database: Database, clock: Clock
-) -> None:
+async def test_each_step_forward_of_the_clock_fills_the_allowance_once(database: Database, clock: Clock) -> None:
     limits = limiter(database, clock, key=Limits(requests_per_minute=3))
     for step in (HOUR, -HOUR, HOUR, -HOUR):
         clock.now += step
@@ -352,7 +348,7 @@ async def test_a_clock_that_steps_to_and_fro_fills_an_allowance_once_a_step_forw
         await refusal(limits)
 
 
-async def test_clocks_that_differ_by_seconds_give_no_more_than_one(database: Database, clock: Clock) -> None:
+async def test_clocks_that_differ_by_seconds_do_not_add_allowance(database: Database, clock: Clock) -> None:
     behind = Clock(clock.now - 5.0)
     rules = Limits(requests_per_minute=20)
     both = [limiter(database, each, key=rules, holder=str(each.now)) for each in (clock, behind)]
@@ -364,9 +360,7 @@ async def test_clocks_that_differ_by_seconds_give_no_more_than_one(database: Dat
     assert 20 == admitted
 
 
-async def test_the_places_of_a_process_that_died_are_free_in_time_when_the_clock_steps_back(
-    database: Database, clock: Clock
-) -> None:
+async def test_leases_of_a_dead_process_expire_when_the_clock_steps_back(database: Database, clock: Clock) -> None:
     rules = Limits(concurrent_requests=2)
     dead = limiter(database, clock, key=rules, holder="dead")
     alive = limiter(database, clock, key=rules, holder="alive")
@@ -383,7 +377,7 @@ async def test_the_places_of_a_process_that_died_are_free_in_time_when_the_clock
     await refusal(alive)
 
 
-async def test_running_requests_keep_their_places_when_the_clock_steps_forward(
+async def test_running_requests_keep_their_leases_when_the_clock_steps_forward(
     database: Database, clock: Clock
 ) -> None:
     limits = limiter(database, clock, key=Limits(concurrent_requests=2))
@@ -393,7 +387,7 @@ async def test_running_requests_keep_their_places_when_the_clock_steps_forward(
     await refusal(limits)
 
 
-async def test_a_place_that_another_process_freed_is_taken_again(database: Database, clock: Clock) -> None:
+async def test_renew_takes_a_lease_again_that_another_process_deleted(database: Database, clock: Clock) -> None:
     rules = Limits(concurrent_requests=2)
     first = limiter(database, clock, key=rules, holder="first")
     second = limiter(database, clock, key=rules, holder="second")
@@ -407,7 +401,7 @@ async def test_a_place_that_another_process_freed_is_taken_again(database: Datab
     assert 1 == await leases(database)
 
 
-async def test_without_a_clock_of_its_own_a_limiter_goes_by_that_of_the_database(database: Database) -> None:
+async def test_default_clock_of_limits_is_the_clock_of_the_database(database: Database) -> None:
     limits = RateLimiter(database, holder="a", key=Limits(requests_per_minute=1))
     await limits.admit("r", ME, tokens=0)
     error = await refusal(limits)
@@ -418,14 +412,14 @@ async def test_without_a_clock_of_its_own_a_limiter_goes_by_that_of_the_database
     assert abs(written / SECOND - time.time()) < 60
 
 
-async def test_a_debt_of_tokens_does_not_stop_what_costs_none(database: Database, clock: Clock) -> None:
+async def test_overdrawn_tokens_do_not_refuse_a_request_without_tokens(database: Database, clock: Clock) -> None:
     limits = limiter(database, clock, key=Limits(tokens_per_minute=100))
     await limits.settle(await limits.admit("r1", ME, tokens=10), tokens=300)
     await limits.admit("r2", ME, tokens=0)
     await refusal(limits, tokens=1)
 
 
-async def test_a_request_whose_end_was_not_written_loses_its_place_in_time(
+async def test_lease_of_a_request_expires_when_its_end_could_not_be_written(
     database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = limiter(database, clock, key=Limits(concurrent_requests=1))
@@ -445,7 +439,7 @@ async def test_a_request_whose_end_was_not_written_loses_its_place_in_time(
     await limits.admit("r2", ME, tokens=0)
 
 
-async def test_of_project_and_key_the_one_with_less_left_is_told(database: Database, clock: Clock) -> None:
+async def test_state_is_the_scarcer_of_project_and_key(database: Database, clock: Clock) -> None:
     limits = limiter(
         database,
         clock,
@@ -459,7 +453,7 @@ async def test_of_project_and_key_the_one_with_less_left_is_told(database: Datab
     assert Allowance(limit=100, remaining=90, reset=6.0) == state.tokens
 
 
-async def test_an_admission_that_is_cancelled_holds_no_place(database: Database, clock: Clock) -> None:
+async def test_cancelled_admission_leaves_no_lease(database: Database, clock: Clock) -> None:
     limits = limiter(database, clock, key=Limits(concurrent_requests=1))
     for native in (True, False):
         scope = anyio.CancelScope()
@@ -509,7 +503,7 @@ ONE_A_MINUTE = Limits(requests_per_minute=1)
 ONE_AT_ONCE = Limits(concurrent_requests=1)
 
 
-async def test_a_request_beyond_its_end_users_requests_a_minute_is_refused_with_the_headers(
+async def test_request_over_the_limit_of_its_end_user_is_refused_with_the_headers(
     database: Database, clock: Clock
 ) -> None:
     limits = limiter(database, clock, key=Limits(requests_per_minute=9), end_user=Limits(requests_per_minute=2))
@@ -524,7 +518,7 @@ async def test_a_request_beyond_its_end_users_requests_a_minute_is_refused_with_
     assert "0" == error.headers["x-ratelimit-remaining-requests"]
 
 
-async def test_an_end_user_has_so_many_requests_at_once(database: Database, clock: Clock) -> None:
+async def test_concurrent_requests_of_an_end_user_are_limited(database: Database, clock: Clock) -> None:
     limits = limiter(database, clock, end_user=ONE_AT_ONCE)
     first = await limits.admit("r1", ME, tokens=0, end_user="ada")
     message = "Rate limit reached for concurrent requests of an end user: Limit 1, Running 1. Please try again."
@@ -534,9 +528,7 @@ async def test_an_end_user_has_so_many_requests_at_once(database: Database, cloc
     await limits.admit("r3", ME, tokens=0, end_user="ada")
 
 
-async def test_a_request_without_end_user_is_not_limited_by_the_limits_of_end_users(
-    database: Database, clock: Clock
-) -> None:
+async def test_request_without_an_end_user_has_no_end_user_limits(database: Database, clock: Clock) -> None:
     limits = limiter(database, clock, end_user=Limits(requests_per_minute=1, concurrent_requests=1))
     with recorded(database) as statements:
         for number in range(3):
@@ -544,9 +536,7 @@ async def test_a_request_without_end_user_is_not_limited_by_the_limits_of_end_us
     assert [] == statements
 
 
-async def test_a_request_that_its_end_user_may_not_send_is_not_charged_to_its_project(
-    database: Database, clock: Clock
-) -> None:
+async def test_request_refused_for_its_end_user_is_not_charged_to_its_project(database: Database, clock: Clock) -> None:
     limits = limiter(database, clock, project=Limits(requests_per_minute=2), end_user=ONE_A_MINUTE)
     await limits.admit("r1", ME, tokens=0, end_user="ada")
     await refusal(limits, end_user="ada")
@@ -554,7 +544,7 @@ async def test_a_request_that_its_end_user_may_not_send_is_not_charged_to_its_pr
     assert "of an end user" not in (await refusal(limits, end_user="cid")).message
 
 
-async def test_a_sweep_deletes_the_allowances_of_end_users_that_are_full(database: Database, clock: Clock) -> None:
+async def test_sweep_deletes_full_allowances_of_end_users(database: Database, clock: Clock) -> None:
     limits = limiter(database, clock, key=ONE_A_MINUTE, end_user=ONE_A_MINUTE)
     await limits.admit("r1", ME, tokens=0, end_user="ada")
     clock.now += 30
@@ -567,7 +557,7 @@ async def test_a_sweep_deletes_the_allowances_of_end_users_that_are_full(databas
     await limits.admit("r3", STRANGER, tokens=0, end_user="ada")
 
 
-async def test_a_sweep_frees_the_places_of_end_users_of_a_process_that_died(database: Database, clock: Clock) -> None:
+async def test_sweep_deletes_end_users_leases_of_a_dead_process(database: Database, clock: Clock) -> None:
     dead = limiter(database, clock, end_user=ONE_AT_ONCE, holder="dead")
     alive = limiter(database, clock, key=ONE_AT_ONCE, end_user=ONE_AT_ONCE, holder="alive")
     await dead.admit("r1", ME, tokens=0, end_user="ada")
@@ -579,7 +569,7 @@ async def test_a_sweep_frees_the_places_of_end_users_of_a_process_that_died(data
     assert 2 == await leases(database), "of the end user that still runs, and of its key"
 
 
-async def test_a_sweep_takes_its_own_running_requests_for_no_dead_process(database: Database, clock: Clock) -> None:
+async def test_sweep_keeps_the_leases_of_running_requests(database: Database, clock: Clock) -> None:
     limits = limiter(database, clock, end_user=ONE_AT_ONCE)
     await limits.admit("r1", ME, tokens=0, end_user="ada")
     clock.now += 2 * LEASE
@@ -588,7 +578,7 @@ async def test_a_sweep_takes_its_own_running_requests_for_no_dead_process(databa
     await refusal(limits, end_user="ada")
 
 
-async def test_a_sweep_deletes_more_rows_than_one_transaction_may(
+async def test_sweep_deletes_all_rows_in_several_transactions(
     database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("antiphon.store.limits.SWEEP_BATCH", 2)
@@ -601,9 +591,7 @@ async def test_a_sweep_deletes_more_rows_than_one_transaction_may(
 
 
 @pytest.mark.parametrize("table", [rate_limits, rate_leases])
-async def test_a_sweep_waits_for_no_row_that_a_request_has_locked(
-    postgresql_site: Site, clock: Clock, table: Table
-) -> None:
+async def test_sweep_does_not_wait_for_locked_rows(postgresql_site: Site, clock: Clock, table: Table) -> None:
     async with postgresql_site.open() as database, postgresql_site.open() as other:
         limits = limiter(database, clock, end_user=ONE_AT_ONCE)
         admission = await limits.admit("r", ME, tokens=0, end_user="ada")
@@ -617,7 +605,7 @@ async def test_a_sweep_waits_for_no_row_that_a_request_has_locked(
         await limits.settle(admission, tokens=0)
 
 
-async def test_the_limits_of_an_end_user_hold_while_its_rows_are_swept(site: Site, clock: Clock) -> None:
+async def test_limits_of_an_end_user_hold_during_a_sweep(site: Site, clock: Clock) -> None:
     admitted: list[Admission] = []
 
     async def ask(limits: RateLimiter, name: str) -> None:
@@ -641,7 +629,7 @@ STEPS = st.lists(st.tuples(st.floats(0, 40), st.integers(0, 60)), min_size=1, ma
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
-async def test_the_meter_is_a_bucket_that_fills_at_its_rate(database: Database, steps: list[tuple[float, int]]) -> None:
+async def test_meter_equals_a_leaky_bucket(database: Database, steps: list[tuple[float, int]]) -> None:
     clock = Clock()
     principal = Principal(project_id=f"p{id(clock)}-{clock.now}", key_id=None)
     await database.write(lambda connection: connection.execute(rate_limits.delete()))

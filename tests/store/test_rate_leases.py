@@ -18,13 +18,13 @@ pytestmark = pytest.mark.anyio
 
 NOW = 1_000_000 * SECOND
 END = NOW + LEASE * SECOND
-"""When a lease of now ends."""
+"""The end of a lease taken now."""
 FAR = END + CLOCK_TOLERANCE + 1
-"""When no lease of now ends."""
+"""A time at which no lease taken now ends."""
 
 
 def held(connection: Connection) -> dict[tuple[str, str], int]:
-    """Give when each lease ends, by its scope and request."""
+    """Return the end of each lease, by scope and request."""
     return {(row.scope, row.request_id): row.expires_at for row in connection.execute(select(rate_leases))}
 
 
@@ -44,7 +44,7 @@ async def test_a_place_is_counted_until_it_is_freed(database: Database) -> None:
     await database.write(work)
 
 
-async def test_a_count_frees_the_places_that_nobody_renewed(database: Database) -> None:
+async def test_count_deletes_expired_leases(database: Database) -> None:
     def work(connection: Connection) -> None:
         RateLeases("dead").take(connection, [("a", "r1"), ("b", "r1")], NOW)
         assert 1 == RateLeases("me").count(connection, "a", 9, END - 1)
@@ -54,7 +54,7 @@ async def test_a_count_frees_the_places_that_nobody_renewed(database: Database) 
     await database.write(work)
 
 
-async def test_a_process_frees_no_place_of_its_own_request_that_runs(database: Database) -> None:
+async def test_count_keeps_expired_leases_of_own_running_requests(database: Database) -> None:
     leases = RateLeases("me")
     leases.hold("r1", ["a"])
 
@@ -67,7 +67,7 @@ async def test_a_process_frees_no_place_of_its_own_request_that_runs(database: D
     await database.write(work)
 
 
-async def test_a_lease_from_before_a_step_of_the_clock_is_named_only_where_it_refuses(database: Database) -> None:
+async def test_stepped_back_error_is_raised_only_if_all_places_are_taken(database: Database) -> None:
     leases = RateLeases("me")
 
     def work(connection: Connection) -> None:
@@ -93,7 +93,7 @@ async def test_leases_from_before_a_step_of_the_clock_are_moved_back(database: D
     await database.write(work)
 
 
-async def test_a_renewal_leases_the_places_anew_that_another_process_freed(database: Database) -> None:
+async def test_renew_takes_deleted_leases_again(database: Database) -> None:
     leases = RateLeases("me")
     leases.hold("r1", ["a", "b"])
     leases.hold("r2", ["a"])
@@ -122,7 +122,7 @@ def test_a_request_holds_its_places_until_it_is_released() -> None:
     assert (True, False) == (held_before, leases.held)
 
 
-async def test_a_sweep_frees_the_ended_places_within_its_scopes_up_to_its_limit(database: Database) -> None:
+async def test_sweep_deletes_expired_leases_in_its_scopes_up_to_its_limit(database: Database) -> None:
     leases = RateLeases("me")
     leases.hold("r1", ["a"])
 

@@ -1,4 +1,4 @@
-"""Text of clients passes both databases unchanged, and differs in the database when it differs."""
+"""Any text is stored unchanged in both databases."""
 
 import pytest
 from hypothesis import given
@@ -21,13 +21,13 @@ def bound(text: str) -> str:
 
 
 @given(TEXT)
-def test_text_comes_back(text: str) -> None:
+def test_text_is_stored_unchanged(text: str) -> None:
     assert "\0" not in bound(text)
     assert text == ClientText().process_result_value(bound(text), DIALECT)
 
 
 @given(TEXT, TEXT)
-def test_text_that_differs_is_kept_differently(first: str, second: str) -> None:
+def test_different_texts_are_stored_differently(first: str, second: str) -> None:
     assert (first == second) == (bound(first) == bound(second))
 
 
@@ -44,6 +44,6 @@ def test_an_object_s_key_begins_with_its_project(table: Table) -> None:
         assert "project_id" == next(iter(table.primary_key.columns)).name
 
 
-def test_only_postgresql_is_told_the_order() -> None:
+def test_collation_is_set_for_postgresql_only() -> None:
     assert 'COLLATE "C"' in str(CreateTable(schema.projects).compile(dialect=POSTGRESQL))
     assert "COLLATE" not in str(CreateTable(schema.projects).compile(dialect=DIALECT))

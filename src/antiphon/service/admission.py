@@ -1,4 +1,4 @@
-"""Letting a request in by the rate limits of its project, key and end user, and charging what it has used."""
+"""Admits requests by the rate limits of project, key and end user, and charges the tokens used."""
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -12,31 +12,31 @@ from antiphon.protocol.rate_limits import RateLimitState
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.service.access import Caller
 from antiphon.service.end_user import end_user_name
-from antiphon.service.records import Observation
+from antiphon.service.records import RequestStats
 from antiphon.store.limits import RateLimiter
 
 BYTES_PER_TOKEN = 4
-"""Of a prompt's JSON, roughly, before it is tokenised. Reference: rate limits, which estimates by characters."""
+"""Bytes of a prompt's JSON per token, for the estimate before tokenisation. Reference: rate limits."""
 
 _encode = msgspec.json.Encoder().encode
 logger = structlog.get_logger(__name__)
 
 
 def admitted(
-    limiter: RateLimiter | None, call: Call, caller: Caller, observation: Observation
+    limiter: RateLimiter | None, call: Call, caller: Caller, stats: RequestStats
 ) -> AbstractAsyncContextManager[RateLimitState]:
-    """Let a request in for the time of the block; give what is left of its limits.
+    """Admit a request for the block; yield the rest of its limits. Raises RateLimitError.
 
-    It is charged an estimate first, and at its end the tokens that it used: see :func:`_used`. Raises RateLimitError.
+    It is charged an estimate first, and at its end the tokens used, see :func:`_used`.
     """
     if limiter is None or not limiter.active:
         return nullcontext(RateLimitState())
-    return _limited(limiter, call, caller, observation)
+    return _limited(limiter, call, caller, stats)
 
 
 @asynccontextmanager
 async def _limited(
-    limiter: RateLimiter, call: Call, caller: Caller, observation: Observation
+    limiter: RateLimiter, call: Call, caller: Caller, stats: RequestStats
 ) -> AsyncGenerator[RateLimitState, None]:
     prompt = _prompt_tokens(call.request)
     estimate = max(prompt, _most_tokens(call.request))
@@ -46,31 +46,31 @@ async def _limited(
         yield admission.state
     finally:
         try:
-            await limiter.settle(admission, tokens=_used(observation, prompt))
+            await limiter.settle(admission, tokens=_used(stats, prompt))
         except ServiceUnavailableError as error:
             logger.warning("rate_limit_not_settled", error=error.message)
 
 
 def _prompt_tokens(request: CreateChatCompletion) -> int:
-    """Estimate the tokens of the messages and of what is told beside them."""
-    told = (request.messages, request.tools, request.functions, request.response_format)
-    return sum(len(_encode(part)) for part in told if part is not None) // BYTES_PER_TOKEN
+    """Estimate the tokens of the messages, tools and format of a request."""
+    parts = (request.messages, request.tools, request.functions, request.response_format)
+    return sum(len(_encode(part)) for part in parts if part is not None) // BYTES_PER_TOKEN
 
 
 def _most_tokens(request: CreateChatCompletion) -> int:
     return (request.max_completion_tokens or request.max_tokens or 0) * (request.n or 1)
 
 
-def _used(observation: Observation, estimate: int) -> int:
-    """Count the tokens that a request is charged, by its usage where that came.
+def _used(stats: RequestStats, estimate: int) -> int:
+    """Return the tokens that a request is charged: its usage, if the answer is complete.
 
-    What broke off is charged its prompt from when the engine begins with it, and every token that was generated,
-    whoever ended it. Where the client left before that, it is charged the prompt's estimate: an engine cannot be kept
-    busy for nothing. A request that was refused, or that failed before the engine began, is charged no tokens.
+    A partial answer is charged the prompt, once the engine has begun it, and every generated token. After a disconnect
+    before that, the prompt's estimate is charged, so that aborted requests are not free. A request that was refused, or
+    failed before the engine began, is charged no tokens.
     """
-    if observation.usage is not None:
-        return observation.usage.total_tokens
-    spent = observation.spent
-    if spent.prompt_tokens or observation.chunks:
-        return (spent.prompt_tokens or estimate) + (spent.completion_tokens or observation.chunks)
-    return 0 if observation.error else estimate
+    if stats.usage is not None:
+        return stats.usage.total_tokens
+    spent = stats.spent
+    if spent.prompt_tokens or stats.chunks:
+        return (spent.prompt_tokens or estimate) + (spent.completion_tokens or stats.chunks)
+    return 0 if stats.error else estimate

@@ -1,4 +1,4 @@
-"""Names the end user of a request for logs and limits, by a hash of the identifier that the client sent.
+"""The name of a request's end user in logs and limits: a hash of the client's identifier.
 
 Reference: ``safety_identifier``, and ``user``, which it replaces. An empty identifier counts as absent, as in the
 reference's requests for images.
@@ -13,12 +13,12 @@ DIGITS = 16
 
 
 def end_user_name(project: str, request: CreateChatCompletion) -> str | None:
-    """Return the name of a request's end user, the same for one identifier in one project; None without identifier.
+    """Return the name of a request's end user, unique within the project; None without an identifier.
 
-    The name is the beginning of the SHA-256 of project and identifier. ``safety_identifier`` goes before ``user``.
+    It is the beginning of the SHA-256 of project and identifier. ``safety_identifier`` overrides ``user``.
     """
     identifier = request.safety_identifier or request.user
     if not identifier:
         return None
-    # No project holds the separator.
+    # No project's id contains the separator.
     return hashlib.sha256(f"{project}\0{identifier}".encode()).hexdigest()[:DIGITS]

@@ -1,4 +1,4 @@
-"""What ``store: true`` keeps: the request beside its answer, whole, or as far as it got."""
+"""Stores a request with its answer, complete or partial, for ``store: true``."""
 
 from msgspec import UNSET
 
@@ -14,10 +14,10 @@ from antiphon.telemetry.request_line import Outcome
 
 
 class Recorder:
-    """Stores one answer, once."""
+    """Stores one answer."""
 
     def __init__(self, store: CompletionStore, call: Call, caller: Caller, collector: Collector) -> None:
-        """``collector`` gets the answer's chunks before it is saved."""
+        """``collector`` must have the answer's chunks when :meth:`save` is called."""
         self._store = store
         self._call = call
         self._caller = caller
@@ -27,11 +27,11 @@ class Recorder:
 
     @property
     def empty(self) -> bool:
-        """Whether no chunk came: nothing was said that could be stored."""
+        """Whether there is no chunk to store."""
         return self.collector.first is None
 
     async def save(self, outcome: Outcome) -> None:
-        """Store what came; it is committed when this returns. Raises DatabaseUnavailableError."""
+        """Store and commit the chunks so far. Raises DatabaseUnavailableError."""
         first = self.collector.first
         assert first is not None, "no chunk came"
         self.saved = True

@@ -1,4 +1,4 @@
-"""What the one line that is logged about a request says of its answer, and what is watched for it."""
+"""Statistics of a running request, and the record of an ended one for the log line, the metrics and the trace."""
 
 from collections.abc import Callable
 
@@ -13,21 +13,21 @@ from antiphon.telemetry.request_line import Outcome, RequestLine, current_line, 
 
 
 class RequestRecord(Struct, frozen=True, kw_only=True):
-    """What is known of a request at its end; never what was said. Token counts are None when it did not finish."""
+    """The record of an ended request, without texts. Token counts are None unless the answer is complete."""
 
     completion_id: str
     model: str
     project: str
     end_user: str | None
-    """Names the end user by a hash, None when the request names none."""
+    """The hash of the end user's identifier, or None."""
     stream: bool
     requested_service_tier: str | None
-    """What the request says, None when it says nothing."""
+    """The request's tier, or None."""
     service_tier: str | None
-    """What was used, None when no chunk came."""
+    """The tier used; None without a chunk."""
     outcome: Outcome
     error: str | None
-    """The error's code, or its class when it has none or is none of ours."""
+    """The error's code, or its class when it has none or is no ``APIError``."""
     prompt_tokens: int | None
     completion_tokens: int | None
     cached_tokens: int | None
@@ -35,7 +35,7 @@ class RequestRecord(Struct, frozen=True, kw_only=True):
     accepted_prediction_tokens: int | None
     rejected_prediction_tokens: int | None
     finish_reasons: list[str]
-    """Of the choices that ended, in the order they did."""
+    """The finish reasons of the choices, in the order in which they ended."""
     time_to_first_token: float | None
     """Seconds."""
     duration: float
@@ -43,64 +43,66 @@ class RequestRecord(Struct, frozen=True, kw_only=True):
 
 
 def log_request(record: RequestRecord) -> None:
-    """Add it to the line that the server has opened, or log it as a line of its own where there is no server."""
-    line = current_line()
-    into = line or RequestLine()
-    into.add(**msgspec.structs.asdict(record))
-    if line is None:
-        into.write()
+    """Add the record to the server's log line of the request, or log it as a line of its own without a server."""
+    current = current_line()
+    line = current or RequestLine()
+    line.add(**msgspec.structs.asdict(record))
+    if current is None:
+        line.write()
 
 
-class Observation:
-    """What a request's log line and its bill tell of its chunks."""
+class RequestStats:
+    """The times and counts of a running request, from the parts of its answer."""
 
     def __init__(
-        self, timer: Callable[[], float], began: Callable[[float, str | None], None] = lambda _seconds, _tier: None
+        self,
+        timer: Callable[[], float],
+        on_first_chunk: Callable[[float, str | None], None] = lambda _seconds, _tier: None,
     ) -> None:
-        """``began`` is told of the first chunk: the seconds that it took, and its tier."""
+        """``on_first_chunk`` gets the seconds from the request to the first chunk, and the chunk's tier."""
         self._timer = timer
-        self._began = began
+        self._on_first_chunk = on_first_chunk
         self._begin = timer()
         self._first: float | None = None
         self._finish_reasons: list[str] = []
         self.usage: CompletionUsage | None = None
         self.service_tier: str | None = None
-        """The tier that was used."""
+        """The tier used."""
         self.spent = Spent()
-        """What the backend has counted so far."""
+        """The tokens that the backend has counted so far."""
         self.chunks = 0
         self.error: str | None = None
-        """The code of the error that ended the chunks, or its class; a stream tells it and ends in order."""
+        """The code or the class of the error that ended the answer."""
 
-    def observe(self, part: AnswerPart) -> None:
-        """Take note of a part of the answer."""
+    def add(self, part: AnswerPart) -> None:
+        """Count a part of the answer."""
         self.spent = part.spent
         for chunk in part.chunks:
-            self._observe(chunk)
+            self._add_chunk(chunk)
 
-    def _observe(self, chunk: ChatCompletionChunk) -> None:
+    def _add_chunk(self, chunk: ChatCompletionChunk) -> None:
         if self._first is None:
             self._first = self._timer()
             self.service_tier = chunk.service_tier
-            self._began(self._first - self._begin, self.service_tier)
+            self._on_first_chunk(self._first - self._begin, self.service_tier)
         self.chunks += 1
         if isinstance(chunk.usage, CompletionUsage):
             self.usage = chunk.usage
         self._finish_reasons += [choice.finish_reason for choice in chunk.choices if choice.finish_reason]
 
-    def failed(self, error: Exception) -> None:
-        """Take note of an error."""
+    def fail(self, error: Exception) -> None:
+        """Record the error that ended the answer."""
         self.error = error_name(error)
 
     @property
     def outcome(self) -> Outcome:
-        """How it ended. An answer whose usage came is complete, whether or not that chunk was taken."""
+        """The outcome now. An answer is complete once it has its usage, even if the client does not read that chunk."""
         if self.error:
             return "failed"
         return "completed" if self.usage else "cancelled"
 
     def record(self, call: Call, project: str) -> RequestRecord:
-        """Return what is logged, now."""
+        """Return the record of the request as it is now."""
         usage = self.usage
         details = usage.completion_tokens_details if usage else None
         return RequestRecord(

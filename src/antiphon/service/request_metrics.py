@@ -29,13 +29,13 @@ class RequestMetrics:
         for model in router:
             self._expect(model)
 
-    def began(self, model: str, seconds: float, service_tier: str | None) -> None:
+    def record_first_chunk(self, model: str, seconds: float, service_tier: str | None) -> None:
         """Record an answer's first chunk, ``seconds`` after the request."""
         self.metrics.observe(
             catalogue.FIRST_TOKEN, seconds, self._models.get(model, UNKNOWN), service_tier or DEFAULT_TIER
         )
 
-    def finished(self, record: RequestRecord) -> None:
+    def record_end(self, record: RequestRecord) -> None:
         """Count a request that has ended."""
         metrics, model = self.metrics, self._models.get(record.model, UNKNOWN)
         metrics.count(catalogue.REQUESTS, model, record.outcome)

@@ -32,7 +32,7 @@ from antiphon.service.chat_spans import chat_span
 from antiphon.service.health import Health, assess
 from antiphon.service.idempotent_requests import IdempotentRequest, idempotent_request
 from antiphon.service.recorder import Recorder
-from antiphon.service.records import Observation, RequestRecord, log_request
+from antiphon.service.records import RequestRecord, RequestStats, log_request
 from antiphon.service.request_metrics import RequestMetrics
 from antiphon.service.storage import Storage
 from antiphon.stages.stage import Stage, through_stages
@@ -198,8 +198,8 @@ class Service:
             request=request,
             cache_salt=caller.project,
         )
-        observation = Observation(self._clocks.timer, partial(self._request_metrics.began, request.model))
-        with self._logged(call, caller, observation):
+        stats = RequestStats(self._clocks.timer, partial(self._request_metrics.record_first_chunk, request.model))
+        with self._logged(call, caller, stats):
             self._router.candidates(request)  # raises before anything is charged
             collector = Collector() if request.store or not request.stream else None
             recorder = (
@@ -212,9 +212,9 @@ class Service:
             if collector is not None:
                 parts = _collected(parts, collector, share)
             async with (
-                admitted(limiter, call, caller, observation) as rate_limits,
-                _store_partial(recorder, observation) if recorder and request.stream else nullcontext(),
-                aclosing(_observed(parts, observation, recorder, self._is_shutdown_error)) as batches,
+                admitted(limiter, call, caller, stats) as rate_limits,
+                _store_partial(recorder, stats) if recorder and request.stream else nullcontext(),
+                aclosing(_observed(parts, stats, recorder, self._is_shutdown_error)) as batches,
             ):
                 yield Answer(
                     request,
@@ -257,15 +257,15 @@ class Service:
         return self._storage.completions
 
     @contextmanager
-    def _logged(self, call: Call, caller: Caller, observation: Observation) -> Iterator[None]:
+    def _logged(self, call: Call, caller: Caller, stats: RequestStats) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            observation.failed(error)
+            stats.fail(error)
             raise
         finally:
-            record = observation.record(call, caller.project)
-            self._request_metrics.finished(record)
+            record = stats.record(call, caller.project)
+            self._request_metrics.record_end(record)
             self._log(record)
             if (span := current_span()) is not None:
                 span.record(chat_span(call, record))
@@ -281,7 +281,7 @@ async def _collected(parts: AnswerParts, collector: Collector, share: AnswerShar
 
 async def _observed(
     parts: AnswerParts,
-    observation: Observation,
+    stats: RequestStats,
     recorder: Recorder | None,
     is_shutdown_error: Callable[[Exception], bool],
 ) -> AsyncGenerator[list[ChatCompletionChunk], None]:
@@ -292,26 +292,26 @@ async def _observed(
     try:
         async with aclosing(parts):
             async for part in parts:
-                observation.observe(part)
+                stats.add(part)
                 if part.chunks:
                     yield part.chunks
         if recorder is not None:
             await recorder.save("completed")
     except Exception as error:
-        observation.failed(error)
+        stats.fail(error)
         if is_shutdown_error(error):
             raise ServiceUnavailableError(CUT_OFF, headers={"connection": "close"}) from error
         raise
 
 
 @asynccontextmanager
-async def _store_partial(recorder: Recorder, observation: Observation) -> AsyncGenerator[None, None]:
+async def _store_partial(recorder: Recorder, stats: RequestStats) -> AsyncGenerator[None, None]:
     """Store the chunks of a stream that broke off in the block."""
     try:
         yield
     finally:
         if not (recorder.saved or recorder.empty):
             try:
-                await recorder.save(observation.outcome)
+                await recorder.save(stats.outcome)
             except ServiceUnavailableError as failure:
                 logger.warning("partial_answer_not_stored", error=failure.message)

@@ -1,12 +1,11 @@
-"""Rate limits of projects and keys, which hold across all processes that share the database.
+"""Rate limits of projects, keys and end users, shared by all processes of the database.
 
-Requests and tokens a minute follow the generic cell rate algorithm (ITU-T I.371; leaky bucket as a meter): for each
-scope one moment is kept, at which its allowance will be full again. A charge moves it by cost / limit minutes; it may
-never lie more than a minute ahead. Requests that run at once hold leases, which end by themselves when their process
-dies.
+Requests and tokens per minute follow the generic cell rate algorithm (ITU-T I.371; leaky bucket as a meter): a row has
+the time at which the scope's allowance is full again. A charge moves this time by cost / limit minutes, to at most one
+minute from now. Concurrent requests have leases, which expire when their process dies.
 
-The clock may step. Every row says when it was written: where that lies in the future the clock has stepped back, and
-the row moves back as far, so that what is owed stays what it was. A step forward fills each allowance once.
+The clock may step. If a row's ``updated_at`` is in the future, the clock has stepped back; the row's times are moved
+back as far, so that charges stay the same. A step forward fills each allowance once.
 """
 
 import asyncio
@@ -39,13 +38,13 @@ RENEW_INTERVAL = LEASE / 3
 SWEEP_BATCH = 500
 """Rows of a table that one transaction of a sweep deletes."""
 END_USER = "end_user:"
-"""Begins the scope of an end user."""
+"""The prefix of the scope of an end user."""
 AFTER_END_USERS = "end_user;"
-"""The first text that comes after the scopes of all end users."""
+"""The first text after the scopes of all end users, in code-point order."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """Each is at least 1, or None for no limit."""
+    """The limits of a scope. Each is at least 1, or None for no limit."""
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -56,7 +55,7 @@ UNLIMITED = Limits()
 
 
 class Admission(Struct, frozen=True, kw_only=True):
-    """A request that was let in: what was charged for it, and what is left."""
+    """An admitted request: its charge, and the rest of its limits."""
 
     request_id: str
     scopes: tuple[tuple[str, Limits], ...]
@@ -65,10 +64,10 @@ class Admission(Struct, frozen=True, kw_only=True):
 
 
 class RateLimiter:
-    """Lets requests in or refuses them. Every method raises ServiceUnavailableError when the database fails.
+    """Admits or refuses requests. Every method raises ServiceUnavailableError when the database fails.
 
-    The owner calls :meth:`renew` every :data:`RENEW_INTERVAL` seconds, or long requests lose their places, and
-    :meth:`sweep` as often.
+    Its owner calls :meth:`renew` every :data:`RENEW_INTERVAL` seconds, without which leases of long requests expire,
+    and :meth:`sweep` as often.
     """
 
     def __init__(
@@ -81,9 +80,9 @@ class RateLimiter:
         end_user: Limits = UNLIMITED,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        """Set the limits of every project, key and end user; ``holder`` names this process, as no other is named.
+        """``project``, ``key`` and ``end_user`` are the limits of each. ``holder`` is a unique name of this process.
 
-        ``clock`` is in Unix seconds; without one it is the clock that the processes of this database share.
+        ``clock`` returns Unix seconds; the default is :func:`antiphon.store.engines.unix_time`.
         """
         self._database = database
         self._project = project
@@ -94,16 +93,16 @@ class RateLimiter:
 
     @property
     def active(self) -> bool:
-        """Whether anything is limited."""
+        """Whether there are any limits."""
         return any(limits != UNLIMITED for limits in (self._project, self._key, self._end_user))
 
     async def admit(
         self, request_id: str, principal: Principal, *, tokens: int, end_user: str | None = None
     ) -> Admission:
-        """Let a request in that may use ``tokens`` (an estimate), or raise RateLimitError.
+        """Admit a request that may use ``tokens`` (an estimate), or raise RateLimitError.
 
-        ``end_user`` is a name that differs from project to project; None switches the limits of end users off.
-        Each admission ends in one :meth:`settle`. A call that is cancelled leaves nothing behind but the charge.
+        ``end_user`` is a name that is unique among all projects; None is not limited. Call :meth:`settle` once for each
+        admission. A cancelled call leaves no lease, only the charge.
         """
         scopes = self._scopes(principal, end_user)
         admission = Admission(request_id=request_id, scopes=scopes, tokens=tokens, state=RateLimitState())
@@ -118,8 +117,8 @@ class RateLimiter:
         return Admission(request_id=request_id, scopes=scopes, tokens=tokens, state=state)
 
     async def settle(self, admission: Admission, *, tokens: int) -> None:
-        """End a request that used ``tokens``: charge what the estimate was short of, or give back; free its places."""
-        # Even when the database fails: a place that is no longer renewed becomes free by itself.
+        """End a request that used ``tokens``: charge or refund the difference to the estimate; end its leases."""
+        # Before the transaction, which may fail: without renewals the leases expire.
         self._leases.release(admission.request_id)
         if admission.scopes:
             difference = tokens - admission.tokens
@@ -128,17 +127,17 @@ class RateLimiter:
             )
 
     async def renew(self) -> None:
-        """Keep the places of this process's requests for another :data:`LEASE` seconds."""
+        """Renew the leases of this process's requests for :data:`LEASE` seconds."""
         if self._leases.held:
             await self._database.write(
                 lambda connection: self._leases.renew(connection, self._now(connection)), durable=False
             )
 
     async def sweep(self) -> int:
-        """Delete the full allowances of end users and their leases of processes that died; return their number.
+        """Delete full allowances of end users and their expired leases; return their number.
 
-        So the database keeps only rows of end users that sent a request within the last minute, or since the last
-        sweep. Without limits of end users there is nothing to sweep.
+        Afterwards the database has only end users with a request within the last minute. Without limits of end users,
+        nothing is deleted.
         """
         total = 0
         if self._end_user == UNLIMITED:
@@ -148,11 +147,11 @@ class RateLimiter:
         return total
 
     async def _charged(self, admission: Admission) -> RateLimitState:
-        """Charge for a request and give it its places; rows that the clock has left behind are mended first."""
+        """Charge a request and take its leases. After a step of the clock, move the rows back and try again."""
         try:
             return await self._database.write(lambda connection: self._admit(connection, admission), durable=False)
         except SteppedBackError:
-            # In a transaction of its own: that of a refusal is undone.
+            # In a separate transaction, because a refusal rolls its own back.
             scopes = [scope for scope, _ in admission.scopes]
             await self._database.write(
                 lambda connection: _move_back(connection, scopes, self._now(connection)), durable=False
@@ -181,14 +180,14 @@ class RateLimiter:
     def _sweep_batch(self, connection: Connection) -> int:
         now, table = self._now(connection), rate_limits.c
         full = and_(table.requests_full_at <= now, table.tokens_full_at <= now)
-        # A sweep skips locked rows: it never waits for a request while another request waits for the sweep.
+        # It skips locked rows, so that sweep and requests never wait for each other.
         scopes = select(table.scope).where(_of_end_users(table.scope), full).with_for_update(skip_locked=True)
         statement = delete(rate_limits).where(table.scope.in_(scopes.limit(SWEEP_BATCH)))
         leases = self._leases.sweep(connection, _of_end_users, now, SWEEP_BATCH)
         return len(connection.execute(statement.returning(table.scope)).all()) + leases
 
     def _scopes(self, principal: Principal, end_user: str | None) -> tuple[tuple[str, Limits], ...]:
-        """Name the limited scopes, always in the same order: two requests never wait for each other's rows."""
+        """Return the limited scopes, always in the same order, so that two requests cannot deadlock."""
         scopes = [(f"{END_USER}{end_user}", self._end_user)] if end_user is not None else []
         if principal.key_id is not None:
             scopes.append((f"key:{principal.key_id}", self._key))
@@ -200,14 +199,14 @@ class RateLimiter:
 
 
 def _cost(amount: int, limit: int | None) -> int:
-    """Microseconds of a minute's allowance."""
+    """Return the cost of ``amount`` in microseconds of a minute's allowance."""
     return 0 if limit is None else amount * MINUTE // limit
 
 
 def _charge(connection: Connection, scope: str, limits: Limits, tokens: int, now: int) -> Row[*tuple[Any, ...]] | None:
-    """Charge one request and its tokens in one statement, whole or not at all; None when a limit forbids it.
+    """Charge one request and its tokens in one statement; return the row, or None when a limit is reached.
 
-    The row stays locked until the transaction ends, which makes counting the places of the scope safe.
+    The row stays locked until the end of the transaction, so that no other transaction counts the leases of the scope.
     """
     costs = {
         rate_limits.c.requests_full_at: _cost(1, limits.requests_per_minute),
@@ -217,7 +216,7 @@ def _charge(connection: Connection, scope: str, limits: Limits, tokens: int, now
         return None
     first = {column.name: now + cost for column, cost in costs.items()} | {"updated_at": now}
     later = {column.name: _from_now(column, now) + cost for column, cost in costs.items()}
-    # What costs nothing passes, also where a settlement has left a debt.
+    # A limit without a cost allows the charge even if its allowance is overdrawn.
     allowed = (later[column.name] <= now + MINUTE for column, cost in costs.items() if cost)
     statement = insert(connection, rate_limits).values(scope=scope, **first)
     statement = statement.on_conflict_do_update(
@@ -227,19 +226,19 @@ def _charge(connection: Connection, scope: str, limits: Limits, tokens: int, now
 
 
 def _from_now(column: Column[int], now: int) -> ColumnElement[int]:
-    """The later of the moment and now: an allowance that is full stays full."""
+    """Return the later of the column's time and now: a full allowance stays full."""
     moment = _moved_back(column, now)
     return case((moment > now, moment), else_=now)
 
 
 def _moved_back(column: Column[int], now: int) -> ColumnElement[int]:
-    """The moment, moved back as far as the clock has stepped back since the row was written."""
+    """Return the column's time, moved back as far as the clock has stepped back since the row was written."""
     step = rate_limits.c.updated_at - now
     return case((step > CLOCK_TOLERANCE, column - step), else_=column)
 
 
 def _move_back(connection: Connection, scopes: list[str], now: int) -> None:
-    """Mend what was written before the clock stepped back."""
+    """Move the times of rows that were written before the clock stepped back."""
     limits = rate_limits.c
     ahead = and_(limits.scope.in_(scopes), limits.updated_at > now + CLOCK_TOLERANCE)
     moved = {column.name: _moved_back(column, now) for column in (limits.requests_full_at, limits.tokens_full_at)}
@@ -252,12 +251,12 @@ def _limited_places(scopes: Iterable[tuple[str, Limits]]) -> list[str]:
 
 
 def _of_end_users(scope: Column[str]) -> ColumnElement[bool]:
-    """Select the scopes of end users as one range of the index."""
+    """Return the condition of end users' scopes: one range of the index."""
     return and_(scope >= END_USER, scope < AFTER_END_USERS)
 
 
 def _owner(scope: str) -> str:
-    """Return the words by which an error names an end user's limit; the identifier may be an e-mail address."""
+    """Return the words for an end user in an error, without the identifier, which may be an e-mail address."""
     return " of an end user" if scope.startswith(END_USER) else ""
 
 
@@ -270,7 +269,7 @@ def _crowded(scope: str, places: int, running: int, state: RateLimitState) -> Ra
 
 
 def _refusal(connection: Connection, scope: str, limits: Limits, tokens: int, now: int) -> RateLimitError:
-    """Say which limit was reached, and when the same request would pass."""
+    """Return the error that names the reached limit and the time for a retry. Raises SteppedBackError."""
     row = connection.execute(select(rate_limits).where(rate_limits.c.scope == scope)).one_or_none()
     if row is not None and row.updated_at > now + CLOCK_TOLERANCE:
         raise SteppedBackError
@@ -296,7 +295,7 @@ def _refusal(connection: Connection, scope: str, limits: Limits, tokens: int, no
 
 
 def _wait(full_at: int, amount: int, limit: int | None, now: int) -> int:
-    """Microseconds until a charge of ``amount`` fits."""
+    """Return the microseconds until a charge of ``amount`` fits."""
     return max(full_at, now) + _cost(amount, limit) - MINUTE - now
 
 

@@ -1,7 +1,7 @@
-"""Leases: the places that running requests hold under the limits of concurrent requests.
+"""Leases of places: running requests hold them under limits of concurrent requests.
 
-A lease ends by itself when its process dies. A process keeps the leases of its own running requests whatever the clock
-says. A lease that ends later than a new lease shows that the clock has stepped back. Times are Unix microseconds.
+The lease of a process that died expires. A process keeps the leases of its own running requests at any time of the
+clock. A lease that expires later than a new one was written before the clock stepped back. Times are Unix microseconds.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,25 +14,25 @@ from antiphon.store.engines import insert
 from antiphon.store.schema import rate_leases
 
 SECOND = 1_000_000
-"""Microseconds. Times are whole numbers of them: sums of floats would drift."""
+"""Microseconds. Times are integers, because sums of floats would drift."""
 LEASE = 60
-"""Seconds after which the place of a process that died is free again."""
+"""Seconds until a lease that is not renewed expires."""
 CLOCK_TOLERANCE = 10 * SECOND
-"""Microseconds that a row may lie in the future: a transaction may wait so long for a lock after it read the clock."""
+"""Microseconds that a row may be in the future: a transaction may wait for a lock after it has read the clock."""
 
 Place = tuple[str, str]
-"""A scope and the id of a request that runs in it."""
+"""A scope and the id of a running request."""
 
 
 class SteppedBackError(Exception):
-    """The clock has stepped back since a row was written that refuses a request."""
+    """The clock has stepped back since the row that refuses a request was written."""
 
 
 class RateLeases:
     """The leases of one process. The caller opens the transactions."""
 
     def __init__(self, holder: str) -> None:
-        """``holder`` names this process, as no other is named."""
+        """``holder`` is a unique name of this process."""
         self._holder = holder
         self._held: dict[str, Sequence[str]] = {}
 
@@ -47,13 +47,13 @@ class RateLeases:
             self._held[request_id] = scopes
 
     def release(self, request_id: str) -> None:
-        """Renew the places of a request no longer."""
+        """Stop renewing the places of a request."""
         self._held.pop(request_id, None)
 
     def count(self, connection: Connection, scope: str, places: int, now: int) -> int:
-        """Count the requests that hold a place; free the places of processes that died.
+        """Return the number of leases of a scope; delete expired ones.
 
-        Raises SteppedBackError where all ``places`` are taken, one of them by a lease from before a step of the clock.
+        Raises SteppedBackError when all ``places`` are taken and one lease is from before a step of the clock.
         """
         table = rate_leases.c
         rows = connection.execute(select(rate_leases).where(table.scope == scope)).all()
@@ -66,14 +66,14 @@ class RateLeases:
         return running
 
     def take(self, connection: Connection, places: Iterable[Place], now: int) -> None:
-        """Lease each of the places."""
+        """Take a lease of each place."""
         common = {"holder": self._holder, "expires_at": now + LEASE * SECOND}
         rows = [{"scope": scope, "request_id": request_id, **common} for scope, request_id in places]
         if rows:
             connection.execute(insert(connection, rate_leases).on_conflict_do_nothing(), rows)
 
     def renew(self, connection: Connection, now: int) -> None:
-        """Lease the places that this process holds for another :data:`LEASE` seconds."""
+        """Renew the leases of this process for :data:`LEASE` seconds."""
         table = rate_leases.c
         statement = update(rate_leases).where(self._mine()).values(expires_at=now + LEASE * SECOND)
         renewed = {
@@ -81,13 +81,13 @@ class RateLeases:
             for row in connection.execute(statement.returning(table.scope, table.request_id))
         }
         held = {(scope, request_id) for request_id, scopes in self._held.items() for scope in scopes}
-        # Another process took the missing ones for a dead process's, when the clock stepped forward.
+        # Another process has deleted the missing ones as expired after the clock stepped forward.
         self.take(connection, sorted(held - renewed), now)
 
     def sweep(
         self, connection: Connection, within: Callable[[Column[str]], ColumnElement[bool]], now: int, limit: int
     ) -> int:
-        """Free up to ``limit`` places of processes that died, in the scopes ``within``; return their number."""
+        """Delete up to ``limit`` expired leases in the scopes ``within``; return their number."""
         table = rate_leases.c
         key = (table.scope, table.request_id)
         dead = and_(within(table.scope), table.expires_at <= now, not_(self._mine()))
@@ -103,18 +103,18 @@ class RateLeases:
 
 
 def free_places(connection: Connection, scopes: Sequence[str], request_id: str) -> None:
-    """End the leases of a request."""
+    """Delete the leases of a request."""
     table = rate_leases.c
     connection.execute(delete(rate_leases).where(table.scope.in_(scopes), table.request_id == request_id))
 
 
 def move_leases_back(connection: Connection, scopes: Sequence[str], now: int) -> None:
-    """End the leases from before a step of the clock no later than a lease of now."""
+    """Limit the leases from before a step of the clock to :data:`LEASE` seconds from now."""
     table = rate_leases.c
     ahead = and_(table.scope.in_(scopes), table.expires_at > _latest_end(now))
     connection.execute(update(rate_leases).where(ahead).values(expires_at=now + LEASE * SECOND))
 
 
 def _latest_end(now: int) -> int:
-    """When a lease ends at the latest, unless the clock has stepped back."""
+    """Return the latest possible end of a lease, unless the clock has stepped back."""
     return now + LEASE * SECOND + CLOCK_TOLERANCE

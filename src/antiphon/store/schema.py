@@ -1,7 +1,7 @@
-"""The tables, the same in SQLite and in PostgreSQL. ``migrations`` makes them; a test compares the two.
+"""The tables, the same in SQLite and PostgreSQL. ``migrations`` creates them; a test compares the two.
 
-Every object's primary key begins with its project, so that another project's object is not found on the same index
-path as one that was never there. Times are whole Unix seconds unless said otherwise.
+Every object's primary key begins with its project, so that a look-up does not distinguish another project's object from
+a missing one. Times are whole Unix seconds unless a column's ``doc`` differs.
 """
 
 import re
@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 DEFAULT_PROJECT = "default"
-"""The project of a server without keys; the first migration makes it."""
+"""The project of a server without keys; the first migration creates it."""
 
 metadata = MetaData()
 
@@ -32,22 +32,22 @@ metadata = MetaData()
 class ClientText(TypeDecorator[str]):
     r"""Text of any characters, compared by code point on both databases.
 
-    PostgreSQL cannot hold U+0000, which JSON can: it is kept as ``\0``, and the backslash as ``\\``.
+    PostgreSQL cannot store U+0000, which JSON can contain: it is stored as ``\0``, and a backslash as ``\\``.
     """
 
     impl = Text
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Ask PostgreSQL for code-point order, which is SQLite's own."""
+        """Return the type with code-point order, which is SQLite's default."""
         return dialect.type_descriptor(Text(collation="C") if dialect.name == "postgresql" else Text())
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 (SQLAlchemy's)
-        """Escape."""
+        """Return the escaped value."""
         return None if value is None else value.replace("\\", "\\\\").replace("\0", "\\0")
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 (SQLAlchemy's)
-        """Undo the escape."""
+        """Return the unescaped value."""
         return None if value is None else re.sub(r"\\([\\0])", lambda found: "\0" if found[1] == "0" else "\\", value)
 
 
@@ -65,7 +65,7 @@ api_keys = Table(
     Column("id", ClientText, primary_key=True),
     Column("project_id", ClientText, ForeignKey("projects.id"), nullable=False),
     Column("name", ClientText, nullable=False),
-    Column("scopes", ClientText, nullable=False, doc="Parted by blanks."),
+    Column("scopes", ClientText, nullable=False, doc="Separated by blanks."),
     Column("created", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
@@ -79,7 +79,7 @@ api_key_secrets = Table(
     Column("key_id", ClientText, ForeignKey("api_keys.id", ondelete="CASCADE"), nullable=False),
     Column("digest", ClientText, nullable=False, doc="SHA-256 of the whole key, in hexadecimal."),
     Column("created", BigInteger, nullable=False),
-    Column("expires_at", BigInteger, doc="The end of the grace after a rotation."),
+    Column("expires_at", BigInteger, doc="The end of the grace period after a rotation."),
     Index("ix_api_key_secrets_key_id", "key_id"),
 )
 
@@ -90,10 +90,10 @@ completions = Table(
     Column("id", ClientText, primary_key=True),
     Column("created", BigInteger, nullable=False),
     Column("model", ClientText, nullable=False),
-    Column("status", ClientText, nullable=False, doc="completed, cancelled (the client went away) or failed."),
+    Column("status", ClientText, nullable=False, doc="completed, cancelled (the client disconnected) or failed."),
     Column("message_count", Integer, nullable=False),
     Column("metadata", Text, nullable=False, doc="A JSON object; completion_metadata is its index."),
-    Column("body", Text, nullable=False, doc="The wire object in JSON, its metadata left empty."),
+    Column("body", Text, nullable=False, doc="The completion in JSON, with empty metadata."),
     Index("ix_completions_created", "project_id", "created", "id"),
     Index("ix_completions_model", "project_id", "model", "created", "id"),
 )
@@ -143,7 +143,7 @@ rate_limits = Table(
     Column("scope", ClientText, primary_key=True),
     Column("requests_full_at", BigInteger, nullable=False, doc="Unix microseconds."),
     Column("tokens_full_at", BigInteger, nullable=False, doc="Unix microseconds."),
-    Column("updated_at", BigInteger, nullable=False, doc="Unix microseconds: by which clock the moments are meant."),
+    Column("updated_at", BigInteger, nullable=False, doc="Unix microseconds of the last change."),
 )
 
 rate_leases = Table(
@@ -162,9 +162,9 @@ idempotency_keys = Table(
     Column("project_id", ClientText, ForeignKey("projects.id"), primary_key=True),
     Column("key", ClientText, primary_key=True),
     Column("body_hash", ClientText, nullable=False),
-    Column("token", ClientText, nullable=False, doc="Of the request that answers."),
-    Column("holder", ClientText, doc="The process that answers; null when it has."),
-    Column("status", Integer, doc="Of HTTP; null while the answer is made."),
+    Column("token", ClientText, nullable=False, doc="Identifies the request that answers."),
+    Column("holder", ClientText, doc="The process that answers; null after the answer."),
+    Column("status", Integer, doc="The HTTP status; null before the answer."),
     Column("answer", LargeBinary),
     Column("expires_at", BigInteger, nullable=False),
     Index("ix_idempotency_keys_expires_at", "expires_at"),
