@@ -1,4 +1,4 @@
-"""A client that writes bytes and reads answers by their framing, so that one answer too many or too few is seen."""
+"""A client that writes bytes and reads answers by their framing."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""A server that keeps what it answers: the storage is opened and closed in the server's own thread and event loop."""
+"""A server with a database, which is opened and closed in the server's thread and event loop."""
 
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager

@@ -1,4 +1,4 @@
-"""Every route with no key, a bad one, a revoked one, one without the scope, and another project's."""
+"""Every route with a missing, invalid or revoked key, with a key without the scope, and with another project's key."""
 
 from collections.abc import Iterator
 

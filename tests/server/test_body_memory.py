@@ -1,4 +1,4 @@
-"""The bodies of all requests together: what is let in, what is refused, and that everything is given back."""
+"""The memory of all request bodies together: what it accepts and refuses, and its release."""
 
 import asyncio
 import gc

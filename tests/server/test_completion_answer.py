@@ -1,4 +1,4 @@
-"""Repeated requests and rate limits over HTTP, on both databases."""
+"""Idempotent requests and rate limits over HTTP, on both databases."""
 
 import re
 import shutil

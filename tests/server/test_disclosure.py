@@ -1,4 +1,4 @@
-"""What fails tells nobody too much: answers have no traces of ours, logs no keys and nothing that was said."""
+"""Answers reveal nothing internal, and logs contain no keys and no texts of conversations."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What a client may send that no client should: never a 5xx, never a hang, and the server goes on."""
+"""Hostile requests cause no 5xx and no hang, and the server goes on."""
 
 import json
 import re

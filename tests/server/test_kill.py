@@ -1,4 +1,4 @@
-"""What a client has received is stored: the API process is killed at random moments under eight clients."""
+"""Completions that clients received are stored: the server is killed at random moments under eight clients."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""What a client still sends when it has been answered is dropped, within bounds, and the client reads its answer."""
+"""The rest of a body is dropped before the answer ends, within bounds, so that the client reads the answer."""
 
 import asyncio
 

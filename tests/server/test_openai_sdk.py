@@ -1,4 +1,4 @@
-"""The official SDK, sync and async, is a client of the running server; its types judge every answer."""
+"""The official SDK, sync and async, against the running server; its types check every answer."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack

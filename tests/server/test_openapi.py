@@ -1,4 +1,4 @@
-"""What the document says of the operations; that the server keeps to it is for test_schemathesis."""
+"""The operations of the OpenAPI document; test_schemathesis tests the server against it."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Where a body ends, as bytes on a real socket: ambiguous framing is refused, and bytes after it are no request."""
+"""Framing of bodies on a real socket: ambiguous framing is refused, and bytes after it are not parsed."""
 
 import pytest
 

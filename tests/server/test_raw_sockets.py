@@ -1,4 +1,4 @@
-"""Requests as bytes on a real socket: how many answers come, which, and that nothing is read as another request."""
+"""Requests as bytes on a real socket: the number and the order of answers."""
 
 import socket
 

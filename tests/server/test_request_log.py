@@ -1,4 +1,4 @@
-"""Every request is one line of the log, whatever becomes of it, and no line holds a key or what was said."""
+"""Every request has one log line, without keys and texts of the conversation."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""The spans of requests through the front door, with a tracer that writes down what it is told."""
+"""The spans of requests over HTTP, with a recording tracer."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ PATH = "/v1/chat/completions"
 IDS = {"trace_id": "1" * 32, "span_id": "2" * 16}
 
 
-class Told:
+class RecordingTracer:
     """A tracer and its one span."""
 
     ids: Mapping[str, str] = IDS
@@ -44,14 +44,14 @@ class Told:
         self.requests.append((name, dict(attributes), error))
 
     def record(self, span: FinishedSpan) -> None:
-        assert len(self.headers) > len(self.requests), "a part is told before its request is over"
+        assert len(self.headers) > len(self.requests), "a part is recorded before the end of its request"
         self.answers.append(span)
 
 
-def traced(script: Script = (), *, refusal: Exception | None = None) -> tuple[Told, ASGIApp, ScriptedEngine]:
-    told, engine = Told(), ScriptedEngine(script or [*says("Hello"), *ends()])
+def traced(script: Script = (), *, refusal: Exception | None = None) -> tuple[RecordingTracer, ASGIApp, ScriptedEngine]:
+    recorded, engine = RecordingTracer(), ScriptedEngine(script or [*says("Hello"), *ends()])
     service = Service(Router({MODEL: [scripted_backend(engine, ScriptedRenderer(refusal=refusal))]}))
-    return told, create_app(service, ServerOptions(), tracer=told), engine
+    return recorded, create_app(service, ServerOptions(), tracer=recorded), engine
 
 
 def question(**fields: object) -> Exchange:
@@ -65,9 +65,9 @@ async def ask(app: ASGIApp, exchange: Exchange, **headers: str) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_answer_is_two_spans(*, stream: bool) -> None:
-    told, app, _ = traced()
+    recorded, app, _ = traced()
     await ask(app, question(stream=stream))
-    ((name, attributes, error),), (answer,) = told.requests, told.answers
+    ((name, attributes, error),), (answer,) = recorded.requests, recorded.answers
     assert (f"POST {PATH}", None, f"chat {MODEL}", None) == (name, error, answer.name, answer.error)
     expected = {
         "http.request.method": "POST",
@@ -83,51 +83,51 @@ async def test_an_answer_is_two_spans(*, stream: bool) -> None:
 
 
 async def test_the_headers_of_the_trace_are_handed_on_and_no_others() -> None:
-    told, app, _ = traced()
+    recorded, app, _ = traced()
     headers = {"traceparent": "00-a-b-01", "tracestate": "x=y"}
     await ask(app, question(), Authorization="Bearer sk-antiphon-0123456789", **headers)
-    assert [headers] == told.headers
+    assert [headers] == recorded.headers
 
 
 async def test_the_name_of_the_span_has_the_parameters_of_the_path_not_their_values() -> None:
-    told, app, _ = traced()
+    recorded, app, _ = traced()
     await Exchange().run(app, path="/v1/chat/completions/chatcmpl-1")
-    assert ["GET /v1/chat/completions/{completion_id}"] == [name for name, _, _ in told.requests]
+    assert ["GET /v1/chat/completions/{completion_id}"] == [name for name, _, _ in recorded.requests]
 
 
 @pytest.mark.parametrize(("method", "name"), [("GET", "GET"), ("BREW", "HTTP")])
 async def test_span_of_an_unknown_path_is_named_by_its_method(method: str, name: str) -> None:
-    told, app, _ = traced()
+    recorded, app, _ = traced()
     await Exchange(body(b"")).run(app, method=method, path="/none")
-    ((made, attributes, error),) = told.requests
+    ((made, attributes, error),) = recorded.requests
     assert (name, 404, None) == (made, attributes["http.response.status_code"], error)
 
 
 async def test_client_error_fails_the_span_of_the_answer_but_not_of_the_request() -> None:
-    told, app, _ = traced()
+    recorded, app, _ = traced()
     await ask(app, question(model="none"))
-    assert [None] == [error for _, _, error in told.requests]
-    assert ["model_not_found"] == [span.error for span in told.answers]
+    assert [None] == [error for _, _, error in recorded.requests]
+    assert ["model_not_found"] == [span.error for span in recorded.answers]
 
 
 @pytest.mark.parametrize(
     ("refusal", "name"), [(LookupError("hush"), "LookupError"), (ServiceUnavailableError("x"), "service_unavailable")]
 )
 async def test_a_fault_of_the_server_fails_both(refusal: Exception, name: str) -> None:
-    told, app, _ = traced(refusal=refusal)
+    recorded, app, _ = traced(refusal=refusal)
     await ask(app, question())
-    assert ([name], [name]) == ([error for _, _, error in told.requests], [span.error for span in told.answers])
-    assert "hush" not in str((told.requests, told.answers))
+    assert ([name], [name]) == ([error for _, _, error in recorded.requests], [span.error for span in recorded.answers])
+    assert "hush" not in str((recorded.requests, recorded.answers))
 
 
 async def test_a_stream_that_breaks_off_fails_the_answer() -> None:
-    told, app, _ = traced([*says("Hel"), ServiceUnavailableError("died")])
+    recorded, app, _ = traced([*says("Hel"), ServiceUnavailableError("died")])
     await ask(app, question(stream=True))
-    assert ["service_unavailable"] == [span.error for span in told.answers]
+    assert ["service_unavailable"] == [span.error for span in recorded.answers]
 
 
-async def test_a_client_that_leaves_has_both_spans_and_no_error() -> None:
-    told, app, engine = traced([*says("Hel"), Hang()])
+async def test_disconnected_request_has_both_spans_without_an_error() -> None:
+    recorded, app, engine = traced([*says("Hel"), Hang()])
     exchange = question(stream=True)
     asking = asyncio.create_task(ask(app, exchange))
     async with asyncio.timeout(5):
@@ -136,17 +136,17 @@ async def test_a_client_that_leaves_has_both_spans_and_no_error() -> None:
     exchange.disconnect()
     await asking
     assert ([None], ["cancelled"]) == (
-        [error for _, _, error in told.requests],
-        [span.attributes["antiphon.outcome"] for span in told.answers],
+        [error for _, _, error in recorded.requests],
+        [span.attributes["antiphon.outcome"] for span in recorded.answers],
     )
     assert 0 == engine.running
 
 
 @pytest.mark.parametrize("path", ["/health", "/metrics"])
 async def test_probes_have_no_span(path: str) -> None:
-    told, app, _ = traced()
+    recorded, app, _ = traced()
     await Exchange().run(app, path=path)
-    assert [] == told.requests
+    assert [] == recorded.requests
 
 
 async def test_log_lines_of_a_request_have_the_ids_of_its_trace() -> None:

@@ -1,4 +1,4 @@
-"""Every path but the one that creates completions, which has a file of its own."""
+"""All paths but the one that creates completions, which has its own file."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""The running server is held to its own OpenAPI document, with data that fits it and data that does not."""
+"""The running server agrees with its OpenAPI document, for valid and invalid data."""
 
 import json
 from collections.abc import Iterator

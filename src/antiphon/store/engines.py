@@ -102,10 +102,10 @@ def postgresql_engine(url: str, *, busy_timeout: float, maintenance: bool = Fals
 
 
 def sqlite_engine(path: Path, *, busy_timeout: float) -> Engine:
-    """Reach a SQLite file that :func:`prepare_sqlite` has made ready.
+    """Return an engine for a SQLite file from :func:`prepare_sqlite`.
 
-    Transactions begin explicitly: the driver would begin one late, and as a reader, which cannot always become a
-    writer. In WAL mode FULL syncs at every commit; NORMAL leaves that to the next one that does.
+    Transactions begin explicitly: the driver begins them late and as readers, which cannot always become writers. In
+    WAL mode, FULL syncs at every commit; after NORMAL, the next FULL commit syncs.
     """
     engine = create_engine(
         f"sqlite+aiosqlite:///{path}",
