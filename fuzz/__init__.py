@@ -1,1 +1,1 @@
-"""Fuzzing: inputs that atheris makes up, and the small corpus of those that are worth keeping."""
+"""Fuzzing with atheris, and a small corpus of inputs."""

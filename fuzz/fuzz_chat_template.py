@@ -1,4 +1,4 @@
-"""Fuzz the compiling and rendering of chat templates. Run by `make fuzz`."""
+"""`make fuzz`: the compiler and renderer of chat templates."""
 
 from fuzz.harness import run
 

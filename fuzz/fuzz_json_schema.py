@@ -1,4 +1,4 @@
-"""Fuzz the compiling of JSON Schemas. Run by `make fuzz`."""
+"""`make fuzz`: the compiler of JSON Schemas."""
 
 from fuzz.harness import run
 

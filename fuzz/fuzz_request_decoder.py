@@ -1,4 +1,4 @@
-"""Fuzz the request decoder. Run by `make fuzz`."""
+"""`make fuzz`: the decoder of requests."""
 
 from fuzz.harness import run
 

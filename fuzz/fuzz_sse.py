@@ -1,4 +1,4 @@
-"""Fuzz the decoder of event streams. Run by `make fuzz`."""
+"""`make fuzz`: the decoder of event streams."""
 
 from fuzz.harness import run
 

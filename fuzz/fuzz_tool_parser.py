@@ -1,4 +1,4 @@
-"""Fuzz the parser of tool calls, in every notation. Run by `make fuzz`."""
+"""`make fuzz`: the parser of tool calls, in every notation."""
 
 from fuzz.harness import run
 

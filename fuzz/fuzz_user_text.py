@@ -1,4 +1,4 @@
-"""Fuzz the texts of users against vocabularies with tokens of every type. Run by `make fuzz`."""
+"""`make fuzz`: users' texts with vocabularies that have tokens of every type."""
 
 from fuzz.harness import run
 

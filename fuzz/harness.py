@@ -1,4 +1,4 @@
-"""Runs one target under atheris, with libFuzzer's own options on the command line."""
+"""Runs one target under atheris; the command line has libFuzzer's options."""
 
 import sys
 
@@ -6,8 +6,8 @@ import atheris
 
 
 def run(name: str) -> None:
-    """Fuzz the target called ``name``; instrumented from its import on."""
+    """Fuzz a target, with its imports instrumented."""
     with atheris.instrument_imports(include=["antiphon", "msgspec", "jinja2"]):
-        from fuzz.targets import TARGETS  # noqa: PLC0415 (atheris instruments what is imported here)
+        from fuzz.targets import TARGETS  # noqa: PLC0415 (atheris instruments the imports of this block)
     atheris.Setup(sys.argv, TARGETS[name])
     atheris.Fuzz()

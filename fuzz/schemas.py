@@ -1,13 +1,13 @@
-"""Schemas from bytes, of the kinds that once took a compiler without end.
+"""Reads schemas from bytes, of the kinds that once had unbounded compile times.
 
-Many constants, large multiples, many optional properties, and ``not``, ``oneOf``, ``anyOf``, ``if`` within one another.
+They have many constants, large multiples, many optional properties, and nested ``not``, ``oneOf``, ``anyOf``, ``if``.
 """
 
 from collections.abc import Callable
 from typing import Any, Final
 
 MAX_DEPTH: Final = 5
-"""Schemas within schemas."""
+"""Levels of nested schemas."""
 _PATTERNS: Final = ("^a", "b{2,9}", "(a|b)*c", "^[^x]{0,99}$", "(a|b){9999}", "^(a{7})*$", "^(a{11})*$")
 _TYPES: Final = ("null", "boolean", "integer", "number", "string", "array", "object")
 
@@ -15,7 +15,7 @@ Schema = dict[str, Any] | bool
 
 
 def schema_of(data: bytes) -> Schema:
-    """Read a schema; any bytes are one."""
+    """Read a schema from any bytes."""
     reader = _Reader(data)
     root = reader.schema(0)
     definitions = {name: reader.schema(1) for name in "ab"}
@@ -23,7 +23,7 @@ def schema_of(data: bytes) -> Schema:
 
 
 class _Reader:
-    """Reads choices off bytes, zeros where they end."""
+    """Reads choices from bytes, with zeros after their end."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -37,7 +37,7 @@ class _Reader:
         return int.from_bytes(bytes(self._byte() for _ in range(size)), "big")
 
     def schema(self, depth: int) -> Schema:
-        """Read a schema at so many levels."""
+        """Read a schema at this level of nesting."""
         leaves: tuple[Callable[[], Schema], ...] = (
             self._anything,
             self._constants,

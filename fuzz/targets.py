@@ -1,6 +1,6 @@
-"""What is fuzzed: one function for each, from bytes to nothing, that fails when an invariant does not hold.
+"""The fuzzed functions: each takes bytes and raises an error when an invariant is broken.
 
-Free of the fuzzer, so that the suite replays the corpus through the same functions (tests/fuzz/test_corpus.py).
+They do not import the fuzzer, so that tests/fuzz/test_corpus.py can replay the corpus.
 """
 
 import json
@@ -30,9 +30,9 @@ from fuzz.work import CALLS_OF_CHARACTER, CALLS_OF_WORK, FREE_CALLS, counted_wor
 from tests.vocabularies import CONTROL, MARKERS, MODELS, PLAIN, PRE_TOKENIZERS, write_vocabulary
 
 MAX_ERROR: Final = 2000
-"""Characters of what an error says, whatever the request was."""
+"""Maximum characters of an error, for all requests."""
 WORK: Final = 4000
-"""Alternatives: a budget of a schema that is smaller than the server's, so that inputs are many."""
+"""Budget of a schema in alternatives, smaller than the server's, so that the fuzzer runs more inputs."""
 NOTATIONS: Final[tuple[ToolNotation, ...]] = tuple(
     each for _, notation in sorted(TOOL_NOTATIONS.items()) for each in (notation, *notation.alternatives)
 )
@@ -43,7 +43,7 @@ SCHEMA: Final = {
 TOOLS: Final[dict[str, dict[str, Any] | None]] = {"find": SCHEMA, "no-args": {}, "run": None}
 USER: Final = [{"role": "user", "content": "Hi"}]
 KINDS: Final = (*((model, "default") for model in MODELS), *(("gpt2", pre) for pre in PRE_TOKENIZERS))
-"""Every kind of vocabulary: its model and its pre-tokenizer."""
+"""The kinds of vocabularies: model and pre-tokenizer."""
 TALK: Final = (
     "<s>{% for m in messages %}<|im_start|>{{ m.role }}{{ m.content }}<think>{{ m.reasoning_content or '' }}</think>"
     "{% for call in m.tool_calls or [] %}<tool_call>{{ call.function.name }}<|message|>{{ call.function.arguments }}"
@@ -51,11 +51,11 @@ TALK: Final = (
 )
 SPECIAL: Final = (*CONTROL, *MARKERS, *PLAIN, "\u2581", "\uff5c", "\u00e9")
 WRITABLE: Final = ("llama", "gpt2", "gemma4")
-"""Models whose ids spell every text."""
+"""Models whose tokens can spell every text."""
 
 
 def request_decoder(data: bytes) -> None:
-    """Any bytes are a request, which can be written again, or one short error of the reference's shape."""
+    """Check that any bytes are a request that can be encoded, or one short error of the reference's shape."""
     try:
         request = decode_request(data)
     except InvalidRequestError as error:
@@ -67,7 +67,7 @@ def request_decoder(data: bytes) -> None:
 
 
 def sse(data: bytes) -> None:
-    """Any bytes are the same events in every cut."""
+    """Check that any bytes give the same events in every chunking."""
     whole = SSEDecoder().feed(data)
     for size in (1, 2, 3, 7):
         decoder = SSEDecoder()
@@ -76,7 +76,10 @@ def sse(data: bytes) -> None:
 
 
 def tool_parser(data: bytes) -> None:
-    """Any bytes are read alike in every cut, in every notation. The first byte chooses it, the second the cut."""
+    """Check that any bytes are parsed alike in every chunking.
+
+    The first byte chooses the notation, the second the size of the chunks.
+    """
     notation = NOTATIONS[data[0] % len(NOTATIONS)] if data else NOTATIONS[0]
     size = 1 + data[1] % 8 if len(data) > 1 else 1
     whole, cut = _parsed(notation, data[2:], len(data) or 1), _parsed(notation, data[2:], size)
@@ -84,7 +87,7 @@ def tool_parser(data: bytes) -> None:
 
 
 def chat_template(data: bytes) -> None:
-    """Any text is a template that renders, or refuses, in bounded time, or it is no template."""
+    """Check that any text is an invalid template, or one that renders or refuses in bounded time."""
     source = data.decode("utf-8", "replace")
     try:
         template = ChatTemplate(source, "<s>", "</s>", clock=lambda: 0.0)
@@ -94,9 +97,9 @@ def chat_template(data: bytes) -> None:
 
 
 def user_text(data: bytes) -> None:
-    """Any text gives no token of structure, and is spelled whole. The first byte chooses the kind of vocabulary.
+    """Check that any text gives no structural token and is spelled completely.
 
-    A byte beyond ASCII is the text of a token that is structure, or of one that is plain.
+    The first byte chooses the kind of vocabulary. A byte beyond ASCII is the text of a structural or ordinary token.
     """
     kind = KINDS[data[0] % len(KINDS)] if data else KINDS[0]
     text = "".join(chr(byte) if byte < 0x80 else SPECIAL[byte % len(SPECIAL)] for byte in data[1:])  # noqa: PLR2004
@@ -110,7 +113,7 @@ def user_text(data: bytes) -> None:
 
 
 def json_schema(data: bytes) -> None:
-    """Any schema is compiled or refused, and what was done for it was paid for."""
+    """Check that any schema is compiled or refused, and that its work was charged to its budget."""
     schema = schema_of(data)
     with counted_work(WORK) as work, suppress(InvalidRequestError):
         compile_schema(schema, strict=False, param="schema")
@@ -136,7 +139,7 @@ def _rendering(model: str, pre: str) -> tuple[Tokenizer, Renderer]:
 
 
 def _marked(tokenizer: Tokenizer, renderer: Renderer, text: str) -> tuple[list[str], str]:
-    """Return the structure of a prompt in which every text is ``text``, and its characters without spaces."""
+    """Return the structural tokens and the characters without spaces of a prompt with ``text`` as every text."""
     call = {"id": "1", "type": "function", "function": {"name": text[:256], "arguments": text}}
     messages = [
         {"role": "user", "content": text},
@@ -152,7 +155,7 @@ def _marked(tokenizer: Tokenizer, renderer: Renderer, text: str) -> tuple[list[s
 
 
 def _solid(text: str) -> str:
-    """Return the text without spaces: SentencePiece adds some, and writes them as another character."""
+    """Return the text without spaces: SentencePiece adds spaces and writes them as another character."""
     return text.replace(" ", "").replace("\u2581", "")
 
 
@@ -163,7 +166,7 @@ def _parsed(notation: ToolNotation, data: bytes, size: int) -> list[Piece]:
 
 
 def _joined(pieces: list[Piece]) -> Iterator[Piece]:
-    """Join neighbours of one kind: where text is cut is the parser's own business."""
+    """Join adjacent pieces of one kind: the parser may cut text anywhere."""
     for key, group in groupby(pieces, _kind):
         items = [*group]
         if key == (Content,):
@@ -179,7 +182,7 @@ def _kind(piece: Piece) -> tuple[Any, ...]:
 
 
 def _contents(pieces: list[Content]) -> Iterator[Content]:
-    """Join what stands side by side in the answer; between others something was dropped."""
+    """Join pieces that are adjacent in the answer; the parser dropped text between others."""
     current = pieces[0]
     for piece in pieces[1:]:
         if current.start + len(current.data) == piece.start:

@@ -1,4 +1,4 @@
-"""The work of compiling a schema, counted twice: by the compiler's own budget, and in calls of Python functions."""
+"""Counts the work of compiling a schema: by the compiler's budget, and in calls of Python functions."""
 
 import sys
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from antiphon.constraints.json_schema.schema_errors import COMPARISONS, Budget
 FREE_CALLS: Final = 10_000
 CALLS_OF_CHARACTER: Final = 8
 CALLS_OF_WORK: Final = 400
-"""Calls that a schema may take at all, for a character and for a unit of its budget: five times what was measured."""
+"""Allowed calls of a schema: a constant, for each character, for each unit of its budget; five times the measured."""
 
 
 class Work(Struct):
-    """What was paid for, and what was done."""
+    """The charged work and the calls."""
 
     spent: int = 0
     calls: int = 0
@@ -26,7 +26,7 @@ class Work(Struct):
 
 @contextmanager
 def counted_work(budget: int) -> Iterator[Work]:
-    """Count the work of every schema that is compiled in the block, with so large a budget."""
+    """Count the work of all schemas that are compiled in the block, with a budget of ``budget``."""
     work = Work()
 
     class CountedBudget(Budget):

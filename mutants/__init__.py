@@ -1,1 +1,1 @@
-"""Small faults, put one at a time into the modules whose errors are silent, for the tests to find: docs/mutants.md."""
+"""Mutation testing: puts small faults into modules, one at a time, and runs their tests. See docs/mutants.md."""

@@ -1,4 +1,4 @@
-"""The equivalent mutants of docs/mutants.md: those that change nothing which a test may hold, with a reason each."""
+"""The table of equivalent mutants in docs/mutants.md: mutants that change no tested behaviour, each with a reason."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,14 +28,14 @@ class Listed(Struct, frozen=True):
 
     @property
     def name(self) -> Name:
-        """What the mutant is called within its module."""
+        """The mutant's name within its module."""
         return (self.function, self.before, self.after)
 
 
 def listed(page: str) -> list[Listed]:
-    """Read the table of a page.
+    """Return the rows of a page's table.
 
-    Raises ValueError when the page has none, or a row lacks a cell.
+    Raises ValueError when the page has no table, or a row lacks a cell.
     """
     table = MARKED.search(page)
     if table is None:
@@ -44,13 +44,13 @@ def listed(page: str) -> list[Listed]:
 
 
 def row(entry: Listed) -> str:
-    """Write the row of a mutant."""
+    """Return the row of a mutant."""
     code = (f"`{text}`" for text in (entry.module, *entry.name))
     return "| " + " | ".join(text.replace("|", "\\|") for text in (*code, entry.reason)) + " |"
 
 
 def gone(entries: Iterable[Listed], names: Mapping[str, Sequence[Name]]) -> list[Listed]:
-    """Return the rows that name no mutant: ``names`` are those of each module that is looked at."""
+    """Return the rows without a mutant; ``names`` has the mutants' names of each examined module."""
     return [entry for entry in entries if entry.module in names and entry.name not in names[entry.module]]
 
 

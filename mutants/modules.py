@@ -1,4 +1,4 @@
-"""Which modules are mutated, the most important first, and which tests each mutant must get past."""
+"""The mutated modules, the most important first, and the tests of each."""
 
 from pathlib import Path
 from typing import Final
@@ -34,7 +34,7 @@ HELD_ELSEWHERE: Final[dict[str, tuple[str, ...]]] = {
     "store/idempotency": ("store/test_reserve.py",),
     "store/keys": ("store/test_reserve.py",),
 }
-"""Beside the mirrored file: tests that hold a part of the module's behaviour, run after it."""
+"""Further tests of a module's behaviour, which run after the mirrored file."""
 
 MODULES: Final = (
     "assembly/stop_strings",
@@ -105,15 +105,15 @@ def source_of(module: str) -> Path:
 
 
 def held_by(module: str) -> tuple[Path, ...]:
-    """Return the files of the tests that hold a module's behaviour, relative to the root."""
+    """Return the test files of a module, relative to the root."""
     folder, _, name = module.rpartition("/")
     return (TESTS / folder / f"test_{name}.py", *(TESTS / file for file in HELD_ELSEWHERE.get(module, ())))
 
 
 def chosen(name: str) -> tuple[str, ...]:
-    """Return the modules that ``name`` means: one, those of a folder, or all when it is empty.
+    """Return the module, or the modules of the folder, called ``name``; all when it is empty.
 
-    Raises ValueError when it means none.
+    Raises ValueError for an unknown name.
     """
     name = name.removeprefix(f"{SOURCE}/").removesuffix(".py").strip("/")
     found = tuple(module for module in MODULES if module == name or module.startswith(f"{name}/" if name else ""))

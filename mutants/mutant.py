@@ -1,19 +1,19 @@
-"""One fault in a source text, as data."""
+"""A mutant: one fault in a source text."""
 
 from msgspec import Struct
 
 Name = tuple[str, str, str]
-"""Function, line before and line after."""
+"""Function, line before the change, and line after it."""
 
 
 class Mutant(Struct, frozen=True):
     """One fault: the text from ``start`` to ``end`` of the source is replaced by ``text``."""
 
     function: str
-    """Qualified name of the function that it is in."""
+    """Qualified name of its function."""
     line: int
     before: str
-    """The lines of the source that it changes, as one line."""
+    """The changed lines of the source, as one line."""
     after: str
     start: int
     end: int
@@ -21,7 +21,7 @@ class Mutant(Struct, frozen=True):
 
     @property
     def name(self) -> Name:
-        """What the list of equivalent mutants calls it by: it outlives changes of other lines."""
+        """The name in the list of equivalent mutants, which changes of other lines do not affect."""
         return (self.function, self.before, self.after)
 
     def applied(self, source: str) -> str:

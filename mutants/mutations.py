@@ -1,4 +1,4 @@
-"""The mutants of a source text: every operator at every place inside a function."""
+"""The mutants of a source text: every operator at every position inside a function."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from mutants.mutant import Mutant, Name
 from mutants.operators import OPERATORS
 
 SKIPPED: Final = (cst.Assert, cst.Raise, cst.Annotation, cst.Decorator, cst.Import, cst.ImportFrom)
-"""Statements that check programmers or word mistakes, and what runs when a module is imported."""
+"""Assertions, errors, types, and statements that run at import."""
 
 
 def mutants_of(source: str) -> list[Mutant]:
@@ -26,7 +26,7 @@ def mutants_of(source: str) -> list[Mutant]:
 
 
 def _told_apart(mutants: list[Mutant]) -> Iterator[Mutant]:
-    """Number those of one name, as a comment."""
+    """Number the mutants of one name with a comment."""
     totals = Counter(mutant.name for mutant in mutants)
     seen: Counter[Name] = Counter()
     for mutant in mutants:
@@ -44,7 +44,7 @@ class _Visitor(cst.CSTVisitor):
         self._source = source
         self._module = module
         self._lines = [0, *accumulate(len(line) for line in source.splitlines(keepends=True))]
-        """Where each line starts."""
+        """The offset of each line."""
         self._scopes: list[cst.FunctionDef | cst.ClassDef] = []
 
     def on_visit(self, node: cst.CSTNode) -> bool:
@@ -67,7 +67,7 @@ class _Visitor(cst.CSTVisitor):
         start, end = self._span(node)
         if self._source[start:end] == self._module.code_for_node(node):
             text = self._module.code_for_node(changed)
-        else:  # code of several lines has no indentation by itself
+        else:  # the code of a node with several lines has no indentation
             start, end = 0, len(self._source)
             text = cst.ensure_type(self._module.deep_replace(node, changed), cst.Module).code
         before = self._source[start:end]
@@ -100,6 +100,6 @@ class _Visitor(cst.CSTVisitor):
 
 
 def _common(one: str, other: str) -> int:
-    """Return how many characters two texts have in common at the start."""
+    """Return the length of the common prefix of two texts."""
     length = min(len(one), len(other))
     return next((i for i in range(length) if one[i] != other[i]), length)

@@ -1,7 +1,7 @@
-"""How a piece of code is made faulty: the operators of mutmut, and those that it lacks.
+"""The mutation operators: most of mutmut's, and some that it lacks.
 
-Left out of mutmut's: arguments and values replaced by None, which hardly any test can miss, so that they would only
-flatter the count; strings in other cases. Added: what programmers forget, that is a statement or half of a condition.
+Two operators of mutmut are left out: None in place of arguments and values, which nearly every test detects, and
+strings in upper or lower case. Added operators remove a statement or half of a condition.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -15,34 +15,34 @@ from mutmut.mutation import mutators
 Operator = Callable[[Any], Iterable[cst.CSTNode]]
 
 SWAPPED: Final = {"min": "max", "max": "min", "any": "all", "all": "any"}
-"""Functions of the same arguments."""
+"""Functions with the same arguments."""
 
 
 def string(node: cst.BaseString) -> Iterator[cst.CSTNode]:
-    """Give the text with something before and behind it."""
+    """Add text before and after a string."""
     yield from islice(mutators.operator_string(node), 1)
 
 
 def swapped_function(node: cst.Call) -> Iterator[cst.CSTNode]:
-    """Call the opposite function."""
+    """Replace a function by its opposite."""
     if isinstance(node.func, cst.Name) and node.func.value in SWAPPED:
         yield node.with_changes(func=cst.Name(SWAPPED[node.func.value]))
 
 
 def one_operand(node: cst.BooleanOperation) -> Iterator[cst.CSTNode]:
-    """Forget one half of a condition."""
+    """Remove one half of a condition."""
     yield from (node.left, node.right)
 
 
 def negated(node: cst.If | cst.While | cst.IfExp) -> Iterator[cst.CSTNode]:
-    """Turn a condition round that no other operator reaches: a name, an attribute or a call."""
+    """Negate a condition that no other operator changes: a name, an attribute or a call."""
     if isinstance(node.test, cst.Name | cst.Attribute | cst.Call | cst.Await | cst.Yield | cst.NamedExpr):
         inner = node.test.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
         yield node.with_deep_changes(node, test=cst.UnaryOperation(cst.Not(), inner))
 
 
 def once(node: cst.While) -> Iterator[cst.CSTNode]:
-    """Do once, at most, what is to be repeated."""
+    """Replace a loop by a condition, so that its body runs at most once."""
     if not m.findall(node, m.Break() | m.Continue()):
         yield cst.If(
             test=node.test,
@@ -55,7 +55,7 @@ def once(node: cst.While) -> Iterator[cst.CSTNode]:
 
 
 def forgotten(node: cst.Expr | cst.Assign | cst.AugAssign | cst.Return) -> Iterator[cst.CSTNode]:
-    """Leave a statement out that is there for its effect, or a return from the midst of a function."""
+    """Remove a statement with an effect, or a return without a value."""
     if isinstance(node, cst.Expr):
         has_effect = not isinstance(node.value, cst.BaseString | cst.Ellipsis)
     elif isinstance(node, cst.Assign):

@@ -1,7 +1,7 @@
-"""A plugin of pytest for tests that stop at the first failure: what is quick goes first.
+"""A pytest plugin that runs fast tests first, for runs that stop at the first failure.
 
-hypothesis draws the same examples in every run, and does not look for smaller ones that fail. Tests of the store run on
-SQLite only, and on no full disk: on PostgreSQL they take twice the time, and nearly always find the same.
+hypothesis draws the same examples in every run and does not shrink failing ones. Tests of the store run on SQLite only,
+and not on a full disk: on PostgreSQL they take twice the time and nearly always find the same mutants.
 """
 
 import pytest
@@ -14,7 +14,7 @@ settings.load_profile("mutants")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put properties, which run a test a hundred times, behind examples; leave other databases and disks out."""
+    """Run properties, which take a hundred examples, after other tests; leave out PostgreSQL and full disks."""
     items[:] = [item for item in items if not (_is_on_postgresql(item) or _has_small_disk(item))]
     items.sort(key=lambda item: isinstance(item, pytest.Function) and is_hypothesis_test(item.obj))
 

@@ -1,4 +1,4 @@
-"""What a run has found, by module: as a table, and the mutants that survived."""
+"""The report of a run: a table by module, and the mutants that survived."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,34 +11,34 @@ from mutants.trials import Outcome
 
 
 class Findings(Struct):
-    """What is known of one module."""
+    """The results of one module."""
 
     module: str
     mutants: int
-    """All that there are."""
+    """The number of mutants."""
     failure: str = ""
-    """Why none was tried."""
+    """The reason why no mutant was tried."""
     outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
-    """Of those that are not listed as equivalent."""
+    """The outcomes of mutants that are not listed as equivalent."""
     survivors: list[Mutant] = field(default_factory=list)
     equivalent: int = 0
-    """Listed mutants that have survived again."""
+    """Listed mutants that survived."""
     stale: list[Listed] = field(default_factory=list)
-    """Listed mutants that were killed, or whose code is gone."""
+    """Listed mutants that were killed, or whose code has changed."""
 
     @property
     def tried(self) -> int:
-        """Mutants that count, those listed left out."""
+        """The number of tried mutants without the listed ones."""
         return sum(self.outcomes.values())
 
     @property
     def killed(self) -> int:
-        """Mutants that a test found, or that never ended."""
+        """The number of mutants that a test found or that timed out."""
         return self.tried - self.outcomes[Outcome.SURVIVED]
 
 
 def table(found: Sequence[Findings]) -> str:
-    """Write the shares as Markdown."""
+    """Return the table in Markdown."""
     lines = [
         "| Module | Mutants | Tried | Killed | of them by time | Survived | Equivalent | Share killed |",
         "| --- | --: | --: | --: | --: | --: | --: | --: |",
@@ -50,7 +50,7 @@ def table(found: Sequence[Findings]) -> str:
 
 
 def total(found: Sequence[Findings]) -> Findings:
-    """Add all modules up."""
+    """Return the sums of all modules."""
     outcomes = {outcome: sum(one.outcomes[outcome] for one in found) for outcome in Outcome}
     return Findings(
         module="all",
@@ -61,7 +61,7 @@ def total(found: Sequence[Findings]) -> Findings:
 
 
 def survivors(found: Sequence[Findings], source: Path) -> str:
-    """Write each mutant that survived: its place, and its line before and after."""
+    """Return the survivors, each with its place and its line before and after."""
     return "\n".join(
         f"{source / one.module}.py:{mutant.line} {mutant.function}\n  - {mutant.before}\n  + {mutant.after}"
         for one in found
@@ -70,9 +70,9 @@ def survivors(found: Sequence[Findings], source: Path) -> str:
 
 
 def mistakes(found: Sequence[Findings]) -> list[str]:
-    """Say what must be mended: tests that fail by themselves, and rows of the list that are not true any more."""
+    """Return the problems: tests that fail without a mutant, and stale rows of the list."""
     failures = [f"{one.module}: {one.failure}" for one in found if one.failure]
-    return failures + [f"killed, or its code is gone: {row(entry)}" for one in found for entry in one.stale]
+    return failures + [f"killed, or its code has changed: {row(entry)}" for one in found for entry in one.stale]
 
 
 def _line(one: Findings) -> str:

@@ -1,6 +1,6 @@
-"""`make mutants`: put faults into the modules whose errors are silent, one at a time, and see which the tests find.
+"""`make mutants`: put faults into modules, one at a time, and report those that no test finds.
 
-Exit status 1 when tests fail without a fault, or when the list of equivalent mutants in docs/mutants.md is stale.
+The exit status is 1 when tests fail without a fault, or when the list of equivalent mutants is stale.
 """
 
 import argparse
@@ -17,11 +17,11 @@ from mutants.trying import Module, try_all
 
 
 def main() -> int:
-    """Parse the options, run, print the report; return the exit status."""
+    """Parse the options, run, print the report, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m mutants.run", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--module", default="", help="one of mutants/modules.py, or a folder of them; all by default")
-    parser.add_argument("--seed", type=int, default=0, help="of the sample where the time does not suffice")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the order, and so of the sample in limited time")
     options = parser.parse_args()
     try:
         names = chosen(options.module)

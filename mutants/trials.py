@@ -1,7 +1,7 @@
-"""Runs tests against a mutant: in a copy of the tree, and in a process of its own that can be killed.
+"""Runs tests on a mutant in a copy of the tree, in a process that can be killed.
 
-The processes are forked from one that has the libraries loaded, so that a run costs little more than its tests; nothing
-of the tree is loaded before the fork.
+Each process is forked from one that has the libraries loaded, so that a run takes little longer than its tests. No
+module of the tree is loaded before the fork.
 """
 
 import importlib
@@ -32,7 +32,7 @@ LIBRARIES: Final = (
     "anyio",
     "sqlalchemy.ext.asyncio",
 )
-"""The tests import these, some of them slowly."""
+"""Libraries that the tests import, some of them slowly."""
 COPIED: Final = (
     "src",
     "tests",
@@ -49,22 +49,23 @@ OPTIONS: Final = (
     *("-x", "-q", "--tb=line", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"),
     *(option for plugin in PLUGINS for option in ("-p", plugin)),
 )
-"""Of pytest, for which installed plugins are not looked up: that takes longer than most tests."""
+"""Options of pytest. It does not search for installed plugins, which would take longer than most tests."""
 MEMORY: Final = 8 << 30
-"""Bytes of address space for the tests of a mutant: one that never stops appending must not take the machine's."""
+"""Bytes of address space for the tests of a mutant, because a mutant may allocate without an end."""
 POLL: Final = 0.01
-"""Seconds between two looks at a process."""
+"""Seconds between two polls of a process."""
 TIMES_AS_BUSY: Final = 4
 GRACE: Final = 5.0
-"""A mutant's tests may use so many times the processor's time that they use without a mutant, and so many seconds more,
-until it counts as one that never ends. That is the same on a busy machine."""
+"""A mutant times out when its tests use more processor time than ``TIMES_AS_BUSY`` times the usual and ``GRACE``
+seconds more. Other load on the machine does not change that."""
 TIMES_AS_LONG: Final = 10
 PATIENCE: Final = 30.0
-"""They may take so many times as long by the clock, and so many seconds more: then they wait for something."""
+"""A mutant also times out after ``TIMES_AS_LONG`` times the usual time and ``PATIENCE`` seconds more: its tests wait
+without an end."""
 
 
 class Outcome(Enum):
-    """How the tests took a mutant."""
+    """The outcome of the tests of a mutant."""
 
     KILLED = "killed"
     TIMED_OUT = "timed out"
@@ -72,16 +73,16 @@ class Outcome(Enum):
 
 
 class Times(Struct, frozen=True):
-    """Seconds."""
+    """The seconds of a run."""
 
     busy: float
-    """Of the processor, for the tests and the processes that they started and waited for."""
+    """Processor time of the tests and their child processes."""
     whole: float
-    """By the clock."""
+    """Wall time."""
 
 
 class Trials:
-    """A copy of the tree in ``folder``, and the tests that are run in it."""
+    """A copy of the tree in ``folder``, in which the tests run."""
 
     def __init__(self, root: Path, folder: Path) -> None:
         self._tree: Final = folder / "tree"
@@ -96,9 +97,9 @@ class Trials:
             importlib.import_module(library)
 
     def unchanged(self, tests: Sequence[Path], limit: float) -> Times:
-        """Run the tests without a mutant; return the time they took.
+        """Run the tests without a mutant and return their time.
 
-        Raises ValueError, with the end of what they wrote, when they fail or take longer than ``limit`` seconds.
+        Raises ValueError with the last lines of their output when they fail or take longer than ``limit`` seconds.
         """
         outcome, times = self._run(tests, Times(limit, limit))
         if outcome is not Outcome.SURVIVED:
@@ -107,7 +108,7 @@ class Trials:
         return times
 
     def tried(self, path: Path, mutated: str, tests: Sequence[Path], usual: Times) -> Outcome:
-        """Run the tests with other contents of the file at ``path``; ``usual`` is the time they take without."""
+        """Run the tests with ``mutated`` as the file at ``path``; ``usual`` is their time without a mutant."""
         limits = Times(TIMES_AS_BUSY * usual.busy + GRACE, TIMES_AS_LONG * usual.whole + PATIENCE)
         file = self._tree / path
         original = file.read_text()
@@ -118,7 +119,7 @@ class Trials:
             self._write(file, original)
 
     def _write(self, file: Path, text: str) -> None:
-        """Write a module with a time of its own: Python tells by that and the size whether bytecode is stale."""
+        """Write a module with a unique time: Python compares time and size to detect stale bytecode."""
         file.write_text(text)
         self._changes += 1
         os.utime(file, (self._changes, self._changes))
@@ -141,7 +142,7 @@ class Trials:
         return (Outcome.SURVIVED if code == 0 else Outcome.KILLED), times
 
     def _test(self, tests: Sequence[Path], limits: Times) -> None:
-        """Become a process that runs the tests and ends."""
+        """Run the tests in this process and exit."""
         code = 1
         try:
             os.setsid()
@@ -169,7 +170,7 @@ def _is_library(folder: str) -> bool:
 
 
 def _ended(child: int, limit: float) -> tuple[int, int, resource.struct_rusage] | None:
-    """Wait for a process; return how it ended, or None when it runs for longer than ``limit`` seconds."""
+    """Wait for a process and return its end, or None after ``limit`` seconds."""
     end = time.monotonic() + limit
     while time.monotonic() < end:
         found = os.wait4(child, os.WNOHANG)
@@ -180,7 +181,7 @@ def _ended(child: int, limit: float) -> tuple[int, int, resource.struct_rusage] 
 
 
 def _kill_group(child: int) -> None:
-    """End a process that ``_test`` made, and those that it started."""
+    """Kill the process group of a process that ran ``_test``."""
     try:
         os.killpg(child, signal.SIGKILL)
     except ProcessLookupError:

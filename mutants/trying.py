@@ -1,4 +1,4 @@
-"""Tries the mutants of several modules within a given time, and counts what became of them."""
+"""Tries the mutants of several modules within a given time, and counts the outcomes."""
 
 import time
 from collections.abc import Iterator
@@ -12,27 +12,27 @@ from mutants.report import Findings, total
 from mutants.trials import Outcome, Times, Trials
 
 LINE: Final = 15.0
-"""Seconds between two lines where no terminal shows how the run goes."""
+"""Seconds between two lines of progress without a terminal."""
 BASELINE: Final = 600.0
-"""Seconds that the tests of a module may take without a fault."""
+"""Maximum seconds of a module's tests without a fault."""
 
 
 class Module:
-    """One module during a run: its mutants in the order in which they are tried, those listed first."""
+    """One module of a run, with its mutants in order: the listed ones first."""
 
     def __init__(self, name: str, source: str, mutants: list[Mutant], entries: list[Listed], seed: int) -> None:
-        """``entries`` are those of all modules; ``seed`` draws the order, so that a part of it is a fair sample."""
+        """``entries`` has the rows of all modules; ``seed`` fixes the random order, whose beginning is a sample."""
         self.name: Final = name
         self.source: Final = source
         self.findings: Final = Findings(module=name, mutants=len(mutants))
         self.listed: Final = {entry.name: entry for entry in entries if entry.module == name}
         self.findings.stale += gone(self.listed.values(), {name: [mutant.name for mutant in mutants]})
-        order = Random(f"{seed} {name}").sample(mutants, len(mutants))  # noqa: S311 (one that anyone can draw again)
+        order = Random(f"{seed} {name}").sample(mutants, len(mutants))  # noqa: S311 (a repeatable order)
         self.left: Final = sorted(order, key=lambda mutant: mutant.name not in self.listed)
         self.usual = Times(0.0, 0.0)
 
     def prepare(self, trials: Trials) -> None:
-        """Run the tests without a mutant; where they fail, no mutant of the module is tried."""
+        """Run the tests without a mutant; when they fail, drop the module's mutants."""
         try:
             self.usual = trials.unchanged(held_by(self.name), BASELINE)
         except ValueError as error:
@@ -46,7 +46,7 @@ class Module:
         self.note(mutant, trials.tried(source_of(self.name), mutated, held_by(self.name), self.usual))
 
     def note(self, mutant: Mutant, outcome: Outcome) -> None:
-        """Count what became of a mutant."""
+        """Count the outcome of a mutant."""
         entry = self.listed.get(mutant.name)
         if entry is None:
             self.findings.outcomes[outcome] += 1
@@ -59,17 +59,17 @@ class Module:
 
 
 def try_all(modules: list[Module], trials: Trials, seconds: float, out: TextIO) -> None:
-    """Try mutants of all modules in turn until the time is over, those that are listed in any case."""
-    end, told = time.monotonic() + seconds, 0.0
+    """Try all listed mutants, then others of all modules in turn until the time is over."""
+    end, shown = time.monotonic() + seconds, 0.0
     for module in modules:
-        _tell(out, f"tests of {module.name} without a fault")
+        _show(out, f"tests of {module.name} without a fault")
         module.prepare(trials)
     for module in _turns(modules, end):
         module.step(trials)
-        if time.monotonic() - told > (0 if out.isatty() else LINE):
-            told = time.monotonic()
-            _tell(out, f"{_state(modules)}, {max(0, end - told):.0f} s left, {module.name}")
-    _tell(out, _state(modules))
+        if time.monotonic() - shown > (0 if out.isatty() else LINE):
+            shown = time.monotonic()
+            _show(out, f"{_state(modules)}, {max(0, end - shown):.0f} s left, {module.name}")
+    _show(out, _state(modules))
     out.write("\n")
 
 
@@ -90,6 +90,6 @@ def _state(modules: list[Module]) -> str:
     return f"{found.tried} of {found.mutants} mutants, {found.killed} killed, {found.tried - found.killed} survived"
 
 
-def _tell(out: TextIO, line: str) -> None:
+def _show(out: TextIO, line: str) -> None:
     out.write(f"\r\033[K{line[:100]}" if out.isatty() else f"{line}\n")
     out.flush()

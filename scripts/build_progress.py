@@ -1,4 +1,4 @@
-"""Read pip's verbose output and show how far a compilation is: a bar on a terminal, a line for each tenth elsewhere."""
+"""Shows the progress of a compilation from pip's verbose output: a bar on a terminal, a line per tenth elsewhere."""
 
 import re
 import sys
@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from typing import TextIO
 
 STEP = re.compile(r"\s*\[\s*(\d+)(?:/(\d+)|%)\]")
-"""What ninja (``[12/345]``) and make (``[  3%]``) put before each of their lines."""
+"""The prefix of ninja's (``[12/345]``) and make's (``[  3%]``) lines."""
 WIDTH = 40
 
 
 def fraction(line: str) -> float | None:
-    """Give the share of the compilation that is done when this line appears; None when the line says nothing of it."""
+    """Return the completed share of the compilation at this line, or None when the line does not state it."""
     match = STEP.match(line)
     if match is None:
         return None
@@ -20,7 +20,7 @@ def fraction(line: str) -> float | None:
 
 
 def show(lines: Iterable[str], out: TextIO, started: float) -> None:
-    """Write the progress of a build whose output is ``lines``; nothing when no build is needed."""
+    """Write the progress of a build with the output ``lines``; write nothing when no build is needed."""
     tenth = -1
     for line in lines:
         if "Building wheel for llama" in line and "started" in line:

@@ -1,7 +1,7 @@
-# Read by llama-cpp-python's own CMakeLists.txt (CMAKE_PROJECT_llama_cpp_INCLUDE): the same libraries in less than half of the
-# time. The kernels (ggml) and llama.cpp itself keep their compiler options, but for tiles that the machine does not let run.
+# Read by llama-cpp-python's CMakeLists.txt (CMAKE_PROJECT_llama_cpp_INCLUDE): builds the same libraries in less than half of
+# the time. The kernels (ggml) and llama.cpp keep their compiler options, except for tiles that this machine cannot run.
 
-# A variable hides the cache's entry that CMakeLists.txt sets: what llama.cpp's own tools share is loaded by nothing here.
+# A variable overrides the cache entry of CMakeLists.txt: no library here loads the common code of llama.cpp's tools.
 set(LLAMA_BUILD_COMMON OFF)
 
 function(compile_sooner)

@@ -1,4 +1,4 @@
-"""Write the parts of the documentation that the code knows best; with --check, only say which are stale.
+"""Write the generated parts of the documentation; with --check, only name the stale ones.
 
 Pages: docs/fields.md, docs/errors.md, docs/cli.md, docs/configuration.md, and the table of fields in README.md.
 """
@@ -20,7 +20,7 @@ from antiphon.protocol.fields import fields_markdown, fields_of
 ROOT = Path(__file__).parent.parent
 WIDTH = 100
 MARKED = re.compile(r"(?<=<!-- fields -->\n).*?(?=<!-- /fields -->)", re.DOTALL)
-NOTICE = "Written by `make docs` from the code; a test fails when it is stale."
+NOTICE = "Written by `make docs` from the code; a test fails when this page is stale."
 
 ERRORS = """\
 # Errors
@@ -28,9 +28,9 @@ ERRORS = """\
 Generated from `antiphon.errors`. {notice}
 
 Every error has the reference's shape, `{{"error": {{"message", "type", "param", "code"}}}}`. `param` is a path such as
-`messages[0].role`, or null. The codes below are the defaults; a refused value has a narrower one, such as
-`missing_required_parameter`, `unknown_parameter`, `invalid_type` or `context_length_exceeded`. An error that comes
-after the first chunk of a stream is sent as an event with the same body, and the stream ends.
+`messages[0].role`, or null. The codes below are the defaults; a refused value has a more specific one, such as
+`missing_required_parameter`, `unknown_parameter`, `invalid_type` or `context_length_exceeded`. An error after the first
+chunk of a stream is sent as an event with the same body, and the stream ends.
 
 | Status | `type` | `code` | When |
 | --- | --- | --- | --- |
@@ -40,21 +40,21 @@ CONFIGURATION = """\
 # Configuration
 
 {notice} Every option of the command line can be set in the environment; the command line wins. A repeatable option's
-variable holds values parted by blanks, quoted as in a shell. A variable that begins with `ANTIPHON_` and that no option
-has is an error, which names the nearest. Variables that begin with `ANTIPHON_TEST_` are ignored, and those that
+variable has values separated by blanks, quoted as in a shell. An unknown variable that begins with `ANTIPHON_` is an
+error, which names the nearest known one. Variables that begin with `ANTIPHON_TEST_` are ignored, and so are those that
 Kubernetes sets for a service whose name begins with `antiphon`.
 
 | Option | Variable | Default | Meaning | Commands |
 | --- | --- | --- | --- | --- |
 {rows}
 
-Downloaded models lie in `{cache_dir}`; default: `antiphon` in `XDG_CACHE_HOME`, else in `~/.cache`. The Hugging Face
-hub's own variables (`HF_TOKEN`, `HF_ENDPOINT`, `HF_HUB_OFFLINE`) are read by `huggingface_hub`.
+Downloaded models are stored in `{cache_dir}`; default: `antiphon` in `XDG_CACHE_HOME`, else in `~/.cache`.
+`huggingface_hub` reads the hub's variables (`HF_TOKEN`, `HF_ENDPOINT`, `HF_HUB_OFFLINE`).
 """
 
 
 def pages() -> dict[str, str]:
-    """Give the text of every page, by its path."""
+    """Return the text of every page, by its path."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     return {
         "docs/fields.md": fields_markdown(),
@@ -66,7 +66,7 @@ def pages() -> dict[str, str]:
 
 
 def fields_summary() -> str:
-    """Give the request's top-level fields in two rows: what is honoured, and what is refused by name."""
+    """Return the table of the request's top-level fields: honoured ones and refused ones."""
     top = [field for field in fields_of("request") if "." not in field.path and "[" not in field.path]
     rows = {
         "Honoured": [field.path for field in top if field.status == "honoured" and not field.extension],
@@ -78,7 +78,7 @@ def fields_summary() -> str:
 
 
 def errors_page() -> str:
-    """List the tree of errors."""
+    """Return the page of the errors."""
     rows = [f"| {error.status} | `{error.type}` | {_code(error)} | {_summary(error)} |" for error in _errors(APIError)]
     return ERRORS.format(notice=NOTICE, rows="\n".join(sorted(rows)))
 
@@ -99,7 +99,7 @@ def _summary(error: type[APIError]) -> str:
 
 
 def cli_page() -> str:
-    """Give the help of every command as it is printed."""
+    """Return the page with the help of every command."""
     cli = create_cli(whole=True)
     sections = ["# Command line", "", NOTICE, "", "```text", _help(cli), "```"]
     for path, _ in commands(cli):
@@ -108,7 +108,7 @@ def cli_page() -> str:
 
 
 def commands(app: App, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], App]]:
-    """Give every command and group of commands, by the words that call it."""
+    """Yield every command and group, with the words that call it."""
     for name in app:
         if not name.startswith("-"):
             yield (*path, name), app[name]
@@ -123,7 +123,7 @@ def _help(cli: App, *command: str) -> str:
 
 
 def configuration_page() -> str:
-    """List every option with its variable and default."""
+    """Return the page of all options with their variables and defaults."""
     rows: dict[str, list[str]] = {}
     for path, command in commands(create_cli(whole=True)):
         for row in _option_rows(command) if command.default_command else ():
@@ -146,7 +146,7 @@ def _written(default: object) -> str:
 
 
 def stale() -> list[str]:
-    """Name the pages that differ from what the code says now."""
+    """Return the pages that differ from the code."""
     return [path for path, text in pages().items() if not _same(ROOT / path, text)]
 
 
@@ -155,7 +155,7 @@ def _same(path: Path, text: str) -> bool:
 
 
 def main() -> None:
-    """Write what is stale, or say it and fail."""
+    """Write the stale pages; with --check, exit with their names."""
     paths = stale()
     if "--check" in sys.argv[1:]:
         sys.exit(f"Stale: {', '.join(paths)}. Run make docs." if paths else 0)

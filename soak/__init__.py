@@ -1,1 +1,1 @@
-"""`make soak`: a real server under random requests and random faults, every answer held to invariants."""
+"""`make soak`: sends random requests to a real server, injects faults, and checks every answer against invariants."""

@@ -1,4 +1,4 @@
-"""The run itself: clients that ask at random until the time or the requests are used up, and what they find."""
+"""The run: clients send random requests until the time or the number of requests is used up, and check the answers."""
 
 import asyncio
 import json
@@ -9,34 +9,34 @@ from typing import Final
 from msgspec import Struct, field
 
 from soak.faults import Faults
-from soak.invariants import Asked, violations
-from soak.ledger import Kept, Ledger, compare
+from soak.invariants import Request, violations
+from soak.ledger import Ledger, LedgerEntry, compare
 from soak.mix import PATH, WEIGHTS, Mix
 from soak.tally import Sample, Tally
 from soak.target import Target
-from soak.wire import Manner, Reply, exchange, request_bytes
+from soak.wire import Behaviour, Reply, exchange, request_bytes
 
 BURST: Final = 40
-"""Requests that come at once, now and then."""
+"""Requests of a burst."""
 BURST_CHANCE: Final = 0.02
 SAMPLE_SECONDS: Final = 1.0
 PAGE: Final = 100
-"""Stored completions that a list gives at most."""
+"""Stored completions of a page."""
 OK: Final = 200
 GONE: Final = 404
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """How much is done at most."""
+    """The limits and settings of a run."""
 
     seconds: float
     clients: int
     max_requests: int = 200_000
     seed: int = 0
     fault_every: float | None = 20.0
-    """Seconds between two faults on average; None: none."""
+    """Mean seconds between two faults; None: no faults."""
     weights: dict[str, int] = field(default_factory=WEIGHTS.copy)
-    """How often each kind of request comes."""
+    """Relative frequency of each kind of request."""
 
 
 class Soak:
@@ -56,11 +56,11 @@ class Soak:
 
     @property
     def deadline(self) -> float:
-        """When no new request is sent."""
+        """The monotonic time after which no request is sent."""
         return self.began + self.plan.seconds
 
     async def run(self) -> None:
-        """Ask, break, and look at everything that is kept in the end."""
+        """Send requests and inject faults; check all stored completions at the end."""
         self.began = time.monotonic()
         sampling = asyncio.create_task(self._sample())
         try:
@@ -82,34 +82,36 @@ class Soak:
             else:
                 await self.ask(*self.mix.draw())
 
-    async def ask(self, asked: Asked, about: Kept | None = None) -> Reply | None:
-        """Send one request and hold its answer to everything; None when none came in time."""
+    async def ask(self, request: Request, about: LedgerEntry | None = None) -> Reply | None:
+        """Send one request, check its answer and return it, or None after a timeout."""
         self.in_flight += 1
         try:
-            reply = await exchange(self.target.port, request_bytes(asked.method, asked.path, asked.body), asked.manner)
+            reply = await exchange(
+                self.target.port, request_bytes(request.method, request.path, request.body), request.behaviour
+            )
         except TimeoutError:
-            self.tally.object_to([f"liveness: {asked.kind} was not answered"])
+            self.tally.object_to([f"liveness: {request.kind} was not answered"])
             return None
         finally:
             self.in_flight -= 1
-        self.judge(asked, reply, about)
+        self.judge(request, reply, about)
         return reply
 
-    def judge(self, asked: Asked, reply: Reply, about: Kept | None = None) -> None:
-        """Count an exchange, and note what does not hold of it."""
-        self.tally.count(asked, reply)
-        if asked.manner.stays:
-            excused = self.faults.excuse(reply.began, reply.ended, stores=asked.stores)
-            found = violations(asked, reply, excused=excused)
-            self.ledger.acknowledge(asked, reply)
+    def judge(self, request: Request, reply: Reply, about: LedgerEntry | None = None) -> None:
+        """Count an exchange and record the invariants that it breaks."""
+        self.tally.count(request, reply)
+        if request.behaviour.stays:
+            excused = self.faults.excuse(reply.began, reply.ended, stores=request.stores)
+            found = violations(request, reply, excused=excused)
+            self.ledger.acknowledge(request, reply)
             if about is not None:
-                found += self.ledger.follow(about, asked, reply)
-            self.tally.object_to([f"{text} [{asked.kind}]" for text in found])
+                found += self.ledger.follow(about, request, reply)
+            self.tally.object_to([f"{text} [{request.kind}]" for text in found])
         if about is not None:
             self.ledger.give_back(about)
 
     async def verify(self) -> None:
-        """Ask for everything that was acknowledged, and for everything that was deleted, and list it all."""
+        """Check that acknowledged completions are stored and listed, and that deleted ones are gone."""
         for kept in self.ledger.kept:
             reply = await self._get(f"{PATH}/{kept.id}")
             found = f"lost: {kept.id} is answered with {reply.status}"
@@ -132,7 +134,7 @@ class Soak:
             after = f"&after={page['last_id']}"
 
     async def _get(self, path: str) -> Reply:
-        return await exchange(self.target.port, request_bytes("GET", path), Manner())
+        return await exchange(self.target.port, request_bytes("GET", path), Behaviour())
 
     async def _sample(self) -> None:
         while True:
@@ -140,7 +142,7 @@ class Soak:
             await asyncio.sleep(SAMPLE_SECONDS)
 
     def take_sample(self) -> None:
-        """Note the figures of this moment."""
+        """Record the figures of this moment."""
         tally, seconds = self.tally, time.monotonic() - self.began
         memory = self.target.memory()
         tally.samples.append(Sample(seconds, tally.requests, tally.tokens, tally.refusals, memory))

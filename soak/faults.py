@@ -1,4 +1,4 @@
-"""What is broken while the server works, one thing at a time, and how long it took until it worked again."""
+"""Injects faults into a running server, one at a time, and measures the recovery."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     "database locked",
     "engine stopped",
 )
-"""In the order in which they come, again and again; a stopped engine is found by its silence, after a minute."""
+"""The repeated order of the faults. A stopped engine is detected after a minute, by its missing heartbeat."""
 RECOVERY: Final = 150.0
 """Seconds within which the server must answer again."""
 PROBE: Final = 0.25
@@ -41,19 +41,19 @@ class Fault(Struct, kw_only=True):
     kind: Kind
     began: float
     recovered: float | None = None
-    """When a request was answered again as if nothing had been; None: not yet, or never."""
+    """The time of the first complete answer after the fault; None: not yet, or never."""
 
     @property
     def seconds(self) -> float:
-        """From the fault to the recovery; infinite without one."""
+        """Seconds from the fault to the recovery; infinite without a recovery."""
         return float("inf") if self.recovered is None else self.recovered - self.began
 
 
 class Faults:
-    """Breaks things from time to time, and knows which errors are excused by it."""
+    """Injects faults and knows which errors they excuse."""
 
     def __init__(self, target: Target, rng: random.Random, probe: Mix, *, every: float) -> None:
-        """``every``: seconds between a recovery and the next fault, on average."""
+        """``every``: mean seconds between a recovery and the next fault."""
         self._target = target
         self._rng = rng
         self._probe = probe
@@ -61,7 +61,7 @@ class Faults:
         self.all: list[Fault] = []
 
     def excuse(self, began: float, ended: float, *, stores: bool) -> bool:
-        """Whether a fault was there between these times that may fail such a request."""
+        """Return whether a fault between these times may have failed such a request."""
         return any(
             fault.began <= ended
             and (fault.recovered is None or began <= fault.recovered)
@@ -70,7 +70,7 @@ class Faults:
         )
 
     async def run(self, until: float) -> None:
-        """Break one thing after the other, none after ``until``; each is over when this returns."""
+        """Inject one fault after the other, the last before ``until``, and wait for each recovery."""
         turn = 0
         while (pause := self._every * self._rng.uniform(0.5, 1.5)) + time.monotonic() < until:
             await asyncio.sleep(pause)
@@ -78,7 +78,7 @@ class Faults:
             turn += 1
 
     async def inject(self, kind: Kind) -> None:
-        """Break one thing and wait until it works again, for :data:`RECOVERY` seconds at most."""
+        """Inject a fault and wait for the recovery, for at most :data:`RECOVERY` seconds."""
         fault = Fault(kind=kind, began=time.monotonic())
         self.all.append(fault)
         with contextlib.suppress(TimeoutError):
@@ -88,10 +88,12 @@ class Faults:
                 fault.recovered = time.monotonic()
 
     async def _until_answered(self) -> None:
-        """Ask until an answer comes that is whole."""
-        asked = self._probe.small("probe")
+        """Send requests until one has a complete answer."""
+        request = self._probe.small("probe")
         while True:
-            reply = await exchange(self._target.port, request_bytes("POST", asked.path, asked.body), asked.manner)
+            reply = await exchange(
+                self._target.port, request_bytes("POST", request.path, request.body), request.behaviour
+            )
             if reply.status == OK and reply.complete and reply.body.endswith(b"data: [DONE]\n\n"):
                 return
             await asyncio.sleep(PROBE)
@@ -102,7 +104,7 @@ async def _kill(target: Target, number: signal.Signals) -> None:
     if pid is None:
         return
     os.kill(pid, number)
-    while target.worker() == pid:  # noqa: ASYNC110 (nothing signals the end of another's child)
+    while target.worker() == pid:  # noqa: ASYNC110 (no event signals the end of another process's child)
         await asyncio.sleep(PROBE)
 
 
@@ -131,7 +133,7 @@ async def _paused(target: Target, rng: random.Random) -> None:
 
 
 async def _locked(target: Target, rng: random.Random) -> None:
-    """Hold SQLite's one write lock, as a long transaction of somebody else does."""
+    """Hold SQLite's write lock, as a long transaction of another process does."""
     if target.database is None:
         return
     path, seconds = target.database, rng.uniform(2, 12)

@@ -1,13 +1,13 @@
-"""Requests that once took the server down, or kept it from everybody else; in a soak each costs itself only."""
+"""Requests that once crashed or blocked the server; now each may fail alone."""
 
 import random
 from collections.abc import Callable
 from typing import Any, Final
 
 RUN: Final = 30_000
-"""Characters of a run: 26,400 overflowed the stack that llama.cpp's regular expressions had."""
+"""Characters of a run of one character: 26,400 overflowed the stack of llama.cpp's regular expressions."""
 LONG: Final = 900_000
-"""Characters that kept the event loop for half a minute."""
+"""Characters that blocked the event loop for half a minute."""
 
 
 def _said(text: str) -> dict[str, Any]:
@@ -56,9 +56,9 @@ REQUESTS: Final[tuple[Callable[[], dict[str, Any]], ...]] = (
     lambda: _grammar("start: " + " ".join(["(A | B)"] * 1600) + '\nA: "a"\nB: "b"'),
     lambda: _grammar("start: /(a|b)*a(a|b){60}/"),
 )
-"""What each asks beside the model and the limit of tokens."""
+"""The fields of each request, without model and token limit."""
 
 
 def hostile_fields(rng: random.Random) -> dict[str, Any]:
-    """Return the fields of one of these requests."""
+    """Return the fields of a random hostile request."""
     return rng.choice(REQUESTS)()

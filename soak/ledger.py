@@ -1,4 +1,4 @@
-"""What the server has acknowledged to keep, to be asked for again at the end: nothing of it may be lost or changed."""
+"""The completions that the server acknowledged as stored: none may be lost or changed by the end of the run."""
 
 import json
 import random
@@ -7,77 +7,77 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from soak.invariants import Asked, Said, answer_id, contents, succeeded, whole_message
+from soak.invariants import ChoiceContent, Request, answer_id, contents, succeeded, whole_message
 from soak.wire import Reply
 
 OK = 200
 GONE = 404
 
 
-class Kept(Struct, kw_only=True):
-    """One stored completion as its client knows it."""
+class LedgerEntry(Struct, kw_only=True):
+    """One stored completion, as its client knows it."""
 
     id: str
-    said: list[Said]
+    said: list[ChoiceContent]
     metadata: dict[str, str]
     stored: bytes | None = None
-    """The stored object as it was last read, byte for byte."""
+    """The bytes of the stored object when it was last read."""
     deleted: bool = False
 
 
 class Ledger:
-    """The stored completions that were acknowledged. One that is borrowed is nobody else's until it is given back."""
+    """The acknowledged completions. A borrowed one cannot be borrowed again until it is given back."""
 
     def __init__(self) -> None:
-        self._free: dict[str, Kept] = {}
-        self.deleted: list[Kept] = []
+        self._free: dict[str, LedgerEntry] = {}
+        self.deleted: list[LedgerEntry] = []
         self.acknowledged = 0
-        """Answers that were stored, all together."""
+        """Number of stored answers."""
 
     @property
-    def kept(self) -> list[Kept]:
-        """Those that must be there."""
+    def kept(self) -> list[LedgerEntry]:
+        """The completions that must be stored."""
         return list(self._free.values())
 
-    def acknowledge(self, asked: Asked, reply: Reply) -> None:
-        """Note an answer, if it was to be stored and its end was told."""
-        if asked.fields.get("store") and succeeded(asked, reply):
-            identifier = answer_id(asked, reply)
-            metadata = asked.fields.get("metadata", {})
-            self._free[identifier] = Kept(id=identifier, said=contents(asked, reply), metadata=metadata)
+    def acknowledge(self, request: Request, reply: Reply) -> None:
+        """Add an answer with ``store: true`` that was complete."""
+        if request.fields.get("store") and succeeded(request, reply):
+            identifier = answer_id(request, reply)
+            metadata = request.fields.get("metadata", {})
+            self._free[identifier] = LedgerEntry(id=identifier, said=contents(request, reply), metadata=metadata)
             self.acknowledged += 1
 
-    def borrow(self, rng: random.Random) -> Kept | None:
-        """Take one out, or None when there is none."""
+    def borrow(self, rng: random.Random) -> LedgerEntry | None:
+        """Remove a random completion and return it, or None."""
         if not self._free:
             return None
         return self._free.pop(rng.choice(list(self._free)))
 
-    def give_back(self, kept: Kept) -> None:
-        """Put a borrowed one back."""
+    def give_back(self, kept: LedgerEntry) -> None:
+        """Return a borrowed completion to the ledger."""
         if kept.deleted:
             self.deleted.append(kept)
         else:
             self._free[kept.id] = kept
 
     @staticmethod
-    def follow(kept: Kept, asked: Asked, reply: Reply) -> list[str]:
-        """Follow what was done to a stored completion; return what is not as it must be."""
+    def follow(kept: LedgerEntry, request: Request, reply: Reply) -> list[str]:
+        """Apply an operation on a stored completion, and return the problems of its reply."""
         if reply.status != OK:
             return [f"lost: {kept.id} was acknowledged and is not found"] if reply.status == GONE else []
-        if asked.kind == "delete":
+        if request.kind == "delete":
             kept.deleted = True
-        elif asked.kind == "update":
-            kept.metadata = json.loads(asked.body)["metadata"]
+        elif request.kind == "update":
+            kept.metadata = json.loads(request.body)["metadata"]
             kept.stored = None
             return compare(kept, reply.body)
-        elif asked.kind == "retrieve":
+        elif request.kind == "retrieve":
             return compare(kept, reply.body)
         return []
 
 
-def compare(kept: Kept, body: bytes) -> list[str]:
-    """Say how a stored completion differs from what was acknowledged; remember its bytes."""
+def compare(kept: LedgerEntry, body: bytes) -> list[str]:
+    """Return the differences between a stored completion and the acknowledged one; record its bytes."""
     if kept.stored is not None and kept.stored != body:
         return [f"lost: {kept.id} was {kept.stored[:200]!r} and is {body[:200]!r}"]
     kept.stored = body

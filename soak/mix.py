@@ -1,4 +1,4 @@
-"""The random mix of requests, all from one seeded generator; who draws next depends on the answers' timing."""
+"""The random mix of requests, from one seeded generator; the order also depends on the timing of the answers."""
 
 import json
 import random
@@ -9,9 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from soak.hostile import hostile_fields
-from soak.invariants import Asked
-from soak.ledger import Kept, Ledger
-from soak.wire import Manner
+from soak.invariants import Request
+from soak.ledger import Ledger, LedgerEntry
+from soak.wire import Behaviour
 
 PATH: Final = "/v1/chat/completions"
 WORDS: Final = (
@@ -50,16 +50,16 @@ SCHEMA: Final = {
     "additionalProperties": False,
 }
 STAGES: Final = {
-    "in the head": Manner(send_bytes=60),
-    "in the body": Manner(send_bytes=300),
-    "at once": Manner(leave_after=b""),
-    "at the first event": Manner(leave_after=b"data: "),
-    "in decode": Manner(leave_after=b'"content":"', times=4),
-    "in a tool call": Manner(leave_after=b'"arguments":"', times=2),
-    "after the last token": Manner(leave_after=b'"finish_reason":"'),
-    "after [DONE]": Manner(leave_after=b"[DONE]"),
+    "in the head": Behaviour(send_bytes=60),
+    "in the body": Behaviour(send_bytes=300),
+    "at once": Behaviour(leave_after=b""),
+    "at the first event": Behaviour(leave_after=b"data: "),
+    "in decode": Behaviour(leave_after=b'"content":"', times=4),
+    "in a tool call": Behaviour(leave_after=b'"arguments":"', times=2),
+    "after the last token": Behaviour(leave_after=b'"finish_reason":"'),
+    "after [DONE]": Behaviour(leave_after=b"[DONE]"),
 }
-"""When clients go away."""
+"""The moments at which clients disconnect."""
 MALFORMED: Final = (
     (b"{", 400),
     (b"[]", 400),
@@ -74,7 +74,7 @@ MALFORMED: Final = (
     (b'{"model": "MODEL", "messages": [{"role": "user", "content": "x"}], "nonsense": true}', 400),
     (b'{"model": "nobody", "messages": [{"role": "user", "content": "x"}]}', 404),
 )
-"""Bodies that are refused, and with what."""
+"""Invalid bodies with their statuses."""
 WEIGHTS: Final = {
     "plain": 4,
     "tools": 3,
@@ -96,11 +96,11 @@ WEIGHTS: Final = {
     "delete": 1,
     "models": 1,
 }
-"""How often each kind comes, relative to the others."""
+"""Relative frequency of each kind of request."""
 
 
 class Mix:
-    """Draws requests."""
+    """Draws random requests."""
 
     def __init__(
         self,
@@ -117,106 +117,108 @@ class Mix:
         self._ledger = ledger
         self._max_body_size = max_body_size
 
-    def draw(self) -> tuple[Asked, Kept | None]:
-        """Return a request, and the stored completion that it is about: the caller has it alone until it ends."""
+    def draw(self) -> tuple[Request, LedgerEntry | None]:
+        """Return a request, and the stored completion that it borrows, if any."""
         kind = self._rng.choices(list(self._weights), list(self._weights.values()))[0]
         if kind in ("retrieve", "messages", "update", "delete"):
             kept = self._ledger.borrow(self._rng)
             if kept is not None:
                 return self._about(kind, kept), kept
             kind = "stored"
-        asked: Asked = getattr(self, f"_{kind}")()
-        return asked, None
+        request: Request = getattr(self, f"_{kind}")()
+        return request, None
 
-    def small(self, kind: str) -> Asked:
-        """Return a short request for a stream."""
+    def small(self, kind: str) -> Request:
+        """Return a request for a short stream."""
         return self._completion(kind, {"stream": True, "max_completion_tokens": 4})
 
-    def _about(self, kind: str, kept: Kept) -> Asked:
+    def _about(self, kind: str, kept: LedgerEntry) -> Request:
         path = f"{PATH}/{kept.id}"
         match kind:
             case "update":
                 body = json.dumps({"metadata": {"note": self._words(2), "run": "soak"}}).encode()
-                return Asked(kind=kind, method="POST", path=path, body=body, stores=True)
+                return Request(kind=kind, method="POST", path=path, body=body, stores=True)
             case "delete":
-                return Asked(kind=kind, method="DELETE", path=path, stores=True)
+                return Request(kind=kind, method="DELETE", path=path, stores=True)
             case "messages":
-                return Asked(kind=kind, method="GET", path=f"{path}/messages", stores=True)
+                return Request(kind=kind, method="GET", path=f"{path}/messages", stores=True)
             case _:
-                return Asked(kind=kind, method="GET", path=path, stores=True)
+                return Request(kind=kind, method="GET", path=path, stores=True)
 
-    def _plain(self) -> Asked:
+    def _plain(self) -> Request:
         return self._completion("plain", self._delivery())
 
-    def _tools(self) -> Asked:
+    def _tools(self) -> Request:
         choice = self._rng.choice(["auto", "required"])
         return self._completion("tools", {**self._delivery(), "tools": TOOLS, "tool_choice": choice})
 
-    def _schema(self) -> Asked:
+    def _schema(self) -> Request:
         response_format = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": SCHEMA}}
         return self._completion("schema", {**self._delivery(), "response_format": response_format})
 
-    def _choices(self) -> Asked:
+    def _choices(self) -> Request:
         return self._completion("choices", {**self._delivery(), "n": self._rng.randint(2, 4)})
 
-    def _stop(self) -> Asked:
+    def _stop(self) -> Request:
         return self._completion("stop", {**self._delivery(), "stop": self._rng.choice(["e", ".", "the", "\n"])})
 
-    def _logprobs(self) -> Asked:
+    def _logprobs(self) -> Request:
         return self._completion("logprobs", {**self._delivery(), "logprobs": True, "top_logprobs": 3})
 
-    def _prediction(self) -> Asked:
+    def _prediction(self) -> Request:
         prediction = {"type": "content", "content": self._words(20)}
         return self._completion("prediction", {**self._delivery(), "prediction": prediction})
 
-    def _stored(self) -> Asked:
+    def _stored(self) -> Request:
         metadata = {"note": self._words(1)}
         return self._completion("stored", {**self._delivery(), "store": True, "metadata": metadata})
 
-    def _malformed(self) -> Asked:
+    def _malformed(self) -> Request:
         body, status = self._rng.choice(MALFORMED)
         body = body.replace(b"MODEL", self._model.encode())
-        return Asked(kind="malformed", method="POST", path=PATH, body=body, expected=frozenset({status}))
+        return Request(kind="malformed", method="POST", path=PATH, body=body, expected=frozenset({status}))
 
-    def _oversized(self) -> Asked:
+    def _oversized(self) -> Request:
         body = b'{"model": "' + b"x" * self._max_body_size + b'"}'
-        return Asked(kind="oversized", method="POST", path=PATH, body=body, expected=frozenset({413}))
+        return Request(kind="oversized", method="POST", path=PATH, body=body, expected=frozenset({413}))
 
-    def _hostile(self) -> Asked:
-        """Return what may be answered or refused, but is never an error of the server."""
-        asked = self._completion("hostile", {**self._delivery(), **hostile_fields(self._rng)})
-        return msgspec.structs.replace(asked, expected=frozenset({200, 400, 413}))
+    def _hostile(self) -> Request:
+        """Return a hostile request, which may be answered or refused but must not be a server error."""
+        request = self._completion("hostile", {**self._delivery(), **hostile_fields(self._rng)})
+        return msgspec.structs.replace(request, expected=frozenset({200, 400, 413}))
 
-    def _vanishing(self) -> Asked:
+    def _vanishing(self) -> Request:
         stage = self._rng.choice(list(STAGES))
-        manner = _with_reset(STAGES[stage], reset=self._rng.random() < 0.5)  # noqa: PLR2004 (as often as not)
+        behaviour = _with_reset(STAGES[stage], reset=self._rng.random() < 0.5)  # noqa: PLR2004 (as often as not)
         fields: dict[str, Any] = {"stream": True, "store": self._rng.random() < 0.3}  # noqa: PLR2004 (some)
         if stage == "in a tool call":
             fields |= {"tools": TOOLS, "tool_choice": "required"}
         if self._rng.random() < 0.3:  # noqa: PLR2004 (some in a long prefill)
             fields["messages"] = [{"role": "user", "content": self._words(400)}]
-        return self._completion("vanishing", fields, manner)
+        return self._completion("vanishing", fields, behaviour)
 
-    def _slow(self) -> Asked:
-        manner = Manner(
-            bytes_per_second=1, slow_seconds=self._rng.uniform(1, 6), gives_up=self._rng.choice([True, False])
+    def _slow(self) -> Request:
+        behaviour = Behaviour(
+            bytes_per_second=1,
+            slow_seconds=self._rng.uniform(1, 6),
+            leaves_after_slow_reading=self._rng.choice([True, False]),
         )
-        return self._completion("slow", {"stream": True}, manner)
+        return self._completion("slow", {"stream": True}, behaviour)
 
-    def _list(self) -> Asked:
+    def _list(self) -> Request:
         query = f"limit={self._rng.randint(1, 20)}&order={self._rng.choice(['asc', 'desc'])}"
-        return Asked(kind="list", method="GET", path=f"{PATH}?{query}", stores=True)
+        return Request(kind="list", method="GET", path=f"{PATH}?{query}", stores=True)
 
-    def _models(self) -> Asked:
-        return Asked(kind="models", method="GET", path="/v1/models")
+    def _models(self) -> Request:
+        return Request(kind="models", method="GET", path="/v1/models")
 
     def _delivery(self) -> dict[str, Any]:
-        """Whole or streamed, with its usage or without."""
+        """Return the fields for a complete answer, or for a stream with or without usage."""
         if self._rng.random() < 0.4:  # noqa: PLR2004 (most are streams)
             return {}
         return {"stream": True, "stream_options": {"include_usage": self._rng.choice([True, False])}}
 
-    def _completion(self, kind: str, fields: dict[str, Any], manner: Manner | None = None) -> Asked:
+    def _completion(self, kind: str, fields: dict[str, Any], behaviour: Behaviour | None = None) -> Request:
         fields = {
             "model": self._model,
             "messages": [{"role": "user", "content": f"Write about {self._words(5)}."}],
@@ -226,13 +228,21 @@ class Mix:
         }
         body = json.dumps(fields).encode()
         stores = fields.get("store", False)
-        return Asked(
-            kind=kind, method="POST", path=PATH, body=body, fields=fields, stores=stores, manner=manner or Manner()
+        return Request(
+            kind=kind,
+            method="POST",
+            path=PATH,
+            body=body,
+            fields=fields,
+            stores=stores,
+            behaviour=behaviour or Behaviour(),
         )
 
     def _words(self, number: int) -> str:
         return " ".join(self._rng.choices(WORDS, k=number))
 
 
-def _with_reset(manner: Manner, *, reset: bool) -> Manner:
-    return Manner(send_bytes=manner.send_bytes, leave_after=manner.leave_after, times=manner.times, reset=reset)
+def _with_reset(behaviour: Behaviour, *, reset: bool) -> Behaviour:
+    return Behaviour(
+        send_bytes=behaviour.send_bytes, leave_after=behaviour.leave_after, times=behaviour.times, reset=reset
+    )

@@ -1,7 +1,7 @@
-"""`make overload`: what 500 streams at once cost those that are let in, where 64 may wait.
+"""`make overload`: the effect of 500 streams at once on the accepted ones, when 64 may wait.
 
-Each round sends all streams at once, and then, on the same server, as many as were let in, never more of them at a time
-than may wait, so that nobody is refused. Answers have the same length, since the end-of-generation tokens are banned.
+Each round sends all streams at once. Then it sends as many as were accepted to the same server, few enough at a time
+that none is refused. All answers have the same length, because end-of-generation tokens are banned.
 """
 
 import argparse
@@ -20,10 +20,10 @@ from rich.table import Table
 
 from antiphon.engine.models.tokenizer import Tokenizer
 from bench.servers import served_model
-from soak.invariants import Asked, succeeded, violations
+from soak.invariants import Request, succeeded, violations
 from soak.mix import PATH
 from soak.target import Target, serving
-from soak.wire import Manner, Reply, exchange, request_bytes
+from soak.wire import Behaviour, Reply, exchange, request_bytes
 
 MAX_NUM_SEQS: Final = 16
 ANSWER: Final = 24
@@ -38,13 +38,13 @@ class Round(Struct, frozen=True):
     refused: int
     tokens_per_second: float
     refusal_seconds: tuple[float, ...]
-    """From the request to its refusal."""
+    """Seconds from each refused request to its refusal."""
     memory: int
-    """Bytes of server and engine at its end."""
+    """Bytes of server and engine at the end of the round."""
 
 
 class Overload:
-    """The work on one server."""
+    """The measurements of one server."""
 
     def __init__(self, target: Target, streams: int, max_waiting: int, banned: dict[str, int]) -> None:
         self._target = target
@@ -54,36 +54,36 @@ class Overload:
         self._asked = 0
 
     async def crowded(self) -> Round:
-        """Send all at once."""
+        """Measure all streams at once."""
         return await self._measure(self._streams, self._streams)
 
     async def unloaded(self, number: int) -> Round:
-        """Send as many as are given, so that none is refused."""
+        """Measure ``number`` streams, few enough at a time that none is refused."""
         return await self._measure(number, self._max_waiting)
 
     async def _measure(self, number: int, at_once: int) -> Round:
         places = asyncio.Semaphore(at_once)
-        asked = [self._question() for _ in range(number)]
+        request = [self._question() for _ in range(number)]
 
-        async def ask(one: Asked) -> Reply:
+        async def ask(one: Request) -> Reply:
             async with places:
-                return await exchange(self._target.port, request_bytes("POST", PATH, one.body), Manner())
+                return await exchange(self._target.port, request_bytes("POST", PATH, one.body), Behaviour())
 
         began = time.monotonic()
-        replies = await asyncio.gather(*map(ask, asked))
+        replies = await asyncio.gather(*map(ask, request))
         found = [
-            text for one, reply in zip(asked, replies, strict=True) for text in violations(one, reply, excused=False)
+            text for one, reply in zip(request, replies, strict=True) for text in violations(one, reply, excused=False)
         ]
         if found:
-            raise SystemExit(f"{len(found)} answers are not as they must be: {found[0]}")
-        accepted = [reply for one, reply in zip(asked, replies, strict=True) if succeeded(one, reply)]
+            raise SystemExit(f"{len(found)} answers break an invariant: {found[0]}")
+        accepted = [reply for one, reply in zip(request, replies, strict=True) if succeeded(one, reply)]
         refused = [reply for reply in replies if reply.status == REFUSED]
         assert number == len(accepted) + len(refused), f"{number} == {len(accepted)} + {len(refused)}"
         seconds = max(reply.ended for reply in accepted) - began
         waited = tuple(reply.ended - reply.began for reply in refused)
         return Round(len(accepted), len(refused), len(accepted) * ANSWER / seconds, waited, self._target.memory())
 
-    def _question(self) -> Asked:
+    def _question(self) -> Request:
         self._asked += 1
         fields: dict[str, Any] = {
             "model": self._target.model,
@@ -94,11 +94,11 @@ class Overload:
             "stream": True,
             "stream_options": {"include_usage": True},
         }
-        return Asked(kind="overload", method="POST", path=PATH, body=json.dumps(fields).encode(), fields=fields)
+        return Request(kind="overload", method="POST", path=PATH, body=json.dumps(fields).encode(), fields=fields)
 
 
 async def measure(overload: Overload, rounds: int, progress: Progress) -> list[tuple[Round, Round]]:
-    """Give each round's crowded and unloaded figures, after a few answers to warm up."""
+    """Return the figures of each round with all streams and with the accepted ones, after a warm-up."""
     task = progress.add_task("measuring", total=2 * rounds)
     await overload.unloaded(MAX_NUM_SEQS)
     found = []
@@ -111,21 +111,21 @@ async def measure(overload: Overload, rounds: int, progress: Progress) -> list[t
 
 
 def rows(found: list[tuple[Round, Round]], streams: int, max_waiting: int) -> list[tuple[str, str]]:
-    """What was measured."""
+    """Return the lines of the table."""
     waits = sorted(seconds for crowded, _ in found for seconds in crowded.refusal_seconds)
     ratio = statistics.median(crowded.tokens_per_second / unloaded.tokens_per_second for crowded, unloaded in found)
     crowded = statistics.median(one.tokens_per_second for one, _ in found)
     unloaded = statistics.median(one.tokens_per_second for _, one in found)
     return [
-        ("streams at once, of which may wait", f"{streams}, {max_waiting} ({MAX_NUM_SEQS} decode)"),
+        ("streams at once; may wait; decode", f"{streams}; {max_waiting}; {MAX_NUM_SEQS}"),
         ("rounds", str(len(found))),
-        ("let in and finished, each round", ", ".join(str(one.accepted) for one, _ in found)),
+        ("accepted and finished, each round", ", ".join(str(one.accepted) for one, _ in found)),
         ("refused with 429, each round", ", ".join(str(one.refused) for one, _ in found)),
-        ("tokens/s of those let in", f"{crowded:.1f}"),
-        ("tokens/s of as many without the crowd", f"{unloaded:.1f}"),
-        ("ratio, median of the rounds' own (aim: at least 0.95)", f"{ratio:.3f}"),
+        ("tokens/s of the accepted streams", f"{crowded:.1f}"),
+        ("tokens/s of as many streams without overload", f"{unloaded:.1f}"),
+        ("ratio, median of the rounds (aim: at least 0.95)", f"{ratio:.3f}"),
         (
-            "a refusal took, median and 99th percentile",
+            "time of a refusal, median and 99th percentile",
             f"{waits[len(waits) // 2]:.2f} s, {waits[len(waits) * 99 // 100]:.2f} s",
         ),
         ("memory of server and engine, each round", ", ".join(f"{one.memory >> 20} MiB" for one, _ in found)),
@@ -133,7 +133,7 @@ def rows(found: list[tuple[Round, Round]], streams: int, max_waiting: int) -> li
 
 
 def main() -> None:
-    """Parse the options, measure, print the table and write it."""
+    """Parse the options, measure, and print and write the table."""
     parser = argparse.ArgumentParser(prog="python -m soak.overload", description=__doc__)
     parser.add_argument("--streams", type=int, default=500)
     parser.add_argument("--max-waiting", type=int, default=64)
@@ -151,7 +151,7 @@ def main() -> None:
     ):
         overload = Overload(target, options.streams, options.max_waiting, banned)
         found = asyncio.run(measure(overload, options.rounds, progress))
-    table = Table("what", "found", title="overload")
+    table = Table("figure", "value", title="overload")
     lines = rows(found, options.streams, options.max_waiting)
     for line in lines:
         table.add_row(*line)
@@ -161,7 +161,7 @@ def main() -> None:
         "",
         "Written by `make overload`; see [reliability.md](reliability.md).",
         "",
-        "| what | found |",
+        "| figure | value |",
     ]
     page += ["| --- | --- |", *(f"| {name} | {value} |" for name, value in lines)]
     (options.out / "overload.md").write_text("\n".join(page) + "\n")

@@ -1,4 +1,4 @@
-"""What a run found: a table in the terminal, a page, and a plot over time."""
+"""The report of a run: a table in the terminal, a page, and a plot over time."""
 
 import itertools
 from collections import Counter
@@ -13,7 +13,7 @@ from soak.clients import Soak
 from soak.settling import Settled
 
 WINDOW: Final = 10
-"""Samples over which a rate is averaged in the plot."""
+"""Samples over which the plot averages a rate."""
 COLOURS: Final = {
     "engine killed": "#dc2626",
     "engine aborted": "#ea580c",
@@ -24,7 +24,7 @@ COLOURS: Final = {
 
 
 class Result(Struct, frozen=True, kw_only=True):
-    """A run, and what was left after it."""
+    """A run, and the state of the server after it."""
 
     soak: Soak
     settled: Settled
@@ -33,12 +33,12 @@ class Result(Struct, frozen=True, kw_only=True):
 
     @property
     def passed(self) -> bool:
-        """Whether everything held."""
+        """Whether no invariant was broken."""
         return not self.soak.tally.n_violations
 
 
 def rows(result: Result) -> list[tuple[str, str]]:
-    """What was counted, line by line."""
+    """Return the lines of the table."""
     soak, tally = result.soak, result.soak.tally
     before, after = result.settled.before, result.settled.after
     lost = sum(text.startswith("lost") for text in tally.violations)
@@ -47,7 +47,7 @@ def rows(result: Result) -> list[tuple[str, str]]:
         ("time", f"{result.seconds:.0f} s, {soak.plan.clients} clients and bursts, seed {soak.plan.seed}"),
         ("requests", f"{tally.requests}"),
         *((f"requests, {kind}", str(number)) for kind, number in sorted(tally.kinds.items())),
-        ("whose client went away", str(tally.left)),
+        ("requests whose client disconnected", str(tally.left)),
         ("refusals (429)", str(tally.refusals)),
         *((f"errors, {code}", str(number)) for code, number in sorted(tally.errors.items())),
         *fault_rows(soak),
@@ -55,7 +55,7 @@ def rows(result: Result) -> list[tuple[str, str]]:
         ("stored completions deleted", str(len(soak.ledger.deleted))),
         ("**lost or changed**", f"**{lost}**"),
         ("**invariants broken**", f"**{tally.n_violations}**"),
-        ("memory, server and engine, at most", f"{peak >> 20} MiB"),
+        ("maximum memory of server and engine", f"{peak >> 20} MiB"),
         ("memory of the server, before and after", f"{before.rss >> 20} and {after.rss >> 20} MiB"),
         ("sockets of the server, before and after", f"{before.sockets} and {after.sockets}"),
         ("descriptors of the server, before and after", f"{before.descriptors} and {after.descriptors}"),
@@ -64,7 +64,7 @@ def rows(result: Result) -> list[tuple[str, str]]:
 
 
 def fault_rows(soak: Soak) -> list[tuple[str, str]]:
-    """Faults and recoveries by kind."""
+    """Return the faults and recoveries by kind."""
     kinds = Counter(fault.kind for fault in soak.faults.all)
     lines = []
     for kind, number in kinds.items():
@@ -75,8 +75,8 @@ def fault_rows(soak: Soak) -> list[tuple[str, str]]:
 
 
 def show(result: Result, console: Console) -> None:
-    """Print the table, and what broke."""
-    table = Table("what", "found", title="soak")
+    """Print the table and the broken invariants."""
+    table = Table("figure", "value", title="soak")
     for name, value in rows(result):
         table.add_row(name.strip("*"), value.strip("*"))
     console.print(table)
@@ -86,16 +86,16 @@ def show(result: Result, console: Console) -> None:
 
 
 def write(result: Result, folder: Path) -> None:
-    """Write ``soak.md`` and ``soak.png`` into ``folder``."""
+    """Write the page ``soak.md`` and the plot ``soak.png`` into ``folder``."""
     lines = [
         "# Soak",
         "",
-        f"Written by `make soak` on {result.machine}. What is asked, broken and checked: see",
-        "[reliability.md](reliability.md).",
+        f"Written by `make soak` on {result.machine}.",
+        "[reliability.md](reliability.md) describes the requests, the faults and the checks.",
         "",
         f"Every invariant held: **{'yes' if result.passed else 'no'}**.",
         "",
-        "| what | found |",
+        "| figure | value |",
         "| --- | --- |",
         *(f"| {name} | {value} |" for name, value in rows(result)),
         "",
@@ -108,7 +108,7 @@ def write(result: Result, folder: Path) -> None:
 
 
 def plot(result: Result, path: Path) -> None:
-    """Draw rates and memory over time, with the faults behind them."""
+    """Draw rates and memory over time, with the faults marked."""
     import matplotlib as mpl  # noqa: PLC0415 (only `make soak` installs it)
 
     mpl.use("Agg")
@@ -142,7 +142,7 @@ def plot(result: Result, path: Path) -> None:
 
 
 def rates(counts: list[tuple[float, int]]) -> tuple[list[float], list[float]]:
-    """Give minutes, and increases a second over :data:`WINDOW` samples before each."""
+    """Return minutes, and the increase a second over the last :data:`WINDOW` samples at each."""
     pairs = list(zip(counts, itertools.islice(counts, WINDOW, None), strict=False))
     minutes = [now[0] / 60 for _, now in pairs]
     return minutes, [(now[1] - then[1]) / max(now[0] - then[0], 1e-9) for then, now in pairs]

@@ -1,6 +1,6 @@
-"""`make soak`: a real server, random requests, random faults; exit status 1 when an invariant did not hold.
+"""`make soak`: random requests and faults on a real server; exit status 1 when an invariant is broken.
 
-Bounded in time and count, on loopback only. The server keeps its database in a temporary folder.
+Time and requests are limited. The server listens on loopback, with its database in a temporary folder.
 """
 
 import argparse
@@ -26,11 +26,11 @@ from soak.target import Target, serving
 REFRESH: Final = 0.5
 """Seconds."""
 LINE: Final = 15.0
-"""Seconds between two lines where no terminal shows a table."""
+"""Seconds between two lines without a terminal."""
 
 
 async def soak(target: Target, plan: Plan, console: Console) -> report.Result:
-    """Warm up, run, and see what is left."""
+    """Warm up, run, and check the server's state at the end."""
     run = Soak(target, plan)
     run.began = time.monotonic()
     before = await warm_up(run)
@@ -50,7 +50,7 @@ async def soak(target: Target, plan: Plan, console: Console) -> report.Result:
 
 
 async def watch(run: Soak, console: Console) -> None:
-    """Show how the run goes, until cancelled."""
+    """Show the state of the run until cancelled."""
     if not console.is_terminal:
         while True:
             await asyncio.sleep(LINE)
@@ -62,7 +62,7 @@ async def watch(run: Soak, console: Console) -> None:
 
 
 def line(run: Soak) -> str:
-    """Tell the run's state in one line."""
+    """Return the run's state in one line."""
     tally = run.tally
     seconds, memory = time.monotonic() - run.began, run.target.memory() >> 20
     return (
@@ -72,17 +72,17 @@ def line(run: Soak) -> str:
 
 
 def view(run: Soak) -> Table:
-    """Tell it as a table."""
+    """Return the run's state as a table."""
     tally = run.tally
     seconds = time.monotonic() - run.began
     now = next((fault.kind for fault in run.faults.all if fault.recovered is None), "")
     table = Table(title=f"soak: {seconds:.0f} of {run.plan.seconds:.0f} s", min_width=50)
-    table.add_column("what")
+    table.add_column("figure")
     table.add_column("so far", justify="right")
     table.add_row("requests", f"{tally.requests} ({run.in_flight} in flight)")
     table.add_row("tokens", str(tally.tokens))
     table.add_row("refused", str(tally.refusals))
-    table.add_row("clients that went away", str(tally.left))
+    table.add_row("disconnected clients", str(tally.left))
     for code, number in sorted(tally.errors.items()):
         table.add_row(f"  {code}", str(number))
     table.add_row("stored", str(run.ledger.acknowledged))

@@ -1,4 +1,4 @@
-"""Whether everything came back: what the server holds after a run, beside what it held before."""
+"""Compares the server's resources after a run with those before it."""
 
 import asyncio
 import re
@@ -9,29 +9,29 @@ from msgspec import Struct
 
 from soak.clients import Soak
 from soak.target import Held, Target
-from soak.wire import Manner, exchange, request_bytes
+from soak.wire import Behaviour, exchange, request_bytes
 
 PATIENCE: Final = 60.0
-"""Seconds that the server has to let go of everything after the last request."""
+"""Seconds in which the server must release its resources after the last request."""
 MEMORY: Final = 128 << 20
-"""Bytes that the process may have grown by: caches that are bounded, and what an allocator keeps."""
+"""Allowed growth of the memory in bytes, for bounded caches and the allocator."""
 POOL: Final = 60
-"""Descriptors, and threads, that pools may have opened since: of the database, and for rendering."""
+"""Allowed growth of descriptors and of threads, for the pools of the database and of rendering."""
 GAUGES: Final = ("antiphon:num_requests_running", "antiphon:num_requests_waiting")
 OK: Final = 200
 
 
 class Settled(Struct, frozen=True):
-    """Before and after."""
+    """The resources before and after a run."""
 
     before: Held
     after: Held
     gauges: dict[str, float]
-    """What /metrics says of requests in the engine, where there is such a page."""
+    """The requests in the engine, from /metrics; empty without that page."""
 
 
 async def settle(target: Target, before: Held) -> Settled:
-    """Wait until nothing more is held than before, for a while at most."""
+    """Wait until no more is held than before, for at most :data:`PATIENCE` seconds."""
     deadline = time.monotonic() + PATIENCE
     while True:
         after = target.held() or Held(0, 0, 0, 0)
@@ -42,7 +42,7 @@ async def settle(target: Target, before: Held) -> Settled:
 
 
 def problems(settled: Settled) -> list[str]:
-    """Say what did not come back."""
+    """Return the resources that were not released."""
     before, after = settled.before, settled.after
     found = [f"left: {name} is {value:g}" for name, value in settled.gauges.items() if value]
     if after.sockets > before.sockets:
@@ -57,8 +57,8 @@ def problems(settled: Settled) -> list[str]:
 
 
 async def gauges(target: Target) -> dict[str, float]:
-    """Read what the server says of the requests in its engines; empty when it says nothing."""
-    reply = await exchange(target.port, request_bytes("GET", "/metrics"), Manner())
+    """Return the numbers of requests in the engines; empty without a metrics page."""
+    reply = await exchange(target.port, request_bytes("GET", "/metrics"), Behaviour())
     if reply.status != OK:
         return {}
     text = reply.body.decode()
@@ -66,7 +66,7 @@ async def gauges(target: Target) -> dict[str, float]:
 
 
 async def warm_up(soak: Soak) -> Held:
-    """Have every part used once, so that what it keeps is there before the run; return what is held then."""
+    """Use every part once, so that its caches are filled before the run, and return the resources after that."""
     for _ in range(4):
         await asyncio.gather(*(soak.ask(*soak.mix.draw()) for _ in range(soak.plan.clients)))
     await asyncio.sleep(2)

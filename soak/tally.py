@@ -1,4 +1,4 @@
-"""What a run has seen: counts, violations, and figures over time."""
+"""The counts, the violations, and the figures over time of a run."""
 
 import re
 from collections import Counter
@@ -6,11 +6,11 @@ from typing import Final
 
 from msgspec import Struct
 
-from soak.invariants import Asked, error_code
+from soak.invariants import Request, error_code
 from soak.wire import Reply
 
 MAX_SHOWN: Final = 50
-"""Violations whose text is kept; all are counted."""
+"""Violations whose text is stored; all are counted."""
 TOO_MANY: Final = 429
 _CHUNK: Final = re.compile(rb'"delta":\{"(?:content|tool_calls)":')
 _COMPLETION_TOKENS: Final = re.compile(rb'"completion_tokens":(\d+)')
@@ -20,44 +20,44 @@ class Sample(Struct, frozen=True):
     """Figures at one moment of the run."""
 
     seconds: float
-    """Since its beginning."""
+    """Seconds since the start."""
     requests: int
     tokens: int
-    """That have come so far: chunks that carry some, and what the usage of whole answers says."""
+    """Tokens so far: chunks with text, and the usage of complete answers."""
     refusals: int
     memory: int
-    """Bytes that server and engine hold together."""
+    """Bytes of memory of server and engine."""
 
 
 class Tally:
-    """Counts."""
+    """The counts of a run."""
 
     def __init__(self) -> None:
         self.kinds: Counter[str] = Counter()
         """Requests by kind."""
         self.statuses: Counter[int] = Counter()
         self.errors: Counter[str] = Counter()
-        """Errors by what they are called, refusals left out."""
+        """Errors by code, without refusals."""
         self.left = 0
-        """Requests whose client went away."""
+        """Requests whose client disconnected."""
         self.refusals = 0
         self.tokens = 0
         self.stalled = 0
-        """Exchanges that did not end in time."""
+        """Exchanges that timed out."""
         self.violations: list[str] = []
         self.n_violations = 0
         self.samples: list[Sample] = []
 
     @property
     def requests(self) -> int:
-        """All that were sent."""
+        """The number of requests."""
         return sum(self.kinds.values())
 
-    def count(self, asked: Asked, reply: Reply) -> None:
+    def count(self, request: Request, reply: Reply) -> None:
         """Count one exchange."""
-        self.kinds[asked.kind] += 1
-        self.tokens += _tokens(asked, reply)
-        if not asked.manner.stays:
+        self.kinds[request.kind] += 1
+        self.tokens += _tokens(request, reply)
+        if not request.behaviour.stays:
             self.left += 1
             return
         self.statuses[reply.status] += 1
@@ -67,15 +67,15 @@ class Tally:
             self.errors[code] += 1
 
     def object_to(self, found: list[str]) -> None:
-        """Note what did not hold."""
+        """Add violations."""
         self.n_violations += len(found)
         self.violations += found[: max(0, MAX_SHOWN - len(self.violations))]
 
 
-def _tokens(asked: Asked, reply: Reply) -> int:
-    if asked.streams:
+def _tokens(request: Request, reply: Reply) -> int:
+    if request.streams:
         return len(_CHUNK.findall(reply.body))
-    return sum(map(int, _COMPLETION_TOKENS.findall(reply.body))) if asked.completes else 0
+    return sum(map(int, _COMPLETION_TOKENS.findall(reply.body))) if request.completes else 0
 
 
 def _code(reply: Reply) -> str:

@@ -1,4 +1,4 @@
-"""The server under test: its process, its engine's, and what they hold."""
+"""The server under test: its process, its engine's process, and their resources."""
 
 import os
 import re
@@ -14,31 +14,31 @@ from typing import Final
 from msgspec import Struct
 
 START: Final = 180.0
-"""Seconds until the server must listen."""
+"""Seconds within which the server must listen."""
 END: Final = 30.0
-"""Seconds until it must have ended after SIGTERM."""
+"""Seconds within which the server must end after SIGTERM."""
 MAX_BODY_SIZE: Final = 1024 * 1024
 HOST: Final = "127.0.0.1"
 QUIET: Final = ("--host", HOST, "--port", "0", "--log-level", "warning", "--log-json")
 OPTIONS: Final = (
     *("--max-num-seqs", "8", "--max-waiting", "16", "--write-timeout", "15", "--max-body-size", str(MAX_BODY_SIZE)),
 )
-"""Bounds low enough that the run meets them."""
+"""Limits low enough that the run reaches them."""
 WORKER: Final = b"antiphon.engine.worker.loop"
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 PORT: Final = re.compile(rf"http://{re.escape(HOST)}:(\d+)/")
 SILENT_LOG: Final = ("unhandled_exception", "stream_failed", "engine_supervisor_failed", "Traceback")
-"""What a log must not hold: mistakes of our own."""
+"""Texts of programming errors, which the log must not contain."""
 
 
 class Held(Struct, frozen=True):
-    """What a process holds."""
+    """The resources of a process."""
 
     rss: int
     """Bytes of memory."""
     sockets: int
     descriptors: int
-    """Sockets included."""
+    """Descriptors, sockets included."""
     threads: int
 
 
@@ -49,26 +49,26 @@ class Target(Struct, frozen=True, kw_only=True):
     model: str
     max_body_size: int = MAX_BODY_SIZE
     pid: int | None = None
-    """Of its process, where it is ours to break."""
+    """The id of its process, if faults may be injected."""
     database: Path | None = None
     log: Path | None = None
 
     def held(self) -> Held | None:
-        """Measure the process that serves HTTP; None where there is none."""
+        """Return the resources of the process that serves HTTP, or None."""
         return None if self.pid is None else measure(self.pid)
 
     def worker(self) -> int | None:
-        """Return the process of the engine, if one runs."""
+        """Return the id of the engine's process, or None."""
         return None if self.pid is None else next(workers(self.pid), None)
 
     def memory(self) -> int:
-        """Bytes of memory of both processes."""
+        """Return the bytes of memory of both processes."""
         if self.pid is None:
             return 0
         return sum(found.rss for pid in (self.pid, *workers(self.pid)) if (found := measure(pid)) is not None)
 
     def mistakes(self) -> list[str]:
-        """Return the lines of the log that tell of mistakes of our own."""
+        """Return the log's lines about programming errors."""
         if self.log is None:
             return []
         lines = self.log.read_text(errors="replace").splitlines()
@@ -76,7 +76,7 @@ class Target(Struct, frozen=True, kw_only=True):
 
 
 def measure(pid: int) -> Held | None:
-    """Read what a process holds; None when there is no such process."""
+    """Return the resources of a process, or None when it has ended."""
     folder = Path("/proc") / str(pid)
     try:
         rss = int((folder / "statm").read_text().split()[1]) * PAGE
@@ -95,7 +95,7 @@ def _link(path: Path) -> str:
 
 
 def workers(pid: int) -> Iterator[int]:
-    """Return the engines among a process's children."""
+    """Yield the ids of the engines among a process's children."""
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             parent = int(path.read_text().rpartition(") ")[2].split()[1])
@@ -107,7 +107,7 @@ def workers(pid: int) -> Iterator[int]:
 
 @contextmanager
 def serving(model: str, folder: Path, options: tuple[str, ...] = OPTIONS) -> Iterator[Target]:
-    """Run ``antiphon serve`` over a database in ``folder`` until the block ends. Raises RuntimeError."""
+    """Run ``antiphon serve`` with a database in ``folder`` until the block ends. Raises RuntimeError."""
     log = folder / "log"
     command = [sys.executable, "-m", "antiphon", "serve", "--model", f"soak={model}", "--data-dir", str(folder)]
     with log.open("w") as stderr:
@@ -122,7 +122,7 @@ def serving(model: str, folder: Path, options: tuple[str, ...] = OPTIONS) -> Ite
 
 
 def end(process: "subprocess.Popen[str]") -> int:
-    """End it with SIGTERM, or with SIGKILL when that takes too long; return its status."""
+    """End a process with SIGTERM, or with SIGKILL after :data:`END` seconds, and return its status."""
     process.send_signal(signal.SIGTERM)
     try:
         return process.wait(END)

@@ -1,4 +1,4 @@
-"""A client that decides for itself how it behaves: how it reads, and when it goes away. Plain sockets, no library."""
+"""A client on plain sockets with a chosen behaviour: how fast it reads, and when it disconnects."""
 
 import asyncio
 import contextlib
@@ -9,78 +9,78 @@ from typing import Final
 from msgspec import Struct
 
 TIMEOUT: Final = 180.0
-"""Seconds for one exchange: a stopped engine is found after 60."""
+"""Seconds for one exchange: a stopped engine is detected after 60."""
 READ: Final = 1 << 16
-"""Bytes taken at once."""
+"""Bytes of one read."""
 
 
-class Manner(Struct, frozen=True, kw_only=True):
-    """How a client behaves. The default reads everything at once."""
+class Behaviour(Struct, frozen=True, kw_only=True):
+    """The behaviour of a client. The default reads the whole answer at once."""
 
     send_bytes: int | None = None
-    """Bytes of the request that are sent before it goes away; None: all."""
+    """Bytes of the request that are sent before the disconnect; None: all."""
     leave_after: bytes | None = None
-    """Goes away when this has come; empty: at once."""
+    """Disconnects after these bytes of the answer; empty: at once."""
     times: int = 1
-    """How often ``leave_after`` must have come."""
+    """Occurrences of ``leave_after`` before the disconnect."""
     reset: bool = False
-    """Goes away with a reset."""
+    """Disconnects with a reset."""
     bytes_per_second: int | None = None
-    """Reads so slowly, for ``slow_seconds``, and then the rest at once or not at all."""
+    """Speed of reading for ``slow_seconds``; then the rest is read at once or not at all."""
     slow_seconds: float = 0.0
-    gives_up: bool = False
-    """Goes away after it has read slowly."""
+    leaves_after_slow_reading: bool = False
+    """Disconnects after the slow reading."""
 
     @property
     def stays(self) -> bool:
-        """Whether it reads to the end."""
-        return self.send_bytes is None and self.leave_after is None and not self.gives_up
+        """Whether it reads the answer to the end."""
+        return self.send_bytes is None and self.leave_after is None and not self.leaves_after_slow_reading
 
 
 class Reply(Struct, frozen=True, kw_only=True):
-    """What came back. Times are in seconds of a monotonic clock."""
+    """The answer. Times are in seconds of a monotonic clock."""
 
     status: int
-    """0: nothing that is HTTP."""
+    """0: not HTTP."""
     headers: dict[str, str]
     body: bytes
     complete: bool
-    """The body ended as its head had said."""
+    """Whether the body has the length that its head states."""
     began: float
     ended: float
 
 
-async def exchange(port: int, request: bytes, manner: Manner) -> Reply:
-    """Send one request to loopback and read the answer. Raises ``TimeoutError`` when it does not end."""
+async def exchange(port: int, request: bytes, behaviour: Behaviour) -> Reply:
+    """Send one request to loopback and return the answer. Raises TimeoutError."""
     began = time.monotonic()
     received = b""
     with contextlib.suppress(ConnectionError):
         async with asyncio.timeout(TIMEOUT):
-            received = await _converse(port, request, manner)
+            received = await _converse(port, request, behaviour)
     return parse(received, began, time.monotonic())
 
 
-async def _converse(port: int, request: bytes, manner: Manner) -> bytes:
-    reader, writer = await _connect(port, slow=manner.bytes_per_second is not None)
+async def _converse(port: int, request: bytes, behaviour: Behaviour) -> bytes:
+    reader, writer = await _connect(port, slow=behaviour.bytes_per_second is not None)
     received = bytearray()
     try:
-        writer.write(request[: manner.send_bytes])
-        with contextlib.suppress(ConnectionError):  # the answer to a body that is too long may come before its end
+        writer.write(request[: behaviour.send_bytes])
+        with contextlib.suppress(ConnectionError):  # a body that is too long may be answered before its end
             await writer.drain()
-        if manner.send_bytes is not None or manner.leave_after == b"":
+        if behaviour.send_bytes is not None or behaviour.leave_after == b"":
             return b""
-        if manner.bytes_per_second is not None:
-            received += await _slowly(reader, manner)
-            if manner.gives_up:
+        if behaviour.bytes_per_second is not None:
+            received += await _slowly(reader, behaviour)
+            if behaviour.leaves_after_slow_reading:
                 return bytes(received)
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(READ):
                 received += data
-                if manner.leave_after is not None and received.count(manner.leave_after) >= manner.times:
+                if behaviour.leave_after is not None and received.count(behaviour.leave_after) >= behaviour.times:
                     break
         return bytes(received)
     finally:
-        if manner.reset:
+        if behaviour.reset:
             writer.transport.abort()
         else:
             writer.close()
@@ -95,21 +95,21 @@ async def _connect(port: int, *, slow: bool) -> tuple[asyncio.StreamReader, asyn
     return await asyncio.open_connection(sock=sock, limit=4096 if slow else READ)
 
 
-async def _slowly(reader: asyncio.StreamReader, manner: Manner) -> bytes:
-    assert manner.bytes_per_second is not None
+async def _slowly(reader: asyncio.StreamReader, behaviour: Behaviour) -> bytes:
+    assert behaviour.bytes_per_second is not None
     received = bytearray()
-    deadline = time.monotonic() + manner.slow_seconds
+    deadline = time.monotonic() + behaviour.slow_seconds
     while time.monotonic() < deadline:
         data = await reader.read(1)
         if not data:
             break
         received += data
-        await asyncio.sleep(1 / manner.bytes_per_second)
+        await asyncio.sleep(1 / behaviour.bytes_per_second)
     return bytes(received)
 
 
 def parse(received: bytes, began: float, ended: float) -> Reply:
-    """Read one answer; what is not HTTP has status 0."""
+    """Parse an answer; bytes that are not HTTP have status 0."""
     head, _, rest = received.partition(b"\r\n\r\n")
     first, *lines = head.split(b"\r\n")
     parts = first.split(b" ", 2)
@@ -126,7 +126,7 @@ def _sized(rest: bytes, headers: dict[str, str]) -> tuple[bytes, bool]:
 
 
 def _dechunk(rest: bytes) -> tuple[bytes, bool]:
-    """Join the chunks; whether the last one came and nothing after it."""
+    """Join the chunks, and return whether the last one is there with nothing after it."""
     body = bytearray()
     while rest:
         size_line, _, rest = rest.partition(b"\r\n")
@@ -142,7 +142,7 @@ def _dechunk(rest: bytes) -> tuple[bytes, bool]:
 
 
 def request_bytes(method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> bytes:
-    """Write one request whose connection ends with its answer."""
+    """Return the bytes of a request that closes the connection after its answer."""
     lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", "Connection: close"]
     if body:
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]

@@ -27,11 +27,11 @@ def script() -> ModuleType:
         ("  [notice] a new pip", None),
     ],
 )
-def test_the_share_is_read_from_ninja_and_make(script: ModuleType, line: str, share: float | None) -> None:
+def test_share_is_read_from_ninja_and_make(script: ModuleType, line: str, share: float | None) -> None:
     assert share == script.fraction(line)
 
 
-def test_a_file_gets_a_line_for_each_tenth(script: ModuleType) -> None:
+def test_progress_in_a_file_has_a_line_for_each_tenth(script: ModuleType) -> None:
     out = io.StringIO()
     lines = [
         "  Building wheel for llama-cpp-python (pyproject.toml): started\n",
@@ -42,11 +42,11 @@ def test_a_file_gets_a_line_for_each_tenth(script: ModuleType) -> None:
     assert 12 == out.getvalue().count("\n")
 
 
-def test_a_cached_wheel_needs_no_words(script: ModuleType) -> None:
+def test_cached_wheel_prints_nothing(script: ModuleType) -> None:
     out = io.StringIO()
     script.show(["  Using cached llama_cpp_python-0.3.36-py3-none-linux_x86_64.whl\n"], out, 0.0)
     assert "" == out.getvalue()
 
 
-def test_the_bar_says_how_far_and_how_long(script: ModuleType) -> None:
+def test_bar_shows_share_and_time(script: ModuleType) -> None:
     assert script.bar(0.5, 83.0) == f"  [{'#' * 20}{'-' * 20}]  50%  1:23"

@@ -91,14 +91,14 @@ def labels_of_both(node: promql.BinaryExpr, series: Series) -> Labels:
     return left
 
 
-async def test_every_query_asks_for_series_and_labels_that_there_are() -> None:
+async def test_every_query_uses_existing_series_and_labels() -> None:
     series = await page(ScriptedEngine())
     for expression, legend in queries():
         found = labels_of(parsed(expression), series)
         assert set(LEGEND.findall(legend)) <= found, f"{legend}: {expression} gives {found}"
 
 
-async def test_the_models_to_choose_from_are_asked_for_by_what_there_is() -> None:
+async def test_query_for_the_models_uses_an_existing_series() -> None:
     (models,) = [each for each in DASHBOARD["templating"]["list"] if each["name"] == "model"]
     match = re.fullmatch(r"label_values\((\S+), (\S+)\)", models["query"]["query"])
     assert match is not None
@@ -108,24 +108,24 @@ async def test_the_models_to_choose_from_are_asked_for_by_what_there_is() -> Non
 @pytest.mark.parametrize(
     "expression", ["antiphon:nothing", 'antiphon:build_info{project="p"}', "sum by (x) (process_open_fds)"]
 )
-async def test_what_there_is_not_would_be_found(expression: str) -> None:
+async def test_unknown_series_or_label_is_found(expression: str) -> None:
     series = await page(ScriptedEngine())
     with pytest.raises(AssertionError):
         labels_of(parsed(expression), series)
 
 
-def test_the_data_source_is_chosen_by_whoever_loads_it() -> None:
+def test_data_source_is_a_variable() -> None:
     sources = {panel["datasource"]["uid"] for panel in panels()}
     sources |= {target["datasource"]["uid"] for panel in panels() for target in panel["targets"]}
     assert {"${datasource}"} == sources
 
 
-def test_there_is_a_row_for_each_question() -> None:
+def test_dashboard_has_a_row_for_each_topic() -> None:
     rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
     assert ["Traffic", "Latency", "Engine", "Cache", "Speculation", "Errors"] == rows
 
 
-def test_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
+def test_panels_have_unique_ids_and_do_not_overlap() -> None:
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(ids) == len(set(ids))
     cells = [
@@ -144,23 +144,23 @@ GLOBALS = {"__rate_interval"}
 """Variables that Grafana itself sets."""
 
 
-def test_every_panel_says_in_what_unit_its_numbers_are() -> None:
+def test_every_panel_has_a_unit() -> None:
     shown = [panel for panel in panels() if panel["type"] != "heatmap"]
     assert set() == {panel["fieldConfig"]["defaults"].get("unit") for panel in shown} - UNITS
 
 
-def test_every_variable_is_defined_and_asked_for() -> None:
+def test_every_variable_is_defined_and_used() -> None:
     used = set(re.findall(r"\$\{?(\w+)", json.dumps([DASHBOARD["panels"], DASHBOARD["annotations"]])))
     assert used == {each["name"] for each in DASHBOARD["templating"]["list"]} | GLOBALS
 
 
-def test_the_variable_that_chooses_the_data_source_lists_prometheus() -> None:
+def test_variable_of_the_data_source_lists_prometheus() -> None:
     (source,) = [each for each in DASHBOARD["templating"]["list"] if each["type"] == "datasource"]
     assert ("datasource", "prometheus") == (source["name"], source["query"])
     assert {"prometheus"} == {target["datasource"]["type"] for panel in panels() for target in panel["targets"]}
 
 
-def test_queries_of_a_panel_are_told_apart() -> None:
+def test_queries_of_a_panel_have_different_ids() -> None:
     for panel in panels():
         names = [target["refId"] for target in panel["targets"]]
         assert len(set(names)) == len(names)

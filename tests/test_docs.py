@@ -1,4 +1,4 @@
-"""Generated pages are what the code says now, links lead somewhere, and examples work."""
+"""Generated pages are current, links have targets, and examples run."""
 
 import importlib.util
 import re
@@ -13,7 +13,7 @@ from antiphon.errors import RateLimitError
 from tests.conftest import ROOT, Installed, LiveServer
 
 ADDRESS = "http://127.0.0.1:8000"
-"""What examples call; the test puts the live server's address in its place."""
+"""The address in examples, which the test replaces by the live server's."""
 EXAMPLE = re.compile(r"^```(bash|python) run\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 """A code block marked ``run`` after its language."""
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)[^)]*\)")
@@ -30,7 +30,7 @@ def generator() -> ModuleType:
     return module
 
 
-def test_generated_pages_are_fresh(generator: ModuleType) -> None:
+def test_generated_pages_are_current(generator: ModuleType) -> None:
     assert [] == generator.stale()
 
 
@@ -40,18 +40,18 @@ def test_every_error_is_on_its_page(generator: ModuleType) -> None:
     assert page.count("\n| ") == 2 + len(list(generator._errors(generator.APIError)))
 
 
-def test_the_readme_says_what_is_refused(generator: ModuleType) -> None:
+def test_readme_lists_refused_fields(generator: ModuleType) -> None:
     assert "| Refused by name | " in generator.fields_summary()
 
 
-def test_every_option_is_on_the_page_of_configuration(generator: ModuleType) -> None:
+def test_configuration_page_has_every_option(generator: ModuleType) -> None:
     page = generator.configuration_page()
     for option in ("ctx-size", "flash-attn", "cors-origin", "url", "system"):
         assert f"`--{option}`" in page
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_have_targets(page: Path) -> None:
     assert [] == [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
 
 
@@ -60,7 +60,7 @@ def examples() -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(("page", "language", "code"), examples())
-def test_examples_work(page: str, language: str, code: str, installed: Installed, live_server: LiveServer) -> None:
+def test_examples_run(page: str, language: str, code: str, installed: Installed, live_server: LiveServer) -> None:
     assert ADDRESS in code, page
     command = {"bash": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}[language]
     path = f"{installed.folder / 'bin'}:{installed.environ()['PATH']}"
@@ -76,7 +76,7 @@ def test_examples_work(page: str, language: str, code: str, installed: Installed
     assert ("modalities" in code) == ('"error":' in done.stdout), "only the example of a refusal shows one"
 
 
-def test_there_are_examples() -> None:
+def test_pages_with_examples_are_known() -> None:
     assert {"README.md", "faults.md", "index.md", "observability.md", "storage.md"} == {
         page for page, _, _ in examples()
     }

@@ -33,21 +33,21 @@ def value(where: str) -> object:
 
 
 @pytest.mark.parametrize(("limit", "where"), ROWS)
-def test_a_limit_is_what_the_page_says(limit: str, where: str) -> None:
+def test_limit_of_the_page_is_that_of_the_code(limit: str, where: str) -> None:
     assert limit == str(value(where))
 
 
-def test_every_row_of_the_tables_was_read() -> None:
+def test_every_row_of_the_tables_is_checked() -> None:
     lines = [line for line in PAGE.splitlines() if line.startswith("| ") and "---" not in line]
     assert len(lines) == len(ROWS) + PAGE.count("| --- |\n")
 
 
 @pytest.mark.parametrize("module", COMPLETE)
-def test_no_limit_of_these_modules_is_missing(module: str) -> None:
+def test_page_has_every_limit_of_these_modules(module: str) -> None:
     told = {where.rpartition(".")[2] for _, where in ROWS}
     assert set() == {name for name in vars(import_module(module)) if name.startswith("MAX_")} - told
 
 
-def test_the_limits_of_requests_are_named_once() -> None:
+def test_limits_of_requests_are_named_once() -> None:
     own = [where for _, where in ROWS if where.startswith(limits.__name__)]
     assert len(own) == len(set(own))

@@ -13,7 +13,7 @@ FILES = sorted(path for path in CORPUS.glob("*/*") if path.is_file())
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.name}")
-def test_an_input_breaks_nothing(path: Path) -> None:
+def test_input_breaks_no_invariant(path: Path) -> None:
     TARGETS[path.parent.name](path.read_bytes())
 
 
@@ -23,7 +23,7 @@ def test_every_target_has_a_corpus_and_a_program(name: str) -> None:
     assert (ROOT / "fuzz" / f"fuzz_{name}.py").is_file()
 
 
-def test_no_input_is_large() -> None:
+def test_inputs_are_small() -> None:
     assert [] == [path for path in FILES if path.stat().st_size > MAX_FILE]
 
 

@@ -14,32 +14,32 @@ def page(*rows: str) -> str:
     return "\n".join(["# Mutants", "<!-- equivalent -->", *table, "<!-- /equivalent -->", "| not | a | row |"])
 
 
-def test_a_row_is_read_as_it_was_written() -> None:
+def test_written_row_is_read_unchanged() -> None:
     assert [ENTRY] == listed(page(row(ENTRY)))
 
 
-def test_a_page_may_list_none() -> None:
+def test_table_may_be_empty() -> None:
     assert [] == listed(page())
 
 
 @pytest.mark.parametrize("line", ["| `a` | `b` | `c` | `d` |", "| `a` | `b` | `c` | `d` | |", "| a |"])
-def test_a_row_that_lacks_a_cell_is_refused(line: str) -> None:
+def test_row_without_a_cell_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match="a row has 5 cells"):
         listed(page(line))
 
 
-def test_a_page_without_the_table_is_refused() -> None:
+def test_page_without_the_table_is_refused() -> None:
     with pytest.raises(ValueError, match="no table"):
         listed("# Mutants")
 
 
-def test_what_names_no_mutant_of_a_module_that_is_looked_at_is_gone() -> None:
+def test_row_without_a_mutant_in_an_examined_module_is_gone() -> None:
     assert [ENTRY] == gone([ENTRY], {"engine/cache/lease": [("Lease.length", "other", "return self.shared")]})
     assert [] == gone([ENTRY], {"engine/cache/lease": [ENTRY.name]})
     assert [] == gone([ENTRY], {"engine/worker/core": []})
 
 
-def test_the_page_lists_code_that_is_there() -> None:
+def test_rows_of_the_page_name_existing_mutants() -> None:
     entries = listed((ROOT / PAGE).read_text())
     assert set() == {entry.module for entry in entries} - set(MODULES)
     code = {module: " ".join((ROOT / source_of(module)).read_text().split()) for module in MODULES}

@@ -9,22 +9,22 @@ WITHOUT_BEHAVIOUR = {"assembly/__init__", "constraints/json_schema/__init__", "c
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_module_and_its_tests_are_there(module: str) -> None:
+def test_module_and_its_tests_exist(module: str) -> None:
     assert [] == [path for path in (source_of(module), *held_by(module)) if not (ROOT / path).is_file()]
 
 
 @pytest.mark.parametrize("folder", ["assembly", "constraints/json_schema"])
-def test_every_module_of_a_folder_is_mutated(folder: str) -> None:
+def test_every_module_of_a_folder_is_listed(folder: str) -> None:
     names = {f"{folder}/{path.stem}" for path in (ROOT / SOURCE / folder).glob("*.py")}
     assert names - WITHOUT_BEHAVIOUR == set(chosen(folder))
 
 
-def test_only_mutated_modules_have_tests_elsewhere() -> None:
+def test_only_listed_modules_have_further_tests() -> None:
     assert set() == set(HELD_ELSEWHERE) - set(MODULES)
     assert len(MODULES) == len(set(MODULES))
 
 
-def test_the_mirrored_tests_run_first() -> None:
+def test_mirrored_tests_run_first() -> None:
     assert [
         "tests/engine/cache/test_lease.py",
         "tests/engine/cache/test_kv_cache.py",
@@ -33,15 +33,15 @@ def test_the_mirrored_tests_run_first() -> None:
 
 
 @pytest.mark.parametrize("name", ["engine/cache/lease", "src/antiphon/engine/cache/lease.py"])
-def test_a_module_is_chosen_by_its_name_or_path(name: str) -> None:
+def test_module_is_chosen_by_name_or_path(name: str) -> None:
     assert ("engine/cache/lease",) == chosen(name)
 
 
-def test_no_name_chooses_all() -> None:
+def test_empty_name_chooses_all_modules() -> None:
     assert MODULES == chosen("")
 
 
 @pytest.mark.parametrize("name", ["server", "engine/cache/leas", "lease"])
-def test_an_unknown_name_is_refused(name: str) -> None:
+def test_unknown_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"'{name}' is none of the mutated modules"):
         chosen(name)

@@ -35,22 +35,22 @@ def after(body: str) -> set[str]:
         ({"pass"}, "return"),
     ],
 )
-def test_a_kind_of_fault_is_made(expected: set[str], body: str) -> None:
+def test_operators_make_the_expected_faults(expected: set[str], body: str) -> None:
     assert expected <= after(body)
 
 
 @pytest.mark.parametrize(
     "body", ["assert a == 1", "raise ValueError(1)", "x: Literal[1]", '"""A text."""', "x = a", "return a"]
 )
-def test_assertions_errors_types_texts_and_plain_names_are_left_alone(body: str) -> None:
+def test_assertions_errors_types_texts_and_names_have_no_mutants(body: str) -> None:
     assert set() == after(body)
 
 
-def test_a_loop_that_is_left_by_break_stays_a_loop() -> None:
+def test_loop_with_break_stays_a_loop() -> None:
     assert "if a:" not in after("while a:\n    break")
 
 
-def test_only_functions_have_mutants_which_are_called_by_their_whole_name() -> None:
+def test_only_functions_have_mutants_with_qualified_names() -> None:
     source = "X = 1\nclass C:\n    y = 2\n    def f(self):\n        return 3\n"
     assert [("C.f", 5, "return 3", "return 4")] == [
         (mutant.function, mutant.line, mutant.before, mutant.after) for mutant in mutations.mutants_of(source)
@@ -63,14 +63,14 @@ def test_equal_faults_of_equal_lines_are_numbered() -> None:
     assert [("f", "return 2  # 1 of 2"), ("f", "return 2  # 2 of 2"), ("g", "return 2")] == told
 
 
-def test_several_lines_are_told_as_one() -> None:
+def test_several_changed_lines_are_shown_as_one() -> None:
     source = "def f(a):\n    return g(\n        a,\n        h=min(\n            a, 1),\n    )\n"
     told = {(mutant.before, mutant.after) for mutant in mutations.mutants_of(source)}
     assert {("h=min(", "h=max("), ("a, 1),", "a, 2),")} == told
 
 
 @pytest.mark.parametrize("module", MODULES[::8])
-def test_every_mutant_of_a_module_is_python_and_differs(module: str) -> None:
+def test_every_mutant_of_a_module_is_valid_and_differs(module: str) -> None:
     source = (ROOT / source_of(module)).read_text()
     found = mutations.mutants_of(source)
     assert found

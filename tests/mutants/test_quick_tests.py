@@ -34,11 +34,11 @@ def ran(folder: Path, name: str, text: str) -> list[list[str]]:
     return [line.split("::")[1].split()[:2] for line in run.stdout.splitlines() if "::test_" in line]
 
 
-def test_examples_run_before_properties_whose_draws_are_the_same_every_time(tmp_path: Path) -> None:
+def test_properties_run_last_with_the_same_examples_each_time(tmp_path: Path) -> None:
     expected = [["test_example", "PASSED"], ["test_profile", "PASSED"], ["test_property", "PASSED"]]
     assert expected == ran(tmp_path, "test_order.py", FILE)
 
 
-def test_tests_of_the_store_run_on_sqlite_only_and_on_no_small_disk(tmp_path: Path) -> None:
+def test_tests_on_postgresql_and_on_a_small_disk_are_left_out(tmp_path: Path) -> None:
     expected = [["test_store[sqlite-1]", "PASSED"], ["test_store[sqlite-2]", "PASSED"]]
     assert expected == sorted(ran(tmp_path, "test_databases.py", DATABASES))

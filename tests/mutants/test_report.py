@@ -15,22 +15,22 @@ def findings(module: str = "engine/cache/lease") -> Findings:
     return Findings(module=module, mutants=20, outcomes=outcomes, survivors=[LATER, FIRST], equivalent=3)
 
 
-def test_what_never_ended_counts_as_killed_and_what_is_equivalent_does_not_count() -> None:
+def test_timed_out_mutants_count_as_killed_and_equivalent_ones_do_not_count() -> None:
     assert "| engine/cache/lease | 20 | 8 | 6 | 1 | 2 | 3 | 75% |" == table([findings()]).splitlines()[-1]
 
 
-def test_several_modules_are_added_up() -> None:
+def test_total_has_the_sums_of_the_modules() -> None:
     lines = table([findings("a"), findings("b")]).splitlines()
     assert ["| a ", "| b ", "| all "] == [line[: line.index("|", 1)] for line in lines[2:]]
     assert "| all | 40 | 16 | 12 | 2 | 4 | 6 | 75% |" == lines[-1]
     assert (16, 12) == (total([findings(), findings()]).tried, total([findings(), findings()]).killed)
 
 
-def test_a_module_of_which_nothing_was_tried_has_no_share() -> None:
+def test_module_without_trials_has_no_share() -> None:
     assert "| a | 7 | 0 | 0 | 0 | 0 | 0 | not measured |" == table([Findings("a", 7)]).splitlines()[-1]
 
 
-def test_survivors_are_told_in_the_order_of_the_text() -> None:
+def test_survivors_are_sorted_by_line() -> None:
     expected = [
         "src/engine/cache/lease.py:2 f",
         "  - b = 2",
@@ -42,7 +42,7 @@ def test_survivors_are_told_in_the_order_of_the_text() -> None:
     assert expected == survivors([findings()], Path("src")).splitlines()
 
 
-def test_a_stale_row_and_tests_that_fail_by_themselves_are_mistakes() -> None:
+def test_stale_rows_and_failing_tests_are_mistakes() -> None:
     assert [] == mistakes([findings()])
     found = mistakes([Findings("a", 7, failure="1 failed"), Findings("engine/cache/lease", 7, stale=[ENTRY])])
     stale = "killed, or its code is gone: | `engine/cache/lease` | `Lease.length` | `a` | `b` | A reason. |"

@@ -55,31 +55,31 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     return written | {"original": (root / "src/antiphon/small.py").read_text()}
 
 
-def test_a_mutant_that_a_test_finds_is_killed(found: dict[str, object]) -> None:
+def test_mutant_that_a_test_finds_is_killed(found: dict[str, object]) -> None:
     assert "killed" == found["killed"]
 
 
-def test_a_mutant_that_cannot_be_imported_is_killed(found: dict[str, object]) -> None:
+def test_mutant_with_an_import_error_is_killed(found: dict[str, object]) -> None:
     assert "killed" == found["syntax"]
 
 
-def test_a_mutant_that_no_test_finds_survives(found: dict[str, object]) -> None:
+def test_mutant_that_no_test_finds_survives(found: dict[str, object]) -> None:
     assert "survived" == found["survived"]
 
 
 @pytest.mark.parametrize("kind", ["endless", "waiting"])
-def test_a_mutant_that_never_ends_is_ended(found: dict[str, object], kind: str) -> None:
+def test_endless_mutant_times_out(found: dict[str, object], kind: str) -> None:
     assert "timed out" == found[kind]
 
 
-def test_the_tests_pass_again_after_each_mutant(found: dict[str, object]) -> None:
+def test_original_file_is_restored_after_each_mutant(found: dict[str, object]) -> None:
     assert ("survived", "n = 1", "n = 1") == (found["again"], found["left"], found["original"])
 
 
-def test_tests_that_fail_without_a_mutant_are_told(found: dict[str, object]) -> None:
+def test_failure_without_a_mutant_is_an_error(found: dict[str, object]) -> None:
     assert "1 failed" in str(found["broken"])
 
 
-def test_the_tests_own_time_is_measured(found: dict[str, object]) -> None:
+def test_time_of_the_tests_is_measured(found: dict[str, object]) -> None:
     assert isinstance(found["usual"], list)
     assert all(0 < seconds < 60 for seconds in found["usual"])

@@ -46,7 +46,7 @@ def entry(mutant: Mutant, name: str = NAME) -> Listed:
     return Listed(name, *mutant.name, reason="A reason.")
 
 
-def test_every_outcome_is_counted_and_survivors_are_kept() -> None:
+def test_outcomes_are_counted_and_survivors_are_listed() -> None:
     one = module("KILLED", "SURVIVED", "TIMED_OUT", "KILLED")
     try_all([one], Script(), 60, io.StringIO())
     assert {Outcome.KILLED: 2, Outcome.TIMED_OUT: 1, Outcome.SURVIVED: 1} == one.findings.outcomes
@@ -54,13 +54,13 @@ def test_every_outcome_is_counted_and_survivors_are_kept() -> None:
     assert ([], 0, 4) == (one.findings.stale, one.findings.equivalent, one.findings.mutants)
 
 
-def test_the_mutated_text_is_tried_at_the_module_s_place() -> None:
+def test_mutated_text_replaces_the_module() -> None:
     script = Script()
     try_all([module("KILLED")], script, 60, io.StringIO())
     assert [(source_of(NAME), "a = KILLED#0\n")] == script.ran
 
 
-def test_listed_mutants_are_tried_first_even_without_time_and_are_not_counted() -> None:
+def test_listed_mutants_are_tried_first_without_a_time_limit_and_are_not_counted() -> None:
     made = mutants("KILLED", "SURVIVED", "KILLED")
     one = Module(NAME, SOURCE, made, [entry(made[1])], 0)
     try_all([one], Script(), 0, io.StringIO())
@@ -68,20 +68,20 @@ def test_listed_mutants_are_tried_first_even_without_time_and_are_not_counted() 
     assert 2 == len(one.left)
 
 
-def test_a_listed_mutant_that_is_killed_is_stale() -> None:
+def test_killed_listed_mutant_is_stale() -> None:
     made = mutants("KILLED")
     one = Module(NAME, SOURCE, made, [entry(made[0])], 0)
     try_all([one], Script(), 0, io.StringIO())
     assert [entry(made[0])] == one.findings.stale
 
 
-def test_a_listed_mutant_whose_code_is_gone_is_stale_before_anything_is_tried() -> None:
+def test_listed_mutant_with_changed_code_is_stale_before_the_first_trial() -> None:
     other = mutants("SURVIVED")[0]
     assert [entry(other)] == module("KILLED", entries=[entry(other)]).findings.stale
     assert [] == module("KILLED", entries=[entry(other, "engine/worker/core")]).findings.stale
 
 
-def test_no_mutant_is_tried_where_the_tests_fail_without_one() -> None:
+def test_no_mutant_is_tried_when_the_tests_fail_without_one() -> None:
     one, script = module("KILLED"), Script("1 failed")
     try_all([one], script, 60, io.StringIO())
     assert ("1 failed", 0, []) == (one.findings.failure, one.findings.tried, script.ran)
@@ -93,7 +93,7 @@ def test_modules_take_turns() -> None:
     assert [source_of(name) for name in (NAME, "engine/worker/core", NAME)] == [path for path, _ in script.ran]
 
 
-def test_a_seed_draws_the_same_order_again_and_another_seed_another() -> None:
+def test_order_depends_on_the_seed_only() -> None:
     def order(seed: int) -> list[str]:
         return [mutant.text for mutant in module(*["KILLED"] * 30, seed=seed).left]
 
@@ -102,7 +102,7 @@ def test_a_seed_draws_the_same_order_again_and_another_seed_another() -> None:
     assert sorted(order(1)) == sorted(order(2))
 
 
-def test_the_last_line_says_what_was_found() -> None:
+def test_last_line_has_the_counts() -> None:
     out = io.StringIO()
     try_all([module("KILLED", "SURVIVED")], Script(), 60, out)
     assert "2 of 2 mutants, 1 killed, 1 survived" == out.getvalue().strip().splitlines()[-1]

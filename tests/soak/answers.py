@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from soak.invariants import Asked
+from soak.invariants import Request
 from soak.wire import Reply
 
 PATH = "/v1/chat/completions"
@@ -16,9 +16,9 @@ def _data(value: object) -> str:
     return f"data: {json.dumps(value)}\n\n"
 
 
-def asked(**fields: Any) -> Asked:  # noqa: ANN401 (members of a request)
+def request(**fields: Any) -> Request:  # noqa: ANN401 (members of a request)
     """A request for a completion."""
-    return Asked(kind="chat", method="POST", path=PATH, fields={"model": "m", **fields})
+    return Request(kind="chat", method="POST", path=PATH, fields={"model": "m", **fields})
 
 
 def reply(status: int = 200, body: bytes = b"", *, complete: bool = True, **headers: str) -> Reply:

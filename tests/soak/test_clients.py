@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from soak import clients
 from soak.clients import Plan, Soak
 from soak.faults import Fault
-from soak.ledger import Kept
+from soak.ledger import LedgerEntry
 from soak.mix import WEIGHTS
 from soak.target import Target
 from soak.wire import Reply
@@ -18,15 +18,15 @@ from tests.databases import Site
 from tests.scripted_engine import ScriptedEngine
 from tests.server.conftest import MODEL, _quiet_log, running
 from tests.server.storing import StoringApp
-from tests.soak.answers import asked, reply
+from tests.soak.answers import reply, request
 
 __all__ = ["_quiet_log"]
 
 pytestmark = pytest.mark.usefixtures("_quiet_log")
 SECONDS = 5.0
-"""Of the server that does as it should; the others are asked for a part of it."""
+"""Of the server that does as it should; the others are request for a part of it."""
 WITHOUT_MODEL = {kind: weight for kind, weight in WEIGHTS.items() if kind not in ("schema", "oversized")}
-"""What a scripted engine, which says the question again, can be asked."""
+"""What a scripted engine, which says the question again, can be request."""
 Distort = Callable[[Scope, Message], Message]
 
 
@@ -79,7 +79,7 @@ def soaked(tmp_path: Path, distort: Distort, seconds: float) -> Soak:
     return soak
 
 
-def test_a_server_that_does_as_it_should_breaks_nothing(tmp_path: Path) -> None:
+def test_soak_of_a_correct_server_finds_no_violation(tmp_path: Path) -> None:
     soak = soaked(tmp_path, unchanged, SECONDS)
     assert [] == soak.tally.violations
     assert soak.tally.requests > soak.tally.left
@@ -90,7 +90,7 @@ def test_a_server_that_does_as_it_should_breaks_nothing(tmp_path: Path) -> None:
     ("expected", "distort"),
     [("one_end", without_end), ("lost", forgetful), ("lost", mumbling), ("request_id", anonymous)],
 )
-def test_a_server_that_does_not_is_found_out(tmp_path: Path, expected: str, distort: Distort) -> None:
+def test_soak_of_a_faulty_server_finds_the_violation(tmp_path: Path, expected: str, distort: Distort) -> None:
     soak = soaked(tmp_path, distort, SECONDS / 5)
     assert expected in {text.split(":")[0] for text in soak.tally.violations}
 
@@ -100,7 +100,7 @@ def idle() -> Soak:
 
 
 @pytest.mark.anyio
-async def test_what_is_not_recovered_and_what_is_not_deleted_is_found_in_the_end(
+async def test_missing_recovery_and_undeleted_completion_are_violations(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def empty_page(*_: object) -> Reply:
@@ -109,23 +109,23 @@ async def test_what_is_not_recovered_and_what_is_not_deleted_is_found_in_the_end
     monkeypatch.setattr(clients, "exchange", empty_page)
     soak = idle()
     soak.faults.all.append(Fault(kind="engine killed", began=0))
-    soak.ledger.give_back(Kept(id="chatcmpl-1", said=[], metadata={}, deleted=True))
+    soak.ledger.give_back(LedgerEntry(id="chatcmpl-1", said=[], metadata={}, deleted=True))
     await soak.run()
     assert {"recovery", "deleted"} == {text.split(":")[0] for text in soak.tally.violations}
 
 
 @pytest.mark.anyio
-async def test_an_exchange_that_does_not_end_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_exchange_without_an_end_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
     async def never(*_: object) -> Reply:
         raise TimeoutError
 
     monkeypatch.setattr(clients, "exchange", never)
     soak = idle()
-    assert await soak.ask(asked()) is None
+    assert await soak.ask(request()) is None
     assert ["liveness: chat was not answered"] == soak.tally.violations
 
 
-def test_mistakes_in_the_log_are_found(tmp_path: Path) -> None:
+def test_programming_errors_in_the_log_are_found(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text('{"event": "engine_restarts"}\n{"event": "stream_failed"}\n')
     assert ['{"event": "stream_failed"}'] == Target(port=0, model="m", log=log).mistakes()

@@ -36,15 +36,15 @@ def excused(kind: Kind, began: float, ended: float, *, stores: bool = False, rec
 @pytest.mark.parametrize(
     ("expected", "began", "ended"), [(False, 1, 9), (True, 9, 11), (True, 12, 13), (True, 19, 25), (False, 21, 25)]
 )
-def test_a_request_is_excused_by_a_fault_of_its_time(expected: bool, began: float, ended: float) -> None:  # noqa: FBT001 (a parameter of the test)
+def test_fault_excuses_requests_of_its_time(expected: bool, began: float, ended: float) -> None:  # noqa: FBT001 (a parameter of the test)
     assert expected == excused("engine killed", began, ended)
 
 
-def test_a_fault_without_a_recovery_excuses_what_comes_after_it() -> None:
+def test_fault_without_a_recovery_excuses_all_later_requests() -> None:
     assert excused("engine killed", 1000, 1001, recovered=None)
 
 
-def test_a_locked_database_excuses_only_what_needs_it() -> None:
+def test_locked_database_excuses_only_requests_that_need_it() -> None:
     assert (True, False) == tuple(excused("database locked", 12, 13, stores=stores) for stores in (True, False))
 
 
@@ -69,7 +69,7 @@ async def broken(target: Target, kind: Kind) -> AsyncIterator[Fault]:
     yield fault
 
 
-async def test_a_killed_engine_is_gone_before_the_recovery_is_looked_for(process: "subprocess.Popen[bytes]") -> None:
+async def test_probe_begins_after_the_end_of_a_killed_engine(process: "subprocess.Popen[bytes]") -> None:
     with running(scripted_app(ScriptedEngine())) as port:
         target = Target(port=port, model=MODEL, pid=process.pid)
         while (pid := target.worker()) is None:
@@ -79,7 +79,7 @@ async def test_a_killed_engine_is_gone_before_the_recovery_is_looked_for(process
         assert pid != target.worker()
 
 
-async def test_a_server_that_answers_nothing_has_not_recovered(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_server_without_answers_has_not_recovered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faults_module, "RECOVERY", 0.5)
     refusing = ScriptedEngine(refusal=ValueError("broken"))
     with running(scripted_app(refusing)) as port:
@@ -87,7 +87,7 @@ async def test_a_server_that_answers_nothing_has_not_recovered(monkeypatch: pyte
             assert fault.recovered is None
 
 
-async def test_a_database_is_locked_and_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_database_is_locked_and_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RANDOM, "uniform", lambda *_: 0.01)
     path = tmp_path / "antiphon.db"
     with running(scripted_app(ScriptedEngine())) as port:
@@ -98,12 +98,12 @@ async def test_a_database_is_locked_and_let_go(tmp_path: Path, monkeypatch: pyte
     connection.close()
 
 
-def test_a_process_is_measured() -> None:
+def test_resources_of_a_process_are_measured() -> None:
     held = measure(os.getpid())
     assert held is not None
     assert held.descriptors >= held.sockets
     assert held.rss > 0 < held.threads
 
 
-def test_a_process_that_is_not_there_is_not_measured() -> None:
+def test_resources_of_an_ended_process_are_none() -> None:
     assert measure(2**22 + 1) is None

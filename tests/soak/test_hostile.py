@@ -8,6 +8,6 @@ from soak.hostile import REQUESTS
 
 
 @pytest.mark.parametrize("number", range(len(REQUESTS)))
-def test_a_hostile_request_is_decoded(number: int) -> None:
+def test_hostile_request_can_be_decoded(number: int) -> None:
     fields = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], **REQUESTS[number]()}
     assert "m" == decode_request(msgspec.json.encode(fields)).model

@@ -4,20 +4,20 @@ from typing import Any
 
 import pytest
 
-from soak.invariants import CHECKS, Asked, contents, error_code, violations
+from soak.invariants import CHECKS, Request, contents, error_code, violations
 from soak.wire import Reply
 from tests.soak.answers import (
     DONE,
     GOOD,
     PATH,
     USAGE,
-    asked,
     call,
     choice,
     chunk,
     error,
     error_event,
     reply,
+    request,
     stream,
     usage_chunk,
     whole,
@@ -25,7 +25,7 @@ from tests.soak.answers import (
 
 SCHEMA = {"json_schema": {"schema": {"required": ["a"]}}}
 TOOLS = [{"function": {"name": "weather"}}]
-STREAM = asked(stream=True)
+STREAM = request(stream=True)
 TOP = {"logprobs": True, "top_logprobs": 1}
 
 
@@ -35,44 +35,44 @@ def logprobs(*alternatives: int) -> dict[str, Any]:
 
 
 RIGHT = {
-    "whole": (asked(), whole()),
+    "whole": (request(), whole()),
     "stream": (STREAM, stream()),
     "stream with usage": (
-        asked(stream=True, stream_options={"include_usage": True}),
+        request(stream=True, stream_options={"include_usage": True}),
         stream(chunk("Hi"), chunk(finish_reason="stop"), usage_chunk(), DONE),
     ),
-    "choices": (asked(n=2), whole(choice(), choice())),
+    "choices": (request(n=2), whole(choice(), choice())),
     "choices in a stream": (
-        asked(stream=True, n=2),
+        request(stream=True, n=2),
         stream(
             chunk("a"), chunk("b", index=1), chunk(finish_reason="stop", index=1), chunk(finish_reason="length"), DONE
         ),
     ),
-    "refusal": (asked(), error(429, retry_after="1")),
-    "schema": (asked(response_format=SCHEMA), whole(choice('{"a": 1}'))),
-    "schema, cut off": (asked(response_format=SCHEMA), whole(choice('{"a', "length"))),
-    "tool": (asked(tools=TOOLS), whole(choice("", "tool_calls", tool_calls=[call("weather", "{}")]))),
-    "stop": (asked(stop="x"), whole()),
-    "logprobs": (asked(**TOP), whole(logprobs(1, 1))),
-    "expected error": (Asked(kind="x", method="POST", path=PATH, expected=frozenset({400})), error(400)),
+    "refusal": (request(), error(429, retry_after="1")),
+    "schema": (request(response_format=SCHEMA), whole(choice('{"a": 1}'))),
+    "schema, cut off": (request(response_format=SCHEMA), whole(choice('{"a', "length"))),
+    "tool": (request(tools=TOOLS), whole(choice("", "tool_calls", tool_calls=[call("weather", "{}")]))),
+    "stop": (request(stop="x"), whole()),
+    "logprobs": (request(**TOP), whole(logprobs(1, 1))),
+    "expected error": (Request(kind="x", method="POST", path=PATH, expected=frozenset({400})), error(400)),
 }
 
 
-@pytest.mark.parametrize(("request_", "answer"), RIGHT.values(), ids=RIGHT)
-def test_what_is_right_passes(request_: Asked, answer: Reply) -> None:
-    assert [] == violations(request_, answer, excused=False)
+@pytest.mark.parametrize(("request", "answer"), RIGHT.values(), ids=RIGHT)
+def test_correct_answer_has_no_violation(request: Request, answer: Reply) -> None:
+    assert [] == violations(request, answer, excused=False)
 
 
 WRONG = {
-    "status": [(asked(), error(500)), (asked(), error(503, retry_after="1")), (asked(), reply(0))],
-    "request_id": [(asked(), reply(200, whole().body, x_request_id=""))],
-    "completeness": [(asked(), reply(200, whole().body, complete=False)), (STREAM, stream(complete=False))],
+    "status": [(request(), error(500)), (request(), error(503, retry_after="1")), (request(), reply(0))],
+    "request_id": [(request(), reply(200, whole().body, x_request_id=""))],
+    "completeness": [(request(), reply(200, whole().body, complete=False)), (STREAM, stream(complete=False))],
     "error_shape": [
-        (asked(), error(429, {"error": "full"}, retry_after="1")),
-        (asked(), error(429, {"detail": "full"}, retry_after="1")),
-        (asked(), reply(429, b"Too many", retry_after="1")),
+        (request(), error(429, {"error": "full"}, retry_after="1")),
+        (request(), error(429, {"detail": "full"}, retry_after="1")),
+        (request(), reply(429, b"Too many", retry_after="1")),
     ],
-    "retry_after": [(asked(), error(429)), (asked(), error(503, retry_after="0"))],
+    "retry_after": [(request(), error(429)), (request(), error(503, retry_after="0"))],
     "one_end": [
         (STREAM, stream(chunk("Hi"))),
         (STREAM, stream(*GOOD, DONE)),
@@ -82,60 +82,60 @@ WRONG = {
         (STREAM, stream(error_event({"error": "broken"}))),
     ],
     "one_finish": [
-        (asked(n=2), whole(choice())),
-        (asked(), whole(choice(finish_reason=None))),
+        (request(n=2), whole(choice())),
+        (request(), whole(choice(finish_reason=None))),
         (STREAM, stream(chunk("Hi"), DONE)),
         (STREAM, stream(chunk(finish_reason="stop"), chunk("more"), DONE)),
-        (asked(stream=True, n=2), stream(*GOOD)),
+        (request(stream=True, n=2), stream(*GOOD)),
     ],
     "usage": [
-        (asked(), whole(usage={**USAGE, "total_tokens": 6})),
-        (asked(stream=True, stream_options={"include_usage": True}), stream()),
+        (request(), whole(usage={**USAGE, "total_tokens": 6})),
+        (request(stream=True, stream_options={"include_usage": True}), stream()),
         (STREAM, stream(chunk(finish_reason="stop"), usage_chunk(), DONE)),
     ],
     "schema": [
-        (asked(response_format=SCHEMA), whole(choice('{"b": 1}'))),
-        (asked(response_format=SCHEMA), whole(choice('{"a": '))),
+        (request(response_format=SCHEMA), whole(choice('{"b": 1}'))),
+        (request(response_format=SCHEMA), whole(choice('{"a": '))),
     ],
     "tool_arguments": [
-        (asked(tools=TOOLS), whole(choice("", "tool_calls", tool_calls=[call("nothing", "{}")]))),
-        (asked(tools=TOOLS), whole(choice("", "tool_calls", tool_calls=[call("weather", "{")]))),
+        (request(tools=TOOLS), whole(choice("", "tool_calls", tool_calls=[call("nothing", "{}")]))),
+        (request(tools=TOOLS), whole(choice("", "tool_calls", tool_calls=[call("weather", "{")]))),
     ],
-    "stop": [(asked(stop="i"), whole())],
-    "logprobs": [(asked(**TOP), whole(logprobs(1, 0))), (asked(**TOP), whole())],
+    "stop": [(request(stop="i"), whole())],
+    "logprobs": [(request(**TOP), whole(logprobs(1, 0))), (request(**TOP), whole())],
 }
 
 
 @pytest.mark.parametrize(
-    ("expected", "request_", "answer"), [(name, *case) for name, cases in WRONG.items() for case in cases]
+    ("expected", "request", "answer"), [(name, *case) for name, cases in WRONG.items() for case in cases]
 )
-def test_what_is_wrong_is_found(expected: str, request_: Asked, answer: Reply) -> None:
-    assert expected in [text.split(":")[0] for text in violations(request_, answer, excused=False)]
+def test_wrong_answer_has_its_violation(expected: str, request: Request, answer: Reply) -> None:
+    assert expected in [text.split(":")[0] for text in violations(request, answer, excused=False)]
 
 
-def test_every_check_was_shown_to_fail() -> None:
+def test_every_check_fails_on_some_wrong_answer() -> None:
     assert {check.__name__ for check in CHECKS} == set(WRONG)
 
 
 @pytest.mark.parametrize(
-    ("request_", "answer"),
-    [(asked(), error(503, retry_after="1")), (STREAM, stream(chunk("Hi"), error_event()))],
+    ("request", "answer"),
+    [(request(), error(503, retry_after="1")), (STREAM, stream(chunk("Hi"), error_event()))],
 )
-def test_a_fault_excuses_unavailability_and_nothing_else(request_: Asked, answer: Reply) -> None:
-    assert [] == violations(request_, answer, excused=True)
-    assert [] != violations(request_, answer, excused=False)
+def test_fault_excuses_unavailability(request: Request, answer: Reply) -> None:
+    assert [] == violations(request, answer, excused=True)
+    assert [] != violations(request, answer, excused=False)
 
 
-def test_a_fault_excuses_no_other_error() -> None:
-    assert [] != violations(asked(), error(500), excused=True)
+def test_fault_excuses_no_other_error() -> None:
+    assert [] != violations(request(), error(500), excused=True)
 
 
-def test_a_stream_says_what_its_chunks_say_together() -> None:
+def test_content_of_a_stream_is_joined_from_its_chunks() -> None:
     (said,) = contents(STREAM, stream(chunk("H"), chunk("i"), chunk(finish_reason="length"), DONE))
     assert ("Hi", "length") == (said.content, said.finish_reason)
 
 
-def test_errors_are_called_by_status_and_code() -> None:
+def test_error_code_has_status_and_code() -> None:
     assert "503 service_unavailable" == error_code(error(503))
     assert "in a stream: service_unavailable" == error_code(stream(chunk("a"), error_event()))
     assert "" == error_code(whole())

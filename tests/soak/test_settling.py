@@ -9,7 +9,7 @@ BEFORE = Held(rss=1000, sockets=5, descriptors=40, threads=20)
 NOTHING = {"antiphon:num_requests_running": 0.0}
 
 
-def test_what_came_back_is_no_problem() -> None:
+def test_released_resources_are_no_problem() -> None:
     assert [] == problems(Settled(BEFORE, BEFORE, NOTHING))
 
 
@@ -22,12 +22,12 @@ def test_what_came_back_is_no_problem() -> None:
         ("memory", Held(1001 + MEMORY, 5, 40, 20)),
     ],
 )
-def test_what_did_not_come_back_is_told(expected: str, after: Held) -> None:
+def test_resource_that_was_not_released_is_a_problem(expected: str, after: Held) -> None:
     (problem,) = problems(Settled(BEFORE, after, NOTHING))
     assert expected in problem
 
 
-def test_requests_that_the_engine_still_holds_are_told() -> None:
+def test_request_in_the_engine_is_a_problem() -> None:
     assert ["left: antiphon:num_requests_running is 2"] == problems(Settled(BEFORE, BEFORE, {**NOTHING, **RUNNING}))
 
 
@@ -45,6 +45,6 @@ antiphon:num_requests_waiting 0.0
     ("expected", "status"),
     [({"antiphon:num_requests_running": 3.0, "antiphon:num_requests_waiting": 0.0}, 200), ({}, 404)],
 )
-async def test_gauges_are_read_where_there_are_any(expected: dict[str, float], status: int) -> None:
+async def test_gauges_are_empty_without_a_metrics_page(expected: dict[str, float], status: int) -> None:
     with running(Response(METRICS, status)) as port:
         assert expected == await gauges(Target(port=port, model="m"))

@@ -6,7 +6,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nX-One: 1\r\n"
 CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
 
 
-def test_an_answer_has_its_status_and_headers() -> None:
+def test_status_and_headers_are_parsed() -> None:
     reply = parse(HEAD + b"content-length: 2\r\n\r\nHi", 0, 1)
     assert (200, "1", b"Hi", True) == (reply.status, reply.headers["x-one"], reply.body, reply.complete)
 
@@ -21,19 +21,19 @@ def test_an_answer_has_its_status_and_headers() -> None:
         ((b"", False), b"x\r\n"),
     ],
 )
-def test_chunks_are_joined_and_their_end_is_looked_for(expected: tuple[bytes, bool], rest: bytes) -> None:
+def test_chunks_are_joined_and_complete_only_with_the_last_one(expected: tuple[bytes, bool], rest: bytes) -> None:
     reply = parse(CHUNKED + rest, 0, 1)
     assert expected == (reply.body, reply.complete)
 
 
-def test_a_body_that_is_too_short_is_not_complete() -> None:
+def test_short_body_is_not_complete() -> None:
     assert not parse(HEAD + b"content-length: 3\r\n\r\nHi", 0, 1).complete
 
 
 @pytest.mark.parametrize("received", [b"", b"HTTP", b"HTTP/1.1 OK\r\n\r\n", b"nonsense 200 OK\r\n\r\n"])
-def test_what_is_not_http_has_no_status(received: bytes) -> None:
+def test_status_of_other_bytes_is_0(received: bytes) -> None:
     assert 0 == parse(received, 0, 1).status
 
 
-def test_a_request_has_the_length_of_its_body() -> None:
+def test_request_has_the_length_of_its_body() -> None:
     assert b"Content-Length: 2\r\n\r\n{}" in request_bytes("POST", "/", b"{}")

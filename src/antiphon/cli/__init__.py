@@ -27,9 +27,9 @@ COMMANDS: Final = {
 
 HELP = """Serve the Chat Completions API from models on your own machine.
 
-Every option can also be set in the environment: --ctx-size is ANTIPHON_CTX_SIZE; a variable that no option has is
-an error. Downloaded models lie in
-ANTIPHON_CACHE_DIR, by default in the antiphon folder of the XDG cache folder; the database in --data-dir.
+Every option can also be set in the environment: --ctx-size is ANTIPHON_CTX_SIZE. An unknown variable is an error.
+Downloaded models are stored in ANTIPHON_CACHE_DIR, by default antiphon in the XDG cache folder; the database is in
+--data-dir.
 """
 
 
