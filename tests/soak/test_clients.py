@@ -24,9 +24,9 @@ __all__ = ["_quiet_log"]
 
 pytestmark = pytest.mark.usefixtures("_quiet_log")
 SECONDS = 5.0
-"""Of the server that does as it should; the others are request for a part of it."""
+"""Requests of the correct server; other servers get a part of them."""
 WITHOUT_MODEL = {kind: weight for kind, weight in WEIGHTS.items() if kind not in ("schema", "oversized")}
-"""What a scripted engine, which says the question again, can be request."""
+"""Kinds of requests for a scripted engine, which echoes the question."""
 Distort = Callable[[Scope, Message], Message]
 
 

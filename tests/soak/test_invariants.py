@@ -58,9 +58,9 @@ RIGHT = {
 }
 
 
-@pytest.mark.parametrize(("request", "answer"), RIGHT.values(), ids=RIGHT)
-def test_correct_answer_has_no_violation(request: Request, answer: Reply) -> None:
-    assert [] == violations(request, answer, excused=False)
+@pytest.mark.parametrize(("sent", "answer"), RIGHT.values(), ids=RIGHT)
+def test_correct_answer_has_no_violation(sent: Request, answer: Reply) -> None:
+    assert [] == violations(sent, answer, excused=False)
 
 
 WRONG = {
@@ -107,10 +107,10 @@ WRONG = {
 
 
 @pytest.mark.parametrize(
-    ("expected", "request", "answer"), [(name, *case) for name, cases in WRONG.items() for case in cases]
+    ("expected", "sent", "answer"), [(name, *case) for name, cases in WRONG.items() for case in cases]
 )
-def test_wrong_answer_has_its_violation(expected: str, request: Request, answer: Reply) -> None:
-    assert expected in [text.split(":")[0] for text in violations(request, answer, excused=False)]
+def test_wrong_answer_has_its_violation(expected: str, sent: Request, answer: Reply) -> None:
+    assert expected in [text.split(":")[0] for text in violations(sent, answer, excused=False)]
 
 
 def test_every_check_fails_on_some_wrong_answer() -> None:
@@ -118,12 +118,12 @@ def test_every_check_fails_on_some_wrong_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("request", "answer"),
+    ("sent", "answer"),
     [(request(), error(503, retry_after="1")), (STREAM, stream(chunk("Hi"), error_event()))],
 )
-def test_fault_excuses_unavailability(request: Request, answer: Reply) -> None:
-    assert [] == violations(request, answer, excused=True)
-    assert [] != violations(request, answer, excused=False)
+def test_fault_excuses_unavailability(sent: Request, answer: Reply) -> None:
+    assert [] == violations(sent, answer, excused=True)
+    assert [] != violations(sent, answer, excused=False)
 
 
 def test_fault_excuses_no_other_error() -> None:
