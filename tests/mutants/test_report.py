@@ -45,5 +45,5 @@ def test_survivors_are_sorted_by_line() -> None:
 def test_stale_rows_and_failing_tests_are_mistakes() -> None:
     assert [] == mistakes([findings()])
     found = mistakes([Findings("a", 7, failure="1 failed"), Findings("engine/cache/lease", 7, stale=[ENTRY])])
-    stale = "killed, or its code is gone: | `engine/cache/lease` | `Lease.length` | `a` | `b` | A reason. |"
+    stale = "killed, or its code has changed: | `engine/cache/lease` | `Lease.length` | `a` | `b` | A reason. |"
     assert ["a: 1 failed", stale] == found

@@ -24,7 +24,7 @@ __all__ = ["_quiet_log"]
 
 pytestmark = pytest.mark.usefixtures("_quiet_log")
 SECONDS = 5.0
-"""Requests of the correct server; other servers get a part of them."""
+"""Seconds of the soak of a correct server; the other soaks are shorter."""
 WITHOUT_MODEL = {kind: weight for kind, weight in WEIGHTS.items() if kind not in ("schema", "oversized")}
 """Kinds of requests for a scripted engine, which echoes the question."""
 Distort = Callable[[Scope, Message], Message]
