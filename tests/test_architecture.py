@@ -41,10 +41,10 @@ READS_THE_ENVIRONMENT = {
 
 HOSTS = re.compile(
     r"(127\.0\.0\.\d+|0\.0\.0\.0|\[::1?\]|localhost|\{.*|[a-z]+|([a-z0-9-]+\.)*(example|test|invalid)(\.(com|org|net))?"
-    r"|json-schema\.org)"
+    r"|json-schema\.org|www\.w3\.org)"
 )
-"""Hosts that a file may name: this machine, placeholders, names without a dot, reserved ones, and the name space of
-JSON Schema's dialects, an identifier from which nothing is fetched."""
+"""Hosts that a file may name: this machine, placeholders, names without a dot, reserved ones, and the name spaces of
+JSON Schema and SVG, identifiers from which nothing is fetched."""
 ADDRESS = re.compile(r"https?://(\[[^\]]*\]|[^\s/:\"'`)<>]+)")
 DOMAIN = re.compile(r"(?<![\w.@/-])(?:[a-z0-9-]+\.)+(?:com|org|net|io|co|dev|ai)(?!\w|\.\w|[(\[-])", re.IGNORECASE)
 MACHINE_PATH = re.compile(r"(?<![\w.})/])/(?:root|home|work|opt|Users)/\w")

@@ -170,12 +170,12 @@ def imported(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_a_command_is_imported_when_it_is_asked_for() -> None:
+def test_only_the_command_that_runs_is_imported() -> None:
     modules = imported("from antiphon.cli import create_cli; create_cli()['keys']")
     assert "antiphon.cli.key_commands" in modules
     assert not {"antiphon.cli.serve", "antiphon.cli.chat", "antiphon.cli.bench"} & modules
 
 
-def test_the_model_is_begun_to_load_before_the_server_is_imported() -> None:
+def test_serve_starts_before_the_slow_imports() -> None:
     slow = {"antiphon.cli.serving", "sqlalchemy", "starlette", "numpy", "httpx2", "huggingface_hub"}
     assert not slow & imported("from antiphon.cli import create_cli; create_cli()['serve']")

@@ -11,7 +11,7 @@ from antiphon.engine.models.bindings import EngineLoadError
 from antiphon.engine.worker.worker_process import PreloadedWorker, WorkerSettings, settings_for, start_process
 
 
-def test_the_model_s_process_and_vocabulary_were_begun_before_anybody_asks(smollm2_path: Path) -> None:
+def test_process_and_vocabulary_of_the_preloaded_model_are_used(smollm2_path: Path) -> None:
     options = EngineOptions(model_path=str(smollm2_path))
     with ModelPreload(options) as preload:
         assert preload._worker is not None
@@ -25,20 +25,20 @@ def test_the_model_s_process_and_vocabulary_were_begun_before_anybody_asks(smoll
     begun.communicate()
 
 
-def test_another_model_s_vocabulary_is_read_when_asked_for(smollm2_path: Path) -> None:
+def test_vocabulary_of_another_model_is_read_on_demand(smollm2_path: Path) -> None:
     with ModelPreload() as preload:
         tokenizer = preload.read_vocabulary(str(smollm2_path)).result()
         assert str(smollm2_path) == tokenizer.path
         tokenizer.close()
 
 
-def test_a_file_that_is_no_model_is_told_to_who_asks(tmp_path: Path) -> None:
+def test_error_of_an_invalid_model_is_raised_to_the_caller(tmp_path: Path) -> None:
     path = str(tmp_path / "none.gguf")
     with ModelPreload(EngineOptions(model_path=path)) as preload, pytest.raises(EngineLoadError):
         preload.read_vocabulary(path).result()
 
 
-def test_what_nobody_asked_for_is_ended(smollm2_path: Path) -> None:
+def test_unused_process_is_ended(smollm2_path: Path) -> None:
     with ModelPreload(EngineOptions(model_path=str(smollm2_path))) as preload:
         assert preload._worker is not None
         process = preload._worker._process
@@ -46,7 +46,7 @@ def test_what_nobody_asked_for_is_ended(smollm2_path: Path) -> None:
     assert process.returncode is not None
 
 
-def test_without_a_thread_no_process_is_left(smollm2_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_process_is_ended_when_no_thread_can_be_started(smollm2_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[subprocess.Popen[bytes]] = []
 
     def start(settings: WorkerSettings) -> "subprocess.Popen[bytes]":

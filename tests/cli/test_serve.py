@@ -150,7 +150,7 @@ def interrupted(process: "subprocess.Popen[str]") -> int:
     return process.wait(END)
 
 
-def test_garbage_is_collected_again_after_the_imports() -> None:
+def test_garbage_collection_resumes_after_the_imports() -> None:
     with suppress(ImportError), without_garbage_collection():
         assert not gc.isenabled()
         raise ImportError

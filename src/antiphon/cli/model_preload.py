@@ -1,4 +1,4 @@
-"""What is begun before the server itself is imported: the first model's process, and the reading of its vocabulary."""
+"""Starts the first model's process and reads its vocabulary while the server's modules are imported."""
 
 import signal
 import subprocess
@@ -11,14 +11,14 @@ from antiphon.engine.worker.worker_process import PreloadedWorker, WorkerSetting
 
 
 class ModelPreload:
-    """Gives processes and vocabularies: those of one model were begun before, all others are begun when asked for.
+    """Starts processes and reads vocabularies, for one model ahead of the first call.
 
-    Use it as a context manager: what nobody has asked for is ended with it. A vocabulary that is being read is waited
-    for, but after Ctrl-C only until the next one.
+    Use it as a context manager: its end releases an unused process and vocabulary. It waits for a vocabulary in
+    progress; after Ctrl-C, the next Ctrl-C ends the wait.
     """
 
     def __init__(self, options: EngineOptions | None = None) -> None:
-        """Begin with the model of these options, or with none."""
+        """Preload the model of these options, or none."""
         self._pool = ThreadPoolExecutor(1, "vocabulary")
         self._path = "" if options is None else options.model_path
         self._reading: Future[Tokenizer] | None = None
@@ -26,7 +26,7 @@ class ModelPreload:
         if options is not None:
             try:
                 self._reading = self._pool.submit(Tokenizer.open, options.model_path)
-            except BaseException as error:  # no thread can be started
+            except BaseException as error:  # the system cannot start a thread
                 self.__exit__(type(error))
                 raise
 
@@ -43,11 +43,11 @@ class ModelPreload:
             self._reading.result().close()
 
     def start_process(self, settings: WorkerSettings) -> "subprocess.Popen[bytes]":
-        """Give a process that loads what the settings say. Raises OSError."""
+        """Return a process with these settings, preloaded or new. Raises OSError."""
         return start_process(settings) if self._worker is None else self._worker.take(settings)
 
     def read_vocabulary(self, path: str) -> "Future[Tokenizer]":
-        """Give the vocabulary of a model file, for who asks to close."""
+        """Return the future vocabulary of a model file. The caller closes it."""
         if self._reading is None or path != self._path:
             return self._pool.submit(Tokenizer.open, path)
         reading, self._reading = self._reading, None
