@@ -5,10 +5,12 @@ from pathlib import Path
 
 import uvicorn
 
+from antiphon.server.http_protocol import HTTPProtocol
 from tests.databases import Site
 from tests.scripted_engine import ScriptedEngine
 from tests.server.storing import StoringApp
 
 if __name__ == "__main__":
     app = StoringApp(Site(sys.argv[1] or None, Path(sys.argv[2])), ScriptedEngine())
-    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[3]), log_config=None, access_log=False, ws="none")
+    port = int(sys.argv[3])
+    uvicorn.run(app, host="127.0.0.1", port=port, http=HTTPProtocol, log_config=None, access_log=False, ws="none")
