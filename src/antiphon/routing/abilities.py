@@ -1,5 +1,6 @@
 """Compares the fields that a request sets with the fields that a backend honours."""
 
+from functools import lru_cache
 from typing import Any, Final
 
 from antiphon.protocol.requests import CreateChatCompletion
@@ -28,8 +29,13 @@ NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
 
 def missing_ability(request: CreateChatCompletion, abilities: frozenset[str]) -> str | None:
     """Return the first field of the request that ``abilities`` lack, or None."""
-    for field in sorted(ALL_FIELDS - HONOURED_BY_SERVICE - abilities):
+    for field in _missing_fields(abilities):
         value = getattr(request, field)
         if value is not None and value not in NEUTRAL.get(field, ()):
             return field
     return None
+
+
+@lru_cache
+def _missing_fields(abilities: frozenset[str]) -> tuple[str, ...]:
+    return tuple(sorted(ALL_FIELDS - HONOURED_BY_SERVICE - abilities))
