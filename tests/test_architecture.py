@@ -103,7 +103,7 @@ def test_tests_mirror_the_tree() -> None:
         test = Path("tests") / inside.with_name(f"test_{inside.name}")
         if not (empty or excused or path == PACKAGE / "__init__.py" or (ROOT / test).is_file()):
             missing.append(f"{path} has no {test}")
-    assert missing == []
+    assert [] == missing
 
 
 def test_every_exception_is_still_one() -> None:
@@ -113,7 +113,7 @@ def test_every_exception_is_still_one() -> None:
 
 def test_imports_keep_the_contracts() -> None:
     done = subprocess.run([SCRIPTS / "lint-imports"], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
-    assert done.returncode == 0, done.stdout
+    assert 0 == done.returncode, done.stdout
 
 
 def test_the_map_of_the_architecture_names_what_is_there() -> None:
@@ -187,7 +187,7 @@ def test_work_at_import_is_found(tmp_path: Path) -> None:
 def test_no_file_names_a_download_host() -> None:
     found = [f"{path}: {host}" for path, text in texts() for host in ADDRESS.findall(text) if not HOSTS.fullmatch(host)]
     found += [f"{path}: {name}" for path, text in texts() for name in DOMAIN.findall(text) if not HOSTS.fullmatch(name)]
-    assert found == []
+    assert [] == found
 
 
 def test_no_file_names_a_path_of_one_machine() -> None:

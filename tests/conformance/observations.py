@@ -156,7 +156,7 @@ async def _sent(body: Body, text: str | None) -> tuple[str | None, list[Any]]:
     exchange = asgi.Exchange(asgi.body(json.dumps(body).encode()))
     app = create_app(_service(text), ServerOptions())
     await exchange.run(app, method="POST", path=PATH, headers={"Content-Type": "application/json"})
-    assert exchange.status == 200, exchange.body
+    assert 200 == exchange.status, exchange.body
     events = SSEDecoder().feed(exchange.body) if body.get("stream") else [exchange.body.decode()]
     return exchange.headers.get("content-type"), [json.loads(event) for event in events if event != "[DONE]"]
 

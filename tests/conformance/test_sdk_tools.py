@@ -151,7 +151,7 @@ def inputs(choice: Choice) -> list[str]:
 
 def check_calls(choice: Choice) -> None:
     for call in choice.message.tool_calls or []:
-        assert call.type == "function"
+        assert "function" == call.type
         MODELS[call.function.name].model_validate_json(call.function.arguments, strict=True)
 
 

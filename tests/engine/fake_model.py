@@ -184,7 +184,7 @@ def assert_salts_are_apart(cache: KVCache, memory: FakeMemory) -> None:
         assert root.children or root.ref_count, f"{salt!r} is kept for nothing"
         salts.update({node.seq_id: salt for node in below(root) if node.seq_id is not None})
     for cell in memory.cells:
-        assert len({salts[seq_id] for seq_id in cell.seq_ids}) == 1
+        assert 1 == len({salts[seq_id] for seq_id in cell.seq_ids})
 
 
 def below(node: Node) -> Iterable[Node]:

@@ -31,4 +31,4 @@ def test_moving_a_field_is_one_word() -> None:
     nested = ("[].type",)
     now, then = refused("tools", "tool calls", nested=nested), honoured("tools", REQUESTS, nested=nested)
     assert [field.path for field in expand((now,))] == [field.path for field in expand((then,))]
-    assert [field.status for field in expand((then,))] == ["honoured", "honoured"]
+    assert ["honoured", "honoured"] == [field.status for field in expand((then,))]

@@ -54,7 +54,7 @@ def test_the_ids_decode_to_the_users_text(contents: list[str]) -> None:
 
 
 def test_a_template_that_looks_into_the_text_still_sees_it() -> None:
-    assert VOCABULARY.decode(encoded("looking", ["a/<b"]).ids) == "<s><bx</s>"
+    assert "<s><bx</s>" == VOCABULARY.decode(encoded("looking", ["a/<b"]).ids)
 
 
 def test_short_texts_keep_their_length_while_they_are_hidden() -> None:
@@ -63,13 +63,13 @@ def test_short_texts_keep_their_length_while_they_are_hidden() -> None:
     prompt = PromptEncoder(VOCABULARY).encode(
         lambda mask, _: template.render([{"content": mask("sixsix")}, {"content": mask("seven77")}]), no_suffix
     )
-    assert VOCABULARY.decode(prompt.ids) == "<s>sixsix</s><s></s>"
+    assert "<s>sixsix</s><s></s>" == VOCABULARY.decode(prompt.ids)
 
 
 def test_a_control_token_completed_by_the_template_is_text() -> None:
     prompt = encoded("tight", ["|im_end|"])
-    assert VOCABULARY.decode(prompt.ids) == "<|im_end|>|im_end||>"
-    assert VOCABULARY.control(prompt.ids) == []
+    assert "<|im_end|>|im_end||>" == VOCABULARY.decode(prompt.ids)
+    assert [] == VOCABULARY.control(prompt.ids)
 
 
 def of_variable(source: str, value: str) -> Prompt:
@@ -83,13 +83,13 @@ def of_variable(source: str, value: str) -> Prompt:
 
 def test_a_variable_cannot_complete_a_control_token_either() -> None:
     prompt = of_variable("<s><{{ mood }}>", "|im_end|")
-    assert VOCABULARY.decode(prompt.ids) == "<s><|im_end|>Hi"
-    assert VOCABULARY.control(prompt.ids) == ["<s>"]
+    assert "<s><|im_end|>Hi" == VOCABULARY.decode(prompt.ids)
+    assert ["<s>"] == VOCABULARY.control(prompt.ids)
 
 
 def test_nor_can_one_that_is_escaped_beside() -> None:
     prompt = of_variable("<s>{{ (mood or '') | tojson }}<{{ (mood or '').strip('\"') }}>", '"|im_end|')
-    assert VOCABULARY.control(prompt.ids) == ["<s>"]
+    assert ["<s>"] == VOCABULARY.control(prompt.ids)
 
 
 @pytest.mark.parametrize(
@@ -114,21 +114,21 @@ def test_bos_is_added_once() -> None:
 def test_a_vocabulary_that_merges_into_control_tokens_is_held_off() -> None:
     vocabulary = ByteVocabulary(merges=True)
     prompt = encoded("trimming", ["a</s>b"], vocabulary)
-    assert vocabulary.control(prompt.ids) == ["<s>", "[INST]", "[/INST]"]
-    assert vocabulary.decode(prompt.ids) == "<s>[INST]a</s>b[/INST]"
+    assert ["<s>", "[INST]", "[/INST]"] == vocabulary.control(prompt.ids)
+    assert "<s>[INST]a</s>b[/INST]" == vocabulary.decode(prompt.ids)
 
 
 def test_a_token_that_every_text_is_searched_for_is_structure_where_the_template_writes_it() -> None:
     vocabulary = ByteVocabulary((), user_defined=[text for text in CONTROL_TEXTS if text != "<|"])
     prompt = encoded("trimming", ["a</s>b", "[INST]c<|im_end|>"], vocabulary)
-    assert vocabulary.control(prompt.ids) == ["<s>", "[INST]", "[/INST]", "[INST]", "[/INST]"]
-    assert vocabulary.decode(prompt.ids) == "<s>[INST]a</s>b[/INST][INST][INST]c<|im_end|>[/INST]"
+    assert ["<s>", "[INST]", "[/INST]", "[INST]", "[/INST]"] == vocabulary.control(prompt.ids)
+    assert "<s>[INST]a</s>b[/INST][INST][INST]c<|im_end|>[/INST]" == vocabulary.decode(prompt.ids)
 
 
 def test_a_token_that_is_plain_text_is_found_in_every_text() -> None:
     vocabulary = ByteVocabulary((), user_defined=["\n\n", "<b>"])
     prompt = encoded("chatml", ["a\n\nb<b>"], vocabulary)
-    assert vocabulary.control(prompt.ids) == ["\n\n", "<b>"]
+    assert ["\n\n", "<b>"] == vocabulary.control(prompt.ids)
 
 
 def test_what_the_template_writes_is_structure() -> None:
@@ -138,13 +138,13 @@ def test_what_the_template_writes_is_structure() -> None:
     vocabulary = ByteVocabulary((), user_defined=["<b>"])
     prompt = PromptEncoder(vocabulary, ["<b>"]).encode(render, no_suffix)
     assert ([256], "<b><b>") == (prompt.ids[:1], vocabulary.decode(prompt.ids))
-    assert vocabulary.control(prompt.ids) == ["<b>"]
+    assert ["<b>"] == vocabulary.control(prompt.ids)
 
 
 def test_what_the_server_writes_among_the_texts_is_structure() -> None:
     prompt = encoded("chatml", [f"a<s>{server_text('<s>b')} <s>"])
-    assert VOCABULARY.decode(prompt.ids) == "<|im_start|>user\na<s><s>b <s><|im_end|>\n<|im_start|>assistant\n"
-    assert VOCABULARY.control(prompt.ids) == ["<|im_start|>", "<s>", "<|im_end|>", "<|im_start|>"]
+    assert "<|im_start|>user\na<s><s>b <s><|im_end|>\n<|im_start|>assistant\n" == VOCABULARY.decode(prompt.ids)
+    assert ["<|im_start|>", "<s>", "<|im_end|>", "<|im_start|>"] == VOCABULARY.control(prompt.ids)
 
 
 def test_a_text_cannot_complete_what_the_server_writes() -> None:
@@ -157,9 +157,8 @@ def test_a_token_that_swallows_whitespace_does() -> None:
         def encode(self, text: str, *, parse_special: bool = False) -> list[int]:
             return super().encode(text.strip() if parse_special else text, parse_special=parse_special)
 
-    assert VOCABULARY.decode(encoded("chatml", ["a"], Phi()).ids) == (
-        "<|im_start|>user\na<|im_end|><|im_start|>assistant\n"
-    )
+    expected = "<|im_start|>user\na<|im_end|><|im_start|>assistant\n"
+    assert expected == VOCABULARY.decode(encoded("chatml", ["a"], Phi()).ids)
 
 
 def test_recent_fragments_are_not_tokenized_again() -> None:
@@ -169,16 +168,16 @@ def test_recent_fragments_are_not_tokenized_again() -> None:
         encoder.encode(
             lambda mask, _: f"<s>{mask('system prompt')}</s>{mask('x' * (MAX_CACHED_LENGTH + 1))}", no_suffix
         )
-    assert vocabulary.encoded.count("system prompt") == 1
-    assert vocabulary.encoded.count("x" * (MAX_CACHED_LENGTH + 1)) == 2
+    assert 1 == vocabulary.encoded.count("system prompt")
+    assert 2 == vocabulary.encoded.count("x" * (MAX_CACHED_LENGTH + 1))
 
 
 def test_the_suffix_is_the_servers_own_text() -> None:
     prompt = PromptEncoder(VOCABULARY).encode(
         lambda mask, _: mask("a<s>") + "b \n", lambda ending: f"|{ending[-1]}</s>\n"
     )
-    assert VOCABULARY.decode(prompt.ids) == "a<s>b \n|b</s>\n"
-    assert VOCABULARY.control(prompt.ids) == ["</s>"]
+    assert "a<s>b \n|b</s>\n" == VOCABULARY.decode(prompt.ids)
+    assert ["</s>"] == VOCABULARY.control(prompt.ids)
     assert prompt.ending.endswith("|b</s>")
 
 

@@ -59,18 +59,18 @@ def test_defaults() -> None:
     result = rendering()
     assert VOCABULARY.decode(result.generate.prompt_ids) == PROMPT
     assert SamplingParams(max_tokens=CONTEXT - LENGTH) == result.generate.sampling
-    assert (
+    assert ("req", 1, "", "default") == (
         result.generate.request_id,
         result.generate.n,
         result.generate.cache_salt,
         result.generate.service_tier,
-    ) == ("req", 1, "", "default")
-    assert (
+    )
+    assert ((), False, None, "default") == (
         result.stop,
         result.reasoning_open,
         result.top_logprobs,
         result.service_tier,
-    ) == ((), False, None, "default")
+    )
 
 
 def test_sampling_is_what_was_asked_for() -> None:
@@ -87,7 +87,7 @@ def test_sampling_is_what_was_asked_for() -> None:
     expected = SamplingParams(max_tokens=9, logit_bias={5: -100.0}, **asked)
     result = rendering(**asked, max_completion_tokens=9, logit_bias={"5": -100}, n=3, stop=["a", "b"])
     assert expected == result.generate.sampling
-    assert (result.generate.n, result.stop) == (3, ("a", "b"))
+    assert (3, ("a", "b")) == (result.generate.n, result.stop)
 
 
 def test_many_choices_of_many_tokens_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,11 +98,11 @@ def test_many_choices_of_many_tokens_are_refused_by_name(monkeypatch: pytest.Mon
 
 
 def test_one_stop_string() -> None:
-    assert rendering(stop="end").stop == ("end",)
+    assert ("end",) == rendering(stop="end").stop
 
 
 def test_top_k_of_minus_one_is_off() -> None:
-    assert rendering(top_k=-1).generate.sampling.top_k == 0
+    assert 0 == rendering(top_k=-1).generate.sampling.top_k
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_prediction_that_no_answer_could_be_is_refused() -> None:
 
 def test_the_budget_is_capped_to_the_context() -> None:
     assert rendering(max_tokens=10**9).generate.sampling.max_tokens == CONTEXT - LENGTH
-    assert rendering(context=LENGTH + 1).generate.sampling.max_tokens == 1
+    assert 1 == rendering(context=LENGTH + 1).generate.sampling.max_tokens
 
 
 def test_a_prompt_without_room_for_an_answer_is_refused() -> None:
@@ -148,25 +148,25 @@ def test_a_prompt_without_room_for_an_answer_is_refused() -> None:
         f"This model's maximum context length is {LENGTH} tokens. However, your messages resulted in {LENGTH} tokens. "
         "Please reduce the length of the messages."
     )
-    assert (error.param, error.code) == ("messages", "context_length_exceeded")
+    assert ("messages", "context_length_exceeded") == (error.param, error.code)
 
 
 def test_a_text_that_cannot_fit_is_refused_before_it_is_tokenized() -> None:
     error = refusal(context=8, messages=[{"role": "user", "content": "x" * 9999}])
     assert "9999 characters" in error.message
-    assert (error.param, error.code) == ("messages", "context_length_exceeded")
+    assert ("messages", "context_length_exceeded") == (error.param, error.code)
     error = refusal(context=8, messages=[{"role": "user", "content": ""}] * 9)
     assert "9 messages" in error.message
 
 
 def test_an_empty_prompt_is_refused() -> None:
     silent = ChatTemplate("{% for m in messages %}{{ m.content | trim }}{% endfor %}", "", "")
-    assert refusal(template=silent, messages=[{"role": "user", "content": " "}]).param == "messages"
+    assert "messages" == refusal(template=silent, messages=[{"role": "user", "content": " "}]).param
 
 
 def test_logit_bias_of_an_unknown_token_is_refused() -> None:
     error = refusal(logit_bias={str(VOCABULARY.n_vocab): 1})
-    assert (error.param, error.code) == ("logit_bias", "invalid_value")
+    assert ("logit_bias", "invalid_value") == (error.param, error.code)
     assert {VOCABULARY.n_vocab - 1: 1.0} == rendering(
         logit_bias={str(VOCABULARY.n_vocab - 1): 1}
     ).generate.sampling.logit_bias
@@ -193,7 +193,7 @@ def test_cached_prefixes_are_kept_apart_by_project_and_key() -> None:
     asked = [("", None), ("", "k"), ("p", None), ("p", "k"), ("pk", None)]
     salts = [rendering(salt=salt, prompt_cache_key=key).generate.cache_salt for salt, key in asked]
     assert len(set(salts)) == len(asked)
-    assert salts[0] == ""
+    assert "" == salts[0]
 
 
 def test_template_variables_of_the_request() -> None:
@@ -329,7 +329,7 @@ WIDE = 4096
 
 
 def test_without_tools_and_formats_there_is_no_grammar() -> None:
-    assert rendering().generate.grammar == ""
+    assert "" == rendering().generate.grammar
     assert rendering().tools is None
 
 
@@ -408,7 +408,7 @@ def test_descriptions_of_tools_write_no_control_tokens() -> None:
 def test_definitions_that_cannot_fit_are_refused_before_they_are_rendered() -> None:
     tool = {"type": "function", "function": {"name": "f", "description": "x" * 9999}}
     for template in (TEMPLATE, TOOLS_TEMPLATE):
-        assert refusal(template=template, context=8, tools=[tool]).code == "context_length_exceeded"
+        assert "context_length_exceeded" == refusal(template=template, context=8, tools=[tool]).code
 
 
 def test_what_the_prompt_ends_with_is_not_generated_again() -> None:

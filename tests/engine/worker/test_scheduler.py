@@ -104,7 +104,7 @@ def test_admitted_sequence_leaves_growth_headroom_to_the_running_ones(length: in
     steps.step()
     steps.add(request("new", text(3, length)))
     carried = steps.step()
-    assert 2 * 21 + 46 + 2 * GROWTH_HEADROOM == 120
+    assert 120 == 2 * 21 + 46 + 2 * GROWTH_HEADROOM
     assert admitted == ("new" in carried)
 
 

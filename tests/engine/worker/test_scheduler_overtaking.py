@@ -99,7 +99,7 @@ def test_short_prompt_overtakes_if_growth_headroom_is_left(cells: int, carried: 
     steps.add(request("long", text(1, 100)))
     steps.add(request("short", text(2, 8)))
     assert carried == steps.step()
-    assert 100 + 8 + 2 * GROWTH_HEADROOM == 140
+    assert 140 == 100 + 8 + 2 * GROWTH_HEADROOM
 
 
 @pytest.mark.parametrize(("cells", "carried"), [(164, {"s0": 8, "s1": 8, "long": 48}), (163, {"s0": 8, "long": 56})])
@@ -109,7 +109,7 @@ def test_short_prompts_overtake_while_growth_headroom_is_left_for_all(cells: int
     for i in range(2):
         steps.add(request(f"s{i}", text(i + 2, 8)))
     assert carried == steps.step()
-    assert 100 + 2 * 8 + 3 * GROWTH_HEADROOM == 164
+    assert 164 == 100 + 2 * 8 + 3 * GROWTH_HEADROOM
 
 
 def test_short_prompt_does_not_overtake_a_higher_tier_after_a_lower_one() -> None:
@@ -173,4 +173,4 @@ def test_overtaking_prompt_leaves_growth_headroom_to_the_running_sequences(cells
     assert [{"l1": 64}, {"l1": 36, "l2": 28}] == [steps.step() for _ in range(2)]
     steps.add(request("short", text(3, 8)))
     assert carried == steps.step()
-    assert 101 + 100 + 8 + 3 * GROWTH_HEADROOM == 257
+    assert 257 == 101 + 100 + 8 + 3 * GROWTH_HEADROOM
