@@ -184,6 +184,30 @@ def test_parallel_calls_become_one_message_each() -> None:
     assert ["Look:", "R1", None, "R2"] == [message["content"] for message in messages]
 
 
+def test_text_that_is_lost_beside_calls_is_a_message_of_its_own() -> None:
+    calling = {**CALLING, "content": "Look:", "reasoning_content": "So."}
+    messages = normalised([USER, calling, *RESULTS], tool_history=replace(NATIVE, text=False))
+    assert ["user", "assistant", "assistant", "tool", "tool"] == [message["role"] for message in messages]
+    assert ["U", "Look:", None, "R1", "R2"] == [message["content"] for message in messages]
+    assert (2, "So.") == (len(messages[2]["tool_calls"]), messages[2]["reasoning_content"])
+
+
+def test_calls_beside_a_text_are_text_if_the_template_loses_it_and_roles_must_alternate() -> None:
+    lacking: dict[str, Any] = {"tool_history": replace(NATIVE, text=False), "consecutive": False}
+    messages = normalised([USER, {**CALLING, "content": "Look:"}, *RESULTS], **lacking)
+    assert ["user", "assistant", "user"] == [message["role"] for message in messages]
+    assert messages[1]["content"].startswith("Look:\n<tool_call>")
+    assert ["user", "assistant", "tool", "tool"] == [
+        message["role"] for message in normalised([USER, CALLING, *RESULTS], **lacking)
+    ]
+
+
+def test_acknowledgement_stands_between_results_and_a_user_message_if_the_template_needs_it() -> None:
+    messages = normalised([CALLING, *RESULTS, USER, ANSWER], tool_history=replace(NATIVE, acknowledgement="OK."))
+    assert ["assistant", "tool", "tool", "assistant", "user", "assistant"] == [m["role"] for m in messages]
+    assert "OK." == messages[3]["content"]
+
+
 def test_calls_and_results_are_text_without_tool_support() -> None:
     calls = (
         '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>\n'

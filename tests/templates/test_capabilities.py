@@ -53,7 +53,7 @@ def test_system_refused_or_dropped() -> None:
 def test_system_only_at_the_beginning() -> None:
     late = "{% if message.role == 'system' and not loop.first %}" + REFUSE + "{% endif %}"
     found = probed(loop(late + CONTENT))
-    assert (found.system, found.late_system) == (True, False)
+    assert (True, False) == (found.system, found.late_system)
 
 
 def test_system_that_is_lost_in_a_longer_conversation_counts_as_none() -> None:
@@ -68,7 +68,7 @@ def test_typed_content() -> None:
 def test_roles_that_must_alternate() -> None:
     wrong = "{% if (message.role == 'user') != (loop.index0 % 2 == 0) %}" + REFUSE + "{% endif %}"
     found = probed(loop(wrong + CONTENT))
-    assert (found.consecutive, found.assistant_first) == (False, False)
+    assert (False, False) == (found.consecutive, found.assistant_first)
 
 
 def test_a_generation_prompt_must_come_behind_an_assistant_too() -> None:
@@ -84,13 +84,13 @@ def test_names() -> None:
 
 
 def test_reasoning_key() -> None:
-    assert probed(loop("{{ message.reasoning_content }}" + CONTENT)).reasoning_key == "reasoning_content"
-    assert probed(loop("{{ message.reasoning }}" + CONTENT)).reasoning_key == "reasoning"
+    assert "reasoning_content" == probed(loop("{{ message.reasoning_content }}" + CONTENT)).reasoning_key
+    assert "reasoning" == probed(loop("{{ message.reasoning }}" + CONTENT)).reasoning_key
 
 
 def test_reasoning_kept_in_tool_exchanges_only() -> None:
     kept = "{% if message.tool_calls %}{{ message.reasoning_content }}{% endif %}"
-    assert probed(loop(kept + CONTENT_OR_CALLS)).reasoning_key == "reasoning_content"
+    assert "reasoning_content" == probed(loop(kept + CONTENT_OR_CALLS)).reasoning_key
 
 
 def test_tools() -> None:
@@ -106,7 +106,7 @@ def test_tools() -> None:
             "{{ message.content + '' }}" + CALLS,
         ),
         (
-            ToolHistory(content="absent", arguments="object", short_ids=False, parallel=True),
+            ToolHistory(content="absent", arguments="object", short_ids=False, parallel=True, text=False),
             "{% if 'content' in message %}{{ message.content + '' if not message.tool_calls else nothing + 1 }}"
             "{% endif %}" + CALLS,
         ),
@@ -131,6 +131,27 @@ def test_tool_history(expected: ToolHistory | None, body: str) -> None:
     assert expected == probed(loop(body)).tool_history
 
 
+def test_text_that_is_lost_beside_calls() -> None:
+    found = probed(loop("{{ '' if message.tool_calls else message.content }}" + CALLS)).tool_history
+    assert found is not None
+    assert (True, False) == (found.parallel, found.text)
+
+
+AFTER_RESULTS = (
+    "{% if message.role == 'user' and not loop.first and loop.previtem.role == 'tool' %}" + REFUSE + "{% endif %}"
+)
+EMPTY = "{% if message.role == 'assistant' and not (message.content or message.tool_calls) %}" + REFUSE + "{% endif %}"
+
+
+@pytest.mark.parametrize(
+    ("expected", "refused"), [(None, ""), (None, EMPTY), ("", AFTER_RESULTS), ("OK.", AFTER_RESULTS + EMPTY)]
+)
+def test_an_assistant_message_that_a_user_message_after_results_needs(expected: str | None, refused: str) -> None:
+    found = probed(loop(refused + CONTENT_OR_CALLS)).tool_history
+    assert found is not None
+    assert expected == found.acknowledgement
+
+
 def test_switches() -> None:
     behind = "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"
     assert Switch("enable_thinking", on=True, off=False) == probed(loop(CONTENT, behind=behind)).switch
@@ -145,19 +166,19 @@ def test_efforts_that_a_template_takes() -> None:
         "{% if effort not in ['no_think', 'low', 'high'] %}" + REFUSE + "{% endif %}{{ effort }}"
     )
     found = probed(loop(CONTENT, before=checked))
-    assert found.effort_variable == "reasoning_effort"
-    assert found.efforts == {"none": "no_think", "low": "low", "high": "high"}
+    assert "reasoning_effort" == found.effort_variable
+    assert {"none": "no_think", "low": "low", "high": "high"} == found.efforts
 
 
 def test_an_effort_of_none_that_means_the_default_is_the_least_there_is() -> None:
     behind = "{% if reasoning_effort in ['low', 'minimal'] %}<think></think>{% endif %}"
-    assert probed(loop(CONTENT, behind=behind)).efforts["none"] == "minimal"
+    assert "minimal" == probed(loop(CONTENT, behind=behind)).efforts["none"]
 
 
 def test_efforts_behind_a_switch() -> None:
     behind = "{% if enable_thinking %}{{ reasoning_effort | default('high') }}{% endif %}"
     found = probed(loop(CONTENT, behind=behind))
-    assert found.effort_variable == "reasoning_effort"
+    assert "reasoning_effort" == found.effort_variable
     assert found.switch == Switch("enable_thinking", on=True, off=False)
 
 

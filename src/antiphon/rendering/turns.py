@@ -12,6 +12,9 @@ Each rule is for templates that lack a feature:
   because the model must see the notation that it has to write. Deprecated function calls and function messages become
   tool calls and results.
 - If the template supports one call per message, several calls become several messages, each with its result.
+- If the template loses text beside calls, the text is a message of its own, or the calls are in the generic notation
+  where roles must alternate.
+- If no user message may follow tool results, an assistant message that says nothing stands between them.
 - If roles must alternate, adjacent messages of one role are joined by a blank line, and an empty user message precedes
   an assistant message at the beginning. An empty user message also follows an assistant message at the end if the
   template does not open the next turn, so that the answer is a new turn.
@@ -22,6 +25,7 @@ Each rule is for templates that lack a feature:
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from msgspec import Struct
@@ -84,7 +88,7 @@ def normalised_turns(messages: Sequence[Message], capabilities: Capabilities, in
     if instructions:
         turns = _with_instructions(turns, instructions)
     turns = [_with_name_in_text(turn, capabilities) for turn in turns]
-    turns = _normalise_tool_calls(turns, capabilities.tool_history)
+    turns = _normalise_tool_calls(turns, capabilities)
     turns = _normalise_system(turns, capabilities)
     return _normalise_roles(turns, capabilities)
 
@@ -188,30 +192,34 @@ def _with_name_in_text(turn: Turn, capabilities: Capabilities) -> Turn:
     return replace(turn, content=_labelled(turn.name, turn.content), name=None)
 
 
-def _normalise_tool_calls(turns: list[Turn], history: ToolHistory | None) -> list[Turn]:
+def _normalise_tool_calls(turns: list[Turn], capabilities: Capabilities) -> list[Turn]:
     exchanges: list[tuple[Turn, list[Turn]]] = []
     for turn in turns:
         if turn.role == "tool":
             exchanges[-1][1].append(turn)
         else:
             exchanges.append((turn, []))
-    return [turn for calling, results in exchanges for turn in _normalise_exchange(calling, results, history)]
+    return [turn for calling, results in exchanges for turn in _normalise_exchange(calling, results, capabilities)]
 
 
-def _normalise_exchange(calling: Turn, results: list[Turn], history: ToolHistory | None) -> list[Turn]:
+def _normalise_exchange(calling: Turn, results: list[Turn], capabilities: Capabilities) -> list[Turn]:
     """Return an assistant's calls and their results in a form that the template renders."""
     if not calling.calls and not results:
         return [calling]
+    history = capabilities.tool_history
     order = {call.id: position for position, call in enumerate(calling.calls)}
     results = sorted(results, key=lambda turn: order.get(turn.call_id or "", len(order)))
-    if history is None or any(call.custom for call in calling.calls):
+    text_is_lost = bool(calling.content) and history is not None and not history.text
+    if history is None or any(call.custom for call in calling.calls) or (text_is_lost and not capabilities.consecutive):
         return _generic_exchange(calling, results)
     if history.short_ids:
         calling = replace(calling, calls=tuple(replace(call, id=_short_id(call.id)) for call in calling.calls))
         results = [replace(turn, call_id=_short_id(turn.call_id or "")) for turn in results]
+    said = [replace(calling, calls=(), reasoning=None)] if text_is_lost else []
+    calling = replace(calling, content=()) if text_is_lost else calling
     if history.parallel or len(calling.calls) < 2:  # noqa: PLR2004
-        return [calling, *results]
-    return _split_parallel_calls(calling, results)
+        return [*said, calling, *results]
+    return [*said, *_split_parallel_calls(calling, results)]
 
 
 def _split_parallel_calls(calling: Turn, results: list[Turn]) -> list[Turn]:
@@ -306,7 +314,18 @@ def _normalise_roles(turns: list[Turn], capabilities: Capabilities) -> list[Turn
         turns = [*turns[:begin], Turn(role="user"), *turns[begin:]]
     if not capabilities.generation_prompt and turns and turns[-1].role == "assistant":
         turns = [*turns, Turn(role="user")]
-    return turns
+    history = capabilities.tool_history
+    if history is None or history.acknowledgement is None:
+        return turns
+    return _acknowledge_results(turns, Turn(role="assistant", content=text_content(history.acknowledgement)))
+
+
+def _acknowledge_results(turns: list[Turn], acknowledgement: Turn) -> list[Turn]:
+    """Put the acknowledgement between tool results and a user message."""
+    acknowledged = turns[:1]
+    for before, turn in pairwise(turns):
+        acknowledged += [acknowledgement, turn] if (before.role, turn.role) == ("tool", "user") else [turn]
+    return acknowledged
 
 
 def _merge_neighbours(turns: list[Turn]) -> list[Turn]:

@@ -36,6 +36,8 @@ _ARGUMENTS: Final[tuple[Arguments, ...]] = ("object", "text")
 _REASONING_KEYS: Final = ("reasoning_content", "reasoning")
 _SYSTEM, _USER, _ANSWER, _NAME, _LATER = "Copper", "Maple", "Falcon", "Olivia", "Harbour"
 _TOOL, _KEY, _VALUE, _RESULT, _REASONING = "fetch_orbit", "planet_key", "Neptune", "Glacier", "Lantern"
+_ACKNOWLEDGEMENTS: Final = ("", "OK.")
+"""Texts of an assistant message that says nothing, first choice first: some templates refuse an empty one."""
 _LONG_ID, _SHORT_ID = "call_0123456789abcdefghijklmn", "abcdef123"
 
 
@@ -57,6 +59,10 @@ class ToolHistory(Struct, frozen=True, kw_only=True):
     """Call ids must be nine letters and digits (Mistral)."""
     parallel: bool
     """Several calls in one message are rendered."""
+    text: bool = True
+    """The text of a message is rendered beside its calls."""
+    acknowledgement: str | None = None
+    """The text of the assistant message between results and a user message; None if such a message is not needed."""
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
@@ -227,15 +233,32 @@ class _Probe:
         for short_ids, content, arguments in product((False, True), _CONTENTS, _ARGUMENTS):
             history = ToolHistory(content=content, arguments=arguments, short_ids=short_ids, parallel=False)
             if self._takes(history, 1):
-                return replace(history, parallel=self._takes(history, 2))
+                return replace(
+                    history,
+                    parallel=self._takes(history, 2),
+                    text=self._takes(history, 1, text=_ANSWER),
+                    acknowledgement=self._acknowledgement(history),
+                )
         return None
 
-    def _takes(self, history: ToolHistory, calls: int) -> bool:
-        prompt = self.text([self.user(), *self._exchange(history, calls)])
+    def _acknowledgement(self, history: ToolHistory) -> str | None:
+        conversation = [self.user(), *self._exchange(history, 1)]
+        if not self.renders([*conversation, self.user(_LATER)], _LATER):
+            for text in _ACKNOWLEDGEMENTS:
+                if self.renders([*conversation, self.assistant(text), self.user(_LATER)], _LATER):
+                    return text
+        return None
+
+    def _takes(self, history: ToolHistory, calls: int, text: str = "") -> bool:
+        """Whether an exchange is rendered, with a text beside the calls."""
+        exchange = self._exchange(history, calls)
+        if text:
+            exchange[0]["content"] = self._content(text)
+        prompt = self.text([self.user(), *exchange])
         if prompt is None or "None" in prompt or f"'{_KEY}'" in prompt or f'\\"{_KEY}' in prompt:
             return False
         words = [word + str(i) for word in (_TOOL, _VALUE, _RESULT) for i in range(calls)]
-        return all(word in prompt for word in words)
+        return all(word in prompt for word in (*words, text))
 
     def _exchange(self, history: ToolHistory, calls: int) -> list[Message]:
         ids = [(_SHORT_ID if history.short_ids else _LONG_ID)[:-1] + str(i) for i in range(calls)]

@@ -32,6 +32,7 @@ MAX_OUTPUT: Final = 1 << 26
 """Characters of a rendered conversation, unless the caller sets a lower bound."""
 MAX_MESSAGE: Final = 500
 """Characters of an error's message: templates quote what they refuse."""
+_FUNCTIONS: Final = "functions"
 _BEYOND_ASCII: Final = re.compile("[^\x00-\x7f\ud800-\udfff]")
 RESERVED: Final = frozenset(
     {"messages", "tools", "add_generation_prompt", "continue_final_message", "bos_token", "eos_token", "max_output"}
@@ -78,16 +79,25 @@ class ChatTemplate:
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
         self.variables = frozenset(names) - RESERVED - frozenset(environment.globals)
         """Names that the template may look up: what ``chat_template_kwargs`` can set."""
+        self._clock = clock
         self._no_tools: tuple[()] | None = None
+        self._takes_functions = False
+        """Whether the template reads the tools as the text ``functions``, and with it ``datetime``."""
         try:
             self.capabilities = self._probe(Work(MAX_STEPS))
         except TooMuchWorkError as error:
             raise ChatTemplateError(f"The chat template takes too long to render a few words: {error}.") from error
 
     def _probe(self, work: Work) -> Capabilities:
-        """Templates written for tools alone loop over them unasked: they get an empty list."""
+        """Find the features of the template and the variables of tools without which it renders nothing.
+
+        A template that always loops over ``tools`` needs an empty list; that of firefunction-v2 needs ``functions``.
+        """
         render = partial(self._render, work)
-        for self._no_tools in (None, ()):
+        conventions: list[tuple[tuple[()] | None, bool]] = [(None, False), ((), False)]
+        if _FUNCTIONS in self.variables:
+            conventions.append((None, True))
+        for self._no_tools, self._takes_functions in conventions:
             capabilities = probe(render, self.variables, self.source)
             if capabilities is not None:
                 return capabilities
@@ -120,10 +130,11 @@ class ChatTemplate:
         *,
         add_generation_prompt: bool = True,
         max_output: int = MAX_OUTPUT,
+        tools: Sequence[Mapping[str, Any]] | None = None,
         **variables: Any,  # noqa: ANN401 (template variables may be anything JSON can say)
     ) -> str:
         """Do the same within a budget. Raises :class:`TooMuchWorkError` when it is spent."""
-        variables = {"tools": self._no_tools, "documents": None, **variables, **self._tokens}
+        variables = {"documents": None, **self._tool_variables(tools), **variables, **self._tokens}
         stream = self._template.generate(variables, messages=messages, add_generation_prompt=add_generation_prompt)
         try:
             with self._sandbox.working(work):
@@ -140,6 +151,13 @@ class ChatTemplate:
         except Exception as error:  # a template is foreign code: any error of its own is about the conversation
             raise _refusal(error) from error
         return "".join(pieces)
+
+    def _tool_variables(self, tools: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
+        """Return the variables of the tools. llama.cpp sets ``functions`` and ``datetime`` alike (common/chat.cpp)."""
+        if not self._takes_functions:
+            return {"tools": self._no_tools if tools is None else tools}
+        now = datetime.fromtimestamp(self._clock(), UTC).strftime("%b %d %Y %H:%M:%S GMT")
+        return {"tools": None, _FUNCTIONS: to_json(tools, indent=2) if tools else "", "datetime": now}
 
 
 def _check_size(tree: nodes.Template) -> None:
