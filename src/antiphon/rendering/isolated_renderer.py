@@ -114,9 +114,9 @@ def inline_bytes(call_seconds: float) -> int:
 
 
 def _answers(rendering: Rendering, request: CreateChatCompletion, request_id: str, cache_salt: str) -> bool:
-    """Whether the rendering is of this request: a process that has worked on hostile bytes may say anything.
+    """Return whether the rendering is of this request. A process that has worked on hostile bytes may send anything.
 
-    Its request, its choices and its project must not be another's; all else concerns its own answer alone.
+    The id, the number of choices and the cache salt must be those of the request; the rest affects its own answer only.
     """
     generate = rendering.generate
     owner = generate.cache_salt.partition("\0")[0]

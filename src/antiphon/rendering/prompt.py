@@ -1,8 +1,8 @@
-"""From a rendered template to token ids, such that the text of users never becomes a control token.
+"""Tokenizes a rendered template such that the text of users never becomes a control token.
 
 A template and the texts given to it come out as one string, in which ``<|im_end|>`` may stand because the template
 wrote it or because a user did. So users' texts are exchanged before rendering for lone surrogates, which no valid
-text contains, and put back behind the search for control tokens. Every token that is structure counts as one here
+text contains, and put back after the search for control tokens. Every token that is structure counts as one here
 (:mod:`antiphon.rendering.structure`). What the server writes among users' texts is not exchanged
 (:mod:`antiphon.rendering.server_text`). There are two renderings:
 
@@ -40,7 +40,7 @@ _FILL: Final = "\udfff"
 _FILLED: Final = 64
 _VEILED: Final = re.compile("[\ud800-\udbff][\udc00-\udffe]\udfff*")
 _PLAIN: Final = re.compile(r"[a-zA-Z0-9_ .-]*")
-"""What templates compare variables with."""
+"""Words with which templates compare variables."""
 _ENDING: Final = 256
 Render = Callable[[Mask, Mask], str]
 """Gives the rendered text when the texts of messages went through the first mask, of variables through the second."""
@@ -50,7 +50,7 @@ MAX_CACHED_LENGTH: Final = 1 << 14
 
 
 class Vocabulary(StructureVocabulary, Protocol):
-    """What is needed of a tokenizer."""
+    """The part of a tokenizer that prompts need."""
 
     n_vocab: int
     add_bos: bool
@@ -144,7 +144,7 @@ class PromptEncoder:
         *,
         reads_texts: bool = True,
     ) -> Prompt:
-        """Return the prompt that ``render`` gives, with what ``suffix`` gives for its ending behind it.
+        """Return the prompt that ``render`` gives, followed by the suffix for its ending.
 
         The suffix is the server's own text: control tokens in it are such. ``check`` may refuse a text before it is
         tokenized. ``reads_texts``: whether the rendering may depend on what is in the texts, which it gives to the
@@ -184,7 +184,7 @@ class PromptEncoder:
         return self._chosen(visible, veiled, veil) if self._agree(visible, veiled, veil) else veiled
 
     def _agree(self, visible: str, veiled: str, veil: Veil) -> bool:
-        """Whether two renderings have the same text, or else the same control tokens."""
+        """Return whether two renderings have the same text, or else the same control tokens."""
         same = self._special.findall(visible) == self._special.findall(veiled)
         return same or veil.lift(visible) == veil.lift(veiled)
 
@@ -202,7 +202,7 @@ class PromptEncoder:
         return self._cached(text) if len(text) <= MAX_CACHED_LENGTH else self._plain.encode(text)
 
     def _stripping(self, special: str) -> tuple[bool, bool]:
-        """Return whether a control token swallows the whitespace before and behind it, as some of Phi's do."""
+        """Return whether a control token removes the whitespace before it and after it, as some of Phi's do."""
         encode = self._vocabulary.encode
         token = [self._ids[special]]
         return encode("\n" + special, parse_special=True) == token, encode(special + "\n", parse_special=True) == token

@@ -49,7 +49,7 @@ class Rendering(Struct, frozen=True, kw_only=True):
     reasoning_open: bool
     """The prompt ends inside an open reasoning block."""
     tools: AnswerCalls | None = None
-    """How calls are read; None when the answer can have none and the family marks no content."""
+    """The tools and the notation of calls; None when the answer can have no call and the family marks no content."""
     top_logprobs: int | None
     """Alternatives per token; None when no logprobs are asked for."""
     service_tier: ServiceTier
@@ -57,7 +57,7 @@ class Rendering(Struct, frozen=True, kw_only=True):
 
 
 class RendererVocabulary(Vocabulary, MarkerVocabulary, Protocol):
-    """What is needed of a tokenizer."""
+    """The part of a tokenizer that the renderer needs."""
 
     @property
     def longest_token(self) -> int:
@@ -153,7 +153,7 @@ class Renderer:
         return grammar
 
     def _prompt(self, request: CreateChatCompletion, required: AnswerConstraints) -> Prompt:
-        """Render the conversation; functions are told in words where the template knows none or fails on them."""
+        """Render the conversation. The system message describes functions that the template does not render."""
         tools = self._template_tools(required)
         if tools is not None:
             try:
@@ -195,7 +195,7 @@ class Renderer:
         return self._encoder.encode(render, suffix, self._check_bytes, reads_texts=reads_texts)
 
     def _template_tools(self, required: AnswerConstraints) -> list[dict[str, Any]] | None:
-        """Return the functions for a template that tells the model of them in the notation that is used."""
+        """Return the functions for a template that describes them in the notation of the answer, else None."""
         native = self._template.capabilities.tools and required.notation == self._notation
         if self._notation == HERMES:
             native = native and HERMES.triggers[0] in self._template.source
@@ -306,7 +306,7 @@ class Renderer:
         return self._reasoning is not None and ending.endswith(self._reasoning.start)
 
     def _closing(self, ending: str) -> str:
-        """Return what makes the prompt end behind a reasoning block."""
+        """Return the text after which the prompt ends with a closed reasoning block."""
         assert self._reasoning is not None
         if self._opens_reasoning(ending):
             return f"\n{self._reasoning.end}\n\n"

@@ -1,4 +1,4 @@
-"""What a chat template supports, found by rendering small conversations with words that are searched in the result.
+"""Finds the features of a chat template: it renders small conversations and searches the result for their words.
 
 A template that raises, or that drops the word, does not support the thing asked. This is done once per model: a
 template says nothing about itself, and its text alone misleads (llama.cpp probes in the same way).
@@ -29,7 +29,7 @@ _SWITCHES: Final = (
     ("thinking_budget", -1, 0),
 )
 _NO_EFFORT: Final = ("none", "no_think", "minimal", "low")
-"""What templates call no reasoning, first choice first."""
+"""Values by which templates turn reasoning off, the preferred one first."""
 
 _CONTENTS: Final[tuple[Content, ...]] = ("null", "empty", "absent")
 _ARGUMENTS: Final[tuple[Arguments, ...]] = ("object", "text")
@@ -50,10 +50,10 @@ class Switch(Struct, frozen=True):
 
 
 class ToolHistory(Struct, frozen=True, kw_only=True):
-    """How the template wants the tool calls and tool results of the conversation so far."""
+    """The form of tool calls and tool results in the history that the template renders."""
 
     content: Content
-    """What stands for the content of an assistant message that only calls tools."""
+    """The content of an assistant message that only calls tools."""
     arguments: Arguments
     short_ids: bool
     """Call ids must be nine letters and digits (Mistral)."""
@@ -66,7 +66,7 @@ class ToolHistory(Struct, frozen=True, kw_only=True):
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
-    """What the template renders natively; the rest is folded into what it does."""
+    """The features of a template. Messages are normalised to these features."""
 
     system: bool
     late_system: bool
@@ -78,7 +78,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     """Messages of one role may follow each other."""
     assistant_first: bool
     generation_prompt: bool
-    """``add_generation_prompt`` opens a turn of the assistant even behind a message of its own."""
+    """``add_generation_prompt`` opens a turn of the assistant even after a message of the assistant."""
     names: frozenset[str]
     """Roles whose ``name`` is rendered."""
     reasoning_key: str | None
@@ -155,12 +155,12 @@ class _Probe:
         return prompt is not None and all(word in prompt for word in words)
 
     def differs(self, variable: str, values: tuple[object, ...], **more: object) -> bool:
-        """Whether two of the values give different prompts."""
+        """Return whether two of the values give different prompts."""
         prompts = {self.text([self.user()], **more, **{variable: value}) for value in values} - {None}
         return len(prompts) > 1
 
     def system(self, history: ToolHistory | None) -> bool:
-        """Whether a first system message is rendered, wherever the conversation stands."""
+        """Return whether a first system message is rendered, also in longer conversations."""
         begin = [self.instructions(), self.user()]
         conversations = [begin, [*begin, self.assistant(), self.user(_LATER)]]
         if history is not None:
@@ -181,7 +181,7 @@ class _Probe:
         )
 
     def developer(self, source: str) -> bool:
-        """Whether the role is known by name (some templates write any role they are given) and taken anywhere."""
+        """Return whether the template names the role and renders it anywhere. Some templates write any role."""
         named = "'developer'" in source or '"developer"' in source
         developer = [self.instructions("developer", text) for text in (_NAME, _RESULT)]
         late = [self.user(), self.assistant(), developer[1], self.user(_LATER)]
@@ -250,7 +250,7 @@ class _Probe:
         return None
 
     def _takes(self, history: ToolHistory, calls: int, text: str = "") -> bool:
-        """Whether an exchange is rendered, with a text beside the calls."""
+        """Return whether an exchange is rendered, with a text beside the calls."""
         exchange = self._exchange(history, calls)
         if text:
             exchange[0]["content"] = self._content(text)
