@@ -1,5 +1,8 @@
 """Tests of which unused prefixes are offloaded or copied, when, and up to which limits."""
 
+import pytest
+
+from antiphon.engine.cache.radix_tree import Node
 from tests.engine.cache.cache_trial import cache_prefix, new_cache, run_prompt
 
 
@@ -191,3 +194,15 @@ def test_prefix_stays_when_host_memory_is_full() -> None:
     assert cache.acquire("", [3, 3]) is not None
     assert (3, 3) == (cache.pool.cached_cells, cache.pool.host_cells)
     assert [2, 2] == [cache.match_length("", [i] * 3) for i in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("expected", "length", "copied"),
+    [(True, 8, True), (True, 9, True), (False, 7, True), (False, 8, False), (False, 7, False)],
+)
+def test_copy_is_kept_from_the_least_length_on(expected: bool, length: int, copied: bool) -> None:  # noqa: FBT001
+    cache, _ = new_cache(n_host_cells=64)
+    cache.offloading.min_kept_copy = 8
+    node = Node(None, 0, [1] * length, None)
+    node.copy = b"state" if copied else None
+    assert expected is cache.offloading.keeps_copy(node)
