@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import msgspec
@@ -128,13 +128,25 @@ async def test_a_key_can_be_revoked_on_a_full_disk(full: Database, small_disk: P
     assert (await keys.revoke(new.key.id)).revoked_at is not None
 
 
-async def test_writes_fail_after_a_deletion_until_the_disk_has_space(full: Database, small_disk: Path) -> None:
+@pytest.fixture
+def reader(small_disk: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection whose read transaction keeps the log from being reused, once it has begun."""
+    with closing(sqlite3.connect(small_disk / DATABASE_FILE, isolation_level=None)) as connection:
+        yield connection
+
+
+async def test_deletion_on_a_full_disk_works_while_a_reader_holds_the_log(
+    full: Database, small_disk: Path, reader: sqlite3.Connection
+) -> None:
     store = CompletionStore(full)
+    await save(store, "first")
+    reader.executescript("BEGIN; SELECT count(*) FROM projects")
     await save_until_full(store)
-    assert FULL == full.write_failure
     fill_up(small_disk)
-    await store.delete(PROJECT, "c0")
+    await store.delete(PROJECT, "first")
     assert FULL == full.write_failure
+    with pytest.raises(DatabaseUnavailableError):
+        await save(store, "again")
 
 
 @pytest.fixture
