@@ -15,9 +15,6 @@ differ, the template looks into the text (``'</think>' in content``) or escapes 
 the same control tokens in the same order, else the veiled one. Templates look into variables (the types of a tool's
 parameters) more often than into messages: where control tokens depend on that, a third rendering shows them the
 variables that are plain words, of which no more than the inside of a control token can come.
-
-A template that never looks into texts (:mod:`antiphon.templates.text_reading`) is rendered once, veiled: the visible
-one would give the same.
 """
 
 import re
@@ -137,21 +134,15 @@ class PromptEncoder:
         self._strips = lru_cache(MAX_CACHED_FRAGMENTS)(self._stripping)
 
     def encode(
-        self,
-        render: Render,
-        suffix: Callable[[str], str],
-        check: Callable[[str], None] = lambda _: None,
-        *,
-        reads_texts: bool = True,
+        self, render: Render, suffix: Callable[[str], str], check: Callable[[str], None] = lambda _: None
     ) -> Prompt:
         """Return the prompt that ``render`` gives, followed by the suffix for its ending.
 
         The suffix is the server's own text: control tokens in it are such. ``check`` may refuse a text before it is
-        tokenized. ``reads_texts``: whether the rendering may depend on what is in the texts, which it gives to the
-        masks.
+        tokenized.
         """
         veil = Veil(self._special)
-        rendered = self._rendered(render, veil, reads_texts=reads_texts)
+        rendered = self._rendered(render, veil)
         rendered += suffix(_ending(rendered))
         ids = array("i")
         before, *rest = [None, *self._special.split(rendered), None]
@@ -168,9 +159,9 @@ class PromptEncoder:
         """Return the ids of a text that the model may write: it writes structure as well."""
         return self._plain.tokens(text)
 
-    def _rendered(self, render: Render, veil: Veil, *, reads_texts: bool) -> str:
+    def _rendered(self, render: Render, veil: Veil) -> str:
         try:
-            return self._told_apart(render, veil) if reads_texts else render(veil.veiled, veil.veiled)
+            return self._told_apart(render, veil)
         except InvalidRequestError as error:
             raise InvalidRequestError(veil.lift(error.message), param=error.param, code=error.code) from error
 

@@ -190,9 +190,7 @@ class Renderer:
         def suffix(ending: str) -> str:
             return self._closing(ending) if asked.closes_reasoning else ""
 
-        lists = capabilities.typed_content or tools is not None or bool(kwargs)
-        reads_texts = lists or self._template.reads_texts
-        return self._encoder.encode(render, suffix, self._check_bytes, reads_texts=reads_texts)
+        return self._encoder.encode(render, suffix, self._check_bytes)
 
     def _template_tools(self, required: AnswerConstraints) -> list[dict[str, Any]] | None:
         """Return the functions for a template that describes them in the notation of the answer, else None."""

@@ -22,7 +22,6 @@ from antiphon.errors import InvalidRequestError
 from antiphon.templates.capabilities import Capabilities, probe
 from antiphon.templates.sandbox import Sandbox
 from antiphon.templates.template_work import MAX_STEPS, TooMuchWorkError, Work
-from antiphon.templates.text_reading import reads_texts
 
 MAX_SOURCE: Final = 1 << 17
 """Characters of a template's source; the longest known have 20,000."""
@@ -67,8 +66,6 @@ class ChatTemplate:
         try:
             tree = environment.parse(source)
             _check_size(tree)
-            self.reads_texts = reads_texts(tree)
-            """Whether it may look into the texts of messages, as :mod:`antiphon.templates.text_reading` has it."""
             self.texts = _texts(tree)
             """The literal texts that it may write: its own, and the strings in its expressions."""
             names = meta.find_undeclared_variables(tree)
