@@ -34,7 +34,7 @@ from antiphon.engine.interface import (
 )
 from antiphon.isolation.process_pool import PoolLoad
 from antiphon.protocol.requests import CreateChatCompletion
-from antiphon.rendering.renderer import Rendering
+from antiphon.rendering.render_job import Rendering
 
 MODEL_INFO = ModelInfo(
     description="scripted",

@@ -27,6 +27,7 @@ TESTED_ELSEWHERE = {
     "cli/__init__.py": "tests/cli/test_cli.py",
     "backends/backend.py": "a Protocol and a Struct: tests/backends/test_local.py and test_router.py use them",
     "constraints/json_schema/__init__.py": "names the door: test_compiler.py goes through it",
+    "rendering/render_job.py": "Structs and limits: tests/rendering/test_render_process.py sends them to processes",
     "service/__init__.py": "names the door: tests/service/test_service.py goes through it",
     "store/migrations/env.py": "tests/store/test_migration.py runs it",
     "store/migrations/versions/*.py": "tests/store/test_migration.py runs them up and down",

@@ -16,7 +16,7 @@ from antiphon.isolation.process_pool import PoolLoad
 from antiphon.protocol.messages import UserMessage
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk, FunctionCall, FunctionToolCall
-from antiphon.rendering.renderer import Rendering
+from antiphon.rendering.render_job import Rendering
 from tests.scripted_engine import (
     MODEL_INFO,
     STATS,

@@ -9,6 +9,7 @@ from antiphon.cli.model_preload import ModelPreload
 from antiphon.engine.interface import EngineOptions
 from antiphon.engine.models.bindings import EngineLoadError
 from antiphon.engine.worker.worker_process import PreloadedWorker, WorkerSettings, settings_for, start_process
+from antiphon.rendering.renderer_settings import RendererSettings
 
 
 def test_process_and_vocabulary_of_the_preloaded_model_are_used(smollm2_path: Path) -> None:
@@ -23,6 +24,16 @@ def test_process_and_vocabulary_of_the_preloaded_model_are_used(smollm2_path: Pa
         reading.result().close()
     begun.kill()
     begun.communicate()
+
+
+def test_unused_fork_server_of_the_renderer_is_ended(smollm2_path: Path) -> None:
+    settings = RendererSettings(model_path=str(smollm2_path))
+    with ModelPreload(renderer=settings) as preload:
+        assert preload.fork_server is not None
+        assert preload.fork_server._started is not None
+        process = preload.fork_server._started.process
+        assert process.poll() is None
+    assert process.returncode is not None
 
 
 def test_vocabulary_of_another_model_is_read_on_demand(smollm2_path: Path) -> None:

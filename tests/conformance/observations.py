@@ -22,7 +22,8 @@ from antiphon.errors import APIError
 from antiphon.isolation.process_pool import PoolLoad
 from antiphon.protocol.requests import CreateChatCompletion, decode_request
 from antiphon.protocol.sse import SSEDecoder
-from antiphon.rendering.renderer import Renderer, Rendering
+from antiphon.rendering.render_job import Rendering
+from antiphon.rendering.renderer import Renderer
 from antiphon.routing.router import Router
 from antiphon.server.app import create_app
 from antiphon.service import Service

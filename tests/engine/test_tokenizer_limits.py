@@ -7,8 +7,9 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from antiphon.isolation.process_pool import JobLostError, ProcessPool, settings_for
-from antiphon.rendering.isolated_renderer import LIMITS
+from antiphon.isolation.fork_server import settings_for
+from antiphon.isolation.process_pool import JobLostError, ProcessPool
+from antiphon.rendering.renderer_settings import LIMITS
 from tests.engine.tokenizer_jobs import FACTORY, TokenizerJob
 from tests.vocabularies import MODELS, PRE_TOKENIZERS, write_vocabulary
 

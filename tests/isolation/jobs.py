@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 import struct
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,10 +14,19 @@ from pathlib import Path
 
 import msgspec
 
-from antiphon.isolation.fork_server import ForkServerSettings, Handler, JobLimits, Stage
-from antiphon.isolation.process_pool import settings_for
+from antiphon.isolation.fork_server import (
+    ForkServerSettings,
+    Handler,
+    JobLimits,
+    RefusedError,
+    Stage,
+    limited,
+    settings_for,
+    when_idle,
+)
 
 MEBIBYTE = 1 << 20
+PREPARED_WHEN_IDLE: list[bytes] = []
 LIMITS = JobLimits(cpu_seconds=2, memory=256 * MEBIBYTE, stack=64 * MEBIBYTE)
 
 
@@ -45,6 +55,8 @@ def open_handler(argument: bytes) -> Handler:
         "kill": lambda _: _kill(),
         "send": _send,
         "shout": lambda _: _shout(),
+        "babble": lambda _: _babble(),
+        "idle": lambda _: str(len(PREPARED_WHEN_IDLE)).encode(),
     }
 
     def handle(payload: bytes, enter: Stage) -> bytes:
@@ -59,6 +71,30 @@ def open_slowly(argument: bytes) -> Handler:
     """Return the same handler after a second."""
     time.sleep(1)
     return open_handler(argument)
+
+
+def open_in_parts(argument: bytes) -> Handler:
+    """Prepare a part of the handler when the fork server is idle; the job ``idle`` counts these parts."""
+    when_idle(lambda: PREPARED_WHEN_IDLE.append(argument))
+    return open_handler(argument)
+
+
+def decline(argument: bytes) -> Handler:
+    """Refuse the argument with a reason."""
+    raise RefusedError(f"Not {argument.decode()}.")
+
+
+def open_endlessly(argument: bytes) -> Handler:
+    """Exceed a limit of processor time."""
+    with limited(JobLimits(cpu_seconds=1, memory=256 * MEBIBYTE)):
+        _spin()
+    return open_handler(argument)
+
+
+def open_unlimited(argument: bytes) -> Handler:
+    """Prepare the handler under limits that jobs do not keep."""
+    with limited(JobLimits(cpu_seconds=1, memory=MEBIBYTE)):
+        return open_handler(argument)
 
 
 def refuse(argument: bytes) -> Handler:
@@ -103,6 +139,12 @@ def _send(text: str) -> bytes:
             if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
                 os.write(descriptor, struct.pack("!cI", kind.encode(), int(size)))
     return _sleep(60)
+
+
+def _babble() -> bytes:
+    """Send a second result, soon after that of this job."""
+    threading.Timer(0.1, _send, ("r 0",)).start()
+    return b""
 
 
 def _shout() -> bytes:

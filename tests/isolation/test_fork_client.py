@@ -5,11 +5,12 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import anyio
 import pytest
 
 from antiphon.isolation import fork_client
-from antiphon.isolation.fork_client import ForkServer, JobProcess
-from antiphon.isolation.fork_server import EXIT_JOB_FAILED
+from antiphon.isolation.fork_client import ForkServer, JobProcess, PreloadedForkServer
+from antiphon.isolation.fork_server import EXIT_JOB_FAILED, IDLE_SECONDS
 from tests.isolation.jobs import settings
 
 pytestmark = pytest.mark.anyio
@@ -44,6 +45,39 @@ async def test_process_reports_the_stage_of_its_job() -> None:
     async with opened() as server, forked(server) as process:
         await process.run(b"echo maple")
         assert "echo" == process.stage
+
+
+async def test_preloaded_server_is_taken_once_by_its_own_settings() -> None:
+    preloaded = PreloadedForkServer(settings())
+    assert preloaded.take(settings(factory="decline")) is None
+    started = preloaded.take(settings())
+    assert started is not None
+    assert preloaded.take(settings()) is None
+    server = ForkServer(settings(), started)
+    try:
+        async with forked(server) as process:
+            assert b"maple" == await process.run(b"word")
+    finally:
+        await server.close()
+
+
+async def test_preloaded_server_that_nobody_takes_is_ended() -> None:
+    preloaded = PreloadedForkServer(settings())
+    assert preloaded._started is not None
+    process = preloaded._started.process
+    preloaded.close()
+    assert process.returncode is not None
+
+
+async def test_idle_server_prepares_the_parts_that_were_deferred() -> None:
+    async with opened("open_in_parts") as server, forked(server) as early:
+        assert b"0" == await early.run(b"idle")
+        for _ in range(5):
+            await anyio.sleep(1.5 * IDLE_SECONDS)
+            async with forked(server) as late:
+                if (parts := await late.run(b"idle")) == b"1":
+                    break
+        assert (b"1", b"0") == (parts, await early.run(b"idle"))
 
 
 async def test_end_returns_the_status_of_the_process() -> None:

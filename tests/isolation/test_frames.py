@@ -19,6 +19,24 @@ def test_messages_are_read_as_they_were_written(messages: list[tuple[bytes, byte
     assert frames.read(stream) is None
 
 
+@given(st.lists(st.tuples(KINDS.filter(lambda kind: kind != frames.JOB), st.binary(max_size=200))), st.integers(1, 9))
+def test_messages_of_a_process_are_taken_whole_however_they_are_cut(
+    messages: list[tuple[bytes, bytes]], size: int
+) -> None:
+    sent = b"".join(frames.pack(kind, payload) for kind, payload in messages)
+    received, taken = bytearray(), []
+    for begin in range(0, len(sent), size):
+        received += sent[begin : begin + size]
+        while (message := frames.take_answer(received)) is not None:
+            taken.append(message)
+    assert (messages, bytearray()) == (taken, received)
+
+
+def test_an_invalid_message_of_a_process_is_refused_before_it_is_whole() -> None:
+    with pytest.raises(frames.FrameError):
+        frames.take_answer(bytearray(b"x\0\0\0\1"))
+
+
 @pytest.mark.parametrize("length", range(8))
 def test_a_message_that_is_cut_off_is_the_end_of_the_stream(length: int) -> None:
     assert frames.read(io.BytesIO(frames.pack(frames.JOB, b"abc")[:length])) is None

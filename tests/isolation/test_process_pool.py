@@ -15,6 +15,8 @@ import structlog.testing
 from msgspec.structs import replace
 
 from antiphon.isolation import fork_client
+from antiphon.isolation.fork_client import PreparationError
+from antiphon.isolation.fork_server import EXIT_PREPARATION_FAILED
 from antiphon.isolation.process_pool import JobLostError, PoolFullError, PoolLoad, PoolUnavailableError, ProcessPool
 from tests.isolation.jobs import LIMITS, MEBIBYTE, settings
 
@@ -165,6 +167,74 @@ async def test_job_is_refused_when_the_queue_is_full() -> None:
         with pytest.raises(PoolFullError):
             await pool.run(b"echo falcon")
         tasks.cancel_scope.cancel()
+
+
+async def test_long_jobs_delay_no_short_ones() -> None:
+    pool = ProcessPool(settings(), size=1, max_waiting=1, short=1, max_waiting_short=1)
+    try:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                tasks.start_soon(pool.run, b"sleep 60")
+            while (1, 1) != (pool.load.running, pool.load.waiting):
+                await anyio.lowlevel.checkpoint()
+            assert b"falcon" == await pool.run(b"echo falcon", short=True)
+            with pytest.raises(PoolFullError):
+                await pool.run(b"echo falcon")
+            tasks.cancel_scope.cancel()
+    finally:
+        await pool.close()
+
+
+async def test_short_jobs_have_processes_of_their_own() -> None:
+    pool = ProcessPool(settings(), size=1, max_waiting=1, short=1, max_waiting_short=1)
+    try:
+        pids = [await pool.run(b"pid", short=short) for short in (True, False, True, False)]
+        assert (pids[:2], 2) == (pids[2:], len(set(pids)))
+    finally:
+        await pool.close()
+
+
+async def test_pool_is_prepared_without_a_job() -> None:
+    async with opened() as pool:
+        await pool.prepared()
+        assert PoolLoad() == pool.load
+
+
+async def test_refused_preparation_has_its_reason() -> None:
+    pool = ProcessPool(settings(factory="decline"), size=1, max_waiting=8)
+    try:
+        with pytest.raises(PreparationError, match=r"Not .*maple") as caught, structlog.testing.capture_logs() as logs:
+            await pool.prepared()
+        assert (EXIT_PREPARATION_FAILED, []) == (caught.value.status, logs)
+    finally:
+        await pool.close()
+
+
+@pytest.mark.parametrize(("status", "factory"), [(-signal.SIGXCPU, "open_endlessly"), (71, "refuse")])
+async def test_failed_preparation_has_the_status_of_the_server(status: int, factory: str) -> None:
+    pool = ProcessPool(settings(factory=factory), size=1, max_waiting=8)
+    try:
+        with pytest.raises(PreparationError) as caught:
+            await pool.prepared()
+        assert (status, "") == (caught.value.status, caught.value.reason)
+    finally:
+        await pool.close()
+
+
+async def test_limits_of_the_preparation_end_with_it() -> None:
+    pool = ProcessPool(settings(factory="open_unlimited"), size=1, max_waiting=8)
+    try:
+        assert b"%d" % (100 * MEBIBYTE) == await pool.run(b"allocate %d" % (100 * MEBIBYTE))
+    finally:
+        await pool.close()
+
+
+async def test_process_that_sends_a_message_without_a_job_does_no_further_job() -> None:
+    async with opened() as pool:
+        pid = await pool.run(b"pid")
+        assert b"" == await pool.run(b"babble")
+        assert await gone(int(pid))
+        assert b"falcon" == await pool.run(b"echo falcon")
 
 
 async def test_load_has_the_running_time_of_the_oldest_job() -> None:

@@ -29,7 +29,7 @@ from antiphon.engine.interface import EngineOptions
 from antiphon.engine.sequence import Sequence
 from antiphon.engine.worker.core import Core
 from antiphon.protocol.requests import CreateChatCompletion
-from antiphon.rendering.renderer import Rendering
+from antiphon.rendering.render_job import Rendering
 from antiphon.routing.router import Router
 from antiphon.server.app import create_app
 from antiphon.server.http_protocol import HTTPProtocol

@@ -1,5 +1,6 @@
-"""Which requests are rendered at once and which in a process, and what becomes of a job that is lost."""
+"""Which requests wait for no longer ones, and what becomes of a job that is lost."""
 
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -13,42 +14,48 @@ from antiphon.errors import (
     RateLimitError,
     ServiceUnavailableError,
 )
+from antiphon.isolation.fork_client import PreparationError
 from antiphon.isolation.process_pool import Cause, JobLostError, PoolFullError, PoolLoad, PoolUnavailableError
 from antiphon.protocol.requests import decode_request
-from antiphon.rendering.isolated_renderer import INLINE_BYTES, IsolatedRenderer, inline_bytes
+from antiphon.rendering.isolated_renderer import SHORT_BYTES, IsolatedRenderer, UnusableTemplateError, prepared
+from antiphon.rendering.render_job import Rendering
 from antiphon.rendering.render_process import handler
-from antiphon.rendering.renderer import Renderer, Rendering
+from antiphon.rendering.renderer import Renderer
 from antiphon.templates.chat_template import CHATML, ChatTemplate
 from tests.rendering.byte_vocabulary import ByteVocabulary
 from tests.rendering.test_renderer import THINK
 
 pytestmark = pytest.mark.anyio
 
-LONG = "x" * INLINE_BYTES
+CONTEXT = 1 << 16
+LONG = "x" * SHORT_BYTES
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
 
 
 class Pool:
-    """Does jobs in this process, and keeps them; raises ``error`` instead when given one."""
+    """Does jobs in this process, and keeps whether each was short; raises ``error`` instead when given one."""
 
     def __init__(self, do: Callable[[bytes], bytes], error: Exception | None = None) -> None:
-        self.jobs: list[bytes] = []
+        self.short: list[bool] = []
         self.load = PoolLoad(running=1)
         self._do = do
         self._error = error
 
-    async def run(self, payload: bytes) -> bytes:
-        self.jobs.append(payload)
+    async def run(self, payload: bytes, *, short: bool = False) -> bytes:
+        self.short.append(short)
         if self._error is not None:
             raise self._error
         return self._do(payload)
 
+    async def prepared(self) -> None:
+        if self._error is not None:
+            raise self._error
+
 
 def opened(error: Exception | None = None) -> tuple[IsolatedRenderer, Pool]:
-    renderer = Renderer(ByteVocabulary(), ChatTemplate(CHATML, "", ""), THINK, 1 << 16)
-    handle = handler(renderer)
+    handle = handler(Renderer(ByteVocabulary(), ChatTemplate(CHATML, "", ""), THINK, 0))
     pool = Pool(lambda payload: handle(payload, lambda _: None), error)
-    return IsolatedRenderer(renderer, pool), pool
+    return IsolatedRenderer(pool, CONTEXT), pool
 
 
 async def rendered(renderer: IsolatedRenderer, text: str = "Hi", **fields: Any) -> Rendering:  # noqa: ANN401 (JSON)
@@ -56,46 +63,22 @@ async def rendered(renderer: IsolatedRenderer, text: str = "Hi", **fields: Any) 
     return await renderer.render(decode_request(msgspec.json.encode(body)), "req", "salt")
 
 
-async def refused(error: Exception) -> APIError:
+async def refused(error: Exception, text: str = LONG) -> APIError:
     renderer, _ = opened(error)
     with pytest.raises(APIError) as caught:
-        await rendered(renderer, LONG)
+        await rendered(renderer, text)
     return caught.value
 
 
-async def test_a_short_message_is_rendered_at_once_with_a_vocabulary_that_is_not_quick() -> None:
-    short, pool = opened()
-    renderer = IsolatedRenderer(short._renderer, pool, inline=inline_bytes(0.0009))
-    await rendered(renderer)
-    assert [] == pool.jobs
-    await rendered(renderer, "x" * 300)
-    assert 1 == len(pool.jobs)
-
-
-async def test_a_short_conversation_is_rendered_at_once() -> None:
+async def test_a_short_conversation_is_a_short_job() -> None:
     renderer, pool = opened()
     result = await rendered(renderer)
-    assert ("req", "salt", []) == (result.generate.request_id, result.generate.cache_salt, pool.jobs)
+    assert ("req", "salt", [True]) == (result.generate.request_id, result.generate.cache_salt, pool.short)
 
 
 def test_the_load_is_that_of_the_pool() -> None:
     renderer, pool = opened()
     assert pool.load == renderer.load
-
-
-async def test_nothing_is_rendered_at_once_where_the_vocabulary_is_slow() -> None:
-    _, pool = opened()
-    result = await rendered(
-        IsolatedRenderer(
-            Renderer(ByteVocabulary(), ChatTemplate(CHATML, "", ""), THINK, 512), pool, inline=inline_bytes(0.002)
-        )
-    )
-    assert ("req", 1) == (result.generate.request_id, len(pool.jobs))
-
-
-@pytest.mark.parametrize(("expected", "seconds"), [(4096, 0.0), (4096, 25e-6), (1520, 250e-6), (0, 1.01e-3)])
-def test_the_slower_a_vocabulary_the_shorter_what_is_rendered_at_once(expected: int, seconds: float) -> None:
-    assert expected == inline_bytes(seconds)
 
 
 @pytest.mark.parametrize(
@@ -113,13 +96,13 @@ def test_the_slower_a_vocabulary_the_shorter_what_is_rendered_at_once(expected: 
         {"messages": [{"role": "assistant", "content": "a", "reasoning_content": LONG}]},
     ],
 )
-async def test_a_long_text_in_any_field_and_every_grammar_go_to_a_process(fields: dict[str, Any]) -> None:
+async def test_a_long_text_in_any_field_and_every_grammar_make_a_long_job(fields: dict[str, Any]) -> None:
     renderer, pool = opened()
     try:
         await rendered(renderer, **fields)
     except InvalidRequestError as error:
         assert "chat_template_kwargs.name" == error.param  # noqa: PT017 (this template has no variables)
-    assert 1 == len(pool.jobs)
+    assert [False] == pool.short
 
 
 async def test_a_process_gives_the_rendering_that_is_given_here() -> None:
@@ -134,7 +117,7 @@ async def test_a_process_gives_the_rendering_that_is_given_here() -> None:
         "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"maximum": 10**40}}},
     }
     body = {"model": "m", "messages": [{"role": "user", "content": "H\u00e4"}], **fields}
-    direct = Renderer(ByteVocabulary(), ChatTemplate(CHATML, "", ""), THINK, 1 << 16).render(
+    direct = Renderer(ByteVocabulary(), ChatTemplate(CHATML, "", ""), THINK, CONTEXT).render(
         decode_request(msgspec.json.encode(body)), "req", "salt"
     )
     assert direct == await rendered(renderer, "H\u00e4", **fields)
@@ -171,9 +154,12 @@ async def test_a_refusal_keeps_its_message_its_param_and_its_code() -> None:
 @pytest.mark.parametrize(
     ("cause", "words"), [("time", "20 s of processor time"), ("memory", "1024 MiB of memory"), ("crash", "memory")]
 )
-async def test_a_job_that_exceeds_its_limits_is_refused_by_the_field_that_it_was_at(cause: Cause, words: str) -> None:
-    error = await refused(JobLostError(cause, "tools"))
-    assert (400, "tools", "invalid_value") == (error.status, error.param, error.code)
+@pytest.mark.parametrize(("field", "stage"), [("tools", "tools"), ("messages", "")])
+async def test_a_job_that_exceeds_its_limits_is_refused_by_the_field_that_it_was_at(
+    field: str, stage: str, cause: Cause, words: str
+) -> None:
+    error = await refused(JobLostError(cause, stage))
+    assert (400, field, "invalid_value") == (error.status, error.param, error.code)
     assert words in error.message
 
 
@@ -181,10 +167,30 @@ async def test_a_job_that_exceeds_its_limits_is_refused_by_the_field_that_it_was
     ("expected", "error"),
     [
         (InternalServerError, JobLostError("fault", "messages")),
-        (InternalServerError, JobLostError("crash", "")),
         (RateLimitError, PoolFullError()),
         (ServiceUnavailableError, PoolUnavailableError()),
     ],
 )
 async def test_a_fault_of_the_server_is_told_as_one(expected: type[APIError], error: Exception) -> None:
     assert expected is type(await refused(error))
+
+
+@pytest.mark.parametrize(("expected", "text"), [("long conversations", LONG), ("requests", "Hi")])
+async def test_a_full_pool_says_of_which_requests_too_many_wait(expected: str, text: str) -> None:
+    assert f"Too many {expected} are waiting." == (await refused(PoolFullError(), text)).message
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [("no template", PreparationError("It is no template.", 71)), ("10 s", PreparationError("", -signal.SIGXCPU))],
+)
+async def test_a_template_that_cannot_be_used_is_told_with_the_reason(words: str, error: Exception) -> None:
+    _, pool = opened(error)
+    with pytest.raises(UnusableTemplateError, match=words):
+        await prepared(pool)
+
+
+async def test_a_process_that_prepares_nothing_for_another_reason_makes_the_pool_unavailable() -> None:
+    _, pool = opened(PreparationError("", 1))
+    with pytest.raises(PoolUnavailableError):
+        await prepared(pool)

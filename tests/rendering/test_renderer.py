@@ -17,7 +17,8 @@ from antiphon.engine.models.tokenizer import Tokenizer
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol.requests import CreateChatCompletion, decode_request
 from antiphon.rendering import renderer
-from antiphon.rendering.renderer import Renderer, Rendering
+from antiphon.rendering.render_job import Rendering
+from antiphon.rendering.renderer import Renderer
 from antiphon.templates.chat_template import CHATML, ChatTemplate
 from tests.rendering.byte_vocabulary import ByteVocabulary
 

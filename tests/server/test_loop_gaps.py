@@ -14,11 +14,9 @@ from msgspec import inspect
 from antiphon.backends.local import LocalBackend
 from antiphon.config import ServerOptions
 from antiphon.engine.models.tokenizer import Tokenizer
-from antiphon.isolation.process_pool import ProcessPool, settings_for
 from antiphon.protocol.requests import CreateChatCompletion
-from antiphon.rendering.isolated_renderer import LIMITS, IsolatedRenderer
-from antiphon.rendering.render_process import FACTORY
-from antiphon.rendering.renderer_settings import RendererSettings, open_renderer
+from antiphon.rendering.isolated_renderer import IsolatedRenderer, open_pool
+from antiphon.rendering.renderer_settings import RendererSettings
 from antiphon.routing.router import Router
 from antiphon.server.app import create_app
 from antiphon.service import Service
@@ -145,10 +143,9 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 async def http(smollm2_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
     """Yield a client of an app on the test's event loop; it renders with the bundled model's vocabulary."""
-    settings = RendererSettings(model_path=str(smollm2_path), max_model_len=1 << 17)
-    pool = ProcessPool(settings_for(FACTORY, settings, LIMITS), size=1, max_waiting=4)
+    pool = open_pool(RendererSettings(model_path=str(smollm2_path)))
     tokenizer = Tokenizer.open(str(smollm2_path))
-    renderer = IsolatedRenderer(open_renderer(settings, tokenizer), pool)
+    renderer = IsolatedRenderer(pool, 1 << 17)
     service = Service(Router({"m": [LocalBackend(ScriptedEngine(), tokenizer, renderer)]}))
     transport = httpx2.ASGITransport(with_signals(create_app(service, ServerOptions())))
     async with httpx2.AsyncClient(transport=transport, base_url="http://test", timeout=120) as client:

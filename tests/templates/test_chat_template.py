@@ -1,4 +1,4 @@
-"""Templates run as Hugging Face runs them, in a sandbox and within bounds."""
+"""Templates run as Hugging Face runs them, in Jinja's sandbox."""
 
 import json
 import time
@@ -98,9 +98,6 @@ def test_messages_of_templates_are_bounded() -> None:
         "messages.__class__.__mro__",
         "messages.append(1)",
         "range(100001) | list",
-        "'a' * 100000000",
-        "[0] * 100000000",
-        "9 ** 9 ** 9 ** 9 ** 9",
         "''.__class__.__base__.__subclasses__()",
     ],
 )
@@ -117,21 +114,10 @@ def test_ordinary_arithmetic_goes_on() -> None:
     assert "abab683[1, 1]" == rendered("{{ 'ab' * 2 }}{{ 2 * 3 }}{{ 2 ** 3 }}{{ 7 % 4 }}{{ [1] * 2 }}")
 
 
-ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
-
-
-def test_a_template_that_takes_too_long_on_a_conversation_refuses_it() -> None:
-    template = ChatTemplate("{% if messages[0].go is defined %}" + ENDLESS + "{% endif %}" + ECHO, "", "")
-    assert "Hi" == template.render(USER)
-    with pytest.raises(InvalidRequestError) as caught:
-        template.render([{**USER[0], "go": True}])
-    assert "The model's chat template takes too long on the messages: it does too much work." == caught.value.message
-    assert "messages" == caught.value.param
-
-
-def test_a_template_that_always_takes_too_long_is_not_usable() -> None:
-    with pytest.raises(ChatTemplateError, match="takes too long to render a few words"):
-        ChatTemplate(ENDLESS + ECHO, "", "")
+def test_a_template_without_memory_is_no_error_of_the_conversation() -> None:
+    template = ChatTemplate("{% if messages[0].go %}{{ 'a' * messages[0].go }}{% endif %}" + ECHO, "", "")
+    with pytest.raises(MemoryError):
+        template.render([{**USER[0], "go": 1 << 62}])
 
 
 @pytest.mark.parametrize(

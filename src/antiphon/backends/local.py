@@ -20,7 +20,7 @@ from antiphon.errors import APIError, InternalServerError, ServiceUnavailableErr
 from antiphon.isolation.process_pool import PoolLoad
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletionChunk
-from antiphon.rendering.renderer import Rendering
+from antiphon.rendering.render_job import Rendering
 
 EngineEvents = AsyncGenerator[list[StreamEvent], None]
 ALL_FIELDS = frozenset(CreateChatCompletion.__struct_fields__)

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from antiphon.cli.model_preload import ModelPreload
 from antiphon.cli.options import EngineFlags, LimitFlags, RetentionFlags, ServerFlags, TelemetryFlags, TemplateFlags
+from antiphon.cli.renderer_options import renderer_settings
 from antiphon.cli.tracing import open_tracer
 from antiphon.config import ServerOptions, cache_dir
 from antiphon.console.command_error import CommandError
@@ -52,7 +53,8 @@ def serve(
     with bind(options) as listener, open_tracer(telemetry.otlp_traces_endpoint) as tracer:
         files = find_models(model, Hub(cache_dir()))
         models = served_files(files, OptimizedModels(cache_dir()), named=bool(model), optimized=optimize)
-        with _preload(models, flags) as preload:
+        template = template or TemplateFlags()
+        with _preload(models, flags, template) as preload:
             with without_garbage_collection():
                 # The import of the server's modules takes half a second or more; the model is loaded meanwhile.
                 from antiphon.cli.serving import Run  # noqa: PLC0415
@@ -60,7 +62,7 @@ def serve(
             server_run = Run(
                 models=models,
                 flags=flags,
-                template=template or TemplateFlags(),
+                template=template,
                 options=options,
                 listener=listener,
                 storage=storage or RetentionFlags(),
@@ -74,9 +76,10 @@ def serve(
                 raise first_error(group) from group
 
 
-def _preload(models: Sequence[ModelFile], flags: EngineFlags) -> ModelPreload:
-    """Preload the first model, unless there is a draft model: its file is found later."""
-    return ModelPreload(None if flags.draft_model else flags.options(str(models[0].path)))
+def _preload(models: Sequence[ModelFile], flags: EngineFlags, template: TemplateFlags) -> ModelPreload:
+    """Preload the first model, but not its engine if there is a draft model: its file is found later."""
+    path = str(models[0].path)
+    return ModelPreload(None if flags.draft_model else flags.options(path), renderer_settings(path, template))
 
 
 @contextmanager

@@ -6,14 +6,14 @@ import subprocess
 import sys
 from contextlib import suppress
 from itertools import count
-from typing import Final
+from typing import Final, NamedTuple
 
 import anyio
 import msgspec
 import structlog
 
 from antiphon.isolation import frames
-from antiphon.isolation.fork_server import MAX_COMMAND, PREPARED, ForkServerSettings
+from antiphon.isolation.fork_server import MAX_ANSWER, PREPARED, REFUSED, ForkServerSettings
 from antiphon.isolation.process_output import ProcessOutput
 
 WALL_SECONDS: Final = 120.0
@@ -27,50 +27,78 @@ _COMMAND: Final = ("-P", "-u", "-X", "faulthandler", "-m", "antiphon.isolation.f
 _log = structlog.get_logger()
 
 
-class JobProcess:
+class PreparationError(Exception):
+    """The handler could not be prepared.
+
+    ``reason`` is the factory's, empty where it gave none; ``status`` is the fork server's exit status.
+    """
+
+    def __init__(self, reason: str, status: int) -> None:
+        super().__init__(reason or f"exit status {status}")
+        self.reason = reason
+        self.status = status
+
+
+class JobProcess(asyncio.Protocol):
     """One forked process and the stream to it."""
 
     def __init__(self, server: "ForkServer", number: int, stream: socket.socket) -> None:
         self.stage = ""
-        """The stage of its job that the process reported last."""
+        """The stage of its job that the process reported last; empty before the first report."""
         self.is_finished = False
         """Whether the process ends after the job that it has done."""
+        self.ended = False
+        """Whether the stream has ended."""
         self._server = server
         self._number = number
         self._socket = stream
-        self._stream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-
-    @property
-    def ended(self) -> bool:
-        """Whether the process has closed its stream while idle."""
-        return self._stream is not None and self._stream[0].at_eof()
+        self._transport: asyncio.WriteTransport | None = None
+        self._received = bytearray()
+        self._result: asyncio.Future[bytes] | None = None
 
     async def run(self, payload: bytes) -> bytes:
         """Do one job and return its result.
 
-        Raises EOFError or OSError when the process ends, TimeoutError after :data:`WALL_SECONDS`, FrameError for an
-        invalid message.
+        Raises EOFError when the process ends, TimeoutError after :data:`WALL_SECONDS`, FrameError for an invalid
+        message, OSError when the stream cannot be opened.
         """
+        loop = asyncio.get_running_loop()
+        if self._transport is None:
+            self._transport, _ = await loop.create_connection(lambda: self, sock=self._socket)
         self.stage = ""
-        with anyio.fail_after(WALL_SECONDS):
-            if self._stream is None:
-                self._stream = await asyncio.open_connection(sock=self._socket)
-            reader, writer = self._stream
-            writer.write(frames.pack(frames.JOB, payload))
-            while True:
-                kind, size = frames.unpack_answer(await reader.readexactly(frames.HEADER_SIZE))
-                content = await reader.readexactly(size)
-                if kind != frames.STAGE:
-                    self.is_finished = kind == frames.LAST_RESULT
-                    return content
-                self.stage = content.decode(errors="replace")
+        self._result = loop.create_future()
+        if self.ended:
+            raise EOFError
+        timer = loop.call_later(WALL_SECONDS, self._fail, TimeoutError())
+        try:
+            self._transport.write(frames.pack(frames.JOB, payload))
+            return await self._result
+        finally:
+            timer.cancel()
+            self._result = None
+
+    def data_received(self, data: bytes) -> None:
+        """Take messages of the process. Close the stream of a process that sends an invalid one."""
+        self._received += data
+        try:
+            while (message := frames.take_answer(self._received)) is not None:
+                self._take(*message)
+        except frames.FrameError as error:
+            self._fail(error)
+            self.ended = True
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio's own signature)
+        """Fail the running job."""
+        self.ended = True
+        self._fail(EOFError())
 
     def close(self) -> None:
         """Close the stream; an idle process then ends by itself."""
-        if self._stream is None:
+        if self._transport is None:
             self._socket.close()
         else:
-            self._stream[1].transport.abort()
+            self._transport.abort()
 
     def kill(self) -> None:
         """Kill the process without waiting for its end."""
@@ -82,27 +110,72 @@ class JobProcess:
         self.close()
         return await self._server.end(self._number)
 
+    def _take(self, kind: bytes, content: bytes) -> None:
+        """Take one message. Raises FrameError where no job runs."""
+        if self._result is None or self._result.done():
+            raise frames.FrameError(f"message {kind!r} without a job")
+        if kind == frames.STAGE:
+            self.stage = content.decode(errors="replace")
+        else:
+            self.is_finished = kind == frames.LAST_RESULT
+            self._result.set_result(content)
+
+    def _fail(self, error: Exception) -> None:
+        if self._result is not None and not self._result.done():
+            self._result.set_exception(error)
+
+
+class StartedServer(NamedTuple):
+    """The process of a fork server and the parent's end of its control socket."""
+
+    process: "subprocess.Popen[bytes]"
+    control: socket.socket
+
+
+class PreloadedForkServer:
+    """A fork server that is started before there is an event loop, for the first pool with its settings."""
+
+    def __init__(self, settings: ForkServerSettings) -> None:
+        """Start the server; if the system cannot, the taker tries it again. Linux kills it with the current thread."""
+        self._settings = settings
+        self._started: StartedServer | None = None
+        with suppress(OSError):
+            self._started = _start(settings)
+
+    def take(self, settings: ForkServerSettings) -> StartedServer | None:
+        """Return the server, once, for its own settings."""
+        if settings != self._settings:
+            return None
+        started, self._started = self._started, None
+        return started
+
+    def close(self) -> None:
+        """End the server unless it was taken."""
+        started, self._started = self._started, None
+        if started is not None:
+            started.control.close()
+            started.process.kill()
+            with started.process:  # waits, and closes its output
+                pass
+
 
 class ForkServer:
     """The server's process, its control socket and its output."""
 
-    def __init__(self, settings: ForkServerSettings) -> None:
-        """Start the server. Raises OSError.
+    def __init__(self, settings: ForkServerSettings, started: StartedServer | None = None) -> None:
+        """Start the server, or take one that was ``started``. Raises OSError.
 
         Call it on the event loop's thread: Linux kills the server when the thread that started it ends.
         """
-        self._control, server_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
-            with server_end:
-                self._process = _start(settings, server_end)
-        except BaseException:
-            self._control.close()
-            raise
+        self._process, self._control = started or _start(settings)
         self._numbers = count()
         self._statuses: dict[int, asyncio.Future[int]] = {}
         """The awaited exit statuses by number of the process."""
         self._answered = asyncio.Event()
         """Set when the handler is prepared or the server has ended."""
+        self._is_prepared = False
+        self._reason = ""
+        """The factory's reason for a refusal."""
         assert self._process.stdout is not None
         self._output = ProcessOutput(self._process.stdout.fileno(), self._process.pid, "job_output")
         self._loop = asyncio.get_running_loop()
@@ -114,17 +187,32 @@ class ForkServer:
         """Whether the server's process has ended."""
         return self._process.poll() is not None
 
+    async def prepared(self) -> None:
+        """Wait until the handler is prepared.
+
+        Raises :class:`PreparationError` when it cannot be, OSError after :data:`WALL_SECONDS`.
+        """
+        await self._wait()
+        if not self._is_prepared:
+            status = await asyncio.to_thread(self._process.wait)
+            raise PreparationError(self._reason, status)
+
+    async def _wait(self) -> None:
+        """Wait until the handler is prepared or the server has ended. Raises OSError after :data:`WALL_SECONDS`."""
+        try:
+            async with asyncio.timeout(WALL_SECONDS):
+                await self._answered.wait()
+        except TimeoutError:
+            self._process.kill()
+            raise
+
     async def fork(self) -> JobProcess:
         """Start a process once the handler is prepared. Raises OSError when that fails or takes too long.
 
         The server reads no command before it is prepared, so none is sent earlier: the job may be cancelled meanwhile.
         """
-        try:
-            with anyio.fail_after(WALL_SECONDS):
-                await self._answered.wait()
-        except TimeoutError:
-            self._process.kill()
-            raise
+        if not self._answered.is_set():
+            await self._wait()
         number = next(self._numbers)
         stream, process_end = socket.socketpair()
         with process_end, suppress(OSError):  # if the server has ended, the stream ends at once
@@ -171,34 +259,46 @@ class ForkServer:
         self._process.stdout.close()
 
     def _receive(self) -> None:
-        """Receive one packet: PREPARED, a process's number and status, or nothing at the server's end."""
+        """Receive one packet: PREPARED, REFUSED, a process's number and status, or nothing at the server's end."""
         with suppress(BlockingIOError):
             try:
-                packet = self._control.recv(MAX_COMMAND)
+                packet = self._control.recv(MAX_ANSWER)
             except ConnectionError:
                 packet = b""
             if not packet:
                 self._loop.remove_reader(self._control)
                 self._output.read()
-                _log.warning("fork_server_ended", pid=self._process.pid, output=self._output.last_lines)
+                if not self._reason:
+                    _log.warning("fork_server_ended", pid=self._process.pid, output=self._output.last_lines)
             if packet in {b"", PREPARED}:
+                self._is_prepared |= packet == PREPARED
                 self._answered.set()
+                return
+            if packet.startswith(REFUSED):
+                self._reason = packet.removeprefix(REFUSED).decode(errors="replace")
                 return
             number, status = map(int, packet.split())
             if (ended := self._statuses.get(number)) is not None:
                 ended.set_result(status)
 
 
-def _start(settings: ForkServerSettings, control: socket.socket) -> "subprocess.Popen[bytes]":
-    process = subprocess.Popen(  # noqa: S603 (our own interpreter and module)
-        [sys.executable, *_COMMAND, str(control.fileno())],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        pass_fds=[control.fileno()],
-        process_group=0,
-    )
+def _start(settings: ForkServerSettings) -> StartedServer:
+    """Start a fork server. Raises OSError."""
+    control, server_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        with server_end:
+            process = subprocess.Popen(  # noqa: S603 (our own interpreter and module)
+                [sys.executable, *_COMMAND, str(server_end.fileno())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=[server_end.fileno()],
+                process_group=0,
+            )
+    except BaseException:
+        control.close()
+        raise
     assert process.stdin is not None
     with suppress(BrokenPipeError), process.stdin:
         process.stdin.write(msgspec.json.encode(settings) + b"\n")
-    return process
+    return StartedServer(process, control)

@@ -2,7 +2,8 @@
 
 ``python -m antiphon.isolation.fork_server DESCRIPTOR`` reads :class:`ForkServerSettings` as one line of JSON from
 standard input. The descriptor is a socket of sequenced packets. The server sends :data:`PREPARED` over it once the
-handler is prepared. Then the parent sends commands:
+handler is prepared, or :data:`REFUSED` with the reason when the factory raises :class:`RefusedError`. Then the parent
+sends commands:
 
 - ``fork N``, with one end of a stream socket: start process number N, which reads jobs from that socket until its end;
 - ``end N``: kill that process; the answer is ``N STATUS``, its exit status or minus its signal's number.
@@ -16,28 +17,36 @@ import importlib
 import operator
 import os
 import resource
+import select
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import ceil
 from typing import Final, NoReturn, Protocol
 
 import msgspec
 
 from antiphon.isolation import frames
-from antiphon.telemetry.exception_texts import hide_exception_texts, write_exception
+from antiphon.telemetry.exception_texts import EXCEPTION_TEXTS, hide_exception_texts, write_exception
 
 MAX_COMMAND: Final = 64
 """Bytes of one packet from the parent."""
+MAX_ANSWER: Final = 4096
+"""Bytes of one packet to the parent."""
 EXIT_JOB_FAILED: Final = 70
 EXIT_PREPARATION_FAILED: Final = 71
 EXIT_OUT_OF_MEMORY: Final = 72
 EXIT_NOT_FORKED: Final = 73
 """The status of a process that the kernel refused to fork."""
 PREPARED: Final = b"prepared"
+REFUSED: Final = b"refused "
+"""Followed by the reason, UTF-8."""
+IDLE_SECONDS: Final = 5.0
+"""Seconds without a command after which the fork server calls the functions of :func:`when_idle`."""
 KEPT_SHARE: Final = 4
 """A process ends after a job that leaves more than 1/KEPT_SHARE of a job's memory in use: caches, fragments, stack."""
 _PR_SET_PDEATHSIG: Final = 1
@@ -49,6 +58,10 @@ Handler = Callable[[bytes, Stage], bytes]
 """Does one job: takes its payload and returns its result. An exception ends the process."""
 
 
+class RefusedError(Exception):
+    """A factory refuses its argument: the reason, which the operator reads."""
+
+
 class JobLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of the process that does a job."""
 
@@ -56,8 +69,8 @@ class JobLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Processor time of one job in seconds; the kernel kills a process that needs more."""
     memory: int
     """Bytes of address space that one job may add to the process."""
-    stack: int
-    """Bytes of stack of the thread that does the jobs; only the used part takes memory."""
+    stack: int = 0
+    """Bytes of stack of the thread that does the jobs, 0 for the system's default; only the used part takes memory."""
 
 
 class ForkServerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,12 +88,35 @@ class ForkServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether texts of exceptions, which may quote a prompt, are written."""
 
 
+def settings_for(factory: str, argument: object, limits: JobLimits) -> ForkServerSettings:
+    """Return the settings of a fork server of this process; ``argument`` must be encodable as JSON."""
+    return ForkServerSettings(
+        factory=factory,
+        argument=msgspec.json.encode(argument).decode(),
+        limits=limits,
+        parent_pid=os.getpid(),
+        import_path=sys.path,
+        exception_texts=EXCEPTION_TEXTS.shown,
+    )
+
+
 def prepare(settings: ForkServerSettings) -> Handler:
     """Import the factory, call it and return the handler. Exceptions of the factory pass through."""
     module_name, _, path = settings.factory.partition(":")
     make = operator.attrgetter(path)(importlib.import_module(module_name))
     handler: Handler = make(settings.argument.encode())
     return handler
+
+
+_deferred: Final[list[Callable[[], None]]] = []
+
+
+def when_idle(prepare: Callable[[], None]) -> None:
+    """Call a function that prepares a part of the handler once the fork server is idle, so that first jobs come sooner.
+
+    A process that is forked before prepares that part by itself when it needs it.
+    """
+    _deferred.append(prepare)
 
 
 class Restraint(Protocol):
@@ -112,12 +148,32 @@ class ProcessRestraint:
         _, resident = _used_memory()
         return resident - self._resident > self._limits.memory // KEPT_SHARE
 
+    def lift(self) -> None:
+        """Remove the limits, as far as the hard limits of the whole server allow."""
+        for kind in (resource.RLIMIT_CPU, resource.RLIMIT_AS):
+            _, hard = resource.getrlimit(kind)
+            resource.setrlimit(kind, (hard, hard))
+
+
+@contextmanager
+def limited(limits: JobLimits) -> Iterator[None]:
+    """Limit the processor time of the block, beyond which the kernel kills the process, and its memory."""
+    restraint = ProcessRestraint(limits)
+    restraint.begin_job()
+    try:
+        yield
+    finally:
+        restraint.lift()
+
 
 def serve(control: socket.socket, handler: Handler, limits: JobLimits) -> None:
     """Carry out the parent's commands until it closes the socket."""
     control.send(PREPARED)
     pids: dict[int, int | None] = {}
     while True:
+        if _deferred and not select.select([control], [], [], IDLE_SECONDS)[0]:
+            _deferred.pop(0)()
+            continue
         command, descriptors, _, _ = socket.recv_fds(control, MAX_COMMAND, 1)
         if not command:
             return
@@ -233,6 +289,9 @@ def main() -> int:
     sys.path += [entry for entry in settings.import_path if entry not in sys.path]
     try:
         handler = prepare(settings)
+    except RefusedError as error:
+        control.send((REFUSED + str(error).encode(errors="replace"))[:MAX_ANSWER])
+        return EXIT_PREPARATION_FAILED
     except Exception as error:  # noqa: BLE001 (the parent learns of it by the exit status)
         write_exception(error)
         return EXIT_PREPARATION_FAILED
@@ -241,4 +300,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from antiphon.isolation import fork_server  # noqa: PLW0406 (factories import that module, and not this copy)
+
+    sys.exit(fork_server.main())

@@ -50,6 +50,22 @@ def unpack_answer(header: bytes) -> tuple[bytes, int]:
     return kind, size
 
 
+def take_answer(received: bytearray) -> tuple[bytes, bytes] | None:
+    """Take the first message from a process off the bytes, as kind and payload; None while it is not whole.
+
+    Raises :class:`FrameError` for what none of ours sends.
+    """
+    if len(received) < HEADER_SIZE:
+        return None
+    kind, size = unpack_answer(bytes(received[:HEADER_SIZE]))
+    end = HEADER_SIZE + size
+    if len(received) < end:
+        return None
+    payload = bytes(received[HEADER_SIZE:end])
+    del received[:end]
+    return kind, payload
+
+
 def read(stream: Stream) -> tuple[bytes, bytes] | None:
     """Read one message; return its kind and its payload, None at the end of the stream."""
     header = stream.read(HEADER_SIZE)

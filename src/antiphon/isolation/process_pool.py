@@ -5,27 +5,22 @@ lost. The pool belongs to one event loop.
 """
 
 import asyncio
-import os
 import signal
-import sys
 import time
-from contextlib import suppress
 from typing import Literal
 
 import msgspec
 import structlog
-from anyio import CancelScope, CapacityLimiter
+from anyio import CancelScope
 
-from antiphon.isolation.fork_client import ForkServer, JobProcess
+from antiphon.isolation.fork_client import ForkServer, JobProcess, PreloadedForkServer
 from antiphon.isolation.fork_server import (
     EXIT_JOB_FAILED,
     EXIT_NOT_FORKED,
     EXIT_OUT_OF_MEMORY,
     ForkServerSettings,
-    JobLimits,
 )
 from antiphon.isolation.frames import FrameError
-from antiphon.telemetry.exception_texts import EXCEPTION_TEXTS
 
 Cause = Literal["time", "memory", "crash", "fault"]
 """The cause of a lost job: too much processor time, too much memory, a crash of native code, or a fault of ours."""
@@ -59,40 +54,69 @@ class PoolLoad(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that the oldest running job has run."""
 
 
-def settings_for(factory: str, argument: object, limits: JobLimits) -> ForkServerSettings:
-    """Return the settings of a fork server of this process; ``argument`` must be encodable as JSON."""
-    return ForkServerSettings(
-        factory=factory,
-        argument=msgspec.json.encode(argument).decode(),
-        limits=limits,
-        parent_pid=os.getpid(),
-        import_path=sys.path,
-        exception_texts=EXCEPTION_TEXTS.shown,
-    )
+class _ProcessGroup:
+    """The processes for one kind of job: at most ``size`` jobs run, at most ``max_waiting`` wait."""
+
+    def __init__(self, size: int, max_waiting: int) -> None:
+        self.waiting = 0
+        self.idle: list[JobProcess] = []
+        """Idle processes, the one used last at the end."""
+        self._slots = asyncio.Semaphore(size)
+        self._max_waiting = max_waiting
+
+    async def acquire(self) -> None:
+        """Wait for a slot, which :meth:`release` frees. Raises :class:`PoolFullError`."""
+        if self.waiting >= self._max_waiting:
+            raise PoolFullError
+        self.waiting += 1
+        try:
+            await self._slots.acquire()
+        finally:
+            self.waiting -= 1
+
+    def release(self) -> None:
+        """Free the slot of a job for the next one."""
+        self._slots.release()
 
 
 class ProcessPool:
-    """At most ``size`` processes, each forked when it is first needed. Close the pool at the end."""
+    """At most ``size`` processes for long jobs and ``short`` ones for short jobs. Close the pool at the end.
 
-    def __init__(self, settings: ForkServerSettings, *, size: int, max_waiting: int) -> None:
-        """Start nothing: :meth:`start` or the first job starts the fork server."""
+    Each process is forked when it is first needed. Long jobs delay no short ones, unless ``short`` is 0: then all jobs
+    are long.
+    """
+
+    def __init__(
+        self,
+        settings: ForkServerSettings,
+        *,
+        size: int,
+        max_waiting: int,
+        short: int = 0,
+        max_waiting_short: int = 0,
+        preloaded: PreloadedForkServer | None = None,
+    ) -> None:
+        """Start nothing: :meth:`start` or the first job starts the fork server, or takes the preloaded one."""
+        self._preloaded = preloaded
         self._settings = settings
-        self._slots = CapacityLimiter(size)
-        self._max_waiting = max_waiting
-        self._idle: list[JobProcess] = []
+        self._long = _ProcessGroup(size, max_waiting)
+        self._short = _ProcessGroup(short, max_waiting_short) if short else self._long
         self._begun: dict[object, float] = {}
         """Start times (monotonic seconds) of the jobs that run or wait for their process to be prepared."""
         self._server: ForkServer | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     @property
     def load(self) -> PoolLoad:
         """The numbers of running and waiting jobs now."""
-        slots = self._slots.statistics()
         oldest = min(self._begun.values(), default=None)
         seconds = 0.0 if oldest is None else time.monotonic() - oldest
-        return PoolLoad(running=slots.borrowed_tokens, waiting=slots.tasks_waiting, oldest_seconds=seconds)
+        waiting = sum(group.waiting for group in self._groups)
+        return PoolLoad(running=len(self._begun), waiting=waiting, oldest_seconds=seconds)
+
+    @property
+    def _groups(self) -> set[_ProcessGroup]:
+        return {self._long, self._short}
 
     def start(self) -> None:
         """Start the fork server, which prepares the handler. Raises :class:`PoolUnavailableError`."""
@@ -104,36 +128,42 @@ class ProcessPool:
             self._server = None
         if self._server is None:
             try:
-                self._server = ForkServer(self._settings)
+                started = None if self._preloaded is None else self._preloaded.take(self._settings)
+                self._server = ForkServer(self._settings, started)
             except OSError as error:
                 raise PoolUnavailableError from error
 
-    def start_later(self, seconds: float) -> None:
-        """Start the fork server after ``seconds``, unless a job starts it before."""
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._start_quietly)
+    async def prepared(self) -> None:
+        """Wait until the fork server has prepared the handler.
 
-    def _start_quietly(self) -> None:
-        with suppress(PoolUnavailableError):  # the first job raises it again
+        Raises :class:`antiphon.isolation.fork_client.PreparationError` and :class:`PoolUnavailableError`.
+        """
+        if self._server is None:
             self.start()
+        assert self._server is not None
+        try:
+            await self._server.prepared()
+        except OSError as error:
+            raise PoolUnavailableError from error
 
-    async def run(self, payload: bytes) -> bytes:
+    async def run(self, payload: bytes, *, short: bool = False) -> bytes:
         """Do one job and return its result.
 
         Raises :class:`JobLostError`, :class:`PoolFullError` and :class:`PoolUnavailableError`. When the caller is
         cancelled, the process is killed.
         """
-        if self._slots.statistics().tasks_waiting >= self._max_waiting:
-            raise PoolFullError
-        async with self._slots:
-            job = object()
-            self._begun[job] = time.monotonic()
-            try:
-                return await self._run(payload)
-            finally:
-                del self._begun[job]
+        group = self._short if short else self._long
+        await group.acquire()
+        job = object()
+        self._begun[job] = time.monotonic()
+        try:
+            return await self._run(payload, group)
+        finally:
+            del self._begun[job]
+            group.release()
 
-    async def _run(self, payload: bytes) -> bytes:
-        process = await self._take()
+    async def _run(self, payload: bytes, group: _ProcessGroup) -> bytes:
+        process = await self._take(group)
         try:
             result = await process.run(payload)
         except (TimeoutError, EOFError, OSError, FrameError) as error:
@@ -142,24 +172,22 @@ class ProcessPool:
             with CancelScope(shield=True):  # the slot is free for the next job once this process has ended
                 await process.end()
             raise
-        self._keep(process)
+        self._keep(process, group)
         return result
 
     async def close(self) -> None:
         """End all processes; running jobs are lost. Idempotent."""
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
         self._drop_idle()
         server, self._server = self._server, None
         if server is not None:
             with CancelScope(shield=True):
                 await server.close()
 
-    async def _take(self) -> JobProcess:
+    async def _take(self, group: _ProcessGroup) -> JobProcess:
         """Return an idle process that is alive, else a new one."""
-        while self._idle:
-            process = self._idle.pop()
+        while group.idle:
+            process = group.idle.pop()
             if not process.ended:
                 return process
             process.kill()
@@ -170,17 +198,18 @@ class ProcessPool:
         except OSError as error:  # no file descriptor is left, or the handler was not prepared in time
             raise PoolUnavailableError from error
 
-    def _keep(self, process: JobProcess) -> None:
+    def _keep(self, process: JobProcess, group: _ProcessGroup) -> None:
         if self._closed:
             process.close()
         elif process.is_finished:
             process.kill()
         else:
-            self._idle.append(process)
+            group.idle.append(process)
 
     def _drop_idle(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
+        for group in self._groups:
+            while group.idle:
+                group.idle.pop().close()
 
     async def _lost_error(self, process: JobProcess, error: Exception) -> Exception:
         """Kill the process and return the error for its lost job."""

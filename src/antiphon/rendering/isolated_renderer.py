@@ -1,40 +1,37 @@
-"""Renders short conversations at once and everything else in a process with limits of time and memory.
+"""Renders requests in processes with limits of time and memory.
 
-What takes long, crashes or grows without bound are templates over long texts, tokenizers over long runs of one
-character, and grammars. In a process of its own each costs its own request only, and stalls no stream.
+A foreign template may take any time and memory over any text; tokenizers do so over long runs of one character, and
+grammars by their nature. In a separate process each affects its own request only and blocks no stream.
 """
 
+import signal
 from typing import Final, Protocol
 
 import msgspec
 
 from antiphon.errors import APIError, InternalServerError, InvalidRequestError, RateLimitError, ServiceUnavailableError
-from antiphon.isolation.fork_server import JobLimits
-from antiphon.isolation.process_pool import JobLostError, PoolFullError, PoolLoad, PoolUnavailableError
+from antiphon.isolation.fork_client import PreloadedForkServer, PreparationError
+from antiphon.isolation.process_pool import JobLostError, PoolFullError, PoolLoad, PoolUnavailableError, ProcessPool
 from antiphon.protocol.requests import CreateChatCompletion
-from antiphon.rendering.render_process import Outcome, Refused, RenderJob
-from antiphon.rendering.renderer import Rendering
+from antiphon.rendering.render_job import Outcome, Refused, Rendering, RenderJob
+from antiphon.rendering.renderer_settings import (
+    PROBE_SECONDS,
+    RENDER_MEMORY,
+    RENDER_SECONDS,
+    RendererSettings,
+    fork_server_settings,
+)
 
-INLINE_BYTES: Final = 4096
-"""JSON of a request that is rendered on the event loop at most, which takes about 2 ms with a quick vocabulary."""
-INLINE_SECONDS: Final = 0.01
-"""Seconds that calls of the tokenizer may take on the event loop for one request."""
-LEAST_CALLS: Final = 10
-"""Calls within those seconds below which nothing is rendered on the event loop."""
-BYTES_A_CALL: Final = 13
-"""Bytes of a text for which a call may be needed: what is cut inside USER_DEFINED tokens is tokenized in pieces."""
-LEAST_BYTES: Final = 1000
-"""JSON of a request with one short message, most of it fields that are null."""
+SHORT_BYTES: Final = 4096
+"""Bytes of JSON of a short request, at most; rendering takes about 2 ms with a fast vocabulary."""
+SHORT_PROCESSES: Final = 4
+"""Processes for short requests."""
+MAX_WAITING_SHORT: Final = 4096
+"""Short requests that may wait for a process; one more is refused with 429."""
 RENDER_PROCESSES: Final = 2
+"""Processes for all other requests."""
 MAX_WAITING_RENDERS: Final = 256
-"""Requests that may wait for a process; one more is refused with 429."""
-RENDER_SECONDS: Final = 20
-"""Seconds of processor time that rendering a request may take; the request is refused when it takes more."""
-RENDER_MEMORY: Final = 1 << 30
-"""Bytes of memory that rendering a request may take; the request is refused when it takes more."""
-RENDER_STACK: Final = 1 << 29
-"""Bytes of stack: llama.cpp's regular expressions take about 300 for each character of a run."""
-LIMITS: Final = JobLimits(cpu_seconds=RENDER_SECONDS, memory=RENDER_MEMORY, stack=RENDER_STACK)
+"""Other requests that may wait for a process; one more is refused with 429."""
 
 _JOBS: Final = msgspec.json.Encoder()
 _OUTCOMES: Final = msgspec.json.Decoder[Outcome](Outcome)
@@ -43,13 +40,8 @@ _LOST: Final = {
     "memory": f"needs more than the {RENDER_MEMORY >> 20} MiB of memory",
     "crash": "needs more than the memory",
 }
-
-
-class InlineRenderer(Protocol):
-    """Renders in this process."""
-
-    def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
-        """Raise ``InvalidRequestError`` for what this model cannot do."""
+_FIRST_FIELD: Final = "messages"
+"""The field that a process works on until it names another."""
 
 
 class Pool(Protocol):
@@ -59,18 +51,52 @@ class Pool(Protocol):
     def load(self) -> PoolLoad:
         """The jobs that run and wait now."""
 
-    async def run(self, payload: bytes) -> bytes:
+    async def prepared(self) -> None:
+        """Wait for the handler."""
+
+    async def run(self, payload: bytes, *, short: bool = False) -> bytes:
         """Return the result of a job."""
 
 
-class IsolatedRenderer:
-    """One model's renderer, here and in other processes."""
+class UnusableTemplateError(Exception):
+    """The model's chat template cannot be used: the reason, which the operator reads."""
 
-    def __init__(self, renderer: InlineRenderer, pool: Pool, *, inline: int = INLINE_BYTES) -> None:
-        """Hold both; requests of more than ``inline`` bytes go to the pool, see :func:`inline_bytes`."""
-        self._renderer = renderer
-        self._inline = inline
+
+def open_pool(settings: RendererSettings, preloaded: PreloadedForkServer | None = None) -> ProcessPool:
+    """Return the pool of one model's renderers; its start takes the preloaded fork server if the settings match."""
+    return ProcessPool(
+        fork_server_settings(settings),
+        size=RENDER_PROCESSES,
+        max_waiting=MAX_WAITING_RENDERS,
+        short=SHORT_PROCESSES,
+        max_waiting_short=MAX_WAITING_SHORT,
+        preloaded=preloaded,
+    )
+
+
+async def prepared(pool: Pool) -> None:
+    """Wait until the pool can render.
+
+    Raises :class:`UnusableTemplateError` and :class:`antiphon.isolation.process_pool.PoolUnavailableError`.
+    """
+    try:
+        await pool.prepared()
+    except PreparationError as error:
+        if error.status == -signal.SIGXCPU:
+            message = f"The chat template takes more than {PROBE_SECONDS} s to render a few words."
+            raise UnusableTemplateError(message) from error
+        if not error.reason:
+            raise PoolUnavailableError from error
+        raise UnusableTemplateError(error.reason) from error
+
+
+class IsolatedRenderer:
+    """Renders for one model in other processes."""
+
+    def __init__(self, pool: Pool, max_model_len: int) -> None:
+        """Hold the pool of :func:`open_pool` and the tokens of the context."""
         self._pool = pool
+        self._max_model_len = max_model_len
 
     @property
     def load(self) -> PoolLoad:
@@ -84,43 +110,39 @@ class IsolatedRenderer:
         ``RateLimitError`` when too many wait and ``ServiceUnavailableError`` when no process can be started. When the
         caller is cancelled, the process is killed.
         """
-        job = _JOBS.encode(RenderJob(request=request, request_id=request_id, cache_salt=cache_salt))
-        if len(job) <= self._inline and not _has_grammar(request):
-            return self._renderer.render(request, request_id, cache_salt)
-        try:
-            outcome: Outcome = _OUTCOMES.decode(await self._pool.run(job))
-        except JobLostError as error:
-            raise _refusal(error) from error
-        except PoolFullError as error:
-            raise RateLimitError("Too many long conversations are waiting.") from error
-        except PoolUnavailableError as error:
-            raise ServiceUnavailableError("Requests cannot be prepared now.") from error
+        job = RenderJob(
+            request=request, request_id=request_id, cache_salt=cache_salt, max_model_len=self._max_model_len
+        )
+        outcome = await self._outcome(job)
         if isinstance(outcome, Refused):
             raise InvalidRequestError(outcome.message, param=outcome.param, code=outcome.code)
-        if not _answers(outcome.rendering, request, request_id, cache_salt):
+        if not _answers(outcome.rendering, job):
             raise InternalServerError("The server failed to prepare the request.")
         return outcome.rendering
 
+    async def _outcome(self, job: RenderJob) -> Outcome:
+        payload = _JOBS.encode(job)
+        short = len(payload) <= SHORT_BYTES and not _has_grammar(job.request)
+        try:
+            outcome: Outcome = _OUTCOMES.decode(await self._pool.run(payload, short=short))
+        except JobLostError as error:
+            raise _refusal(error) from error
+        except PoolFullError as error:
+            kind = "requests" if short else "long conversations"
+            raise RateLimitError(f"Too many {kind} are waiting.") from error
+        except PoolUnavailableError as error:
+            raise ServiceUnavailableError("Requests cannot be prepared now.") from error
+        return outcome
 
-def inline_bytes(call_seconds: float) -> int:
-    """Return the bytes of JSON of the longest request that is rendered on the event loop.
 
-    ``call_seconds`` is what tokenizing a letter takes: llama.cpp compiles the rules of some vocabularies anew for each
-    text, and 3,800 bytes of USER_DEFINED tokens took 0.5 s then. Within this length they take 0.05 s at most. With the
-    slowest vocabularies no request is rendered on the loop.
-    """
-    calls = INLINE_SECONDS / max(call_seconds, INLINE_SECONDS / INLINE_BYTES)
-    return 0 if calls < LEAST_CALLS else min(INLINE_BYTES, LEAST_BYTES + int(BYTES_A_CALL * calls))
-
-
-def _answers(rendering: Rendering, request: CreateChatCompletion, request_id: str, cache_salt: str) -> bool:
+def _answers(rendering: Rendering, job: RenderJob) -> bool:
     """Return whether the rendering is of this request. A process that has worked on hostile bytes may send anything.
 
     The id, the number of choices and the cache salt must be those of the request; the rest affects its own answer only.
     """
     generate = rendering.generate
     owner = generate.cache_salt.partition("\0")[0]
-    return (generate.request_id, generate.n, owner) == (request_id, request.n or 1, cache_salt)
+    return (generate.request_id, generate.n, owner) == (job.request_id, job.request.n or 1, job.cache_salt)
 
 
 def _has_grammar(request: CreateChatCompletion) -> bool:
@@ -128,7 +150,8 @@ def _has_grammar(request: CreateChatCompletion) -> bool:
 
 
 def _refusal(error: JobLostError) -> APIError:
-    if error.cause == "fault" or not error.stage:
+    if error.cause == "fault":
         return InternalServerError("The server failed to prepare the request.")
-    message = f"Invalid value for '{error.stage}': preparing it {_LOST[error.cause]} that one request may take."
-    return InvalidRequestError(message, param=error.stage, code="invalid_value")
+    field = error.stage or _FIRST_FIELD
+    message = f"Invalid value for '{field}': preparing it {_LOST[error.cause]} that one request may take."
+    return InvalidRequestError(message, param=field, code="invalid_value")

@@ -1,66 +1,67 @@
-"""Renders requests inside a process that may be killed: the handler of its jobs, and the values that cross over.
+"""Renders requests inside a process that may be killed: the factory and the handler of its jobs."""
 
-A job and its outcome are JSON, because the numbers of a JSON Schema have no bounds and MessagePack's integers do.
-"""
-
+from functools import cache
 from typing import Final
 
 import msgspec
-from msgspec import Struct
 
+from antiphon.chat_formats.builtin import named_format, recognise
 from antiphon.engine.grammars.grammar_trial import GrammarTrial
-from antiphon.engine.models.tokenizer import Tokenizer
+from antiphon.engine.models.tokenizer import EngineLoadError, Tokenizer
 from antiphon.errors import InvalidRequestError
-from antiphon.isolation.fork_server import Handler, Stage
-from antiphon.protocol.requests import CreateChatCompletion
-from antiphon.rendering.renderer import Renderer, Rendering
-from antiphon.rendering.renderer_settings import RendererSettings, open_renderer
-
-FACTORY: Final = "antiphon.rendering.render_process:open_handler"
-
-
-class RenderJob(Struct, frozen=True, kw_only=True):
-    """One request, and what :meth:`Renderer.render` takes beside it."""
-
-    request: CreateChatCompletion
-    request_id: str
-    cache_salt: str
-
-
-class Rendered(Struct, frozen=True, tag="rendered"):
-    """The request can be answered."""
-
-    rendering: Rendering
-
-
-class Refused(Struct, frozen=True, kw_only=True, tag="refused"):
-    """The request cannot be answered: the parts of an :class:`InvalidRequestError`."""
-
-    message: str
-    param: str | None
-    code: str | None
-
-
-Outcome = Rendered | Refused
+from antiphon.isolation.fork_server import Handler, JobLimits, RefusedError, Stage, limited, when_idle
+from antiphon.rendering.render_job import Outcome, Refused, Rendered, RenderJob
+from antiphon.rendering.renderer import Renderer, Trial
+from antiphon.rendering.renderer_settings import PROBE_MEMORY, RendererSettings
+from antiphon.templates.chat_template import CHATML, ChatTemplate, ChatTemplateError
 
 _JOBS: Final = msgspec.json.Decoder(RenderJob)
 _ENCODER: Final = msgspec.json.Encoder()
 
 
 def open_handler(argument: bytes) -> Handler:
-    """Prepare the renderer of the :class:`RendererSettings` in ``argument``, which is JSON."""
+    """Prepare the renderer of the :class:`RendererSettings` in ``argument``, which is JSON.
+
+    Raises ``RefusedError`` for a file that is no model and for a chat template that cannot be used; one that takes too
+    long for a few words ends the process.
+    """
     settings = msgspec.json.decode(argument, type=RendererSettings)
-    tokenizer = Tokenizer.open(settings.model_path)
-    return handler(open_renderer(settings, tokenizer, GrammarTrial(tokenizer)))
+    try:
+        tokenizer = Tokenizer.open(settings.model_path)
+        trial = GrammarTrial(tokenizer)
+        when_idle(trial.prepare)
+        with limited(JobLimits(cpu_seconds=settings.probe_seconds, memory=PROBE_MEMORY)):
+            return handler(open_renderer(settings, tokenizer, trial=trial))
+    except (EngineLoadError, ChatTemplateError) as error:
+        raise RefusedError(str(error)) from error
+    except MemoryError as error:
+        message = f"The chat template needs more than {PROBE_MEMORY >> 20} MiB to render a few words."
+        raise RefusedError(message) from error
+
+
+def open_renderer(
+    settings: RendererSettings, tokenizer: Tokenizer, max_model_len: int = 0, trial: Trial | None = None
+) -> Renderer:
+    """Return the renderer, without room for any token unless :meth:`Renderer.for_context` gives it some.
+
+    Raises :class:`antiphon.templates.chat_template.ChatTemplateError`.
+    """
+    source = settings.template or tokenizer.chat_template or CHATML
+    template = ChatTemplate(source, tokenizer.bos_token, tokenizer.eos_token)
+    name = settings.chat_format
+    family = recognise(source) if name is None else named_format(name, source)
+    return Renderer(tokenizer, template, family, max_model_len, trial)
 
 
 def handler(renderer: Renderer) -> Handler:
     """Return the handler of one job, which takes a :class:`RenderJob` and returns an :data:`Outcome`, both as JSON."""
+    for_context = cache(renderer.for_context)
 
     def handle(payload: bytes, enter: Stage) -> bytes:
         job = _JOBS.decode(payload)
         try:
-            outcome: Outcome = Rendered(renderer.render(job.request, job.request_id, job.cache_salt, enter))
+            rendering = for_context(job.max_model_len).render(job.request, job.request_id, job.cache_salt, enter)
+            outcome: Outcome = Rendered(rendering)
         except InvalidRequestError as error:
             outcome = Refused(message=error.message, param=error.param, code=error.code)
         return _ENCODER.encode(outcome)

@@ -1,13 +1,12 @@
 """From a checked request to what the engine is asked to do: prompt ids, grammar, sampling, token budget."""
 
+import copy
 import json
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from msgspec import Struct
-
 from antiphon.chat_formats.answer_calls import AnswerCalls
-from antiphon.chat_formats.chat_format import HERMES, ChatFormat, ReasoningMarkers, ToolNotation, tool_markers
+from antiphon.chat_formats.chat_format import HERMES, ChatFormat, ToolNotation, tool_markers
 from antiphon.constraints.answer_grammar import AnswerShape, answer_grammar
 from antiphon.constraints.json_schema import shorten_problem, validate_grammar
 from antiphon.constraints.lark import Markers, MarkerVocabulary
@@ -18,6 +17,7 @@ from antiphon.protocol.requests import CreateChatCompletion, Prediction
 from antiphon.rendering.answer_constraints import AnswerConstraints, answer_constraints
 from antiphon.rendering.instructions import instructions
 from antiphon.rendering.prompt import Prompt, PromptEncoder, Vocabulary
+from antiphon.rendering.render_job import Rendering
 from antiphon.rendering.tool_use import customs_text, format_text, functions_text, template_tools
 from antiphon.rendering.turns import BLANK_LINE, Mask, masked, normalised_turns, template_messages
 from antiphon.templates.chat_template import RESERVED, ChatTemplate
@@ -38,22 +38,6 @@ SERVICE_TIERS: Final[dict[str | None, ServiceTier]] = {
     "fast": "priority",
 }
 """Asked for, and used. There is no scale tier here, so that the answer says ``default``, as the reference does then."""
-
-
-class Rendering(Struct, frozen=True, kw_only=True):
-    """A request as the engine and the assembly need it."""
-
-    generate: GenerateRequest
-    stop: tuple[str, ...]
-    reasoning: ReasoningMarkers | None
-    reasoning_open: bool
-    """The prompt ends inside an open reasoning block."""
-    tools: AnswerCalls | None = None
-    """The tools and the notation of calls; None when the answer can have no call and the family marks no content."""
-    top_logprobs: int | None
-    """Alternatives per token; None when no logprobs are asked for."""
-    service_tier: ServiceTier
-    """The one that is used, for the answer."""
 
 
 class RendererVocabulary(Vocabulary, MarkerVocabulary, Protocol):
@@ -89,11 +73,20 @@ class Renderer:
         self._reasoning = chat_format.reasoning
         self._notation = chat_format.tools
         self._markers = Markers(tokenizer)
+        self._longest_token = tokenizer.longest_token
+        self._trial = trial
+        self._bound(max_model_len)
+
+    def for_context(self, max_model_len: int) -> "Renderer":
+        """Return a renderer of the same parts for a context of so many tokens."""
+        renderer = copy.copy(self)
+        renderer._bound(max_model_len)  # noqa: SLF001 (its own class)
+        return renderer
+
+    def _bound(self, max_model_len: int) -> None:
         self._max_model_len = max_model_len
         self._max_output = max_model_len * MAX_CHARACTERS_PER_TOKEN
-        self._longest_token = tokenizer.longest_token
         self._max_bytes = max_model_len * self._longest_token
-        self._trial = trial
 
     def render(
         self, request: CreateChatCompletion, request_id: str, cache_salt: str, enter: Stage = lambda _: None
@@ -101,16 +94,21 @@ class Renderer:
         """Return the work for the engine. Raises ``InvalidRequestError``.
 
         The prompt must leave room for one token; ``max_completion_tokens`` may ask for more than is left and is capped,
-        as in the reference. ``enter`` learns which field is worked on.
+        as in the reference. ``enter`` learns which field is worked on, unless that is ``messages`` from the beginning.
         """
-        enter(_constraining_field(request) or "messages")
+        constraining = _constraining_field(request)
+        if constraining is not None:
+            enter(constraining)
         required = answer_constraints(request, self._notation)
-        enter("messages")
+        if constraining is not None:
+            enter("messages")
         prompt = self._prompt(request, required)
         self._check_length(len(prompt.ids))
-        enter("prediction")
+        if request.prediction is not None:
+            enter("prediction")
         prediction_ids = self._prediction_ids(request.prediction)
-        enter(required.param)
+        if constraining is not None:
+            enter(required.param)
         answer = self._answer(required, prompt.ending)
         tier = SERVICE_TIERS[request.service_tier]
         top_logprobs = (request.top_logprobs or 0) if request.logprobs else None

@@ -1,29 +1,39 @@
-"""The settings of one model's renderer, as a value that can be sent to another process."""
+"""The settings and the limits of the processes that render for one model."""
+
+from typing import Final
 
 from msgspec import Struct
 
-from antiphon.chat_formats.builtin import named_format, recognise
-from antiphon.engine.models.tokenizer import Tokenizer
-from antiphon.rendering.renderer import Renderer, Trial
-from antiphon.templates.chat_template import CHATML, ChatTemplate
+from antiphon.isolation.fork_server import ForkServerSettings, JobLimits, settings_for
+
+FACTORY: Final = "antiphon.rendering.render_process:open_handler"
+RENDER_SECONDS: Final = 20
+"""Seconds of processor time that rendering a request may take; the request is refused when it takes more."""
+RENDER_MEMORY: Final = 1 << 30
+"""Bytes of memory that rendering a request may take; the request is refused when it takes more."""
+RENDER_STACK: Final = 1 << 29
+"""Bytes of stack: llama.cpp's regular expressions take about 300 for each character of a run."""
+LIMITS: Final = JobLimits(cpu_seconds=RENDER_SECONDS, memory=RENDER_MEMORY, stack=RENDER_STACK)
+PROBE_SECONDS: Final = 10
+"""Seconds of processor time that the probing of a chat template may take; a model whose template takes more is not
+served."""
+PROBE_MEMORY: Final = 1 << 30
+"""Bytes of memory that the probing of a chat template may take; a model whose template takes more is not served."""
 
 
 class RendererSettings(Struct, frozen=True, kw_only=True):
-    """A model and the way in which its conversations are written."""
+    """A model, its chat template and the notation of its tool calls."""
 
     model_path: str
     """GGUF file."""
     template: str | None = None
     """Chat template in place of the file's own."""
     chat_format: str | None = None
-    """Name of a built-in family; None recognises the family by the template."""
-    max_model_len: int
+    """Name of a built-in family; None detects the family from the template."""
+    probe_seconds: int = PROBE_SECONDS
+    """Seconds of processor time that the probing of the template may take."""
 
 
-def open_renderer(settings: RendererSettings, tokenizer: Tokenizer, trial: Trial | None = None) -> Renderer:
-    """Return the renderer. Raises :class:`antiphon.templates.chat_template.ChatTemplateError`."""
-    source = settings.template or tokenizer.chat_template or CHATML
-    template = ChatTemplate(source, tokenizer.bos_token, tokenizer.eos_token)
-    name = settings.chat_format
-    family = recognise(source) if name is None else named_format(name, source)
-    return Renderer(tokenizer, template, family, settings.max_model_len, trial)
+def fork_server_settings(settings: RendererSettings) -> ForkServerSettings:
+    """Return the settings of the fork server of these renderers."""
+    return settings_for(FACTORY, settings, LIMITS)

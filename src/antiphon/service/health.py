@@ -21,7 +21,7 @@ Status = Literal["ready", "degraded", "live"]
 
 
 class Preparing(Struct, frozen=True, kw_only=True):
-    """Long requests, and requests with tools or schemas, which separate processes prepare."""
+    """Requests that separate processes prepare."""
 
     running: int
     waiting: int

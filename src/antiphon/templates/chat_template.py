@@ -1,9 +1,10 @@
-"""A model's chat template: Jinja in a sandbox, as Hugging Face's ``apply_chat_template`` runs it, with bounds.
+"""A model's chat template, rendered by Jinja's sandbox as Hugging Face's ``apply_chat_template`` renders it.
 
-Environment of the reference implementation (transformers, ``render_jinja_template``): ``trim_blocks``,
+The environment is that of the reference implementation (transformers, ``render_jinja_template``): ``trim_blocks``,
 ``lstrip_blocks``, loop controls, ``raise_exception``, ``strftime_now``, ``tojson`` without HTML escaping, and the
-``generation`` block, whose body is rendered. Templates come with model files, so they are foreign code: no attribute
-that reaches Python's internals, and a budget of work, from :mod:`antiphon.templates.sandbox`.
+``generation`` block, whose body is rendered. Templates come with model files, so they are foreign code. The sandbox
+hides the attributes that lead to Python's internals. It limits neither time nor memory: the server opens and renders
+templates in processes that have limits (:mod:`antiphon.rendering.render_process`).
 """
 
 import json
@@ -11,17 +12,15 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Final, NoReturn
 
 from jinja2 import TemplateError, meta, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from antiphon.errors import InvalidRequestError
 from antiphon.templates.capabilities import Capabilities, probe
-from antiphon.templates.sandbox import Sandbox
-from antiphon.templates.template_work import MAX_STEPS, TooMuchWorkError, Work
 
 MAX_SOURCE: Final = 1 << 17
 """Characters of a template's source; the longest known have 20,000."""
@@ -36,7 +35,7 @@ _BEYOND_ASCII: Final = re.compile("[^\x00-\x7f\ud800-\udfff]")
 RESERVED: Final = frozenset(
     {"messages", "tools", "add_generation_prompt", "continue_final_message", "bos_token", "eos_token", "max_output"}
 )
-"""Variables that are ours to set: a request cannot."""
+"""Variables that only the server sets."""
 
 CHATML: Final = (
     "{% for message in messages %}"
@@ -44,15 +43,15 @@ CHATML: Final = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-"""The template of models whose file has none: ChatML, the notation that most models have seen."""
+"""The template for model files without one. Most models were trained on ChatML, too."""
 
 
 class ChatTemplateError(ValueError):
-    """The model's template cannot be used at all: too long, not Jinja, too much work, or it renders no user message."""
+    """The template cannot be used: it is too long, is not Jinja, or renders no user message."""
 
 
 class ChatTemplate:
-    """A compiled template and what it was found to support.
+    """A compiled template and its features.
 
     ``clock`` gives Unix seconds; ``strftime_now`` shows them in the machine's time zone.
     """
@@ -62,43 +61,39 @@ class ChatTemplate:
         if len(source) > MAX_SOURCE:
             raise ChatTemplateError(f"The chat template has {len(source)} characters; at most {MAX_SOURCE} are taken.")
         self.source = source
-        self._sandbox = environment = _environment(clock)
+        environment = _environment(clock)
         try:
             tree = environment.parse(source)
             _check_size(tree)
             self.texts = _texts(tree)
-            """The literal texts that it may write: its own, and the strings in its expressions."""
+            """The literal texts of the template: the text outside of tags and the strings in expressions."""
             names = meta.find_undeclared_variables(tree)
             self._template = environment.from_string(tree)
-            self._template.globals = dict(self._template.globals)  # a chain of maps, which each rendering would walk
-        except Exception as error:  # what is foreign may break Jinja, and what it writes may break Python
+        except Exception as error:  # a foreign source may break Jinja, and the Python that Jinja writes may break
             raise ChatTemplateError(f"The chat template is not valid: {str(error)[:MAX_MESSAGE]}") from error
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
-        self.variables = frozenset(names) - RESERVED - frozenset(environment.globals)
-        """Names that the template may look up: what ``chat_template_kwargs`` can set."""
         self._clock = clock
+        self.variables = frozenset(names) - RESERVED - frozenset(environment.globals)
+        """The names that the template reads and ``chat_template_kwargs`` may set."""
         self._no_tools: tuple[()] | None = None
+        """The value of ``tools`` for a request without tools."""
         self._takes_functions = False
         """Whether the template reads the tools as the text ``functions``, and with it ``datetime``."""
-        try:
-            self.capabilities = self._probe(Work(MAX_STEPS))
-        except TooMuchWorkError as error:
-            raise ChatTemplateError(f"The chat template takes too long to render a few words: {error}.") from error
+        self.capabilities = self._probe()
 
-    def _probe(self, work: Work) -> Capabilities:
+    def _probe(self) -> Capabilities:
         """Find the features of the template and the variables of tools without which it renders nothing.
 
         A template that always loops over ``tools`` needs an empty list; that of firefunction-v2 needs ``functions``.
         """
-        render = partial(self._render, work)
         conventions: list[tuple[tuple[()] | None, bool]] = [(None, False), ((), False)]
         if _FUNCTIONS in self.variables:
             conventions.append((None, True))
         for self._no_tools, self._takes_functions in conventions:
-            capabilities = probe(render, self.variables, self.source)
+            capabilities = probe(self.render, self.variables, self.source)
             if capabilities is not None:
                 return capabilities
-        raise ChatTemplateError(f"The chat template does not render a user message. {_failure(render)}".strip())
+        raise ChatTemplateError(f"The chat template does not render a user message. {_failure(self.render)}".strip())
 
     def render(
         self,
@@ -106,38 +101,18 @@ class ChatTemplate:
         *,
         add_generation_prompt: bool = True,
         max_output: int = MAX_OUTPUT,
+        tools: Sequence[Mapping[str, Any]] | None = None,
         **variables: Any,  # noqa: ANN401 (template variables may be anything JSON can say)
     ) -> str:
         """Return the prompt's text.
 
         Raises ``InvalidRequestError`` with param ``messages`` when the template refuses the conversation or fails on
-        it, when that is too much work for it, and when the text has more than ``max_output`` characters.
+        it, and when the text has more than ``max_output`` characters; ``MemoryError`` at the process's limit.
         """
-        variables |= {"add_generation_prompt": add_generation_prompt, "max_output": max_output}
-        try:
-            return self._render(Work(MAX_STEPS), messages, **variables)
-        except TooMuchWorkError as error:
-            message = f"The model's chat template takes too long on the messages: {error}."
-            raise InvalidRequestError(message, param="messages") from error
-
-    def _render(
-        self,
-        work: Work,
-        messages: Sequence[Mapping[str, Any]],
-        *,
-        add_generation_prompt: bool = True,
-        max_output: int = MAX_OUTPUT,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        **variables: Any,  # noqa: ANN401 (template variables may be anything JSON can say)
-    ) -> str:
-        """Do the same within a budget. Raises :class:`TooMuchWorkError` when it is spent."""
         variables = {"documents": None, **self._tool_variables(tools), **variables, **self._tokens}
         stream = self._template.generate(variables, messages=messages, add_generation_prompt=add_generation_prompt)
         try:
-            with self._sandbox.working(work):
-                pieces = list(_bounded(stream, max_output))
-        except TooMuchWorkError:
-            raise
+            pieces = list(_bounded(stream, max_output))
         except _TooLongError as error:
             raise InvalidRequestError(
                 f"The messages give a prompt of more than {max_output} characters, too long for this model. "
@@ -145,7 +120,9 @@ class ChatTemplate:
                 param="messages",
                 code="context_length_exceeded",
             ) from error
-        except Exception as error:  # a template is foreign code: any error of its own is about the conversation
+        except MemoryError:
+            raise
+        except Exception as error:  # a template is foreign code: any of its errors concerns the conversation
             raise _refusal(error) from error
         return "".join(pieces)
 
@@ -230,13 +207,15 @@ class _Generation(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-def _environment(clock: Callable[[], float]) -> Sandbox:
-    sandbox = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation])
+def _environment(clock: Callable[[], float]) -> ImmutableSandboxedEnvironment:
+    sandbox = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation]
+    )
 
     def strftime_now(form: str) -> str:
         return datetime.fromtimestamp(clock(), UTC).astimezone().strftime(form)
 
-    sandbox.add_filter("tojson", to_json)
+    sandbox.filters["tojson"] = to_json
     sandbox.globals["raise_exception"] = _raise_exception
     sandbox.globals["strftime_now"] = strftime_now
     return sandbox

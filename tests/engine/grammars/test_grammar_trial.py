@@ -8,8 +8,8 @@ import pytest
 from antiphon.engine.grammars.grammar_limits import MAX_GRAMMAR_TEXT
 from antiphon.engine.grammars.grammar_trial import GrammarTrial
 from antiphon.engine.models.tokenizer import Tokenizer
-from antiphon.isolation.fork_server import JobLimits
-from antiphon.isolation.process_pool import JobLostError, ProcessPool, settings_for
+from antiphon.isolation.fork_server import JobLimits, settings_for
+from antiphon.isolation.process_pool import JobLostError, ProcessPool
 from tests.engine.trial_jobs import FACTORY
 
 LIMITS = JobLimits(cpu_seconds=3, memory=1 << 30, stack=1 << 29)

@@ -5,7 +5,7 @@ automaton of as many states, which takes gigabytes. So the trial compiles the gr
 first, and computes the mask of the next token.
 """
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 import llguidance
@@ -22,9 +22,17 @@ class GrammarTrial:
     """Tries grammars with one vocabulary. A trial may end its process: run it only where that costs one request."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        """Prepare the vocabulary, which takes about 0.2 s."""
-        self._tokenizer = tokenizer.grammar_tokenizer()
+        """Hold the vocabulary; :meth:`prepare` or the first grammar prepares it."""
+        self._vocabulary = tokenizer
         self._kept = lru_cache(KEPT_RESULTS)(self._problem)
+
+    def prepare(self) -> None:
+        """Prepare the vocabulary, which takes about 0.2 s."""
+        _ = self._tokenizer
+
+    @cached_property
+    def _tokenizer(self) -> llguidance.LLTokenizer:
+        return self._vocabulary.grammar_tokenizer()
 
     def problem(self, grammar: str) -> str:
         """Return the reason why the engine cannot follow the grammar; the empty text without one."""

@@ -1,16 +1,16 @@
 """Converts text to token ids and back with the vocabulary of a GGUF file, without its weights."""
 
 import ctypes
-import time
-from collections.abc import Callable
 from functools import cached_property
 from itertools import repeat
 from typing import Any, Final, Self
 
 import llguidance
 
-from antiphon.engine.models.bindings import eog_ids, llama_cpp, model_handle
+from antiphon.engine.models.bindings import EngineLoadError, eog_ids, llama_cpp, model_handle
 from antiphon.engine.models.grammar_vocabulary import grammar_tokenizer
+
+__all__ = ["EngineLoadError", "Tokenizer"]
 
 _SPECIAL: Final = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
 _CHAT_TEMPLATE: Final = "tokenizer.chat_template"
@@ -60,13 +60,6 @@ class Tokenizer:
         texts = map(llama_cpp.llama_vocab_get_text, repeat(self._vocab), range(self.n_vocab))
         return max(map(len, texts), default=1)
 
-    def seconds_a_call(self) -> float:
-        """Return the measured seconds of tokenizing one letter: the fixed cost of a call.
-
-        In each call llama.cpp compiles the rules of some pre-tokenizers again, which takes milliseconds.
-        """
-        return min(_seconds(self.encode, "a") for _ in range(3))
-
     def grammar_tokenizer(self) -> llguidance.LLTokenizer:
         """Return the vocabulary for llguidance."""
         return grammar_tokenizer(self._vocab, self.eog_ids)
@@ -115,12 +108,6 @@ class Tokenizer:
 
 def _ids_with(attributes: list[int], wanted: int) -> frozenset[int]:
     return frozenset(i for i, attribute in enumerate(attributes) if attribute & wanted)
-
-
-def _seconds(do: Callable[[str], object], text: str) -> float:
-    began = time.perf_counter()
-    do(text)
-    return time.perf_counter() - began
 
 
 def _valid_id(token_id: int) -> int | None:

@@ -1,0 +1,55 @@
+"""The values that the server and the processes that render exchange.
+
+A job and its outcome are JSON, because the numbers of a JSON Schema have no bounds and MessagePack's integers do. The
+server imports no template engine and no grammar compiler; only the processes do.
+"""
+
+from msgspec import Struct
+
+from antiphon.chat_formats.answer_calls import AnswerCalls
+from antiphon.chat_formats.chat_format import ReasoningMarkers
+from antiphon.engine.interface import GenerateRequest, ServiceTier
+from antiphon.protocol.requests import CreateChatCompletion
+
+
+class RenderJob(Struct, frozen=True, kw_only=True):
+    """One request, and what :meth:`Renderer.render` takes beside it."""
+
+    request: CreateChatCompletion
+    request_id: str
+    cache_salt: str
+    max_model_len: int
+    """Tokens of the context, which the engine decides on after the fork server has been started."""
+
+
+class Rendering(Struct, frozen=True, kw_only=True):
+    """A request as the engine and the assembly need it."""
+
+    generate: GenerateRequest
+    stop: tuple[str, ...]
+    reasoning: ReasoningMarkers | None
+    reasoning_open: bool
+    """The prompt ends inside an open reasoning block."""
+    tools: AnswerCalls | None = None
+    """The tools and the notation of calls; None when the answer can have no call and the family marks no content."""
+    top_logprobs: int | None
+    """Alternatives per token; None when no logprobs are asked for."""
+    service_tier: ServiceTier
+    """The one that is used, for the answer."""
+
+
+class Rendered(Struct, frozen=True, tag="rendered"):
+    """The request can be answered."""
+
+    rendering: Rendering
+
+
+class Refused(Struct, frozen=True, kw_only=True, tag="refused"):
+    """The request cannot be answered: the parts of an :class:`InvalidRequestError`."""
+
+    message: str
+    param: str | None
+    code: str | None
+
+
+Outcome = Rendered | Refused
