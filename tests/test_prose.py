@@ -25,9 +25,7 @@ METAPHORS = re.compile(
 )
 MAX_WORDS = 45
 """In a sentence."""
-REPLACED_NEXT = {"sandbox.py", "template_work.py", "text_reading.py"}
-"""Modules of the templates that a change under way deletes: their sentences are not rewritten."""
-MODULES = [path for path in modules() if path.name not in REPLACED_NEXT]
+MODULES = modules()
 PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from antiphon.engine.models.tokenizer import Tokenizer
-from antiphon.isolation.fork_server import Handler, Stage
+from antiphon.isolation.fork_server import Handler, ReportStage
 
 FACTORY = "tests.engine.tokenizer_jobs:open_handler"
 
@@ -19,8 +19,8 @@ class TokenizerJob(msgspec.Struct):
 def open_handler(_argument: bytes) -> Handler:
     """Return the handler; it opens the vocabulary of each job."""
 
-    def handle(payload: bytes, enter: Stage) -> bytes:
-        enter("messages")
+    def handle(payload: bytes, report_stage: ReportStage) -> bytes:
+        report_stage("messages")
         job = msgspec.json.decode(payload, type=TokenizerJob)
         tokenizer = Tokenizer.open(job.path)
         count = len(tokenizer.encode(job.piece * job.times))

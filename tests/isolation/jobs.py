@@ -19,7 +19,7 @@ from antiphon.isolation.fork_server import (
     Handler,
     JobLimits,
     RefusedError,
-    Stage,
+    ReportStage,
     limited,
     settings_for,
     when_idle,
@@ -59,9 +59,9 @@ def open_handler(argument: bytes) -> Handler:
         "idle": lambda _: str(len(PREPARED_WHEN_IDLE)).encode(),
     }
 
-    def handle(payload: bytes, enter: Stage) -> bytes:
+    def handle(payload: bytes, report_stage: ReportStage) -> bytes:
         name, _, rest = payload.decode().partition(" ")
-        enter(name)
+        report_stage(name)
         return commands[name](rest)
 
     return handle

@@ -52,9 +52,9 @@ KEPT_SHARE: Final = 4
 _PR_SET_PDEATHSIG: Final = 1
 _STATM_PAGES: Final = "/proc/self/statm"
 
-Stage = Callable[[str], None]
+ReportStage = Callable[[str], None]
 """Reports the name of the stage of a job that begins now; the error of a lost job names it."""
-Handler = Callable[[bytes, Stage], bytes]
+Handler = Callable[[bytes, ReportStage], bytes]
 """Does one job: takes its payload and returns its result. An exception ends the process."""
 
 
@@ -233,13 +233,13 @@ def do_jobs(jobs: socket.socket, handler: Handler, restraint: Restraint) -> int:
     """Do jobs until the parent closes the socket or too much memory stays in use; return the exit status."""
     stream = jobs.makefile("rb")
 
-    def enter(stage: str) -> None:
+    def report_stage(stage: str) -> None:
         jobs.sendall(frames.pack(frames.STAGE, stage.encode()))
 
     while (message := frames.read(stream)) is not None:
         restraint.begin_job()
         try:
-            result = handler(message[1], enter)
+            result = handler(message[1], report_stage)
         except MemoryError:
             return EXIT_OUT_OF_MEMORY
         except Exception as error:  # noqa: BLE001 (the parent learns of it by the exit status)

@@ -1,20 +1,20 @@
 """Tokenizes a rendered template such that the text of users never becomes a control token.
 
-A template and the texts given to it come out as one string, in which ``<|im_end|>`` may stand because the template
-wrote it or because a user did. So users' texts are exchanged before rendering for lone surrogates, which no valid
-text contains, and put back after the search for control tokens. Every token that is structure counts as one here
-(:mod:`antiphon.rendering.structure`). What the server writes among users' texts is not exchanged
+A rendered template is one string, in which the template or a user may have written ``<|im_end|>``. Therefore users'
+texts are replaced before rendering by lone surrogates, which no valid text contains; after the search for control
+tokens the texts are put back. Every token of structure counts as a control token here
+(:mod:`antiphon.rendering.structure`). Texts of the server among users' texts are not replaced
 (:mod:`antiphon.rendering.server_text`). There are two renderings:
 
-- *visible*: only what is the text of a control token is exchanged, so that the template reads everything else;
-- *veiled*: whole texts are, but for the whitespace around them, so that not even a part of a control token, completed
-  by what the template writes next to it, can come from a user.
+- *visible*: only the texts of control tokens are replaced, so that the template reads everything else;
+- *hidden*: whole texts are replaced, except for the whitespace around them, so that not even a part of a control token,
+  completed by the template's text beside it, can come from a user.
 
-When both give the same text in the end, as nearly always, the veiled one says where the control tokens are. When they
-differ, the template looks into the text (``'</think>' in content``) or escapes it: the visible one is taken if it has
-the same control tokens in the same order, else the veiled one. Templates look into variables (the types of a tool's
-parameters) more often than into messages: where control tokens depend on that, a third rendering shows them the
-variables that are plain words, of which no more than the inside of a control token can come.
+Nearly always both give the same text in the end; then the hidden one has the positions of the control tokens. When
+they differ, the template reads the text (``'</think>' in content``) or escapes it. Then the visible one is used if it
+has the same control tokens in the same order, else the hidden one. Templates read variables (the types of a tool's
+parameters) more often than messages. Where control tokens depend on variables, a third rendering shows the variables
+that are plain words: such a word is at most the inside of a control token.
 """
 
 import re
@@ -35,12 +35,12 @@ from antiphon.rendering.turns import Mask
 _HIGH, _LOW, _BASE = 0xD800, 0xDC00, 0x3FF
 _FILL: Final = "\udfff"
 _FILLED: Final = 64
-_VEILED: Final = re.compile("[\ud800-\udbff][\udc00-\udffe]\udfff*")
+_PLACEHOLDER: Final = re.compile("[\ud800-\udbff][\udc00-\udffe]\udfff*")
 _PLAIN: Final = re.compile(r"[a-zA-Z0-9_ .-]*")
 """Words with which templates compare variables."""
 _ENDING: Final = 256
 Render = Callable[[Mask, Mask], str]
-"""Gives the rendered text when the texts of messages went through the first mask, of variables through the second."""
+"""Returns the rendered text; the first mask was applied to the texts of messages, the second to those of variables."""
 MAX_CACHED_FRAGMENTS: Final = 512
 MAX_CACHED_LENGTH: Final = 1 << 14
 """Characters of a fragment whose token ids are kept: together at most 8 million."""
@@ -58,39 +58,39 @@ class Prompt(Struct, frozen=True):
 
     ids: list[int]
     ending: str
-    """The last characters, trailing whitespace stripped; those of a user are veiled."""
+    """The last characters without trailing whitespace; users' texts are hidden."""
 
 
-class Veil:
-    """The texts that renderings of one conversation hide, each behind two lone surrogates.
+class HiddenTexts:
+    """The texts that renderings of one conversation hide. Two lone surrogates, a placeholder, stand for each.
 
-    Short texts keep their length, since some templates look at the length of ids.
+    The placeholder of a short text has its length, because some templates check the length of ids.
     """
 
     def __init__(self, special: re.Pattern[str]) -> None:
         self._special = special
         self._texts: list[str] = []
-        self._veils: dict[str, str] = {}
+        self._placeholders: dict[str, str] = {}
 
-    def visible(self, text: str) -> str:
+    def hide_structure(self, text: str) -> str:
         """Hide the texts of control tokens."""
         return self._users(text, lambda part: self._special.sub(lambda match: self._hide(match[0]), part))
 
-    def veiled(self, text: str) -> str:
+    def hide_all(self, text: str) -> str:
         """Hide all but the whitespace at both ends."""
-        return self._users(text, self._veil)
+        return self._users(text, self._hide_inside)
 
-    def guarded(self, text: str) -> str:
+    def hide_sentences(self, text: str) -> str:
         """Hide all but plain words."""
-        return text if _PLAIN.fullmatch(text) else self.veiled(text)
+        return text if _PLAIN.fullmatch(text) else self.hide_all(text)
 
-    def lift(self, text: str) -> str:
-        """Show what is hidden. A veil that the template tore apart hides nothing that could be known."""
-        return text if text.isascii() else replace_surrogates(_VEILED.sub(self._shown, text))
+    def restore(self, text: str) -> str:
+        """Put the hidden texts back. A placeholder that the template cut apart stays."""
+        return text if text.isascii() else replace_surrogates(_PLACEHOLDER.sub(self._shown, text))
 
     @staticmethod
     def _users(text: str, mask: Mask) -> str:
-        """Mask a text but for what of it the server wrote."""
+        """Mask the parts of a text that the server did not write."""
         first, *rest = split_server_text(text)
         if not rest:
             return mask(replace_surrogates(first))
@@ -98,20 +98,20 @@ class Veil:
             part if number % 2 else mask(replace_surrogates(part)) for number, part in enumerate((first, *rest))
         )
 
-    def _veil(self, text: str) -> str:
+    def _hide_inside(self, text: str) -> str:
         begin = len(text) - len(text.lstrip())
         end = len(text.rstrip())
         return text[:begin] + self._hide(text[begin:end]) + text[end:] if begin < end else text
 
     def _hide(self, text: str) -> str:
-        veil = self._veils.get(text)
-        if veil is None:
+        placeholder = self._placeholders.get(text)
+        if placeholder is None:
             high, low = divmod(len(self._texts), _BASE)
             if high > _LOW - _HIGH - 1:
                 raise InvalidRequestError("The messages have too many texts.", param="messages")
-            veil = self._veils[text] = chr(_HIGH + high) + chr(_LOW + low) + _filling(text)
+            placeholder = self._placeholders[text] = chr(_HIGH + high) + chr(_LOW + low) + _filling(text)
             self._texts.append(text)
-        return veil
+        return placeholder
 
     def _shown(self, match: re.Match[str]) -> str:
         number = (ord(match[0][0]) - _HIGH) * _BASE + ord(match[0][1]) - _LOW
@@ -121,11 +121,11 @@ class Veil:
 class PromptEncoder:
     """Renders and tokenizes for one vocabulary.
 
-    Keeps the ids of recent fragments, since a conversation comes back with a little more at its end.
+    Keeps the ids of recent fragments, because most requests repeat the conversation of an earlier one.
     """
 
     def __init__(self, vocabulary: Vocabulary, written: Iterable[str] = ()) -> None:
-        """``written``: what the chat template and the notation of the family write of their own."""
+        """``written``: the literal texts of the chat template and of the family's notation."""
         self._vocabulary = vocabulary
         self._ids = structure_tokens(vocabulary, written)
         self._plain = PlainText(vocabulary, self._ids)
@@ -138,15 +138,15 @@ class PromptEncoder:
     ) -> Prompt:
         """Return the prompt that ``render`` gives, followed by the suffix for its ending.
 
-        The suffix is the server's own text: control tokens in it are such. ``check`` may refuse a text before it is
-        tokenized.
+        The suffix is the server's text, so control tokens in it stay control tokens. ``check`` may refuse a text before
+        it is tokenized.
         """
-        veil = Veil(self._special)
-        rendered = self._rendered(render, veil)
+        hidden = HiddenTexts(self._special)
+        rendered = self._rendered(render, hidden)
         rendered += suffix(_ending(rendered))
         ids = array("i")
         before, *rest = [None, *self._special.split(rendered), None]
-        texts = [veil.lift(text or "") for text in rest[::2]]
+        texts = [hidden.restore(text or "") for text in rest[::2]]
         check("".join(texts))
         for text, behind in zip(texts, rest[1::2], strict=True):
             ids.extend(self._fragment(text, before, behind))
@@ -159,33 +159,33 @@ class PromptEncoder:
         """Return the ids of a text that the model may write: it writes structure as well."""
         return self._plain.tokens(text)
 
-    def _rendered(self, render: Render, veil: Veil) -> str:
+    def _rendered(self, render: Render, hidden: HiddenTexts) -> str:
         try:
-            return self._told_apart(render, veil)
+            return self._masked_rendering(render, hidden)
         except InvalidRequestError as error:
-            raise InvalidRequestError(veil.lift(error.message), param=error.param, code=error.code) from error
+            raise InvalidRequestError(hidden.restore(error.message), param=error.param, code=error.code) from error
 
-    def _told_apart(self, render: Render, veil: Veil) -> str:
-        visible = render(veil.visible, veil.visible)
-        with suppress(InvalidRequestError):  # the template refuses variables that it cannot read: it must see them
-            veiled = render(veil.veiled, veil.veiled)
-            if self._agree(visible, veiled, veil):
-                return self._chosen(visible, veiled, veil)
-        veiled = render(veil.veiled, veil.guarded)
-        return self._chosen(visible, veiled, veil) if self._agree(visible, veiled, veil) else veiled
+    def _masked_rendering(self, render: Render, hidden: HiddenTexts) -> str:
+        visible = render(hidden.hide_structure, hidden.hide_structure)
+        with suppress(InvalidRequestError):  # a template that refuses variables which it cannot read must see them
+            masked = render(hidden.hide_all, hidden.hide_all)
+            if self._agree(visible, masked, hidden):
+                return self._chosen(visible, masked, hidden)
+        masked = render(hidden.hide_all, hidden.hide_sentences)
+        return self._chosen(visible, masked, hidden) if self._agree(visible, masked, hidden) else masked
 
-    def _agree(self, visible: str, veiled: str, veil: Veil) -> bool:
+    def _agree(self, visible: str, masked: str, hidden: HiddenTexts) -> bool:
         """Return whether two renderings have the same text, or else the same control tokens."""
-        same = self._special.findall(visible) == self._special.findall(veiled)
-        return same or veil.lift(visible) == veil.lift(veiled)
+        same = self._special.findall(visible) == self._special.findall(masked)
+        return same or hidden.restore(visible) == hidden.restore(masked)
 
     @staticmethod
-    def _chosen(visible: str, veiled: str, veil: Veil) -> str:
-        """Return the rendering that says where the control tokens are, or else the one that has read the texts."""
-        return veiled if veil.lift(visible) == veil.lift(veiled) else visible
+    def _chosen(visible: str, masked: str, hidden: HiddenTexts) -> str:
+        """Return the rendering with the positions of control tokens, or else the one whose template read the texts."""
+        return masked if hidden.restore(visible) == hidden.restore(masked) else visible
 
     def _fragment(self, text: str, before: str | None, behind: str | None) -> "array[int]":
-        """Return the ids of the text between two control tokens, less the whitespace that these swallow."""
+        """Return the ids of the text between two control tokens, without the whitespace that these remove."""
         if before is not None and self._strips(before)[1]:
             text = text.lstrip()
         if behind is not None and self._strips(behind)[0]:

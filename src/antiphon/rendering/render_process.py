@@ -9,7 +9,7 @@ from antiphon.chat_formats.builtin import named_format, recognise
 from antiphon.engine.grammars.grammar_trial import GrammarTrial
 from antiphon.engine.models.tokenizer import EngineLoadError, Tokenizer
 from antiphon.errors import InvalidRequestError
-from antiphon.isolation.fork_server import Handler, JobLimits, RefusedError, Stage, limited, when_idle
+from antiphon.isolation.fork_server import Handler, JobLimits, RefusedError, ReportStage, limited, when_idle
 from antiphon.rendering.render_job import Outcome, Refused, Rendered, RenderJob
 from antiphon.rendering.renderer import Renderer, Trial
 from antiphon.rendering.renderer_settings import PROBE_MEMORY, RendererSettings
@@ -57,10 +57,10 @@ def handler(renderer: Renderer) -> Handler:
     """Return the handler of one job, which takes a :class:`RenderJob` and returns an :data:`Outcome`, both as JSON."""
     for_context = cache(renderer.for_context)
 
-    def handle(payload: bytes, enter: Stage) -> bytes:
+    def handle(payload: bytes, report_stage: ReportStage) -> bytes:
         job = _JOBS.decode(payload)
         try:
-            rendering = for_context(job.max_model_len).render(job.request, job.request_id, job.cache_salt, enter)
+            rendering = for_context(job.max_model_len).render(job.request, job.request_id, job.cache_salt, report_stage)
             outcome: Outcome = Rendered(rendering)
         except InvalidRequestError as error:
             outcome = Refused(message=error.message, param=error.param, code=error.code)

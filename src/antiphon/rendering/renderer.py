@@ -26,8 +26,8 @@ MAX_ANSWER_TOKENS: Final = 1 << 20
 """Of all choices together: 128 choices of 8,192 tokens."""
 MAX_CHARACTERS_PER_TOKEN: Final = 256
 """No text has fewer tokens than its characters by this; longer ones are refused before they are rendered."""
-Stage = Callable[[str], None]
-"""Takes the name of the request's field that is worked on from now on."""
+ReportField = Callable[[str], None]
+"""Called with the name of a field of the request before work on it begins."""
 SERVICE_TIERS: Final[dict[str | None, ServiceTier]] = {
     None: "default",
     "auto": "default",
@@ -89,26 +89,31 @@ class Renderer:
         self._max_bytes = max_model_len * self._longest_token
 
     def render(
-        self, request: CreateChatCompletion, request_id: str, cache_salt: str, enter: Stage = lambda _: None
+        self,
+        request: CreateChatCompletion,
+        request_id: str,
+        cache_salt: str,
+        report_field: ReportField = lambda _: None,
     ) -> Rendering:
         """Return the work for the engine. Raises ``InvalidRequestError``.
 
         The prompt must leave room for one token; ``max_completion_tokens`` may ask for more than is left and is capped,
-        as in the reference. ``enter`` learns which field is worked on, unless that is ``messages`` from the beginning.
+        as in the reference. ``report_field`` is called with each field before work on it begins, except for ``messages``
+        at the beginning.
         """
         constraining = _constraining_field(request)
         if constraining is not None:
-            enter(constraining)
+            report_field(constraining)
         required = answer_constraints(request, self._notation)
         if constraining is not None:
-            enter("messages")
+            report_field("messages")
         prompt = self._prompt(request, required)
         self._check_length(len(prompt.ids))
         if request.prediction is not None:
-            enter("prediction")
+            report_field("prediction")
         prediction_ids = self._prediction_ids(request.prediction)
         if constraining is not None:
-            enter(required.param)
+            report_field(required.param)
         answer = self._answer(required, prompt.ending)
         tier = SERVICE_TIERS[request.service_tier]
         top_logprobs = (request.top_logprobs or 0) if request.logprobs else None
