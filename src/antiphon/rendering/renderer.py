@@ -98,7 +98,7 @@ class Renderer:
         """Return the work for the engine. Raises ``InvalidRequestError``.
 
         The prompt must leave room for one token; ``max_completion_tokens`` may ask for more than is left and is capped,
-        as in the reference. ``report_field`` is called with each field before work on it begins, except for ``messages``
+        as in the reference. ``report_field`` is called before the work on each field, except for ``messages``
         at the beginning.
         """
         constraining = _constraining_field(request)
