@@ -44,7 +44,8 @@ def test_valid_body_is_decoded() -> None:
         (b'{"label": "\xed\xa0\x80"}', "it is not UTF-8 text"),
         (b'{"\xff": 1}', "it is not UTF-8 text"),
         (b'\xef\xbb\xbf{"size": 1}', "invalid character (byte 0)"),
-        (b'{"label": "\\udc00 alone"}', "invalid utf-16 surrogate pair (byte 17)"),
+        (b'{"label": "\\udc00', "invalid utf-16 surrogate pair (byte 17)"),
+        (b'{"label": "\\ud800\\udc00"', "Input data was truncated"),
         (b'{"free": ' + b"[" * 100_000, "it is nested more than 256 levels deep"),
         (b'{"size": 1, "size": 2}', "the key 'size' occurs twice in one object"),
         (b'{"free": [{"a": 1, "b": 2, "a": 3}]}', "the key 'a' occurs twice in one object"),
@@ -59,8 +60,57 @@ def test_invalid_json_is_refused_with_its_reason(body: bytes, reason: str) -> No
     assert f"We could not parse the JSON body of your request: {reason}." == error.message
 
 
-def test_lone_surrogate_is_refused() -> None:
-    assert "invalid_json" == refusal(b'{"label": "\\ud800"}').code
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b'{"label": "a\\ud800"}', "label"),
+        (b'{"label": "\\udc00 alone", "size": "one"}', "label"),
+        (b'{"free": [{"\\ud800": 1}]}', "free[0]"),
+        (b'{"later": null, "free": {"deep": ["\\udfff"]}}', "free.deep[0]"),
+        (b'{"size": "one", "label": "\\udc00"}', "size"),
+    ],
+)
+def test_lone_surrogate_is_refused_with_its_path(body: bytes, param: str) -> None:
+    assert param == refusal(body).param
+
+
+def test_lone_surrogate_in_a_key_of_the_body_is_refused() -> None:
+    assert "Invalid key in the request body: '?': character 0 is" in refusal(b'{"\\ud800": 1}').message
+
+
+def test_error_of_a_lone_surrogate_says_what_is_wrong() -> None:
+    error = refusal(b'{"label": "a\\ud83d"}')
+    reason = (
+        "character 1 is the lone surrogate '\\ud83d', half of a character. "
+        "Escape both halves, or write the character in UTF-8."
+    )
+    assert (f"Invalid value for 'label': {reason}", "invalid_value") == (error.message, error.code)
+
+
+@pytest.mark.parametrize("body", [b'{"x": null, "size": 1}', b'{"size": 1, "x": null, "weight": null}'])
+def test_unknown_null_asks_for_nothing(body: bytes) -> None:
+    assert Box(size=1) == decode(DECODER, body)
+
+
+def test_other_errors_of_a_body_with_an_unknown_null_are_found() -> None:
+    error = refusal(b'{"x": null, "size": "one"}')
+    assert ("size", "invalid_type") == (error.param, error.code)
+
+
+@pytest.mark.parametrize("constant", [b"NaN", b"Infinity", b"-Infinity"])
+def test_body_with_an_unknown_null_may_hold_no_constant_that_json_lacks(constant: bytes) -> None:
+    assert "invalid_json" == refusal(b'{"x": null, "free": %s}' % constant).code
+
+
+def test_the_caller_says_which_unknown_members_are_removed() -> None:
+    found = []
+
+    def removes(path: str, member: object) -> bool:
+        found.append((path, member))
+        return True
+
+    assert Box(size=1) == decode(DECODER, b'{"x": [2], "size": 1}', removes)
+    assert [("x", [2])] == found
 
 
 @pytest.mark.parametrize(
@@ -84,7 +134,7 @@ def test_number_beyond_every_float_is_refused_with_its_field(number: bytes, fiel
 
 def test_too_large_number_in_free_form_json_is_refused_with_the_field() -> None:
     error = refusal(b'{"free": {"deep": [1e999]}}')
-    assert ("free", "Invalid value for 'free': Number out of range.") == (error.param, error.message)
+    assert "Invalid value for 'free.deep[0]': Number out of range." == error.message
 
 
 def test_repeated_key_among_many_is_found() -> None:

@@ -70,6 +70,11 @@ def test_history_may_hold_a_custom_tool_call() -> None:
     assert [custom] == assistant.tool_calls
 
 
+def test_empty_list_of_calls_counts_as_absent() -> None:
+    request = talk(USER, {"role": "assistant", "content": "Hi", "tool_calls": []}, USER)
+    assert AssistantMessage(content="Hi") == request.messages[1]
+
+
 def test_answer_of_this_server_is_accepted_in_the_history() -> None:
     answer: dict[str, Any] = {
         "role": "assistant",
@@ -136,7 +141,7 @@ def test_only_user_messages_may_hold_images(role: str) -> None:
         ({"role": "tool", "content": "x"}, "messages[0].tool_call_id", "missing_required_parameter"),
         ({"role": "function", "content": "x"}, "messages[0].name", "missing_required_parameter"),
         ({"role": "function", "name": "x"}, "messages[0].content", "missing_required_parameter"),
-        ({"role": "assistant", "tool_calls": []}, "messages[0].tool_calls", "empty_array"),
+        ({"role": "assistant", "tool_calls": []}, "messages[0].content", "missing_required_parameter"),
         (
             {"role": "assistant", "tool_calls": [{"type": "function", "id": "x"}]},
             "messages[0].tool_calls[0].function",

@@ -27,11 +27,21 @@ def allowed(*tools: dict[str, Any], mode: str = "auto") -> dict[str, Any]:
         {"tools": TOOLS, "tool_choice": CUSTOM},
         {"tools": TOOLS, "tool_choice": allowed(CUSTOM)},
         {"tools": TOOLS, "tool_choice": allowed(FUNCTION, CUSTOM, mode="required")},
+        {"tools": TOOLS, "tool_choice": allowed(FUNCTION | {"custom": None})},
         {"functions": [{"name": "f"}]},
         {"functions": [{"name": "f"}], "function_call": "auto"},
         {"functions": [{"name": "f"}, {"name": "g"}], "function_call": {"name": "g"}},
         {"tool_choice": "none"},
         {"function_call": "none"},
+        {"tool_choice": "auto"},
+        {"tool_choice": "auto", "tools": []},
+        {"tool_choice": "auto", "functions": [{"name": "f"}]},
+        {"tool_choice": "none", "parallel_tool_calls": True, "tools": []},
+        {"parallel_tool_calls": True},
+        {"parallel_tool_calls": False},
+        {"function_call": "auto"},
+        {"function_call": "auto", "functions": []},
+        {"functions": [], "tools": TOOLS},
     ],
 )
 def test_fitting_tools_and_choice_are_accepted(fields: dict[str, Any]) -> None:
@@ -41,16 +51,16 @@ def test_fitting_tools_and_choice_are_accepted(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("param", "fields"),
     [
-        ("tool_choice", {"tool_choice": "auto"}),
+        ("tool_choice", {"tool_choice": "required"}),
+        ("tool_choice", {"tool_choice": "required", "tools": []}),
         ("tool_choice", {"tool_choice": FUNCTION}),
-        ("tool_choice", {"tool_choice": "auto", "functions": [{"name": "f"}]}),
-        ("parallel_tool_calls", {"parallel_tool_calls": True}),
+        ("tool_choice", {"tool_choice": "required", "functions": [{"name": "f"}]}),
         ("tools[1].function.name", {"tools": [FUNCTION, FUNCTION]}),
         ("tools[1].custom.name", {"tools": [FUNCTION, {"type": "custom", "custom": {"name": "weather"}}]}),
         ("tool_choice", {"tools": [CUSTOM], "tool_choice": FUNCTION}),
         ("tool_choice", {"tools": TOOLS, "tool_choice": {"type": "custom", "custom": {"name": "weather"}}}),
         ("tool_choice", {"tools": [FUNCTION], "tool_choice": allowed(FUNCTION, CUSTOM)}),
-        ("function_call", {"function_call": "auto"}),
+        ("function_call", {"function_call": {"name": "f"}, "functions": []}),
         ("function_call", {"function_call": {"name": "f"}, "tools": TOOLS}),
         ("functions", {"functions": [{"name": "f"}], "tools": TOOLS}),
         ("functions[1].name", {"functions": [{"name": "f"}, {"name": "f"}]}),
@@ -86,7 +96,7 @@ def test_error_names_the_missing_tool_or_field() -> None:
     )
     assert (
         "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified."
-        == error(tool_choice="auto")[0]
+        == error(tool_choice="required")[0]
     )
 
 

@@ -90,7 +90,6 @@ def test_response_format_is_decoded(value: object, expected: object) -> None:
 @pytest.mark.parametrize(
     ("fields", "param", "code"),
     [
-        ({"tools": []}, "tools", "empty_array"),
         ({"tools": [{"type": "custom", "custom": {"name": "x"}}] * 129}, "tools", "array_above_max_length"),
         ({"tools": [{"function": {"name": "x"}}]}, "tools[0].type", "missing_required_parameter"),
         ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name", "missing_required_parameter"),

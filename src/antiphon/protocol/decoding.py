@@ -1,7 +1,9 @@
 """Decodes the body of a request into a Struct, or raises the first error in it."""
 
 import json
+import re
 from collections import Counter
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -11,42 +13,51 @@ from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
 from antiphon.protocol.bounds import MAX_DEPTH
 from antiphon.protocol.diagnosis import diagnose
+from antiphon.protocol.unknown_members import Removes, is_null, remove_unknown
+from antiphon.protocol.unusable_json import unusable
 
 _T = TypeVar("_T")
 
 _MAX_DIGITS = 400
 """Digits of an integer that are parsed. A longer one exceeds every bound and the digit limit of ``int``."""
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _TOO_DEEP = f"it is nested more than {MAX_DEPTH} levels deep"
 
 
-def decode(decoder: Decoder[_T], body: bytes) -> _T:
+def decode(decoder: Decoder[_T], body: bytes, removes: Removes = is_null) -> _T:
     """Decode ``body``. Raises InvalidRequestError unless it is a ``_T`` as JSON text.
 
-    At most ``MAX_DEPTH`` levels may be nested, and a key may occur only once in an object.
+    At most ``MAX_DEPTH`` levels may be nested, and a key may occur only once in an object. ``removes`` says which
+    unknown members are removed instead of refused: null always asks for nothing.
     """
     try:
         value = decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise _explain(decoder, body, error) from None
+    except msgspec.ValidationError:
+        return _without_unknown(decoder, body, removes)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise validation.invalid_json(_reason(error)) from None
+        raise _malformed(body, error) from None
     _parse(body, "utf-8")  # the only encoding that msgspec accepts
     return value
 
 
-def _explain(decoder: Decoder[_T], body: bytes, error: msgspec.ValidationError) -> InvalidRequestError:
-    try:
-        found = diagnose(decoder.type, _parse(body, json.detect_encoding(body)))
-    except InvalidRequestError as malformed:
-        return malformed
-    return found or _translate(error)
+def _without_unknown(decoder: Decoder[_T], body: bytes, removes: Removes) -> _T:
+    """Decode a body that msgspec has refused, without the unknown members that ``removes`` accepts."""
+    value = _parse(body, json.detect_encoding(body))
+    remove_unknown(decoder.type, value, removes)
+    found = diagnose(decoder.type, value) or unusable(value)
+    if found is not None:
+        raise found
+    return msgspec.convert(value, decoder.type)
 
 
-def _translate(error: msgspec.ValidationError) -> InvalidRequestError:
-    """Make the error that only msgspec finds: a number in free-form JSON that no float or int64 can hold."""
-    reason, _, place = str(error).rpartition(" - at `$")
-    path = place.rstrip("`").lstrip(".").partition("[...]")[0]
-    return validation.invalid_value(path, f"{validation.shorten(reason)}.")
+def _malformed(body: bytes, error: Exception) -> InvalidRequestError:
+    """Make the error of a body that msgspec cannot parse. Python's parser gives the path of a lone surrogate."""
+    if _SURROGATE.search(body):
+        with suppress(InvalidRequestError):
+            found = unusable(_parse(body, "utf-8"))
+            if found is not None:
+                return found
+    return validation.invalid_json(_reason(error))
 
 
 def _parse(body: bytes, encoding: str) -> Any:  # noqa: ANN401 (JSON)
@@ -87,11 +98,16 @@ def _repeated_key(pairs: list[tuple[str, object]]) -> str:
     return counts.most_common(1)[0][0]
 
 
+def _constant(name: str) -> float:
+    """Refuse NaN and Infinity, which are no JSON."""
+    raise ValueError(name)
+
+
 def _integer(digits: str) -> int:
     return int(digits[:_MAX_DIGITS])
 
 
-_PYTHON_DECODER: Final = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer)
+_PYTHON_DECODER: Final = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_constant=_constant)
 
 
 def _reason(error: Exception) -> str:

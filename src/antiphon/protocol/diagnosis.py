@@ -53,7 +53,8 @@ _BOUNDS = (("le", "<=", operator.le), ("lt", "<", operator.lt), ("ge", ">=", ope
 
 
 @cache
-def _type_of(model: Any) -> inspect.Type:  # noqa: ANN401 (a type, or a union of them)
+def type_of(model: Any) -> inspect.Type:  # noqa: ANN401 (a type, or a union of them)
+    """Return the description of a type."""
     return inspect.type_info(model)
 
 
@@ -62,7 +63,7 @@ def diagnose(model: Any, value: object, path: str = "") -> InvalidRequestError |
 
     ``path`` is the value's position in the body.
     """
-    return _check(_type_of(model), value, path)
+    return _check(type_of(model), value, path)
 
 
 def _check(node: inspect.Type, value: object, path: str) -> _Error:

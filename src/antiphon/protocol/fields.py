@@ -19,8 +19,9 @@ _INTRODUCTION = """\
 
 Generated from `antiphon.protocol.fields`; a test compares the table with the types of the official SDK, and
 `tests/conformance/test_honoured_fields.py` shows the effect of every honoured field. `[]` stands for every element of
-an array. Optional fields may be null, which means absent. A refused request field is answered with 400, `code`
-`unsupported_parameter` and the field as `param`, unless its value asks for nothing.
+an array. Optional fields may be null, which means absent; an unknown field that is null is accepted, too. A refused
+request field is answered with 400, `code` `unsupported_parameter` and the field as `param`, unless its value asks for
+nothing.
 """
 
 _REQUEST_STATUS = {"honoured": "honoured", "refused": "**refused**"}

@@ -7,6 +7,7 @@ is absent or null.
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import force_setattr
 
 from antiphon.protocol.bounds import (
     MAX_ANNOTATIONS,
@@ -22,6 +23,13 @@ Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
 """The name of a participant."""
 CalledName = Annotated[str, Meta(min_length=1, max_length=MAX_CALLED_NAME)]
 CallID = Annotated[str, Meta(min_length=1, max_length=MAX_ID)]
+
+
+def drop_empty_lists(struct: Struct, *names: str) -> None:
+    """Set those of the fields to None that hold an empty list. Call it while ``struct`` is initialised."""
+    for name in names:
+        if getattr(struct, name) == []:
+            force_setattr(struct, name, None)
 
 
 class PromptCacheBreakpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -189,11 +197,15 @@ class AssistantMessage(
     content: AssistantContent | None = None
     refusal: str | None = None
     name: Name | None = None
-    tool_calls: Annotated[list[MessageToolCall], Meta(min_length=1, max_length=MAX_TOOL_CALLS)] | None = None
+    tool_calls: Annotated[list[MessageToolCall], Meta(max_length=MAX_TOOL_CALLS)] | None = None
     function_call: CalledFunction | None = None
     audio: AudioReference | None = None
     reasoning_content: str | None = None
     annotations: Annotated[list[Annotation], Meta(max_length=MAX_ANNOTATIONS)] | None = None
+
+    def __post_init__(self) -> None:
+        """Replace an empty list of calls by None, as if the field was absent."""
+        drop_empty_lists(self, "tool_calls")
 
 
 class ToolMessage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="role", tag="tool"):

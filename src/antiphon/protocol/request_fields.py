@@ -68,7 +68,7 @@ MESSAGE_ROWS = (
     honoured(
         "messages[].tool_calls",
         TURNS,
-        "In the history. Every call is answered before the next message of another role.",
+        "In the history. Every call is answered before the next message of another role. Empty: absent.",
         nested=(
             "[].id",
             "[].function",
@@ -107,15 +107,20 @@ HONOURED_ROWS = (
     honoured("logit_bias", LOGITS_PROCESSORS, "Token ids to -100 ... 100."),
     honoured("seed", RANDOM_STREAM, "A 64-bit integer."),
     honoured("logprobs", SAMPLER),
-    honoured("top_logprobs", TOKEN_LOGPROBS, "0 to 20, with logprobs."),
+    honoured("top_logprobs", TOKEN_LOGPROBS, "0 to 20, with logprobs; 0 also without."),
     honoured("n", SCHEDULER, "1 to 128."),
-    honoured("stop", STOP_STRINGS, "A string or 1 to 4 of them, none empty."),
+    honoured("stop", STOP_STRINGS, "A string or up to 4 of them, none empty. An empty list counts as absent."),
     honoured("max_tokens", RENDERER, "At least 1. Equal to max_completion_tokens where both are given."),
     honoured("max_completion_tokens", RENDERER, "At least 1."),
     honoured("metadata", RECORDER, "Only with store. At most 16 pairs, keys to 64 and values to 512 characters."),
     honoured("store", SERVICE, "Committed before the answer's end is sent. A stream that broke off is kept, too."),
     honoured("stream", SERVER),
-    honoured("stream_options", ANSWERS, "Only with stream.", nested=(".include_usage", ".include_obfuscation")),
+    honoured(
+        "stream_options",
+        ANSWERS,
+        "Only with stream; {} also without.",
+        nested=(".include_usage", ".include_obfuscation"),
+    ),
     honoured(
         "user",
         END_USER,
@@ -154,7 +159,7 @@ TOOL_ROWS = (
     honoured(
         "tools",
         TOOLS,
-        "1 to 128, each name once.",
+        "Up to 128, each name once. An empty list counts as absent.",
         nested=("[].function", "[].function.name", "[].function.description"),
     ),
     honoured("tools[].type", DECLARATIONS, "function or custom."),
@@ -167,21 +172,26 @@ TOOL_ROWS = (
         nested=(".grammar", ".grammar.definition", ".grammar.syntax"),
     ),
     honoured("tools[].custom.format.type", DECLARATIONS, "text or grammar."),
-    honoured("tool_choice", TOOLS, nested=(".function", ".custom", ".allowed_tools")),
+    honoured(
+        "tool_choice",
+        TOOLS,
+        "Without tools: none or auto.",
+        nested=(".function", ".custom", ".allowed_tools"),
+    ),
     honoured("tool_choice.type", DECLARATIONS, "function, custom or allowed_tools."),
     honoured("tool_choice.function.name", TOOL_RULES, "One of tools."),
     honoured("tool_choice.custom.name", TOOL_RULES, "One of tools."),
     honoured("tool_choice.allowed_tools.mode", TOOLS),
     honoured("tool_choice.allowed_tools.tools", TOOL_RULES, "Limits what is called, not what the model is told of."),
-    honoured("parallel_tool_calls", TOOLS, "false: at most one call."),
+    honoured("parallel_tool_calls", TOOLS, "false: at most one call. Without tools it asks for nothing."),
     honoured(
         "functions",
         TOOLS,
-        "Deprecated. 1 to 128, each name once, without tools.",
+        "Deprecated. Up to 128, each name once, without tools. An empty list counts as absent.",
         nested=("[].name", "[].description"),
     ),
     honoured("functions[].parameters", CONSTRAINTS, "Arguments always keep to it."),
-    honoured("function_call", TOOLS, "Deprecated."),
+    honoured("function_call", TOOLS, "Deprecated. Without functions: none or auto."),
     honoured("function_call.name", TOOL_RULES, "One of functions."),
     honoured("response_format", CONSTRAINTS, nested=(".json_schema", ".json_schema.schema")),
     honoured("response_format.type", DECLARATIONS, "text, json_object or json_schema."),
@@ -191,7 +201,7 @@ TOOL_ROWS = (
 )
 
 REFUSED_ROWS = (
-    refused("modalities", "audio answers", idle=(["text"],)),
+    refused("modalities", "audio answers", idle=(["text"], [])),
     refused("audio", "audio answers", nested=(".format", ".voice", ".voice.id")),
     refused(
         "web_search_options",

@@ -30,7 +30,7 @@ from antiphon.protocol.bounds import (
 )
 from antiphon.protocol.decoding import decode, nests_deeper
 from antiphon.protocol.message_order import check_conversation
-from antiphon.protocol.messages import Message, TextContent
+from antiphon.protocol.messages import Message, TextContent, drop_empty_lists
 from antiphon.protocol.refusals import refuse_unsupported
 from antiphon.protocol.tool_rules import check_functions, check_tools
 from antiphon.protocol.tools import FunctionCallOption, JSONObject, LegacyFunction, ResponseFormat, Tool, ToolChoice
@@ -46,7 +46,7 @@ MetadataKey = Annotated[str, Meta(max_length=MAX_METADATA_KEY)]
 MetadataValue = Annotated[str, Meta(max_length=MAX_METADATA_VALUE)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=MAX_METADATA)]
 StopString = Annotated[str, Meta(min_length=1, max_length=MAX_STOP)]
-Stop = StopString | Annotated[list[StopString], Meta(min_length=1, max_length=MAX_STOPS)]
+Stop = StopString | Annotated[list[StopString], Meta(max_length=MAX_STOPS)]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 RequestServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast"]
 
@@ -136,13 +136,13 @@ class CreateChatCompletion(Struct, frozen=True, kw_only=True, forbid_unknown_fie
     audio: AudioOptions | None = None
     frequency_penalty: Penalty | None = None
     function_call: FunctionCallOption | None = None
-    functions: Annotated[list[LegacyFunction], Meta(min_length=1, max_length=MAX_TOOLS)] | None = None
+    functions: Annotated[list[LegacyFunction], Meta(max_length=MAX_TOOLS)] | None = None
     logit_bias: LogitBias | None = None
     logprobs: bool | None = None
     max_completion_tokens: TokenCount | None = None
     max_tokens: TokenCount | None = None
     metadata: Metadata | None = None
-    modalities: Annotated[list[Literal["text", "audio"]], Meta(min_length=1, max_length=2)] | None = None
+    modalities: Annotated[list[Literal["text", "audio"]], Meta(max_length=2)] | None = None
     moderation: ModerationOptions | None = None
     n: Annotated[int, Meta(ge=1, le=MAX_N)] | None = None
     parallel_tool_calls: bool | None = None
@@ -162,7 +162,7 @@ class CreateChatCompletion(Struct, frozen=True, kw_only=True, forbid_unknown_fie
     stream_options: StreamOptions | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     tool_choice: ToolChoice | None = None
-    tools: Annotated[list[Tool], Meta(min_length=1, max_length=MAX_TOOLS)] | None = None
+    tools: Annotated[list[Tool], Meta(max_length=MAX_TOOLS)] | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     top_p: Probability | None = None
     user: Annotated[str, Meta(max_length=MAX_USER)] | None = None
@@ -177,6 +177,10 @@ class CreateChatCompletion(Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Extension: divides the positive logits of earlier tokens and multiplies their negative logits."""
     top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
     """Extension: the number of most likely tokens to sample from; 0 and -1 turn it off."""
+
+    def __post_init__(self) -> None:
+        """Replace empty lists by None: they ask for nothing, as an absent field does."""
+        drop_empty_lists(self, "functions", "modalities", "stop", "tools")
 
     @property
     def includes_usage(self) -> bool:
@@ -202,13 +206,13 @@ def decode_request(body: bytes) -> CreateChatCompletion:
 
 
 def _check_combinations(request: CreateChatCompletion) -> None:
-    if request.stream_options is not None and not request.stream:
+    if request.stream_options not in {None, StreamOptions()} and not request.stream:
         raise _only_when("stream_options", "'stream' is enabled")
     if request.metadata and not request.store:
         raise _only_when("metadata", "'store' is enabled")
-    if request.top_logprobs is not None and not request.logprobs:
+    if request.top_logprobs and not request.logprobs:
         raise _only_when("top_logprobs", "'logprobs' is enabled")
-    check_tools(request.tools, request.tool_choice, parallel=request.parallel_tool_calls)
+    check_tools(request.tools, request.tool_choice)
     check_functions(request.functions, request.function_call, request.tools)
     if request.max_tokens is not None and request.max_completion_tokens not in {None, request.max_tokens}:
         reason = "it differs from 'max_completion_tokens', which replaces it."

@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
 from antiphon.protocol.bounds import MAX_TOOL_BYTES
 from antiphon.protocol.diagnosis import diagnose
@@ -26,6 +25,7 @@ from antiphon.protocol.tools import (
     Tool,
     ToolChoice,
 )
+from antiphon.protocol.unknown_members import is_null, remove_unknown
 
 ToolName = tuple[str, str]
 """The type of a tool (``function`` or ``custom``) and its name."""
@@ -43,15 +43,13 @@ def allowed_tool_names(allowed: AllowedTools) -> list[ToolName]:
     return [_named_tool(entry, f"{path}[{index}]") for index, entry in enumerate(allowed.tools)]
 
 
-def check_tools(tools: Sequence[Tool] | None, choice: ToolChoice | None, *, parallel: bool | None) -> None:
+def check_tools(tools: Sequence[Tool] | None, choice: ToolChoice | None) -> None:
     """Raise InvalidRequestError if tools and choice do not fit together.
 
     Tools need distinct names, their definitions have a bound in bytes, and a choice must name declared tools.
     """
     if tools is None:
-        _require_none(choice, "tool_choice", "tools")
-        if parallel is not None:
-            raise _only_with("parallel_tool_calls", "tools")
+        _require_no_call(choice, "tool_choice", "tools")
         return
     _check_size("tools", tools)
     names = [tool_name(tool) for tool in tools]
@@ -70,7 +68,7 @@ def check_functions(
 ) -> None:
     """Check ``functions`` and ``function_call`` like tools; they exclude ``tools``. Raises InvalidRequestError."""
     if functions is None:
-        _require_none(call, "function_call", "functions")
+        _require_no_call(call, "function_call", "functions")
         return
     if tools is not None:
         raise validation.invalid_value("functions", "'functions' is not allowed when 'tools' are specified.")
@@ -88,14 +86,13 @@ def _check_size(path: str, definitions: Sequence[Tool] | Sequence[LegacyFunction
         raise validation.too_many(path, "bytes", MAX_TOOL_BYTES, size)
 
 
-def _require_none(choice: object, path: str, needed: str) -> None:
-    """Raise InvalidRequestError for a choice without tools, except ``none``: the reference's default without tools."""
-    if choice is not None and choice != "none":
-        raise _only_with(path, needed)
+def _require_no_call(choice: object, path: str, needed: str) -> None:
+    """Raise InvalidRequestError for a choice that demands a call or limits calls, because there are no tools.
 
-
-def _only_with(path: str, needed: str) -> InvalidRequestError:
-    return validation.invalid_value(path, f"'{path}' is only allowed when '{needed}' are specified.")
+    ``none`` and ``auto`` ask for nothing without tools.
+    """
+    if choice not in (None, "none", "auto"):
+        raise validation.invalid_value(path, f"'{path}' is only allowed when '{needed}' are specified.")
 
 
 def _require_unique(paths: Sequence[str], names: Sequence[str]) -> None:
@@ -113,10 +110,12 @@ def _require_declared(name: ToolName, names: Sequence[ToolName]) -> None:
 
 
 def _named_tool(entry: JSONObject, path: str) -> ToolName:
-    error = diagnose(_REFERENCE, entry, path)
+    reference = msgspec.to_builtins(entry)
+    remove_unknown(_REFERENCE, reference, is_null)
+    error = diagnose(_REFERENCE, reference, path)
     if error is not None:
         raise error
-    named = msgspec.convert(entry, _REFERENCE)
+    named = msgspec.convert(reference, _REFERENCE)
     if isinstance(named, FunctionToolChoice):
         return "function", named.function.name
     assert isinstance(named, CustomToolChoice), f"{named} is neither"

@@ -50,7 +50,9 @@ def build_schemas(roots: Iterable[type[Struct]]) -> dict[str, Schema]:
 
 
 def _tidy(schema: Schema) -> None:
-    """Replace Python's markup and patterns by those of JSON Schema, in place."""
+    """Replace Python's markup and patterns by those of JSON Schema, in place. Unknown members may be null."""
+    if schema.get("additionalProperties") is False:
+        schema["additionalProperties"] = {"type": "null"}
     if "description" in schema:
         text = inspect.cleandoc(schema["description"])
         schema["description"] = re.sub(r"(:\w+:)?(`+)([^`]*)\2", r"`\3`", text)
