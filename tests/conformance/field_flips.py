@@ -18,6 +18,7 @@ from tests.conformance.observations import (
     turn,
     verified,
 )
+from tests.engine.fake_model import EOG_IDS
 
 Observe = Callable[[Body], object]
 
@@ -35,6 +36,8 @@ HI = {"role": "user", "content": "Hi"}
 FUNCTION = {"name": "find", "description": "Finds.", "parameters": {"type": "object", "properties": {}}}
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 OFF_AND_ON = (False, True)
+END = min(EOG_IDS)
+"""A token that ends the answer of the fake model."""
 CITATION = {"start_index": 0, "end_index": 2, "url": "http://a.test", "title": "A"}
 
 
@@ -178,12 +181,21 @@ def sampling() -> Iterator[Flip]:
     yield sampled("seed", 1, 2)
     yield sampled("n", 1, 2)
     yield sampled("max_completion_tokens", 5, 6)
-    yield Flip("max_tokens", body(seed=1, max_tokens=5), body(seed=1, max_tokens=6), decoded)
+    yield field("max_tokens", 5, 6, decoded, seed=1)
+    yield field("n_predict", 5, 6, decoded, seed=1)
 
 
 def _few() -> Body:
     """Leave the model a few letters, so that it repeats itself."""
     return {"logit_bias": dict.fromkeys(map(str, b"abcdef"), 100)}
+
+
+def decoding_extensions() -> Iterator[Flip]:
+    """Flip the extensions of other local servers about decoding."""
+    ends = {"logit_bias": dict.fromkeys(map(str, (*b"ab", END)), 100)}
+    yield sampled("min_tokens", 0, 12, **ends)
+    yield sampled("ignore_eos", *OFF_AND_ON, **ends)
+    yield field("best_of", 1, 2, refusal)
 
 
 def shape_of_the_answer() -> Iterator[Flip]:
@@ -357,7 +369,7 @@ def formats() -> Iterator[Flip]:
 
 GROUPS = (
     *(messages, calls_made, annotations),
-    *(sampling, shape_of_the_answer, bookkeeping, telling_the_model, predicting),
+    *(sampling, decoding_extensions, shape_of_the_answer, bookkeeping, telling_the_model, predicting),
     *(functions_declared, customs_declared, choices_among_tools, deprecated_functions, formats),
 )
 

@@ -147,7 +147,7 @@ def answer_alone(
 ) -> tuple[list[int], str]:
     """Return the answer of choice ``index`` and the reason of its end, without engine, cache or batches."""
     seed = entropy if request.sampling.seed is None else request.sampling.seed
-    state = SamplingState(request.sampling, request.prompt_ids, (seed, index))
+    state = SamplingState(request.sampling, request.prompt_ids, (seed, index), None, eog_ids)
     sampler = Sampler(N_VOCAB)
     tokens = list(request.prompt_ids)
     while len(tokens) - len(request.prompt_ids) < request.sampling.max_tokens and len(tokens) < max_model_len:

@@ -65,6 +65,15 @@ def test_the_page_has_a_row_for_every_field() -> None:
             "`tests/engine/sampling/test_logits_processors.py` |"
         ),
         (
+            "| `ignore_eos` | honoured | Extension (vLLM, llama.cpp, SGLang). true: no token that ends the answer is "
+            "drawn. A grammar that ends wins. | `antiphon.engine.sampling.logits_processors` | "
+            "`tests/engine/sampling/test_logits_processors.py` |"
+        ),
+        (
+            "| `cache_prompt` | **refused** | Extension (llama.cpp). Asks for prompts that are not cached. "
+            "Passes: `true`. | `antiphon.protocol.refusals` | `tests/protocol/test_refusals.py` |"
+        ),
+        (
             "| `web_search_options` | **refused** | Asks for web search. | "
             "`antiphon.protocol.refusals` | `tests/protocol/test_refusals.py` |"
         ),
@@ -79,7 +88,7 @@ def test_rows_of_the_page(row: str) -> None:
 
 
 def test_extensions_are_marked() -> None:
-    assert "| `min_p` | honoured | Extension. 0 to 1. |" in fields_markdown()
+    assert "| `min_p` | honoured | Extension (vLLM, llama.cpp). 0 to 1. |" in fields_markdown()
 
 
 def test_no_cell_breaks_the_table() -> None:

@@ -24,6 +24,23 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("messages[0].content[0].file", {"messages": [{"role": "user", "content": [FILE]}]}),
     ("messages[0].content[0].prompt_cache_breakpoint", {"messages": [{"role": "system", "content": [MARKED]}]}),
     ("messages[0].audio", {"messages": [SPOKEN]}),
+    ("add_special_tokens", {"add_special_tokens": True}),
+    ("cache_prompt", {"cache_prompt": False}),
+    ("early_stopping", {"early_stopping": True}),
+    ("id_slot", {"id_slot": 0}),
+    ("length_penalty", {"length_penalty": 1.5}),
+    ("min_keep", {"min_keep": 2}),
+    ("n_discard", {"n_discard": 1}),
+    ("n_indent", {"n_indent": 1}),
+    ("n_keep", {"n_keep": 1}),
+    ("n_probs", {"n_probs": 1}),
+    ("post_sampling_probs", {"post_sampling_probs": True}),
+    ("return_hidden_states", {"return_hidden_states": True}),
+    ("return_progress", {"return_progress": True}),
+    ("return_tokens_as_token_ids", {"return_tokens_as_token_ids": True}),
+    ("t_max_predict_ms", {"t_max_predict_ms": 1}),
+    ("timings_per_token", {"timings_per_token": True}),
+    ("use_beam_search", {"use_beam_search": True}),
 ]
 
 
@@ -52,7 +69,7 @@ def test_error_names_the_missing_capability() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"modalities": ["text"]},
+        *({field.path: value} for field in outermost_refused() for value in field.idle),
         {field.path: None for field in outermost_refused() if "." not in field.path},
     ],
 )

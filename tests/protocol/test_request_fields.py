@@ -1,8 +1,11 @@
+from typing import get_type_hints
+
 import msgspec
 import pytest
 
-from antiphon.protocol.field import Row, expand
-from antiphon.protocol.request_fields import REFUSED_ROWS, REQUEST_ROWS, REQUESTS, honoured, refused
+from antiphon.protocol.decoding_fields import IDLE
+from antiphon.protocol.field import Row, expand, honoured, refused
+from antiphon.protocol.request_fields import REFUSED_ROWS, REQUEST_ROWS, REQUESTS
 from antiphon.protocol.requests import CreateChatCompletion
 from tests.protocol.sdk_types import struct_paths
 
@@ -20,9 +23,9 @@ def test_every_refusal_says_what_is_asked_for() -> None:
     assert all(row.field.note for row in REQUEST_ROWS if row.field.status == "refused")
 
 
-@pytest.mark.parametrize("row", REFUSED_ROWS, ids=lambda row: row.field.path)
+@pytest.mark.parametrize("row", [*REFUSED_ROWS, *IDLE], ids=lambda row: row.field.path)
 def test_what_passes_is_a_value_of_the_field(row: Row) -> None:
-    model = CreateChatCompletion.__annotations__[row.field.path]
+    model = get_type_hints(CreateChatCompletion, include_extras=True)[row.field.path]
     for value in row.field.idle:
         assert value == msgspec.to_builtins(msgspec.convert(value, model))
 

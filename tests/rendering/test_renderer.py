@@ -16,7 +16,6 @@ from antiphon.engine.interface import SamplingParams
 from antiphon.engine.models.tokenizer import Tokenizer
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol.requests import CreateChatCompletion, decode_request
-from antiphon.rendering import renderer
 from antiphon.rendering.render_job import Rendering
 from antiphon.rendering.renderer import Renderer
 from antiphon.templates.chat_template import CHATML, ChatTemplate
@@ -91,19 +90,8 @@ def test_sampling_is_what_was_asked_for() -> None:
     assert (3, ("a", "b")) == (result.generate.n, result.stop)
 
 
-def test_many_choices_of_many_tokens_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(renderer, "MAX_ANSWER_TOKENS", 20)
-    assert 2 == rendering(n=2, max_completion_tokens=10).generate.n
-    error = refusal(n=2, max_completion_tokens=11)
-    assert ("n", "invalid_value") == (error.param, error.code)
-
-
 def test_one_stop_string() -> None:
     assert ("end",) == rendering(stop="end").stop
-
-
-def test_top_k_of_minus_one_is_off() -> None:
-    assert 0 == rendering(top_k=-1).generate.sampling.top_k
 
 
 @pytest.mark.parametrize(
@@ -163,14 +151,6 @@ def test_a_text_that_cannot_fit_is_refused_before_it_is_tokenized() -> None:
 def test_an_empty_prompt_is_refused() -> None:
     silent = ChatTemplate("{% for m in messages %}{{ m.content | trim }}{% endfor %}", "", "")
     assert "messages" == refusal(template=silent, messages=[{"role": "user", "content": " "}]).param
-
-
-def test_logit_bias_of_an_unknown_token_is_refused() -> None:
-    error = refusal(logit_bias={str(VOCABULARY.n_vocab): 1})
-    assert ("logit_bias", "invalid_value") == (error.param, error.code)
-    assert {VOCABULARY.n_vocab - 1: 1.0} == rendering(
-        logit_bias={str(VOCABULARY.n_vocab - 1): 1}
-    ).generate.sampling.logit_bias
 
 
 @pytest.mark.parametrize(

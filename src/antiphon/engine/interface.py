@@ -101,6 +101,10 @@ class SamplingParams(Struct, frozen=True, kw_only=True):
     """The number of alternatives that each token reports, 0 to 20; None means no logprobs."""
     max_tokens: int
     """Tokens that a choice generates at most, 1 or more; the renderer has limited it to the context."""
+    min_tokens: int = 0
+    """Tokens that a choice generates before a token may end it; at most ``max_tokens``."""
+    ignore_eos: bool = False
+    """Whether no end-of-generation token is drawn."""
 
 
 class TokenSegment(Struct, frozen=True, tag="tokens"):

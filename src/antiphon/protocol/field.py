@@ -27,6 +27,8 @@ class Field(Struct, frozen=True, kw_only=True):
     """For a refused request field: the missing capability, as the error's message names it."""
     extension: bool = False
     """Whether the reference lacks the field."""
+    origin: str = ""
+    """The servers whose documentation defines an extension; empty if this server does."""
     idle: tuple[Any, ...] = ()
     """JSON values of a refused request field that are accepted, because they request nothing."""
 
@@ -37,6 +39,46 @@ class Row(Struct, frozen=True, kw_only=True):
     field: Field
     nested: tuple[str, ...] = ()
     """Suffixes of the field's path, for example ``[].name``."""
+
+
+_REFUSALS: Owner = ("antiphon.protocol.refusals", "tests/protocol/test_refusals.py")
+
+
+def honoured(
+    path: str, owner: Owner, note: str = "", *, nested: tuple[str, ...] = (), extension: bool = False, origin: str = ""
+) -> Row:
+    """Make the row of a request field that does what the reference, or the server named as ``origin``, says."""
+    module, test = owner
+    field = Field(
+        path=path,
+        side="request",
+        status="honoured",
+        module=module,
+        test=test,
+        note=note,
+        extension=extension or bool(origin),
+        origin=origin,
+    )
+    return Row(field=field, nested=nested)
+
+
+def refused(
+    path: str, capability: str, *, nested: tuple[str, ...] = (), idle: tuple[Any, ...] = (), origin: str = ""
+) -> Row:
+    """Make the row of a request field that is answered with 400, unless its value is in ``idle``."""
+    module, test = _REFUSALS
+    field = Field(
+        path=path,
+        side="request",
+        status="refused",
+        module=module,
+        test=test,
+        note=capability,
+        extension=bool(origin),
+        origin=origin,
+        idle=idle,
+    )
+    return Row(field=field, nested=nested)
 
 
 def expand(rows: tuple[Row, ...]) -> tuple[Field, ...]:
@@ -56,4 +98,5 @@ def _inside(field: Field, suffix: str) -> Field:
         module=field.module,
         test=field.test,
         extension=field.extension,
+        origin=field.origin,
     )

@@ -55,7 +55,10 @@ def _note(field: Field) -> str:
         note = f"Asks for {note}."
     if field.idle:
         note += f" Passes: {', '.join(f'`{_json(value)}`' for value in field.idle)}."
-    return f"Extension. {note}".strip() if field.extension else note
+    if not field.extension:
+        return note
+    origin = f" ({field.origin})" if field.origin else ""
+    return f"Extension{origin}. {note}".strip()
 
 
 def _json(value: object) -> str:

@@ -1,8 +1,7 @@
 """The request's half of the table of fields. To honour a refused field, change its row here."""
 
-from typing import Any
-
-from antiphon.protocol.field import Field, Owner, Row
+from antiphon.protocol.decoding_fields import DECODING_ROWS, PARAMETERS
+from antiphon.protocol.field import honoured, refused
 
 REQUESTS = ("antiphon.protocol.requests", "tests/protocol/test_requests.py")
 MESSAGES = ("antiphon.protocol.messages", "tests/protocol/test_messages.py")
@@ -10,7 +9,6 @@ CITATIONS = ("antiphon.protocol.responses", "tests/protocol/test_messages.py")
 CONVERSATION = ("antiphon.protocol.message_order", "tests/protocol/test_message_order.py")
 DECLARATIONS = ("antiphon.protocol.tools", "tests/protocol/test_tools.py")
 TOOL_RULES = ("antiphon.protocol.tool_rules", "tests/protocol/test_tool_rules.py")
-REFUSALS = ("antiphon.protocol.refusals", "tests/protocol/test_refusals.py")
 STORED = ("antiphon.protocol.stored", "tests/protocol/test_stored.py")
 RENDERER = ("antiphon.rendering.renderer", "tests/rendering/test_renderer.py")
 TURNS = ("antiphon.rendering.turns", "tests/rendering/test_turns.py")
@@ -33,22 +31,6 @@ ANSWERS = ("antiphon.service.answers", "tests/service/test_answers.py")
 SERVER = ("antiphon.server.completion_answer", "tests/server/test_completion_answer.py")
 
 _BREAKPOINT = (".mode", ".ttl")
-
-
-def honoured(path: str, owner: Owner, note: str = "", *, nested: tuple[str, ...] = (), extension: bool = False) -> Row:
-    """Make the row of a field that does what the reference says."""
-    module, test = owner
-    field = Field(
-        path=path, side="request", status="honoured", module=module, test=test, note=note, extension=extension
-    )
-    return Row(field=field, nested=nested)
-
-
-def refused(path: str, capability: str, *, nested: tuple[str, ...] = (), idle: tuple[Any, ...] = ()) -> Row:
-    """Make the row of a field that is answered with 400."""
-    module, test = REFUSALS
-    field = Field(path=path, side="request", status="refused", module=module, test=test, note=capability, idle=idle)
-    return Row(field=field, nested=nested)
 
 
 MESSAGE_ROWS = (
@@ -105,13 +87,17 @@ HONOURED_ROWS = (
     honoured("presence_penalty", LOGITS_PROCESSORS, "-2 to 2."),
     honoured("frequency_penalty", LOGITS_PROCESSORS, "-2 to 2."),
     honoured("logit_bias", LOGITS_PROCESSORS, "Token ids to -100 ... 100."),
-    honoured("seed", RANDOM_STREAM, "A 64-bit integer."),
+    honoured("seed", RANDOM_STREAM, "A 64-bit integer. -1 is an extension (vLLM, llama.cpp): a random one."),
     honoured("logprobs", SAMPLER),
     honoured("top_logprobs", TOKEN_LOGPROBS, "0 to 20, with logprobs; 0 also without."),
     honoured("n", SCHEDULER, "1 to 128."),
     honoured("stop", STOP_STRINGS, "A string or up to 4 of them, none empty. An empty list counts as absent."),
-    honoured("max_tokens", RENDERER, "At least 1. Equal to max_completion_tokens where both are given."),
-    honoured("max_completion_tokens", RENDERER, "At least 1."),
+    honoured(
+        "max_tokens",
+        PARAMETERS,
+        "At least 1; -1 is an extension (llama.cpp): no limit. Equal to max_completion_tokens where both are given.",
+    ),
+    honoured("max_completion_tokens", PARAMETERS, "At least 1; -1 is an extension (llama.cpp): no limit."),
     honoured("metadata", RECORDER, "Only with store. At most 16 pairs, keys to 64 and values to 512 characters."),
     honoured("store", SERVICE, "Committed before the answer's end is sent. A stream that broke off is kept, too."),
     honoured("stream", SERVER),
@@ -135,11 +121,11 @@ HONOURED_ROWS = (
     honoured("service_tier", SCHEDULER, "fast is priority."),
     honoured("reasoning_effort", INSTRUCTIONS, "Through the template, else as an instruction."),
     honoured("verbosity", INSTRUCTIONS, "Through the template, else as an instruction."),
-    honoured("top_k", LOGITS_PROCESSORS, "0 and -1: off.", extension=True),
-    honoured("min_p", LOGITS_PROCESSORS, "0 to 1.", extension=True),
-    honoured("repetition_penalty", LOGITS_PROCESSORS, "Above 0, to 2; 1: off.", extension=True),
+    honoured("top_k", LOGITS_PROCESSORS, "0 and -1: off.", origin="vLLM, llama.cpp"),
+    honoured("min_p", LOGITS_PROCESSORS, "0 to 1.", origin="vLLM, llama.cpp"),
+    honoured("repetition_penalty", LOGITS_PROCESSORS, "Above 0, to 2; 1: off.", origin="vLLM"),
     honoured(
-        "chat_template_kwargs", RENDERER, "Variables of the template, nested at most 32 deep, 64 KiB.", extension=True
+        "chat_template_kwargs", RENDERER, "Variables of the template, nested at most 32 deep, 64 KiB.", origin="vLLM"
     ),
 )
 
@@ -226,4 +212,4 @@ REFUSED_ROWS = (
     refused("prompt_cache_retention", "a prompt cache retention policy"),
 )
 
-REQUEST_ROWS = MESSAGE_ROWS + HONOURED_ROWS + PREDICTION_ROWS + TOOL_ROWS + REFUSED_ROWS
+REQUEST_ROWS = MESSAGE_ROWS + HONOURED_ROWS + DECODING_ROWS + PREDICTION_ROWS + TOOL_ROWS + REFUSED_ROWS

@@ -29,6 +29,14 @@ from antiphon.protocol.bounds import (
     MAX_USER,
 )
 from antiphon.protocol.decoding import decode, nests_deeper
+from antiphon.protocol.decoding_extensions import (
+    NO_LIMIT,
+    AnswerTokens,
+    DecodingExtensions,
+    check_answer_length,
+    check_best_of,
+    check_min_tokens,
+)
 from antiphon.protocol.message_order import check_conversation
 from antiphon.protocol.messages import Message, TextContent, drop_empty_lists
 from antiphon.protocol.refusals import refuse_unsupported
@@ -38,7 +46,6 @@ from antiphon.protocol.tools import FunctionCallOption, JSONObject, LegacyFuncti
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Probability = Annotated[float, Meta(ge=0, le=1)]
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-TokenCount = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 TokenId = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,9})$(?!\n)")]
 """A token id without leading zeros, so that no two keys name one token."""
 LogitBias = Annotated[dict[TokenId, Annotated[float, Meta(ge=-100, le=100)]], Meta(max_length=MAX_LOGIT_BIAS)]
@@ -128,7 +135,7 @@ class WebSearchOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     user_location: UserLocation | None = None
 
 
-class CreateChatCompletion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CreateChatCompletion(DecodingExtensions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The fields of the reference, then the extensions of local servers."""
 
     messages: Annotated[list[Message], Meta(min_length=1, max_length=MAX_MESSAGES)]
@@ -139,8 +146,8 @@ class CreateChatCompletion(Struct, frozen=True, kw_only=True, forbid_unknown_fie
     functions: Annotated[list[LegacyFunction], Meta(max_length=MAX_TOOLS)] | None = None
     logit_bias: LogitBias | None = None
     logprobs: bool | None = None
-    max_completion_tokens: TokenCount | None = None
-    max_tokens: TokenCount | None = None
+    max_completion_tokens: AnswerTokens | None = None
+    max_tokens: AnswerTokens | None = None
     metadata: Metadata | None = None
     modalities: Annotated[list[Literal["text", "audio"]], Meta(max_length=2)] | None = None
     moderation: ModerationOptions | None = None
@@ -183,6 +190,18 @@ class CreateChatCompletion(Struct, frozen=True, kw_only=True, forbid_unknown_fie
         drop_empty_lists(self, "functions", "modalities", "stop", "tools")
 
     @property
+    def answer_limit(self) -> int | None:
+        """The number of tokens of one choice at most; None without a limit."""
+        given = (self.max_completion_tokens, self.max_tokens, self.n_predict)
+        limit = next((limit for limit in given if limit is not None), NO_LIMIT)
+        return None if limit == NO_LIMIT else limit
+
+    @property
+    def chosen_seed(self) -> int | None:
+        """The seed; None for a random one, which -1 asks for, too."""
+        return None if self.seed == NO_LIMIT else self.seed
+
+    @property
     def includes_usage(self) -> bool:
         """Whether a stream ends with a usage chunk."""
         return self.stream_options is not None and self.stream_options.include_usage is True
@@ -193,6 +212,7 @@ class CreateChatCompletion(Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return self.stream_options is None or self.stream_options.include_obfuscation is not False
 
 
+_ANSWER_LIMITS = ("max_completion_tokens", "max_tokens", "n_predict")
 _DECODER = msgspec.json.Decoder(CreateChatCompletion)
 
 
@@ -214,9 +234,9 @@ def _check_combinations(request: CreateChatCompletion) -> None:
         raise _only_when("top_logprobs", "'logprobs' is enabled")
     check_tools(request.tools, request.tool_choice)
     check_functions(request.functions, request.function_call, request.tools)
-    if request.max_tokens is not None and request.max_completion_tokens not in {None, request.max_tokens}:
-        reason = "it differs from 'max_completion_tokens', which replaces it."
-        raise validation.invalid_value("max_tokens", reason)
+    check_answer_length({name: getattr(request, name) for name in _ANSWER_LIMITS})
+    check_min_tokens(request.min_tokens, request.answer_limit)
+    check_best_of(request.best_of, request.n)
     if request.chat_template_kwargs and len(msgspec.json.encode(request.chat_template_kwargs)) > MAX_TEMPLATE_BYTES:
         reason = f"it has more than {MAX_TEMPLATE_BYTES} bytes as JSON."
         raise validation.invalid_value("chat_template_kwargs", reason)

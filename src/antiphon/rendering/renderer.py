@@ -10,7 +10,7 @@ from antiphon.chat_formats.chat_format import HERMES, ChatFormat, ToolNotation, 
 from antiphon.constraints.answer_grammar import AnswerShape, answer_grammar
 from antiphon.constraints.json_schema import shorten_problem, validate_grammar
 from antiphon.constraints.lark import Markers, MarkerVocabulary
-from antiphon.engine.interface import GenerateRequest, SamplingParams, ServiceTier, TokenSegment
+from antiphon.engine.interface import GenerateRequest, ServiceTier, TokenSegment
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
 from antiphon.protocol.requests import CreateChatCompletion, Prediction
@@ -18,12 +18,11 @@ from antiphon.rendering.answer_constraints import AnswerConstraints, answer_cons
 from antiphon.rendering.instructions import instructions
 from antiphon.rendering.prompt import Prompt, PromptEncoder, Vocabulary
 from antiphon.rendering.render_job import Rendering
+from antiphon.rendering.sampling_parameters import sampling_params
 from antiphon.rendering.tool_use import customs_text, format_text, functions_text, template_tools
 from antiphon.rendering.turns import BLANK_LINE, Mask, masked, normalised_turns, template_messages
 from antiphon.templates.chat_template import RESERVED, ChatTemplate
 
-MAX_ANSWER_TOKENS: Final = 1 << 20
-"""Of all choices together: 128 choices of 8,192 tokens."""
 MAX_CHARACTERS_PER_TOKEN: Final = 256
 """No text has fewer tokens than its characters by this; longer ones are refused before they are rendered."""
 ReportField = Callable[[str], None]
@@ -121,7 +120,12 @@ class Renderer:
             generate=GenerateRequest(
                 request_id=request_id,
                 prompt=(TokenSegment(prompt.ids),),
-                sampling=self._sampling(request, len(prompt.ids), top_logprobs),
+                sampling=sampling_params(
+                    request,
+                    left=self._max_model_len - len(prompt.ids),
+                    n_vocab=self._n_vocab,
+                    top_logprobs=top_logprobs,
+                ),
                 n=request.n or 1,
                 grammar=self._grammar(answer, required),
                 prediction_ids=prediction_ids,
@@ -270,39 +274,6 @@ class Renderer:
             raise validation.too_long("prediction.content", "string", self._max_bytes, size)
         return self._encoder.draft(text)[: self._max_model_len]
 
-    def _sampling(self, request: CreateChatCompletion, length: int, top_logprobs: int | None) -> SamplingParams:
-        left = self._max_model_len - length
-        asked = min(left, request.max_completion_tokens or request.max_tokens or left)
-        if (request.n or 1) * asked > MAX_ANSWER_TOKENS:
-            raise validation.invalid_value(
-                "n",
-                f"{request.n} choices of up to {asked} tokens are more than the {MAX_ANSWER_TOKENS} tokens that an "
-                "answer may have. Ask for fewer choices, or set max_completion_tokens.",
-            )
-        return SamplingParams(
-            temperature=_default(request.temperature, 1.0),
-            top_p=_default(request.top_p, 1.0),
-            top_k=max(0, request.top_k or 0),
-            min_p=_default(request.min_p, 0.0),
-            presence_penalty=_default(request.presence_penalty, 0.0),
-            frequency_penalty=_default(request.frequency_penalty, 0.0),
-            repetition_penalty=_default(request.repetition_penalty, 1.0),
-            logit_bias=self._logit_bias(request.logit_bias or {}),
-            seed=request.seed,
-            logprobs=top_logprobs,
-            max_tokens=asked,
-        )
-
-    def _logit_bias(self, biases: dict[str, float]) -> dict[int, float]:
-        for token in biases:
-            if int(token) >= self._n_vocab:
-                raise InvalidRequestError(
-                    f"Invalid key in 'logit_bias': {token}. This model's token ids are less than {self._n_vocab}.",
-                    param="logit_bias",
-                    code="invalid_value",
-                )
-        return {int(token): bias for token, bias in biases.items()}
-
     def _opens_reasoning(self, ending: str) -> bool:
         return self._reasoning is not None and ending.endswith(self._reasoning.start)
 
@@ -345,10 +316,6 @@ def _constraining_field(request: CreateChatCompletion) -> str | None:
     """Return the field whose schemas and grammars are compiled first."""
     fields = {"tools": request.tools, "functions": request.functions, "response_format": request.response_format}
     return next((name for name, value in fields.items() if value is not None), None)
-
-
-def _default(value: float | None, default: float) -> float:
-    return default if value is None else value
 
 
 def _stop(stop: str | list[str] | None) -> tuple[str, ...]:

@@ -3,21 +3,28 @@
 from functools import lru_cache
 from typing import Any, Final
 
+from antiphon.protocol.refusals import outermost_refused
 from antiphon.protocol.requests import CreateChatCompletion
 
 ALL_FIELDS: Final = frozenset(CreateChatCompletion.__struct_fields__)
 HONOURED_BY_SERVICE: Final = frozenset(
-    {"messages", "model", "metadata", "safety_identifier", "store", "stream", "stream_options", "user"}
+    {"best_of", "messages", "model", "metadata", "safety_identifier", "store", "stream", "stream_options", "user"}
 )
 """Fields that the service honours for every backend."""
 NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
+    **{field.path: field.idle for field in outermost_refused() if field.idle},
     "frequency_penalty": (0,),
+    "ignore_eos": (False,),
     "logprobs": (False,),
+    "max_completion_tokens": (-1,),
+    "max_tokens": (-1,),
     "min_p": (0,),
-    "modalities": (["text"],),
+    "min_tokens": (0,),
     "n": (1,),
+    "n_predict": (-1,),
     "presence_penalty": (0,),
     "repetition_penalty": (1,),
+    "seed": (-1,),
     "service_tier": ("auto", "default"),
     "temperature": (1,),
     "top_k": (0, -1),

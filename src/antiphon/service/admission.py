@@ -58,7 +58,7 @@ def _prompt_tokens(request: CreateChatCompletion) -> int:
 
 
 def _most_tokens(request: CreateChatCompletion) -> int:
-    return (request.max_completion_tokens or request.max_tokens or 0) * (request.n or 1)
+    return (request.answer_limit or 0) * (request.n or 1)
 
 
 def _used(stats: RequestStats, estimate: int) -> int:

@@ -43,18 +43,17 @@ def chat_span(call: Call, record: RequestRecord) -> FinishedSpan:
 def _request(request: CreateChatCompletion, record: RequestRecord) -> dict[str, Attribute | None]:
     stop = [request.stop] if isinstance(request.stop, str) else request.stop
     tier = record.requested_service_tier
-    limit = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
     return {
         "gen_ai.request.model": record.model,
         "gen_ai.request.stream": record.stream or None,
         "gen_ai.request.choice.count": None if request.n == 1 else request.n,
-        "gen_ai.request.max_tokens": limit,
+        "gen_ai.request.max_tokens": request.answer_limit,
         "gen_ai.request.temperature": request.temperature,
         "gen_ai.request.top_p": request.top_p,
         "gen_ai.request.top_k": request.top_k,
         "gen_ai.request.frequency_penalty": request.frequency_penalty,
         "gen_ai.request.presence_penalty": request.presence_penalty,
-        "gen_ai.request.seed": request.seed,
+        "gen_ai.request.seed": request.chosen_seed,
         "gen_ai.request.stop_sequences": stop,
         "gen_ai.output.type": _output_type(request),
         "openai.request.service_tier": None if tier == "auto" else tier,

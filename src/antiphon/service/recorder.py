@@ -55,7 +55,7 @@ class Recorder:
             request_id=self._caller.request_id,
             choices=self.collector.stored_choices(),
             usage=self.collector.usage,
-            seed=request.seed,
+            seed=request.chosen_seed,
             temperature=_or_default(request.temperature, 1.0),
             top_p=_or_default(request.top_p, 1.0),
             presence_penalty=_or_default(request.presence_penalty, 0.0),

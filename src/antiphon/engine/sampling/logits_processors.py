@@ -1,6 +1,6 @@
 """The logits processors. Each changes a row of logits in place as the parameters of its choice demand.
 
-Their order is vLLM's: penalties, bias, grammar, temperature, min_p, top_k. top_p is part of the draw.
+Their order is vLLM's: penalties, bias, min_tokens, grammar, temperature, min_p, top_k. top_p is part of the draw.
 """
 
 import math
@@ -39,6 +39,15 @@ def apply_bias(row: Floats, state: SamplingState) -> None:
         row[state.banned_ids] = -np.inf
     if state.forced_ids.size:
         _keep_only(row, state.forced_ids)
+
+
+def apply_min_tokens(row: Floats, state: SamplingState) -> None:
+    """Ban the tokens that end the answer, for ``min_tokens`` and ``ignore_eos``, unless only they are possible."""
+    if state.must_go_on:
+        ends = row[state.end_ids]
+        row[state.end_ids] = -np.inf
+        if row.max() == -np.inf:
+            row[state.end_ids] = ends
 
 
 def apply_filter(row: Floats, logits: Floats, token_filter: TokenFilter) -> None:

@@ -1,8 +1,8 @@
 """Chooses the next token of a choice from its row of logits.
 
-The row passes the logits processors (penalties, bias, grammar, temperature, min_p, top_k), then a token is drawn within
-top_p. Log probabilities are those of the row after penalties and bias: the grammar and the shape of the draw do not
-change them.
+The row passes the logits processors (penalties, bias, min_tokens, grammar, temperature, min_p, top_k), then a token is
+drawn within top_p. Log probabilities are those of the row after penalties and bias: a ban of the end, the grammar and
+the shape of the draw do not change them.
 """
 
 import math
@@ -53,6 +53,7 @@ class Sampler:
 
     def _choose(self, logits: Floats, state: SamplingState) -> int:
         row = self._row
+        processors.apply_min_tokens(row, state)
         if state.filter is not None:
             processors.apply_filter(self._logits, logits, state.filter)
         likeliest = int(row.argmax())

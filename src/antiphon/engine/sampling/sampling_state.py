@@ -1,5 +1,6 @@
 """The state of sampling one choice: its parameters, its random stream and the counts of its tokens."""
 
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 import numpy as np
@@ -30,9 +31,11 @@ class SamplingState:
         "banned_ids",
         "bias_ids",
         "bias_values",
+        "end_ids",
         "filter",
         "forced_ids",
         "is_greedy",
+        "num_tokens",
         "params",
         "rng",
         "scale",
@@ -46,14 +49,22 @@ class SamplingState:
         prompt_ids: list[int],
         stream: tuple[int, int],
         token_filter: TokenFilter | None = None,
+        end_ids: Iterable[int] = (),
     ) -> None:
-        """Make the state of a choice. ``stream`` is (seed, choice index), which determines its random numbers."""
+        """Make the state of a choice. ``stream`` is (seed, choice index), which determines its random numbers.
+
+        ``end_ids`` are the model's end-of-generation tokens.
+        """
         self.params: Final = params
         self.filter: Final = token_filter
         seed, index = stream
         self.rng: Final = np.random.Generator(
             np.random.Philox(key=np.array([seed & (2**64 - 1), index], dtype=np.uint64))
         )
+        self.num_tokens = 0
+        """Generated tokens."""
+        self.end_ids: Final = np.array(sorted(end_ids), dtype=np.intp)
+        """The tokens that end the choice."""
         self.token_counts: Final[dict[int, int]] = {}
         """Occurrences of each generated token."""
         self.seen_ids: Final = set(prompt_ids if params.repetition_penalty != 1.0 else ())
@@ -67,7 +78,13 @@ class SamplingState:
         self.scale: Final = np.float32(1.0 if self.is_greedy else 1.0 / params.temperature)
         """The inverse of the temperature."""
 
+    @property
+    def must_go_on(self) -> bool:
+        """Whether the next token may not end the choice."""
+        return self.params.ignore_eos or self.num_tokens < self.params.min_tokens
+
     def observe(self, token_id: int) -> None:
         """Count a generated token."""
+        self.num_tokens += 1
         self.token_counts[token_id] = self.token_counts.get(token_id, 0) + 1
         self.seen_ids.add(token_id)

@@ -103,7 +103,8 @@ class Core:
         seed = self._entropy() if request.sampling.seed is None else request.sampling.seed
         constraints = {index: None if matcher is None else self._constraints.make(matcher) for index in indices}
         prompt_ids = request.prompt_ids
-        states = [SamplingState(request.sampling, prompt_ids, (seed, i), c) for i, c in constraints.items()]
+        params, end_ids = request.sampling, self._model.eog_ids
+        states = [SamplingState(params, prompt_ids, (seed, i), c, end_ids) for i, c in constraints.items()]
         sequences = self._scheduler.add(request, self._clock(), constraints)
         self._requests[request.request_id] = sequences
         self._states.update(zip(sequences, states, strict=True))

@@ -1,0 +1,77 @@
+"""The extensions of other local servers that change how an answer is decoded. docs/fields.md names each one's origin.
+
+An attribute is None if its field is absent or null. Some fields ask for an ability that this server lacks. Clients send
+them with a value that asks for nothing: the table of fields lists that value, and all others are refused.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from antiphon.errors import InvalidRequestError
+from antiphon.protocol import validation
+
+NO_LIMIT = -1
+"""The value of ``max_tokens`` for an answer of any length, and of ``seed`` for a random one."""
+AnswerTokens = Annotated[int, Meta(ge=NO_LIMIT, le=2**63 - 1)]
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class DecodingExtensions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The fields of vLLM, llama.cpp and SGLang about decoding."""
+
+    n_predict: AnswerTokens | None = None
+    """Another name of ``max_tokens``."""
+    min_tokens: Count | None = None
+    """Tokens that an answer has at least."""
+    ignore_eos: bool | None = None
+    """Whether an answer goes on until it is as long as it may be."""
+
+    add_special_tokens: bool | None = None
+    best_of: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
+    cache_prompt: bool | None = None
+    early_stopping: bool | None = None
+    id_slot: int | None = None
+    length_penalty: float | None = None
+    min_keep: int | None = None
+    n_discard: int | None = None
+    n_indent: int | None = None
+    n_keep: int | None = None
+    n_probs: int | None = None
+    post_sampling_probs: bool | None = None
+    return_hidden_states: bool | None = None
+    return_progress: bool | None = None
+    return_tokens_as_token_ids: bool | None = None
+    t_max_predict_ms: int | None = None
+    timings_per_token: bool | None = None
+    use_beam_search: bool | None = None
+
+
+def check_answer_length(limits: dict[str, int | None]) -> None:
+    """Check the fields that limit an answer, by their names: each is -1 or at least 1, and all given ones are equal.
+
+    The first field replaces the others. Raises InvalidRequestError.
+    """
+    for name, limit in limits.items():
+        if limit == 0:
+            raise validation.out_of_range(name, "integer", ">=", 1, 0)
+    first = next((name for name, limit in limits.items() if limit is not None), None)
+    for name, limit in limits.items():
+        if first is not None and limit not in {None, limits[first]}:
+            raise validation.invalid_value(name, f"it differs from '{first}', which replaces it.")
+
+
+def check_best_of(best_of: int | None, n: int | None) -> None:
+    """Check that all choices are returned: the server does not rank them. Raises InvalidRequestError."""
+    if best_of is not None and best_of != (n or 1):
+        raise validation.invalid_value("best_of", f"it differs from 'n', which is {n or 1}.")
+
+
+def check_min_tokens(min_tokens: int | None, limit: int | None) -> None:
+    """Check that an answer may have ``min_tokens`` tokens. Raises InvalidRequestError."""
+    if min_tokens is not None and limit is not None and NO_LIMIT < limit < min_tokens:
+        raise _more_than_limit(limit)
+
+
+def _more_than_limit(limit: int) -> InvalidRequestError:
+    return validation.invalid_value("min_tokens", f"it is more than the {limit} tokens that the answer may have.")

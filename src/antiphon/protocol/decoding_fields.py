@@ -1,0 +1,46 @@
+"""The rows of the table of fields about the extensions of decoding."""
+
+from typing import Final
+
+from antiphon.protocol.field import Row, honoured, refused
+
+EXTENSIONS: Final = ("antiphon.protocol.decoding_extensions", "tests/protocol/test_decoding_extensions.py")
+PARAMETERS: Final = ("antiphon.rendering.sampling_parameters", "tests/rendering/test_sampling_parameters.py")
+PROCESSORS: Final = ("antiphon.engine.sampling.logits_processors", "tests/engine/sampling/test_logits_processors.py")
+
+HONOURED: Final[tuple[Row, ...]] = (
+    honoured("n_predict", PARAMETERS, "Another name of max_tokens, with the same values.", origin="llama.cpp"),
+    honoured(
+        "min_tokens",
+        PROCESSORS,
+        "No token that ends the answer is drawn before. At most the limit of the answer. A grammar that ends wins.",
+        origin="vLLM, SGLang",
+    ),
+    honoured(
+        "ignore_eos",
+        PROCESSORS,
+        "true: no token that ends the answer is drawn. A grammar that ends wins.",
+        origin="vLLM, llama.cpp, SGLang",
+    ),
+    honoured("best_of", EXTENSIONS, "Equal to n: no choice is dropped.", origin="vLLM"),
+)
+IDLE: Final[tuple[Row, ...]] = (
+    refused("add_special_tokens", "special tokens around the chat template's", idle=(False,), origin="vLLM"),
+    refused("cache_prompt", "prompts that are not cached", idle=(True,), origin="llama.cpp"),
+    refused("early_stopping", "beam search", idle=(False,), origin="vLLM"),
+    refused("id_slot", "slots that a client chooses", idle=(-1,), origin="llama.cpp"),
+    refused("length_penalty", "beam search", idle=(1,), origin="vLLM"),
+    refused("min_keep", "a least number of candidate tokens", idle=(0, 1), origin="llama.cpp"),
+    refused("n_discard", "contexts that drop their beginning", idle=(0,), origin="llama.cpp"),
+    refused("n_indent", "a least indentation", idle=(0,), origin="llama.cpp"),
+    refused("n_keep", "contexts that drop their beginning", idle=(0, -1), origin="llama.cpp"),
+    refused("n_probs", "probabilities other than logprobs", idle=(0,), origin="llama.cpp"),
+    refused("post_sampling_probs", "probabilities after sampling", idle=(False,), origin="llama.cpp"),
+    refused("return_hidden_states", "hidden states", idle=(False,), origin="SGLang"),
+    refused("return_progress", "reports of a prompt's progress", idle=(False,), origin="llama.cpp"),
+    refused("return_tokens_as_token_ids", "token ids in place of tokens", idle=(False,), origin="vLLM"),
+    refused("t_max_predict_ms", "a limit of time", idle=(0, -1), origin="llama.cpp"),
+    refused("timings_per_token", "timings in answers", idle=(False,), origin="llama.cpp"),
+    refused("use_beam_search", "beam search", idle=(False,), origin="vLLM"),
+)
+DECODING_ROWS: Final = HONOURED + IDLE

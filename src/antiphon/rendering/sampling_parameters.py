@@ -1,0 +1,61 @@
+"""Makes the parameters of sampling from a request: fills in the defaults and limits the answer to the context."""
+
+from typing import Final
+
+from antiphon.engine.interface import SamplingParams
+from antiphon.errors import InvalidRequestError
+from antiphon.protocol import validation
+from antiphon.protocol.requests import CreateChatCompletion
+
+MAX_ANSWER_TOKENS: Final = 1 << 20
+"""Tokens of all choices together: 128 choices of 8,192 tokens."""
+
+
+def sampling_params(
+    request: CreateChatCompletion, *, left: int, n_vocab: int, top_logprobs: int | None
+) -> SamplingParams:
+    """Return the parameters. The prompt leaves ``left`` tokens of the context. Raises InvalidRequestError.
+
+    A limit (``max_completion_tokens``, ``max_tokens``, ``n_predict``) above ``left`` is capped, as in the reference.
+    """
+    max_tokens = min(left, request.answer_limit or left)
+    _check_total(request.n or 1, max_tokens)
+    return SamplingParams(
+        temperature=_default(request.temperature, 1.0),
+        top_p=_default(request.top_p, 1.0),
+        top_k=max(0, request.top_k or 0),
+        min_p=_default(request.min_p, 0.0),
+        presence_penalty=_default(request.presence_penalty, 0.0),
+        frequency_penalty=_default(request.frequency_penalty, 0.0),
+        repetition_penalty=_default(request.repetition_penalty, 1.0),
+        logit_bias=_logit_bias(request.logit_bias or {}, n_vocab),
+        seed=request.chosen_seed,
+        logprobs=top_logprobs,
+        max_tokens=max_tokens,
+        min_tokens=min(request.min_tokens or 0, max_tokens),
+        ignore_eos=bool(request.ignore_eos),
+    )
+
+
+def _check_total(n: int, max_tokens: int) -> None:
+    if n * max_tokens > MAX_ANSWER_TOKENS:
+        raise validation.invalid_value(
+            "n",
+            f"{n} choices of up to {max_tokens} tokens are more than the {MAX_ANSWER_TOKENS} tokens that an "
+            "answer may have. Ask for fewer choices, or set max_completion_tokens.",
+        )
+
+
+def _logit_bias(biases: dict[str, float], n_vocab: int) -> dict[int, float]:
+    for token in biases:
+        if int(token) >= n_vocab:
+            raise InvalidRequestError(
+                f"Invalid key in 'logit_bias': {token}. This model's token ids are less than {n_vocab}.",
+                param="logit_bias",
+                code="invalid_value",
+            )
+    return {int(token): bias for token, bias in biases.items()}
+
+
+def _default(value: float | None, default: float) -> float:
+    return default if value is None else value

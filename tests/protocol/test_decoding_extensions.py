@@ -1,0 +1,61 @@
+"""The rules of the extensions about decoding, and what a request says through them."""
+
+from typing import Any
+
+import pytest
+
+from tests.protocol.bodies import accepted, error, place
+
+LIMITS = ("max_completion_tokens", "max_tokens", "n_predict")
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_answer_limit_of_minus_one_is_no_limit(name: str) -> None:
+    assert [None, 5] == [accepted(**{name: value}).answer_limit for value in (-1, 5)]
+
+
+def test_answer_limit_is_absent_without_a_field() -> None:
+    assert None is accepted().answer_limit
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_answer_of_no_tokens_is_refused(name: str) -> None:
+    message = f"Invalid '{name}': integer below minimum value. Expected a value >= 1, but got 0 instead."
+    assert (message, name, "integer_below_min_value") == error(**{name: 0})
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_answer_limit_below_minus_one_is_refused(name: str) -> None:
+    assert (name, "integer_below_min_value") == place(**{name: -2})
+
+
+@pytest.mark.parametrize(("first", "second"), [LIMITS[:2], LIMITS[1:], LIMITS[::2]])
+def test_two_limits_of_the_answer_must_be_equal(first: str, second: str) -> None:
+    assert 5 == accepted(**{first: 5, second: 5}).answer_limit
+    message = f"Invalid value for '{second}': it differs from '{first}', which replaces it."
+    assert (message, second, "invalid_value") == error(**{first: 5, second: -1})
+
+
+@pytest.mark.parametrize(("expected", "seed"), [(None, None), (None, -1), (0, 0), (-2, -2)])
+def test_seed_of_minus_one_is_none(expected: int | None, seed: int | None) -> None:
+    assert expected == accepted(seed=seed).chosen_seed
+
+
+@pytest.mark.parametrize("limit", [{}, {"max_tokens": 5}, {"n_predict": -1}])
+def test_min_tokens_may_be_as_many_as_the_answer_may_have(limit: dict[str, Any]) -> None:
+    assert 5 == accepted(min_tokens=5, **limit).min_tokens
+
+
+def test_min_tokens_above_the_limit_is_refused() -> None:
+    message = "Invalid value for 'min_tokens': it is more than the 5 tokens that the answer may have."
+    assert (message, "min_tokens", "invalid_value") == error(min_tokens=6, max_tokens=5)
+
+
+@pytest.mark.parametrize(("best_of", "n"), [(1, None), (1, 1), (3, 3)])
+def test_best_of_may_be_equal_to_n(best_of: int, n: int | None) -> None:
+    assert best_of == accepted(best_of=best_of, n=n).best_of
+
+
+@pytest.mark.parametrize(("best_of", "n"), [(2, None), (3, 2)])
+def test_best_of_more_than_n_is_refused(best_of: int, n: int | None) -> None:
+    assert ("best_of", "invalid_value") == place(best_of=best_of, n=n)

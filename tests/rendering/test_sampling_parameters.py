@@ -1,0 +1,65 @@
+"""The parameters of sampling that a request asks for, within the room that its prompt leaves."""
+
+from typing import Any
+
+import pytest
+
+from antiphon.engine.interface import SamplingParams
+from antiphon.errors import InvalidRequestError
+from antiphon.rendering import sampling_parameters
+from antiphon.rendering.sampling_parameters import sampling_params
+from tests.protocol.bodies import accepted
+
+LEFT = 100
+N_VOCAB = 50
+
+
+def params(**fields: Any) -> SamplingParams:  # noqa: ANN401 (JSON)
+    return sampling_params(accepted(**fields), left=LEFT, n_vocab=N_VOCAB, top_logprobs=None)
+
+
+def refusal(**fields: Any) -> tuple[str | None, str | None]:  # noqa: ANN401 (JSON)
+    with pytest.raises(InvalidRequestError) as caught:
+        params(**fields)
+    return caught.value.param, caught.value.code
+
+
+def test_request_without_parameters_has_the_defaults_and_the_whole_room() -> None:
+    assert SamplingParams(max_tokens=LEFT) == params()
+
+
+@pytest.mark.parametrize("name", ["max_completion_tokens", "max_tokens", "n_predict"])
+@pytest.mark.parametrize(("expected", "limit"), [(7, 7), (LEFT, LEFT + 1), (LEFT, 10**9), (LEFT, -1)])
+def test_each_limit_of_the_answer_is_capped_to_the_room(expected: int, limit: int, name: str) -> None:
+    assert expected == params(**{name: limit}).max_tokens
+
+
+def test_many_choices_of_many_tokens_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling_parameters, "MAX_ANSWER_TOKENS", 20)
+    assert 10 == params(n=2, max_completion_tokens=10).max_tokens
+    assert ("n", "invalid_value") == refusal(n=2, max_completion_tokens=11)
+
+
+@pytest.mark.parametrize(("expected", "top_k"), [(0, -1), (0, 0), (7, 7)])
+def test_top_k_of_minus_one_is_off(expected: int, top_k: int) -> None:
+    assert expected == params(top_k=top_k).top_k
+
+
+def test_logit_bias_of_an_unknown_token_is_refused() -> None:
+    assert {N_VOCAB - 1: 1.0} == params(logit_bias={str(N_VOCAB - 1): 1}).logit_bias
+    assert ("logit_bias", "invalid_value") == refusal(logit_bias={str(N_VOCAB): 1})
+
+
+@pytest.mark.parametrize(("expected", "seed"), [(None, None), (None, -1), (0, 0), (-2, -2)])
+def test_seed_of_minus_one_is_random(expected: int | None, seed: int | None) -> None:
+    assert expected == params(seed=seed).seed
+
+
+@pytest.mark.parametrize(("expected", "min_tokens"), [(0, 0), (5, 5), (LEFT, LEFT + 1)])
+def test_min_tokens_is_capped_to_the_room(expected: int, min_tokens: int) -> None:
+    assert expected == params(min_tokens=min_tokens).min_tokens
+
+
+@pytest.mark.parametrize("ignore_eos", [False, True])
+def test_ignore_eos_is_passed_on(ignore_eos: bool) -> None:  # noqa: FBT001 (a table's column)
+    assert ignore_eos is params(ignore_eos=ignore_eos).ignore_eos
