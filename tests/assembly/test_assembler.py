@@ -290,3 +290,15 @@ def test_each_choice_has_its_role_once_and_ends_once(options: AssemblyOptions, i
 def test_logprobs_of_a_choice_without_content_are_an_empty_list() -> None:
     options = AssemblyOptions(logprobs=True, stop=("a",))
     assert ChoiceLogprobs([]) == answer([b"a"], options, tokens(0), finished("abort")).choices[0].logprobs
+
+
+@pytest.mark.parametrize("stop", [(), ("!",)])
+def test_running_usage_counts_the_tokens_of_all_choices_in_every_chunk(stop: tuple[str, ...]) -> None:
+    target = assembler([b"a", b"b"], AssemblyOptions(n=2, stop=stop, running_usage=7))
+    events: list[StreamEvent] = [Started(request_id="r", cached_tokens=4), tokens(0), tokens(0, 1, index=1), tokens(1)]
+    chunks = [chunk for event in events for chunk in target.push(event).chunks]
+    usages = [chunk.usage for chunk in chunks if isinstance(chunk.usage, CompletionUsage)]
+    assert [(7, 1, 8, 4)] * 2 + [(7, 3, 10, 4)] * 2 + [(7, 4, 11, 4)] == [
+        (each.prompt_tokens, each.completion_tokens, each.total_tokens, each.prompt_tokens_details.cached_tokens)
+        for each in usages
+    ]

@@ -224,3 +224,10 @@ def test_input_of_a_custom_tool_is_concatenated() -> None:
         gained(Delta(tool_calls=[ToolCallDelta(0, custom=CustomCallDelta(input="y"))])),
     )
     assert ChatCompletionMessage(content=None, tool_calls=[CustomToolCall("call_1", CustomCall("run", "xy"))]) == said
+
+
+def test_running_usage_is_not_the_usage_of_the_answer() -> None:
+    running = CompletionUsage(prompt_tokens=1, completion_tokens=1, total_tokens=2)
+    collector = Collector()
+    collector.add(chunk(ChunkChoice(index=0, delta=Delta(content="a")), usage=running))
+    assert collector.usage is None

@@ -14,8 +14,14 @@ from antiphon.engine.interface import Started
 from antiphon.errors import InternalServerError, InvalidRequestError, RateLimitError, ServiceUnavailableError
 from antiphon.isolation.process_pool import PoolLoad
 from antiphon.protocol.messages import UserMessage
-from antiphon.protocol.requests import CreateChatCompletion
-from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk, FunctionCall, FunctionToolCall
+from antiphon.protocol.requests import CreateChatCompletion, StreamOptions
+from antiphon.protocol.responses import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    CompletionUsage,
+    FunctionCall,
+    FunctionToolCall,
+)
 from antiphon.rendering.render_job import Rendering
 from tests.scripted_engine import (
     MODEL_INFO,
@@ -282,3 +288,12 @@ async def test_a_request_that_is_cancelled_while_it_is_rendered_reaches_no_engin
 
 def test_the_scripted_vocabulary_is_bytes() -> None:
     assert b"a" == ByteVocabulary().token_bytes(97)
+
+
+@pytest.mark.parametrize("running", [False, True])
+async def test_only_continuous_usage_stats_give_every_chunk_a_usage(running: bool) -> None:  # noqa: FBT001
+    options = StreamOptions(include_usage=True, continuous_usage_stats=running)
+    asked = call("ab")
+    asked = replace(asked, request=replace(asked.request, stream=True, stream_options=options))
+    usage = (await first(scripted_backend(ScriptedEngine()), asked)).usage
+    assert (2 if running else None) == (usage.prompt_tokens if isinstance(usage, CompletionUsage) else None)

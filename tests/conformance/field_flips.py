@@ -211,6 +211,11 @@ def shape_of_the_answer() -> Iterator[Flip]:
         return body(stream=True, stream_options=options)
 
     yield flip("stream_options.include_usage", OFF_AND_ON, lambda value: streamed(include_usage=value), sent)
+
+    def counted(value: object) -> Body:
+        return streamed(include_usage=True, continuous_usage_stats=value)
+
+    yield flip("stream_options.continuous_usage_stats", OFF_AND_ON, counted, sent)
     yield flip(
         "stream_options.include_obfuscation", OFF_AND_ON, lambda value: streamed(include_obfuscation=value), sent
     )

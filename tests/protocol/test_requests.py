@@ -27,7 +27,7 @@ HONOURED: dict[str, Any] = {
     "stop": ["a", "b", "c", "d"],
     "store": True,
     "stream": True,
-    "stream_options": {"include_usage": True, "include_obfuscation": False},
+    "stream_options": {"include_usage": True, "include_obfuscation": False, "continuous_usage_stats": True},
     "prediction": {"type": "content", "content": "Hello"},
     "user": "someone",
     "safety_identifier": "s" * 128,
@@ -175,6 +175,13 @@ def test_nested_error_has_its_path(fields: dict[str, Any], param: str, code: str
         (
             {"stream": False, "stream_options": {"include_usage": True}},
             "Invalid value for 'stream_options': 'stream_options' is only allowed when 'stream' is enabled.",
+        ),
+        (
+            {"stream": True, "stream_options": {"continuous_usage_stats": True}},
+            (
+                "Invalid value for 'stream_options.continuous_usage_stats': 'stream_options.continuous_usage_stats' is "
+                "only allowed when 'stream_options.include_usage' is enabled."
+            ),
         ),
         (
             {"metadata": {"a": "b"}},

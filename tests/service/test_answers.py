@@ -116,3 +116,13 @@ def test_completion_ids_are_long_random_and_alphanumeric() -> None:
         head, tail = each.split("-")
         assert ("chatcmpl", 29) == (head, len(tail))
         assert tail.isalnum()
+
+
+async def test_usage_that_a_chunk_carries_is_sent_with_continuous_usage_stats() -> None:
+    async def generate() -> AsyncGenerator[list[ChatCompletionChunk], None]:
+        yield [msgspec.structs.replace(CHUNKS[0], usage=USAGE)]
+
+    options = StreamOptions(include_usage=True, continuous_usage_stats=True)
+    request = CreateChatCompletion(messages=[UserMessage(content="Hi")], model="m", stream_options=options)
+    batches = [batch async for batch in Answer(request, generate(), rate_limits=RateLimitState()).stream()]
+    assert USAGE == batches[0][0].usage

@@ -78,3 +78,10 @@ def test_first_chunk_is_reported_once_with_its_time() -> None:
     for _ in range(2):
         request_stats.add(AnswerPart([chunk(tier="flex")]))
     assert [(1.0, "flex")] == told
+
+
+def test_answer_with_running_usage_alone_is_cancelled() -> None:
+    request_stats = stats(whole=False)
+    said = ChunkChoice(index=0, delta=Delta(content="secret"))
+    request_stats.add(AnswerPart([chunk(said, tier="default", usage=USAGE)]))
+    assert "cancelled" == request_stats.outcome

@@ -70,10 +70,20 @@ class AssemblerOutput(Struct, frozen=True):
 class Assembler:
     """Makes the chunks of one answer from the events of one request."""
 
-    __slots__ = ("_cached_tokens", "_choices", "_first_logprobs", "_header", "_new_call_id", "_open", "_tools")
+    __slots__ = (
+        "_cached_tokens",
+        "_choices",
+        "_first_logprobs",
+        "_header",
+        "_new_call_id",
+        "_open",
+        "_prompt_tokens",
+        "_tools",
+    )
 
     def __init__(self, header: ChunkHeader, options: AssemblyOptions, vocabulary: Vocabulary) -> None:
         self._header = header
+        self._prompt_tokens = options.running_usage
         self._tools = options.tools
         self._new_call_id = options.new_call_id
         self._first_logprobs = ChoiceLogprobs([]) if options.logprobs else None
@@ -125,7 +135,9 @@ class Assembler:
         self._open -= 1
         if self._open:
             return AssemblerOutput(chunks, [], done=False)
-        return AssemblerOutput([*chunks, self._chunk([], self._usage(event))], [], done=True)
+        return AssemblerOutput(
+            [*chunks, self._chunk([], self._usage(event.prompt_tokens, event.cached_tokens))], [], done=True
+        )
 
     def _delta_chunks(self, choice: ChoiceState, new: ChoiceDelta) -> list[ChatCompletionChunk]:
         chunks: list[ChatCompletionChunk] = []
@@ -169,7 +181,8 @@ class Assembler:
         delta = _ONLY_DELTA if choice.is_empty else _LAST_DELTA
         return self._chunk([ChunkChoice(index=choice.index, delta=delta, finish_reason=reason)])
 
-    def _usage(self, event: Finished) -> CompletionUsage:
+    def _usage(self, prompt_tokens: int, cached_tokens: int = 0) -> CompletionUsage:
+        """Return the tokens of all choices so far."""
         accepted = sum(choice.accepted_prediction_tokens for choice in self._choices)
         rejected = sum(choice.rejected_prediction_tokens for choice in self._choices)
         # Reference, predicted outputs: rejected prediction tokens count as completion tokens.
@@ -180,15 +193,17 @@ class Assembler:
             rejected_prediction_tokens=rejected,
         )
         return CompletionUsage(
-            prompt_tokens=event.prompt_tokens,
+            prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
-            total_tokens=event.prompt_tokens + completion_tokens,
-            prompt_tokens_details=PromptTokensDetails(cached_tokens=max(self._cached_tokens, event.cached_tokens)),
+            total_tokens=prompt_tokens + completion_tokens,
+            prompt_tokens_details=PromptTokensDetails(cached_tokens=max(self._cached_tokens, cached_tokens)),
             completion_tokens_details=details,
         )
 
     def _chunk(self, choices: list[ChunkChoice], usage: CompletionUsage | UnsetType = UNSET) -> ChatCompletionChunk:
         header = self._header
+        if usage is UNSET and self._prompt_tokens is not None:
+            usage = self._usage(self._prompt_tokens)
         return ChatCompletionChunk(
             id=header.id,
             created=header.created,

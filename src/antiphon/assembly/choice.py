@@ -40,6 +40,8 @@ class AssemblyOptions(Struct, frozen=True, kw_only=True):
     tools: AnswerCalls | None = None
     """None: everything after the reasoning is content."""
     new_call_id: Callable[[], str] = new_call_id
+    running_usage: int | None = None
+    """The prompt's tokens, if every chunk carries the usage so far (``continuous_usage_stats``)."""
 
 
 class ChoiceDelta(Struct):
@@ -143,6 +145,7 @@ class ChoiceState:
 
     def push_plain(self, token_ids: list[int]) -> str:
         """Return the text that the tokens complete; the choice must be ``is_plain``."""
+        self.completion_tokens += len(token_ids)
         return self._content.push_plain(b"".join(map(self._vocabulary.token_bytes, token_ids)))
 
     def flush(self) -> ChoiceDelta:

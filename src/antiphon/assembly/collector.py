@@ -45,7 +45,7 @@ class Collector:
         """Add the next chunk; return how many bytes of JSON its texts and logprobs add to the answer."""
         if self._first is None:
             self._first = chunk
-        if isinstance(chunk.usage, CompletionUsage):
+        if isinstance(chunk.usage, CompletionUsage) and not chunk.choices:
             self._usage = chunk.usage
         return sum(self._choices.setdefault(choice.index, _Choice()).add(choice) for choice in chunk.choices)
 

@@ -86,7 +86,7 @@ class LocalBackend:
             raise ServiceUnavailableError("The model is not loaded yet.")
         self._engine.check_room()  # a full engine refuses at once, before rendering, which may take long
         rendering = await self._renderer.render(call.request, call.completion_id, call.cache_salt)
-        assembler = Assembler(self._header(call, rendering, info), _options(rendering), self._vocabulary)
+        assembler = Assembler(self._header(call, rendering, info), _options(call, rendering), self._vocabulary)
         # No await between these lines: a cancellation there would leave the generator open.
         events = self._engine.generate(rendering.generate)
         try:
@@ -142,7 +142,7 @@ async def _close(events: EngineEvents) -> None:
         await events.aclose()
 
 
-def _options(rendering: Rendering) -> AssemblyOptions:
+def _options(call: Call, rendering: Rendering) -> AssemblyOptions:
     return AssemblyOptions(
         n=rendering.generate.n,
         stop=rendering.stop,
@@ -150,4 +150,5 @@ def _options(rendering: Rendering) -> AssemblyOptions:
         reasoning_open=rendering.reasoning_open,
         logprobs=rendering.top_logprobs is not None,
         tools=rendering.tools,
+        running_usage=len(rendering.generate.prompt_ids) if call.request.includes_running_usage else None,
     )

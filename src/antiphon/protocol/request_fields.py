@@ -108,6 +108,12 @@ HONOURED_ROWS = (
         nested=(".include_usage", ".include_obfuscation"),
     ),
     honoured(
+        "stream_options.continuous_usage_stats",
+        ANSWERS,
+        "From vLLM. Only with include_usage: every chunk carries the usage of all choices so far.",
+        extension=True,
+    ),
+    honoured(
         "user",
         END_USER,
         "Names the end user for limits and, by a hash, in the log. At most 512 characters. Stored as input_user.",

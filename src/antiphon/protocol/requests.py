@@ -63,6 +63,8 @@ class StreamOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
+    continuous_usage_stats: bool | None = None
+    """Extension: every chunk carries the usage so far. Only with ``include_usage``."""
 
 
 class VoiceID(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -207,6 +209,11 @@ class CreateChatCompletion(DecodingExtensions, frozen=True, kw_only=True, forbid
         return self.stream_options is not None and self.stream_options.include_usage is True
 
     @property
+    def includes_running_usage(self) -> bool:
+        """Whether every chunk of a stream carries the usage so far."""
+        return self.stream_options is not None and self.stream_options.continuous_usage_stats is True
+
+    @property
     def includes_obfuscation(self) -> bool:
         """Whether padding hides the length of chunks; on unless the request turns it off."""
         return self.stream_options is None or self.stream_options.include_obfuscation is not False
@@ -228,6 +235,9 @@ def decode_request(body: bytes) -> CreateChatCompletion:
 def _check_combinations(request: CreateChatCompletion) -> None:
     if request.stream_options not in {None, StreamOptions()} and not request.stream:
         raise _only_when("stream_options", "'stream' is enabled")
+    options = request.stream_options
+    if options is not None and options.continuous_usage_stats and not options.include_usage:
+        raise _only_when("stream_options.continuous_usage_stats", "'stream_options.include_usage' is enabled")
     if request.metadata and not request.store:
         raise _only_when("metadata", "'store' is enabled")
     if request.top_logprobs and not request.logprobs:

@@ -118,7 +118,11 @@ RESPONSE_ROWS = (
     sent("choices[].logprobs.refusal", RESPONSES, "Null, as the refusal is."),
     *(not_sent(f"choices[].logprobs.refusal{name}", "Null, as the refusal is.") for name in _LOGPROBS),
     *(not_sent(f"choices[].message.annotations{name}", "Comes with web search.") for name in _CITATION),
-    sent("usage", ANSWERS, "In a stream: with include_usage, null before the last chunk."),
+    sent(
+        "usage",
+        ANSWERS,
+        "In a stream: with include_usage, null before the last chunk but for continuous_usage_stats.",
+    ),
     sent("usage.prompt_tokens", ASSEMBLER),
     sent("usage.completion_tokens", ASSEMBLER, "All choices together."),
     sent("usage.total_tokens", ASSEMBLER),

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 import msgspec
+from msgspec import UNSET
 
 from antiphon.assembly.collector import Collector
 from antiphon.protocol.base62 import base62
@@ -91,10 +92,15 @@ class Answer:
         async with aclosing(self._batches) as batches:
             async for chunks in batches:
                 if with_usage:
-                    yield [msgspec.structs.replace(chunk, usage=None) if chunk.choices else chunk for chunk in chunks]
+                    yield [_with_usage(chunk) for chunk in chunks]
                 elif chunks[-1].choices:
                     yield chunks
 
     def encoder(self) -> ChunkEncoder:
         """Return the encoder of the chunks; it pads them unless ``include_obfuscation`` is false."""
         return ChunkEncoder(Padding(self._random_bytes).fill if self._request.includes_obfuscation else None)
+
+
+def _with_usage(chunk: ChatCompletionChunk) -> ChatCompletionChunk:
+    """Return the chunk with its usage: null, but for the last one and with ``continuous_usage_stats``."""
+    return msgspec.structs.replace(chunk, usage=None) if chunk.usage is UNSET else chunk

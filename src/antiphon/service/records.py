@@ -86,7 +86,7 @@ class RequestStats:
             self.service_tier = chunk.service_tier
             self._on_first_chunk(self._first - self._begin, self.service_tier)
         self.chunks += 1
-        if isinstance(chunk.usage, CompletionUsage):
+        if isinstance(chunk.usage, CompletionUsage) and not chunk.choices:
             self.usage = chunk.usage
         self._finish_reasons += [choice.finish_reason for choice in chunk.choices if choice.finish_reason]
 
