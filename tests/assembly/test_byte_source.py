@@ -98,12 +98,11 @@ def test_until_stops_at_the_first_complete_end_and_the_longest_of_several() -> N
     assert (b"a", 1) == (bytes(found), source.position)
 
 
-@pytest.mark.parametrize(("expected", "pass_partial_end"), [(b"a<e", True), (b"a", False)])
-def test_partial_end_is_passed_on_only_on_request(expected: bytes, *, pass_partial_end: bool) -> None:
-    found = bytearray()
+def test_partial_end_is_passed_to_a_function_of_its_own() -> None:
+    found, cut = bytearray(), bytearray()
     source = ByteSource()
-    assert run(source, source.until((b"<end>",), found.extend, pass_partial_end=pass_partial_end), b"a<", b"e") is None
-    assert (expected, 3) == (bytes(found), source.position)
+    assert run(source, source.until((b"<end>",), found.extend, cut.extend), b"a<", b"e") is None
+    assert (b"a", b"<e", 3) == (bytes(found), bytes(cut), source.position)
 
 
 def test_bytes_that_start_no_end_are_passed_on_at_once() -> None:
@@ -130,6 +129,6 @@ def test_until_finds_the_same_end_in_any_split_of_the_bytes(fragments: list[byte
     found = []
     for chunks in (fragments, [b"".join(fragments)]):
         source, before = ByteSource(), bytearray()
-        end = run(source, source.until(ends, before.extend, pass_partial_end=True), *chunks)
+        end = run(source, source.until(ends, before.extend, before.extend), *chunks)
         found.append((end, bytes(before)))
     assert found[0] == found[1]

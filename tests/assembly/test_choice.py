@@ -7,6 +7,7 @@ from antiphon.assembly.assembler import AssemblerOutput
 from antiphon.assembly.choice import AssemblyOptions, new_call_id
 from antiphon.chat_formats.answer_calls import AnswerCalls
 from antiphon.chat_formats.builtin import recognise
+from antiphon.chat_formats.chat_format import HERMES, ReasoningMarkers
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
 from antiphon.engine.interface import FinishReason, StreamEvent
 from antiphon.protocol.responses import Choice, CustomCall, CustomToolCall, FunctionCall, FunctionToolCall
@@ -245,3 +246,62 @@ def test_harmony_channels_become_reasoning_content_and_calls() -> None:
         calls = [] if isinstance(message.tool_calls, msgspec.UnsetType) else message.tool_calls
         assert expected == (message.reasoning_content, message.content, len(calls))
     assert "Hi" == called(tools, said, reasoning=harmony.reasoning).message.content
+
+
+FORCED = [
+    pytest.param(AnswerCalls(notation=HERMES, tools={"find": {}}), id="one tool"),
+    pytest.param(AnswerCalls(notation=HERMES, tools={"find": {}}, named=True), id="named"),
+    pytest.param(AnswerCalls(notation=HERMES, tools={"find": {}}, legacy=True, named=True), id="function_call"),
+    pytest.param(AnswerCalls(notation=HERMES, tools={"run": None}), id="custom"),
+]
+
+
+@pytest.mark.parametrize("tools", FORCED)
+@pytest.mark.parametrize("reasoning", [None, THINK])
+def test_forced_call_that_is_cut_in_its_opening_has_no_content(
+    tools: AnswerCalls, reasoning: ReasoningMarkers | None
+) -> None:
+    opening = "\n<tool_call>" if tools.tools.get("run", ()) is not None else '\n<custom_tool_call name="'
+    for start in (opening, "<think>"):
+        for end in range(len(start)):
+            pieces: list[bytes | str] = [bytes((byte,)) for byte in start[:end].encode()]
+            choice = called(
+                tools, pieces, tokens(*range(end)), finished("length"),
+                logprobs=True, content="none", reasoning=reasoning,
+            )  # fmt: skip
+            assert choice.logprobs is not None
+            assert ("", [], "length") == (choice.message.content, choice.logprobs.content, choice.finish_reason)
+
+
+def test_call_that_is_cut_after_a_complete_one_has_no_content_and_no_logprobs() -> None:
+    for content in ("text", "json", "none"):
+        choice = called(
+            TOOLS, [CALL, b"\n<tool", b"_"], tokens(0, 1, 2), finished("length"), logprobs=True, content=content
+        )
+        assert choice.logprobs is not None
+        assert (None, []) == (choice.message.content, choice.logprobs.content)
+
+
+@pytest.mark.parametrize("tools", [None, TOOLS])
+def test_json_answer_that_is_cut_in_the_mark_of_its_reasoning_has_no_content(tools: AnswerCalls | None) -> None:
+    options = AssemblyOptions(tools=tools, content="json", reasoning=THINK, logprobs=True)
+    choice = answer([b"\n", b"<th"], options, tokens(0, 1), finished("length")).choices[0]
+    assert choice.logprobs is not None
+    assert ("", []) == (choice.message.content, choice.logprobs.content)
+    assert '{"a' == answer([b'{"a'], options, tokens(0), finished("length")).choices[0].message.content
+
+
+def test_free_text_that_is_cut_where_a_mark_may_begin_is_content() -> None:
+    for text in (b"<th", b"a <tool_"):
+        choice = called(TOOLS, [text], tokens(0), finished("length"), reasoning=THINK)
+        assert text.decode() == choice.message.content
+
+
+@pytest.mark.parametrize("size", range(1, 7))
+def test_marks_of_control_tokens_that_are_cut_are_neither_reasoning_nor_content(size: int) -> None:
+    harmony = recognise("<|channel|>analysis<|message|>")
+    tools = AnswerCalls(notation=harmony.tools, tools={})
+    pieces: list[bytes | str] = ["<|channel|>", b"ana", b"lysis", "<|message|>", "<|end|>", "<|start|>"]
+    message = called(tools, pieces[:size], reasoning=harmony.reasoning).message
+    assert "" == message.content
+    assert message.reasoning_content in ("", msgspec.UNSET)

@@ -232,6 +232,52 @@ def test_call_truncated_after_its_name_leaves_no_content(notation: ToolNotation)
     assert [""] * len(begun) == [content(pieces) for pieces in begun]
 
 
+@pytest.mark.parametrize("tools", [{"find": {}}, {"run": None}, TOOLS])
+@pytest.mark.parametrize("notation", NOTATIONS)
+def test_answer_that_must_call_has_no_content_wherever_it_is_cut(notation: ToolNotation, tools: dict[str, Any]) -> None:
+    functions = write(notation, [("find", {"city": "P"})]) if "find" in tools else ""
+    custom = f"\n{CUSTOM_CALL.start}run{CUSTOM_CALL.name_end}x" if "run" in tools else ""
+    text = f"\n{functions}{custom}"
+    for end in range(len(text) + 1):
+        for size in (1, 3):
+            assert "" == content(parse(notation, text[:end], size, tools=tools, content="none"))
+
+
+@pytest.mark.parametrize("notation", [pytest.param(one, id=name) for name, one in NAMED.items() if one.parallel])
+def test_no_content_follows_a_call_wherever_a_later_one_is_cut(notation: ToolNotation) -> None:
+    text = write(notation, [("find", {"city": "P"})] * 2) + f"\n{CUSTOM_CALL.start}run{CUSTOM_CALL.name_end}x"
+    first = len(write(notation, [("find", {"city": "P"})]))
+    for end in range(first, len(text) + 1):
+        pieces = parse(notation, text[:end], 1)
+        assert ("", "find") == (content(pieces), calls(pieces)[0][0])
+
+
+@pytest.mark.parametrize("notation", [pytest.param(one, id=name) for name, one in NAMED.items() if one.parallel])
+def test_json_content_is_whole_though_its_strings_hold_a_call(notation: ToolNotation) -> None:
+    text = json.dumps({"a": write(notation, [("no-args", {})]) + notation.triggers[0]}, ensure_ascii=False)
+    assert text == content(parse(notation, text, 1, content="json"))
+    assert text[:-3] == content(parse(notation, text[:-3], 1, content="json"))
+
+
+def test_beginning_of_a_marker_is_no_json_content() -> None:
+    assert "" == content(parse(HERMES, "\n<tool_", 1, content="json")).strip()
+    assert "[" == content(parse(TOOL_NOTATIONS["mistral"], "[", 1, content="json"))
+
+
+def test_beginning_of_a_marker_in_free_text_is_content() -> None:
+    assert "a <tool_" == content(parse(HERMES, "a <tool_", 1))
+    assert "Wait <tool_" == content(parse(HERMES, '<tool_call>{"name": "find"}</tool_call> Wait <tool_', 1))
+
+
+def test_cut_marker_with_a_control_token_is_no_content() -> None:
+    harmony = TOOL_NOTATIONS["harmony"]
+    parser = ToolParser(harmony, {}, opening="<|start|>")
+    said = [*parser.push(b"assistantHi"), *parser.push(b"<|channel|>"), *parser.push(b"fi")]
+    assert [Content(9, b"Hi")] == joined([*said, *parser.end(control_end=22)])
+    plain = ToolParser(harmony, {})
+    assert [Content(0, b"<|channel|>fi")] == joined([*plain.push(b"<|channel|>fi"), *plain.end()])
+
+
 def test_text_after_a_section_without_its_end_is_content() -> None:
     deepseek = TOOL_NOTATIONS["deepseek"]
     section = write(deepseek, [("find", {})]).removesuffix(deepseek.section_end)

@@ -224,6 +224,28 @@ def test_without_parallel_calls_auto_calls_once_at_most(client: OpenAI, bias: di
     assert {0, 1} >= {len(choice.message.tool_calls or []) for choice in completion.choices}
 
 
+def forced(choice: object) -> dict[str, Any]:
+    named = choice if isinstance(choice, dict) and "name" in choice else None
+    if named:
+        return {"functions": [{"name": "Weather"}], "function_call": named}
+    return {"tools": [custom("robot", "regex", REGEX)] if "robot" in str(choice) else TOOLS[:1], "tool_choice": choice}
+
+
+@pytest.mark.parametrize("choice", [
+    "required", {"type": "function", "function": {"name": "Weather"}}, {"name": "Weather"},
+    {"type": "custom", "custom": {"name": "robot"}},
+], ids=str)  # fmt: skip
+def test_forced_call_that_three_tokens_cut_short_has_no_content(client: OpenAI, choice: object) -> None:
+    fields = {**forced(choice), "max_completion_tokens": 3, "logprobs": True}
+    (whole,) = create(client, **fields).choices
+    assert whole.logprobs is not None
+    assert ("", [], "length") == (whole.message.content or "", whole.logprobs.content, whole.finish_reason)
+    stream = client.chat.completions.create(model=MODEL, messages=ASKED, stream=True, temperature=0, **fields)
+    parts = [choice for chunk in stream for choice in chunk.choices]
+    assert {None, ""} >= {part.delta.content for part in parts}
+    assert [] == [entry for part in parts if part.logprobs for entry in part.logprobs.content or []]
+
+
 @pytest.mark.parametrize("name", ["Weather", "Taxi"])
 def test_required_of_the_allowed_tools_calls_them_alone(client: OpenAI, name: str) -> None:
     completion = create(client, tools=TOOLS, tool_choice=allowed("required", name), parallel_tool_calls=False)

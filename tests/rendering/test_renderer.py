@@ -323,6 +323,10 @@ def test_tools_make_a_grammar_and_say_how_calls_are_read() -> None:
     assert {"weather": {"properties": {"city": {}}}} == result.tools.tools
     assert (HERMES, True, False) == (result.tools.notation, result.tools.named, result.tools.legacy)
     assert rendering(context=WIDE, tools=[NOTE], tool_choice="none").tools is None
+    assert "none" == result.content
+    assert "text" == rendering(context=WIDE, tools=[NOTE], tool_choice="none").content
+    assert "none" == rendering(context=WIDE, tools=[NOTE], tool_choice="required").content
+    assert "json" == rendering(context=WIDE, tools=[NOTE], response_format={"type": "json_object"}).content
     legacy = rendering(context=WIDE, functions=[{"name": "f"}]).tools
     assert legacy is not None
     assert legacy.legacy

@@ -24,6 +24,10 @@ class Match(Enum):
     """The source ended too early: the remaining bytes are a proper prefix of the text, maybe empty."""
 
 
+def discard(data: bytes) -> None:
+    """Drop bytes that a parser does not need."""
+
+
 class ByteSource:
     """The bytes of one answer and the read position. Offsets count from the first byte of the answer."""
 
@@ -132,12 +136,12 @@ class ByteSource:
         return match
 
     def until(
-        self, ends: tuple[bytes, ...], take: Callable[[bytes], None], *, pass_partial_end: bool = False
+        self, ends: tuple[bytes, ...], take: Callable[[bytes], None], take_cut: Callable[[bytes], None] = discard
     ) -> Reading[bytes | None]:
         """Pass the bytes before the first of ``ends`` to ``take``; return that end, unread, or None if none came.
 
         The first end is the one whose last byte comes first; the longest, if several have the same last byte. If the
-        source ends with a proper prefix of one of ``ends``, ``take`` gets it only with ``pass_partial_end``.
+        source ends with a proper prefix of one of ``ends``, ``take_cut`` gets the prefix.
         """
         while True:
             data = self.unread()
@@ -149,17 +153,13 @@ class ByteSource:
             held = _partial_end_size(data, ends)
             self._pass_on(data[: len(data) - held], take)
             if not (yield from self.more()):
-                self._pass_on(self.unread(), take if pass_partial_end else discard)
+                self._pass_on(self.unread(), take_cut)
                 return None
 
     def _pass_on(self, data: bytes, take: Callable[[bytes], None]) -> None:
         if data:
             take(data)
             self.position += len(data)
-
-
-def discard(data: bytes) -> None:
-    """Drop bytes that a parser does not need."""
 
 
 def _partial_end_size(data: bytes, ends: tuple[bytes, ...]) -> int:

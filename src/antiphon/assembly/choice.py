@@ -10,10 +10,11 @@ from msgspec import Struct
 
 from antiphon.assembly.content import ContentText
 from antiphon.assembly.detokenizer import Detokenizer, Vocabulary
+from antiphon.assembly.json_text import may_be_json
 from antiphon.assembly.reasoning_parser import ReasoningParser
 from antiphon.assembly.token_logprobs import ContentLogprobs, TokenTexts
 from antiphon.assembly.tool_parser import CallStart, CallText, Content, Piece, ToolParser
-from antiphon.chat_formats.answer_calls import AnswerCalls
+from antiphon.chat_formats.answer_calls import AnswerCalls, ContentForm
 from antiphon.chat_formats.chat_format import ReasoningMarkers, tool_markers
 from antiphon.engine.interface import TokenLogprobs
 from antiphon.protocol.base62 import base62
@@ -39,6 +40,7 @@ class AssemblyOptions(Struct, frozen=True, kw_only=True):
     logprobs: bool = False
     tools: AnswerCalls | None = None
     """None: everything after the reasoning is content."""
+    content: ContentForm = "text"
     new_call_id: Callable[[], str] = new_call_id
     running_usage: int | None = None
     """The prompt's tokens, if every chunk carries the usage so far (``continuous_usage_stats``)."""
@@ -60,12 +62,15 @@ class ChoiceState:
 
     __slots__ = (
         "_content",
+        "_content_form",
         "_content_start",
+        "_control_end",
         "_logprobs",
         "_markers",
         "_parser",
         "_plain",
         "_reasoning_text",
+        "_size",
         "_tool_parser",
         "_tools",
         "_vocabulary",
@@ -94,7 +99,10 @@ class ChoiceState:
         self._reasoning_text = Detokenizer()
         self._parser = ReasoningParser(reasoning, reasoning_open=options.reasoning_open) if reasoning else None
         self._tools = tools
-        self._tool_parser = ToolParser(tools.notation, tools.tools, opening=tools.opening) if tools else None
+        self._content_form = options.content
+        self._tool_parser = (
+            ToolParser(tools.notation, tools.tools, opening=tools.opening, content=options.content) if tools else None
+        )
         self._markers = (
             *((reasoning.start, reasoning.end) if reasoning else ()),
             *(tool_markers(tools.notation) if tools else ()),
@@ -103,6 +111,7 @@ class ChoiceState:
         self._content = ContentText(options.stop, self._logprobs, holds_space=tools is not None)
         self._plain = not (tools or options.stop or options.logprobs)
         self._content_start: int | None = None
+        self._size = self._control_end = 0
         if reasoning is None:
             self._begin_content(0)
 
@@ -128,6 +137,7 @@ class ChoiceState:
         for position, token_id in enumerate(token_ids):
             self.completion_tokens += 1
             data = self._token_bytes(token_id)
+            self._size += len(data)
             if entries is not None:
                 entries.add(token_id, data, logprobs[position])
             if self._content_start is None:
@@ -153,12 +163,14 @@ class ChoiceState:
         new = ChoiceDelta()
         if self._content_start is None and self._parser is not None:
             thought, data = self._parser.flush()
+            thought = b"" if self._has_control(thought) else thought
+            data = data if self._may_be_content(data) else b""
             new.reasoning = self._reasoning_text.push(thought) + self._reasoning_text.flush()
             if self._parser.content_start is not None:
                 self._begin_content(self._parser.content_start)
             self._push_answer(data, new)
         if self._tool_parser is not None and self._content_start is not None and not self.stopped:
-            self._add_pieces(self._tool_parser.end(), new)
+            self._add_pieces(self._tool_parser.end(self._control_end - self._content_start), new)
         self._content.end()
         self._take_content(new, final=True)
         return new
@@ -172,8 +184,20 @@ class ChoiceState:
         data = self._vocabulary.token_bytes(token_id)
         if not data and (self._content_start is None or self._tool_parser is not None):
             text = self._vocabulary.token_text(token_id)
-            return text.encode() if any(text in marker for marker in self._markers) else data
+            if any(text in marker for marker in self._markers):
+                data = text.encode()
+                self._control_end = self._size + len(data)
         return data
+
+    def _has_control(self, end: bytes) -> bool:
+        """Return whether these last bytes of the answer hold a control token."""
+        return self._control_end > self._size - len(end)
+
+    def _may_be_content(self, end: bytes) -> bool:
+        """Return whether the answer may be content that ends so, though a marker begins so, too."""
+        if self._content_form == "none" or self._has_control(end):
+            return False
+        return self._content_form == "text" or may_be_json(end)
 
     def _begin_content(self, start: int) -> None:
         self._content_start = start

@@ -17,6 +17,7 @@ Emit = Callable[[str], None]
 _STRUCTURE = re.compile(rb'["{}\[\]]')
 _QUOTED = re.compile(rb'["\\]')
 _SCALAR_ENDS = tuple(bytes((byte,)) for byte in b",]}" + SPACE)
+_VALUE_STARTS = frozenset(bytes((byte,)) for byte in b'{["-0123456789tfn')
 _ESCAPES = {
     b"n": "\n", b"t": "\t", b"r": "\r", b"b": "\b", b"f": "\f", b"v": "\v", b"a": "\a", b"0": "\0",
     b"\\": "\\", b"'": "'", b'"': '"', b"/": "/", b"\n": "",
@@ -27,6 +28,11 @@ _HIGH_SURROGATES = range(0xD800, 0xDC00)
 _LOW_SURROGATES = range(0xDC00, 0xE000)
 _SURROGATES = range(0xD800, 0xE000)
 _REPLACEMENT = "\ufffd"
+
+
+def may_be_json(data: bytes) -> bool:
+    """Return whether the data, which are not all of a text, may be the beginning of JSON."""
+    return data.lstrip()[:1] in _VALUE_STARTS
 
 
 def decoded(text: str) -> Any:  # noqa: ANN401 (any JSON value)

@@ -5,6 +5,9 @@ name are held back; if no call follows, they are content, unchanged. The text ar
 whitespace after a call and the notation's marks of content. Content is held only while it may be the start of a
 trigger; arguments are returned as they are decoded.
 
+If the answer ends inside a marker, the bytes of the marker are content only where the grammar admits such content: an
+answer that must call has none, JSON does not begin with a marker, no text follows calls or holds control tokens.
+
 Invariants: any split of the same bytes gives the same pieces, if adjacent ones are joined. The content pieces are
 slices of the answer, in order. The texts of a call come after its start and before the start of the next call.
 """
@@ -17,7 +20,8 @@ from msgspec import Struct
 from antiphon.assembly.byte_source import SPACE, ByteSource, Match, Reading, discard
 from antiphon.assembly.call_arguments import PythonArguments, XMLArguments, json_arguments
 from antiphon.assembly.detokenizer import Detokenizer
-from antiphon.assembly.json_text import json_string, json_value
+from antiphon.assembly.json_text import json_string, json_value, may_be_json
+from antiphon.chat_formats.answer_calls import ContentForm
 from antiphon.chat_formats.chat_format import CUSTOM_CALL, ToolNotation
 
 MAX_NAME = 64
@@ -58,7 +62,10 @@ class ToolParser:
     """Splits the bytes of one answer after its reasoning."""
 
     __slots__ = (
+        "_after_calls",
         "_complete",
+        "_content",
+        "_control_end",
         "_empty",
         "_has_content",
         "_leading",
@@ -73,10 +80,13 @@ class ToolParser:
         "_triggers",
     )  # fmt: skip
 
-    def __init__(self, notation: ToolNotation, tools: Tools, *, opening: str = "") -> None:
+    def __init__(
+        self, notation: ToolNotation, tools: Tools, *, opening: str = "", content: ContentForm = "text"
+    ) -> None:
         """``opening``: the start of the notation at the end of the prompt, parsed as if the model had written it."""
         self._notation = notation
         self._tools = tools
+        self._content = content
         notations = (notation, *notation.alternatives) if tools else ()
         self._leading = [(text, one) for one in notations if one.leading_only for text in one.triggers]
         self._triggers = {text.encode(): one for one in notations if not one.leading_only for text in one.triggers}
@@ -84,7 +94,8 @@ class ToolParser:
         self._markers = tuple(dict.fromkeys((*self._triggers, *_encoded(custom), *_encoded(notation.content_marks))))
         self._source = ByteSource()
         self._opening_size = len(opening.encode())
-        self._has_content = False
+        self._control_end = 0
+        self._has_content = self._after_calls = False
         self._n_calls = 0
         self._complete = self._empty = True
         self._pieces: list[Piece] = []
@@ -97,8 +108,12 @@ class ToolParser:
         self._source.feed(data)
         return self._resume()
 
-    def end(self) -> list[Piece]:
-        """End the answer and return the pieces that were held back."""
+    def end(self, control_end: int = 0) -> list[Piece]:
+        """End the answer and return the pieces that were held back.
+
+        ``control_end``: the offset after the newest control token among the bytes.
+        """
+        self._control_end = control_end + self._opening_size
         self._source.end()
         return self._resume()
 
@@ -112,19 +127,41 @@ class ToolParser:
         while True:
             if not self._has_content and (yield from self._leading_calls()):
                 continue
-            found = yield from source.until(self._markers, self._add_content, pass_partial_end=True)
+            found = yield from self._json_up_to_marker() if self._content == "json" else self._up_to(self._markers)
             if found is None:
                 return
             if not (yield from self._mark_or_call(found)):
                 self._add_content(source.bytes_between(source.position, source.position + 1))
                 source.position += 1
 
+    def _up_to(self, markers: tuple[bytes, ...]) -> Reading[bytes | None]:
+        return self._source.until(markers, self._add_content, self._add_cut_marker)
+
+    def _json_up_to_marker(self) -> Reading[bytes | None]:
+        """Read content up to a marker, which is a trigger only at the start: strings in JSON may hold triggers."""
+        source = self._source
+        for marker in () if self._has_content else self._markers:
+            match = yield from source.peek_literal(marker.decode())
+            if match is not Match.NO:
+                return (yield from self._up_to((marker,)))
+        return (yield from self._up_to(_encoded(self._notation.content_marks)))
+
+    def _add_cut_marker(self, data: bytes) -> None:
+        """Add the beginning of a marker, with which the answer ends, unless the grammar admits no such content."""
+        has_control = self._source.position < self._control_end
+        cannot_begin = self._content == "json" and not self._has_content and not may_be_json(data)
+        if not (has_control or cannot_begin or self._after_calls):
+            self._add_content(data)
+
     def _add_content(self, data: bytes) -> None:
+        if self._content == "none":
+            return
         start = self._source.position - self._opening_size
         shown = data[max(0, -start) :]
         if shown:
             self._pieces.append(Content(max(0, start), shown))
         self._has_content = self._has_content or not shown.isspace()
+        self._after_calls = False
 
     def _leading_calls(self) -> Reading[bool]:
         """Read calls whose trigger counts only at the start; return False if there are none."""
@@ -158,16 +195,17 @@ class ToolParser:
         if notation.section_start:
             yield from self._more_calls(notation)
         yield from source.skip(SPACE)
+        self._after_calls = True
         return True
 
     def _more_calls(self, notation: ToolNotation) -> Reading[None]:
         source = self._source
-        while self._complete and (match := (yield from source.literal(notation.section_end))) is not Match.YES:
+        while self._complete and (yield from source.literal(notation.section_end)) is not Match.YES:
             source.mark()
             more = (yield from source.literal(notation.separator)) is Match.YES and (yield from self._call(notation))
             start = source.unmark()
             if not more:
-                source.position = source.size if match is Match.CUT else start
+                source.position = source.size if source.wanted_more else start
                 return
 
     def _call(self, notation: ToolNotation) -> Reading[bool]:

@@ -151,4 +151,5 @@ def _options(call: Call, rendering: Rendering) -> AssemblyOptions:
         logprobs=rendering.top_logprobs is not None,
         tools=rendering.tools,
         running_usage=len(rendering.generate.prompt_ids) if call.request.includes_running_usage else None,
+        content=rendering.content,
     )

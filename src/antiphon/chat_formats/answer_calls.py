@@ -6,6 +6,9 @@ from msgspec import Struct
 
 from antiphon.chat_formats.chat_format import ToolNotation
 
+ContentForm = Literal["text", "json", "none"]
+"""The content that the answer's grammar admits beside calls: any text, JSON, or none because a call is forced."""
+
 
 class AnswerCalls(Struct, frozen=True, kw_only=True):
     """The tools that an answer may call, the notation of the calls and their form in the answer."""

@@ -6,7 +6,7 @@ server imports no template engine and no grammar compiler; only the processes do
 
 from msgspec import Struct
 
-from antiphon.chat_formats.answer_calls import AnswerCalls
+from antiphon.chat_formats.answer_calls import AnswerCalls, ContentForm
 from antiphon.chat_formats.chat_format import ReasoningMarkers
 from antiphon.engine.interface import GenerateRequest, ServiceTier
 from antiphon.protocol.requests import CreateChatCompletion
@@ -32,6 +32,7 @@ class Rendering(Struct, frozen=True, kw_only=True):
     """The prompt ends inside an open reasoning block."""
     tools: AnswerCalls | None = None
     """The tools and the notation of calls; None when the answer can have no call and the family marks no content."""
+    content: ContentForm = "text"
     top_logprobs: int | None
     """Alternatives per token; None when no logprobs are asked for."""
     service_tier: ServiceTier

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from antiphon.chat_formats.answer_calls import AnswerCalls
+from antiphon.chat_formats.answer_calls import AnswerCalls, ContentForm
 from antiphon.chat_formats.chat_format import ChatFormat, ToolNotation
 from antiphon.constraints.answer_grammar import AnswerShape, answer_grammar
 from antiphon.constraints.json_schema import shorten_problem, validate_grammar
@@ -126,6 +126,7 @@ class Renderer:
             reasoning=self._reasoning,
             reasoning_open=answer.reasoning_open,
             tools=_tools(required, answer.opening),
+            content=_content_form(required),
             top_logprobs=top_logprobs,
             service_tier=tier,
         )
@@ -185,6 +186,12 @@ def _tools(required: AnswerConstraints, opening: str) -> AnswerCalls | None:
         return None
     named, legacy = use is not None and use.named, use is not None and use.legacy
     return AnswerCalls(notation=required.notation, tools=tools, opening=opening, named=named, legacy=legacy)
+
+
+def _content_form(required: AnswerConstraints) -> ContentForm:
+    if required.calls is not None and required.calls.mode == "required":
+        return "none"
+    return "text" if required.schema is None else "json"
 
 
 def _constraining_field(request: CreateChatCompletion) -> str | None:
