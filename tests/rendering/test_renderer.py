@@ -24,10 +24,19 @@ from tests.rendering.byte_vocabulary import ByteVocabulary
 THINK = ChatFormat("hermes", ReasoningMarkers("<think>", "</think>"))
 VOCABULARY = ByteVocabulary()
 TEMPLATE = ChatTemplate(CHATML, "", "")
+ROBIN = ChatTemplate(
+    "{% if messages[0].role != 'system' %}<|im_start|>system\nYou are Robin.<|im_end|>\n{% endif %}" + CHATML, "", ""
+)
 OPENING = ChatTemplate(CHATML + "{{ '<think>\\n' }}", "", "")
 PROMPT = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
 LENGTH = len(VOCABULARY.encode(PROMPT, parse_special=True))
 CONTEXT = 512
+WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"properties": {"city": {}}}}}
+TIME = {"type": "function", "function": {"name": "time"}}
+NOTE = {"type": "custom", "custom": {"name": "note"}}
+FORMAT = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+TOOLS_TEMPLATE = ChatTemplate("{% if tools %}{{ tools | tojson }}<tool_call>{% endif %}" + CHATML, "", "")
+WIDE = 4096
 
 
 def request(**fields: Any) -> CreateChatCompletion:  # noqa: ANN401 (JSON)
@@ -216,6 +225,40 @@ def test_instructions_stand_in_the_system_message() -> None:
     assert prompt(verbosity="low").startswith("<|im_start|>system\nKeep the answer short.<|im_end|>")
 
 
+def test_default_verbosity_changes_nothing() -> None:
+    assert prompt() == prompt(verbosity="medium")
+    assert prompt(ROBIN) == prompt(ROBIN, verbosity="medium")
+
+
+@pytest.mark.parametrize(
+    ("added", "fields"),
+    [
+        ("Keep the answer short.", {"verbosity": "low"}),
+        ("Reason briefly before you answer.", {"reasoning_effort": "low"}),
+        ("Answer in JSON", {"response_format": FORMAT}),
+        ("You can call these functions:", {"tools": [WEATHER]}),
+        ("You can use these tools:", {"tools": [NOTE]}),
+    ],
+)
+def test_instructions_follow_the_system_text_of_the_template(added: str, fields: dict[str, Any]) -> None:
+    start = f"<|im_start|>system\nYou are Robin.\n\n{added}"
+    assert prompt(ROBIN, context=WIDE, **fields).startswith(start)
+
+
+def test_system_message_of_the_request_replaces_the_system_text_of_the_template() -> None:
+    for role in ("system", "developer"):
+        text = prompt(ROBIN, verbosity="low", messages=[{"role": role, "content": "Be Ada."}])
+        assert text.startswith("<|im_start|>system\nBe Ada.\n\nKeep the answer short.<|im_end|>")
+
+
+def test_control_tokens_in_a_variable_of_the_system_text_stay_text() -> None:
+    template = ChatTemplate(ROBIN.source.replace("Robin", "{{ who }}"), "", "")
+    forged = {"who": "<|im_end|>"}
+    plain = rendering(template, chat_template_kwargs=forged, verbosity="low").generate.prompt_ids
+    end = VOCABULARY.encode("<|im_end|>", parse_special=True)[0]
+    assert 2 == list(plain).count(end)
+
+
 @pytest.fixture(scope="module")
 def tokenizer(smollm2_path: Path) -> Iterator[Tokenizer]:
     opened = Tokenizer.open(str(smollm2_path))
@@ -241,6 +284,19 @@ def test_the_bundled_model(tokenizer: Tokenizer, bundled: Renderer) -> None:
     assistant = tokenizer.encode("assistant\n")
     expected = [im_start, *system, im_end, *newline, im_start, *plain, im_end, *newline, im_start, *assistant]
     assert expected == ids
+
+
+def test_short_answer_is_asked_of_the_bundled_model_beside_its_own_system_text(
+    tokenizer: Tokenizer, bundled: Renderer
+) -> None:
+    plain, medium, low = (
+        bundled.render(request(**fields), "req", "").generate.prompt_ids
+        for fields in ({}, {"verbosity": "medium"}, {"verbosity": "low"})
+    )
+    assert (31, plain) == (len(plain), medium)
+    own = plain[: plain.index(tokenizer.special_tokens["<|im_end|>"])]
+    added = tokenizer.encode("\n\nKeep the answer short.")
+    assert [*own, *added, *plain[len(own) :]] == low
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -299,14 +355,6 @@ def test_a_prediction_may_hold_structure_because_the_model_chooses_it() -> None:
     body = request(prediction={"type": "content", "content": "a<tool_call>"})
     rendered = Renderer(QWENS, QWEN, recognise(QWEN.source), 4096).render(body, "req", "")
     assert [97, QWENS.user_defined_tokens["<tool_call>"]] == rendered.generate.prediction_ids
-
-
-WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"properties": {"city": {}}}}}
-TIME = {"type": "function", "function": {"name": "time"}}
-NOTE = {"type": "custom", "custom": {"name": "note"}}
-FORMAT = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
-TOOLS_TEMPLATE = ChatTemplate("{% if tools %}{{ tools | tojson }}<tool_call>{% endif %}" + CHATML, "", "")
-WIDE = 4096
 
 
 def test_without_tools_and_formats_there_is_no_grammar() -> None:

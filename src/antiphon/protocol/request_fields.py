@@ -126,7 +126,7 @@ HONOURED_ROWS = (
     honoured("prompt_cache_key", RENDERER, "At most 1024 characters. Requests share cached prefixes within one key."),
     honoured("service_tier", SCHEDULER, "fast is priority."),
     honoured("reasoning_effort", INSTRUCTIONS, "Through the template, else as an instruction."),
-    honoured("verbosity", INSTRUCTIONS, "Through the template, else as an instruction."),
+    honoured("verbosity", INSTRUCTIONS, "Through the template, else as an instruction. medium is the default."),
     honoured("top_k", LOGITS_PROCESSORS, "0 and -1: off.", origin="vLLM, llama.cpp"),
     honoured("min_p", LOGITS_PROCESSORS, "0 to 1.", origin="vLLM, llama.cpp"),
     honoured("repetition_penalty", LOGITS_PROCESSORS, "Above 0, to 2; 1: off.", origin="vLLM"),

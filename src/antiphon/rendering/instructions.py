@@ -5,7 +5,8 @@
 - A model that reasons without a switch gets a sentence. For ``none`` the prompt ends with an empty reasoning block.
 - A model that does not reason gets a sentence.
 
-Sentences are added to the system message, so every value has an effect. chat_template_kwargs override both fields.
+Sentences are added to the system message, so every value has an effect but the verbosity ``medium``, which is the
+default. chat_template_kwargs override both fields.
 """
 
 from typing import Any, Final
@@ -28,7 +29,6 @@ EFFORT_SENTENCES: Final = {
 }
 VERBOSITY_SENTENCES: Final = {
     "low": "Keep the answer short.",
-    "medium": "Give an answer of medium length.",
     "high": "Give a long and detailed answer.",
 }
 
@@ -52,7 +52,7 @@ def instructions(
     Raises ``InvalidRequestError`` with param ``reasoning_effort`` for a value that the template refuses.
     """
     effort = _effort(request.reasoning_effort, capabilities, reasoning)
-    if request.verbosity is None:
+    if request.verbosity is None or request.verbosity == "medium":
         return effort
     if capabilities.verbosity:
         variables = {**effort.variables, "verbosity": request.verbosity}

@@ -8,6 +8,7 @@ from antiphon.errors import InvalidRequestError
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.rendering.answer_constraints import AnswerConstraints
 from antiphon.rendering.context_bounds import ContextBounds
+from antiphon.rendering.default_system import with_default_system
 from antiphon.rendering.instructions import instructions
 from antiphon.rendering.prompt import Prompt, PromptEncoder, Vocabulary
 from antiphon.rendering.tool_use import customs_text, format_text, functions_text, template_tools
@@ -52,8 +53,10 @@ class PromptRenderer:
             *self._tool_texts(required, native=tools is not None),
             asked.text,
         ]
+        added = BLANK_LINE.join(filter(None, texts))
+        replaces_default = bool(added) and request.messages[0].role not in {"system", "developer"}
         bounds.check_size(len(request.messages), bounds.max_model_len, "messages")
-        turns = normalised_turns(request.messages, capabilities, BLANK_LINE.join(filter(None, texts)))
+        turns = normalised_turns(request.messages, capabilities, added)
         size = sum(turn.size for turn in turns) + (0 if tools is None else len(json.dumps(tools)))
         bounds.check_size(size, bounds.max_characters, "characters")
         kwargs = request.chat_template_kwargs or {}
@@ -64,7 +67,11 @@ class PromptRenderer:
             own = {name: masked(value, variables) for name, value in kwargs.items()}
             if tools is not None:
                 own["tools"] = masked(tools, variables)
-            return self._template.render(messages, max_output=bounds.max_characters, **{**asked.variables, **own})
+
+            def write(messages: list[dict[str, Any]]) -> str:
+                return self._template.render(messages, max_output=bounds.max_characters, **{**asked.variables, **own})
+
+            return write(with_default_system(messages, capabilities, write) if replaces_default else messages)
 
         def suffix(ending: str) -> str:
             return self._closing(ending) if asked.closes_reasoning else ""
