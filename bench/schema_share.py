@@ -1,7 +1,8 @@
 """`python -m bench.schema_share FOLDER...`: the shares of real-world schemas that are enforced and refused, by keyword.
 
-Every ``*.json`` file below the folders is a schema, or an object with one under ``schema``. The grammar of an enforced
-schema generates random texts, byte by byte and without a model, and `jsonschema` validates every finished text.
+Every ``*.json`` file below the folders is a schema, an object with one under ``schema``, or an array of such objects,
+as in the JSON Schema Test Suite. The grammar of an enforced schema generates random texts, byte by byte and without a
+model, and `jsonschema` validates every finished text.
 """
 
 import argparse
@@ -49,7 +50,7 @@ class Share(Struct):
     walked: int = 0
     unfinished: int = 0
     unjudged: int = 0
-    """Texts that `jsonschema` cannot validate: endless or missing references, numbers that are too large."""
+    """Texts that `jsonschema` cannot validate: endless or missing references, large numbers, foreign patterns."""
     invalid: list[tuple[str, str]] = field(default_factory=list)
     """File and text of each text that is not valid."""
 
@@ -59,15 +60,17 @@ class Share(Struct):
         return self.enforced + self.refused.total()
 
 
-def read_schema(path: Path) -> Any:  # noqa: ANN401 (JSON)
-    """Return the schema of a file, or None."""
+def read_schemas(path: Path) -> list[Any]:
+    """Return the schemas of a file."""
     try:
         document = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
-        return None
+        return []
+    if isinstance(document, list):
+        return [group["schema"] for group in document if isinstance(group, dict) and "schema" in group]
     if isinstance(document, dict) and isinstance(document.get("schema"), dict):
-        return document["schema"]
-    return document if isinstance(document, dict | bool) else None
+        return [document["schema"]]
+    return [document] if isinstance(document, dict | bool) else []
 
 
 def refused_by(message: str) -> str:
@@ -125,19 +128,22 @@ def measure(paths: Iterable[Path], walks: int, seed: int = 0) -> Share:
     """Compile every schema and validate ``walks`` random texts of each."""
     share, choice = Share(), random.Random(seed)  # noqa: S311 (walks)
     for path in paths:
-        schema = read_schema(path)
-        if schema is None:
-            share.unread += 1
-            continue
-        try:
-            compiled = compile_schema(schema, strict=False, param="schema")
-        except InvalidRequestError as error:
-            share.refused[refused_by(error.message)] += 1
-            continue
-        share.enforced += 1
-        for _ in range(walks):
-            _judge(share, path, schema, walk(compiled, choice))
+        schemas = read_schemas(path)
+        share.unread += not schemas
+        for schema in schemas:
+            _measure_one(share, path, schema, walks, choice)
     return share
+
+
+def _measure_one(share: Share, path: Path, schema: Any, walks: int, choice: random.Random) -> None:  # noqa: ANN401 (JSON)
+    try:
+        compiled = compile_schema(schema, strict=False, param="schema")
+    except InvalidRequestError as error:
+        share.refused[refused_by(error.message)] += 1
+        return
+    share.enforced += 1
+    for _ in range(walks):
+        _judge(share, path, schema, walk(compiled, choice))
 
 
 def _judge(share: Share, path: Path, schema: Any, text: str | None) -> None:  # noqa: ANN401 (JSON)
@@ -150,7 +156,7 @@ def _judge(share: Share, path: Path, schema: Any, text: str | None) -> None:  # 
             share.invalid.append((str(path), text))
     except json.JSONDecodeError:
         share.invalid.append((str(path), text))
-    except (RecursionError, Unresolvable, ArithmeticError, ValueError):
+    except (RecursionError, Unresolvable, ArithmeticError, ValueError, re.error, AttributeError):
         share.unjudged += 1
 
 

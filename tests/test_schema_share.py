@@ -10,7 +10,7 @@ from rich.console import Console
 
 from antiphon.constraints.json_schema import compile_schema
 from bench import schema_share
-from bench.schema_share import Share, is_valid, measure, read_schema, refused_by, show, walk
+from bench.schema_share import Share, is_valid, measure, read_schemas, refused_by, show, walk
 
 POINT = {
     "type": "object",
@@ -75,8 +75,20 @@ def test_number_that_is_too_large_is_not_validated(collection: list[Path], monke
     assert (1, []) == (share.unjudged, share.invalid)
 
 
-def test_schema_of_a_file_without_one_is_none(collection: list[Path]) -> None:
-    assert [None, COUNTS] == [read_schema(path) for path in collection[:2]]
+def test_file_without_a_schema_has_none(collection: list[Path]) -> None:
+    assert [[], [COUNTS]] == [read_schemas(path) for path in collection[:2]]
+
+
+def test_array_of_groups_has_the_schema_of_each(tmp_path: Path) -> None:
+    suite = tmp_path / "suite.json"
+    suite.write_text(json.dumps([{"schema": POINT, "tests": []}, {"schema": True, "tests": []}, "no group"]))
+    assert [POINT, True] == read_schemas(suite)
+
+
+def test_text_of_a_pattern_that_the_validator_does_not_read_is_not_judged(tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text(json.dumps({"type": "string", "pattern": r"^\cA$"}))
+    share = measure([tmp_path / "one.json"], 1)
+    assert (1, 1, []) == (share.walked, share.unjudged, share.invalid)
 
 
 @pytest.mark.parametrize(

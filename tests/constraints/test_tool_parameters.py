@@ -58,7 +58,7 @@ def test_number_of_parameters_becomes_alternative_lists() -> None:
     least = parameter_lists(function({**properties, "minProperties": 1}))
     assert [["a"], ["b"]] == [[item.key for item in items if item.required] for items in least]
     most = parameter_lists(function({**properties, "maxProperties": 1}))
-    assert [[], ["a"], ["b"]] == [[item.key for item in items] for items in most]
+    assert [["a"], ["b"]] == [[item.key for item in items] for items in most]
 
 
 def test_required_unnamed_parameters_are_refused() -> None:

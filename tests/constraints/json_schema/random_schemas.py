@@ -120,6 +120,25 @@ def schemas(draw: st.DrawFn) -> dict[str, Any]:
     return schema
 
 
+def opened(schema: Any) -> Any:
+    """Return the schema with ``additionalProperties: true`` beside each ``properties`` that says nothing of others.
+
+    This changes no instance's validity, unless a subschema has ``unevaluatedProperties``.
+    """
+    if isinstance(schema, list):
+        return [opened(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    members = {name: value if name in {"enum", "const", "default"} else opened(value) for name, value in schema.items()}
+    if isinstance(schema.get("properties"), dict) and "additionalProperties" not in schema:
+        members["additionalProperties"] = True
+    return members
+
+
+def tracks_evaluation(schema: Any) -> bool:
+    return "unevaluatedProperties" in json.dumps(schema)
+
+
 def is_valid(schema: Any, text: str) -> bool:
     """Return whether ``text`` is valid, with exact decimals. Raises RecursionError for endless references."""
     with localcontext(prec=4000):

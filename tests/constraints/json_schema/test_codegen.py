@@ -54,7 +54,7 @@ def test_recursion_becomes_a_reference() -> None:
 
 
 def test_escaped_key_does_not_bypass_a_property() -> None:
-    text = compiled({"type": "object", "properties": {"a": {"type": "integer"}}})
+    text = compiled({"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": True})
     assert admits_text(text, '{"a": 1}')
     assert admits_text(text, '{"b": "x", "\\u001b": 1}')
     assert not admits_text(text, '{"\\u0061": "x"}')
@@ -64,7 +64,7 @@ def test_escaped_key_does_not_bypass_a_property() -> None:
     "others",
     [
         {"additionalProperties": {"type": "string"}},
-        {"patternProperties": {"^b": {"type": "null"}}},
+        {"patternProperties": {"^b": {"type": "null"}}, "additionalProperties": True},
         {"patternProperties": {"^b": {"type": "null"}}, "additionalProperties": {"type": "string"}},
     ],
 )
@@ -87,11 +87,11 @@ def test_pattern_of_another_subschema_does_not_constrain_a_named_property() -> N
 
 
 def test_escaped_key_does_not_bypass_a_name_with_control_characters() -> None:
-    text = compiled({"type": "object", "properties": {"a\n": {"type": "integer"}}})
+    text = compiled({"type": "object", "properties": {"a\n": {"type": "integer"}}, "additionalProperties": True})
     assert admits_text(text, '{"a\\n": 1}')
     assert not admits_text(text, '{"a\\u000a": "x"}')
     with pytest.raises(InvalidRequestError, match="control characters"):
-        compiled({"type": "object", "properties": {"\x1b": {"type": "integer"}}})
+        compiled({"type": "object", "properties": {"\x1b": {"type": "integer"}}, "additionalProperties": True})
     assert admits_text(compiled({"const": "\x1b\x7f"}), '"\\u001b\\u007f"')
 
 
@@ -111,7 +111,9 @@ def test_values_without_end_are_not_begun() -> None:
     chain = {"type": "object", "required": ["next"], "properties": {"next": {"$ref": "#/$defs/chain"}}}
     with pytest.raises(SchemaRefusedError, match="admits no value"):
         generated({"$ref": "#/$defs/chain", "$defs": {"chain": chain}})
-    text = compiled({"properties": {"a": {"$ref": "#/$defs/chain"}}, "type": "object", "$defs": {"chain": chain}})
+    text = compiled(
+        {"properties": {"a": {"$ref": "#/$defs/chain"}, "b": {}}, "type": "object", "$defs": {"chain": chain}}
+    )
     assert not admits_text(text, '{"a": ')
     assert admits(text, {"b": 1})
     ended = {**chain, "properties": {"next": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/chain"}]}}}
@@ -255,6 +257,10 @@ def test_scalar_schema_is_generated(expected: Schema, schema: Schema) -> None:
         ({"type": "object", "additionalProperties": False}, {"type": "object", "maxProperties": 0}),
         (
             {"type": "object", "properties": {"a": NULL}, "patternProperties": {"": {}}, "additionalProperties": False},
+            {"type": "object", "properties": {"a": NULL}, "additionalProperties": True},
+        ),
+        (
+            {"type": "object", "properties": {"a": NULL}, "additionalProperties": False},
             {"type": "object", "properties": {"a": NULL}},
         ),
         (
@@ -301,12 +307,12 @@ def test_only_large_scalars_have_a_definition(definitions: int, schema: Schema) 
 BYPASSABLE: list[Schema] = [
     {"properties": {"a": NULL}, "additionalProperties": {"type": "string"}},
     {"patternProperties": {"^a": NULL}},
-    {"properties": {"a\n": NULL}},
+    {"properties": {"a\n": NULL}, "additionalProperties": True},
     {"properties": {"a\n": NULL}, "patternProperties": {"^b": NULL}, "additionalProperties": False},
 ]
 NOT_BYPASSABLE: list[Schema] = [
     {},
-    {"properties": {"a": NULL}},
+    {"properties": {"a": NULL}, "additionalProperties": True},
     {"additionalProperties": NULL},
     {"properties": {"\x1b": NULL}, "additionalProperties": False},
     {"properties": {"a": NULL}, "patternProperties": {"^b": NULL}, "additionalProperties": False},

@@ -14,7 +14,7 @@ from antiphon.constraints.json_schema.schema_errors import COMPARISONS, Circular
 from antiphon.constraints.json_schema.shapes import EVERYTHING, Array, Object, Shape, String
 from antiphon.constraints.json_schema.terms import ANY, NEVER, Constant, Location, conjunction, negation
 from antiphon.errors import InvalidRequestError
-from tests.constraints.json_schema.random_schemas import admits, admitted, is_valid
+from tests.constraints.json_schema.random_schemas import admits, admitted, is_valid, opened, tracks_evaluation
 
 Schema = dict[str, Any]
 HAS_A: Schema = {"required": ["a"]}
@@ -217,7 +217,8 @@ def within(schema: Schema) -> Schema:
 )
 def test_exactly_the_valid_values_are_admitted(schema: Schema) -> None:
     valid = [value for value in VALUES if is_valid(schema, json.dumps(value))]
-    assert valid == admitted(compile_schema(schema, strict=False, param="p"), VALUES)
+    text = compile_schema(schema if tracks_evaluation(schema) else opened(schema), strict=False, param="p")
+    assert valid == admitted(text, VALUES)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from antiphon.constraints.json_schema.shapes import (
     Null,
     Number,
     Object,
+    Others,
     Shape,
     String,
     Union,
@@ -98,7 +99,7 @@ def test_pattern_that_matches_every_name_replaces_the_additional_schema() -> Non
         shape = only(
             {"type": "object", "patternProperties": {pattern: {"type": "null"}}, "additionalProperties": False}
         )
-        assert Object(additional=place("patternProperties", pattern)) == shape
+        assert Object(additional=place("patternProperties", pattern), others=Others.SPECIFIED) == shape
 
 
 def test_patterns_with_one_schema_are_joined() -> None:
@@ -168,10 +169,10 @@ def test_items_without_a_schema_are_of_any_value() -> None:
 def test_counts_and_required_names_are_bounds_of_the_object() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "null"}}, "required": ["b", "a", "b"]}
     a, closed = place("properties", "a"), {"additionalProperties": False}
-    assert Object((("a", a), ("b", ANY)), required=("b", "a"), min_properties=3, max_properties=4) == only(
-        {**schema, "minProperties": 3, "maxProperties": 4}
-    )
-    assert Object((("a", a),), additional=NEVER) == only({**schema, **closed, "required": []})
+    assert Object(
+        (("a", a), ("b", ANY)), required=("b", "a"), min_properties=3, max_properties=4, others=Others.UNSPECIFIED
+    ) == only({**schema, "minProperties": 3, "maxProperties": 4})
+    assert Object((("a", a),), additional=NEVER, others=Others.SPECIFIED) == only({**schema, **closed, "required": []})
 
 
 def test_pattern_with_an_end_anchor_does_not_match_every_name() -> None:
@@ -187,7 +188,8 @@ def test_pattern_that_matches_every_name_is_added_to_the_other_patterns() -> Non
     }
     every, a = place("patternProperties", ""), place("patternProperties", "^a")
     named = ("b", conjunction(place("properties", "b"), every))
-    assert Object((named,), (("^a", conjunction(a, every)),), every) == only({"type": "object", **schema})
+    expected = Object((named,), (("^a", conjunction(a, every)),), every, others=Others.SPECIFIED)
+    assert expected == only({"type": "object", **schema})
 
 
 def test_disjoint_patterns_are_kept_separately() -> None:

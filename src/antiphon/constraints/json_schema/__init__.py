@@ -18,7 +18,7 @@ The modules in the order of the pipeline:
 - ``intersection``: intersects two shapes of one type.
 - ``difference``: subtracts one shape from another of its type.
 - ``enumeration``: intersects and subtracts shapes that list their values, by keys.
-- ``lowering``: rewrites bounds that llguidance does not follow as alternatives that it does.
+- ``lowering``: closes objects, and rewrites bounds that llguidance does not follow as alternatives that it does.
 - ``multiples``: limits and lists the values of ``multipleOf``.
 - ``finite_terms``: finds the terms that have a finite value.
 - ``codegen``: writes the JSON Schema that llguidance reads.

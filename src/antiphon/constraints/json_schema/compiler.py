@@ -39,7 +39,8 @@ def compile_schema(
 
     The text follows ``%json`` in a Lark grammar; ``start: %json <text>`` is a whole grammar. Every text that this
     grammar admits validates by the specification. Every valid instance can be written, with the properties in the
-    schema's order, the separators ``", "`` and ``": "`` and no other whitespace.
+    schema's order, the separators ``", "`` and ``": "`` and no other whitespace. An exception: an object with
+    ``properties`` and without ``additionalProperties`` gets no other properties.
 
     ``strict`` requires the reference's subset of JSON Schema, too. ``subject`` names the owner of the schema in the
     message (``response_format 'math'``, ``function 'get_weather'``). ``param`` and ``code`` are those of the error; the

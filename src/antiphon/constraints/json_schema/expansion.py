@@ -20,6 +20,7 @@ from antiphon.constraints.json_schema.shapes import (
     Array,
     Evaluated,
     Object,
+    Others,
     Shape,
     String,
     Union,
@@ -257,7 +258,7 @@ def _with_unevaluated(shape: Object, term: Term) -> Object:
             ),
             additional=conjunction(shape.additional, term),
         )
-    return replace(shape, evaluated=Evaluated(is_complete=True))
+    return replace(shape, evaluated=Evaluated(is_complete=True), others=Others.SPECIFIED)
 
 
 def _is_evaluated(evaluated: Evaluated, name: str) -> bool:

@@ -90,6 +90,7 @@ def _intersect_objects(left: Object, right: Object) -> Object:
         min_properties=max(left.min_properties, right.min_properties),
         max_properties=_smaller(left.max_properties, right.max_properties),
         evaluated=join_evaluated(left.evaluated, right.evaluated),
+        others=max(left.others, right.others),
     )
 
 

@@ -21,6 +21,7 @@ from antiphon.constraints.json_schema.shapes import (
     Null,
     Number,
     Object,
+    Others,
     Shape,
     String,
     Union,
@@ -163,7 +164,14 @@ def _object(document: Document, path: Path, schema: dict[str, Any]) -> Object:
         min_properties=int(schema.get("minProperties", 0)),
         max_properties=int(schema["maxProperties"]) if "maxProperties" in schema else None,
         evaluated=evaluated if document.tracks_evaluation else Evaluated(),
+        others=_others(schema, is_specified=evaluated.is_complete),
     )
+
+
+def _others(schema: dict[str, Any], *, is_specified: bool) -> Others:
+    if is_specified:
+        return Others.SPECIFIED
+    return Others.UNSPECIFIED if "properties" in schema else Others.FREE
 
 
 def _is_universal(pattern: str) -> bool:

@@ -4,6 +4,8 @@
 - ``uniqueItems`` becomes the permutations of few values, or, if they are too many, the combinations in the schema's
   order.
 - ``minProperties`` and ``maxProperties`` become alternatives with different properties.
+- An object whose schema lists properties and says nothing about others gets no others, unless ``minProperties`` needs
+  them. Models invent properties otherwise.
 
 A bound that needs too many alternatives is refused.
 """
@@ -21,7 +23,17 @@ from antiphon.constraints.json_schema.expansion import Expander
 from antiphon.constraints.json_schema.multiples import listed_multiples
 from antiphon.constraints.json_schema.normalise import normalise
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
-from antiphon.constraints.json_schema.shapes import Array, Boolean, Contains, Null, Number, Object, Shape, String
+from antiphon.constraints.json_schema.shapes import (
+    Array,
+    Boolean,
+    Contains,
+    Null,
+    Number,
+    Object,
+    Others,
+    Shape,
+    String,
+)
 from antiphon.constraints.json_schema.terms import NEVER, Constant, Term, conjunction, negation
 
 MAX_ALTERNATIVES: Final = 1000
@@ -30,18 +42,26 @@ MAX_POSITIONS: Final = 32
 
 
 def lower_shape(shape: Shape, expander: Expander) -> list[Shape]:
-    """Return shapes of the same values without ``contains`` and ``unique``, and with counts that llguidance follows."""
+    """Return the shapes to write: without ``contains`` and ``unique``, and with counts that llguidance follows."""
     match shape:
         case Array():
             keyword = "uniqueItems" if shape.unique else "contains" if shape.contains else ""
             return _charged(_lower_array(shape, expander), expander, keyword)
         case Object():
+            shape = _closed(shape)
             counted = "minProperties" if shape.min_properties else "maxProperties"
             keyword = counted if shape.min_properties or shape.max_properties is not None else ""
             return _charged(_lower_property_counts(shape), expander, keyword)
         case Number():
             return _charged(listed_multiples(shape), expander, "multipleOf")
     return [shape]
+
+
+def _closed(shape: Object) -> Object:
+    """Return the object without the properties about which its schema says nothing."""
+    if shape.others is not Others.UNSPECIFIED:
+        return shape
+    return normalise(replace(shape, additional=NEVER)) or shape
 
 
 def _charged(alternatives: Iterable[Shape | None], expander: Expander, keyword: str) -> list[Shape]:

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterable
+from enum import IntEnum
 from fractions import Fraction
 from typing import Final
 
@@ -84,6 +85,17 @@ class Evaluated(Struct, frozen=True):
     is_complete: bool = False
 
 
+class Others(IntEnum):
+    """The attitude of a schema to properties that it does not list. An intersection has the greater one of both."""
+
+    FREE = 0
+    """It lists no properties."""
+    UNSPECIFIED = 1
+    """It lists properties and says nothing about others."""
+    SPECIFIED = 2
+    """It says which others there may be, for example by ``additionalProperties``."""
+
+
 class Object(Struct, frozen=True):
     """Objects. ``properties`` holds every required name; its terms include those of all matching patterns."""
 
@@ -94,6 +106,7 @@ class Object(Struct, frozen=True):
     min_properties: int = 0
     max_properties: int | None = None
     evaluated: Evaluated = Evaluated()
+    others: Others = Others.FREE
 
     def member(self, name: str) -> Term:
         """Return the term of the member ``name``."""
