@@ -44,6 +44,8 @@ VALUE = {"type": ["string", "integer"], "maxLength": 5, "maximum": 99}
 EITHER = {"type": "object", "properties": {"a": VALUE, "b": VALUE}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}
 SCHEMAS: dict[str, dict[str, Any]] = {"get": SCHEMA, "get_all": {}, "set": EITHER}
 FAMILIES = sorted(TOOL_NOTATIONS)
+MAX_WHITESPACE = 5
+"""Whitespace characters in a row: command-r begins a line of its list with a newline and four spaces."""
 
 
 def function(name: str, schema: dict[str, Any]) -> CallableFunction:
@@ -77,6 +79,21 @@ def test_parser_reads_generated_required_calls(family: str, special: bool) -> No
         assert "" == answer.content.strip()
         assert answer.calls
         check(answer.calls)
+
+
+NUMBERS: dict[str, Any] = {
+    "type": "object",
+    "properties": {"a": {"type": "integer"}, "b": {"type": "array", "items": {"type": "boolean"}}},
+    "required": ["a", "b"],
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_call_has_a_long_run_of_whitespace(family: str) -> None:
+    walker = Walker(special_texts(TOOL_NOTATIONS[family]))
+    calls = CallConstraints(mode="required", parallel=False, functions=[function("f", NUMBERS)], customs=[])
+    text = answer_grammar(AnswerShape(calls=calls), TOOL_NOTATIONS[family], walker.markers)
+    assert MAX_WHITESPACE >= walker.longest_whitespace(text)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

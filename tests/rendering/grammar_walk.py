@@ -62,6 +62,21 @@ class Walker:
         assert matcher.consume_tokens(self.encoded(text))
         return bytes(matcher.compute_ff_bytes()).decode()
 
+    def longest_whitespace(self, grammar: str) -> int:
+        """Return the longest run of whitespace in a text that has whitespace wherever the grammar admits it."""
+        matcher = self.matcher(grammar)
+        longest = run = 0
+        for _ in range(MAX_TOKENS):
+            mask = matcher.compute_bitmask()
+            blank = next((byte for byte in b"\n\r\t " if mask[byte // 8] >> (byte % 8) & 1), None)
+            token = self._next(matcher) if blank is None else blank
+            if token == self._end:
+                break
+            run = run + 1 if blank is not None else 0
+            longest = max(longest, run)
+            assert matcher.consume_token(token)
+        return longest
+
     def walk(self, grammar: str, *, begin: str = "", likes: Sequence[str] = ()) -> bytes | None:
         """Return a complete text that starts with ``begin``, None if it gets too long; ``likes`` are preferred."""
         matcher = self.matcher(grammar)

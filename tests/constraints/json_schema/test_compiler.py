@@ -16,6 +16,7 @@ from antiphon.errors import InvalidRequestError
 from fuzz.work import counted_work
 from tests.constraints.json_schema.random_schemas import (
     admits,
+    admits_text,
     admitted,
     byte_tokenizer,
     can_be_spelled,
@@ -317,6 +318,14 @@ def test_object_gets_further_properties_only_if_its_schema_says_so(expected: lis
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, **others}
     text = compile_schema(schema, strict=False, param="p")
     assert expected == admitted(text, [{"a": 1, "b": 2}])
+
+
+@pytest.mark.parametrize("schema", [{"type": "object"}, {}, {"type": "object", "additionalProperties": {"minimum": 0}}])
+def test_only_one_space_after_commas_and_colons_is_admitted(schema: dict[str, Any]) -> None:
+    text = compile_schema(schema, strict=False, param="p")
+    assert admits_text(text, '{"a": 1, "b": 2}')
+    others = ['{"a":1}', '{"a":  1}', '{ "a": 1}', '{"a": 1 }', '{"a": 1,\n"b": 2}', '{"a": 1}\n', ' {"a": 1}', "{ }"]
+    assert [] == [one for one in others if admits_text(text, one)]
 
 
 def test_object_without_listed_properties_is_free() -> None:
