@@ -21,6 +21,9 @@ from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
 from antiphon.constraints.json_schema import compile_schema
 from antiphon.engine.models.tokenizer import Tokenizer
 from antiphon.errors import InvalidRequestError
+from antiphon.media.image_size import Detail
+from antiphon.media.images import CHANNELS, decode_image
+from antiphon.media.media_error import MediaError
 from antiphon.protocol.requests import decode_request
 from antiphon.protocol.sse import SSEDecoder
 from antiphon.rendering.renderer import Renderer
@@ -49,6 +52,7 @@ TALK: Final = (
     "</tool_call>{% endfor %}<|im_end|>{% endfor %}"
 )
 SPECIAL: Final = (*CONTROL, *MARKERS, *PLAIN, "\u2581", "\uff5c", "\u00e9")
+DETAILS: Final[tuple[Detail, ...]] = ("auto", "low", "original")
 WRITABLE: Final = ("llama", "gpt2", "gemma4")
 """Models whose tokens can spell every text."""
 
@@ -110,12 +114,25 @@ def json_schema(data: bytes) -> None:
     assert work.calls <= FREE_CALLS + CALLS_OF_CHARACTER * size + CALLS_OF_WORK * work.spent, f"{work} for {size}"
 
 
+def image(data: bytes) -> None:
+    """Check that any bytes are an image, whose pixels are whole, or are refused.
+
+    The first byte chooses the detail.
+    """
+    detail = DETAILS[data[0] % len(DETAILS)] if data else DETAILS[0]
+    with suppress(MediaError):
+        shown = decode_image(data[1:], detail)
+        size = CHANNELS * shown.width * shown.height
+        assert size == len(shown.rgb), f"{shown.width}x{shown.height} in {len(shown.rgb)} bytes"
+
+
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "request_decoder": request_decoder,
     "sse": sse,
     "tool_parser": tool_parser,
     "user_text": user_text,
     "json_schema": json_schema,
+    "image": image,
 }
 
 

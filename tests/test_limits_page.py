@@ -18,6 +18,8 @@ COMPLETE = (
     "antiphon.constraints.json_schema.multiples",
     "antiphon.constraints.custom_tools",
     "antiphon.constraints.grammar_size",
+    "antiphon.media.image_size",
+    "antiphon.media.images",
 )
 """Modules all of whose limits are on the page."""
 

@@ -1,0 +1,9 @@
+"""The error for refused media."""
+
+from antiphon.media.media_error import MediaError
+
+
+def test_error_has_its_message_and_the_code_of_the_reference() -> None:
+    error = MediaError("The image is empty.", "empty_image_file")
+    assert ("The image is empty.", "empty_image_file") == (error.message, error.code)
+    assert "The image is empty." == str(error)
