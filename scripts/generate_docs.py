@@ -71,7 +71,7 @@ def fields_summary() -> str:
     rows = {
         "Honoured": [field.path for field in top if field.status == "honoured" and not field.extension],
         "Honoured extensions": [field.path for field in top if field.status == "honoured" and field.extension],
-        "Refused by name": [field.path for field in top if field.status == "refused"],
+        "Refused by name": [field.path for field in top if field.status == "refused" and not field.extension],
     }
     lines = [f"| {title} | {', '.join(f'`{name}`' for name in names)} |" for title, names in rows.items() if names]
     return "\n".join(["", "| | Request fields |", "| --- | --- |", *lines, "", ""])

@@ -305,3 +305,47 @@ def test_marks_of_control_tokens_that_are_cut_are_neither_reasoning_nor_content(
     message = called(tools, pieces[:size], reasoning=harmony.reasoning).message
     assert "" == message.content
     assert message.reasoning_content in ("", msgspec.UNSET)
+
+
+WORDS: list[bytes | str] = [b"Hi", b" END", CONTROL, b" you"]
+
+
+def said(*events: StreamEvent, **options: object) -> str | None:
+    made = msgspec.structs.replace(AssemblyOptions(), **options)
+    return answer(WORDS, made, *events, finished()).choices[0].message.content
+
+
+def test_texts_of_control_tokens_are_shown_on_request() -> None:
+    """``skip_special_tokens`` is false."""
+    assert "Hi you" == said(tokens(0, 2, 3))
+    assert f"Hi{CONTROL} you" == said(tokens(0, 2, 3), shows_special_tokens=True)
+
+
+@pytest.mark.parametrize(("expected", "includes_stop"), [("Hi", False), ("Hi you", True)])
+@pytest.mark.parametrize("logprobs", [False, True])
+def test_token_that_ends_the_answer_is_shown_only_if_it_is_included(
+    expected: str,
+    includes_stop: bool,  # noqa: FBT001 (a table's column)
+    logprobs: bool,  # noqa: FBT001
+) -> None:
+    end = msgspec.structs.replace(tokens(3), is_end=True)
+    assert expected == said(tokens(0), end, includes_stop=includes_stop, logprobs=logprobs)
+
+
+def test_control_token_that_ends_the_answer_is_shown_only_with_special_tokens() -> None:
+    end = msgspec.structs.replace(tokens(2), is_end=True)
+    assert "Hi" == said(tokens(0), end, includes_stop=True)
+    assert f"Hi{CONTROL}" == said(tokens(0), end, includes_stop=True, shows_special_tokens=True)
+
+
+@pytest.mark.parametrize(("expected", "min_tokens"), [("Hi", 0), ("Hi", 1), ("Hi END you", 2), ("Hi END you", 3)])
+def test_stop_string_within_min_tokens_is_content(expected: str, min_tokens: int) -> None:
+    assert expected == said(tokens(0, 1, 3), stop=(" END",), min_tokens=min_tokens)
+
+
+def test_logprobs_of_a_shown_control_token_have_its_text() -> None:
+    made = AssemblyOptions(logprobs=True, shows_special_tokens=True)
+    logprobs = answer(WORDS, made, tokens(0, 2), finished()).choices[0].logprobs
+    assert logprobs is not None
+    assert logprobs.content is not None
+    assert ["Hi", CONTROL] == [entry.token for entry in logprobs.content]

@@ -217,3 +217,21 @@ def test_push_plain_returns_the_same_text_as_add_and_take(answer: bytes, data: s
         other.add(other.position, piece)
         assert (out(other), other.has_text) == (one.push_plain(piece), one.has_text)
     assert (out(other, final=True), other.position) == (out(one, final=True), one.position)
+
+
+def test_content_ends_with_the_stop_string_on_request() -> None:
+    """``include_stop_str_in_output`` is true."""
+    target = ContentText(("END",), None, holds_space=False, includes_stop=True)
+    target.begin(0)
+    target.add(0, b"a EN")
+    target.add(4, b"D b")
+    assert ("a END", True) == (out(target, final=True), target.stopped)
+
+
+def test_stop_string_is_content_until_the_search_begins() -> None:
+    target = content("END", holds_space=False)
+    target.searches = False
+    target.add(0, b"END ")
+    target.searches = True
+    target.add(4, b"a END")
+    assert ("END a ", True) == (out(target, final=True), target.stopped)

@@ -152,3 +152,12 @@ def test_without_stop_strings_all_bytes_are_returned(stop: list[str]) -> None:
 
 def test_a_lone_surrogate_matches_nothing() -> None:
     assert (b"a?", None) == StopStrings(["\ud800"]).push(b"a?")
+
+
+@given(stops, st.text("abé€", max_size=20))
+def test_included_stop_string_is_part_of_the_bytes_before_the_rest(stop: list[str], text: str) -> None:
+    data = text.encode()
+    decided, rest = StopStrings(stop, included=True).push(data)
+    _, expected = StopStrings(stop).push(data)
+    assert expected == rest
+    assert rest is None or data == decided + rest

@@ -6,6 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from tests.conformance.observations import (
+    MARKED,
     Body,
     admitted,
     cached_tokens,
@@ -195,6 +196,12 @@ def decoding_extensions() -> Iterator[Flip]:
     ends = {"logit_bias": dict.fromkeys(map(str, (*b"ab", END)), 100)}
     yield sampled("min_tokens", 0, 12, **ends)
     yield sampled("ignore_eos", *OFF_AND_ON, **ends)
+    letters = {"logit_bias": dict.fromkeys(map(str, b"abcdef"), 100)}
+    yield sampled("stop_token_ids", [], [*b"abc"], **letters)
+    for name in ("include_stop_str_in_output", "no_stop_trim"):
+        yield field(name, *OFF_AND_ON, sent, stop=",")
+    yield field("skip_special_tokens", *OFF_AND_ON, sent, model=MARKED)
+    yield field("spaces_between_special_tokens", *OFF_AND_ON, refusal, skip_special_tokens=False)
     yield field("best_of", 1, 2, refusal)
 
 

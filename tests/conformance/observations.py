@@ -16,7 +16,7 @@ import msgspec
 
 from antiphon.backends.local import LocalBackend
 from antiphon.config import ServerOptions
-from antiphon.engine.interface import EngineOptions, Finished, Started, StreamEvent
+from antiphon.engine.interface import EngineOptions, Finished, Started, StreamEvent, TokenEvent
 from antiphon.engine.worker.core import Core
 from antiphon.errors import APIError
 from antiphon.isolation.process_pool import PoolLoad
@@ -34,7 +34,7 @@ from antiphon.store.schema import DEFAULT_PROJECT
 from tests.engine.fake_model import FakeModel
 from tests.rendering.family_templates import family_format, family_template, markers
 from tests.rendering.grammar_walk import Walker
-from tests.scripted_engine import ByteVocabulary, Item, ScriptedEngine, ends, says
+from tests.scripted_engine import CONTROL, ByteVocabulary, Item, ScriptedEngine, ends, says
 from tests.server import asgi
 
 Body = dict[str, Any]
@@ -47,6 +47,8 @@ CHOICES = 2
 """Choices that a script has an answer for."""
 SAID = {"m": "Hello, world.", "other": "Bye, world."}
 """The answer of each served model."""
+MARKED = "marked"
+"""A served model whose answer has a control token."""
 
 
 def call(name: str, **arguments: object) -> str:
@@ -180,13 +182,16 @@ def _service(
     """Make a service whose models say ``text``, or else what is theirs to say, over clocks that stand still."""
     clocks = Clocks(clock=lambda: 1e9, timer=lambda: 0.0, ids=lambda: "chatcmpl-1", random_bytes=bytes)
     models = {name: [_backend(text or words)] for name, words in SAID.items()}
+    models[MARKED] = [_backend("Hi", CONTROL)]
     return Service(Router(models), storage, clocks=clocks, log=log)
 
 
-def _backend(text: str) -> LocalBackend:
+def _backend(text: str, *control: int) -> LocalBackend:
+    """Make a backend whose model says ``text`` and then control tokens, in each choice."""
     script: list[Item] = [Started(request_id="", cached_tokens=1)]
     for index in range(CHOICES):
-        script += [*says(text, index=index), *ends(index=index)]
+        marks = [TokenEvent(request_id="", index=index, token_ids=[token]) for token in control]
+        script += [*says(text, index=index), *marks, *ends(index=index)]
     return LocalBackend(ScriptedEngine(script), ByteVocabulary(), DirectRenderer())
 
 

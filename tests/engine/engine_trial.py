@@ -232,7 +232,7 @@ class Trial:
         assert choice not in self.finished, "an event after the last one"
         if isinstance(event, TokenEvent):
             assert event.request_id in self.started
-            self.tokens[choice] += event.token_ids
+            self.tokens[choice] += [] if event.is_end else event.token_ids
             self.logprobs[choice] += event.logprobs
         else:
             self.finished[choice] = event

@@ -152,7 +152,7 @@ def answer_alone(
     tokens = list(request.prompt_ids)
     while len(tokens) - len(request.prompt_ids) < request.sampling.max_tokens and len(tokens) < max_model_len:
         token_id, _ = sampler.sample(logits_after(tokens), state)
-        if token_id in eog_ids:
+        if token_id in eog_ids or token_id in state.stop_ids:
             return tokens[len(request.prompt_ids) :], "stop"
         state.observe(token_id)
         tokens.append(token_id)

@@ -41,10 +41,10 @@ def state(
     stream: tuple[int, int] = (1, 0),
     generated: tuple[int, ...] = (),
     token_filter: TokenFilter | None = None,
-    end_ids: tuple[int, ...] = (),
+    eog_ids: tuple[int, ...] = (),
     **params: Any,  # noqa: ANN401 (any of SamplingParams' fields)
 ) -> SamplingState:
-    made = SamplingState(SamplingParams(max_tokens=100, **params), prompt or [], stream, token_filter, end_ids)
+    made = SamplingState(SamplingParams(max_tokens=100, **params), prompt or [], stream, token_filter, eog_ids)
     for token_id in generated:
         made.observe(token_id)
     return made

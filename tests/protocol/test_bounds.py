@@ -104,6 +104,7 @@ BOUNDS: dict[str, tuple[Callable[[int], Fields], str | None, str]] = {
     "MAX_N": (lambda size: {"n": size}, "n", "integer_above_max_value"),
     "MAX_STOPS": (lambda size: {"stop": ["s"] * size}, "stop", TOO_LONG_ARRAY),
     "MAX_STOP": (lambda size: {"stop": "s" * size}, "stop", TOO_LONG_STRING),
+    "MAX_STOP_TOKENS": (lambda size: {"stop_token_ids": [1] * size}, "stop_token_ids", TOO_LONG_ARRAY),
     "MAX_LOGIT_BIAS": (
         lambda size: {"logit_bias": {str(number): 0 for number in range(size)}},
         "logit_bias",

@@ -59,3 +59,27 @@ def test_best_of_may_be_equal_to_n(best_of: int, n: int | None) -> None:
 @pytest.mark.parametrize(("best_of", "n"), [(2, None), (3, 2)])
 def test_best_of_more_than_n_is_refused(best_of: int, n: int | None) -> None:
     assert ("best_of", "invalid_value") == place(best_of=best_of, n=n)
+
+
+@pytest.mark.parametrize("name", ["include_stop_str_in_output", "no_stop_trim"])
+def test_either_name_includes_the_stop(name: str) -> None:
+    assert [False, False, True] == [accepted(**fields).includes_stop for fields in ({}, {name: False}, {name: True})]
+
+
+@pytest.mark.parametrize(("expected", "skipped"), [(False, None), (False, True), (True, False)])
+def test_special_tokens_are_shown_unless_they_are_skipped(expected: bool, skipped: bool | None) -> None:  # noqa: FBT001
+    assert expected is accepted(skip_special_tokens=skipped).shows_special_tokens
+
+
+@pytest.mark.parametrize(("skipped", "spaces"), [(None, True), (True, True), (False, False), (False, None)])
+def test_spaces_between_special_tokens_pass_where_there_are_none(
+    skipped: bool | None,  # noqa: FBT001 (a table's column)
+    spaces: bool | None,  # noqa: FBT001
+) -> None:
+    request = accepted(skip_special_tokens=skipped, spaces_between_special_tokens=spaces)
+    assert spaces is request.spaces_between_special_tokens
+
+
+def test_spaces_between_shown_special_tokens_are_refused() -> None:
+    name = "spaces_between_special_tokens"
+    assert (name, "invalid_value") == place(skip_special_tokens=False, spaces_between_special_tokens=True)

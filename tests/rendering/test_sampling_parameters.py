@@ -63,3 +63,13 @@ def test_min_tokens_is_capped_to_the_room(expected: int, min_tokens: int) -> Non
 @pytest.mark.parametrize("ignore_eos", [False, True])
 def test_ignore_eos_is_passed_on(ignore_eos: bool) -> None:  # noqa: FBT001 (a table's column)
     assert ignore_eos is params(ignore_eos=ignore_eos).ignore_eos
+
+
+def test_stop_token_ids_are_those_of_the_vocabulary() -> None:
+    assert [3, N_VOCAB - 1] == params(stop_token_ids=[3, N_VOCAB - 1]).stop_token_ids
+    assert ("stop_token_ids[1]", "invalid_value") == refusal(stop_token_ids=[3, N_VOCAB])
+
+
+@pytest.mark.parametrize("includes_stop", [False, True])
+def test_end_is_reported_where_it_is_part_of_the_content(includes_stop: bool) -> None:  # noqa: FBT001
+    assert includes_stop is params(include_stop_str_in_output=includes_stop).reports_end

@@ -110,10 +110,10 @@ class Assembler:
         choice = self._choices[event.index]
         if choice.finish_reason is not None:
             return AssemblerOutput([], [], done=False)
-        if choice.role_sent and choice.is_plain:
+        if choice.role_sent and choice.is_plain and not event.is_end:
             text = choice.push_plain(event.token_ids)
             return AssemblerOutput([self._delta(choice, Delta(content=text))] if text else [], [], done=False)
-        chunks = self._delta_chunks(choice, choice.push(event.token_ids, event.logprobs))
+        chunks = self._delta_chunks(choice, choice.push(event.token_ids, event.logprobs, is_end=event.is_end))
         if not choice.stopped:
             return AssemblerOutput(chunks, [], done=False)
         chunks.append(self._end(choice, "stop"))

@@ -34,6 +34,12 @@ class AssemblyOptions(Struct, frozen=True, kw_only=True):
 
     n: int = 1
     stop: tuple[str, ...] = ()
+    min_tokens: int = 0
+    """Tokens of the answer in which no stop string is searched."""
+    includes_stop: bool = False
+    """The content ends with the stop string or the token that has ended it (``include_stop_str_in_output``)."""
+    shows_special_tokens: bool = False
+    """The content has the texts of control tokens (``skip_special_tokens`` is false)."""
     reasoning: ReasoningMarkers | None = None
     reasoning_open: bool = False
     """The prompt ends inside an open reasoning block."""
@@ -65,11 +71,14 @@ class ChoiceState:
         "_content_form",
         "_content_start",
         "_control_end",
+        "_includes_stop",
         "_logprobs",
         "_markers",
+        "_min_tokens",
         "_parser",
         "_plain",
         "_reasoning_text",
+        "_shows_special_tokens",
         "_size",
         "_tool_parser",
         "_tools",
@@ -108,8 +117,12 @@ class ChoiceState:
             *(tool_markers(tools.notation) if tools else ()),
         )
         self._logprobs = ContentLogprobs(texts) if options.logprobs else None
-        self._content = ContentText(options.stop, self._logprobs, holds_space=tools is not None)
-        self._plain = not (tools or options.stop or options.logprobs)
+        self._content = ContentText(
+            options.stop, self._logprobs, holds_space=tools is not None, includes_stop=options.includes_stop
+        )
+        self._min_tokens = options.min_tokens
+        self._includes_stop, self._shows_special_tokens = options.includes_stop, options.shows_special_tokens
+        self._plain = not (tools or options.stop or options.logprobs or options.shows_special_tokens)
         self._content_start: int | None = None
         self._size = self._control_end = 0
         if reasoning is None:
@@ -130,12 +143,19 @@ class ChoiceState:
         """Whether the choice may call tools and has neither called one nor given content."""
         return self._tools is not None and not self.has_calls and not self._content.has_text
 
-    def push(self, token_ids: list[int], logprobs: list[TokenLogprobs]) -> ChoiceDelta:
-        """Process tokens up to the end of a stop string and return what they add."""
+    def push(self, token_ids: list[int], logprobs: list[TokenLogprobs], *, is_end: bool = False) -> ChoiceDelta:
+        """Process tokens up to the end of a stop string and return what they add.
+
+        ``is_end``: the only token ends the answer; its text is dropped unless the request includes it.
+        """
+        if is_end and not self._includes_stop:
+            self.completion_tokens += 1
+            return ChoiceDelta()
         new, entries = ChoiceDelta(), self._logprobs
         assert entries is None or len(logprobs) == len(token_ids), f"{len(logprobs)} == {len(token_ids)}"
         for position, token_id in enumerate(token_ids):
             self.completion_tokens += 1
+            self._content.searches = self.completion_tokens > self._min_tokens
             data = self._token_bytes(token_id)
             self._size += len(data)
             if entries is not None:
@@ -182,6 +202,8 @@ class ChoiceState:
     def _token_bytes(self, token_id: int) -> bytes:
         """Return the token's bytes; for a control token that is part of a marker, the bytes of its printable form."""
         data = self._vocabulary.token_bytes(token_id)
+        if not data and self._shows_special_tokens:
+            return self._vocabulary.token_text(token_id).encode()
         if not data and (self._content_start is None or self._tool_parser is not None):
             text = self._vocabulary.token_text(token_id)
             if any(text in marker for marker in self._markers):

@@ -14,10 +14,29 @@ from antiphon.protocol.responses import TokenLogprob
 class ContentText:
     """Turns bytes of content into text and logprobs. Offsets count the bytes of the answer."""
 
-    __slots__ = ("_decoder", "_holds_space", "_logprobs", "_space", "_stop", "_text", "has_text", "position", "stopped")
+    __slots__ = (
+        "_decoder",
+        "_holds_space",
+        "_logprobs",
+        "_space",
+        "_stop",
+        "_text",
+        "has_text",
+        "position",
+        "searches",
+        "stopped",
+    )
 
-    def __init__(self, stop: tuple[str, ...], logprobs: ContentLogprobs | None, *, holds_space: bool) -> None:
-        self._stop = StopStrings(stop) if stop else None
+    def __init__(
+        self,
+        stop: tuple[str, ...],
+        logprobs: ContentLogprobs | None,
+        *,
+        holds_space: bool,
+        includes_stop: bool = False,
+    ) -> None:
+        """``includes_stop``: the content ends with the stop string (``include_stop_str_in_output``)."""
+        self._stop = StopStrings(stop, included=includes_stop) if stop else None
         self._logprobs = logprobs
         self._holds_space = holds_space
         self._decoder = Detokenizer()
@@ -25,6 +44,8 @@ class ContentText:
         self._text = ""
         self.position = 0
         """Offset after the newest content."""
+        self.searches = True
+        """Whether new content is searched for stop strings. It must not become false again."""
         self.stopped = False
         """Whether the content has reached a stop string; no content follows."""
         self.has_text = False
@@ -41,7 +62,7 @@ class ContentText:
         if start != self.position:
             self._end_run()
             self.position = start
-        if self._stop is None:
+        if self._stop is None or not self.searches:
             self.position += len(data)
             self._show(start, data)
             return

@@ -15,9 +15,11 @@ from collections.abc import Iterable
 class StopStrings:
     """Holds back exactly the last bytes of the run that may be the start of a stop string."""
 
-    __slots__ = ("_automata", "_first_bytes", "_held")
+    __slots__ = ("_automata", "_first_bytes", "_held", "_included")
 
-    def __init__(self, stop: Iterable[str]) -> None:
+    def __init__(self, stop: Iterable[str], *, included: bool = False) -> None:
+        """``included``: the bytes before the rest include the stop string that was found."""
+        self._included = included
         # A lone surrogate has no UTF-8 form; surrogatepass gives bytes that no well-formed text contains.
         patterns = dict.fromkeys(text.encode("utf-8", "surrogatepass") for text in stop)
         self._automata = [_Automaton(pattern) for pattern in patterns if pattern]
@@ -25,7 +27,7 @@ class StopStrings:
         self._held = b""
 
     def push(self, data: bytes) -> tuple[bytes, bytes | None]:
-        """Search the next bytes; return the bytes without a stop string and, on a match, the rest of ``data``.
+        """Search the next bytes; return the bytes before a stop string and, on a match, the rest of ``data``.
 
         The second value is None without a match. After a match nothing is held and a new run begins.
         """
@@ -46,7 +48,8 @@ class StopStrings:
 
     def _split_at_match(self, data: bytes, end: int, size: int) -> tuple[bytes, bytes]:
         """Return the bytes before the match of length ``-size`` and the bytes after it."""
-        decided = (self._held + data[:end])[:size]
+        run = self._held + data[:end]
+        decided = run if self._included else run[:size]
         self.flush()
         return decided, data[end:]
 

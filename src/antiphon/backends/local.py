@@ -146,6 +146,9 @@ def _options(call: Call, rendering: Rendering) -> AssemblyOptions:
     return AssemblyOptions(
         n=rendering.generate.n,
         stop=rendering.stop,
+        min_tokens=rendering.generate.sampling.min_tokens,
+        includes_stop=rendering.includes_stop,
+        shows_special_tokens=rendering.shows_special_tokens,
         reasoning=rendering.reasoning,
         reasoning_open=rendering.reasoning_open,
         logprobs=rendering.top_logprobs is not None,

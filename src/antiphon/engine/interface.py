@@ -103,6 +103,10 @@ class SamplingParams(Struct, frozen=True, kw_only=True):
     """Tokens that a choice generates at most, 1 or more; the renderer has limited it to the context."""
     min_tokens: int = 0
     """Tokens that a choice generates before a token may end it; at most ``max_tokens``."""
+    stop_token_ids: list[int] = []
+    """Tokens that end a choice, beside the model's end-of-generation tokens."""
+    reports_end: bool = False
+    """Whether the token that ends a choice is in its last :class:`TokenEvent`."""
     ignore_eos: bool = False
     """Whether no end-of-generation token is drawn."""
 
@@ -185,13 +189,18 @@ class Started(Struct, frozen=True, kw_only=True, tag="started"):
 
 
 class TokenEvent(Struct, frozen=True, kw_only=True, tag="tokens"):
-    """Tokens that one choice gained in one step, without an end-of-generation token."""
+    """Tokens that one choice gained in one step.
+
+    A token that ends the choice is among them only if its request asks for that. It is then the only one.
+    """
 
     request_id: str
     index: int
     token_ids: list[int]
     logprobs: list[TokenLogprobs] = []
     """One for each token if logprobs were requested, else empty."""
+    is_end: bool = False
+    """Whether the token ends the choice."""
 
 
 class Finished(Struct, frozen=True, kw_only=True, tag="finished"):

@@ -46,6 +46,8 @@ MAX_STOPS: Final = 4
 """Stop strings. The bound of the reference."""
 MAX_STOP: Final = 1024
 """Characters of one stop string. The server holds back text that may be the start of a stop string."""
+MAX_STOP_TOKENS: Final = 1024
+"""Tokens of ``stop_token_ids``."""
 MAX_LOGIT_BIAS: Final = 1 << 16
 """Tokens with a bias."""
 MAX_TEMPLATE_NESTING: Final = 32

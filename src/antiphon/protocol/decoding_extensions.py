@@ -10,10 +10,13 @@ from msgspec import Meta, Struct
 
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
+from antiphon.protocol.bounds import MAX_STOP_TOKENS
 
 NO_LIMIT = -1
 """The value of ``max_tokens`` for an answer of any length, and of ``seed`` for a random one."""
 AnswerTokens = Annotated[int, Meta(ge=NO_LIMIT, le=2**63 - 1)]
+TokenNumber = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+"""A token id."""
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
@@ -26,6 +29,17 @@ class DecodingExtensions(Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Tokens that an answer has at least."""
     ignore_eos: bool | None = None
     """Whether an answer goes on until it is as long as it may be."""
+
+    stop_token_ids: Annotated[list[TokenNumber], Meta(max_length=MAX_STOP_TOKENS)] | None = None
+    """Tokens that end the answer."""
+    include_stop_str_in_output: bool | None = None
+    """Whether the content ends with the stop string or the token that has ended it."""
+    no_stop_trim: bool | None = None
+    """Another name of ``include_stop_str_in_output``."""
+    skip_special_tokens: bool | None = None
+    """False: the content has the texts of control tokens."""
+    spaces_between_special_tokens: bool | None = None
+    """True asks for nothing where no special tokens are shown."""
 
     add_special_tokens: bool | None = None
     best_of: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
@@ -45,6 +59,23 @@ class DecodingExtensions(Struct, frozen=True, kw_only=True, forbid_unknown_field
     t_max_predict_ms: int | None = None
     timings_per_token: bool | None = None
     use_beam_search: bool | None = None
+
+    @property
+    def includes_stop(self) -> bool:
+        """Whether the content ends with what has ended it."""
+        return bool(self.include_stop_str_in_output or self.no_stop_trim)
+
+    @property
+    def shows_special_tokens(self) -> bool:
+        """Whether the content has the texts of control tokens."""
+        return self.skip_special_tokens is False
+
+
+def check_special_tokens(request: DecodingExtensions) -> None:
+    """Check that no spaces are to be written between special tokens. Raises InvalidRequestError."""
+    if request.shows_special_tokens and request.spaces_between_special_tokens:
+        reason = "the texts of special tokens are written without spaces between them."
+        raise validation.invalid_value("spaces_between_special_tokens", reason)
 
 
 def check_answer_length(limits: dict[str, int | None]) -> None:

@@ -6,6 +6,9 @@ from antiphon.protocol.field import Row, honoured, refused
 
 EXTENSIONS: Final = ("antiphon.protocol.decoding_extensions", "tests/protocol/test_decoding_extensions.py")
 PARAMETERS: Final = ("antiphon.rendering.sampling_parameters", "tests/rendering/test_sampling_parameters.py")
+CORE: Final = ("antiphon.engine.worker.core", "tests/engine/worker/test_core.py")
+CHOICE: Final = ("antiphon.assembly.choice", "tests/assembly/test_choice.py")
+CONTENT: Final = ("antiphon.assembly.content", "tests/assembly/test_content.py")
 PROCESSORS: Final = ("antiphon.engine.sampling.logits_processors", "tests/engine/sampling/test_logits_processors.py")
 
 HONOURED: Final[tuple[Row, ...]] = (
@@ -13,7 +16,8 @@ HONOURED: Final[tuple[Row, ...]] = (
     honoured(
         "min_tokens",
         PROCESSORS,
-        "No token that ends the answer is drawn before. At most the limit of the answer. A grammar that ends wins.",
+        "No token that ends the answer is drawn before, and no stop string is searched. At most the limit of the "
+        "answer. A grammar that ends wins.",
         origin="vLLM, SGLang",
     ),
     honoured(
@@ -21,6 +25,31 @@ HONOURED: Final[tuple[Row, ...]] = (
         PROCESSORS,
         "true: no token that ends the answer is drawn. A grammar that ends wins.",
         origin="vLLM, llama.cpp, SGLang",
+    ),
+    honoured(
+        "stop_token_ids",
+        CORE,
+        "At most 1024. The token counts in the usage; the content ends before it.",
+        origin="vLLM, SGLang",
+    ),
+    honoured(
+        "include_stop_str_in_output",
+        CONTENT,
+        "true: the content ends with the stop string, or with the token that has ended it.",
+        origin="vLLM",
+    ),
+    honoured("no_stop_trim", EXTENSIONS, "Another name of include_stop_str_in_output.", origin="SGLang"),
+    honoured(
+        "skip_special_tokens",
+        CHOICE,
+        "false: the content has the texts of control tokens.",
+        origin="vLLM, SGLang",
+    ),
+    honoured(
+        "spaces_between_special_tokens",
+        EXTENSIONS,
+        "true only where special tokens are skipped: it has no effect there.",
+        origin="vLLM",
     ),
     honoured("best_of", EXTENSIONS, "Equal to n: no choice is dropped.", origin="vLLM"),
 )

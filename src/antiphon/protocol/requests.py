@@ -36,6 +36,7 @@ from antiphon.protocol.decoding_extensions import (
     check_answer_length,
     check_best_of,
     check_min_tokens,
+    check_special_tokens,
 )
 from antiphon.protocol.message_order import check_conversation
 from antiphon.protocol.messages import Message, TextContent, drop_empty_lists
@@ -247,6 +248,7 @@ def _check_combinations(request: CreateChatCompletion) -> None:
     check_answer_length({name: getattr(request, name) for name in _ANSWER_LIMITS})
     check_min_tokens(request.min_tokens, request.answer_limit)
     check_best_of(request.best_of, request.n)
+    check_special_tokens(request)
     if request.chat_template_kwargs and len(msgspec.json.encode(request.chat_template_kwargs)) > MAX_TEMPLATE_BYTES:
         reason = f"it has more than {MAX_TEMPLATE_BYTES} bytes as JSON."
         raise validation.invalid_value("chat_template_kwargs", reason)

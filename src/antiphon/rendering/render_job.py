@@ -30,6 +30,10 @@ class Rendering(Struct, frozen=True, kw_only=True):
     reasoning: ReasoningMarkers | None
     reasoning_open: bool
     """The prompt ends inside an open reasoning block."""
+    includes_stop: bool = False
+    """The content ends with the stop string or the token that has ended it."""
+    shows_special_tokens: bool = False
+    """The content has the texts of control tokens."""
     tools: AnswerCalls | None = None
     """The tools and the notation of calls; None when the answer can have no call and the family marks no content."""
     content: ContentForm = "text"

@@ -10,7 +10,6 @@ from antiphon.constraints.answer_grammar import AnswerShape, answer_grammar
 from antiphon.constraints.json_schema import shorten_problem, validate_grammar
 from antiphon.constraints.lark import Markers, MarkerVocabulary
 from antiphon.engine.interface import GenerateRequest, ServiceTier, TokenSegment
-from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
 from antiphon.protocol.requests import CreateChatCompletion, Prediction
 from antiphon.rendering.answer_constraints import AnswerConstraints, answer_constraints
@@ -123,6 +122,8 @@ class Renderer:
                 service_tier=tier,
             ),
             stop=_stop(request.stop),
+            includes_stop=request.includes_stop,
+            shows_special_tokens=request.shows_special_tokens,
             reasoning=self._reasoning,
             reasoning_open=answer.reasoning_open,
             tools=_tools(required, answer.opening),
@@ -165,7 +166,6 @@ class Renderer:
         if size > self._bounds.max_bytes:
             raise validation.too_long("prediction.content", "string", self._bounds.max_bytes, size)
         return self._prompts.draft(text)[: self._bounds.max_model_len]
-
 
 
 def _opening(notation: ToolNotation, ending: str) -> str:

@@ -33,6 +33,8 @@ def sampling_params(
         logprobs=top_logprobs,
         max_tokens=max_tokens,
         min_tokens=min(request.min_tokens or 0, max_tokens),
+        stop_token_ids=_known(request.stop_token_ids or [], n_vocab),
+        reports_end=request.includes_stop,
         ignore_eos=bool(request.ignore_eos),
     )
 
@@ -55,6 +57,15 @@ def _logit_bias(biases: dict[str, float], n_vocab: int) -> dict[int, float]:
                 code="invalid_value",
             )
     return {int(token): bias for token, bias in biases.items()}
+
+
+def _known(stop_token_ids: list[int], n_vocab: int) -> list[int]:
+    for index, token in enumerate(stop_token_ids):
+        if token >= n_vocab:
+            raise validation.invalid_value(
+                f"stop_token_ids[{index}]", f"this model's token ids are less than {n_vocab}."
+            )
+    return stop_token_ids
 
 
 def _default(value: float | None, default: float) -> float:

@@ -103,22 +103,22 @@ def test_forced_tokens_are_the_only_possible_ones() -> None:
 @pytest.mark.parametrize("asked", [{"ignore_eos": True}, {"min_tokens": 1}])
 def test_ignore_eos_and_min_tokens_ban_the_tokens_that_end_the_answer(asked: dict[str, Any]) -> None:
     expected = [-math.inf, 1.0, -math.inf, 1.0]
-    assert expected == processed(ones(4), processors.apply_min_tokens, state(end_ids=(0, 2), **asked))
+    assert expected == processed(ones(4), processors.apply_min_tokens, state(eog_ids=(0, 2), **asked))
 
 
 def test_answer_may_end_after_min_tokens() -> None:
-    ended = state(generated=(3,), end_ids=(0, 2), min_tokens=1)
+    ended = state(generated=(3,), eog_ids=(0, 2), min_tokens=1)
     assert [1.0] * 4 == processed(ones(4), processors.apply_min_tokens, ended)
 
 
 def test_ignore_eos_bans_the_end_of_an_answer_of_any_length() -> None:
-    endless = state(generated=(3,) * 9, end_ids=(0,), ignore_eos=True)
+    endless = state(generated=(3,) * 9, eog_ids=(0,), ignore_eos=True)
     assert [-math.inf, 1.0] == processed(ones(2), processors.apply_min_tokens, endless)
 
 
 def test_tokens_that_end_the_answer_stay_where_bias_has_banned_all_others() -> None:
     only_ends = np.array([1.0, -math.inf], dtype=np.float32)
-    assert [1.0, -math.inf] == processed(only_ends, processors.apply_min_tokens, state(end_ids=(0,), ignore_eos=True))
+    assert [1.0, -math.inf] == processed(only_ends, processors.apply_min_tokens, state(eog_ids=(0,), ignore_eos=True))
 
 
 def test_filter_keeps_the_allowed_tokens_only() -> None:

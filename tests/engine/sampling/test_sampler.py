@@ -325,13 +325,13 @@ def test_banned_token_is_not_the_likeliest() -> None:
 
 
 def test_filter_that_allows_only_the_end_wins_over_min_tokens() -> None:
-    drawing = state(token_filter=Only(7), end_ids=(7,), min_tokens=5)
+    drawing = state(token_filter=Only(7), eog_ids=(7,), min_tokens=5)
     assert 7 == Sampler(40).sample(row(40, 6), drawing)[0]
 
 
 def test_min_tokens_does_not_change_the_logprobs() -> None:
     logits = row(40, 6)
     likeliest = int(logits.argmax())
-    token_id, logprobs = reported(logits, logprobs=3, temperature=0.0, end_ids=(likeliest,), min_tokens=1)
+    token_id, logprobs = reported(logits, logprobs=3, temperature=0.0, eog_ids=(likeliest,), min_tokens=1)
     assert token_id != likeliest
     assert reported(logits, logprobs=3)[1].top_ids == logprobs.top_ids

@@ -17,6 +17,7 @@ from antiphon.engine.interface import (
     SamplingParams,
     ServiceTier,
     Started,
+    TokenEvent,
     TokenSegment,
 )
 from antiphon.engine.models.batch_plan import TILE, AttentionCosts
@@ -640,3 +641,39 @@ def test_started_event_comes_before_the_first_token() -> None:
     trial.add(request("a", text(1, 10), n=2, max_tokens=2))
     events = [event for _ in range(4) for event in trial.step()]
     assert [0] == [at for at, event in enumerate(events) if isinstance(event, Started)]
+
+
+def ended(**params: object) -> tuple[list[int], Finished, list[TokenEvent]]:
+    """Give the tokens, the end and the events of an answer that could have 40 tokens."""
+    trial = Trial()
+    asked = request("a", text(1, 5), max_tokens=40)
+    trial.add(msgspec.structs.replace(asked, sampling=msgspec.structs.replace(asked.sampling, **params)))
+    events = [event for _ in range(60) for event in trial.step()]
+    trial.check_end()
+    return trial.tokens["a", 0], trial.finished["a", 0], [each for each in events if isinstance(each, TokenEvent)]
+
+
+def test_ignore_eos_and_min_tokens_let_an_answer_go_on() -> None:
+    bias = {"logit_bias": dict.fromkeys(EOG_IDS, 50.0)}
+    assert ([], "stop") == (ended(**bias)[0], ended(**bias)[1].reason)
+    tokens, end, _ = ended(ignore_eos=True, **bias)
+    assert (40, "length") == (len(tokens), end.reason)
+    tokens, end, _ = ended(min_tokens=7, **bias)
+    assert (7, 8, "stop") == (len(tokens), end.completion_tokens, end.reason)
+
+
+def test_first_of_the_stop_token_ids_ends_the_answer_and_counts() -> None:
+    plain, _, _ = ended(ignore_eos=True)
+    stop = plain[12]
+    before = plain[: plain.index(stop)]
+    tokens, end, events = ended(ignore_eos=True, stop_token_ids=[stop, 299])
+    assert (before, len(before) + 1, "stop") == (tokens, end.completion_tokens, end.reason)
+    assert not any(event.is_end for event in events)
+
+
+def test_token_that_ends_the_answer_is_reported_if_the_request_asks_for_it() -> None:
+    plain, _, _ = ended(ignore_eos=True)
+    stop = plain[12]
+    _, _, events = ended(ignore_eos=True, stop_token_ids=[stop], reports_end=True)
+    assert ([stop], True) == (events[-1].token_ids, events[-1].is_end)
+    assert not any(event.is_end for event in events[:-1])

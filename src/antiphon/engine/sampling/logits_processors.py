@@ -43,11 +43,12 @@ def apply_bias(row: Floats, state: SamplingState) -> None:
 
 def apply_min_tokens(row: Floats, state: SamplingState) -> None:
     """Ban the tokens that end the answer, for ``min_tokens`` and ``ignore_eos``, unless only they are possible."""
-    if state.must_go_on:
-        ends = row[state.end_ids]
-        row[state.end_ids] = -np.inf
+    banned = state.banned_ends
+    if banned is not None:
+        ends = row[banned]
+        row[banned] = -np.inf
         if row.max() == -np.inf:
-            row[state.end_ids] = ends
+            row[banned] = ends
 
 
 def apply_filter(row: Floats, logits: Floats, token_filter: TokenFilter) -> None:

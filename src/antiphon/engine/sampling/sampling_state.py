@@ -1,6 +1,6 @@
 """The state of sampling one choice: its parameters, its random stream and the counts of its tokens."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Final, Protocol
 
 import numpy as np
@@ -31,7 +31,7 @@ class SamplingState:
         "banned_ids",
         "bias_ids",
         "bias_values",
-        "end_ids",
+        "eog_ids",
         "filter",
         "forced_ids",
         "is_greedy",
@@ -40,6 +40,7 @@ class SamplingState:
         "rng",
         "scale",
         "seen_ids",
+        "stop_ids",
         "token_counts",
     )
 
@@ -49,11 +50,11 @@ class SamplingState:
         prompt_ids: list[int],
         stream: tuple[int, int],
         token_filter: TokenFilter | None = None,
-        end_ids: Iterable[int] = (),
+        eog_ids: Collection[int] = (),
     ) -> None:
         """Make the state of a choice. ``stream`` is (seed, choice index), which determines its random numbers.
 
-        ``end_ids`` are the model's end-of-generation tokens.
+        ``eog_ids`` are the model's end-of-generation tokens.
         """
         self.params: Final = params
         self.filter: Final = token_filter
@@ -63,8 +64,8 @@ class SamplingState:
         )
         self.num_tokens = 0
         """Generated tokens."""
-        self.end_ids: Final = np.array(sorted(end_ids), dtype=np.intp)
-        """The tokens that end the choice."""
+        self.eog_ids: Final = np.fromiter(eog_ids, dtype=np.intp, count=len(eog_ids))
+        self.stop_ids: Final = frozenset(params.stop_token_ids)
         self.token_counts: Final[dict[int, int]] = {}
         """Occurrences of each generated token."""
         self.seen_ids: Final = set(prompt_ids if params.repetition_penalty != 1.0 else ())
@@ -79,9 +80,11 @@ class SamplingState:
         """The inverse of the temperature."""
 
     @property
-    def must_go_on(self) -> bool:
-        """Whether the next token may not end the choice."""
-        return self.params.ignore_eos or self.num_tokens < self.params.min_tokens
+    def banned_ends(self) -> Ints | None:
+        """The tokens that end the choice and may not come next; None if the choice may end."""
+        if self.num_tokens < self.params.min_tokens:
+            return np.append(self.eog_ids, self.params.stop_token_ids).astype(np.intp)
+        return self.eog_ids if self.params.ignore_eos else None
 
     def observe(self, token_id: int) -> None:
         """Count a generated token."""

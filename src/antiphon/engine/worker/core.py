@@ -103,8 +103,8 @@ class Core:
         seed = self._entropy() if request.sampling.seed is None else request.sampling.seed
         constraints = {index: None if matcher is None else self._constraints.make(matcher) for index in indices}
         prompt_ids = request.prompt_ids
-        params, end_ids = request.sampling, self._model.eog_ids
-        states = [SamplingState(params, prompt_ids, (seed, i), c, end_ids) for i, c in constraints.items()]
+        params, eog_ids = request.sampling, self._model.eog_ids
+        states = [SamplingState(params, prompt_ids, (seed, i), c, eog_ids) for i, c in constraints.items()]
         sequences = self._scheduler.add(request, self._clock(), constraints)
         self._requests[request.request_id] = sequences
         self._states.update(zip(sequences, states, strict=True))
@@ -255,17 +255,38 @@ class Core:
         if constraint is not None and not self._constraints.wait_within_step(constraint.wait_for_mask):
             self._constraints.hold(sequence, logits)
             return [], None
-        token_id, logprobs = self._sampler.sample(logits, self._states[sequence])
-        if token_id in self._model.eog_ids:
-            sequence.tokens.append(token_id)
-            self._generated_tokens += 1
-            return [], ("stop", "")
+        state = self._states[sequence]
+        token_id, logprobs = self._sampler.sample(logits, state)
+        if token_id in self._model.eog_ids or token_id in state.stop_ids:
+            return [], self._end_with(sequence, token_id, logprobs)
         if constraint is None:
             return self._gain(sequence, [token_id], logprobs)
-        # With logprobs no token is forced: the logits of every token are needed.
-        room = 0 if sequence.request.sampling.logprobs is not None else self._room(sequence) - 1
+        # With logprobs no token is forced: the logits of every token are needed. One of stop_token_ids is never forced.
+        is_forcing = state.params.logprobs is None and not state.stop_ids
+        room = self._room(sequence) - 1 if is_forcing else 0
         constraint.accept(token_id, logprobs, room)
         return self._follow(sequence)
+
+    def _end_with(self, sequence: Sequence, token_id: int, logprobs: TokenLogprobs | None) -> End:
+        """Append the token that ends a choice; report it if its request asks for that."""
+        sequence.tokens.append(token_id)
+        self._generated_tokens += 1
+        if sequence.request.sampling.reports_end:
+            self._report(sequence, [token_id], logprobs, is_end=True)
+        return "stop", ""
+
+    def _report(
+        self, sequence: Sequence, token_ids: list[int], logprobs: TokenLogprobs | None, *, is_end: bool = False
+    ) -> None:
+        self._events.append(
+            TokenEvent(
+                request_id=sequence.request.request_id,
+                index=sequence.index,
+                token_ids=token_ids,
+                logprobs=[] if logprobs is None else [logprobs],
+                is_end=is_end,
+            )
+        )
 
     def _follow(self, sequence: Sequence) -> tuple[list[int], End | None]:
         """Return a choice's accepted token with the forced ones, and the choice's end; hold it if they take long."""
@@ -306,14 +327,7 @@ class Core:
         for token_id in token_ids:
             state.observe(token_id)
         self._drafting.observe(sequence, token_ids)
-        self._events.append(
-            TokenEvent(
-                request_id=sequence.request.request_id,
-                index=sequence.index,
-                token_ids=token_ids,
-                logprobs=[] if logprobs is None else [logprobs],
-            )
-        )
+        self._report(sequence, token_ids, logprobs)
         if finished:
             return token_ids, ("stop", "")
         return token_ids, ("length", "") if self._room(sequence) == 0 else None
