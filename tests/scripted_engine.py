@@ -41,6 +41,7 @@ MODEL_INFO = ModelInfo(
     n_params=1,
     model_size=1,
     n_vocab=260,
+    n_embd=8,
     n_ctx_train=1024,
     max_model_len=1024,
     ctx_size=1024,

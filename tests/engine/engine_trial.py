@@ -1,5 +1,6 @@
 """A core over the fake model, whose every step is checked."""
 
+import collections.abc
 from collections import Counter, defaultdict
 
 from antiphon.engine.cache.lease import Lease
@@ -8,6 +9,7 @@ from antiphon.engine.interface import (
     EngineOptions,
     Finished,
     GenerateRequest,
+    MediaSegment,
     SamplingParams,
     ServiceTier,
     Started,
@@ -31,6 +33,7 @@ def request(  # noqa: PLR0913 (a field each)
     request_id: str,
     prompt_ids: list[int],
     *,
+    pictures: collections.abc.Sequence[MediaSegment] = (),
     max_tokens: int = 8,
     temperature: float = 0.0,
     seed: int | None = None,
@@ -41,10 +44,15 @@ def request(  # noqa: PLR0913 (a field each)
     grammar: str = "",
     logprobs: int | None = None,
 ) -> GenerateRequest:
-    """Return a request with the fields that scheduling depends on."""
+    """Return a request with the fields that scheduling depends on.
+
+    ``pictures`` follow the first half of the prompt.
+    """
+    half = len(prompt_ids) // 2
+    before, after = TokenSegment(prompt_ids[:half]), TokenSegment(prompt_ids[half:])
     return GenerateRequest(
         request_id=request_id,
-        prompt=(TokenSegment(prompt_ids),),
+        prompt=(before, *pictures, after) if pictures else (TokenSegment(prompt_ids),),
         sampling=SamplingParams(temperature=temperature, seed=seed, max_tokens=max_tokens, logprobs=logprobs),
         n=n,
         grammar=grammar,
@@ -144,7 +152,8 @@ class Trial:
         events = self.core.step()
         if len(self.model.batches) > n_batches or (unfinished and not held):
             assert len(self.model.batches) > n_batches, "a step with work to do decoded nothing"
-            assert self.model.attention or len(self.model.batches) == n_batches + 1
+            more = 1 + any(each.media for each in unfinished)
+            assert self.model.attention or len(self.model.batches) <= n_batches + more
             self._check_batches(decoding, late, self.model.batches[n_batches:])
         self._check_order(set(running), events)
         self.check()

@@ -14,12 +14,14 @@ import numpy.typing as npt
 from antiphon.engine.cache.kv_cache import KVCache
 from antiphon.engine.cache.lease import Lease
 from antiphon.engine.cache.radix_tree import Node
-from antiphon.engine.interface import GenerateRequest, ModelInfo
+from antiphon.engine.interface import GenerateRequest, MediaSegment, ModelInfo
 from antiphon.engine.models.batch_plan import TILE, AttentionCosts
 from antiphon.engine.sampling.sampler import Sampler
 from antiphon.engine.sampling.sampling_state import SamplingState
 
 N_VOCAB = 300
+N_EMBD = 9
+"""A row of media is its digest, 32 bytes, and its number in its segment."""
 EOG_IDS = frozenset({0, 1, 2})
 
 Floats = npt.NDArray[np.float32]
@@ -28,10 +30,13 @@ Floats = npt.NDArray[np.float32]
 class Cell:
     """One token at one position, and the sequences that attend to it."""
 
-    __slots__ = ("position", "seq_ids", "token")
+    __slots__ = ("position", "row", "seq_ids", "token")
 
-    def __init__(self, token: int, position: int, seq_id: int) -> None:
+    def __init__(self, token: int, position: int, seq_id: int, row: int = 0) -> None:
         self.token = token
+        """The token's id, or the negative key of a row of media."""
+        self.row = row
+        """The number of a row of media in its segment."""
         self.position = position
         self.seq_ids = {seq_id}
 
@@ -68,26 +73,26 @@ class FakeMemory:
             if not cell.seq_ids:
                 self.cells.remove(cell)
 
-    def save(self, seq_id: int) -> dict[int, int]:
+    def save(self, seq_id: int) -> dict[int, tuple[int, int]]:
         held = self.held(seq_id)
         assert held, f"{seq_id} holds nothing that could be saved"
         assert all(cell.seq_ids == {seq_id} for cell in held.values()), f"cells of {seq_id} are in use by others, too"
-        return self.tokens(seq_id)
+        return {position: (cell.token, cell.row) for position, cell in held.items()}
 
     def restore(self, seq_id: int, copy: object) -> bool:
         assert isinstance(copy, dict)
         assert not self.held(seq_id), f"{seq_id} holds cells already"
         if len(self.cells) + len(copy) > self.n_cells:
             return False
-        for position, token in copy.items():
-            self.held(seq_id)[position] = Cell(token, position, seq_id)
+        for position, (token, row) in copy.items():
+            self.held(seq_id)[position] = Cell(token, position, seq_id, row)
             self.cells.add(self.held(seq_id)[position])
         return True
 
-    def write(self, seq_id: int, position: int, token: int) -> None:
+    def write(self, seq_id: int, position: int, token: int, row: int = 0) -> None:
         held = self.held(seq_id)
         assert len(held) == position, f"sequence {seq_id} holds {len(held)} tokens; the next position is not {position}"
-        held[position] = Cell(token, position, seq_id)
+        held[position] = Cell(token, position, seq_id, row)
         self.cells.add(held[position])
 
 
@@ -124,6 +129,17 @@ class FakeModel(FakeMemory):
         rows = [logits_after(self._context(seq_ids[row], positions[row])) for row in outputs]
         return np.stack(rows) if rows else np.empty((0, self.n_vocab), dtype=np.float32)
 
+    def decode_embeddings(self, embeddings: Floats, positions: list[int], seq_ids: list[int]) -> None:
+        assert (len(positions), N_EMBD) == embeddings.shape
+        assert 0 < len(positions) == len(seq_ids)
+        assert len(self.cells) + len(positions) <= self.n_cells, f"no slot for {len(positions)} rows"
+        for embedding, position, seq_id in zip(embeddings, positions, seq_ids, strict=True):
+            key, row = -1 - int.from_bytes(embedding[:-1].tobytes()), int(embedding[-1])
+            before = self.held(seq_id).get(position - 1)
+            assert row == 0 or (before is not None and (key, row - 1) == (before.token, before.row)), (seq_id, position)
+            self.write(seq_id, position, key, row)
+        self.batches.append(list(zip(seq_ids, positions, strict=True)))
+
     def _context(self, seq_id: int, position: int) -> list[int]:
         held = self.held(seq_id)
         return [held[at].token for at in range(position + 1)]
@@ -135,9 +151,17 @@ class FakeModel(FakeMemory):
         self.closed = True
 
 
+def media(start: int, length: int) -> MediaSegment:
+    """Return a segment of ``length`` rows, of another content for another ``start``."""
+    digest = hashlib.sha256(b"%d" % start).digest()
+    rows = b"".join(digest + np.float32(row).tobytes() for row in range(length))
+    return MediaSegment(digest=digest, length=length, embeddings=rows)
+
+
 def logits_after(context: Iterable[int]) -> Floats:
     """Return the fake model's row of logits after the tokens so far."""
-    digest = hashlib.blake2b(array("i", context).tobytes(), digest_size=8).digest()
+    numbers = array("i", (key if key >= 0 else -1 - -key % 2**31 for key in context))
+    digest = hashlib.blake2b(numbers.tobytes(), digest_size=8).digest()
     rng = np.random.Generator(np.random.Philox(key=int.from_bytes(digest)))
     return rng.standard_normal(N_VOCAB, dtype=np.float32) * np.float32(2.5)
 
@@ -172,9 +196,15 @@ def assert_agrees(cache: KVCache, memory: FakeMemory, held: dict[Lease, list[int
     for node in cache.pool.tree.nodes():
         expected = dict(enumerate(node.tokens, node.start))
         assert node.seq_id is None or expected == memory.tokens(node.seq_id)
-        assert node.copy is None or expected == node.copy
+        assert node.copy is None or expected == copied_tokens(node.copy)
     assert not {seq_id for seq_id, cells in memory.sequences.items() if cells} & set(cache.pool.free_ids)
     assert_salts_are_apart(cache, memory)
+
+
+def copied_tokens(copy: object) -> dict[int, int]:
+    """Return the tokens by position of a copy that :meth:`FakeMemory.save` made."""
+    assert isinstance(copy, dict)
+    return {position: token for position, (token, _) in copy.items()}
 
 
 def assert_salts_are_apart(cache: KVCache, memory: FakeMemory) -> None:
@@ -201,6 +231,7 @@ def model_info(ctx_size: int, max_model_len: int, host_cache_size: int = 0) -> M
         n_params=0,
         model_size=0,
         n_vocab=N_VOCAB,
+        n_embd=N_EMBD,
         n_ctx_train=max_model_len,
         max_model_len=max_model_len,
         ctx_size=ctx_size,

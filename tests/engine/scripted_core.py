@@ -193,6 +193,7 @@ def model_info(options: EngineOptions) -> ModelInfo:
         n_params=1,
         model_size=1,
         n_vocab=10_000,
+        n_embd=8,
         n_ctx_train=1024,
         max_model_len=1024,
         ctx_size=1024,

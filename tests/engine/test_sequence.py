@@ -5,7 +5,7 @@ import pytest
 from antiphon.engine.cache.kv_cache import KVCache
 from antiphon.engine.sequence import Sequence
 from tests.engine.engine_trial import request
-from tests.engine.fake_model import FakeMemory
+from tests.engine.fake_model import FakeMemory, media
 
 
 def test_new_sequence_has_computed_and_generated_no_tokens() -> None:
@@ -64,3 +64,20 @@ def test_sequence_generates_after_its_prompt_without_reserved_cells_or_with_one_
 
 def test_waiting_sequence_of_one_token_is_generating() -> None:
     assert [True, False] == [Sequence(request("a", prompt), 0, 1, 0.0).is_generating for prompt in ([7], [7, 8])]
+
+
+def test_run_ends_where_tokens_and_media_meet_and_with_each_segment_of_media() -> None:
+    sequence = Sequence(request("a", [7, 8, 9, 10], pictures=[media(1, 3), media(2, 2)]), 0, 1, 0.0)
+    assert [2, 2, 5, 5, 5, 7, 7, 9, 9] == [sequence.run_end(start) for start in range(9)]
+
+
+def test_run_without_media_ends_with_the_last_token() -> None:
+    sequence = Sequence(request("a", [7, 8, 9]), 0, 1, 0.0)
+    sequence.tokens.append(5)
+    assert [4, 4, 4, 4] == [sequence.run_end(start) for start in range(4)]
+
+
+def test_media_are_found_by_the_position_of_their_first_rows() -> None:
+    first, second = media(1, 3), media(2, 2)
+    sequence = Sequence(request("a", [7, 8, 9, 10], pictures=[first, second]), 0, 1, 0.0)
+    assert {2: first, 5: second} == sequence.media

@@ -62,6 +62,8 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     model_size: int
     """Bytes of weights."""
     n_vocab: int
+    n_embd: int
+    """Numbers of one row of a :class:`MediaSegment`."""
     n_ctx_train: int
     max_model_len: int
     """Tokens of a prompt and its answer together at most."""
@@ -116,9 +118,33 @@ class TokenSegment(Struct, frozen=True, tag="tokens"):
 
     ids: list[int]
 
+    @property
+    def keys(self) -> list[int]:
+        """The key of each row in the radix tree: the token id."""
+        return self.ids
 
-PromptSegment = TokenSegment
-"""A part of a prompt. Tokens are the only kind so far."""
+
+class MediaSegment(Struct, frozen=True, tag="media"):
+    """A run of rows in a prompt that were encoded from a picture or a sound.
+
+    The rows are attended to like those of a text: each attends to the rows before it, and each has a position.
+    """
+
+    digest: bytes
+    """SHA-256 of everything that determines the rows; equal digests mean equal rows."""
+    length: int
+    """The number of rows."""
+    embeddings: bytes
+    """The rows: float32 in this machine's byte order, shape (length, ``ModelInfo.n_embd``)."""
+
+    @property
+    def keys(self) -> list[int]:
+        """The key of each row in the radix tree: a negative number, which no token has."""
+        return [-1 - int.from_bytes(self.digest)] * self.length
+
+
+PromptSegment = TokenSegment | MediaSegment
+"""A part of a prompt."""
 
 
 class GenerateRequest(Struct, frozen=True, kw_only=True, tag="generate"):
@@ -138,8 +164,11 @@ class GenerateRequest(Struct, frozen=True, kw_only=True, tag="generate"):
 
     @property
     def prompt_ids(self) -> list[int]:
-        """The token id of every position, by which the radix tree finds equal prefixes. A new list at each call."""
-        return [key for segment in self.prompt for key in segment.ids]
+        """The key of every position, by which the radix tree finds equal prefixes. A new list at each call.
+
+        The key of a token is its id; the keys of media are negative.
+        """
+        return [key for segment in self.prompt for key in segment.keys]
 
 
 class Abort(Struct, frozen=True, kw_only=True, tag="abort"):

@@ -3,11 +3,14 @@
 from typing import Final
 
 from antiphon.engine.cache.lease import Lease
-from antiphon.engine.interface import GenerateRequest
+from antiphon.engine.interface import GenerateRequest, MediaSegment
 
 
 class Sequence:
-    """The token ids of a prompt and its answer in one list, and the lease of their KV cells."""
+    """The keys of a prompt and its answer in one list, and the lease of their KV cells.
+
+    A key is a token id, or a negative number for a row of media.
+    """
 
     __slots__ = (
         "arrival",
@@ -16,6 +19,7 @@ class Sequence:
         "index",
         "is_held",
         "lease",
+        "media",
         "num_cached_tokens",
         "num_in_flight_tokens",
         "num_prompt_tokens",
@@ -33,6 +37,8 @@ class Sequence:
         """Seconds: time of arrival plus the tier's offset. The smallest is served first."""
         self.tokens = request.prompt_ids
         self.num_prompt_tokens: Final = len(self.tokens)
+        self.media: Final = media_by_start(request)
+        """The media of the prompt by the position of their first rows, ascending."""
         self.lease: Lease | None = None
         """None while the sequence waits."""
         self.num_cached_tokens: int | None = None
@@ -67,6 +73,18 @@ class Sequence:
         """Tokens of the answer so far."""
         return len(self.tokens) - self.num_prompt_tokens
 
+    def run_end(self, start: int) -> int:
+        """Return the position after the last row at ``start`` or later that one batch may hold together with it.
+
+        A batch holds tokens or rows of media. A run of media ends with its segment.
+        """
+        for begin, segment in self.media.items():
+            if start < begin:
+                return begin
+            if start < begin + segment.length:
+                return begin + segment.length
+        return len(self.tokens)
+
     @property
     def is_generating(self) -> bool:
         """Whether only the last drawn token and the forced ones after it are uncomputed.
@@ -87,3 +105,16 @@ class Sequence:
             return False
         other, length = self.awaited_prefill
         return other.lease is not None and other.num_computed_tokens < length
+
+
+def media_by_start(request: GenerateRequest) -> dict[int, MediaSegment]:
+    """Return the media of a prompt by the position of their first rows."""
+    found: dict[int, MediaSegment] = {}
+    start = 0
+    for segment in request.prompt:
+        if isinstance(segment, MediaSegment):
+            found[start] = segment
+            start += segment.length
+        else:
+            start += len(segment.ids)
+    return found

@@ -75,10 +75,10 @@ def test_unused_prefix_is_evicted_for_one_that_is_restored() -> None:
 
 def test_restored_prefix_is_offloaded_again_without_a_new_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     cache, memory = new_cache(n_cells=6, n_host_cells=12)
-    saved: list[dict[int, int]] = []
+    saved: list[dict[int, tuple[int, int]]] = []
     save = memory.save
 
-    def record_save(seq_id: int) -> dict[int, int]:
+    def record_save(seq_id: int) -> dict[int, tuple[int, int]]:
         saved.append(save(seq_id))
         return saved[-1]
 
@@ -109,7 +109,7 @@ def test_evicted_prefix_larger_than_host_memory_is_not_copied(
     saved: list[int] = []
     save = memory.save
 
-    def record_save(seq_id: int) -> dict[int, int]:
+    def record_save(seq_id: int) -> dict[int, tuple[int, int]]:
         saved.append(seq_id)
         return save(seq_id)
 

@@ -10,7 +10,7 @@ from antiphon.engine.drafting.draft_proposals import MAX_MODEL_DRAFT, Drafting
 from antiphon.engine.drafting.prompt_lookup import RETRY_TOKENS
 from antiphon.engine.sequence import Sequence
 from tests.engine.engine_trial import request
-from tests.engine.fake_model import FakeModel, logits_after
+from tests.engine.fake_model import FakeModel, logits_after, media
 
 PROMPT = [10, 11, 12, 13, 14]
 
@@ -199,3 +199,11 @@ def test_retried_lookup_does_not_exceed_the_room() -> None:
     answer.tokens += [40] * RETRY_TOKENS
     drafts.observe(answer, [40] * RETRY_TOKENS)
     assert [[], [40]] == [propose(drafts, answer, room) for room in (1, 2)]
+
+
+def test_draft_model_drafts_for_no_sequence_with_media() -> None:
+    drafts = Drafting(prompt_lookup=False, clock=lambda: 0.0, draft_model=greedy_model())
+    asked = [request("a", PROMPT, max_tokens=20), request("b", PROMPT, max_tokens=20, pictures=[media(1, 4)])]
+    plain, pictured = (Sequence(each, 0, 1, 0.0) for each in asked)
+    drafts.propose([plain, pictured], lambda _: 20, lambda _, draft: draft)
+    assert (True, []) == (bool(plain.draft), pictured.draft)

@@ -69,3 +69,12 @@ def test_occurrence_in_the_answer_wins_over_the_prompt() -> None:
 def test_three_tokens_suffice_for_a_lookup() -> None:
     lookup = PromptLookup({(1, 1, 1): 2}, 0.5)
     assert [1] == lookup.draft([1, 1, 1], 4)
+
+
+def test_draft_ends_before_a_row_of_media() -> None:
+    prompt = [5, 6, 7, 8, 9, -3, -3, 4]
+    assert [8, 9] == looked_up(prompt, [5, 6, 7], 8)
+
+
+def test_rows_of_media_alone_are_never_a_draft() -> None:
+    assert [] == looked_up([5, 6, 7, -3, -3, 4], [5, 6, 7], 8)

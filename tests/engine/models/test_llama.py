@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import gguf
 import msgspec
 import numpy as np
 import pytest
@@ -321,3 +322,26 @@ def test_context_length_of_the_file_limits_a_request(tmp_path: Path, expected: i
     loaded = LlamaModel.open(options(write_tiny_model(tmp_path / "m.gguf", context=context), ctx_size=0))
     assert (expected, context) == (loaded.info.max_model_len, loaded.info.n_ctx_train)
     loaded.close()
+
+
+@pytest.mark.parametrize("size", [1, 5, 70])
+def test_rows_of_media_that_equal_embeddings_of_tokens_give_the_same_logits(tiny_path: Path, size: int) -> None:
+    model = LlamaModel.open(options(tiny_path, ctx_size=512))
+    ids = [3 + 7 * at % 250 for at in range(70)]
+    (weights,) = [each.data for each in gguf.GGUFReader(tiny_path).tensors if each.name == "token_embd.weight"]
+    model.decode([1, *ids], list(range(71)), [0] * 71, [])
+    expected = model.decode([9], [71], [0], [0]).copy()
+    model.decode([1], [0], [1], [])
+    for start in range(0, 70, size):
+        rows = weights[ids[start : start + size]]
+        model.decode_embeddings(rows, list(range(1 + start, 1 + start + len(rows))), [1] * len(rows))
+    np.testing.assert_allclose(expected, model.decode([9], [71], [1], [0]), atol=2e-2)
+    model.close()
+
+
+def test_rows_of_media_with_a_gap_before_them_are_refused(tiny_path: Path) -> None:
+    model = LlamaModel.open(options(tiny_path))
+    model.decode([1], [0], [0], [])
+    with pytest.raises(DecodeError):
+        model.decode_embeddings(np.zeros((1, model.info.n_embd), dtype=np.float32), [5], [0])
+    model.close()

@@ -42,3 +42,7 @@ def test_bias_at_its_limits_bans_or_forces_a_token(
 def test_temperatures_below_the_limit_are_greedy(is_greedy: bool, scale: float, temperature: float) -> None:  # noqa: FBT001 (expected value)
     made = state(temperature=temperature)
     assert (is_greedy, np.float32(scale)) == (made.is_greedy, made.scale)
+
+
+def test_rows_of_media_in_a_prompt_have_no_repetition_penalty() -> None:
+    assert {3, 4} == state([3, -8, -8, 4], repetition_penalty=2.0).seen_ids

@@ -14,9 +14,9 @@ from antiphon.engine.models.batch_plan import TILE, AttentionCosts
 from antiphon.engine.models.bindings import llama_cpp
 from antiphon.engine.models.llama import SEQ_IDS, LlamaModel
 from antiphon.engine.sequence import Sequence
-from antiphon.engine.worker.batches import StepBatch, divide_step
+from antiphon.engine.worker.batches import MediaBatch, StepBatch, divide_step
 from antiphon.engine.worker.scheduler import ScheduledSequence, Scheduler
-from tests.engine.fake_model import FakeModel, Floats
+from tests.engine.fake_model import N_EMBD, FakeModel, Floats, media
 
 
 class Recorder(FakeModel):
@@ -26,11 +26,16 @@ class Recorder(FakeModel):
         super().__init__(4096)
         self.attention = COSTS
         self.given: list[tuple[list[int], list[int], list[int], list[int]]] = []
+        self.rows: list[tuple[list[float], list[int], list[int]]] = []
+        """The numbers of the decoded rows in their segments, their positions and their sequence ids."""
         self.removed: list[tuple[int, int, int]] = []
 
     def decode(self, tokens: list[int], positions: list[int], seq_ids: list[int], outputs: list[int]) -> Floats:
         self.given.append((tokens, positions, seq_ids, outputs))
         return np.empty((len(outputs), self.n_vocab), dtype=np.float32)
+
+    def decode_embeddings(self, embeddings: Floats, positions: list[int], seq_ids: list[int]) -> None:
+        self.rows.append((embeddings[:, -1].tolist(), positions, seq_ids))
 
     def seq_rm(self, seq_id: int, start: int, end: int) -> None:
         self.removed.append((seq_id, start, end))
@@ -130,3 +135,36 @@ def test_first_generated_token_is_not_counted_as_a_prompt() -> None:
 def test_few_prompt_tokens_after_many_cells_are_padded_to_a_tile() -> None:
     prompt = schedule(7, list(range(123)), 60, 63, [])
     assert [StepBatch([prompt], 1)] == divide_step([prompt], COSTS)
+
+
+def schedule_media(seq_id: int, start: int, n: int) -> ScheduledSequence:
+    """Return ``n`` scheduled rows from position ``start`` on of a prompt: two tokens, six rows, four rows, a token."""
+    prompt = (TokenSegment([5, 6]), media(1, 6), media(2, 4), TokenSegment([7]))
+    asked = GenerateRequest(request_id=str(seq_id), prompt=prompt, sampling=SamplingParams(max_tokens=4))
+    sequence = Sequence(asked, 0, 0, 0.0)
+    sequence.lease = Lease("", seq_id, Node(None, 0, [], None), 0)
+    return ScheduledSequence(sequence, start, n, [])
+
+
+def test_media_batch_has_the_rows_positions_and_ids_of_its_sequences() -> None:
+    model = Recorder()
+    logits = MediaBatch([schedule_media(7, 4, 3), schedule_media(8, 8, 2)]).decode(model)
+    assert [([2, 3, 4, 0, 1], [4, 5, 6, 8, 9], [7, 7, 7, 8, 8])] == model.rows
+    assert (0, model.n_vocab) == logits.shape
+
+
+def test_rows_of_media_are_decoded_apart_from_tokens() -> None:
+    picture, tokens = schedule_media(7, 2, 6), schedule(8, [20, 21, 22], 2, 1, [])
+    assert [StepBatch([tokens]), MediaBatch([picture])] == divide_step([picture, tokens], None)
+
+
+def test_step_of_media_alone_has_no_batch_of_tokens() -> None:
+    picture = schedule_media(7, 2, 6)
+    assert [MediaBatch([picture])] == divide_step([picture], COSTS)
+
+
+def test_embeddings_are_read_in_rows_of_the_width_of_the_model() -> None:
+    given = Recorder()
+    MediaBatch([schedule_media(7, 2, 6)]).decode(given)
+    assert N_EMBD == given.info.n_embd
+    assert [0, 1, 2, 3, 4, 5] == given.rows[0][0]

@@ -14,6 +14,7 @@ from antiphon.engine.interface import (
     EngineOptions,
     Finished,
     GenerateRequest,
+    MediaSegment,
     SamplingParams,
     ServiceTier,
     Started,
@@ -23,7 +24,7 @@ from antiphon.engine.interface import (
 from antiphon.engine.models.batch_plan import TILE, AttentionCosts
 from antiphon.engine.worker.core import Core
 from tests.engine.engine_trial import ENTROPY, STEP_SECONDS, Trial, request, text
-from tests.engine.fake_model import EOG_IDS, FakeModel, answer_alone
+from tests.engine.fake_model import EOG_IDS, N_EMBD, FakeModel, answer_alone, media
 from tests.engine.scripted_grammar import Script, ScriptedCompiler, ScriptedMatcher
 
 
@@ -44,14 +45,20 @@ class Arrival(Struct, frozen=True, kw_only=True):
     abort_after: int | None
     abort_index: int | None
     edits: list[tuple[int, int]] | None
+    pictures: list[tuple[int, int]] = []
+    """The content and the number of rows of each."""
 
     def request(self, request_id: str, max_model_len: int) -> GenerateRequest:
         prompt = text(self.prefix, self.prefix_length) + text(5 + self.suffix, self.suffix_length)
         prompt = prompt[: max_model_len - 1]
+        pictures = [media(content, length) for content, length in self.pictures]
+        while len(prompt) + sum(picture.length for picture in pictures) >= max_model_len:
+            pictures.pop()
         return request(
             request_id,
             prompt,
-            prediction=None if self.edits is None else self._prediction(prompt, max_model_len),
+            pictures=pictures,
+            prediction=None if self.edits is None else self._prediction(prompt, pictures, max_model_len),
             max_tokens=self.max_tokens,
             temperature=self.temperature,
             seed=self.seed,
@@ -60,9 +67,11 @@ class Arrival(Struct, frozen=True, kw_only=True):
             tier=self.tier,
         )
 
-    def _prediction(self, prompt: list[int], max_model_len: int) -> list[int]:
+    def _prediction(self, prompt: list[int], pictures: list[MediaSegment], max_model_len: int) -> list[int]:
         """Return the first choice's answer, with tokens replaced, inserted (odd) and deleted (negative)."""
-        alone = request("", prompt, max_tokens=self.max_tokens, temperature=self.temperature, seed=self.seed)
+        alone = request(
+            "", prompt, pictures=pictures, max_tokens=self.max_tokens, temperature=self.temperature, seed=self.seed
+        )
         predicted, _ = answer_alone(alone, 0, max_model_len, entropy=ENTROPY)
         for at, token in self.edits or ():
             predicted[at : at + token % 2] = [token] if token >= 0 else []
@@ -86,6 +95,7 @@ ARRIVALS = st.lists(
         abort_after=st.none() | st.integers(0, 12),
         abort_index=st.none() | st.integers(0, 3),
         edits=st.none() | st.lists(st.tuples(st.integers(0, 23), st.integers(-20, 299)), max_size=3),
+        pictures=st.just([]) | st.lists(st.tuples(st.integers(0, 1), st.integers(1, 12)), max_size=3),
     ),
     min_size=1,
     max_size=7,
@@ -353,6 +363,73 @@ def test_impossible_request_is_refused_and_leaves_no_state() -> None:
             trial.core.add(GenerateRequest(request_id="a", prompt=(TokenSegment(prompt),), sampling=sampling))
         assert not trial.core.has_work
         trial.check()
+
+
+PICTURE = media(1, 20)
+
+
+def test_repeated_picture_is_cached_with_the_text_around_it() -> None:
+    trial = Trial(256)
+    trial.add(request("a", text(1, 10), pictures=[PICTURE]))
+    trial.run()
+    trial.add(request("b", text(1, 10), pictures=[PICTURE]))
+    trial.run()
+    assert (0, 29) == (trial.started["a"].cached_tokens, trial.started["b"].cached_tokens)
+    trial.check_end()
+
+
+def test_other_picture_ends_the_cached_prefix() -> None:
+    trial = Trial(256)
+    trial.add(request("a", text(1, 10), pictures=[PICTURE]))
+    trial.run()
+    trial.add(request("b", text(1, 10), pictures=[media(2, 20)]))
+    trial.run()
+    assert 5 == trial.started["b"].cached_tokens
+    assert trial.tokens["a", 0] != trial.tokens["b", 0]
+
+
+def test_picture_is_decoded_in_chunks_beside_a_stream() -> None:
+    trial = Trial(256, prefill_chunk_size=8)
+    trial.add(request("stream", text(1, 4), max_tokens=40))
+    trial.step()
+    trial.add(request("picture", text(2, 4), pictures=[PICTURE]))
+    trial.run()
+    trial.check_end()
+
+
+def test_picture_is_decoded_again_after_a_preemption() -> None:
+    trial = Trial(48, max_model_len=48, max_num_seqs=4)
+    for number in range(3):
+        trial.add(request(f"r{number}", text(number, 6), pictures=[media(number, 9)], max_tokens=24))
+    trial.run()
+    assert trial.scheduler.preemptions
+    trial.check_end()
+
+
+def test_prompt_lookup_drafts_no_row_of_a_picture() -> None:
+    trial = Trial(256)
+    trial.add(request("a", [*text(1, 6), *text(1, 6)], pictures=[PICTURE], max_tokens=30))
+    trial.run()
+    trial.check_end()
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        (TokenSegment([5]), PICTURE),
+        (msgspec.structs.replace(PICTURE, length=19), TokenSegment([5])),
+        (msgspec.structs.replace(PICTURE, digest=b"short"), TokenSegment([5])),
+        (MediaSegment(digest=bytes(32), length=0, embeddings=b""), TokenSegment([5])),
+        (msgspec.structs.replace(PICTURE, embeddings=bytes(20 * N_EMBD)), TokenSegment([5])),
+    ],
+    ids=["nothing follows", "more rows than its length", "short digest", "no row", "too few numbers"],
+)
+def test_impossible_picture_is_refused(prompt: tuple[TokenSegment | MediaSegment, ...]) -> None:
+    trial = Trial()
+    asked = msgspec.structs.replace(request("a", [5]), prompt=prompt)
+    with pytest.raises(AssertionError):
+        trial.core.add(asked)
+    assert not trial.core.has_work
 
 
 def test_every_token_has_logprobs_if_requested() -> None:

@@ -67,7 +67,7 @@ class Drafting:
             limit = min(MAX_DRAFT, room(sequence) - 1)
             draft = self._look_up_draft(sequence, limit, cost) if limit > 0 else []
             sequence.draft = allowed(sequence, draft) if draft else []
-            if not draft and limit > 0:
+            if not draft and limit > 0 and not sequence.media:  # the draft model reads tokens only
                 undrafted[sequence] = limit
         if self._draft_model and undrafted:
             worth = self._model_draft_length(cost, len(sequences))

@@ -4,6 +4,7 @@ Prompt lookup decoding (Saxena 2023): answers repeat names, code and quotations 
 module is pure: token ids in, token ids out. The cost of a lookup does not depend on the length of the conversation.
 """
 
+from itertools import takewhile
 from typing import Final
 
 from antiphon.engine.drafting.draft_length import AcceptanceRate
@@ -40,7 +41,7 @@ class PromptLookup:
     def draft(self, tokens: list[int], worth: int) -> list[int]:
         """Return up to ``worth`` tokens that followed an earlier occurrence of the newest tokens.
 
-        With 0 it returns one token every :data:`RETRY_TOKENS` tokens.
+        With 0 it returns one token every :data:`RETRY_TOKENS` tokens. A draft ends before media.
         """
         length = worth or int(self._since_draft >= RETRY_TOKENS)
         if not length or len(tokens) < GRAM:
@@ -50,4 +51,10 @@ class PromptLookup:
         if place is None:
             return []
         self._since_draft = 0
-        return tokens[place : place + length]
+        found = tokens[place : place + length]
+        return found if min(found) >= 0 else list(takewhile(_is_token, found))
+
+
+def _is_token(key: int) -> bool:
+    """Return whether a key is that of a token: rows of media have negative keys."""
+    return key >= 0

@@ -150,6 +150,21 @@ class LlamaModel:
             return np.empty((0, self.n_vocab), dtype=np.float32)
         return np.ctypeslib.as_array(llama_cpp.llama_get_logits(self._context), (len(outputs), self.n_vocab))
 
+    def decode_embeddings(self, embeddings: Floats, positions: list[int], seq_ids: list[int]) -> None:
+        """Decode one batch of rows of media, shape (rows, n_embd), without logits. Raises :class:`DecodeError`."""
+        n = len(embeddings)
+        embeddings = np.ascontiguousarray(embeddings, dtype=np.float32)
+        self._positions[:n] = positions
+        self._seq_ids[:n] = seq_ids
+        self._outputs[:n] = 0
+        batch = self._make_batch()
+        batch.n_tokens = n
+        batch.token = None
+        batch.embd = embeddings.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        code = llama_cpp.llama_decode(self._context, batch)
+        if code != 0:
+            raise DecodeError(f"llama_decode gave {code} for {n} rows of media")
+
     def grammar_tokenizer(self) -> llguidance.LLTokenizer:
         """Return the vocabulary for llguidance."""
         return grammar_tokenizer(self._vocab, self.eog_ids)
@@ -280,6 +295,7 @@ def _describe(options: EngineOptions, model: Any, context: Any, params: Any) -> 
         n_params=llama_cpp.llama_model_n_params(model),
         model_size=llama_cpp.llama_model_size(model),
         n_vocab=llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model)),
+        n_embd=llama_cpp.llama_model_n_embd_inp(model),
         n_ctx_train=trained,
         max_model_len=min(ctx_size, trained),
         ctx_size=ctx_size,

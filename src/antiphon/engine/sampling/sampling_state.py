@@ -1,6 +1,6 @@
 """The state of sampling one choice: its parameters, its random stream and the counts of its tokens."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final, Protocol
 
 import numpy as np
@@ -47,14 +47,15 @@ class SamplingState:
     def __init__(
         self,
         params: SamplingParams,
-        prompt_ids: list[int],
+        prompt_ids: Sequence[int],
         stream: tuple[int, int],
         token_filter: TokenFilter | None = None,
         eog_ids: Collection[int] = (),
     ) -> None:
-        """Make the state of a choice. ``stream`` is (seed, choice index), which determines its random numbers.
+        """Make the state of a choice.
 
-        ``eog_ids`` are the model's end-of-generation tokens.
+        ``prompt_ids`` has negative numbers for rows of media. ``stream`` is (seed, choice index), which determines the
+        random numbers. ``eog_ids`` are the model's end-of-generation tokens.
         """
         self.params: Final = params
         self.filter: Final = token_filter
@@ -68,7 +69,7 @@ class SamplingState:
         self.stop_ids: Final = frozenset(params.stop_token_ids)
         self.token_counts: Final[dict[int, int]] = {}
         """Occurrences of each generated token."""
-        self.seen_ids: Final = set(prompt_ids if params.repetition_penalty != 1.0 else ())
+        self.seen_ids: Final = {key for key in prompt_ids if key >= 0} if params.repetition_penalty != 1.0 else set()
         """The tokens of prompt and answer, for the repetition penalty."""
         bias = params.logit_bias
         self.bias_ids: Final = np.fromiter(bias.keys(), dtype=np.intp, count=len(bias))

@@ -27,6 +27,9 @@ class Model(Memory, Protocol):
     ) -> npt.NDArray[np.float32]:
         """Decode one batch; return the logits of the rows ``outputs``, shape (len(outputs), n_vocab)."""
 
+    def decode_embeddings(self, embeddings: npt.NDArray[np.float32], positions: list[int], seq_ids: list[int]) -> None:
+        """Decode one batch of rows of media, shape (rows, ``info.n_embd``), without logits."""
+
     def grammar_tokenizer(self) -> Any:  # noqa: ANN401 (llguidance.LLTokenizer)
         """Return the vocabulary for grammars. Called once, in the thread that compiles them."""
 
@@ -51,10 +54,9 @@ class StepBatch(Struct, frozen=True):
         outputs: list[int] = []
         for scheduled in self.scheduled:
             sequence, start, end = scheduled.sequence, scheduled.start, scheduled.start + scheduled.num_tokens
-            assert sequence.lease is not None
             tokens += sequence.tokens[start:end] + scheduled.draft
             positions += range(start, end + len(scheduled.draft))
-            seq_ids += [sequence.lease.seq_id] * scheduled.num_scheduled_tokens
+            seq_ids += _seq_ids(scheduled)
             if scheduled.is_sampled:
                 outputs += range(len(tokens) - 1 - len(scheduled.draft), len(tokens))
         if not self.padding:
@@ -67,8 +69,29 @@ class StepBatch(Struct, frozen=True):
         return logits
 
 
-def divide_step(scheduled: Sequence[ScheduledSequence], costs: AttentionCosts | None) -> list[StepBatch]:
-    """Divide a step into the batches that take the least time together."""
+class MediaBatch(Struct, frozen=True):
+    """Sequences whose rows of media are decoded together."""
+
+    scheduled: list[ScheduledSequence]
+
+    def decode(self, model: Model) -> npt.NDArray[np.float32]:
+        """Decode the batch; return no logits, shape (0, n_vocab), because a prompt ends with a token."""
+        embeddings = np.concatenate([_media_rows(each, model.info.n_embd) for each in self.scheduled])
+        positions = [at for each in self.scheduled for at in range(each.start, each.start + each.num_tokens)]
+        model.decode_embeddings(embeddings, positions, [at for each in self.scheduled for at in _seq_ids(each)])
+        return np.empty((0, model.n_vocab), dtype=np.float32)
+
+
+def divide_step(scheduled: Sequence[ScheduledSequence], costs: AttentionCosts | None) -> list[StepBatch | MediaBatch]:
+    """Divide a step into the batches that take the least time together. Rows of media have a batch of their own."""
+    media = [each for each in scheduled if each.is_media]
+    if not media:
+        return [*_divide_tokens(scheduled, costs)]
+    tokens = [each for each in scheduled if not each.is_media]
+    return [*(_divide_tokens(tokens, costs) if tokens else []), MediaBatch(media)]
+
+
+def _divide_tokens(scheduled: Sequence[ScheduledSequence], costs: AttentionCosts | None) -> list[StepBatch]:
     rows = [
         SequenceRows(
             each.num_scheduled_tokens,
@@ -80,3 +103,17 @@ def divide_step(scheduled: Sequence[ScheduledSequence], costs: AttentionCosts | 
     return [
         StepBatch([scheduled[place] for place in batch.places], batch.padding) for batch in plan_batches(rows, costs)
     ]
+
+
+def _seq_ids(scheduled: ScheduledSequence) -> list[int]:
+    """Return the sequence id of each row."""
+    assert scheduled.sequence.lease is not None
+    return [scheduled.sequence.lease.seq_id] * scheduled.num_scheduled_tokens
+
+
+def _media_rows(scheduled: ScheduledSequence, n_embd: int) -> npt.NDArray[np.float32]:
+    """Return the scheduled rows of one segment of media, shape (rows, n_embd)."""
+    start = scheduled.start
+    begin, segment = next((at, each) for at, each in scheduled.sequence.media.items() if at <= start < at + each.length)
+    rows = np.frombuffer(segment.embeddings, dtype=np.float32).reshape(segment.length, n_embd)
+    return rows[start - begin : start - begin + scheduled.num_tokens]

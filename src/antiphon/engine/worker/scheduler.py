@@ -50,6 +50,11 @@ class ScheduledSequence(Struct, frozen=True):
         return self.num_tokens + len(self.draft)
 
     @property
+    def is_media(self) -> bool:
+        """Whether the step carries rows of media for the sequence; all of its rows are then of one segment."""
+        return bool(self.sequence.media) and self.sequence.tokens[self.start] < 0
+
+    @property
     def is_sampled(self) -> bool:
         """Whether the step computes the sequence's last token, whose logits give the next one."""
         return self.start + self.num_tokens == len(self.sequence.tokens)
@@ -179,7 +184,9 @@ class Scheduler:
                     admits = admits and len(self.running) < self._max_num_seqs and self._admit(prompt)
             if sequence.lease is None or sequence.num_in_flight_tokens:
                 continue
-            prefills.append(self._fill(sequence, min(budget, sequence.num_uncomputed_tokens)))
+            computed = sequence.num_computed_tokens
+            run = sequence.run_end(computed) - computed
+            prefills.append(self._fill(sequence, min(budget, run)))
             budget -= prefills[-1].num_tokens
         return prefills
 
