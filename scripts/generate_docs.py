@@ -39,10 +39,12 @@ chunk of a stream is sent as an event with the same body, and the stream ends.
 CONFIGURATION = """\
 # Configuration
 
-{notice} Every option of the command line can be set in the environment; the command line wins. A repeatable option's
-variable has values separated by blanks, quoted as in a shell. An unknown variable that begins with `ANTIPHON_` is an
-error, which names the nearest known one. Variables that begin with `ANTIPHON_TEST_` are ignored, and so are those that
-Kubernetes sets for a service whose name begins with `antiphon`.
+{notice}
+
+Every option of the command line has a variable in the environment; the command line takes precedence. The variable of a
+repeatable option has values separated by blanks, quoted as in a shell. An unknown variable that begins with `ANTIPHON_`
+is an error, which names the nearest known one. The server ignores variables that begin with `ANTIPHON_TEST_`, and the
+variables that Kubernetes sets for a service whose name begins with `antiphon`.
 
 | Option | Variable | Default | Meaning | Commands |
 | --- | --- | --- | --- | --- |
