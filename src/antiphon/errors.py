@@ -87,7 +87,7 @@ class MethodNotAllowedError(APIError):
 
 
 class RequestTimeoutError(APIError):
-    """The body did not arrive in time, or the answer was read too slowly (408); the connection is closed."""
+    """The body did not arrive in time, or the answer was read too slowly; the connection is closed (408)."""
 
     status = 408
     type = "invalid_request_error"
