@@ -11,6 +11,7 @@ DECLARATIONS = ("antiphon.protocol.tools", "tests/protocol/test_tools.py")
 TOOL_RULES = ("antiphon.protocol.tool_rules", "tests/protocol/test_tool_rules.py")
 STORED = ("antiphon.protocol.stored", "tests/protocol/test_stored.py")
 RENDERER = ("antiphon.rendering.renderer", "tests/rendering/test_renderer.py")
+PROMPT_RENDERER = ("antiphon.rendering.prompt_renderer", "tests/rendering/test_renderer.py")
 TURNS = ("antiphon.rendering.turns", "tests/rendering/test_turns.py")
 INSTRUCTIONS = ("antiphon.rendering.instructions", "tests/rendering/test_instructions.py")
 TOOLS = ("antiphon.rendering.tool_use", "tests/rendering/test_tool_use.py")
@@ -131,7 +132,10 @@ HONOURED_ROWS = (
     honoured("min_p", LOGITS_PROCESSORS, "0 to 1.", origin="vLLM, llama.cpp"),
     honoured("repetition_penalty", LOGITS_PROCESSORS, "Above 0, to 2; 1: off.", origin="vLLM"),
     honoured(
-        "chat_template_kwargs", RENDERER, "Variables of the template, nested at most 32 deep, 64 KiB.", origin="vLLM"
+        "chat_template_kwargs",
+        PROMPT_RENDERER,
+        "Variables of the template, nested at most 32 deep, 64 KiB.",
+        origin="vLLM",
     ),
 )
 
