@@ -18,10 +18,6 @@ from msgspec import Struct
 # As a worker sets it: threads that spin while they wait take the cores from the tests beside.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
-# How fast examples are made depends on what else the machine does.
-settings.register_profile("default", suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("default")
-
 from tests.databases import (
     database,
     dialect,
@@ -32,6 +28,10 @@ from tests.databases import (
     sqlite_template,
     upgraded_postgresql,
 )
+
+# How fast examples are made depends on what else the machine does.
+settings.register_profile("default", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("default")
 
 __all__ = [
     "database",

@@ -42,7 +42,7 @@ class Picture(Struct, frozen=True, kw_only=True):
     width: int
     height: int
     digest: bytes
-    """SHA-256 of the pixels and the shape: equal pictures have equal digests, whatever their files were."""
+    """SHA-256 of the pixels and the shape: equal pictures have equal digests, even from different files."""
 
 
 def decode_image(data: bytes, detail: Detail) -> Picture:

@@ -24,7 +24,7 @@ from antiphon.engine.interface import (
 from antiphon.engine.models.batch_plan import TILE, AttentionCosts
 from antiphon.engine.worker.core import Core
 from tests.engine.engine_trial import ENTROPY, STEP_SECONDS, Trial, request, text
-from tests.engine.fake_model import EOG_IDS, N_EMBD, FakeModel, answer_alone, media
+from tests.engine.fake_model import EOG_IDS, FakeModel, answer_alone, media
 from tests.engine.scripted_grammar import Script, ScriptedCompiler, ScriptedMatcher
 
 
@@ -411,25 +411,6 @@ def test_prompt_lookup_drafts_no_row_of_a_picture() -> None:
     trial.add(request("a", [*text(1, 6), *text(1, 6)], pictures=[PICTURE], max_tokens=30))
     trial.run()
     trial.check_end()
-
-
-@pytest.mark.parametrize(
-    "prompt",
-    [
-        (TokenSegment([5]), PICTURE),
-        (msgspec.structs.replace(PICTURE, length=19), TokenSegment([5])),
-        (msgspec.structs.replace(PICTURE, digest=b"short"), TokenSegment([5])),
-        (MediaSegment(digest=bytes(32), length=0, embeddings=b""), TokenSegment([5])),
-        (msgspec.structs.replace(PICTURE, embeddings=bytes(20 * N_EMBD)), TokenSegment([5])),
-    ],
-    ids=["nothing follows", "more rows than its length", "short digest", "no row", "too few numbers"],
-)
-def test_impossible_picture_is_refused(prompt: tuple[TokenSegment | MediaSegment, ...]) -> None:
-    trial = Trial()
-    asked = msgspec.structs.replace(request("a", [5]), prompt=prompt)
-    with pytest.raises(AssertionError):
-        trial.core.add(asked)
-    assert not trial.core.has_work
 
 
 def test_every_token_has_logprobs_if_requested() -> None:

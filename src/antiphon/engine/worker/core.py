@@ -4,7 +4,6 @@ Invariant: every choice of every request that :meth:`Core.add` accepts ends in e
 """
 
 from collections.abc import Callable, Iterable
-from itertools import chain
 from typing import Final
 
 from antiphon.engine.cache.kv_cache import KVCache
@@ -18,12 +17,10 @@ from antiphon.engine.interface import (
     Finished,
     FinishReason,
     GenerateRequest,
-    MediaSegment,
     Started,
     StreamEvent,
     TokenEvent,
     TokenLogprobs,
-    TokenSegment,
 )
 from antiphon.engine.models.llama import SEQ_IDS, LlamaModel
 from antiphon.engine.sampling.sampler import Sampler
@@ -32,15 +29,12 @@ from antiphon.engine.sequence import Sequence
 from antiphon.engine.worker.batches import Model, divide_step
 from antiphon.engine.worker.compiling import Compilations, Compiler, end_choices
 from antiphon.engine.worker.constraint import Constraints
+from antiphon.engine.worker.request_check import assert_possible
 from antiphon.engine.worker.scheduler import ScheduledSequence, Scheduler
 from antiphon.engine.worker.step_counts import StepCounts
 
 POLL: Final = 0.002
 """Seconds that a step waits for a grammar when it has nothing to decode."""
-DIGEST_SIZE: Final = 32
-"""Bytes of a SHA-256 digest."""
-FLOAT_SIZE: Final = 4
-"""Bytes of a float32."""
 End = tuple[FinishReason, str]
 """The reason of a choice's end, and the message of an error."""
 
@@ -99,7 +93,9 @@ class Core:
 
     def add(self, request: GenerateRequest) -> None:
         """Queue a request, whose prompt leaves room for one token. Raises AssertionError, and keeps nothing of it."""
-        self._assert_possible(request)
+        assert request.request_id not in self._requests, request.request_id
+        assert request.request_id not in self._compiling, request.request_id
+        assert_possible(request, self.info)
         self._arrivals[request.request_id] = self._clock()
         if request.grammar:
             self._compiling.add(request)
@@ -187,23 +183,6 @@ class Core:
         self._drafting.close()
         if ended:
             self._model.close()
-
-    def _assert_possible(self, request: GenerateRequest) -> None:
-        """Assert that a request cannot fail a step, which would end every other request."""
-        assert request.request_id not in self._requests, request.request_id
-        assert request.request_id not in self._compiling, request.request_id
-        prompt_ids = request.prompt_ids
-        n, limit, n_vocab = len(prompt_ids), self.info.max_model_len, self._model.n_vocab
-        assert 0 < n < limit, f"0 < {n} < {limit}"
-        assert prompt_ids[-1] >= 0, "a prompt ends with a token, whose logits give the answer's first token"
-        assert request.n > 0, f"{request.n} > 0"
-        texts = [segment.ids for segment in request.prompt if isinstance(segment, TokenSegment)]
-        ids = [*chain.from_iterable(texts), *request.prediction_ids, *request.sampling.logit_bias]
-        assert min(ids) >= 0, f"{min(ids)} >= 0"
-        assert max(ids) < n_vocab, f"{max(ids)} < {n_vocab}"
-        for segment in request.prompt:
-            if isinstance(segment, MediaSegment):
-                assert_possible_media(segment, self.info.n_embd)
 
     def _draft(self) -> None:
         """Draft tokens for the generating sequences, within their grammars and the room of their answers."""
@@ -403,11 +382,3 @@ class Core:
     def _take_events(self) -> list[StreamEvent]:
         events, self._events = self._events, []
         return events
-
-
-def assert_possible_media(segment: MediaSegment, n_embd: int) -> None:
-    """Assert that a segment has a digest, rows, and numbers for each row."""
-    assert len(segment.digest) == DIGEST_SIZE, f"{len(segment.digest)} == {DIGEST_SIZE}"
-    assert segment.length > 0, f"{segment.length} > 0"
-    size = segment.length * n_embd * FLOAT_SIZE
-    assert len(segment.embeddings) == size, f"{len(segment.embeddings)} == {size}"
