@@ -21,6 +21,7 @@ from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
 from antiphon.constraints.json_schema import compile_schema
 from antiphon.engine.models.tokenizer import Tokenizer
 from antiphon.errors import InvalidRequestError
+from antiphon.media.audio import MAX_SECONDS, decode_audio
 from antiphon.media.image_size import Detail
 from antiphon.media.images import CHANNELS, decode_image
 from antiphon.media.media_error import MediaError
@@ -53,6 +54,8 @@ TALK: Final = (
 )
 SPECIAL: Final = (*CONTROL, *MARKERS, *PLAIN, "\u2581", "\uff5c", "\u00e9")
 DETAILS: Final[tuple[Detail, ...]] = ("auto", "low", "original")
+SAMPLE_RATE: Final = 1000
+"""Samples of a second of fuzzed sounds, few, so that the fuzzer runs more inputs."""
 WRITABLE: Final = ("llama", "gpt2", "gemma4")
 """Models whose tokens can spell every text."""
 
@@ -126,6 +129,17 @@ def image(data: bytes) -> None:
         assert size == len(shown.rgb), f"{shown.width}x{shown.height} in {len(shown.rgb)} bytes"
 
 
+def audio(data: bytes) -> None:
+    """Check that any bytes are a sound of some length, or are refused.
+
+    The first byte chooses the format.
+    """
+    with suppress(MediaError):
+        sound = decode_audio(data[1:], "mp3" if data[:1] == b"\x01" else "wav", SAMPLE_RATE)
+        count = len(sound.samples) // 4
+        assert 0 < count <= MAX_SECONDS * SAMPLE_RATE, f"{count} samples"
+
+
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "request_decoder": request_decoder,
     "sse": sse,
@@ -133,6 +147,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "user_text": user_text,
     "json_schema": json_schema,
     "image": image,
+    "audio": audio,
 }
 
 

@@ -18,6 +18,8 @@ COMPLETE = (
     "antiphon.constraints.json_schema.multiples",
     "antiphon.constraints.custom_tools",
     "antiphon.constraints.grammar_size",
+    "antiphon.media.audio",
+    "antiphon.media.base64_data",
     "antiphon.media.image_size",
     "antiphon.media.images",
 )
