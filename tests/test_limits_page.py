@@ -22,6 +22,7 @@ COMPLETE = (
     "antiphon.media.base64_data",
     "antiphon.media.image_size",
     "antiphon.media.images",
+    "antiphon.media.isolated_decoder",
 )
 """Modules all of whose limits are on the page."""
 

@@ -28,7 +28,7 @@ _BLOCK: Final = 16_384
 _WAV_IDS: Final = (b"RIFF", b"RIFX", b"RF64")
 
 
-class Sound(Struct, frozen=True, kw_only=True):
+class Sound(Struct, frozen=True, kw_only=True, tag="sound"):
     """The samples of a sound."""
 
     samples: bytes

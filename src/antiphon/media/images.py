@@ -34,7 +34,7 @@ _UNUSABLE: Final = (
 )
 
 
-class Picture(Struct, frozen=True, kw_only=True):
+class Picture(Struct, frozen=True, kw_only=True, tag="picture"):
     """The pixels of an image."""
 
     rgb: bytes
