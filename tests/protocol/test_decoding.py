@@ -105,12 +105,12 @@ def test_body_with_an_unknown_null_may_hold_no_constant_that_json_lacks(constant
 def test_the_caller_says_which_unknown_members_are_removed() -> None:
     found = []
 
-    def removes(path: str, member: object) -> bool:
-        found.append((path, member))
+    def removes(path: str, key: str, member: object) -> bool:
+        found.append((path, key, member))
         return True
 
     assert Box(size=1) == decode(DECODER, b'{"x": [2], "size": 1}', removes)
-    assert [("x", [2])] == found
+    assert [("", "x", [2])] == found
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,13 @@ def test_history_may_hold_a_custom_tool_call() -> None:
     assert [custom] == assistant.tool_calls
 
 
+def test_tool_message_may_name_its_tool() -> None:
+    named = talk(USER, CALLER, RESULT | {"name": "n" * 256}).messages[2]
+    assert ToolMessage(content="rain", tool_call_id="call_1", name="n" * 256) == named
+    too_long = RESULT | {"name": "n" * 257}
+    assert ("messages[2].name", "string_above_max_length") == broken_talk(USER, CALLER, too_long)
+
+
 def test_empty_list_of_calls_counts_as_absent() -> None:
     request = talk(USER, {"role": "assistant", "content": "Hi", "tool_calls": []}, USER)
     assert AssistantMessage(content="Hi") == request.messages[1]

@@ -11,7 +11,8 @@ from tests.protocol.sdk_types import struct_paths
 
 
 def test_the_table_has_exactly_the_fields_that_are_decoded() -> None:
-    assert struct_paths(CreateChatCompletion) == {field.path for field in expand(REQUEST_ROWS)}
+    decoded = {field.path for field in expand(REQUEST_ROWS) if field.status != "redundant"}
+    assert struct_paths(CreateChatCompletion) == decoded
 
 
 def test_no_field_has_two_rows() -> None:

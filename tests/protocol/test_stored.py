@@ -172,12 +172,12 @@ def test_calls_and_their_results_are_stored() -> None:
     _, asks, tells = messages = of_request(
         {"role": "user", "content": "x"},
         {"role": "assistant", "content": None, "tool_calls": [call]},
-        {"role": "tool", "tool_call_id": "call_1", "content": "Rain"},
+        {"role": "tool", "tool_call_id": "call_1", "content": "Rain", "name": "weather"},
         tools=[tool],
     )
     assert ["c-0", "c-1", "c-2"] == [message["id"] for message in messages]
     assert ([call], None) == (asks["tool_calls"], asks["content"])
-    assert ("call_1", "Rain", None) == (tells["tool_call_id"], tells["content"], tells["name"])
+    assert ("call_1", "Rain", "weather") == (tells["tool_call_id"], tells["content"], tells["name"])
     assert "tool_calls" not in tells
     parsed = ChatCompletionStoreMessage.model_validate(asks)
     assert parsed.tool_calls is not None

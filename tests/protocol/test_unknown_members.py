@@ -63,15 +63,15 @@ def test_members_that_are_known_or_of_no_type_stay(value: dict[str, object]) -> 
     assert before == msgspec.json.encode(kept(value))
 
 
-def test_removal_gets_the_path_and_the_value_of_each_unknown_member() -> None:
-    found: list[tuple[str, object]] = []
+def test_removal_gets_the_object_the_key_and_the_value_of_each_unknown_member() -> None:
+    found: list[tuple[str, str, object]] = []
 
-    def removes(path: str, member: object) -> bool:
-        found.append((path, member))
+    def removes(path: str, key: str, member: object) -> bool:
+        found.append((path, key, member))
         return False
 
     remove_unknown(Tree, tree({"type": "leaf", "x": 1}, y=[None]), removes)
-    assert [("parts[0].x", 1), ("y", [None])] == found
+    assert [("parts[0]", "x", 1), ("", "y", [None])] == found
 
 
 def test_value_of_another_type_is_left_alone() -> None:

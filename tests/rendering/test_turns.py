@@ -24,7 +24,7 @@ FULL = Capabilities(
     consecutive=True,
     assistant_first=True,
     generation_prompt=True,
-    names=frozenset({"system", "user", "assistant"}),
+    names=frozenset({"system", "user", "assistant", "tool"}),
     reasoning_key="reasoning_content",
     tools=True,
     tool_history=NATIVE,
@@ -231,6 +231,22 @@ def test_custom_calls_are_text_after_the_calls_of_functions() -> None:
         ),
         ("user", "<tool_response>R3</tool_response>\n<tool_response>R1</tool_response>"),
     ] == texts(normalised([calling, result, RESULTS[1]]))
+
+
+NAMED_RESULTS = [{**RESULTS[0], "name": "g2"}, {**RESULTS[1], "name": "f"}]
+
+
+def test_template_gets_the_name_of_a_tool_message() -> None:
+    _, *results = normalised([CALLING, *NAMED_RESULTS])
+    assert [("f", "R1"), ("g2", "R2")] == [(result["name"], result["content"]) for result in results]
+
+
+def test_name_of_a_tool_message_becomes_text_unless_the_call_has_it() -> None:
+    _, *results = normalised([CALLING, *NAMED_RESULTS], names=frozenset())
+    assert [("tool", "R1"), ("tool", "g2: R2")] == texts(results)
+    _, results_as_text = normalised([CALLING, *NAMED_RESULTS], tool_history=None)
+    responses = "<tool_response>R1</tool_response>\n<tool_response>g2: R2</tool_response>"
+    assert responses == results_as_text["content"]
 
 
 def test_deprecated_function_calls_become_tool_calls() -> None:

@@ -81,6 +81,8 @@ def test_a_generation_prompt_must_come_behind_an_assistant_too() -> None:
 def test_names() -> None:
     named = "{% if message.role == 'user' %}{{ message.name }}{% endif %}"
     assert frozenset({"user"}) == probed(loop(named + CONTENT)).names
+    of_tools = "{% if message.role == 'tool' %}{{ message.name }}{% endif %}"
+    assert frozenset({"tool"}) == probed(loop(of_tools + CONTENT_OR_CALLS)).names
 
 
 def test_reasoning_key() -> None:

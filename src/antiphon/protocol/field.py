@@ -5,7 +5,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 Side = Literal["request", "response"]
-Status = Literal["honoured", "refused"]
+Status = Literal["honoured", "refused", "redundant"]
 Owner = tuple[str, str]
 """A module that implements a field, and its test file."""
 
@@ -14,7 +14,7 @@ class Field(Struct, frozen=True, kw_only=True):
     """A field of the reference or an extension of it.
 
     A request with a refused field gets status 400. A refused response field is never sent, because every request that
-    needs it is refused.
+    needs it is refused. A redundant field repeats another one: clients' libraries add it to an answer and send it back.
     """
 
     path: str
@@ -41,6 +41,7 @@ class Row(Struct, frozen=True, kw_only=True):
     """Suffixes of the field's path, for example ``[].name``."""
 
 
+_TOLERANCE: Owner = ("antiphon.protocol.tolerance", "tests/protocol/test_tolerance.py")
 _REFUSALS: Owner = ("antiphon.protocol.refusals", "tests/protocol/test_refusals.py")
 
 
@@ -100,3 +101,10 @@ def _inside(field: Field, suffix: str) -> Field:
         extension=field.extension,
         origin=field.origin,
     )
+
+
+def redundant(path: str, note: str) -> Row:
+    """Make the row of an extension that says nothing new; the decoder removes it."""
+    module, test = _TOLERANCE
+    field = Field(path=path, side="request", status="redundant", module=module, test=test, note=note, extension=True)
+    return Row(field=field)

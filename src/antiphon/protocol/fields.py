@@ -24,7 +24,7 @@ request field is answered with 400, `code` `unsupported_parameter` and the field
 nothing.
 """
 
-_REQUEST_STATUS = {"honoured": "honoured", "refused": "**refused**"}
+_REQUEST_STATUS = {"honoured": "honoured", "refused": "**refused**", "redundant": "accepted"}
 _RESPONSE_STATUS = {"honoured": "sent", "refused": "**not sent**"}
 
 

@@ -209,11 +209,12 @@ class AssistantMessage(
 
 
 class ToolMessage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="role", tag="tool"):
-    """The result of the tool call ``tool_call_id``."""
+    """The result of the tool call ``tool_call_id``. ``name`` is an extension: that of the tool."""
 
     role: ClassVar[Literal["tool"]] = "tool"
     content: TextContent
     tool_call_id: CallID
+    name: CalledName | None = None
 
 
 class FunctionMessage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="role", tag="function"):

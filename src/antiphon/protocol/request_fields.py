@@ -1,7 +1,7 @@
 """The request's half of the table of fields. To honour a refused field, change its row here."""
 
 from antiphon.protocol.decoding_fields import DECODING_ROWS, PARAMETERS
-from antiphon.protocol.field import honoured, refused
+from antiphon.protocol.field import honoured, redundant, refused
 
 REQUESTS = ("antiphon.protocol.requests", "tests/protocol/test_requests.py")
 MESSAGES = ("antiphon.protocol.messages", "tests/protocol/test_messages.py")
@@ -45,7 +45,7 @@ MESSAGE_ROWS = (
     refused("messages[].content[].input_audio", "audio input", nested=(".data", ".format")),
     refused("messages[].content[].file", "file input", nested=(".file_data", ".file_id", ".filename")),
     refused("messages[].content[].prompt_cache_breakpoint", "explicit prompt cache breakpoints", nested=_BREAKPOINT),
-    honoured("messages[].name", TURNS, "1 to 64 characters."),
+    honoured("messages[].name", TURNS, "1 to 64 characters; on a tool message, an extension, to 256."),
     honoured("messages[].refusal", TURNS),
     honoured("messages[].tool_call_id", CONVERSATION, "Answers a call that nothing has answered."),
     honoured(
@@ -63,6 +63,9 @@ MESSAGE_ROWS = (
         ),
     ),
     honoured("messages[].tool_calls[].type", MESSAGES, "function or custom."),
+    redundant("messages[].parsed", "The content, parsed by the official SDK."),
+    redundant("messages[].tool_calls[].function.parsed_arguments", "The arguments, parsed by the official SDK."),
+    redundant("messages[].tool_calls[].index", "The call's place in the list, as in the chunks of a stream."),
     honoured("messages[].function_call", TURNS, "In the history.", nested=(".name", ".arguments")),
     refused("messages[].audio", "audio answers", nested=(".id",)),
     honoured("messages[].reasoning_content", TURNS, "As our answers carry it.", extension=True),

@@ -41,6 +41,7 @@ from antiphon.protocol.decoding_extensions import (
 from antiphon.protocol.message_order import check_conversation
 from antiphon.protocol.messages import Message, TextContent, drop_empty_lists
 from antiphon.protocol.refusals import refuse_unsupported
+from antiphon.protocol.tolerance import Tolerance
 from antiphon.protocol.tool_rules import check_functions, check_tools
 from antiphon.protocol.tools import FunctionCallOption, JSONObject, LegacyFunction, ResponseFormat, Tool, ToolChoice
 
@@ -226,7 +227,7 @@ _DECODER = msgspec.json.Decoder(CreateChatCompletion)
 
 def decode_request(body: bytes) -> CreateChatCompletion:
     """Decode and check a body. Raises InvalidRequestError with message, param and code of the first error."""
-    request = decode(_DECODER, body)
+    request = decode(_DECODER, body, Tolerance().removes)
     check_conversation(request.messages)
     _check_combinations(request)
     refuse_unsupported(request)

@@ -183,7 +183,7 @@ def plain_json(value: Any) -> Any:  # noqa: ANN401 (JSON)
 
 
 def _stored_message(identifier: str, message: Message) -> StoredMessage:
-    fields: dict[str, Any] = {"name": None if isinstance(message, ToolMessage) else message.name}
+    fields: dict[str, Any] = {"name": message.name}
     if isinstance(message, ToolMessage):
         fields["tool_call_id"] = message.tool_call_id
     if isinstance(message, AssistantMessage):

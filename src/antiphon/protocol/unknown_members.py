@@ -11,11 +11,11 @@ from msgspec import inspect
 from antiphon.protocol import validation
 from antiphon.protocol.diagnosis import type_of
 
-Removes = Callable[[str, object], bool]
-"""Returns whether the unknown member with this path and value is to be removed."""
+Removes = Callable[[str, str, object], bool]
+"""Returns whether an unknown member is to be removed: gets the path of its object, its key and its value."""
 
 
-def is_null(_path: str, member: object) -> bool:
+def is_null(_path: str, _key: str, member: object) -> bool:
     """Return whether the member is null: it asks for nothing."""
     return member is None
 
@@ -50,8 +50,7 @@ def _has_tag(struct: inspect.StructType, value: dict[str, object]) -> bool:
 def _remove_members(struct: inspect.StructType, value: dict[str, object], path: str, removes: Removes) -> None:
     fields = {field.encode_name: field.type for field in struct.fields}
     for key, member in list(value.items()):
-        inner = validation.join(path, key)
         if key in fields:
-            _remove(fields[key], member, inner, removes)
-        elif key != struct.tag_field and removes(inner, member):
+            _remove(fields[key], member, validation.join(path, key), removes)
+        elif key != struct.tag_field and removes(path, key, member):
             del value[key]

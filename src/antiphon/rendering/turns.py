@@ -5,7 +5,7 @@ Each rule is for templates that lack a feature:
 - ``developer`` becomes ``system``. System messages at the beginning are joined by a blank line. A system message that
   the template does not support (a later one, or any) moves to the beginning of the next user message; without one it
   becomes a user message.
-- ``name`` becomes the beginning of the text, ``name: text``.
+- ``name`` becomes the beginning of the text, ``name: text``; that of a tool message only if the call has another.
 - Text parts are joined by a newline, as in vLLM; refusals are text of the assistant.
 - Tool calls follow the assistant's text in the generic notation. Their results, in the order of the calls, are
   ``<tool_response>…</tool_response>`` in one user message. This also holds for all messages with calls of custom tools,
@@ -74,6 +74,8 @@ class Turn(Struct, frozen=True, kw_only=True):
     calls: tuple[Call, ...] = ()
     call_id: str | None = None
     reasoning: str | None = None
+    given_name: str | None = None
+    """The name that a tool message gives to its tool, if the call has another."""
 
     @property
     def size(self) -> int:
@@ -120,8 +122,7 @@ def _turns(messages: Sequence[Message]) -> list[Turn]:
             if message.function_call is not None:
                 functions[message.function_call.name] = turn.calls[-1].id
         elif isinstance(message, ToolMessage):
-            call_id = message.tool_call_id
-            turn = Turn(role="tool", content=_content(message.content), name=called.get(call_id), call_id=call_id)
+            turn = _result(message, called.get(message.tool_call_id))
         elif isinstance(message, FunctionMessage):
             turn = _function_result(message, functions.pop(message.name, None))
         else:
@@ -146,6 +147,17 @@ def _assistant(message: AssistantMessage, function_call_id: str) -> Turn:
         name=message.name,
         calls=tuple(calls),
         reasoning=message.reasoning_content,
+    )
+
+
+def _result(message: ToolMessage, called: str | None) -> Turn:
+    name = message.name or called
+    return Turn(
+        role="tool",
+        content=_content(message.content),
+        name=name,
+        call_id=message.tool_call_id,
+        given_name=None if name == called else name,
     )
 
 
@@ -192,6 +204,13 @@ def _with_name_in_text(turn: Turn, capabilities: Capabilities) -> Turn:
     return replace(turn, content=_labelled(turn.name, turn.content), name=None)
 
 
+def _with_given_name(result: Turn) -> Turn:
+    """Put the name that a tool message gives to its tool into the text."""
+    if result.given_name is None:
+        return result
+    return replace(result, content=_labelled(result.given_name, result.content), given_name=None)
+
+
 def _normalise_tool_calls(turns: list[Turn], capabilities: Capabilities) -> list[Turn]:
     exchanges: list[tuple[Turn, list[Turn]]] = []
     for turn in turns:
@@ -211,7 +230,9 @@ def _normalise_exchange(calling: Turn, results: list[Turn], capabilities: Capabi
     results = sorted(results, key=lambda turn: order.get(turn.call_id or "", len(order)))
     text_is_lost = bool(calling.content) and history is not None and not history.text
     if history is None or any(call.custom for call in calling.calls) or (text_is_lost and not capabilities.consecutive):
-        return _generic_exchange(calling, results)
+        return _generic_exchange(calling, [_with_given_name(turn) for turn in results])
+    if "tool" not in capabilities.names:
+        results = [_with_given_name(turn) for turn in results]
     if history.short_ids:
         calling = replace(calling, calls=tuple(replace(call, id=_short_id(call.id)) for call in calling.calls))
         results = [replace(turn, call_id=_short_id(turn.call_id or "")) for turn in results]

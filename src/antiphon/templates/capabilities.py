@@ -116,7 +116,7 @@ def probe(render: Render, variables: frozenset[str], source: str) -> Capabilitie
         consecutive=probing.consecutive(),
         assistant_first=probing.renders([probing.assistant(), probing.user()], _ANSWER, _USER),
         generation_prompt=probing.opens_turn(),
-        names=probing.names(),
+        names=probing.names(history),
         reasoning_key=probing.reasoning_key(history),
         tools=probing.tools(),
         tool_history=history,
@@ -197,12 +197,15 @@ class _Probe:
         messages = [self.user(), self.assistant()]
         return self.text(messages, add_generation_prompt=True) != self.text(messages, add_generation_prompt=False)
 
-    def names(self) -> frozenset[str]:
-        conversations = {
+    def names(self, history: ToolHistory | None) -> frozenset[str]:
+        conversations: dict[str, list[Message]] = {
             "system": [self.instructions(name=_NAME), self.user()],
             "user": [self.user(name=_NAME)],
             "assistant": [self.user(), self.assistant(name=_NAME), self.user()],
         }
+        if history is not None:
+            calling, result = self._exchange(history, 1)
+            conversations["tool"] = [self.user(), calling, {**result, "name": _NAME}]
         return frozenset(role for role, messages in conversations.items() if self.renders(messages, _NAME))
 
     def reasoning_key(self, history: ToolHistory | None) -> str | None:
