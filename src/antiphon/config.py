@@ -42,6 +42,7 @@ OPTIONS: Final = frozenset(
         "grace",
         "heartbeat-timeout",
         "host",
+        "ignore-field",
         "interval",
         "json",
         "key-concurrent-requests",
@@ -82,6 +83,7 @@ OPTIONS: Final = frozenset(
         "rounds",
         "scope",
         "streams",
+        "strict-messages",
         "system",
         "threads",
         "threads-batch",
@@ -93,7 +95,7 @@ OPTIONS: Final = frozenset(
     }
 )
 """The options of all commands, and ``cache-dir``, which has a variable only. A test compares them with the commands."""
-LIST_OPTIONS = frozenset({"model", "cors-origin", "metadata", "scope", "streams", "only"})
+LIST_OPTIONS = frozenset({"model", "cors-origin", "ignore-field", "metadata", "scope", "streams", "only"})
 """Options that may be repeated; their variables hold values separated by blanks, quoted as in a shell."""
 _SERVICE_LINK: Final = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)", re.ASCII)
 _SERVICE_ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://", re.ASCII)
@@ -119,6 +121,10 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
     """Seconds after a signal until running answers are cut off; the whole shutdown stays below the 30 of Kubernetes."""
     allow_unauthenticated: bool = False
     """Whether a server without keys may listen on an address that other machines reach."""
+    strict_messages: bool = False
+    """Whether unknown members of messages are refused instead of ignored."""
+    ignored_fields: tuple[str, ...] = ()
+    """Unknown fields of requests that are ignored instead of refused."""
     organization: str = "org-antiphon"
     """The value that a request's OpenAI-Organization must have where keys are required."""
 

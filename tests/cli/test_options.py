@@ -29,6 +29,8 @@ def test_engine_flags_set_engine_options() -> None:
 
 def test_server_flags_set_server_options() -> None:
     assert ("http://a", "http://b") == ServerFlags(cors_origin=("http://a", "http://b")).options().cors_origins
+    assert ("a", "b") == ServerFlags(ignore_field=("a", "b")).options().ignored_fields
+    assert ServerFlags(strict_messages=True).options().strict_messages
 
 
 def test_default_folder_of_the_database_is_the_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:

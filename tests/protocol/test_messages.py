@@ -141,7 +141,6 @@ def test_only_user_messages_may_hold_images(role: str) -> None:
         ({"role": "user", "content": [{"text": "x"}]}, "messages[0].content[0].type", "missing_required_parameter"),
         ({"role": "system", "content": [{"text": "x"}]}, "messages[0].content[0].type", "missing_required_parameter"),
         ({"role": "user", "content": [{"type": "text"}]}, "messages[0].content[0].text", "missing_required_parameter"),
-        ({"role": "user", "content": [TEXT | {"font": 1}]}, "messages[0].content[0].font", "unknown_parameter"),
         ({"role": "user", "content": "x", "tool_call_id": "y"}, "messages[0].tool_call_id", "unknown_parameter"),
         ({"role": "user", "content": "x", "name": ""}, "messages[0].name", "empty_string"),
         ({"role": "user", "content": "x", "name": "x" * 65}, "messages[0].name", "string_above_max_length"),

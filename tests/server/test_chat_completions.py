@@ -84,7 +84,7 @@ def test_events_come_as_they_are_made(start_server: StartServer) -> None:
         (b"", None, "invalid_json"),
         (json.dumps(request(temperature=3)).encode(), "temperature", "decimal_above_max_value"),
         (json.dumps(request(nonsense=1)).encode(), "nonsense", "unknown_parameter"),
-        (json.dumps(request(tools=[])).encode(), "tools", "empty_array"),
+        (json.dumps(request(messages=[])).encode(), "messages", "empty_array"),
     ],
 )
 def test_a_malformed_request_is_400(http: httpx2.Client, body: bytes, param: str | None, code: str) -> None:
@@ -96,6 +96,38 @@ def test_a_malformed_request_is_400(http: httpx2.Client, body: bytes, param: str
         error["param"],
         error["code"],
     )
+
+
+SENT = {"role": "user", "content": "Hi", "sender": "ada", "opts": {}}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_answer_names_ignored_members_in_a_header(http: httpx2.Client, *, stream: bool) -> None:
+    answer = http.post(PATH, json=request(stream=stream, messages=[SENT]))
+    ignored = answer.headers["x-antiphon-ignored"]
+    assert (200, "messages[0].sender,messages[0].opts") == (answer.status_code, ignored)
+
+
+def test_an_answer_to_a_request_without_unknown_members_lacks_the_header(http: httpx2.Client) -> None:
+    assert "x-antiphon-ignored" not in http.post(PATH, json=request()).headers
+
+
+def test_members_of_a_large_body_are_ignored_too(http: httpx2.Client) -> None:
+    answer = http.post(PATH, json=request(messages=[SENT | {"sender": "a" * 100_000}]))
+    assert "messages[0].sender,messages[0].opts" == answer.headers["x-antiphon-ignored"]
+
+
+def test_strict_messages_refuses_unknown_members(start_server: StartServer) -> None:
+    server = start_server(options=ServerOptions(strict_messages=True))
+    answer = post(server, request(messages=[SENT]))
+    assert (400, "messages[0].sender") == (answer.status_code, answer.json()["error"]["param"])
+
+
+def test_operator_may_ignore_a_field_of_the_request(start_server: StartServer) -> None:
+    server = start_server(options=ServerOptions(ignored_fields=("keep_alive",)))
+    answer = post(server, request(keep_alive="5m"))
+    assert (200, "keep_alive") == (answer.status_code, answer.headers["x-antiphon-ignored"])
+    assert 400 == post(server, request(keep_alive="5m", other=1)).status_code
 
 
 def test_an_unknown_model_is_404(http: httpx2.Client) -> None:

@@ -15,7 +15,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from antiphon.errors import ServiceUnavailableError
-from antiphon.protocol.requests import decode_request
+from antiphon.protocol.requests import receive_request
 from antiphon.routing.router import Router
 from antiphon.server.completion_answer import CompletionAnswer
 from antiphon.service import Service, answer_memory
@@ -210,12 +210,12 @@ def test_answer_too_large_to_be_collected_ends_in_answer_too_large(
 @pytest.mark.anyio
 async def test_answer_counts_until_it_is_sent() -> None:
     service = Service(Router({MODEL: [scripted_backend(ScriptedEngine(LONG))]}))
-    request = decode_request(msgspec.json.encode(BODY | ALTERNATIVES))
+    received = receive_request(msgspec.json.encode(BODY | ALTERNATIVES))
     exchange = Exchange()
     exchange.writable.clear()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await CompletionAnswer(service, Caller(), request, b"", None)(scope, receive, send)
+        await CompletionAnswer(service, Caller(), received, b"", None)(scope, receive, send)
 
     async with anyio.create_task_group() as group:
         group.start_soon(exchange.run, app)

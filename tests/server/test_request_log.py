@@ -260,6 +260,14 @@ async def test_neither_question_nor_answer_is_logged(log: Log) -> None:
     assert "confidence" not in json.dumps(log())
 
 
+async def test_the_line_names_ignored_members_without_their_values(log: Log) -> None:
+    _, app = app_over([*says("Hi"), *ends()])
+    await ask(app, question(messages=[{"role": "user", "content": "Hi", "sender": "in confidence"}]))
+    (line,) = log()
+    assert "messages[0].sender" == line["ignored"]
+    assert "confidence" not in json.dumps(line)
+
+
 def test_the_documentation_names_every_field_and_no_other() -> None:
     page = (ROOT / "docs" / "logs-and-traces.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| (.+?) \|", page, re.MULTILINE)
@@ -268,5 +276,6 @@ def test_the_documentation_names_every_field_and_no_other() -> None:
         "every line": HTTP_FIELDS,
         "completions": ANSWER_FIELDS,
         "where the client sent one": {"client_request_id"},
+        "where members were ignored": {"ignored"},
         "with traces": {"trace_id", "span_id"},
     } == documented

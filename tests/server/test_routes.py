@@ -62,7 +62,7 @@ def test_starting_engine_is_live_and_not_ready(start_server: StartServer, path: 
 @pytest.mark.anyio
 async def test_one_long_body_is_decoded_per_turn_of_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    monkeypatch.setattr(routes, "decode_request", lambda _: seen.append("body"))
+    monkeypatch.setattr(routes, "receive_request", lambda *_: seen.append("body"))
     handlers = Handlers(Service(Router({MODEL: [scripted_backend()]})))
     decoding = [asyncio.create_task(handlers._decode_in_turn(b"")) for _ in range(5)]
     while not all(task.done() for task in decoding):

@@ -66,6 +66,7 @@ REQUESTS: list[dict[str, Any]] = [
     {"messages": [{"role": "assistant", "content": [{"type": "refusal", "refusal": "No"}]}]},
     {"messages": [{"role": "assistant", "audio": {"id": "a"}}]},
     {"messages": [{"role": "robot", "content": "Hi"}]},
+    {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi", "x": 1}], "sender": 2}]},
 ]
 
 

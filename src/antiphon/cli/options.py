@@ -175,6 +175,24 @@ class ServerFlags:
         bool,
         Parameter(negative=(), help="Serve on any address even when there are no keys.", show_default=False),
     ] = _SERVER.allow_unauthenticated
+    strict_messages: Annotated[
+        bool,
+        Parameter(
+            negative=(),
+            help="Refuse unknown members of messages. Default: ignore them, and name them in the answer's header "
+            "x-antiphon-ignored and in the log.",
+            show_default=False,
+        ),
+    ] = _SERVER.strict_messages
+    ignore_field: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="An unknown field of requests, such as keep_alive, that is ignored and named like those members; "
+            "repeatable. Others are refused.",
+            negative_iterable="",
+            show_default=False,
+        ),
+    ] = _SERVER.ignored_fields
     organization: Annotated[
         str, Parameter(help="The value that the header OpenAI-Organization must have when keys are needed.")
     ] = _SERVER.organization
@@ -190,6 +208,8 @@ class ServerFlags:
             write_timeout=self.write_timeout,
             drain_timeout=self.drain_timeout,
             allow_unauthenticated=self.allow_unauthenticated,
+            strict_messages=self.strict_messages,
+            ignored_fields=self.ignore_field,
             organization=self.organization,
         )
 

@@ -23,6 +23,7 @@ from antiphon.config import ServerOptions
 from antiphon.console import display
 from antiphon.console.command_error import CommandError
 from antiphon.model_files.model_sources import ModelFile
+from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.server.app import create_app
 from antiphon.server.http_protocol import HTTPProtocol, with_write_timeout
 from antiphon.service import Service
@@ -53,7 +54,8 @@ class Run(Struct, kw_only=True):
     open_to_all: bool = False
 
     async def __call__(self) -> None:
-        """Load, listen, and serve until a signal arrives."""
+        """Load, listen, and serve until a signal arrives. Raises :class:`CommandError`."""
+        check_ignored_fields(self.options.ignored_fields)
         async with anyio.create_task_group() as tasks:
             await tasks.start(self._handle_signals, tasks.cancel_scope)
             async with self._open_storage() as storage:
@@ -129,6 +131,13 @@ class Run(Struct, kw_only=True):
         database = "PostgreSQL" if self.storage.database else self.storage.folder
         display.say(f"\nReady on {url}. {access}\nData is stored in {database}. Try it from another terminal:\n")
         display.print_line(display.curl_line(url, self.models[0].name, key=not self.open_to_all))
+
+
+def check_ignored_fields(names: Sequence[str]) -> None:
+    """Raise CommandError for a field that requests have: no option may ignore it."""
+    for name in names:
+        if name in CreateChatCompletion.__struct_fields__:
+            raise CommandError(f"--ignore-field {name}: it is a field of requests.", "Name an unknown field.")
 
 
 class HTTPServer(uvicorn.Server):

@@ -44,10 +44,20 @@ def _without_unknown(decoder: Decoder[_T], body: bytes, removes: Removes) -> _T:
     """Decode a body that msgspec has refused, without the unknown members that ``removes`` accepts."""
     value = _parse(body, json.detect_encoding(body))
     remove_unknown(decoder.type, value, removes)
-    found = diagnose(decoder.type, value) or unusable(value)
+    try:
+        converted = msgspec.convert(value, decoder.type)
+    except msgspec.ValidationError:
+        raise _first_error(decoder.type, value) from None
+    found = unusable(value)
     if found is not None:
         raise found
-    return msgspec.convert(value, decoder.type)
+    return converted
+
+
+def _first_error(model: Any, value: object) -> InvalidRequestError:  # noqa: ANN401 (a type)
+    found = diagnose(model, value) or unusable(value)
+    assert found is not None, "msgspec has found an error"
+    return found
 
 
 def _malformed(body: bytes, error: Exception) -> InvalidRequestError:

@@ -22,6 +22,11 @@ Generated from `antiphon.protocol.fields`; a test compares the table with the ty
 an array. Optional fields may be null, which means absent; an unknown field that is null is accepted, too. A refused
 request field is answered with 400, `code` `unsupported_parameter` and the field as `param`, unless its value asks for
 nothing.
+
+An unknown field of the request is a 400 by name, unless `serve --ignore-field` names it. Unknown members of messages,
+their parts and their calls are ignored, unless `serve --strict-messages` refuses them. Whatever is ignored is named:
+the answer's header `x-antiphon-ignored` and the field `ignored` of the log line hold the paths, such as
+`messages[1].sender`, separated by commas. Accepted fields repeat what another field says.
 """
 
 _REQUEST_STATUS = {"honoured": "honoured", "refused": "**refused**", "redundant": "accepted"}

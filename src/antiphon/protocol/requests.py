@@ -41,7 +41,7 @@ from antiphon.protocol.decoding_extensions import (
 from antiphon.protocol.message_order import check_conversation
 from antiphon.protocol.messages import Message, TextContent, drop_empty_lists
 from antiphon.protocol.refusals import refuse_unsupported
-from antiphon.protocol.tolerance import Tolerance
+from antiphon.protocol.tolerance import DEFAULT_TOLERANCE, Tolerance, UnknownMembers
 from antiphon.protocol.tool_rules import check_functions, check_tools
 from antiphon.protocol.tools import FunctionCallOption, JSONObject, LegacyFunction, ResponseFormat, Tool, ToolChoice
 
@@ -225,9 +225,27 @@ _ANSWER_LIMITS = ("max_completion_tokens", "max_tokens", "n_predict")
 _DECODER = msgspec.json.Decoder(CreateChatCompletion)
 
 
+class ReceivedRequest(Struct, frozen=True, kw_only=True):
+    """A decoded request, and a report of the members that were ignored."""
+
+    request: CreateChatCompletion
+    ignored: str = ""
+    """The paths of unknown members that were ignored, as the header ``x-antiphon-ignored`` names them."""
+
+
+def receive_request(body: bytes, tolerance: Tolerance = DEFAULT_TOLERANCE) -> ReceivedRequest:
+    """Decode and check a body. Raises InvalidRequestError as :func:`decode_request` does."""
+    unknown = UnknownMembers(tolerance)
+    request = _checked(decode(_DECODER, body, unknown.removes))
+    return ReceivedRequest(request=request, ignored=unknown.report)
+
+
 def decode_request(body: bytes) -> CreateChatCompletion:
     """Decode and check a body. Raises InvalidRequestError with message, param and code of the first error."""
-    request = decode(_DECODER, body, Tolerance().removes)
+    return receive_request(body).request
+
+
+def _checked(request: CreateChatCompletion) -> CreateChatCompletion:
     check_conversation(request.messages)
     _check_combinations(request)
     refuse_unsupported(request)

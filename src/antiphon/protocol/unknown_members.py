@@ -51,6 +51,7 @@ def _remove_members(struct: inspect.StructType, value: dict[str, object], path: 
     fields = {field.encode_name: field.type for field in struct.fields}
     for key, member in list(value.items()):
         if key in fields:
-            _remove(fields[key], member, validation.join(path, key), removes)
+            if isinstance(member, dict | list):
+                _remove(fields[key], member, validation.join(path, key), removes)
         elif key != struct.tag_field and removes(path, key, member):
             del value[key]

@@ -14,7 +14,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from antiphon.config import ServerOptions
+from antiphon.protocol.tolerance import Tolerance
 from antiphon.server.body_memory import BodyMemory
+from antiphon.server.completion_answer import IGNORED
 from antiphon.server.lingering_close import LingeringClose
 from antiphon.server.middleware import ErrorBoundary, RequestBounds, RequestContext, new_request_id
 from antiphon.server.request_counts import RequestCounts
@@ -34,6 +36,7 @@ EXPOSED_HEADERS: Final = (
     "retry-after",
     "retry-after-ms",
     "idempotent-replayed",
+    IGNORED,
     *(f"x-ratelimit-{what}-{kind}" for what in ("limit", "remaining", "reset") for kind in ("requests", "tokens")),
 )
 
@@ -54,7 +57,8 @@ def create_app(
         body_timeout=body_timeout,
         memory=BodyMemory(options.max_body_memory * MIB),
     )
-    routes = Handlers(service).routes()
+    tolerance = Tolerance(strict_messages=options.strict_messages, ignored_fields=frozenset(options.ignored_fields))
+    routes = Handlers(service, tolerance).routes()
     paths: dict[object, str] = {route.endpoint: route.path for route in routes}
     layers = [
         Middleware(RequestCounts, metrics=service.metrics, paths=paths),

@@ -1,39 +1,47 @@
 """The answer to a request for a chat completion as an ASGI response: whole, in chunks, or replayed."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from antiphon.protocol.rate_limits import rate_limit_headers
-from antiphon.protocol.requests import CreateChatCompletion
+from antiphon.protocol.requests import ReceivedRequest
 from antiphon.server.disconnect import DisconnectSignal
 from antiphon.server.event_stream import replay_events, write_events
 from antiphon.service import Service
 from antiphon.service.access import Caller
 from antiphon.service.answer_memory import AnswerShare
 from antiphon.service.idempotent_requests import IdempotentRequest
+from antiphon.telemetry.request_line import current_line
 
 JSON: Final = "application/json"
 REPLAYED: Final = {"idempotent-replayed": "true"}
 """The header of an answer that was generated before, for the same Idempotency-Key."""
+IGNORED: Final = "x-antiphon-ignored"
+"""The header that names the unknown members of the request that were ignored."""
 
 
 class CompletionAnswer:
     """Answers one request. All its work has ended when the call returns, also after a disconnect."""
 
     def __init__(
-        self, service: Service, caller: Caller, request: CreateChatCompletion, body: bytes, key: str | None
+        self, service: Service, caller: Caller, received: ReceivedRequest, body: bytes, key: str | None
     ) -> None:
-        """``request`` was decoded from ``body``; ``key`` is its Idempotency-Key."""
+        """``received`` was decoded from ``body``; ``key`` is its Idempotency-Key."""
         self._service = service
         self._caller = caller
-        self._request = request
+        self._request = received.request
+        self._ignored = received.ignored
         self._body = body
         self._key = key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer. Raises ``APIError`` before the answer begins, and ``ClientDisconnect``."""
+        line = current_line()
+        if self._ignored and line is not None:
+            line.add(ignored=self._ignored)
         disconnect: DisconnectSignal = scope["state"]["disconnect"]
         await disconnect.run(self._respond(scope, receive, send))
 
@@ -43,15 +51,19 @@ class CompletionAnswer:
                 with self._service.answer_memory.share() as share:
                     await self._generate(idempotent, share, scope, receive, send)
             elif self._request.stream:
-                await replay_events(idempotent.kept_answer, send, REPLAYED)
+                await replay_events(idempotent.kept_answer, send, self._headers(REPLAYED))
             else:
-                await Response(idempotent.kept_answer, headers=REPLAYED, media_type=JSON)(scope, receive, send)
+                replay = Response(idempotent.kept_answer, headers=self._headers(REPLAYED), media_type=JSON)
+                await replay(scope, receive, send)
+
+    def _headers(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        return {**headers, IGNORED: self._ignored} if self._ignored else headers
 
     async def _generate(
         self, idempotent: IdempotentRequest, share: AnswerShare, scope: Scope, receive: Receive, send: Send
     ) -> None:
         async with self._service.answer(self._request, self._caller, share) as answer:
-            headers = rate_limit_headers(answer.rate_limits)
+            headers = self._headers(rate_limit_headers(answer.rate_limits))
             if self._request.stream:
                 keep, encode = idempotent.keep if idempotent.keeps_answer else None, answer.encoder().encode
                 await write_events(answer.stream(), send, headers, encode=encode, keep=keep, count=share.grow)

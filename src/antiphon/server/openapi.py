@@ -120,7 +120,7 @@ def _create_chat_completion() -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "The completion, or its chunks when `stream` is true.",
-                "headers": header_references(),
+                "headers": header_references("x-antiphon-ignored"),
                 "content": {
                     JSON: {"schema": reference(ChatCompletion), "example": _completion_example()},
                     "text/event-stream": {"schema": _event_schema()},

@@ -57,8 +57,8 @@ def error_responses() -> dict[str, Any]:
 def headers() -> dict[str, Any]:
     """Return the descriptions of all headers of answers."""
 
-    def header(description: str, schema: dict[str, Any]) -> dict[str, Any]:
-        return {"description": description, "required": True, "schema": schema}
+    def header(description: str, schema: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
+        return {"description": description, "required": required, "schema": schema}
 
     count = {"type": "integer", "minimum": 0}
     return {
@@ -69,6 +69,11 @@ def headers() -> dict[str, Any]:
         "openai-version": header("The version of the reference.", {"type": "string", "const": "2020-10-01"}),
         "retry-after": header("Seconds to wait before a retry.", count),
         "retry-after-ms": header("The same in milliseconds.", count),
+        "x-antiphon-ignored": header(
+            "Paths of the request's unknown members that were ignored, separated by commas.",
+            {"type": "string", "pattern": "^[!-~]+$"},
+            required=False,
+        ),
     }
 
 

@@ -22,9 +22,10 @@ from antiphon.errors import (
     ServiceUnavailableError,
     UnsupportedMediaTypeError,
 )
-from antiphon.protocol.requests import CreateChatCompletion, decode_request
+from antiphon.protocol.requests import ReceivedRequest, receive_request
 from antiphon.protocol.stored import decode_update
 from antiphon.protocol.stored_queries import decode_completion_query, decode_page_query
+from antiphon.protocol.tolerance import DEFAULT_TOLERANCE, Tolerance
 from antiphon.server.completion_answer import CompletionAnswer
 from antiphon.server.health_operations import Liveness, Readiness
 from antiphon.server.middleware import (
@@ -59,8 +60,9 @@ Handler = Callable[[Request, Caller], Awaitable[ASGIApp]]
 class Handlers:
     """The handlers over one service. The documents are built once, for the first request."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, tolerance: Tolerance = DEFAULT_TOLERANCE) -> None:
         self._service = service
+        self._tolerance = tolerance
         self._pages = CapacityLimiter(1)
         self._decoding = asyncio.Lock()
 
@@ -91,15 +93,15 @@ class Handlers:
         body = await _json_body(request)
         key = header(request.scope, b"idempotency-key")
         if len(body) > HEAVY_BODY:
-            decoded = await request.scope["state"]["disconnect"].run(self._decode_in_turn(body))
+            received = await request.scope["state"]["disconnect"].run(self._decode_in_turn(body))
         else:
-            decoded = decode_request(body)
-        return CompletionAnswer(self._service, caller, decoded, body, key)
+            received = receive_request(body, self._tolerance)
+        return CompletionAnswer(self._service, caller, received, body, key)
 
-    async def _decode_in_turn(self, body: bytes) -> CreateChatCompletion:
+    async def _decode_in_turn(self, body: bytes) -> ReceivedRequest:
         async with self._decoding:
             await asyncio.sleep(0)
-            return decode_request(body)
+            return receive_request(body, self._tolerance)
 
     async def list_completions(self, request: Request, caller: Caller) -> Response:
         """List stored completions."""

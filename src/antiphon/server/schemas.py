@@ -45,6 +45,7 @@ def build_schemas(roots: Iterable[type[Struct]]) -> dict[str, Schema]:
             schemas[name]["required"] = _always_present(answer, schemas[name])
     if REQUEST in schemas:
         _cut_refused(schemas)
+        _open_messages(schemas)
     _describe(schemas)
     return _reachable([reference(struct) for struct in structs], schemas)
 
@@ -122,10 +123,18 @@ def _cut_refused(schemas: dict[str, Schema]) -> None:
                 holder["properties"][name] = {"enum": [*field.idle, None], "default": None}
             elif name in holder.get("required", ()):
                 impossible.add(PREFIX + holder["title"])
+            elif field.path.startswith("messages[]."):
+                holder["properties"][name] = {"type": "null"}  # unknown members may have any value there
             else:
                 del holder["properties"][name]
     for schema in schemas.values():
         _cut_options(schema, impossible)
+
+
+def _open_messages(schemas: dict[str, Schema]) -> None:
+    """Let messages and their parts have unknown members, which are ignored by default."""
+    for schema in _reachable([schemas[REQUEST]["properties"]["messages"]], schemas).values():
+        schema["additionalProperties"] = True
 
 
 def _cut_options(schema: Schema, impossible: set[str]) -> None:
