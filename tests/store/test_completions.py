@@ -17,6 +17,7 @@ from antiphon.protocol.stored_queries import CompletionQuery, PageQuery
 from antiphon.store.completions import CompletionStore, Status
 from antiphon.store.database import Database
 from antiphon.store.schema import completion_messages, completion_metadata, completions
+from tests.databases import Site
 from tests.store.rows import OTHER, PROJECT, Clock, add_project, completion, messages, recorded
 
 pytestmark = pytest.mark.anyio
@@ -177,6 +178,50 @@ async def test_pages_go_on_after_deleted_completions(store: CompletionStore) -> 
     assert ["c0", "c1", "c2", "c3", "c4"] == seen
 
 
+@pytest.mark.parametrize("step", [-0.5, 0, 0.5])
+async def test_completions_of_one_second_are_listed_as_they_were_stored(
+    step: float, store: CompletionStore, clock: Clock
+) -> None:
+    stored = ["d", "a", "c", "b"]
+    for name in stored:
+        await store.save(PROJECT, completion(name), messages(name))
+        clock.now += step
+    assert stored == [one.id for one in (await store.list(PROJECT)).data]
+    backwards = await store.list(PROJECT, CompletionQuery(order="desc", after="c"))
+    assert ["a", "d"] == [one.id for one in backwards.data]
+
+
+async def test_two_processes_store_completions_of_one_second_in_one_order(site: Site) -> None:
+    names = ["d", "a", "c", "b", "f", "e"]
+    async with site.open() as first, site.open() as second:
+        ahead, behind = CompletionStore(first, clock=Clock(1000.5)), CompletionStore(second, clock=Clock(1000.0))
+        for number, name in enumerate(names):
+            store = (ahead, behind)[number % 2]
+            await store.save(PROJECT, completion(name, metadata={"a": "b"}), messages(name))
+        assert names == [one.id for one in (await behind.list(PROJECT)).data]
+        filtered = CompletionQuery(metadata={"a": "b"}, after="a")
+        assert names[2:] == [one.id for one in (await ahead.list(PROJECT, filtered)).data]
+
+
+async def test_completion_is_listed_after_a_deleted_one_of_its_second(store: CompletionStore, clock: Clock) -> None:
+    for name in ("b", "d"):
+        await store.save(PROJECT, completion(name), messages(name))
+    await store.delete(PROJECT, "d")
+    clock.now += 0.1
+    for name in ("c", "a"):
+        await store.save(PROJECT, completion(name), messages(name))
+    assert ["c", "a"] == [one.id for one in (await store.list(PROJECT, CompletionQuery(after="d"))).data]
+
+
+async def test_updated_metadata_keeps_the_place_of_its_completion(store: CompletionStore, clock: Clock) -> None:
+    for name in ("c", "b", "a"):
+        await store.save(PROJECT, completion(name, metadata={"a": "b"}), messages(name))
+    clock.now += 1
+    await store.update_metadata(PROJECT, "c", {"a": "b", "new": "x"})
+    page = await store.list(PROJECT, CompletionQuery(metadata={"a": "b"}))
+    assert ["c", "b", "a"] == [one.id for one in page.data]
+
+
 async def test_messages_of_the_request_are_listed_in_pages(store: CompletionStore) -> None:
     await store.save(PROJECT, completion("c1"), messages("c1", 5))
     await store.save(PROJECT, completion("c1-1"), messages("c1-1", 5))
@@ -272,14 +317,14 @@ async def test_pages_equal_the_pages_of_a_list_in_memory(
     await add_project(database, project)
     store = CompletionStore(database)
     stored = [
-        completion(f"{name}{number}", created=created, model=model, metadata=metadata)
+        completion(f"{name}{-number}", created=created, model=model, metadata=metadata)
         for number, (name, created, model, metadata) in enumerate(content)
     ]
     for one in stored:
         await store.save(project, one, [])
     wanted = [
         one
-        for one in sorted(stored, key=lambda one: (one.created, one.id), reverse=query.order == "desc")
+        for _, one in sorted(enumerate(stored), key=lambda row: (row[1].created, row[0]), reverse=query.order == "desc")
         if query.model in {None, one.model} and (query.metadata or {}).items() <= one.metadata.items()
     ]
     for start in range(0, max(len(wanted), 1), query.limit):

@@ -114,6 +114,10 @@ async def test_check_reads_all_completions_in_any_batch_size(filled: Database, m
             "UPDATE completion_metadata SET created = 2 WHERE completion_id = 'c2' AND key = 'a'",
             ["The metadata of completion c2 contradicts its index."],
         ),
+        (
+            "UPDATE completion_metadata SET stored_at = 2 WHERE completion_id = 'c2' AND key = 'a'",
+            ["The metadata of completion c2 contradicts its index."],
+        ),
         ("UPDATE completions SET model = 'x' WHERE id = 'c2'", ["Completion c2 contradicts its columns."]),
         ("UPDATE completions SET body = '{' WHERE id = 'c2'", ["Completion c2 cannot be read."]),
         (

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
+from antiphon.protocol.stored_queries import CompletionQuery
 from antiphon.store import migration, schema
 from antiphon.store.completions import CompletionStore
 from antiphon.store.database import Database
@@ -47,17 +49,58 @@ def indexes(connection: Connection) -> set[tuple[str, str, tuple[str | None, ...
     }
 
 
-async def written(folder: Path, make: Callable[[Connection], None]) -> tuple[set[str], set[str]]:
-    """Create SQLite's file; return its schema table and a dump of it."""
+async def written(folder: Path, make: Callable[[Connection], None]) -> dict[str, list[list[tuple[object, ...]]]]:
+    """Create SQLite's file; return the columns, keys, indexes and rows of each table.
+
+    The SQL of a table is left out: it differs after ``ALTER TABLE``.
+    """
     async with Site(None, folder).open() as database:
         await database.write(make)
     with closing(sqlite3.connect(folder / DATABASE_FILE)) as connection:
-        schema_table = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master")
-        return {str(row) for row in schema_table}, set(connection.iterdump())
+
+        def rows(statement: str) -> list[tuple[object, ...]]:
+            return sorted(connection.execute(statement).fetchall(), key=str)
+
+        names = [str(name) for (name,) in rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        indexes = rows("SELECT tbl_name, name, coalesce(sql, '') FROM sqlite_master WHERE type = 'index'")
+        return {
+            name: [
+                rows(f"PRAGMA table_xinfo({name})"),
+                rows(f"PRAGMA foreign_key_list({name})"),
+                [row for row in indexes if row[0] == name],
+                rows(f"SELECT * FROM {name}"),  # noqa: S608 (our own names)
+            ]
+            for name in names
+        }
 
 
 def version(connection: Connection) -> str:
     return str(connection.execute(text("SELECT version_num FROM antiphon_schema")).scalar())
+
+
+def save_as_before(connection: Connection, identifier: str, *, created: int, metadata: dict[str, str]) -> None:
+    """Store a completion and its message into the tables of schema 0001 to 0003."""
+    stored = completion(identifier, created=created, metadata=metadata)
+    common = {"project_id": PROJECT, "completion_id": identifier}
+    values = {
+        "completions": {"project_id": PROJECT, "id": identifier, "created": created, "model": stored.model}
+        | {"status": "completed", "message_count": 1, "metadata": msgspec.json.encode(metadata).decode()}
+        | {"body": msgspec.json.encode(msgspec.structs.replace(stored, metadata={})).decode()},
+        "completion_messages": common | {"position": 0, "body": msgspec.json.encode(messages(identifier)[0]).decode()},
+    }
+    for table, row in values.items():
+        connection.execute(schema.metadata.tables[table].insert(), row)
+    pairs = [{**common, "key": key, "value": value, "created": created} for key, value in metadata.items()]
+    connection.execute(schema.completion_metadata.insert(), pairs)
+
+
+async def all_pages(store: CompletionStore, query: CompletionQuery) -> list[str]:
+    """Return the ids of all pages."""
+    found: list[str] = []
+    while (page := await store.list(PROJECT, query)).data:
+        found += [one.id for one in page.data]
+        query = msgspec.structs.replace(query, after=page.last_id)
+    return found
 
 
 async def set_version(database: Database, version: str) -> None:
@@ -130,11 +173,31 @@ async def test_processes_that_start_together_upgrade_one_after_the_other(empty_s
 async def test_an_older_database_keeps_its_rows(empty_site: Site) -> None:
     async with empty_site.open() as database:
         await database.write(lambda connection: migration.migrate(connection, "0001"))
-        store = CompletionStore(database)
-        await store.save(PROJECT, completion("c1", metadata={"a": "b"}), messages("c1", 3))
+        await database.write(lambda connection: save_as_before(connection, "c1", created=1, metadata={"a": "b"}))
         assert [f"The schema is 0001; this version's is {migration.HEAD}."] == await database.check()
         await database.upgrade()
-        assert completion("c1", metadata={"a": "b"}) == await store.get(PROJECT, "c1")
+        assert completion("c1", metadata={"a": "b"}) == await CompletionStore(database).get(PROJECT, "c1")
+        assert [] == await database.check()
+
+
+@pytest.mark.parametrize("query", [CompletionQuery(limit=2), CompletionQuery(limit=2, metadata={"a": "b"})])
+async def test_completions_of_an_older_database_stay_before_newer_ones_of_their_second(
+    query: CompletionQuery, empty_site: Site
+) -> None:
+    def fill(connection: Connection) -> None:
+        migration.migrate(connection, "0003")
+        for name, created in (("d", 1), ("b", 1), ("c", 2), ("a", 1)):
+            save_as_before(connection, name, created=created, metadata={"a": "b"})
+
+    async with empty_site.open() as database:
+        await database.write(fill)
+        await database.upgrade()
+        store = CompletionStore(database)
+        for name in ("Z", "Y"):
+            await store.save(PROJECT, completion(name, created=1, metadata={"a": "b"}), messages(name))
+        expected = ["a", "b", "d", "Z", "Y", "c"]
+        assert expected == await all_pages(store, query)
+        assert expected[::-1] == await all_pages(store, msgspec.structs.replace(query, order="desc"))
         assert [] == await database.check()
 
 

@@ -81,11 +81,11 @@ async def test_prune_deletes_in_batches(
     assert (ALL[8:], ["o6", "o3"]) == await left(store)
 
 
-async def test_completions_of_one_time_are_ordered_by_id(store: CompletionStore) -> None:
-    for name in ("x1", "x2", "x3"):
+async def test_last_stored_completions_of_one_second_are_kept(store: CompletionStore) -> None:
+    for name in ("x3", "x1", "x2"):
         await store.save(PROJECT, completion(name, created=NOW), messages(name))
     await store.prune(max_age=None, max_count=2)
-    assert ["x2", "x3"] == (await left(store))[0]
+    assert ["x1", "x2"] == (await left(store))[0]
 
 
 async def test_tombstone_is_kept_for_a_day(store: CompletionStore, database: Database, clock: Clock) -> None:
@@ -104,7 +104,7 @@ async def test_tombstone_is_kept_for_a_day(store: CompletionStore, database: Dat
 async def test_id_of_a_deleted_completion_can_be_used_again(store: CompletionStore, clock: Clock) -> None:
     await store.delete(PROJECT, "c4")
     clock.now += 1
-    await store.save(PROJECT, completion("c4", created=NOW - 1), messages("c4"))
+    await store.save(PROJECT, completion("c4", created=NOW - 2), messages("c4"))
     assert "c9" == (await store.list(PROJECT, CompletionQuery(after="c4"))).last_id
     await store.delete(PROJECT, "c4")
     assert "c8" == (await store.list(PROJECT, CompletionQuery(after="c4"))).first_id

@@ -1,7 +1,8 @@
 """Stored completions of projects: save, read, list page by page, update, delete.
 
-Pages use keyset pagination by (created, id) on an index, so that every page costs the same. An ``after`` whose
-completion was deleted works for another day, so that a client may delete completions while it lists them.
+Completions are listed by the second in which they were created, and within it in the order in which they were stored.
+Pages use keyset pagination by (created, stored_at, id) on an index, so that every page costs the same. An ``after``
+whose completion was deleted works for another day, so that a client may delete completions while it lists them.
 """
 
 import time
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
+    case,
     delete,
     func,
     literal,
@@ -46,6 +48,9 @@ Status = Literal["completed", "cancelled", "failed"]
 
 PROBE = 500
 """The most index rows that are counted per filter to find the rarest of several."""
+
+MICROSECONDS = 1_000_000
+"""Of a second."""
 
 MAX_POSITION_DIGITS = 9
 """Digits of the number in a message's id."""
@@ -79,7 +84,8 @@ class CompletionStore:
 
         Raises ConflictError when the project has a completion with this id.
         """
-        await self._database.write(lambda connection: _save(connection, project_id, stored, messages, status))
+        now = int(self._clock() * MICROSECONDS)
+        await self._database.write(lambda connection: _save(connection, project_id, stored, messages, status, now))
 
     async def get(self, project_id: str, completion_id: str) -> StoredCompletion:
         """Return a completion. Raises NotFoundError."""
@@ -163,8 +169,10 @@ def _save(
     stored: StoredCompletion,
     messages: Sequence[StoredMessage],
     status: Status,
+    now: int,
 ) -> None:
-    statement = insert(connection, completions).on_conflict_do_nothing().returning(completions.c.id)
+    new = insert(connection, completions).values(stored_at=_stored_at(project_id, stored.created, now))
+    statement = new.on_conflict_do_nothing().returning(completions.c.stored_at)
     values = {
         "project_id": project_id,
         "id": stored.id,
@@ -175,9 +183,19 @@ def _save(
         "metadata": _encode(stored.metadata).decode(),
         "body": _encode(msgspec.structs.replace(stored, metadata={})).decode(),
     }
-    if connection.execute(statement, values).one_or_none() is None:
+    stored_at = connection.execute(statement, values).scalar_one_or_none()
+    if stored_at is None:
         raise ConflictError(f"There is a chat completion with id '{shorten(stored.id)}' already.")
     _insert_parts(connection, project_id, stored, messages)
+    common = {"project_id": project_id, "completion_id": stored.id, "created": stored.created, "stored_at": stored_at}
+    _insert_metadata(connection, common, stored.metadata)
+
+
+def _stored_at(project_id: str, created: int, now: int) -> ColumnElement[int]:
+    """Return the time of storing in microseconds, after all of the same second, even if the clock steps back."""
+    same_second = and_(completions.c.project_id == project_id, completions.c.created == created)
+    last = select(func.max(completions.c.stored_at)).where(same_second).scalar_subquery()
+    return case((last >= now, last + 1), else_=now)
 
 
 def _insert_parts(
@@ -189,7 +207,6 @@ def _insert_parts(
     if bodies:
         rows = [common | {"position": index, "body": body} for index, body in enumerate(bodies)]
         connection.execute(completion_messages.insert(), rows)
-    _insert_metadata(connection, common | {"created": stored.created}, stored.metadata)
 
 
 def _insert_metadata(connection: Connection, common: dict[str, Any], metadata: Mapping[str, str]) -> None:
@@ -204,16 +221,19 @@ def _page(connection: Connection, project_id: str, query: CompletionQuery) -> Se
     return connection.execute(_select_page(project_id, query, driver, after)).all()
 
 
-def _key_of(connection: Connection, project_id: str, completion_id: str) -> tuple[int, str]:
+def _key_of(connection: Connection, project_id: str, completion_id: str) -> tuple[int, int, str]:
     """Return the key of the completion ``after``, which may have been deleted."""
     tables = (completions, deleted_completions)
     keys = [
-        select(table.c.created).where(table.c.project_id == project_id, table.c.id == completion_id) for table in tables
+        select(table.c.created, table.c.stored_at, table.c.id).where(
+            table.c.project_id == project_id, table.c.id == completion_id
+        )
+        for table in tables
     ]
-    created = connection.execute(union_all(*keys)).scalar()
-    if created is None:
+    key = connection.execute(union_all(*keys)).first()
+    if key is None:
         raise NotFoundError(f"Chat completion with id '{shorten(completion_id)}' not found.", param="after")
-    return created, completion_id
+    return tuple(key)
 
 
 def _rarest(connection: Connection, project_id: str, query: CompletionQuery) -> str | None:
@@ -238,15 +258,15 @@ def _range(project_id: str, query: CompletionQuery, driver: str | None) -> tuple
     if driver is not None:
         pair, value = completion_metadata.c, (query.metadata or {})[driver]
         condition = and_(pair.project_id == project_id, pair.key == driver, pair.value == value)
-        return (pair.created, pair.completion_id), condition
+        return (pair.created, pair.stored_at, pair.completion_id), condition
     condition = completions.c.project_id == project_id
     if query.model is not None:
         condition = and_(condition, completions.c.model == query.model)
-    return (completions.c.created, completions.c.id), condition
+    return retention.ORDER, condition
 
 
 def _select_page(
-    project_id: str, query: CompletionQuery, driver: str | None, after: tuple[int, str] | None
+    project_id: str, query: CompletionQuery, driver: str | None, after: tuple[int, int, str] | None
 ) -> Select[Any]:
     """Select one row more than a page, in the order of the driving index.
 
@@ -299,13 +319,13 @@ def _update(connection: Connection, project_id: str, completion_id: str, metadat
         update(completions)
         .where(_is(project_id, completion_id))
         .values(metadata=_encode(metadata).decode())
-        .returning(*_WIRE, completions.c.created)
+        .returning(*_WIRE, completions.c.created, completions.c.stored_at)
     )
     row = _found(connection.execute(statement).one_or_none(), completion_id)
     common = {"project_id": project_id, "completion_id": completion_id}
     of_completion = (completion_metadata.c[name] == value for name, value in common.items())
     connection.execute(delete(completion_metadata).where(*of_completion))
-    _insert_metadata(connection, common | {"created": row.created}, metadata)
+    _insert_metadata(connection, common | {"created": row.created, "stored_at": row.stored_at}, metadata)
     return row
 
 

@@ -93,8 +93,8 @@ def _completion(row: Row[tuple[object, ...]], index: list[Row[tuple[object, ...]
         return
     if (stored.id, stored.created, stored.model) != (row.id, row.created, row.model):
         yield f"Completion {row.id} contradicts its columns."
-    if {(entry.key, entry.value, entry.created) for entry in index} != {
-        (key, value, row.created) for key, value in metadata.items()
+    if {(entry.key, entry.value, entry.created, entry.stored_at) for entry in index} != {
+        (key, value, row.created, row.stored_at) for key, value in metadata.items()
     }:
         yield f"The metadata of completion {row.id} contradicts its index."
 

@@ -17,7 +17,7 @@ from antiphon.store.ownership import VERSION_TABLE, set_application_id
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The newest migration."""
 
 _versions = Table(

@@ -1,7 +1,7 @@
 """Deletion of stored completions, one by one or by age and count.
 
-The key (created, id) of a deleted completion is kept for a day as a tombstone: a client that has deleted a page can
-still ask for the next one.
+The key (created, stored_at, id) of a deleted completion is kept for a day as a tombstone: a client that has deleted a
+page can still ask for the next one.
 """
 
 import math
@@ -15,19 +15,21 @@ from antiphon.store.schema import completions, deleted_completions, projects
 
 BATCH = 100
 """Completions that one transaction deletes; it takes some milliseconds."""
+ORDER = (completions.c.created, completions.c.stored_at, completions.c.id)
+"""The order of a project's completions, which their index has."""
 TOMBSTONE_LIFETIME = 24 * 3600
 """Seconds that the tombstone of a deleted completion is kept."""
 
 
 def delete_completions(connection: Connection, condition: ColumnElement[bool], now: int) -> int:
     """Delete the completions that match ``condition``, with all their parts; return their number."""
-    key = (completions.c.project_id, completions.c.id, completions.c.created)
+    key = (completions.c.project_id, completions.c.id, completions.c.created, completions.c.stored_at)
     rows = connection.execute(delete(completions).where(condition).returning(*key)).all()
     if rows:
         tombstones = [dict(row._mapping, deleted_at=now) for row in rows]  # noqa: SLF001 (SQLAlchemy's public name)
         _purge_tombstones(connection, now)
         statement = insert(connection, deleted_completions)
-        new = {name: statement.excluded[name] for name in ("created", "deleted_at")}
+        new = {name: statement.excluded[name] for name in ("created", "stored_at", "deleted_at")}
         connection.execute(statement.on_conflict_do_update(index_elements=["project_id", "id"], set_=new), tombstones)
     return len(rows)
 
@@ -55,7 +57,7 @@ def _surplus(
     connection: Connection, *, project: str, now: int, max_age: float | None, max_count: int | None
 ) -> ColumnElement[bool] | None:
     """Return the condition of a project's surplus completions, or None. It is one range at one end of an index."""
-    key = (completions.c.created, completions.c.id)
+    key = ORDER
     mine = completions.c.project_id == project
     cutoff = None if max_age is None else math.ceil(now - max_age)
     newest = None
@@ -69,5 +71,5 @@ def _surplus(
 
 def _prune_batch(connection: Connection, *, surplus: ColumnElement[bool], now: int) -> int:
     key = (completions.c.project_id, completions.c.id)
-    oldest = select(*key).where(surplus).order_by(completions.c.created, completions.c.id).limit(BATCH)
+    oldest = select(*key).where(surplus).order_by(*ORDER).limit(BATCH)
     return delete_completions(connection, tuple_(*key).in_(oldest), now)

@@ -83,6 +83,11 @@ api_key_secrets = Table(
     Index("ix_api_key_secrets_key_id", "key_id"),
 )
 
+
+def _stored_at(doc: str) -> Column[int]:
+    return Column("stored_at", BigInteger, nullable=False, server_default="0", doc=doc)
+
+
 completions = Table(
     "completions",
     metadata,
@@ -94,8 +99,9 @@ completions = Table(
     Column("message_count", Integer, nullable=False),
     Column("metadata", Text, nullable=False, doc="A JSON object; completion_metadata is its index."),
     Column("body", Text, nullable=False, doc="The completion in JSON, with empty metadata."),
-    Index("ix_completions_created", "project_id", "created", "id"),
-    Index("ix_completions_model", "project_id", "model", "created", "id"),
+    _stored_at("Unix microseconds; rises within a second of ``created``. 0 in rows of schema 0003 and older."),
+    Index("ix_completions_created", "project_id", "created", "stored_at", "id"),
+    Index("ix_completions_model", "project_id", "model", "created", "stored_at", "id"),
 )
 
 
@@ -124,7 +130,8 @@ completion_metadata = Table(
     Column("value", ClientText, nullable=False),
     Column("created", BigInteger, nullable=False, doc="The completion's, so that one index filters and orders."),
     _of_completion(),
-    Index("ix_completion_metadata_pair", "project_id", "key", "value", "created", "completion_id"),
+    _stored_at("The completion's."),
+    Index("ix_completion_metadata_pair", "project_id", "key", "value", "created", "stored_at", "completion_id"),
 )
 
 deleted_completions = Table(
@@ -134,6 +141,7 @@ deleted_completions = Table(
     Column("id", ClientText, primary_key=True),
     Column("created", BigInteger, nullable=False),
     Column("deleted_at", BigInteger, nullable=False),
+    _stored_at("The completion's."),
     Index("ix_deleted_completions_deleted_at", "deleted_at"),
 )
 
