@@ -117,6 +117,8 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
     """Memory for the bodies of all requests together, in MiB."""
     write_timeout: float = 60.0
     """Seconds without a read by the client after which its connection is closed."""
+    keep_alive_timeout: float = 75.0
+    """Seconds without a request after which a connection is closed. Pools of clients and proxies hold 15 to 90."""
     drain_timeout: float = 20.0
     """Seconds after a signal until running answers are cut off; the whole shutdown stays below the 30 of Kubernetes."""
     allow_unauthenticated: bool = False

@@ -94,6 +94,13 @@ def running(app: ASGIApp, protocol: type[HTTPProtocol] = HTTPProtocol) -> Iterat
     config = uvicorn.Config(
         app, http=protocol, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1
     )
+    with running_with(config) as port:
+        yield port
+
+
+@contextmanager
+def running_with(config: uvicorn.Config) -> Iterator[int]:
+    """Serve with uvicorn's settings in a thread; yield the port."""
     server = uvicorn.Server(config)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

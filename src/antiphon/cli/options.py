@@ -163,6 +163,14 @@ class ServerFlags:
             help="Seconds for which a client may read nothing of its answer. Then its connection is closed.",
         ),
     ] = _SERVER.write_timeout
+    keep_alive_timeout: Annotated[
+        float,
+        duration(),
+        Parameter(
+            help="Seconds for which a connection stays open between two requests. Set more than a proxy before this "
+            "server does, or the proxy may send a request while the connection closes.",
+        ),
+    ] = _SERVER.keep_alive_timeout
     drain_timeout: Annotated[
         float,
         duration(positive=False),
@@ -206,6 +214,7 @@ class ServerFlags:
             max_body_size=self.max_body_size,
             max_body_memory=self.max_body_memory,
             write_timeout=self.write_timeout,
+            keep_alive_timeout=self.keep_alive_timeout,
             drain_timeout=self.drain_timeout,
             allow_unauthenticated=self.allow_unauthenticated,
             strict_messages=self.strict_messages,

@@ -69,7 +69,7 @@ class Run(Struct, kw_only=True):
             maintenance.start_soon(delete_old, storage, retention(self.storage))
             async with self._open_service(storage, access) as service:
                 app = create_app(service, self.options, tracer=self.tracer)
-                config = uvicorn_config(app, self.options.write_timeout)
+                config = uvicorn_config(app, self.options)
                 self.http = HTTPServer(config, self._announce, service, self.options.drain_timeout)
                 await self.http.serve(sockets=[self.listener])
                 await self.http.end_tasks()
@@ -211,11 +211,12 @@ class HTTPServer(uvicorn.Server):
             self._announce()
 
 
-def uvicorn_config(app: ASGIApp, write_timeout: float) -> uvicorn.Config:
-    """Return uvicorn's settings, without its own logs. ``write_timeout`` is in seconds."""
+def uvicorn_config(app: ASGIApp, options: ServerOptions) -> uvicorn.Config:
+    """Return uvicorn's settings, without its own logs."""
     return uvicorn.Config(
         app,
-        http=with_write_timeout(write_timeout),
+        http=with_write_timeout(options.write_timeout),
+        timeout_keep_alive=options.keep_alive_timeout,  # type: ignore[arg-type] # the event loop takes fractions
         ws="none",
         lifespan="off",
         log_config=None,
