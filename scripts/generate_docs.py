@@ -29,8 +29,9 @@ Generated from `antiphon.errors`. {notice}
 
 Every error has the reference's shape, `{{"error": {{"message", "type", "param", "code"}}}}`. `param` is a path such as
 `messages[0].role`, or null. The codes below are the defaults; a refused value has a more specific one, such as
-`missing_required_parameter`, `unknown_parameter`, `invalid_type` or `context_length_exceeded`. An error after the first
-chunk of a stream is sent as an event with the same body, and the stream ends.
+`missing_required_parameter`, `unknown_parameter`, `invalid_type` or `context_length_exceeded`. An error after the
+beginning of a stream is sent as an event with the same body, and the stream ends without `[DONE]`. A stream begins with
+its first chunk, or without one after `--stream-headers-after` seconds.
 
 | Status | `type` | `code` | When |
 | --- | --- | --- | --- |

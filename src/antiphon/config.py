@@ -119,6 +119,8 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
     """Seconds without a read by the client after which its connection is closed."""
     keep_alive_timeout: float = 75.0
     """Seconds without a request after which a connection is closed. Pools of clients and proxies hold 15 to 90."""
+    stream_headers_after: float = 5.0
+    """Seconds after which a stream begins even without a chunk: the head, and comments until the first chunk."""
     drain_timeout: float = 20.0
     """Seconds after a signal until running answers are cut off; the whole shutdown stays below the 30 of Kubernetes."""
     allow_unauthenticated: bool = False

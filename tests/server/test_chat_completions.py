@@ -206,6 +206,27 @@ def test_disconnect_aborts_the_request(start_server: StartServer, script: list[I
     assert [None] == [index for _, index in server.engine.aborts]
 
 
+def test_disconnect_after_a_comment_aborts_the_request(start_server: StartServer) -> None:
+    server = start_server(ScriptedEngine(SILENT), options=ServerOptions(stream_headers_after=0))
+    body = json.dumps(request(stream=True)).encode()
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with server.connect() as client:
+        client.sendall(head.encode() + body)
+        received = b""
+        while b": ping\n\n" not in received:
+            received += client.recv(1000)
+    assert received.startswith(b"HTTP/1.1 200 OK")
+    assert b"x-request-id: req_" in received
+    server.wait_until(lambda: server.engine.running == 0)
+    assert [None] == [index for _, index in server.engine.aborts]
+
+
+def test_whole_answer_has_no_head_before_it_is_made(start_server: StartServer) -> None:
+    script: list[Item] = [Pause(0.1), ServiceUnavailableError("The engine stopped.")]
+    server = start_server(ScriptedEngine(script), options=ServerOptions(stream_headers_after=0))
+    assert 503 == post(server, request()).status_code
+
+
 class Counted(list[Item]):
     """A script that counts what was taken of it."""
 

@@ -215,7 +215,7 @@ async def test_answer_counts_until_it_is_sent() -> None:
     exchange.writable.clear()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await CompletionAnswer(service, Caller(), received, b"", None)(scope, receive, send)
+        await CompletionAnswer(service, Caller(), received, b"", None, headers_after=5.0)(scope, receive, send)
 
     async with anyio.create_task_group() as group:
         group.start_soon(exchange.run, app)

@@ -5,13 +5,17 @@ import pytest
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from antiphon.errors import RateLimitError, ServiceUnavailableError
+from antiphon.errors import APIError, RateLimitError, ServiceUnavailableError
 from antiphon.protocol.responses import ChatCompletionChunk, ChunkChoice, Delta
 from antiphon.protocol.sse import DONE, encode_chunk, encode_error
-from antiphon.server.event_stream import MAX_SENT, Keep, replay_events, write_events
+from antiphon.server import event_stream
+from antiphon.server.event_stream import MAX_SENT, PING, Keep, replay_events, write_events
 from tests.server.asgi import Exchange
 
 pytestmark = pytest.mark.anyio
+
+LONG = 1000.0
+"""Seconds that no test takes."""
 
 
 def chunk(content: str) -> ChatCompletionChunk:
@@ -57,11 +61,19 @@ class Chunks:
             self.ended = type(error).__name__
             raise
 
-    def stream(self, keep: Keep | None = None, count: Callable[[int], None] = lambda _: None) -> ASGIApp:
+    def stream(
+        self,
+        keep: Keep | None = None,
+        count: Callable[[int], None] = lambda _: None,
+        *,
+        headers_after: float = LONG,
+    ) -> ASGIApp:
         """Return an application that answers with the chunks until the client disconnects."""
 
         async def app(scope: Scope, _receive: Receive, send: Send) -> None:
-            events = write_events(self.generate(), send, {"x-one": "1"}, keep=keep, count=count)
+            events = write_events(
+                self.generate(), send, {"x-one": "1"}, headers_after=headers_after, keep=keep, count=count
+            )
             await scope["state"]["disconnect"].run(events)
 
         return app
@@ -121,6 +133,76 @@ async def test_the_status_waits_for_the_first_chunk() -> None:
     ready.set()
     await running
     assert 200 == exchange.status
+
+
+async def test_stream_without_a_chunk_begins_after_some_time() -> None:
+    ready, exchange = asyncio.Event(), Exchange()
+    running = asyncio.create_task(exchange.run(Chunks(ready, chunk("a"), chunk("b")).stream(headers_after=0)))
+    await wait_until(exchange, 2)
+    assert (200, "1", PING, False) == (exchange.status, exchange.headers["x-one"], exchange.body, exchange.complete)
+    ready.set()
+    await running
+    assert PING + encode_chunk(chunk("a")) + encode_chunk(chunk("b")) + DONE == exchange.body
+    assert 1 == sum(message["type"] == "http.response.start" for message in exchange.sent)
+
+
+async def test_comments_are_sent_until_the_first_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_stream, "PING_INTERVAL", 0.001)
+    first, second, exchange = asyncio.Event(), asyncio.Event(), Exchange()
+    chunks = Chunks(first, chunk("a"), second, chunk("b"))
+    running = asyncio.create_task(exchange.run(chunks.stream(headers_after=0)))
+    await wait_until(exchange, 5)
+    first.set()
+    await asyncio.sleep(0.01)
+    second.set()
+    await running
+    pings, _, rest = exchange.body.partition(encode_chunk(chunk("a")))
+    assert pings == PING * pings.count(PING)
+    assert encode_chunk(chunk("b")) + DONE == rest
+
+
+async def test_stream_whose_first_chunk_is_ready_has_no_comment() -> None:
+    exchange = Exchange()
+    await exchange.run(Chunks(chunk("a")).stream(headers_after=0))
+    assert encode_chunk(chunk("a")) + DONE == exchange.body
+
+
+@pytest.mark.parametrize("error", [RateLimitError("full"), ServiceUnavailableError("The engine stopped.")])
+async def test_an_error_before_the_first_chunk_is_an_event_when_the_stream_has_begun(error: APIError) -> None:
+    ready, exchange = asyncio.Event(), Exchange()
+    running = asyncio.create_task(exchange.run(Chunks(ready, error).stream(headers_after=0)))
+    await wait_until(exchange, 2)
+    ready.set()
+    await running
+    assert (200, PING + encode_error(error)) == (exchange.status, exchange.body)
+    assert exchange.complete
+
+
+async def test_kept_answer_has_no_comment() -> None:
+    ready, exchange, kept = asyncio.Event(), Exchange(), []
+
+    async def keep(body: bytes) -> None:
+        kept.append(body)
+
+    running = asyncio.create_task(exchange.run(Chunks(ready, chunk("a")).stream(keep, headers_after=0)))
+    await wait_until(exchange, 2)
+    ready.set()
+    await running
+    assert [encode_chunk(chunk("a")) + DONE] == kept
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_client_that_leaves_after_the_first_comment_ends_the_generator_at_once(*, reads: bool) -> None:
+    before, chunks, exchange = asyncio.all_tasks(), Chunks(asyncio.Event()), Exchange()
+    if not reads:
+        exchange.writable.clear()
+    running = asyncio.create_task(exchange.run(chunks.stream(headers_after=0)))
+    await wait_until(exchange, 2 if reads else 1)
+    exchange.disconnect()
+    with pytest.raises(ClientDisconnect):
+        await running
+    assert "CancelledError" == chunks.ended
+    assert before == asyncio.all_tasks()
 
 
 async def test_an_error_after_the_first_chunk_is_an_event_and_the_end() -> None:

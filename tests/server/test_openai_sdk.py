@@ -13,9 +13,11 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletio
 from pydantic import BaseModel
 
 from antiphon.chat_formats.chat_format import ReasoningMarkers
+from antiphon.config import ServerOptions
 from antiphon.engine.interface import Started
 from antiphon.errors import RateLimitError, ServiceUnavailableError
-from tests.scripted_engine import Hang, Item, ScriptedEngine, ScriptedRenderer, ends, says
+from antiphon.server import event_stream
+from tests.scripted_engine import Hang, Item, Pause, ScriptedEngine, ScriptedRenderer, ends, says
 from tests.server.conftest import MODEL, NO_TLS, WAIT, Server, StartServer
 
 EXTENSIONS = {
@@ -267,6 +269,30 @@ def test_the_sdk_repeats_after_the_time_that_the_server_names(start_server: Star
 def test_an_error_within_a_stream_is_the_sdks_error(start_server: StartServer, client_of: ClientOf) -> None:
     script: list[Item] = [STARTED, *says("a"), ServiceUnavailableError("The engine stopped.")]
     client = client_of(start_server(ScriptedEngine(script)))
+    with pytest.raises(openai.APIError) as caught:
+        stream(client)
+    assert ("service_unavailable", "The engine stopped.") == (caught.value.code, caught.value.message)
+
+
+AT_ONCE = ServerOptions(stream_headers_after=0)
+"""Streams begin with comments, before their first token."""
+
+
+def test_the_sdk_reads_a_stream_that_begins_with_comments(
+    start_server: StartServer, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_stream, "PING_INTERVAL", 0.01)
+    script: list[Item] = [Pause(0.1), STARTED, *says("abc"), *ends()]
+    server = start_server(ScriptedEngine(script), options=AT_ONCE)
+    assert 1 < server.http.post(
+        "/v1/chat/completions", json={"model": MODEL, "messages": HI, "stream": True}
+    ).text.count(": ping\n\n")
+    assert "abc" == "".join(chunk.choices[0].delta.content or "" for chunk in stream(client_of(server)))
+
+
+def test_an_error_after_comments_is_the_sdks_error(start_server: StartServer, client_of: ClientOf) -> None:
+    script: list[Item] = [Pause(0.1), ServiceUnavailableError("The engine stopped.")]
+    client = client_of(start_server(ScriptedEngine(script), options=AT_ONCE))
     with pytest.raises(openai.APIError) as caught:
         stream(client)
     assert ("service_unavailable", "The engine stopped.") == (caught.value.code, caught.value.message)

@@ -63,7 +63,7 @@ def test_starting_engine_is_live_and_not_ready(start_server: StartServer, path: 
 async def test_one_long_body_is_decoded_per_turn_of_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     monkeypatch.setattr(routes, "receive_request", lambda *_: seen.append("body"))
-    handlers = Handlers(Service(Router({MODEL: [scripted_backend()]})))
+    handlers = Handlers(Service(Router({MODEL: [scripted_backend()]})), stream_headers_after=5.0)
     decoding = [asyncio.create_task(handlers._decode_in_turn(b"")) for _ in range(5)]
     while not all(task.done() for task in decoding):
         seen.append("other")
@@ -74,7 +74,7 @@ async def test_one_long_body_is_decoded_per_turn_of_the_event_loop(monkeypatch: 
 
 @pytest.mark.anyio
 async def test_disconnect_ends_a_request_whose_long_body_waits_to_be_decoded() -> None:
-    handlers = Handlers(Service(Router({MODEL: [scripted_backend()]})))
+    handlers = Handlers(Service(Router({MODEL: [scripted_backend()]})), stream_headers_after=5.0)
     exchange = Exchange(body(b"x" * (HEAVY_BODY + 1)))
 
     async def app(scope: Scope, receive: Receive, _send: Send) -> None:

@@ -171,6 +171,14 @@ class ServerFlags:
             "server does, or the proxy may send a request while the connection closes.",
         ),
     ] = _SERVER.keep_alive_timeout
+    stream_headers_after: Annotated[
+        float,
+        duration(positive=False),
+        Parameter(
+            help="Seconds after which a stream begins even without a first token: with status 200, and a comment every "
+            "15 seconds until the token. An error after that is an event of the stream.",
+        ),
+    ] = _SERVER.stream_headers_after
     drain_timeout: Annotated[
         float,
         duration(positive=False),
@@ -215,6 +223,7 @@ class ServerFlags:
             max_body_memory=self.max_body_memory,
             write_timeout=self.write_timeout,
             keep_alive_timeout=self.keep_alive_timeout,
+            stream_headers_after=self.stream_headers_after,
             drain_timeout=self.drain_timeout,
             allow_unauthenticated=self.allow_unauthenticated,
             strict_messages=self.strict_messages,

@@ -67,7 +67,7 @@ def error_response(error: APIError) -> ErrorResponse:
 
 
 def encode_error(error: APIError) -> bytes:
-    """Return an error after the first chunk as an event. It ends the stream without ``[DONE]``."""
+    """Return an error within a stream as an event. It ends the stream without ``[DONE]``."""
     return b"event: error\ndata: " + _encode(error_response(error)) + b"\n\n"
 
 

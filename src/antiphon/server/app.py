@@ -58,7 +58,7 @@ def create_app(
         memory=BodyMemory(options.max_body_memory * MIB),
     )
     tolerance = Tolerance(strict_messages=options.strict_messages, ignored_fields=frozenset(options.ignored_fields))
-    routes = Handlers(service, tolerance).routes()
+    routes = Handlers(service, tolerance, stream_headers_after=options.stream_headers_after).routes()
     paths: dict[object, str] = {route.endpoint: route.path for route in routes}
     layers = [
         Middleware(RequestCounts, metrics=service.metrics, paths=paths),

@@ -27,15 +27,26 @@ class CompletionAnswer:
     """Answers one request. All its work has ended when the call returns, also after a disconnect."""
 
     def __init__(
-        self, service: Service, caller: Caller, received: ReceivedRequest, body: bytes, key: str | None
+        self,
+        service: Service,
+        caller: Caller,
+        received: ReceivedRequest,
+        body: bytes,
+        key: str | None,
+        *,
+        headers_after: float,
     ) -> None:
-        """``received`` was decoded from ``body``; ``key`` is its Idempotency-Key."""
+        """``received`` was decoded from ``body``; ``key`` is its Idempotency-Key.
+
+        A stream begins after ``headers_after`` seconds even without a chunk.
+        """
         self._service = service
         self._caller = caller
         self._request = received.request
         self._ignored = received.ignored
         self._body = body
         self._key = key
+        self._headers_after = headers_after
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer. Raises ``APIError`` before the answer begins, and ``ClientDisconnect``."""
@@ -66,7 +77,15 @@ class CompletionAnswer:
             headers = self._headers(rate_limit_headers(answer.rate_limits))
             if self._request.stream:
                 keep, encode = idempotent.keep if idempotent.keeps_answer else None, answer.encoder().encode
-                await write_events(answer.stream(), send, headers, encode=encode, keep=keep, count=share.grow)
+                await write_events(
+                    answer.stream(),
+                    send,
+                    headers,
+                    headers_after=self._headers_after,
+                    encode=encode,
+                    keep=keep,
+                    count=share.grow,
+                )
                 return
             body = await answer.body()
         del answer  # frees the collected chunks while the client reads the body

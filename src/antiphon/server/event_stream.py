@@ -5,11 +5,15 @@ ASGI. Here the request's own task writes, and :class:`antiphon.server.disconnect
 
 Chunks that are ready together are sent together, one event each, without waiting for more. While the client does not
 read, ``send`` waits, and with it the generator.
+
+The head of the answer is sent with the first chunk, so that a request that is refused gets a plain HTTP error. If the
+first chunk takes longer than proxies and clients wait for a status, the head is sent before it, and comments until it.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Final
 
 import structlog
@@ -25,6 +29,10 @@ HEADERS: Final = (
     (b"x-accel-buffering", b"no"),
 )
 """The last header stops a reverse proxy from buffering the events."""
+PING: Final = b": ping\n\n"
+"""A comment, which clients ignore. Reference: the WHATWG HTML standard, section 9.2.6."""
+PING_INTERVAL: Final = 15.0
+"""Seconds between two comments, as section 9.2.7 of that standard advises; proxies close after 30 s to 60 s."""
 MAX_SENT: Final = 16 * 1024
 """Bytes of events in one message: after that many, the next event begins a new message, so that ``send`` can wait."""
 
@@ -41,24 +49,90 @@ async def write_events(
     send: Send,
     headers: Mapping[str, str] | None = None,
     *,
+    headers_after: float,
     encode: Encode = encode_chunk,
     keep: Keep | None = None,
     count: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Answer with the chunks as events and ``data: [DONE]``; close ``batches``.
 
-    The status is sent with the first chunk. An error before it is raised and becomes a plain HTTP error; a later error
-    becomes the last event. ``count`` gets the number of bytes held for ``keep``, and may raise ``APIError``.
+    The head is sent with the first chunk, or after ``headers_after`` seconds. An error before the head is raised and
+    becomes a plain HTTP error; a later error becomes the last event. ``count`` gets the number of bytes held for
+    ``keep``, and may raise ``APIError``.
     """
-    async with aclosing(batches):
+    async with aclosing(batches), _head(send, headers, headers_after) as head:
         events = _Events(batches, encode, keep, count)
-        first = await events.first()
-        await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *_raw(headers)]})
-        await send({"type": "http.response.body", "body": first, "more_body": True})
-        more = True
+        body, more = await _first(events, head)
+        await send({"type": "http.response.body", "body": body, "more_body": more})
         while more:
             body, more = await events.next()
             await send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+async def _first(events: "_Events", head: "_Head") -> tuple[bytes, bool]:
+    """Return the first events, or the error event of an answer whose head was sent before; and whether more follow."""
+    try:
+        body = await events.first()
+    except Exception as error:
+        if not await head.end_pings():
+            raise
+        return _failure(error), False
+    if not await head.end_pings():
+        await head.send()
+    return body, True
+
+
+@asynccontextmanager
+async def _head(send: Send, headers: Mapping[str, str] | None, after: float) -> AsyncGenerator["_Head", None]:
+    """Start the time until the head is sent by itself; end its task with the block."""
+    head = _Head(send, headers)
+    timer = asyncio.get_running_loop().call_later(after, head.begin_pings)
+    try:
+        yield head
+    finally:
+        timer.cancel()
+        await head.cancel()
+
+
+class _Head:
+    """The head of a stream, and the comments that follow it until the first chunk."""
+
+    def __init__(self, send: Send, headers: Mapping[str, str] | None) -> None:
+        self._send = send
+        self._headers = [*HEADERS, *_raw(headers)]
+        self._pings: asyncio.Task[None] | None = None
+        self._first_chunk = asyncio.Event()
+
+    async def send(self) -> None:
+        """Send the status and the headers."""
+        await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
+
+    def begin_pings(self) -> None:
+        """Send the head now, and comments from now on."""
+        if not self._first_chunk.is_set():
+            self._pings = asyncio.create_task(self._ping())
+
+    async def _ping(self) -> None:
+        await self.send()
+        while not self._first_chunk.is_set():
+            await self._send({"type": "http.response.body", "body": PING, "more_body": True})
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PING_INTERVAL):
+                    await self._first_chunk.wait()
+
+    async def end_pings(self) -> bool:
+        """Send no further comment; return whether the head has been sent."""
+        self._first_chunk.set()
+        if self._pings is None:
+            return False
+        await self._pings
+        return True
+
+    async def cancel(self) -> None:
+        """End the task of the comments, also in the middle of a message."""
+        if self._pings is not None and not self._pings.done():
+            self._pings.cancel()
+            await asyncio.wait([self._pings])
 
 
 async def replay_events(body: bytes, send: Send, headers: Mapping[str, str]) -> None:

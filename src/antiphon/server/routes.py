@@ -60,9 +60,13 @@ Handler = Callable[[Request, Caller], Awaitable[ASGIApp]]
 class Handlers:
     """The handlers over one service. The documents are built once, for the first request."""
 
-    def __init__(self, service: Service, tolerance: Tolerance = DEFAULT_TOLERANCE) -> None:
+    def __init__(
+        self, service: Service, tolerance: Tolerance = DEFAULT_TOLERANCE, *, stream_headers_after: float
+    ) -> None:
+        """Hold the service. ``stream_headers_after`` is in seconds."""
         self._service = service
         self._tolerance = tolerance
+        self._stream_headers_after = stream_headers_after
         self._pages = CapacityLimiter(1)
         self._decoding = asyncio.Lock()
 
@@ -96,7 +100,7 @@ class Handlers:
             received = await request.scope["state"]["disconnect"].run(self._decode_in_turn(body))
         else:
             received = receive_request(body, self._tolerance)
-        return CompletionAnswer(self._service, caller, received, body, key)
+        return CompletionAnswer(self._service, caller, received, body, key, headers_after=self._stream_headers_after)
 
     async def _decode_in_turn(self, body: bytes) -> ReceivedRequest:
         async with self._decoding:
