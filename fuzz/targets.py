@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
-from antiphon.assembly.tool_parser import CallText, Content, Piece, ToolParser
+from antiphon.assembly.call_pieces import CallText
+from antiphon.assembly.tool_parser import Content, Piece, ToolParser
 from antiphon.chat_formats.builtin import recognise
 from antiphon.chat_formats.chat_format import ToolNotation
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from antiphon.assembly.tool_parser import CallStart, CallText, Content, Piece, ToolParser
+from antiphon.assembly.call_pieces import CallStart, CallText
+from antiphon.assembly.tool_parser import Content, Piece, ToolParser
 from antiphon.chat_formats.chat_format import ToolNotation
 
 SCHEMA: dict[str, Any] = {

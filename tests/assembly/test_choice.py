@@ -10,7 +10,14 @@ from antiphon.chat_formats.builtin import recognise
 from antiphon.chat_formats.chat_format import HERMES, ReasoningMarkers
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
 from antiphon.engine.interface import FinishReason, StreamEvent
-from antiphon.protocol.responses import Choice, CustomCall, CustomToolCall, FunctionCall, FunctionToolCall
+from antiphon.protocol.responses import (
+    Choice,
+    CompletionUsage,
+    CustomCall,
+    CustomToolCall,
+    FunctionCall,
+    FunctionToolCall,
+)
 from tests.assembly.answers import CALL, CONTROL, THINK, TOOLS, answer, assembler, finished, tokens
 
 
@@ -51,10 +58,23 @@ def called(tools: AnswerCalls, pieces: list[bytes | str], *events: StreamEvent, 
 
 def test_each_of_several_calls_has_its_own_index_and_id() -> None:
     ids = iter(["call_a", "call_b"])
-    message = called(TOOLS, [CALL, b"\n", CALL], new_call_id=lambda: next(ids)).message
-    function = FunctionCall("find", '{"a": 1}')
-    assert [FunctionToolCall("call_a", function), FunctionToolCall("call_b", function)] == message.tool_calls
+    message = called(TOOLS, [CALL, b"\n", CALL.replace(b"1", b"2")], new_call_id=lambda: next(ids)).message
+    functions = [FunctionCall("find", f'{{"a": {number}}}') for number in (1, 2)]
+    assert [FunctionToolCall("call_a", functions[0]), FunctionToolCall("call_b", functions[1])] == message.tool_calls
     assert message.content is None
+
+
+def test_call_that_equals_an_earlier_one_ends_the_choice_and_its_tokens_count() -> None:
+    target = assembler([CALL, b"\n", CALL[:30], CALL[30:], b" more"], AssemblyOptions(tools=TOOLS))
+    target.push(tokens(0, 1))
+    assert ([], []) == (deltas(target.push(tokens(2))), target.push(tokens(1)).aborts)
+    target = assembler([CALL, b"\n", CALL[:30], CALL[30:], b" more"], AssemblyOptions(tools=TOOLS))
+    target.push(tokens(0, 1))
+    step = target.push(tokens(2, 3, 4))
+    assert (["{}"], [0], "tool_calls") == (deltas(step), step.aborts, step.chunks[0].choices[0].finish_reason)
+    usage = target.push(finished("abort", completion=9)).chunks[-1].usage
+    assert isinstance(usage, CompletionUsage)
+    assert 4 == usage.completion_tokens
 
 
 def test_call_ids_are_random() -> None:

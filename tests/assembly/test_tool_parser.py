@@ -6,7 +6,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from antiphon.assembly.tool_parser import CallStart, CallText, Content, ToolParser
+from antiphon.assembly.call_pieces import CallStart, CallText
+from antiphon.assembly.tool_parser import Content, ToolParser
 from antiphon.chat_formats.chat_format import CUSTOM_CALL, HERMES, ToolNotation, tool_markers
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
 from tests.assembly.notation_writer import Call, write
@@ -64,7 +65,7 @@ def writable(notation: ToolNotation, values: dict[str, Any]) -> bool:
 
 def some_calls(notation: ToolNotation, one: dict[str, Any], two: dict[str, Any]) -> list[Call]:
     """Call a tool with these arguments, several times where an answer may."""
-    return [("find", one), ("no-args", {}), ("find", two)] if notation.parallel else [("find", one)]
+    return [("find", one), ("no-args", {}), ("find", two)][: 3 - (one == two)] if notation.parallel else [("find", one)]
 
 
 @settings(deadline=None, max_examples=15)
@@ -245,7 +246,9 @@ def test_answer_that_must_call_has_no_content_wherever_it_is_cut(notation: ToolN
 
 @pytest.mark.parametrize("notation", [pytest.param(one, id=name) for name, one in NAMED.items() if one.parallel])
 def test_no_content_follows_a_call_wherever_a_later_one_is_cut(notation: ToolNotation) -> None:
-    text = write(notation, [("find", {"city": "P"})] * 2) + f"\n{CUSTOM_CALL.start}run{CUSTOM_CALL.name_end}x"
+    text = (
+        write(notation, [("find", {"city": "P"}), ("no-args", {})]) + f"\n{CUSTOM_CALL.start}run{CUSTOM_CALL.name_end}x"
+    )
     first = len(write(notation, [("find", {"city": "P"})]))
     for end in range(first, len(text) + 1):
         pieces = parse(notation, text[:end], 1)
@@ -308,8 +311,17 @@ def test_a_leading_trigger_counts_at_the_start_only() -> None:
 
 @pytest.mark.parametrize(("notation", "call"), [(LLAMA, '{"name": "find", "parameters": {}}'), (PYTHONIC, "[find()]")])
 def test_several_calls_with_a_leading_trigger_may_follow_one_another(notation: ToolNotation, call: str) -> None:
-    pieces = parse(notation, f"{call}\n{call} So.", 1)
-    assert ([("find", "{}")] * 2, "So.") == (calls(pieces), content(pieces))
+    pieces = parse(notation, f"{call}\n{call.replace('find', 'no-args')} So.", 1)
+    assert ([("find", "{}"), ("no-args", "{}")], "So.") == (calls(pieces), content(pieces))
+
+
+@pytest.mark.parametrize("notation", [pytest.param(one, id=name) for name, one in NAMED.items() if one.parallel])
+def test_call_that_equals_an_earlier_one_ends_the_message(notation: ToolNotation) -> None:
+    one, two = ("find", {"city": "P"}), ("find", {"city": "Pa"})
+    for size in (1, 2, 5, 1000):
+        pieces = parse(notation, f"{write(notation, [one, two, one, ('no-args', {})])} So.", size)
+        assert [one, two] == [(name, json.loads(found)) for name, found in calls(pieces)]
+        assert "" == content(pieces)
 
 
 def test_call_id_is_read_only_on_the_notations_side_of_the_name() -> None:

@@ -8,7 +8,8 @@ from random import Random
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 from msgspec import Struct
 
-from antiphon.assembly.tool_parser import CallStart, CallText, Content, ToolParser, Tools
+from antiphon.assembly.call_pieces import CallStart, CallText
+from antiphon.assembly.tool_parser import Content, ToolParser, Tools
 from antiphon.chat_formats.chat_format import ToolNotation
 from antiphon.constraints.lark import Markers
 from tests.rendering.byte_vocabulary import ByteVocabulary

@@ -11,17 +11,18 @@ reference has no delta for the call of a custom tool: the server sends type ``cu
 Invariants, for every choice:
 
 - The content is the concatenated ``bytes`` of its logprobs entries (null counts as empty), decoded with replacement.
-- A choice that reaches a stop string is in ``aborts`` of exactly one :class:`AssemblerOutput`.
+- A choice that reaches a stop string, or repeats a call, is in ``aborts`` of exactly one :class:`AssemblerOutput`.
 - Exactly one chunk has a ``finish_reason``.
-- Tokens of reasoning and of calls have no logprobs entry; tokens after a stop string are neither sent nor counted.
+- Tokens of reasoning and of calls have no logprobs entry. Tokens after a stop string or a repeated call are neither
+  sent nor counted.
 """
 
 from msgspec import UNSET, Struct, UnsetType
 
+from antiphon.assembly.call_pieces import CallStart, CallText
 from antiphon.assembly.choice import AssemblyOptions, ChoiceDelta, ChoiceState
 from antiphon.assembly.detokenizer import Vocabulary
 from antiphon.assembly.token_logprobs import TokenTexts
-from antiphon.assembly.tool_parser import CallStart, CallText
 from antiphon.engine.interface import Finished, Started, StreamEvent, TokenEvent
 from antiphon.errors import InternalServerError, InvalidRequestError, ServiceUnavailableError
 from antiphon.protocol.responses import (
@@ -62,7 +63,7 @@ class AssemblerOutput(Struct, frozen=True):
 
     chunks: list[ChatCompletionChunk]
     aborts: list[int]
-    """Choices that this event brought to a stop string: the engine can stop generating them."""
+    """Choices that this event brought to a stop string or a repeated call: the engine can stop generating them."""
     done: bool
     """Every choice has ended; the last chunk carries the usage."""
 
@@ -97,7 +98,7 @@ class Assembler:
 
         Raises ``InternalServerError`` if the engine ended a choice with an error, ``InvalidRequestError`` if the
         choice's grammar takes too much work, and ``ServiceUnavailableError`` if the engine aborted a choice that has
-        not reached a stop string.
+        reached neither a stop string nor a repeated call.
         """
         if isinstance(event, TokenEvent):
             return self._tokens(event)

@@ -8,12 +8,13 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from antiphon.assembly.call_pieces import CallStart, CallText
 from antiphon.assembly.content import ContentText
 from antiphon.assembly.detokenizer import Detokenizer, Vocabulary
 from antiphon.assembly.json_text import may_be_json
 from antiphon.assembly.reasoning_parser import ReasoningParser
 from antiphon.assembly.token_logprobs import ContentLogprobs, TokenTexts
-from antiphon.assembly.tool_parser import CallStart, CallText, Content, Piece, ToolParser
+from antiphon.assembly.tool_parser import Content, Piece, ToolParser
 from antiphon.chat_formats.answer_calls import AnswerCalls, ContentForm
 from antiphon.chat_formats.chat_format import ReasoningMarkers, tool_markers
 from antiphon.engine.interface import TokenLogprobs
@@ -135,8 +136,8 @@ class ChoiceState:
 
     @property
     def stopped(self) -> bool:
-        """Whether the content has reached a stop string."""
-        return self._content.stopped
+        """Whether the content has reached a stop string, or a call repeats an earlier one."""
+        return self._content.stopped or (self._tool_parser is not None and self._tool_parser.repeated)
 
     @property
     def is_empty(self) -> bool:
@@ -144,7 +145,7 @@ class ChoiceState:
         return self._tools is not None and not self.has_calls and not self._content.has_text
 
     def push(self, token_ids: list[int], logprobs: list[TokenLogprobs], *, is_end: bool = False) -> ChoiceDelta:
-        """Process tokens up to the end of a stop string and return what they add.
+        """Process tokens up to the end of a stop string or of a repeated call, and return what they add.
 
         ``is_end``: the only token ends the answer; its text is dropped unless the request includes it.
         """

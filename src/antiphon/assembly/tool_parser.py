@@ -9,7 +9,8 @@ If the answer ends inside a marker, the bytes of the marker are content only whe
 answer that must call has none, JSON does not begin with a marker, no text follows calls or holds control tokens.
 
 Invariants: any split of the same bytes gives the same pieces, if adjacent ones are joined. The content pieces are
-slices of the answer, in order. The texts of a call come after its start and before the start of the next call.
+slices of the answer, in order. The texts of a call come after its start and before the start of the next call. No call
+equals an earlier one: such a call ends the message.
 """
 
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from msgspec import Struct
 
 from antiphon.assembly.byte_source import SPACE, ByteSource, Match, Reading, discard
 from antiphon.assembly.call_arguments import PythonArguments, XMLArguments, json_arguments
+from antiphon.assembly.call_pieces import CallPieces, CallStart, CallText
 from antiphon.assembly.detokenizer import Detokenizer
 from antiphon.assembly.json_text import json_string, json_value, may_be_json
 from antiphon.chat_formats.answer_calls import ContentForm
@@ -37,21 +39,6 @@ class Content(Struct, frozen=True):
     data: bytes
 
 
-class CallStart(Struct, frozen=True):
-    """The start of a call; calls count from 0."""
-
-    index: int
-    name: str
-    custom: bool
-
-
-class CallText(Struct, frozen=True):
-    """The next piece of a call's ``arguments`` (JSON text) or ``input``."""
-
-    index: int
-    text: str
-
-
 Piece = Content | CallStart | CallText
 
 Tools = Mapping[str, dict[str, Any] | None]
@@ -63,14 +50,13 @@ class ToolParser:
 
     __slots__ = (
         "_after_calls",
+        "_calls",
         "_complete",
         "_content",
         "_control_end",
-        "_empty",
         "_has_content",
         "_leading",
         "_markers",
-        "_n_calls",
         "_notation",
         "_opening_size",
         "_pieces",
@@ -96,9 +82,9 @@ class ToolParser:
         self._opening_size = len(opening.encode())
         self._control_end = 0
         self._has_content = self._after_calls = False
-        self._n_calls = 0
-        self._complete = self._empty = True
+        self._complete = True
         self._pieces: list[Piece] = []
+        self._calls = CallPieces(self._pieces.append)
         self._reading = self._answer()
         self._source.feed(opening.encode())
         next(self._reading, None)
@@ -115,11 +101,22 @@ class ToolParser:
         """
         self._control_end = control_end + self._opening_size
         self._source.end()
-        return self._resume()
+        next(self._reading, None)
+        self._calls.release()
+        return self._take()
+
+    @property
+    def repeated(self) -> bool:
+        """Whether a call equals an earlier one. The message ends before it; nothing follows."""
+        return self._calls.repeated
 
     def _resume(self) -> list[Piece]:
         next(self._reading, None)
-        pieces, self._pieces = self._pieces, []
+        return self._take()
+
+    def _take(self) -> list[Piece]:
+        pieces = self._pieces.copy()
+        self._pieces.clear()
         return pieces
 
     def _answer(self) -> Reading[None]:
@@ -154,7 +151,7 @@ class ToolParser:
             self._add_content(data)
 
     def _add_content(self, data: bytes) -> None:
-        if self._content == "none":
+        if self._content == "none" or self.repeated:
             return
         start = self._source.position - self._opening_size
         shown = data[max(0, -start) :]
@@ -213,26 +210,27 @@ class ToolParser:
         source = self._source
         if (yield from source.literal(notation.call_start)) is not Match.YES:
             return False
-        calls = self._n_calls
+        calls = self._calls.count
         if notation.shape == "object":
             self._complete = yield from self._object(notation)
         elif (name := (yield from self._call_head(notation))) is not None:
-            self._begin_call(name)
+            self._calls.begin(name)
             self._complete = yield from self._arguments(notation, name)
-        if calls == self._n_calls:
+        if calls == self._calls.count:
             return False
         if self._complete:
+            if self._calls.is_empty:
+                self._calls.add("{}")
+            self._calls.complete()
             if (yield from source.literal(notation.call_end)) is Match.CUT:
                 source.position = source.size
-            if self._empty:
-                self._add_text("{}")
         elif source.ended:
             source.position = source.size
         return True
 
     def _object(self, notation: ToolNotation) -> Reading[bool]:
         """Read a call of the shape ``object``; return False if it is no call, incomplete or malformed."""
-        source, calls = self._source, self._n_calls
+        source, calls = self._source, self._calls.count
         held: list[str] = []
         if (yield from source.literal("{")) is not Match.YES:
             return False
@@ -240,14 +238,15 @@ class ToolParser:
             key = yield from json_string(source)
             if key is None or (yield from source.literal(":")) is not Match.YES:
                 return False
-            if key == notation.name_key and calls == self._n_calls:
+            if key == notation.name_key and calls == self._calls.count:
                 name = yield from json_string(source)
                 if name is None or not self._is_function(name):
                     return False
-                self._begin_call(name)
-                self._add_text("".join(held))
+                self._calls.begin(name)
+                self._calls.add("".join(held))
             elif key == notation.arguments_key:
-                if not (yield from json_arguments(source, self._add_text if calls < self._n_calls else held.append)):
+                emit = self._calls.add if calls < self._calls.count else held.append
+                if not (yield from json_arguments(source, emit)):
                     return False
             elif not (yield from json_value(source, discard)):
                 return False
@@ -290,12 +289,12 @@ class ToolParser:
         """Read the arguments; return False if they are incomplete or malformed."""
         source, schema = self._source, self._tools[name] or {}
         if notation.shape == "pythonic":
-            return (yield from PythonArguments(source, notation, schema, self._add_text).read())
+            return (yield from PythonArguments(source, notation, schema, self._calls.add).read())
         if notation.parameters is not None:
-            return (yield from XMLArguments(source, notation, schema, self._add_text).read())
+            return (yield from XMLArguments(source, notation, schema, self._calls.add).read())
         if (yield from source.peek()) not in _JSON_STARTS:
             return True
-        return (yield from json_arguments(source, self._add_text))
+        return (yield from json_arguments(source, self._calls.add))
 
     def _custom_call(self) -> Reading[bool]:
         """Read the call of a custom tool up to the end of the answer; return False and read nothing if it is none."""
@@ -309,25 +308,15 @@ class ToolParser:
         if not begun:
             source.position = source.size if source.wanted_more else start
             return source.wanted_more
-        self._begin_call(name, custom=True)
+        self._calls.begin(name, custom=True)
         yield from source.exactly(b"\n")
         text = Detokenizer()
-        yield from source.until((), lambda data: self._add_text(text.push(data)))
-        self._add_text(text.flush())
+        yield from source.until((), lambda data: self._calls.add(text.push(data)))
+        self._calls.add(text.flush())
         return True
 
     def _is_function(self, name: str) -> bool:
         return self._tools.get(name) is not None
-
-    def _begin_call(self, name: str, *, custom: bool = False) -> None:
-        self._pieces.append(CallStart(self._n_calls, name, custom))
-        self._n_calls += 1
-        self._empty = True
-
-    def _add_text(self, text: str) -> None:
-        if text:
-            self._empty = False
-            self._pieces.append(CallText(self._n_calls - 1, text))
 
 
 def _encoded(texts: tuple[str, ...]) -> tuple[bytes, ...]:

@@ -29,7 +29,10 @@ def not_sent(path: str, why: str, *, nested: tuple[str, ...] = ()) -> Row:
     return Row(field=field, nested=nested)
 
 
-_TOOL_CALLS = "When the model calls tools. Every call is one of a declared tool, with valid arguments."
+_TOOL_CALLS = (
+    "When the model calls tools. Every call is one of a declared tool, with valid arguments. A call that equals an "
+    "earlier one ends the message in its place."
+)
 _FUNCTION_CALL = "Deprecated: when functions were asked for."
 _AUDIO = "Comes with audio answers."
 _CALLED = (".name", ".arguments")
