@@ -66,6 +66,7 @@ MODULES: Final = (
     "assembly/assembler",
     "assembly/byte_source",
     "assembly/call_arguments",
+    "assembly/call_pieces",
     "assembly/choice",
     "assembly/collector",
     "assembly/content",
