@@ -1,14 +1,19 @@
 """Framing of bodies on a real socket: ambiguous framing is refused, and bytes after it are not parsed."""
 
+from itertools import pairwise
+
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from antiphon.config import ServerOptions
 from antiphon.server.middleware import MAX_HEADER_BYTES
 from tests.server.conftest import Server, StartServer
-from tests.server.raw_http import BODY, GET, LAST, LAST_STATUS, chunked, chunks, exchange, head, post, statuses
+from tests.server.raw_http import BODY, GET, LAST, LAST_STATUS, STREAM, chunked, chunks, exchange, head, post, statuses
 
 SIZE = len(BODY)
 END = b"0\r\n\r\n"
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA"
 
 
 def get(*fields: bytes) -> bytes:
@@ -97,6 +102,21 @@ def test_ambiguous_head_is_refused_and_later_bytes_are_not_parsed(
     assert before == len(server.engine.requests)
 
 
+@pytest.mark.parametrize("sent", REFUSED.values(), ids=REFUSED)
+def test_ambiguous_head_with_upgrade_is_refused_and_later_bytes_are_not_parsed(server: Server, sent: bytes) -> None:
+    before = len(server.engine.requests)
+    first, end, rest = sent.partition(b"\n")
+    assert [400] == statuses(server.port, first + end + UPGRADE + b"\r\n" + rest + GET, GET)
+    assert before == len(server.engine.requests)
+
+
+@pytest.mark.parametrize("sent", CHUNKS.values(), ids=CHUNKS)
+def test_ambiguous_chunks_after_upgrade_are_refused(server: Server, sent: bytes) -> None:
+    before = len(server.engine.requests)
+    assert [400] == statuses(server.port, chunked(b"", UPGRADE), sent + GET, GET)
+    assert before == len(server.engine.requests)
+
+
 @pytest.mark.parametrize("sent", CHUNKS.values(), ids=CHUNKS)
 @pytest.mark.parametrize("together", [True, False], ids=["one packet", "request later"])
 def test_ambiguous_chunks_are_refused_and_nothing_after_them_is_a_request(
@@ -120,6 +140,9 @@ ACCEPTED = {
     "trailer": chunked(one_chunk(end=b"0\r\nX: a\r\nY: b\r\n\r\n")),
     "empty header": post(BODY, b"X:", b"Y: "),
     "lines before the request": b"\r\n\r\n" + post(),
+    "length after upgrade": post(BODY, UPGRADE),
+    "chunks after upgrade": chunked(chunks(BODY[:1], BODY[1:9], BODY[9:]), UPGRADE),
+    "extensions and trailer after upgrade": chunked(one_chunk(b";a;b=c", b"0;g\r\nX: a\r\n\r\n"), UPGRADE),
     "host with blanks": post().replace(b"Host: x", b"Host: \t x \t"),
 }
 
@@ -130,7 +153,7 @@ def test_valid_request_is_answered_once(server: Server, sent: bytes, *, together
     assert [200, LAST_STATUS] == statuses(server.port, *([sent + LAST] if together else [sent, LAST]))
 
 
-@pytest.mark.parametrize("name", ["length", "chunks", "extensions", "trailer"])
+@pytest.mark.parametrize("name", ["length", "chunks", "extensions", "trailer", "length after upgrade"])
 def test_request_split_at_any_byte_is_answered(server: Server, name: str) -> None:
     sent = ACCEPTED[name] + LAST
     for cut in range(len(ACCEPTED[name]) - 30, len(ACCEPTED[name]) + 3, 4):
@@ -148,6 +171,83 @@ def test_trailer_fields_do_not_become_headers(server: Server) -> None:
 def test_upgrade_in_a_trailer_is_ignored(server: Server) -> None:
     trailer = b"0\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
     assert [200, LAST_STATUS] == statuses(server.port, chunked(one_chunk(end=trailer)), LAST)
+
+
+HIDDEN = GET * 30
+"""Requests inside a body."""
+DECLARED = b"Content-Length: %d" % len(HIDDEN)
+TOO_LARGE = {
+    "length": (head(DECLARED), HIDDEN),
+    "length after upgrade": (head(DECLARED, UPGRADE), HIDDEN),
+    "length after Expect": (head(DECLARED, b"Expect: 100-continue"), HIDDEN),
+    "chunks": (chunked(b""), chunks(HIDDEN)),
+    "chunks after upgrade": (chunked(b"", UPGRADE), chunks(HIDDEN)),
+}
+
+
+@pytest.mark.parametrize(("sent", "body"), TOO_LARGE.values(), ids=TOO_LARGE)
+@pytest.mark.parametrize("together", [True, False], ids=["one packet", "body later"])
+def test_body_that_is_too_large_is_no_request_and_ends_the_connection(
+    start_server: StartServer, sent: bytes, body: bytes, *, together: bool
+) -> None:
+    server = start_server(options=ServerOptions(max_body_size=1000))
+    pieces = [sent + body + GET] if together else [sent, body, GET]
+    assert [413] == statuses(server.port, *pieces)
+
+
+UNREAD = {
+    "unknown path": (404, b"POST /x"),
+    "wrong method": (405, b"PUT /health"),
+    "wrong type": (415, b"POST /v1/chat/completions"),
+    "no body expected": (200, b"GET /health/live"),
+    "HEAD": (200, b"HEAD /health/live"),
+    "DELETE": (405, b"DELETE /v1/models"),
+}
+
+
+@pytest.mark.parametrize(("status", "first"), UNREAD.values(), ids=UNREAD)
+@pytest.mark.parametrize("fields", [b"Host: x", UPGRADE + b"\r\nHost: x"], ids=["", "upgrade"])
+@pytest.mark.parametrize("together", [True, False], ids=["one packet", "body later"])
+def test_body_that_no_handler_reads_is_no_request(
+    server: Server, status: int, first: bytes, fields: bytes, *, together: bool
+) -> None:
+    line = first + b" HTTP/1.1\r\n" + fields + b"\r\n"
+    for framing, body in ((DECLARED, HIDDEN), (b"Transfer-Encoding: chunked", chunks(HIDDEN))):
+        sent = line + framing + b"\r\n\r\n"
+        assert [status, LAST_STATUS] == statuses(
+            server.port, *([sent + body + LAST] if together else [sent, body, LAST])
+        )
+
+
+REQUESTS = {
+    GET: 200,
+    post(): 200,
+    post(STREAM): 200,
+    post(b"{"): 400,
+    post(GET): 400,
+    chunked(chunks(BODY[:5], BODY[5:])): 200,
+    chunked(chunks(GET)): 400,
+    post(BODY, UPGRADE): 200,
+    post(GET, UPGRADE): 400,
+    chunked(one_chunk(b";a=b", b"0\r\nX: a\r\n\r\n"), UPGRADE): 200,
+    GET.replace(b"Host", UPGRADE + b"\r\nHost"): 200,
+    GET.replace(b"live", b"x"): 404,
+    get(DECLARED) + HIDDEN: 200,
+}
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    requests=st.lists(st.sampled_from(list(REQUESTS)), min_size=1, max_size=6),
+    cuts=st.lists(st.floats(0, 1), max_size=3),
+)
+def test_requests_of_a_connection_are_answered_one_by_one_however_they_are_cut(
+    server: Server, requests: list[bytes], cuts: list[float]
+) -> None:
+    sent = b"".join(requests) + LAST
+    places = sorted({0, len(sent), *(int(cut * len(sent)) for cut in cuts)})
+    pieces = [sent[begin:end] for begin, end in pairwise(places)]
+    assert [*(REQUESTS[request] for request in requests), LAST_STATUS] == statuses(server.port, *pieces)
 
 
 @pytest.mark.parametrize("size", [b"7fffffffffffffff", b"ffffffffffffffff"])

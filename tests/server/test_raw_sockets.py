@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from antiphon.config import ServerOptions
 from antiphon.engine.interface import Started
 from antiphon.server.http_protocol import HTTPProtocol
 from antiphon.server.middleware import MAX_HEADER_BYTES
@@ -88,6 +89,17 @@ def test_http_1_0_stream_is_not_chunked_and_ends_with_the_connection(server: Ser
     assert answer.body.endswith(b"}\n\ndata: [DONE]\n\n")
 
 
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+def test_stream_that_begins_with_comments_is_one_answer(start_server: StartServer, version: bytes) -> None:
+    engine = ScriptedEngine([Pause(0.1), STARTED, *says("a"), *ends()])
+    server = start_server(engine, options=ServerOptions(stream_headers_after=0))
+    following = LAST if version == b"1.1" else b""
+    answer, *rest = exchange(server.port, post(STREAM, version=version), following)
+    assert answer.body.startswith(b": ping\n\ndata: {")
+    assert answer.body.endswith(b"}\n\ndata: [DONE]\n\n")
+    assert [LAST_STATUS] * (version == b"1.1") == [later.status for later in rest]
+
+
 def test_http_1_0_client_gets_the_same_events(server: Server) -> None:
     (old,) = exchange(server.port, post(STREAM, version=b"1.0"))
     (new,) = exchange(server.port, post(STREAM, b"Connection: close"))
@@ -145,6 +157,11 @@ def test_every_request_of_a_kept_connection_has_its_own_answer(server: Server) -
     assert [200] * 6 + [LAST_STATUS] == [answer.status for answer in served]
     assert [False, True] * 3 == [b"[DONE]" in answer.body for answer in served[:-1]]
     assert 7 == len({answer.headers["x-request-id"] for answer in served})
+
+
+def test_connection_stays_open_after_errors(server: Server) -> None:
+    wrong = [post(b"{"), GET.replace(b"live", b"x"), GET.replace(b"GET", b"PUT"), post(b"[]"), post(BODY)]
+    assert [400, 404, 405, 400, 200, LAST_STATUS] == statuses(server.port, *wrong, LAST)
 
 
 def test_requests_after_connection_close_are_not_answered(server: Server) -> None:
