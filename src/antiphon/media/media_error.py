@@ -11,3 +11,12 @@ class MediaError(Exception):
         super().__init__(message)
         self.message = message
         self.code = code
+
+
+def fetching_is_off() -> MediaError:
+    """Return the error for a URL on a server that fetches none."""
+    message = (
+        "This server fetches no images: send the image as a data URL, or start the server with --fetch-media and the "
+        "hosts that it may fetch from."
+    )
+    return MediaError(message, "invalid_image_url")
