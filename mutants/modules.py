@@ -71,6 +71,7 @@ MODULES: Final = (
     "assembly/collector",
     "assembly/content",
     "assembly/detokenizer",
+    "assembly/foreign_parser",
     "assembly/json_text",
     "assembly/reasoning_parser",
     "assembly/token_logprobs",

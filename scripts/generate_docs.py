@@ -1,6 +1,7 @@
 """Write the generated parts of the documentation; with --check, only name the stale ones.
 
-Pages: docs/fields.md, docs/errors.md, docs/cli.md, docs/configuration.md, and the table of fields in README.md.
+Pages: docs/fields.md, docs/errors.md, docs/cli.md, docs/configuration.md, docs/tool-calls.md, and the table of fields
+in README.md.
 """
 
 import io
@@ -13,6 +14,18 @@ from cyclopts import App
 from rich.console import Console
 
 from antiphon import config
+from antiphon.chat_formats.chat_format import ToolNotation
+from antiphon.chat_formats.foreign_notations import (
+    ARGUMENTS_KEYS,
+    FENCES,
+    ID_KEYS,
+    NAME_KEYS,
+    NESTING_KEYS,
+    TYPE_KEY,
+    foreign_notations,
+    is_foreign,
+)
+from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
 from antiphon.cli import create_cli
 from antiphon.errors import APIError
 from antiphon.protocol.fields import fields_markdown, fields_of
@@ -20,6 +33,7 @@ from antiphon.protocol.fields import fields_markdown, fields_of
 ROOT = Path(__file__).parent.parent
 WIDTH = 100
 MARKED = re.compile(r"(?<=<!-- fields -->\n).*?(?=<!-- /fields -->)", re.DOTALL)
+BAR = "\\|"
 NOTICE = "Written by `make docs` from the code; a test fails when this page is stale."
 
 ERRORS = """\
@@ -54,6 +68,41 @@ variables that Kubernetes sets for a service whose name begins with `antiphon`.
 Downloaded models are stored in `{cache_dir}`; default: `antiphon` in `XDG_CACHE_HOME`, else in `~/.cache`.
 `huggingface_hub` reads the hub's variables (`HF_TOKEN`, `HF_ENDPOINT`, `HF_HUB_OFFLINE`).
 """
+TOOL_CALLS = """\
+# Tool calls
+
+{notice}
+
+With `tool_choice: "auto"` the model writes text or calls. Calls in the notation of its own family begin anywhere in the
+text. The other notations below count only at the start of an answer, after its reasoning: weak models use them. From
+the name of a declared function on, the grammar admits only the call, with arguments that its schema admits. Anything
+else is text: JSON that names no declared function, JSON further down, and a call that `max_completion_tokens` cuts
+before its name. The history is always written in the notation of the model's own family.
+
+Only the own notation is read
+
+- with `tool_choice` `required` or named, which force it, and with a JSON `response_format`,
+- in calls of custom tools,
+- from a model whose family marks its content, such as harmony,
+- with `serve --chat-format`, which chooses the family.
+
+A call whose name and arguments equal those of an earlier call of the same message ends the message in its place, with
+`finish_reason` `tool_calls`.
+
+| At the start of an answer | Form |
+| --- | --- |
+{rows}
+
+A `MARK` is one of {marks}.
+
+Further calls may follow a call, on a line of their own, after a comma, or in a list, unless `parallel_tool_calls` is
+false. An opening of the own family begins calls in the own notation alone. The notations of these families are not read
+from other models, because they write each parameter by itself or an id beside the name: {others}.
+
+| Own notation | Families |
+| --- | --- |
+{families}
+"""
 
 
 def pages() -> dict[str, str]:
@@ -64,6 +113,7 @@ def pages() -> dict[str, str]:
         "docs/errors.md": errors_page(),
         "docs/cli.md": cli_page(),
         "docs/configuration.md": configuration_page(),
+        "docs/tool-calls.md": tool_calls_page(),
         "README.md": MARKED.sub(lambda _: fields_summary(), readme),
     }
 
@@ -133,6 +183,42 @@ def configuration_page() -> str:
             rows.setdefault(row, []).append(" ".join(path))
     lines = [f"{row} {', '.join(names)} |" for row, names in rows.items()]
     return CONFIGURATION.format(notice=NOTICE, rows="\n".join(lines), cache_dir=config.variable("cache-dir"))
+
+
+def tool_calls_page() -> str:
+    """Return the page of the notations of tool calls that are read."""
+    found = foreign_notations(ToolNotation(shape="object", triggers=()))
+    choices = [" or ".join(f"`{key}`" for key in keys) for keys in (NAME_KEYS, NESTING_KEYS, ARGUMENTS_KEYS)]
+    rows = [
+        ("JSON", f"`{{KEY: NAME, ARGUMENTS_KEY: {{…}}}}`. KEY is {choices[0]}; ARGUMENTS_KEY is {choices[2]}"),
+        ("JSON in an object", f'`{{KEY: {{"name": NAME, ARGUMENTS_KEY: {{…}}}}}}`. KEY is {choices[1]}'),
+        ("Before the name", ", ".join(f"`{key}`" for key in (TYPE_KEY, *ID_KEYS))),
+        ("A list of JSON calls", "`[CALL, CALL]`"),
+        ("A call or a list in a fence", ", ".join(map(_shown, FENCES))),
+        ("A mark of another family", "`MARK CALL`, `MARK[CALL, CALL]`"),
+        *(("A call of another family", _shown(f"{one.opening}NAME{one.name_end}{{…}}")) for one in found.named),
+    ]
+    read = [name for name, one in TOOL_NOTATIONS.items() if is_foreign(one)]
+    return TOOL_CALLS.format(
+        notice=NOTICE,
+        rows="\n".join(f"| {form} | {text.replace('|', BAR)} |" for form, text in rows),
+        marks=", ".join(map(_shown, found.marks)),
+        others=", ".join(f"`{name}`" for name in TOOL_NOTATIONS if name not in read),
+        families="\n".join(_family_rows()),
+    )
+
+
+def _family_rows() -> Iterator[str]:
+    names: dict[str, list[str]] = {}
+    for name, one in TOOL_NOTATIONS.items():
+        names.setdefault(_shown(one.triggers[0]).replace("|", BAR), []).append(name)
+    return (f"| {trigger} | {', '.join(families)} |" for trigger, families in names.items())
+
+
+def _shown(text: str) -> str:
+    """Return the text in one line as code."""
+    line = text.replace("\n", "\\n")
+    return f"`` {line} ``" if "`" in line else f"`{line}`"
 
 
 def _option_rows(command: App) -> Iterator[str]:

@@ -38,7 +38,7 @@ def test_reasoning_markers_are_recognised_by_their_text(text: str, markers: Reas
     ],
 )
 def test_template_is_recognised_as_its_family(family: str, reasoning: ReasoningMarkers | None, template: str) -> None:
-    assert ChatFormat(family, reasoning, tool_notation(family)) == recognise(template)
+    assert ChatFormat(family, reasoning, tool_notation(family), foreign=True) == recognise(template)
 
 
 def test_families_without_tools_use_the_generic_notation() -> None:
@@ -56,6 +56,10 @@ def test_harmony_reasoning_is_the_analysis_channel() -> None:
 def test_named_family_gets_the_reasoning_markers_of_the_template() -> None:
     template = "<|im_start|>system … within <tool_call></tool_call> tags {% if '</think>' in c"
     assert ChatFormat("mistral", THINK, tool_notation("mistral")) == named_format("mistral", template)
+
+
+def test_family_that_an_operator_names_has_its_own_notation_alone() -> None:
+    assert (True, False) == (recognise("<|im_start|>").foreign, named_format("chatml", "<|im_start|>").foreign)
 
 
 def test_every_family_with_a_notation_has_a_format_name() -> None:

@@ -380,6 +380,28 @@ def test_tools_make_a_grammar_and_say_how_calls_are_read() -> None:
     assert legacy.legacy
 
 
+@pytest.mark.parametrize(
+    ("expected", "fields"),
+    [
+        (True, {"tools": [WEATHER]}),
+        (True, {"tools": [WEATHER, NOTE]}),
+        (True, {"functions": [{"name": "f"}]}),
+        (False, {"tools": [NOTE]}),
+        (False, {"tools": [WEATHER], "tool_choice": "required"}),
+        (False, {"tools": [WEATHER], "response_format": FORMAT}),
+    ],
+)
+def test_answer_may_begin_with_foreign_calls_where_content_is_free_text(
+    expected: bool,  # noqa: FBT001 (a table's column)
+    fields: dict[str, Any],
+) -> None:
+    detected = Renderer(VOCABULARY, ChatTemplate(CHATML, "", ""), recognise(CHATML), WIDE)
+    for made, foreign in ((detected, expected), (Renderer(VOCABULARY, TEMPLATE, THINK, WIDE), False)):
+        result = made.render(request(**fields), "req", "")
+        assert result.tools is not None
+        assert (foreign, foreign) == (result.tools.foreign, "foreign" in result.generate.grammar)
+
+
 def test_a_format_makes_a_grammar() -> None:
     assert rendering(response_format={"type": "json_object"}).generate.grammar
     assert "" == rendering(response_format={"type": "text"}).generate.grammar

@@ -111,7 +111,11 @@ class ChoiceState:
         self._tools = tools
         self._content_form = options.content
         self._tool_parser = (
-            ToolParser(tools.notation, tools.tools, opening=tools.opening, content=options.content) if tools else None
+            None
+            if tools is None
+            else ToolParser(
+                tools.notation, tools.tools, opening=tools.opening, content=options.content, foreign=tools.foreign
+            )
         )
         self._markers = (
             *((reasoning.start, reasoning.end) if reasoning else ()),

@@ -22,9 +22,11 @@ from antiphon.assembly.byte_source import SPACE, ByteSource, Match, Reading, dis
 from antiphon.assembly.call_arguments import PythonArguments, XMLArguments, json_arguments
 from antiphon.assembly.call_pieces import CallPieces, CallStart, CallText
 from antiphon.assembly.detokenizer import Detokenizer
+from antiphon.assembly.foreign_parser import ForeignParser
 from antiphon.assembly.json_text import json_string, json_value, may_be_json
 from antiphon.chat_formats.answer_calls import ContentForm
 from antiphon.chat_formats.chat_format import CUSTOM_CALL, ToolNotation
+from antiphon.chat_formats.foreign_notations import foreign_notations
 
 MAX_NAME = 64
 """Characters of a tool's name. Reference: function.name."""
@@ -54,6 +56,7 @@ class ToolParser:
         "_complete",
         "_content",
         "_control_end",
+        "_foreign",
         "_has_content",
         "_leading",
         "_markers",
@@ -67,9 +70,18 @@ class ToolParser:
     )  # fmt: skip
 
     def __init__(
-        self, notation: ToolNotation, tools: Tools, *, opening: str = "", content: ContentForm = "text"
+        self,
+        notation: ToolNotation,
+        tools: Tools,
+        *,
+        opening: str = "",
+        content: ContentForm = "text",
+        foreign: bool = False,
     ) -> None:
-        """``opening``: the start of the notation at the end of the prompt, parsed as if the model had written it."""
+        """``opening``: the start of the notation at the end of the prompt, parsed as if the model had written it.
+
+        ``foreign``: the answer may begin with calls in the notations of other families and with JSON.
+        """
         self._notation = notation
         self._tools = tools
         self._content = content
@@ -85,6 +97,8 @@ class ToolParser:
         self._complete = True
         self._pieces: list[Piece] = []
         self._calls = CallPieces(self._pieces.append)
+        others = foreign_notations(notation) if foreign and tools else None
+        self._foreign = ForeignParser(self._source, others, tools, self._calls) if others else None
         self._reading = self._answer()
         self._source.feed(opening.encode())
         next(self._reading, None)
@@ -122,7 +136,7 @@ class ToolParser:
     def _answer(self) -> Reading[None]:
         source = self._source
         while True:
-            if not self._has_content and (yield from self._leading_calls()):
+            if not self._has_content and ((yield from self._leading_calls()) or (yield from self._foreign_calls())):
                 continue
             found = yield from self._json_up_to_marker() if self._content == "json" else self._up_to(self._markers)
             if found is None:
@@ -167,6 +181,17 @@ class ToolParser:
             if (yield from source.peek_literal(trigger)) is Match.YES and (yield from self._section(notation)):
                 return True
         return False
+
+    def _foreign_calls(self) -> Reading[bool]:
+        """Read calls in foreign notations; return False and read nothing if there are none."""
+        if self._foreign is None or self._calls.count:
+            return False
+        if not (yield from self._foreign.read()):
+            self._source.wanted_more = False
+            return False
+        yield from self._source.skip(SPACE)
+        self._after_calls = True
+        return True
 
     def _mark_or_call(self, found: bytes) -> Reading[bool]:
         """Read a mark of content or calls that begin with the marker ``found``; return False if it is content."""

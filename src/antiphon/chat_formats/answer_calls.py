@@ -21,6 +21,8 @@ class AnswerCalls(Struct, frozen=True, kw_only=True):
     """The part of the notation at the end of the prompt, for example of a prompt that forces a call."""
     named: bool = False
     """The request forces one tool by name: calls then finish with ``stop``, as in the reference's service."""
+    foreign: bool = False
+    """The answer may begin with calls in foreign notations."""
     legacy: bool = False
     """The request has ``functions``: the answer holds the first call as ``function_call``."""
 

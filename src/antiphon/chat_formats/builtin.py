@@ -8,6 +8,8 @@ families whose notation it extends.
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from antiphon.chat_formats.chat_format import ChatFormat, FamilyMark, ReasoningMarkers
 from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS, tool_notation
 
@@ -108,11 +110,11 @@ def recognise(template: str) -> ChatFormat:
     The format of an unknown template is ``chatml`` with the generic notation and the template's reasoning markers.
     """
     name = next((mark.name for mark in FAMILIES if all(text in template for text in mark.texts)), GENERIC.name)
-    return named_format(name, template)
+    return replace(named_format(name, template), foreign=True)
 
 
 def named_format(name: str, template: str) -> ChatFormat:
-    """Return the format of the family ``name``, one of :data:`FORMAT_NAMES`, for any template.
+    """Return the format of the family ``name``, one of :data:`FORMAT_NAMES`, for any template, without foreign calls.
 
     The reasoning markers are recognised by the template's text.
     """

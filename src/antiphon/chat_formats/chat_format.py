@@ -147,6 +147,8 @@ class ChatFormat(Struct, frozen=True):
     reasoning: ReasoningMarkers | None = None
     """None if the template has no reasoning."""
     tools: ToolNotation = HERMES
+    foreign: bool = False
+    """Answers may begin with calls in other notations; not if an operator has chosen the family."""
 
 
 class FamilyMark(Struct, frozen=True):

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from antiphon.chat_formats.chat_format import CUSTOM_CALL, ReasoningMarkers, ToolNotation
 from antiphon.constraints.custom_tools import CallableCustom, custom_input
+from antiphon.constraints.foreign_calls import ForeignCalls, foreign_calls
 from antiphon.constraints.lark import ANY, Lark, Markers, excluding, sequence
 from antiphon.constraints.tool_grammar import CallRules
 from antiphon.constraints.tool_parameters import CallableFunction
@@ -39,6 +40,8 @@ class AnswerShape(Struct, frozen=True, kw_only=True):
     schema: str | None = None
     """Compiled JSON Schema of the content."""
     calls: CallConstraints | None = None
+    foreign: bool = False
+    """The answer may begin with calls of functions in foreign notations: with ``auto``, without schema and marks."""
     reasoning: ReasoningMarkers | None = None
     reasoning_open: bool = False
     """Whether the prompt ends inside an open reasoning block."""
@@ -65,6 +68,11 @@ class _AnswerRules:
         marks = [markers.without_end_tokens(mark) for mark in notation.content_marks]
         self._mark = notation.content_marks[0] if notation.content_marks else ""
         self._marks = [markers.literal(mark) for mark in marks if mark]
+        self._foreign: list[ForeignCalls] = []
+        if answer.foreign:
+            self._foreign = foreign_calls(
+                self._lark, markers, notation, self._calls.functions, parallel=self._calls.parallel
+            )
 
     def text(self) -> str:
         reasoning = self._answer.reasoning
@@ -91,7 +99,7 @@ class _AnswerRules:
             return [content, *(self._calls_only() if calls.mode == "auto" else [])]
         if calls.mode == "none":
             return [self._free_text()]
-        return [self._free_text(), *self._text_then_calls()]
+        return [self._free_text(), *self._text_then_calls(), *map(self._foreign_start, self._foreign)]
 
     def _calls_only(self) -> list[str]:
         answers = []
@@ -116,6 +124,19 @@ class _AnswerRules:
         if self._calls.customs:
             answers.append(sequence(self._text_until_trigger(CUSTOM_CALL.start, "custom"), self._custom("", "")))
         return answers
+
+    def _foreign_start(self, way: ForeignCalls) -> str:
+        """Write an answer that begins as calls in a foreign notation do: calls, or text that goes on otherwise."""
+        text = f"{excluding(ANY, self._triggers())} & ~({way.names} {ANY})"
+        answers = [sequence(way.calls, self._after_calls()), f"{self._lark.terminal(f'{way.opening}_text', text)}?"]
+        if not self._notation.leading_only:
+            trigger = self._notation.triggers[0]
+            until = self._markers.until(self._lark, f"{way.opening}_call", text, trigger)
+            answers.append(sequence(until, self._section(self._notation, trigger), self._after_calls()))
+        if self._calls.customs:
+            until = self._markers.until(self._lark, f"{way.opening}_custom", text, CUSTOM_CALL.start)
+            answers.append(sequence(until, self._custom("", "")))
+        return sequence(way.opening, f"({' | '.join(answers)})")
 
     def _alternative(self, number: int, notation: ToolNotation) -> str:
         """Write calls in another notation of the model, at the start of the answer."""
@@ -145,13 +166,16 @@ class _AnswerRules:
     def _text_expression(self) -> str:
         """Write the terminal expression of free text, in which no call and no reasoning block can begin."""
         notations = (self._notation, *self._notation.alternatives)
-        triggers = [text for one in notations if not one.leading_only for text in one.triggers]
         leading = [text.strip() for one in notations if one.leading_only for text in one.triggers]
-        if self._calls.customs:
-            triggers.append(CUSTOM_CALL.start)
         if self._answer.reasoning is not None:
             leading.append(self._answer.reasoning.start.strip())
-        return excluding(excluding(ANY, triggers), leading, before="/\\s*/")
+        return excluding(excluding(ANY, self._triggers()), leading, before="/\\s*/")
+
+    def _triggers(self) -> list[str]:
+        """Return the texts that begin calls anywhere in free text."""
+        notations = (self._notation, *self._notation.alternatives)
+        custom = [CUSTOM_CALL.start] if self._calls.customs else []
+        return [*(text for one in notations if not one.leading_only for text in one.triggers), *custom]
 
     def _section(self, notation: ToolNotation, written: str) -> str:
         rules = CallRules(self._lark, self._markers, notation, "more_" if written else "")

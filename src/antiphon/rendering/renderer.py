@@ -65,6 +65,7 @@ class Renderer:
         self._prompts = PromptRenderer(tokenizer, template, chat_format)
         self._reasoning = chat_format.reasoning
         self._notation = chat_format.tools
+        self._foreign = chat_format.foreign
         self._markers = Markers(tokenizer)
         self._longest_token = tokenizer.longest_token
         self._trial = trial
@@ -126,7 +127,7 @@ class Renderer:
             shows_special_tokens=request.shows_special_tokens,
             reasoning=self._reasoning,
             reasoning_open=answer.reasoning_open,
-            tools=_tools(required, answer.opening),
+            tools=_tools(required, answer),
             content=_content_form(required),
             top_logprobs=top_logprobs,
             service_tier=tier,
@@ -137,6 +138,7 @@ class Renderer:
         return AnswerShape(
             schema=required.schema,
             calls=required.calls,
+            foreign=self._foreign and _may_be_foreign(required),
             reasoning=self._reasoning,
             reasoning_open=reasoning_open,
             opening="" if reasoning_open else _opening(required.notation, ending),
@@ -176,7 +178,15 @@ def _opening(notation: ToolNotation, ending: str) -> str:
     )
 
 
-def _tools(required: AnswerConstraints, opening: str) -> AnswerCalls | None:
+def _may_be_foreign(required: AnswerConstraints) -> bool:
+    """Return whether the content of the answer is text that may begin with calls in foreign notations."""
+    calls = required.calls
+    if calls is None or calls.mode != "auto" or not calls.functions:
+        return False
+    return required.schema is None and not required.notation.content_marks
+
+
+def _tools(required: AnswerConstraints, answer: AnswerShape) -> AnswerCalls | None:
     calls, use = required.calls, required.use
     tools: dict[str, dict[str, Any] | None] = {}
     if calls is not None and calls.mode != "none":
@@ -185,7 +195,14 @@ def _tools(required: AnswerConstraints, opening: str) -> AnswerCalls | None:
     if not tools and not required.notation.content_marks:
         return None
     named, legacy = use is not None and use.named, use is not None and use.legacy
-    return AnswerCalls(notation=required.notation, tools=tools, opening=opening, named=named, legacy=legacy)
+    return AnswerCalls(
+        notation=required.notation,
+        tools=tools,
+        opening=answer.opening,
+        named=named,
+        foreign=answer.foreign,
+        legacy=legacy,
+    )
 
 
 def _content_form(required: AnswerConstraints) -> ContentForm:
