@@ -196,7 +196,19 @@ def decoding_extensions() -> Iterator[Flip]:
     ends = {"logit_bias": dict.fromkeys(map(str, (*b"ab", END)), 100)}
     yield sampled("min_tokens", 0, 12, **ends)
     yield sampled("ignore_eos", *OFF_AND_ON, **ends)
+    yield sampled("typical_p", 1, 0)
+    yield sampled("xtc_probability", 0, 1)
+    yield sampled("xtc_threshold", 0.01, 1, xtc_probability=1)
+    yield sampled("mirostat", 0, 2, mirostat_tau=0)
+    yield sampled("mirostat_tau", 0, 5, mirostat=2)
+    yield sampled("mirostat_eta", 0, 1, mirostat=2, mirostat_tau=1)
     letters = {"logit_bias": dict.fromkeys(map(str, b"abcdef"), 100)}
+    repeating = {**letters, "temperature": 0.1, "max_completion_tokens": 40}
+    dry = {**repeating, "dry_multiplier": 1, "dry_allowed_length": 1, "dry_base": 3}
+    yield sampled("dry_multiplier", 0, 1, **repeating, dry_allowed_length=1)
+    for name, before, after in (("dry_base", 1, 3), ("dry_allowed_length", 1, 9), ("dry_penalty_last_n", 0, -1)):
+        yield sampled(name, before, after, **{key: value for key, value in dry.items() if key != name})
+    yield sampled("dry_sequence_breakers", [], ["a", "b", "c"], **dry)
     yield sampled("stop_token_ids", [], [*b"abc"], **letters)
     for name in ("include_stop_str_in_output", "no_stop_trim"):
         yield field(name, *OFF_AND_ON, sent, stop=",")

@@ -105,6 +105,16 @@ BOUNDS: dict[str, tuple[Callable[[int], Fields], str | None, str]] = {
     "MAX_STOPS": (lambda size: {"stop": ["s"] * size}, "stop", TOO_LONG_ARRAY),
     "MAX_STOP": (lambda size: {"stop": "s" * size}, "stop", TOO_LONG_STRING),
     "MAX_STOP_TOKENS": (lambda size: {"stop_token_ids": [1] * size}, "stop_token_ids", TOO_LONG_ARRAY),
+    "MAX_BREAKERS": (
+        lambda size: {"dry_sequence_breakers": ["."] * size},
+        "dry_sequence_breakers",
+        TOO_LONG_ARRAY,
+    ),
+    "MAX_BREAKER": (
+        lambda size: {"dry_sequence_breakers": ["s" * size]},
+        "dry_sequence_breakers[0]",
+        TOO_LONG_STRING,
+    ),
     "MAX_LOGIT_BIAS": (
         lambda size: {"logit_bias": {str(number): 0 for number in range(size)}},
         "logit_bias",

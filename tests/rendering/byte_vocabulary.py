@@ -39,6 +39,10 @@ class ByteVocabulary:
         pieces = re.split("(" + "|".join(map(re.escape, texts)) + ")", text)
         return [i for piece in pieces for i in ([found[piece]] if piece in found else piece.encode())]
 
+    def token_bytes(self, token_id: int) -> bytes:
+        """Return the byte of a token, nothing for a control token."""
+        return bytes([token_id]) if token_id < 256 else b""
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text, control tokens as their texts."""
         texts = {token: text.encode() for text, token in self.tokens.items()}

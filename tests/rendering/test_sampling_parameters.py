@@ -9,13 +9,15 @@ from antiphon.errors import InvalidRequestError
 from antiphon.rendering import sampling_parameters
 from antiphon.rendering.sampling_parameters import sampling_params
 from tests.protocol.bodies import accepted
+from tests.rendering.byte_vocabulary import ByteVocabulary
 
 LEFT = 100
-N_VOCAB = 50
+VOCABULARY = ByteVocabulary()
+N_VOCAB = VOCABULARY.n_vocab
 
 
 def params(**fields: Any) -> SamplingParams:  # noqa: ANN401 (JSON)
-    return sampling_params(accepted(**fields), left=LEFT, n_vocab=N_VOCAB, top_logprobs=None)
+    return sampling_params(accepted(**fields), left=LEFT, vocabulary=VOCABULARY, top_logprobs=None)
 
 
 def refusal(**fields: Any) -> tuple[str | None, str | None]:  # noqa: ANN401 (JSON)
@@ -73,3 +75,25 @@ def test_stop_token_ids_are_those_of_the_vocabulary() -> None:
 @pytest.mark.parametrize("includes_stop", [False, True])
 def test_end_is_reported_where_it_is_part_of_the_content(includes_stop: bool) -> None:  # noqa: FBT001
     assert includes_stop is params(include_stop_str_in_output=includes_stop).reports_end
+
+
+def test_samplers_of_other_servers_have_the_parameters_of_the_request() -> None:
+    asked: dict[str, Any] = {
+        "typical_p": 0.9,
+        "xtc_probability": 0.5,
+        "xtc_threshold": 0.2,
+        "mirostat": 2,
+        "mirostat_tau": 3.0,
+        "mirostat_eta": 0.3,
+        "dry_multiplier": 0.8,
+        "dry_base": 2.0,
+        "dry_allowed_length": 0,
+        "dry_penalty_last_n": 0,
+    }
+    breakers: dict[str, Any] = {"dry_breaker_ids": [ord("x")], "dry_breaker_sequences": [[*b"ab"]]}
+    expected = SamplingParams(max_tokens=LEFT, **asked, **breakers)
+    assert expected == params(**asked, dry_sequence_breakers=["x", "ab"])
+
+
+def test_breakers_are_looked_up_for_dry_only() -> None:
+    assert [] == params(dry_sequence_breakers=["x"]).dry_breaker_ids

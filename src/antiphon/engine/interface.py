@@ -93,6 +93,24 @@ class SamplingParams(Struct, frozen=True, kw_only=True):
     top_k: int = 0
     """0 means off."""
     min_p: float = 0.0
+    typical_p: float = 1.0
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    mirostat: int = 0
+    """0 (off), 1 or 2; it takes the place of all other truncations."""
+    mirostat_tau: float = 5.0
+    """Bits of surprise that mirostat aims at."""
+    mirostat_eta: float = 0.1
+    dry_multiplier: float = 0.0
+    """0 means that DRY is off."""
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_penalty_last_n: int = -1
+    """Newest tokens in which DRY finds repeats; -1 means all."""
+    dry_breaker_ids: list[int] = []
+    """Tokens across which no repeat continues."""
+    dry_breaker_sequences: list[list[int]] = []
+    """Runs of tokens across which no repeat continues."""
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     repetition_penalty: float = 1.0

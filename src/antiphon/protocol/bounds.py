@@ -48,6 +48,10 @@ MAX_STOP: Final = 1024
 """Characters of one stop string. The server holds back text that may be the start of a stop string."""
 MAX_STOP_TOKENS: Final = 1024
 """Tokens of ``stop_token_ids``."""
+MAX_BREAKERS: Final = 64
+"""Texts of ``dry_sequence_breakers``."""
+MAX_BREAKER: Final = 40
+"""Characters of one of them. llama.cpp's bound."""
 MAX_LOGIT_BIAS: Final = 1 << 16
 """Tokens with a bias."""
 MAX_TEMPLATE_NESTING: Final = 32

@@ -10,13 +10,16 @@ from msgspec import Meta, Struct
 
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
-from antiphon.protocol.bounds import MAX_STOP_TOKENS
+from antiphon.protocol.bounds import MAX_BREAKER, MAX_BREAKERS, MAX_STOP_TOKENS
 
 NO_LIMIT = -1
 """The value of ``max_tokens`` for an answer of any length, and of ``seed`` for a random one."""
 AnswerTokens = Annotated[int, Meta(ge=NO_LIMIT, le=2**63 - 1)]
 TokenNumber = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 """A token id."""
+Share = Annotated[float, Meta(ge=0, le=1)]
+Factor = Annotated[float, Meta(ge=0, le=100)]
+Breaker = Annotated[str, Meta(min_length=1, max_length=MAX_BREAKER)]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
@@ -29,6 +32,26 @@ class DecodingExtensions(Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Tokens that an answer has at least."""
     ignore_eos: bool | None = None
     """Whether an answer goes on until it is as long as it may be."""
+
+    typical_p: Share | None = None
+    """The probability that the most typical tokens have together; 1 turns it off."""
+    xtc_probability: Share | None = None
+    """The probability that all but the least likely of the likely tokens are dropped; 0 turns it off."""
+    xtc_threshold: Share | None = None
+    """The probability of a likely token; more than 0.5 turns xtc off."""
+    dry_multiplier: Factor | None = None
+    """The size of the penalty on repeats of several tokens; 0 turns it off."""
+    dry_base: Annotated[float, Meta(ge=1, le=100)] | None = None
+    dry_allowed_length: Annotated[int, Meta(ge=0, le=256)] | None = None
+    """Tokens of a repeat without a penalty on a longer one."""
+    dry_penalty_last_n: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
+    """Newest tokens in which repeats count; -1 means all, and 0 turns it off."""
+    dry_sequence_breakers: Annotated[list[Breaker], Meta(max_length=MAX_BREAKERS)] | None = None
+    """Texts across which no repeat continues."""
+    mirostat: Annotated[int, Meta(ge=0, le=2)] | None = None
+    """The version of mirostat; 0 turns it off."""
+    mirostat_tau: Factor | None = None
+    mirostat_eta: Factor | None = None
 
     stop_token_ids: Annotated[list[TokenNumber], Meta(max_length=MAX_STOP_TOKENS)] | None = None
     """Tokens that end the answer."""

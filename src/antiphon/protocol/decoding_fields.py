@@ -10,6 +10,10 @@ CORE: Final = ("antiphon.engine.worker.core", "tests/engine/worker/test_core.py"
 CHOICE: Final = ("antiphon.assembly.choice", "tests/assembly/test_choice.py")
 CONTENT: Final = ("antiphon.assembly.content", "tests/assembly/test_content.py")
 PROCESSORS: Final = ("antiphon.engine.sampling.logits_processors", "tests/engine/sampling/test_logits_processors.py")
+TRUNCATIONS: Final = ("antiphon.engine.sampling.truncations", "tests/engine/sampling/test_truncations.py")
+MIROSTAT: Final = ("antiphon.engine.sampling.mirostat", "tests/engine/sampling/test_mirostat.py")
+BREAKERS: Final = ("antiphon.rendering.sequence_breakers", "tests/rendering/test_sequence_breakers.py")
+_XTC: Final = "llama.cpp, text-generation-webui"
 
 HONOURED: Final[tuple[Row, ...]] = (
     honoured("n_predict", PARAMETERS, "Another name of max_tokens, with the same values.", origin="llama.cpp"),
@@ -26,6 +30,32 @@ HONOURED: Final[tuple[Row, ...]] = (
         "true: no token that ends the answer is drawn. A grammar that ends wins.",
         origin="vLLM, llama.cpp, SGLang",
     ),
+    honoured("typical_p", TRUNCATIONS, "0 to 1; 1: off.", origin="llama.cpp"),
+    honoured("xtc_probability", TRUNCATIONS, "0 to 1; 0: off.", origin=_XTC),
+    honoured("xtc_threshold", TRUNCATIONS, "0 to 1, 0.1 by default; above 0.5: off.", origin=_XTC),
+    honoured("dry_multiplier", PROCESSORS, "0 to 100; 0: off.", origin=_XTC),
+    honoured("dry_base", PROCESSORS, "1 to 100, 1.75 by default.", origin=_XTC),
+    honoured("dry_allowed_length", PROCESSORS, "0 to 256 tokens, 2 by default.", origin=_XTC),
+    honoured(
+        "dry_penalty_last_n",
+        PARAMETERS,
+        "The newest tokens of prompt and answer; -1, the default: all; 0: off.",
+        origin="llama.cpp",
+    ),
+    honoured(
+        "dry_sequence_breakers",
+        BREAKERS,
+        "At most 64 of at most 40 characters. By default a newline, a colon, a quotation mark and an asterisk.",
+        origin="llama.cpp",
+    ),
+    honoured(
+        "mirostat",
+        MIROSTAT,
+        "0, 1 or 2; 0: off. It takes the place of top_p, top_k, min_p, typical_p and xtc.",
+        origin="llama.cpp",
+    ),
+    honoured("mirostat_tau", MIROSTAT, "0 to 100 bits, 5 by default.", origin="llama.cpp"),
+    honoured("mirostat_eta", MIROSTAT, "0 to 100, 0.1 by default.", origin="llama.cpp"),
     honoured(
         "stop_token_ids",
         CORE,

@@ -18,6 +18,7 @@ from antiphon.rendering.prompt import Vocabulary
 from antiphon.rendering.prompt_renderer import PromptRenderer
 from antiphon.rendering.render_job import Rendering
 from antiphon.rendering.sampling_parameters import sampling_params
+from antiphon.rendering.sequence_breakers import BreakerVocabulary
 from antiphon.templates.chat_template import ChatTemplate
 
 ReportField = Callable[[str], None]
@@ -34,7 +35,7 @@ SERVICE_TIERS: Final[dict[str | None, ServiceTier]] = {
 """Asked for, and used. There is no scale tier here, so that the answer says ``default``, as the reference does then."""
 
 
-class RendererVocabulary(Vocabulary, MarkerVocabulary, Protocol):
+class RendererVocabulary(Vocabulary, MarkerVocabulary, BreakerVocabulary, Protocol):
     """The part of a tokenizer that the renderer needs."""
 
     @property
@@ -61,7 +62,7 @@ class Renderer:
         trial: Trial | None = None,
     ) -> None:
         """Hold the parts. With a ``trial`` grammars are tried out, which may take long or crash."""
-        self._n_vocab = tokenizer.n_vocab
+        self._vocabulary = tokenizer
         self._prompts = PromptRenderer(tokenizer, template, chat_format)
         self._reasoning = chat_format.reasoning
         self._notation = chat_format.tools
@@ -113,7 +114,7 @@ class Renderer:
                 sampling=sampling_params(
                     request,
                     left=self._bounds.max_model_len - len(prompt.ids),
-                    n_vocab=self._n_vocab,
+                    vocabulary=self._vocabulary,
                     top_logprobs=top_logprobs,
                 ),
                 n=request.n or 1,

@@ -6,13 +6,14 @@ from antiphon.engine.interface import SamplingParams
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
 from antiphon.protocol.requests import CreateChatCompletion
+from antiphon.rendering.sequence_breakers import Breakers, BreakerVocabulary, find_breakers
 
 MAX_ANSWER_TOKENS: Final = 1 << 20
 """Tokens of all choices together: 128 choices of 8,192 tokens."""
 
 
 def sampling_params(
-    request: CreateChatCompletion, *, left: int, n_vocab: int, top_logprobs: int | None
+    request: CreateChatCompletion, *, left: int, vocabulary: BreakerVocabulary, top_logprobs: int | None
 ) -> SamplingParams:
     """Return the parameters. The prompt leaves ``left`` tokens of the context. Raises InvalidRequestError.
 
@@ -20,11 +21,25 @@ def sampling_params(
     """
     max_tokens = min(left, request.answer_limit or left)
     _check_total(request.n or 1, max_tokens)
+    n_vocab = vocabulary.n_vocab
+    breakers = find_breakers(request.dry_sequence_breakers, vocabulary) if request.dry_multiplier else Breakers()
     return SamplingParams(
         temperature=_default(request.temperature, 1.0),
         top_p=_default(request.top_p, 1.0),
         top_k=max(0, request.top_k or 0),
         min_p=_default(request.min_p, 0.0),
+        typical_p=_default(request.typical_p, 1.0),
+        xtc_probability=_default(request.xtc_probability, 0.0),
+        xtc_threshold=_default(request.xtc_threshold, 0.1),
+        mirostat=request.mirostat or 0,
+        mirostat_tau=_default(request.mirostat_tau, 5.0),
+        mirostat_eta=_default(request.mirostat_eta, 0.1),
+        dry_multiplier=_default(request.dry_multiplier, 0.0),
+        dry_base=_default(request.dry_base, 1.75),
+        dry_allowed_length=2 if request.dry_allowed_length is None else request.dry_allowed_length,
+        dry_penalty_last_n=-1 if request.dry_penalty_last_n is None else request.dry_penalty_last_n,
+        dry_breaker_ids=breakers.ids,
+        dry_breaker_sequences=breakers.sequences,
         presence_penalty=_default(request.presence_penalty, 0.0),
         frequency_penalty=_default(request.frequency_penalty, 0.0),
         repetition_penalty=_default(request.repetition_penalty, 1.0),

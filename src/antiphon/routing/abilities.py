@@ -13,6 +13,7 @@ HONOURED_BY_SERVICE: Final = frozenset(
 """Fields that the service honours for every backend."""
 NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
     **{field.path: field.idle for field in outermost_refused() if field.idle},
+    "dry_multiplier": (0,),
     "frequency_penalty": (0,),
     "ignore_eos": (False,),
     "logprobs": (False,),
@@ -20,6 +21,7 @@ NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
     "max_tokens": (-1,),
     "min_p": (0,),
     "min_tokens": (0,),
+    "mirostat": (0,),
     "n": (1,),
     "n_predict": (-1,),
     "presence_penalty": (0,),
@@ -29,6 +31,8 @@ NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
     "temperature": (1,),
     "top_k": (0, -1),
     "top_p": (1,),
+    "typical_p": (1,),
+    "xtc_probability": (0,),
     "verbosity": ("medium",),
 }
 """Values that mean the same as no value: every backend honours them."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from antiphon.engine.sampling import logits_processors as processors
 from antiphon.engine.sampling.sampling_state import SamplingState
 from tests.engine.logits import QUICK, SIZES, Floats, Only, padded, probabilities, row, state, tied
+from tests.engine.sampling.test_repeated_suffixes import longest
 
 
 def processed(
@@ -172,3 +173,30 @@ def test_min_p_and_top_k_keep_as_many_tokens_as_the_reference(
     processors.apply_top_k(kept, truncating)
     expected = logits[probabilities(logits, top_k=top_k, min_p=min_p) > 0.0]
     assert np.array_equal(np.sort(expected), np.sort(kept[np.isfinite(kept)]))
+
+
+@given(st.lists(st.integers(0, 3), max_size=30), st.floats(0.1, 5), st.floats(1, 3), st.integers(0, 4))
+@QUICK
+def test_dry_follows_its_formula(tokens: list[int], multiplier: float, base: float, allowed: int) -> None:
+    """dry_multiplier * dry_base ** (length - dry_allowed_length), for the longest repeat that a token continues."""
+    repeating = state(tokens, dry_multiplier=multiplier, dry_base=base, dry_allowed_length=allowed)
+    logits = row(4, 3)
+    expected = logits.astype(np.float64)
+    for token, length in longest(tokens, allowed).items():
+        expected[token] -= multiplier * base ** (length - allowed)
+    np.testing.assert_allclose(processed(logits, processors.apply_dry, repeating), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_dry_counts_generated_tokens() -> None:
+    repeating = state([1, 2, 3], generated=(0, 1, 2), dry_multiplier=1.0, dry_base=2.0, dry_allowed_length=1)
+    assert [1.0, 1.0, 1.0, -1.0] == processed(ones(4), processors.apply_dry, repeating)
+
+
+def test_penalty_of_a_very_long_repeat_keeps_the_logit_finite() -> None:
+    repeating = state([1] * 400, dry_multiplier=100.0, dry_base=100.0)
+    assert pytest.approx(-1e30) == processed(ones(2), processors.apply_dry, repeating)[1]
+
+
+@pytest.mark.parametrize("off", [{}, {"dry_multiplier": 0.0}, {"dry_multiplier": 1.0, "dry_penalty_last_n": 0}])
+def test_dry_that_is_off_keeps_no_repeats(off: dict[str, Any]) -> None:
+    assert None is state([1, 1, 1, 1], **off).repeats

@@ -27,7 +27,7 @@ from tests.engine.logits import (
 
 
 def draws(logits: Floats, n: int, drawing: SamplingState) -> list[int]:
-    return [draw_token(padded(logits), drawing) for _ in range(n)]
+    return [draw_token(padded(logits), drawing.rng, drawing.params.top_p) for _ in range(n)]
 
 
 def counts_of(logits: Floats, n: int, drawing: SamplingState) -> npt.NDArray[np.intp]:

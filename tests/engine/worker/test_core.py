@@ -1,6 +1,7 @@
 """Tests of the decode loop over a fake model: batching, caching, preemption and aborts never change an answer."""
 
 from concurrent.futures import Future
+from typing import Any
 
 import msgspec
 import pytest
@@ -47,6 +48,8 @@ class Arrival(Struct, frozen=True, kw_only=True):
     edits: list[tuple[int, int]] | None
     pictures: list[tuple[int, int]] = []
     """The content and the number of rows of each."""
+    sampling: dict[str, Any] = {}
+    """Further parameters of sampling."""
 
     def request(self, request_id: str, max_model_len: int) -> GenerateRequest:
         prompt = text(self.prefix, self.prefix_length) + text(5 + self.suffix, self.suffix_length)
@@ -54,7 +57,7 @@ class Arrival(Struct, frozen=True, kw_only=True):
         pictures = [media(content, length) for content, length in self.pictures]
         while len(prompt) + sum(picture.length for picture in pictures) >= max_model_len:
             pictures.pop()
-        return request(
+        asked = request(
             request_id,
             prompt,
             pictures=pictures,
@@ -66,18 +69,33 @@ class Arrival(Struct, frozen=True, kw_only=True):
             salt=self.salt,
             tier=self.tier,
         )
+        return self._sampled(asked)
+
+    def _sampled(self, asked: GenerateRequest) -> GenerateRequest:
+        return msgspec.structs.replace(asked, sampling=msgspec.structs.replace(asked.sampling, **self.sampling))
 
     def _prediction(self, prompt: list[int], pictures: list[MediaSegment], max_model_len: int) -> list[int]:
         """Return the first choice's answer, with tokens replaced, inserted (odd) and deleted (negative)."""
         alone = request(
             "", prompt, pictures=pictures, max_tokens=self.max_tokens, temperature=self.temperature, seed=self.seed
         )
+        alone = self._sampled(alone)
         predicted, _ = answer_alone(alone, 0, max_model_len, entropy=ENTROPY)
         for at, token in self.edits or ():
             predicted[at : at + token % 2] = [token] if token >= 0 else []
         return predicted
 
 
+SAMPLINGS: tuple[dict[str, Any], ...] = (
+    {"min_tokens": 3, "stop_token_ids": [*range(3, 60)]},
+    {"ignore_eos": True},
+    {"typical_p": 0.5},
+    {"xtc_probability": 0.5, "top_p": 0.9},
+    {"mirostat": 1, "mirostat_tau": 2.0},
+    {"mirostat": 2, "mirostat_tau": 2.0},
+    {"dry_multiplier": 5.0, "dry_allowed_length": 1, "logit_bias": dict.fromkeys(range(3, 7), 20.0)},
+)
+"""Parameters of samplers that keep a state for each choice, or that change the end of answers."""
 ARRIVALS = st.lists(
     st.builds(
         Arrival,
@@ -94,6 +112,7 @@ ARRIVALS = st.lists(
         tier=st.sampled_from(["default", "default", "flex", "priority"]),
         abort_after=st.none() | st.integers(0, 12),
         abort_index=st.none() | st.integers(0, 3),
+        sampling=st.sampled_from([*SAMPLINGS, {}, {}]),
         edits=st.none() | st.lists(st.tuples(st.integers(0, 23), st.integers(-20, 299)), max_size=3),
         pictures=st.just([]) | st.lists(st.tuples(st.integers(0, 1), st.integers(1, 12)), max_size=3),
     ),

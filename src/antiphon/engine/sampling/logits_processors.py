@@ -1,6 +1,7 @@
 """The logits processors. Each changes a row of logits in place as the parameters of its choice demand.
 
-Their order is vLLM's: penalties, bias, min_tokens, grammar, temperature, min_p, top_k. top_p is part of the draw.
+Their order is vLLM's, and DRY's place is llama.cpp's: penalties, DRY, bias, min_tokens, grammar, temperature, min_p,
+top_k. top_p is part of the draw.
 """
 
 import math
@@ -9,9 +10,11 @@ from typing import Final
 
 import numpy as np
 
-from antiphon.engine.sampling.row_blocks import most_likely
+from antiphon.engine.sampling.row_blocks import keep_only, most_likely
 from antiphon.engine.sampling.sampling_state import Floats, Ints, SamplingState, TokenFilter
 
+MAX_PENALTY: Final = 1e30
+"""A penalty that bans a token and keeps its logit finite."""
 LEAST_TOP: Final = -20.0
 MOST_TOP: Final = 60.0
 """Bounds of a row's largest scaled logit within which float32 holds the exponentials of all logits that matter."""
@@ -32,13 +35,27 @@ def apply_penalties(row: Floats, state: SamplingState) -> None:
         row[_array(state.token_counts)] -= params.frequency_penalty * counts + np.float32(params.presence_penalty)
 
 
+def apply_dry(row: Floats, state: SamplingState) -> None:
+    """Penalise the tokens that would continue a repeat, the more the longer it is: don't repeat yourself (DRY).
+
+    The penalty is dry_multiplier * dry_base ** (length of the repeat - dry_allowed_length), as in llama.cpp.
+    """
+    if state.repeats is None:
+        return
+    params = state.params
+    ids, lengths = state.repeats.continuations(params.dry_allowed_length)
+    with np.errstate(over="ignore"):
+        penalties = params.dry_multiplier * np.float64(params.dry_base) ** (lengths - params.dry_allowed_length)
+    row[ids] = row[ids] - np.minimum(penalties, MAX_PENALTY)  # of a token's penalties the last, largest one remains
+
+
 def apply_bias(row: Floats, state: SamplingState) -> None:
     """Add ``logit_bias``; ban tokens and keep the forced tokens only."""
     if state.bias_ids.size:
         row[state.bias_ids] += state.bias_values
         row[state.banned_ids] = -np.inf
     if state.forced_ids.size:
-        _keep_only(row, state.forced_ids)
+        keep_only(row, state.forced_ids)
 
 
 def apply_min_tokens(row: Floats, state: SamplingState) -> None:
@@ -80,13 +97,7 @@ def apply_min_p(row: Floats, state: SamplingState) -> None:
 def apply_top_k(row: Floats, state: SamplingState) -> None:
     """Keep the ``top_k`` likeliest tokens only."""
     if state.params.top_k > 0:
-        _keep_only(row, most_likely(row, state.params.top_k))
-
-
-def _keep_only(row: Floats, ids: Ints) -> None:
-    kept = row[ids]
-    row.fill(-np.inf)
-    row[ids] = kept
+        keep_only(row, most_likely(row, state.params.top_k))
 
 
 def _array(ids: Collection[int]) -> Ints:

@@ -19,6 +19,13 @@ def make_row(n_vocab: int) -> Floats:
     return np.full(-(-n_vocab // BLOCK) * BLOCK, -np.inf, dtype=np.float32)
 
 
+def keep_only(row: Floats, ids: Ints) -> None:
+    """Set all logits to -inf but those of ``ids``."""
+    kept = row[ids]
+    row.fill(-np.inf)
+    row[ids] = kept
+
+
 def block_sums(row: Floats) -> Floats:
     """Return the sum of each block."""
     sums: Floats = np.einsum("jk->j", row.reshape(-1, BLOCK))

@@ -1,7 +1,8 @@
 """Chooses the next token of a choice from its row of logits.
 
-The row passes the logits processors (penalties, bias, min_tokens, grammar, temperature, min_p, top_k), then a token is
-drawn within top_p. Log probabilities are those of the row after penalties and bias: a ban of the end, the grammar and
+The row passes the logits processors (penalties, DRY, bias, min_tokens, grammar, temperature, min_p, top_k) and the
+truncations (typical_p, xtc), then a token is drawn within top_p. Mirostat takes the place of all truncations, as in
+llama.cpp. Log probabilities are those of the row after penalties and bias: a ban of the end, the grammar and
 the shape of the draw do not change them.
 """
 
@@ -13,6 +14,8 @@ import numpy.typing as npt
 
 from antiphon.engine.interface import TokenLogprobs
 from antiphon.engine.sampling import logits_processors as processors
+from antiphon.engine.sampling import truncations
+from antiphon.engine.sampling.mirostat import draw_with_mirostat
 from antiphon.engine.sampling.row_blocks import make_row, most_likely
 from antiphon.engine.sampling.sampling_state import Floats, Ints, SamplingState
 from antiphon.engine.sampling.token_draw import draw_token
@@ -44,6 +47,7 @@ class Sampler:
         self._padding[:] = -np.inf
         with np.errstate(over="ignore"):
             processors.apply_penalties(self._row, state)
+            processors.apply_dry(self._row, state)
             processors.apply_bias(self._row, state)
             if state.params.logprobs is None:
                 return self._choose(logits, state), None
@@ -60,9 +64,16 @@ class Sampler:
         if state.is_greedy or not np.isfinite(row[likeliest]):
             return likeliest
         processors.apply_temperature(row, state, row[likeliest])
+        if state.params.mirostat:
+            return draw_with_mirostat(row, state, self._logits.size)
         processors.apply_min_p(row, state)
         processors.apply_top_k(row, state)
-        return draw_token(row, state)
+        truncations.apply_typical_p(row, state)
+        if not state.uses_xtc:
+            return draw_token(row, state.rng, state.params.top_p)
+        truncations.apply_top_p(row, state)
+        truncations.apply_xtc(row, state)
+        return draw_token(row, state.rng, 1.0)
 
 
 def _likeliest_logprobs(row: Floats) -> tuple[Ints, npt.NDArray[np.float64]]:

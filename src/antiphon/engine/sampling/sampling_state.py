@@ -7,12 +7,15 @@ import numpy as np
 import numpy.typing as npt
 
 from antiphon.engine.interface import SamplingParams
+from antiphon.engine.sampling.repeated_suffixes import RepeatedSuffixes
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.intp]
 
 GREEDY_BELOW: Final = 1e-5
 """Temperatures below it count as 0: the quotient logit / temperature would leave the range of float32."""
+MAX_XTC_THRESHOLD: Final = 0.5
+"""Thresholds above it turn xtc off: at most one token is likelier, and xtc drops none of one."""
 BIAS_LIMIT: Final = 100.0
 """Reference, logit_bias: -100 bans a token, 100 selects it exclusively."""
 
@@ -37,10 +40,12 @@ class SamplingState:
         "is_greedy",
         "num_tokens",
         "params",
+        "repeats",
         "rng",
         "scale",
         "seen_ids",
         "stop_ids",
+        "surprise_limit",
         "token_counts",
     )
 
@@ -71,6 +76,10 @@ class SamplingState:
         """Occurrences of each generated token."""
         self.seen_ids: Final = {key for key in prompt_ids if key >= 0} if params.repetition_penalty != 1.0 else set()
         """The tokens of prompt and answer, for the repetition penalty."""
+        self.repeats: Final = _repeats(params, prompt_ids)
+        """The repeats in prompt and answer, for DRY; None without it."""
+        self.surprise_limit = 2.0 * params.mirostat_tau
+        """Bits of surprise that mirostat allows for the next token."""
         bias = params.logit_bias
         self.bias_ids: Final = np.fromiter(bias.keys(), dtype=np.intp, count=len(bias))
         self.bias_values: Final = np.fromiter(bias.values(), dtype=np.float32, count=len(bias))
@@ -79,6 +88,11 @@ class SamplingState:
         self.is_greedy: Final = params.temperature < GREEDY_BELOW
         self.scale: Final = np.float32(1.0 if self.is_greedy else 1.0 / params.temperature)
         """The inverse of the temperature."""
+
+    @property
+    def uses_xtc(self) -> bool:
+        """Whether xtc can change the draw."""
+        return self.params.xtc_probability > 0.0 and self.params.xtc_threshold <= MAX_XTC_THRESHOLD
 
     @property
     def banned_ends(self) -> Ints | None:
@@ -92,3 +106,11 @@ class SamplingState:
         self.num_tokens += 1
         self.token_counts[token_id] = self.token_counts.get(token_id, 0) + 1
         self.seen_ids.add(token_id)
+        if self.repeats is not None:
+            self.repeats.append(token_id)
+
+
+def _repeats(params: SamplingParams, prompt_ids: Sequence[int]) -> RepeatedSuffixes | None:
+    if not params.dry_multiplier or not params.dry_penalty_last_n:
+        return None
+    return RepeatedSuffixes(prompt_ids, params.dry_breaker_ids, params.dry_breaker_sequences, params.dry_penalty_last_n)

@@ -10,18 +10,18 @@ from typing import Final
 import numpy as np
 
 from antiphon.engine.sampling.row_blocks import BLOCK, block_sums
-from antiphon.engine.sampling.sampling_state import Floats, Ints, SamplingState
+from antiphon.engine.sampling.sampling_state import Floats, Ints
 
 TRIES: Final = 4
 """Draws from the whole vocabulary before the likeliest tokens are sorted."""
 
 
-def draw_token(row: Floats, state: SamplingState) -> int:
+def draw_token(row: Floats, rng: np.random.Generator, top_p: float) -> int:
     """Return a token, drawn in proportion to the exponentials of ``row``. They replace the logits in ``row``.
 
     The row consists of whole blocks, and its exponentials add up to a finite number above 0.
     """
-    weights, top_p, rng = np.exp(row, out=row), state.params.top_p, state.rng
+    weights = np.exp(row, out=row)
     if top_p <= 0.0:
         return int(weights.argmax())
     sums = block_sums(weights)
