@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from antiphon.engine.sampling import truncations
 from antiphon.engine.sampling.sampler import Sampler
 from antiphon.engine.sampling.sampling_state import SamplingState
-from antiphon.engine.sampling.truncations import FIRST_CANDIDATES
+from antiphon.engine.sampling.truncations import CANDIDATES
 from tests.engine.logits import QUICK, SIZES, Doubles, Floats, assert_distributed, padded, probabilities, row, state
 
 
@@ -39,11 +39,11 @@ def test_typical_p_keeps_the_tokens_nearest_to_the_expected_surprise(n_vocab: in
     assert expected == kept(logits, truncations.apply_typical_p, state(typical_p=mass))
 
 
+@pytest.mark.parametrize("scale", [0.5, 30.0])
 @pytest.mark.parametrize("mass", [0.2, 0.999])
-def test_typical_p_sorts_as_many_tokens_as_it_needs(mass: float) -> None:
-    logits = row(20 * FIRST_CANDIDATES, 3, 0.5)
+def test_typical_p_keeps_the_same_tokens_of_flat_and_steep_rows(mass: float, scale: float) -> None:
+    logits = row(5000, 3, scale)
     expected, _ = typical(logits, mass)
-    assert len(expected) > FIRST_CANDIDATES
     assert expected == kept(logits, truncations.apply_typical_p, state(typical_p=mass))
 
 
@@ -56,6 +56,14 @@ def test_typical_p_of_one_keeps_every_token() -> None:
 def test_top_p_keeps_the_nucleus(n_vocab: int, seed: int, top_p: float) -> None:
     logits = row(n_vocab, seed)
     expected = set(np.flatnonzero(probabilities(logits, top_p=top_p)).tolist())
+    assert expected == kept(logits, truncations.apply_top_p, state(top_p=top_p))
+
+
+@pytest.mark.parametrize("top_p", [0.3, 0.999])
+def test_top_p_takes_as_many_candidates_as_it_needs(top_p: float) -> None:
+    logits = row(40 * CANDIDATES, 3, 0.5)
+    expected = set(np.flatnonzero(probabilities(logits, top_p=top_p)).tolist())
+    assert len(expected) > CANDIDATES
     assert expected == kept(logits, truncations.apply_top_p, state(top_p=top_p))
 
 
