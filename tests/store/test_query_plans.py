@@ -121,6 +121,15 @@ async def test_rarest_filter_drives_the_query(
         assert [PROJECT, driver] == list(last)[:2]
 
 
+async def test_last_completion_of_a_second_is_found_by_the_index(database: Database, store: CompletionStore) -> None:
+    with recorded(database) as statements:
+        await store.save(PROJECT, completion("new", created=900), messages("new"))
+    (insert,) = [statement for statement in statements if statement[0].startswith("INSERT INTO completions ")]
+    found = await plan(database, insert)
+    assert "ix_completions_created" in found, found
+    assert_no_scan(found)
+
+
 async def test_single_objects_and_messages_are_found_by_key(database: Database, store: CompletionStore) -> None:
     with recorded(database) as statements:
         await store.get(PROJECT, "c-900")
