@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from antiphon.isolation.fork_server import prepare
-from antiphon.media.audio import Sound
+from antiphon.isolation.frames import LARGEST, RESULT
+from antiphon.media.audio import MAX_SECONDS, Sound
 from antiphon.media.decoding_job import (
     DECODING_MEMORY,
     DECODING_SECONDS,
@@ -16,7 +17,8 @@ from antiphon.media.decoding_job import (
     fork_server_settings,
 )
 from antiphon.media.decoding_process import handle
-from antiphon.media.images import Picture
+from antiphon.media.image_size import MAX_ORIGINAL_PATCHES, PATCH
+from antiphon.media.images import CHANNELS, Picture
 
 JOBS = [
     ImageJob(data=b"data:image/png;base64,", is_url=True, detail="low"),
@@ -45,3 +47,8 @@ def test_settings_name_the_handler_and_its_limits() -> None:
     settings = fork_server_settings()
     assert handle is prepare(settings)
     assert (DECODING_SECONDS, DECODING_MEMORY) == (settings.limits.cpu_seconds, settings.limits.memory)
+
+
+def test_largest_picture_and_longest_sound_are_less_than_half_of_a_message() -> None:
+    assert LARGEST[RESULT] > 2 * MAX_ORIGINAL_PATCHES * PATCH * PATCH * CHANNELS
+    assert LARGEST[RESULT] > 2 * MAX_SECONDS * 48_000 * 4

@@ -14,7 +14,8 @@ LAST_RESULT: Final = b"l"
 Kind = Literal[b"j", b"s", b"r", b"l"]
 LARGEST: Final = {STAGE: 256, RESULT: 1 << 28, LAST_RESULT: 1 << 28}
 """The largest payload of a message from a process in bytes, by kind. A result has at most the ids of two texts as long
-as the context, and schemas as long as a request. A process that hostile bytes control might send anything."""
+as the context, and schemas as long as a request; or the pixels of an image, or the samples of a sound, which have less
+than half of it. A process that hostile bytes control might send anything."""
 
 _HEADER: Final = struct.Struct("!cI")
 HEADER_SIZE: Final = _HEADER.size
@@ -61,7 +62,7 @@ def take_answer(received: bytearray) -> tuple[bytes, bytes] | None:
     end = HEADER_SIZE + size
     if len(received) < end:
         return None
-    payload = bytes(received[HEADER_SIZE:end])
+    payload = bytes(memoryview(received)[HEADER_SIZE:end])
     del received[:end]
     return kind, payload
 
