@@ -17,8 +17,8 @@ def test_without_options_the_settings_name_the_model_alone() -> None:
 def test_template_is_the_text_of_its_file(tmp_path: Path) -> None:
     path = tmp_path / "template.jinja"
     path.write_text("{{ messages }}", encoding="utf-8")
-    flags = TemplateFlags(chat_template=path, chat_format="mistral")
-    expected = RendererSettings(model_path="m.gguf", template="{{ messages }}", chat_format="mistral")
+    flags = TemplateFlags(chat_template=path, chat_format="mistral", max_logprobs=50)
+    expected = RendererSettings(model_path="m.gguf", template="{{ messages }}", chat_format="mistral", max_logprobs=50)
     assert expected == renderer_settings("m.gguf", flags)
 
 

@@ -115,6 +115,11 @@ BOUNDS: dict[str, tuple[Callable[[int], Fields], str | None, str]] = {
         "dry_sequence_breakers[0]",
         TOO_LONG_STRING,
     ),
+    "MAX_LOGPROBS": (
+        lambda size: {"logprobs": True, "top_logprobs": size},
+        "top_logprobs",
+        "integer_above_max_value",
+    ),
     "MAX_LOGIT_BIAS": (
         lambda size: {"logit_bias": {str(number): 0 for number in range(size)}},
         "logit_bias",

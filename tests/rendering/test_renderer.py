@@ -480,3 +480,11 @@ def test_what_the_prompt_ends_with_is_not_generated_again() -> None:
 def test_the_bundled_model_is_given_marks_that_are_text_as_text(bundled: Renderer) -> None:
     grammar = bundled.render(request(tools=[WEATHER], tool_choice="required"), "req", "").generate.grammar
     assert '"<tool_call>\\n' in grammar
+
+
+def test_more_alternatives_than_the_operator_allows_are_refused() -> None:
+    assert 20 == rendering(logprobs=True, top_logprobs=20).top_logprobs
+    error = refusal(logprobs=True, top_logprobs=21)
+    assert ("top_logprobs", "integer_above_max_value") == (error.param, error.code)
+    allowing = Renderer(VOCABULARY, TEMPLATE, THINK, CONTEXT, max_logprobs=21)
+    assert 21 == allowing.render(request(logprobs=True, top_logprobs=21), "req", "").top_logprobs

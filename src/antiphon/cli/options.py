@@ -10,6 +10,8 @@ from antiphon.cli.numeric_options import MAX_BATCHED_TOKENS, MAX_DAYS, MAX_THREA
 from antiphon.config import ServerOptions, data_dir
 from antiphon.console.command_error import CommandError
 from antiphon.engine.interface import EngineOptions
+from antiphon.protocol.bounds import MAX_LOGPROBS
+from antiphon.rendering.renderer_settings import REFERENCE_LOGPROBS
 from antiphon.telemetry.logs import LogLevel
 
 _ENGINE = EngineOptions(model_path="")
@@ -114,7 +116,7 @@ class EngineFlags:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class TemplateFlags:
-    """The options that replace a model's own chat template and notation."""
+    """The options of rendering: they replace a model's own chat template and notation, and allow more logprobs."""
 
     chat_template: Annotated[
         Path | None, Parameter(help="A file with a Jinja chat template, instead of the one inside the model.")
@@ -126,6 +128,9 @@ class TemplateFlags:
             "of the one that is detected from its chat template. An unknown name lists them all."
         ),
     ] = None
+    max_logprobs: Annotated[
+        int, count(0, MAX_LOGPROBS), Parameter(help="Alternatives of each token that top_logprobs may ask for.")
+    ] = REFERENCE_LOGPROBS
 
 
 @Parameter(name="*", group=SERVER_GROUP)

@@ -13,7 +13,12 @@ def renderer_settings(model_path: str, flags: TemplateFlags) -> RendererSettings
     if flags.chat_format is not None and flags.chat_format not in FORMAT_NAMES:
         raise CommandError(f"There is no chat format {flags.chat_format}.", f"Known: {', '.join(FORMAT_NAMES)}")
     template = None if flags.chat_template is None else _read_template(flags.chat_template)
-    return RendererSettings(model_path=model_path, template=template, chat_format=flags.chat_format)
+    return RendererSettings(
+        model_path=model_path,
+        template=template,
+        chat_format=flags.chat_format,
+        max_logprobs=flags.max_logprobs,
+    )
 
 
 def _read_template(path: Path) -> str:

@@ -118,7 +118,7 @@ class SamplingParams(Struct, frozen=True, kw_only=True):
     seed: int | None = None
     """A 64-bit integer; None draws one. Choice ``i`` has the random stream of (seed, i)."""
     logprobs: int | None = None
-    """The number of alternatives that each token reports, 0 to 20; None means no logprobs."""
+    """The number of alternatives that each token reports; None means no logprobs."""
     max_tokens: int
     """Tokens that a choice generates at most, 1 or more; the renderer has limited it to the context."""
     min_tokens: int = 0
@@ -219,7 +219,7 @@ class TokenLogprobs(Struct, frozen=True, array_like=True):
     """Natural logarithms of the probabilities at one position, after bias and penalties and before temperature."""
 
     logprob: float
-    """The logprob of the chosen token; -9999.0 if it is not among the 20 most likely."""
+    """The logprob of the chosen token; -9999.0 if it is not among the 20 most likely or the reported ones."""
     top_ids: list[int]
     """The requested number of alternatives, the most likely first."""
     top_logprobs: list[float]

@@ -40,6 +40,8 @@ MAX_METADATA: Final = 16
 MAX_METADATA_KEY: Final = 64
 MAX_METADATA_VALUE: Final = 512
 
+MAX_LOGPROBS: Final = 1024
+"""Alternatives of a token that an operator can allow; the reference allows 20."""
 MAX_N: Final = 128
 """Choices. The bound of the reference."""
 MAX_STOPS: Final = 4

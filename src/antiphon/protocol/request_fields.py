@@ -93,7 +93,11 @@ HONOURED_ROWS = (
     honoured("logit_bias", LOGITS_PROCESSORS, "Token ids to -100 ... 100."),
     honoured("seed", RANDOM_STREAM, "A 64-bit integer. -1 is an extension (vLLM, llama.cpp): a random one."),
     honoured("logprobs", SAMPLER),
-    honoured("top_logprobs", TOKEN_LOGPROBS, "0 to 20, with logprobs; 0 also without."),
+    honoured(
+        "top_logprobs",
+        TOKEN_LOGPROBS,
+        "0 to 20, with logprobs; 0 also without. An operator can allow more by --max-logprobs, an extension (vLLM).",
+    ),
     honoured("n", SCHEDULER, "1 to 128."),
     honoured("stop", STOP_STRINGS, "A string or up to 4 of them, none empty. An empty list counts as absent."),
     honoured(

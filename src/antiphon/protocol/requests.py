@@ -13,6 +13,7 @@ from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
 from antiphon.protocol.bounds import (
     MAX_LOGIT_BIAS,
+    MAX_LOGPROBS,
     MAX_MESSAGES,
     MAX_METADATA,
     MAX_METADATA_KEY,
@@ -174,7 +175,7 @@ class CreateChatCompletion(DecodingExtensions, frozen=True, kw_only=True, forbid
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     tool_choice: ToolChoice | None = None
     tools: Annotated[list[Tool], Meta(max_length=MAX_TOOLS)] | None = None
-    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)] | None = None
     top_p: Probability | None = None
     user: Annotated[str, Meta(max_length=MAX_USER)] | None = None
     verbosity: Literal["low", "medium", "high"] | None = None

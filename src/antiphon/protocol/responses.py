@@ -21,7 +21,7 @@ class TopLogprob(Struct, frozen=True):
 
 
 class TokenLogprob(Struct, frozen=True):
-    """A token of the answer; ``logprob`` is -9999.0 for a token that is not among the 20 most likely."""
+    """A token of the answer; ``logprob`` is -9999.0 unless it is among the 20 most likely or the reported ones."""
 
     token: str
     logprob: float

@@ -50,7 +50,7 @@ def open_renderer(
     template = ChatTemplate(source, tokenizer.bos_token, tokenizer.eos_token)
     name = settings.chat_format
     family = recognise(source) if name is None else named_format(name, source)
-    return Renderer(tokenizer, template, family, max_model_len, trial)
+    return Renderer(tokenizer, template, family, max_model_len, trial, max_logprobs=settings.max_logprobs)
 
 
 def handler(renderer: Renderer) -> Handler:

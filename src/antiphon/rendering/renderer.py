@@ -17,6 +17,7 @@ from antiphon.rendering.context_bounds import ContextBounds
 from antiphon.rendering.prompt import Vocabulary
 from antiphon.rendering.prompt_renderer import PromptRenderer
 from antiphon.rendering.render_job import Rendering
+from antiphon.rendering.renderer_settings import REFERENCE_LOGPROBS
 from antiphon.rendering.sampling_parameters import sampling_params
 from antiphon.rendering.sequence_breakers import BreakerVocabulary
 from antiphon.templates.chat_template import ChatTemplate
@@ -60,8 +61,13 @@ class Renderer:
         chat_format: ChatFormat,
         max_model_len: int,
         trial: Trial | None = None,
+        *,
+        max_logprobs: int = REFERENCE_LOGPROBS,
     ) -> None:
-        """Hold the parts. With a ``trial`` grammars are tried out, which may take long or crash."""
+        """Hold the parts. With a ``trial`` grammars are tried out, which may take long or crash.
+
+        ``max_logprobs``: the alternatives of a token that a request may ask for.
+        """
         self._vocabulary = tokenizer
         self._prompts = PromptRenderer(tokenizer, template, chat_format)
         self._reasoning = chat_format.reasoning
@@ -70,6 +76,7 @@ class Renderer:
         self._markers = Markers(tokenizer)
         self._longest_token = tokenizer.longest_token
         self._trial = trial
+        self._max_logprobs = max_logprobs
         self._bounds = ContextBounds(max_model_len, self._longest_token)
 
     def for_context(self, max_model_len: int) -> "Renderer":
@@ -106,7 +113,7 @@ class Renderer:
             report_field(required.param)
         answer = self._answer(required, prompt.ending)
         tier = SERVICE_TIERS[request.service_tier]
-        top_logprobs = (request.top_logprobs or 0) if request.logprobs else None
+        top_logprobs = self._top_logprobs(request)
         return Rendering(
             generate=GenerateRequest(
                 request_id=request_id,
@@ -133,6 +140,13 @@ class Renderer:
             top_logprobs=top_logprobs,
             service_tier=tier,
         )
+
+    def _top_logprobs(self, request: CreateChatCompletion) -> int | None:
+        """Return the number of alternatives of each token; None without logprobs. Raises InvalidRequestError."""
+        asked, limit = request.top_logprobs or 0, self._max_logprobs
+        if asked > limit:
+            raise validation.out_of_range("top_logprobs", "integer", "<=", limit, asked)
+        return asked if request.logprobs else None
 
     def _answer(self, required: AnswerConstraints, ending: str) -> AnswerShape:
         reasoning_open = self._prompts.opens_reasoning(ending)

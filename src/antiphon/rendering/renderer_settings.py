@@ -14,6 +14,8 @@ RENDER_MEMORY: Final = 1 << 30
 RENDER_STACK: Final = 1 << 29
 """Bytes of stack: llama.cpp's regular expressions take about 300 for each character of a run."""
 LIMITS: Final = JobLimits(cpu_seconds=RENDER_SECONDS, memory=RENDER_MEMORY, stack=RENDER_STACK)
+REFERENCE_LOGPROBS: Final = 20
+"""Alternatives of a token at most, unless an operator allows more."""
 PROBE_SECONDS: Final = 10
 """Seconds of processor time that the probing of a chat template may take; a model whose template takes more is not
 served."""
@@ -30,6 +32,8 @@ class RendererSettings(Struct, frozen=True, kw_only=True):
     """Chat template in place of the file's own."""
     chat_format: str | None = None
     """Name of a built-in family; None detects the family from the template."""
+    max_logprobs: int = REFERENCE_LOGPROBS
+    """Alternatives of a token that a request may ask for."""
     probe_seconds: int = PROBE_SECONDS
     """Seconds of processor time that the probing of the template may take."""
 

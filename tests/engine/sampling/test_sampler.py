@@ -335,3 +335,16 @@ def test_min_tokens_does_not_change_the_logprobs() -> None:
     token_id, logprobs = reported(logits, logprobs=3, temperature=0.0, eog_ids=(likeliest,), min_tokens=1)
     assert token_id != likeliest
     assert reported(logits, logprobs=3)[1].top_ids == logprobs.top_ids
+
+
+def test_more_than_20_alternatives_are_reported_with_the_chosen_token_among_them() -> None:
+    logits = row(400, 3, 0.2)
+    exact = np.log(probabilities(logits))
+    order = np.argsort(-exact)[:300]
+    sampler, drawing = Sampler(400), state(logprobs=300)
+    for _ in range(20):
+        token_id, logprobs = sampler.sample(logits, drawing)
+        assert logprobs is not None
+        assert order.tolist() == logprobs.top_ids
+        expected = float(exact[token_id]) if token_id in order else UNLIKELY
+        assert pytest.approx(expected, abs=1e-4) == logprobs.logprob

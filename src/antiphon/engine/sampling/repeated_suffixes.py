@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.intp]
 MAX_REPEAT: Final = 512
-"""Tokens of a repeat, from which on all repeats count as equally long; the penalty of this length bans a token."""
+"""Tokens of the longest repeat. A longer one counts as long, and its penalty bans a token."""
 
 _MEDIA: Final = -1
 

@@ -21,7 +21,7 @@ from antiphon.engine.sampling.sampling_state import Floats, Ints, SamplingState
 from antiphon.engine.sampling.token_draw import draw_token
 
 VISIBLE_LOGPROBS: Final = 20
-"""Ranks within which the reference reports the chosen token's log probability."""
+"""Ranks within which the reference reports the chosen token's log probability. More are reported on request."""
 UNLIKELY: Final = -9999.0
 """The log probability that the reference reports of a token outside those ranks."""
 
@@ -51,7 +51,7 @@ class Sampler:
             processors.apply_bias(self._row, state)
             if state.params.logprobs is None:
                 return self._choose(logits, state), None
-            ids, logprobs = _likeliest_logprobs(self._row)
+            ids, logprobs = _likeliest_logprobs(self._row, max(VISIBLE_LOGPROBS, state.params.logprobs))
             token_id = self._choose(logits, state)
         return token_id, _report(token_id, ids, logprobs, state.params.logprobs)
 
@@ -76,9 +76,9 @@ class Sampler:
         return draw_token(row, state.rng, 1.0)
 
 
-def _likeliest_logprobs(row: Floats) -> tuple[Ints, npt.NDArray[np.float64]]:
-    """Return the likeliest tokens, likeliest first, and their log probabilities."""
-    ids, top = most_likely(row, VISIBLE_LOGPROBS), row.max()
+def _likeliest_logprobs(row: Floats, n: int) -> tuple[Ints, npt.NDArray[np.float64]]:
+    """Return the ``n`` likeliest tokens, likeliest first, and their log probabilities."""
+    ids, top = most_likely(row, n), row.max()
     if not np.isfinite(top):
         return ids, row[ids].astype(np.float64)
     normaliser = float(top) + math.log(float(np.exp(row - top).sum(dtype=np.float64)))
