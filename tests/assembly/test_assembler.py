@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from antiphon.assembly.assembler import AssemblerOutput
 from antiphon.assembly.choice import AssemblyOptions
@@ -302,3 +303,27 @@ def test_running_usage_counts_the_tokens_of_all_choices_in_every_chunk(stop: tup
         (each.prompt_tokens, each.completion_tokens, each.total_tokens, each.prompt_tokens_details.cached_tokens)
         for each in usages
     ]
+
+
+def test_chunks_carry_the_token_ids_of_prompt_and_answer_on_request() -> None:
+    """``prompt_token_ids`` in the first chunk, ``token_ids`` in each chunk with tokens, also without text."""
+    target = assembler([b"Hi", b"\xe2", CONTROL], AssemblyOptions(prompt_token_ids=[7, 8]))
+    end = msgspec.structs.replace(tokens(2), is_end=True)
+    chunks = [chunk for event in (tokens(0), tokens(1), end, finished()) for chunk in target.push(event).chunks]
+    assert [7, 8] == chunks[0].prompt_token_ids
+    assert all(chunk.prompt_token_ids is UNSET for chunk in chunks[1:])
+    ids = [each.token_ids for chunk in chunks for each in chunk.choices]
+    assert [UNSET, [0], [1], [2], UNSET, UNSET] == ids
+    body = collect(chunks)
+    assert ([7, 8], [0, 1, 2]) == (body.prompt_token_ids, body.choices[0].token_ids)
+
+
+def test_token_ids_end_with_the_stop_string() -> None:
+    target = assembler([b"Hi", b" END", b"x"], AssemblyOptions(prompt_token_ids=[], stop=("END",)))
+    chunks = target.push(tokens(0, 1, 2)).chunks
+    assert [0, 1] == next(each.token_ids for chunk in chunks for each in chunk.choices if each.token_ids is not UNSET)
+
+
+def test_chunks_carry_no_token_ids_unless_the_request_asks_for_them() -> None:
+    body = answer([b"Hi"], AssemblyOptions(), tokens(0), finished())
+    assert (UNSET, UNSET) == (body.prompt_token_ids, body.choices[0].token_ids)

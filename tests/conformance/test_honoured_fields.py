@@ -15,7 +15,7 @@ CHECKED = [flip for flip in FLIPS if flip.observe is refusal]
 """The flips of fields that are only checked."""
 EVERY_FLIP = pytest.mark.parametrize("flip", FLIPS, ids=lambda flip: flip.path)
 ANSWERS: tuple[tuple[dict[str, Any], str], ...] = (
-    (body(logprobs=True, top_logprobs=2), "<think>Hm.</think>Hi."),
+    (body(logprobs=True, top_logprobs=2, return_token_ids=True), "<think>Hm.</think>Hi."),
     (tools(FIND), f"Wait.{call('find', city='Rome')}"),
     (tools(RUN), custom("run", "x")),
     (body(functions=[FUNCTION]), call("find", city="Rome")),

@@ -81,7 +81,11 @@ SHARED = st.fixed_dictionaries(
     }
 )
 OWN = st.fixed_dictionaries(
-    {"choices": st.lists(CHOICES, max_size=2), "usage": st.none() | st.just(msgspec.UNSET) | USAGES},
+    {
+        "choices": st.lists(CHOICES, max_size=2),
+        "usage": st.none() | st.just(msgspec.UNSET) | USAGES,
+        "prompt_token_ids": st.just(msgspec.UNSET) | st.lists(st.integers(0, 9), max_size=3),
+    },
     optional={"obfuscation": TEXTS},
 )
 

@@ -97,3 +97,8 @@ def test_samplers_of_other_servers_have_the_parameters_of_the_request() -> None:
 
 def test_breakers_are_looked_up_for_dry_only() -> None:
     assert [] == params(dry_sequence_breakers=["x"]).dry_breaker_ids
+
+
+def test_end_is_reported_for_return_token_ids() -> None:
+    """The field return_token_ids: the token that ended the answer is one of its tokens."""
+    assert params(return_token_ids=True).reports_end

@@ -18,6 +18,7 @@ Invariants, for every choice:
 """
 
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
 from antiphon.assembly.call_pieces import CallStart, CallText
 from antiphon.assembly.choice import AssemblyOptions, ChoiceDelta, ChoiceState
@@ -78,13 +79,18 @@ class Assembler:
         "_header",
         "_new_call_id",
         "_open",
+        "_prompt_token_ids",
         "_prompt_tokens",
+        "_returns_token_ids",
         "_tools",
     )
 
     def __init__(self, header: ChunkHeader, options: AssemblyOptions, vocabulary: Vocabulary) -> None:
         self._header = header
         self._prompt_tokens = options.running_usage
+        self._returns_token_ids = options.prompt_token_ids is not None
+        prompt_token_ids = options.prompt_token_ids
+        self._prompt_token_ids: list[int] | UnsetType = UNSET if prompt_token_ids is None else prompt_token_ids
         self._tools = options.tools
         self._new_call_id = options.new_call_id
         self._first_logprobs = ChoiceLogprobs([]) if options.logprobs else None
@@ -114,11 +120,26 @@ class Assembler:
         if choice.role_sent and choice.is_plain and not event.is_end:
             text = choice.push_plain(event.token_ids)
             return AssemblerOutput([self._delta(choice, Delta(content=text))] if text else [], [], done=False)
+        before = choice.completion_tokens
         chunks = self._delta_chunks(choice, choice.push(event.token_ids, event.logprobs, is_end=event.is_end))
+        if self._returns_token_ids:
+            self._add_token_ids(choice, chunks, event.token_ids[: choice.completion_tokens - before])
         if not choice.stopped:
             return AssemblerOutput(chunks, [], done=False)
         chunks.append(self._end(choice, "stop"))
         return AssemblerOutput(chunks, [event.index], done=False)
+
+    def _add_token_ids(self, choice: ChoiceState, chunks: list[ChatCompletionChunk], token_ids: list[int]) -> None:
+        """Add token ids to the last chunk of an event, or to a chunk of their own if the event has none."""
+        if not chunks:
+            chunks.append(self._delta(choice, Delta()))
+        chosen = replace(chunks[-1].choices[0], token_ids=token_ids)
+        chunks[-1] = replace(chunks[-1], choices=[chosen])
+
+    def _take_prompt_token_ids(self) -> list[int] | UnsetType:
+        """Return the tokens of the prompt for the first chunk, and nothing for later ones."""
+        token_ids, self._prompt_token_ids = self._prompt_token_ids, UNSET
+        return token_ids
 
     def _finished(self, event: Finished) -> AssemblerOutput:
         choice = self._choices[event.index]
@@ -213,6 +234,7 @@ class Assembler:
             system_fingerprint=header.system_fingerprint,
             choices=choices,
             usage=usage,
+            prompt_token_ids=self._take_prompt_token_ids(),
         )
 
 

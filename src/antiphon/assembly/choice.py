@@ -39,6 +39,8 @@ class AssemblyOptions(Struct, frozen=True, kw_only=True):
     """Tokens of the answer in which no stop string is searched."""
     includes_stop: bool = False
     """The content ends with the stop string or the token that has ended it (``include_stop_str_in_output``)."""
+    prompt_token_ids: list[int] | None = None
+    """The tokens of the prompt if the chunks carry token ids (``return_token_ids``), else None."""
     shows_special_tokens: bool = False
     """The content has the texts of control tokens (``skip_special_tokens`` is false)."""
     reasoning: ReasoningMarkers | None = None
@@ -127,7 +129,8 @@ class ChoiceState:
         )
         self._min_tokens = options.min_tokens
         self._includes_stop, self._shows_special_tokens = options.includes_stop, options.shows_special_tokens
-        self._plain = not (tools or options.stop or options.logprobs or options.shows_special_tokens)
+        is_split = tools or options.stop or options.logprobs or options.shows_special_tokens
+        self._plain = not is_split and options.prompt_token_ids is None
         self._content_start: int | None = None
         self._size = self._control_end = 0
         if reasoning is None:

@@ -4,6 +4,7 @@ Texts and logprobs are kept as their JSON bytes, so that the memory of an answer
 of text alone, 1.6 KB for a token with 20 alternatives.
 """
 
+from array import array
 from typing import cast
 
 import msgspec
@@ -84,6 +85,7 @@ class Collector:
                 usage=usage,
                 service_tier=first.service_tier,
                 system_fingerprint=first.system_fingerprint,
+                prompt_token_ids=first.prompt_token_ids,
             )
         )
 
@@ -97,11 +99,12 @@ class _Choice:
         self._tool_calls: dict[int, _Call] = {}
         self._function_call: _Call | None = None
         self._finish_reason: FinishReason | None = None
+        self._token_ids: array[int] | None = None
 
     def add(self, choice: ChunkChoice) -> int:
         """Add a delta; return how many bytes of JSON it adds."""
         self._finish_reason = choice.finish_reason or self._finish_reason
-        size = self._add_texts(choice.delta) + self._add_calls(choice.delta)
+        size = self._add_texts(choice.delta) + self._add_calls(choice.delta) + self._add_token_ids(choice.token_ids)
         return size if choice.logprobs is None else size + self._add_logprobs(choice.logprobs)
 
     def _add_texts(self, delta: Delta) -> int:
@@ -111,6 +114,14 @@ class _Choice:
             if isinstance(text, str):
                 size += _append(self._texts.setdefault(name, bytearray()), text)
         return size
+
+    def _add_token_ids(self, token_ids: list[int] | UnsetType) -> int:
+        if isinstance(token_ids, UnsetType):
+            return 0
+        if self._token_ids is None:
+            self._token_ids = array("i")
+        self._token_ids.extend(token_ids)
+        return sum(len(str(token)) + 1 for token in token_ids)
 
     def _add_calls(self, delta: Delta) -> int:
         size = 0
@@ -132,7 +143,8 @@ class _Choice:
     def choice(self, index: int) -> Choice:
         """Return the choice, which must have ended."""
         assert self._finish_reason is not None, f"choice {index} has not ended"
-        return Choice(index, self._message(), self._all_logprobs(), self._finish_reason)
+        token_ids = UNSET if self._token_ids is None else self._token_ids.tolist()
+        return Choice(index, self._message(), self._all_logprobs(), self._finish_reason, token_ids)
 
     def stored(self, index: int) -> StoredChoice:
         """Return the choice for the store, finished or not."""

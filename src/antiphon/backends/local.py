@@ -148,6 +148,7 @@ def _options(call: Call, rendering: Rendering) -> AssemblyOptions:
         stop=rendering.stop,
         min_tokens=rendering.generate.sampling.min_tokens,
         includes_stop=rendering.includes_stop,
+        prompt_token_ids=_token_ids(rendering) if call.request.return_token_ids else None,
         shows_special_tokens=rendering.shows_special_tokens,
         reasoning=rendering.reasoning,
         reasoning_open=rendering.reasoning_open,
@@ -156,3 +157,8 @@ def _options(call: Call, rendering: Rendering) -> AssemblyOptions:
         running_usage=len(rendering.generate.prompt_ids) if call.request.includes_running_usage else None,
         content=rendering.content,
     )
+
+
+def _token_ids(rendering: Rendering) -> list[int]:
+    """Return the tokens of the prompt; the keys of media are negative and no tokens."""
+    return [key for key in rendering.generate.prompt_ids if key >= 0]

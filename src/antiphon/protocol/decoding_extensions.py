@@ -59,6 +59,8 @@ class DecodingExtensions(Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Whether the content ends with the stop string or the token that has ended it."""
     no_stop_trim: bool | None = None
     """Another name of ``include_stop_str_in_output``."""
+    return_token_ids: bool | None = None
+    """Whether the answer has the token ids of prompt and answer."""
     skip_special_tokens: bool | None = None
     """False: the content has the texts of control tokens."""
     spaces_between_special_tokens: bool | None = None

@@ -70,6 +70,12 @@ HONOURED: Final[tuple[Row, ...]] = (
     ),
     honoured("no_stop_trim", EXTENSIONS, "Another name of include_stop_str_in_output.", origin="SGLang"),
     honoured(
+        "return_token_ids",
+        PARAMETERS,
+        "true: the answer has prompt_token_ids and token_ids, the token that ended it included. They are not stored.",
+        origin="vLLM",
+    ),
+    honoured(
         "skip_special_tokens",
         CHOICE,
         "false: the content has the texts of control tokens.",

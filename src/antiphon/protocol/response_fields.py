@@ -70,6 +70,8 @@ RESPONSE_ROWS = (
     sent("system_fingerprint", BACKEND, "Changes with model file, engine version and options."),
     not_sent("metadata", "Comes with stored completions."),
     sent("choices", ASSEMBLER, "Empty in the chunk with the usage."),
+    sent("prompt_token_ids", ASSEMBLER, "With return_token_ids, in the first chunk, as in vLLM.", extension=True),
+    sent("choices[].token_ids", ASSEMBLER, "With return_token_ids, as in vLLM.", extension=True),
     sent("choices[].index", ASSEMBLER),
     sent("choices[].finish_reason", ASSEMBLER, "Null in every chunk of a choice but its last."),
     sent("choices[].message", COLLECTOR),

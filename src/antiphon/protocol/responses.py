@@ -101,6 +101,8 @@ class Choice(Struct, frozen=True):
     message: ChatCompletionMessage
     logprobs: ChoiceLogprobs | None
     finish_reason: FinishReason
+    token_ids: list[int] | UnsetType = UNSET
+    """Extension: the tokens of the answer."""
 
 
 class PromptTokensDetails(Struct, frozen=True, kw_only=True):
@@ -137,6 +139,8 @@ class ChatCompletion(Struct, frozen=True, kw_only=True):
     created: int
     model: str
     choices: list[Choice]
+    prompt_token_ids: list[int] | UnsetType = UNSET
+    """Extension: the tokens of the prompt."""
     usage: CompletionUsage
     service_tier: ServiceTier
     system_fingerprint: str
@@ -184,6 +188,8 @@ class ChunkChoice(Struct, frozen=True, kw_only=True):
     delta: Delta
     logprobs: ChoiceLogprobs | None = None
     finish_reason: FinishReason | None = None
+    token_ids: list[int] | UnsetType = UNSET
+    """Extension: the tokens since the choice's last chunk."""
 
 
 class ChatCompletionChunk(Struct, frozen=True, kw_only=True):
@@ -200,6 +206,8 @@ class ChatCompletionChunk(Struct, frozen=True, kw_only=True):
     service_tier: ServiceTier
     system_fingerprint: str
     choices: list[ChunkChoice]
+    prompt_token_ids: list[int] | UnsetType = UNSET
+    """Extension: the tokens of the prompt, in the first chunk only."""
     usage: CompletionUsage | UnsetType | None = UNSET
     obfuscation: str | UnsetType = UNSET
 

@@ -46,12 +46,14 @@ class ChunkEncoder:
         assert chunk.id == self._id, f"{chunk.id} == {self._id}"
         choices = _encode(chunk.choices)
         usage = b"" if chunk.usage is UNSET else _member(b"usage", chunk.usage)
+        if chunk.prompt_token_ids is not UNSET:
+            usage = _member(b"prompt_token_ids", chunk.prompt_token_ids) + usage
         if self._padding is None or not chunk.choices:
             return b"".join((self._header, choices, usage, _member(b"obfuscation", chunk.obfuscation), b"}\n\n"))
         return b'%b%b%b,"obfuscation":"%b"}\n\n' % (self._header, choices, usage, self._padding(len(choices)))
 
     def _encode_header(self, first: ChatCompletionChunk) -> None:
-        shared = msgspec.structs.replace(first, choices=[], usage=UNSET, obfuscation=UNSET)
+        shared = msgspec.structs.replace(first, choices=[], prompt_token_ids=UNSET, usage=UNSET, obfuscation=UNSET)
         self._id = first.id
         self._header = b"data: " + _encode(shared).removesuffix(_NO_CHOICES)
 

@@ -49,7 +49,7 @@ def sampling_params(
         max_tokens=max_tokens,
         min_tokens=min(request.min_tokens or 0, max_tokens),
         stop_token_ids=_known(request.stop_token_ids or [], n_vocab),
-        reports_end=request.includes_stop,
+        reports_end=request.includes_stop or bool(request.return_token_ids),
         ignore_eos=bool(request.ignore_eos),
     )
 
