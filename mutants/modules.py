@@ -97,6 +97,7 @@ MODULES: Final = (
     "constraints/json_schema/shapes",
     "constraints/json_schema/strict",
     "constraints/json_schema/terms",
+    "constraints/json_schema/validity",
     "constraints/json_schema/vocabulary",
 )
 

@@ -11,6 +11,7 @@ reason ``abort``; ``engine.aborts`` records what was aborted, a stream closed be
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -35,6 +36,7 @@ from antiphon.engine.interface import (
 from antiphon.isolation.process_pool import PoolLoad
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.rendering.render_job import Rendering
+from antiphon.rendering.unenforced import NOTHING, Unenforced
 
 MODEL_INFO = ModelInfo(
     description="scripted",
@@ -326,7 +328,13 @@ class ScriptedRenderer:
         reasoning: ReasoningMarkers | None = None,
         reasoning_open: bool = False,
         refusal: Exception | None = None,
+        unenforced: Unenforced = NOTHING,
+        valid: bool | None = True,
     ) -> None:
+        self._unenforced = unenforced
+        self._valid = valid
+        self.checked: list[str] = []
+        """The texts that were validated."""
         self._reasoning = reasoning
         self._reasoning_open = reasoning_open
         self._refusal = refusal
@@ -352,8 +360,15 @@ class ScriptedRenderer:
             reasoning=self._reasoning,
             reasoning_open=self._reasoning_open,
             top_logprobs=top,
+            unenforced=self._unenforced,
             service_tier="default",
         )
+
+    async def is_valid(self, schema: dict[str, Any], texts: list[str]) -> bool | None:
+        """Return the given validity; raise for a schema that is not of the request."""
+        assert schema in (self._unenforced.content, *self._unenforced.functions.values())
+        self.checked += texts
+        return self._valid
 
 
 def scripted_backend(engine: ScriptedEngine | None = None, renderer: ScriptedRenderer | None = None) -> LocalBackend:

@@ -23,6 +23,7 @@ from antiphon.protocol.responses import (
     FunctionToolCall,
 )
 from antiphon.rendering.render_job import Rendering
+from antiphon.rendering.unenforced import Unenforced
 from tests.scripted_engine import (
     MODEL_INFO,
     STATS,
@@ -297,3 +298,13 @@ async def test_only_continuous_usage_stats_give_every_chunk_a_usage(running: boo
     asked = replace(asked, request=replace(asked.request, stream=True, stream_options=options))
     usage = (await first(scripted_backend(ScriptedEngine()), asked)).usage
     assert (2 if running else None) == (usage.prompt_tokens if isinstance(usage, CompletionUsage) else None)
+
+
+@pytest.mark.parametrize("valid", [True, False])
+async def test_answer_to_a_schema_that_is_partly_enforced_is_validated_before_its_end(*, valid: bool) -> None:
+    renderer = ScriptedRenderer(unenforced=Unenforced(paths=("a.b",), content={"type": "array"}), valid=valid)
+    backend = scripted_backend(ScriptedEngine([*says("[1]"), *ends()]), renderer)
+    parts = [part async for part in backend.stream(call())]
+    assert ["[1]"] == renderer.checked
+    assert (("a.b",), []) == (parts[0].unenforced, parts[0].chunks)
+    assert [None] * (len(parts) - 1) + ["valid" if valid else "invalid"] == [part.validity for part in parts]

@@ -35,3 +35,8 @@ def test_unknown_chat_format_is_an_error_with_the_known_ones() -> None:
     with pytest.raises(CommandError, match="There is no chat format mistrl") as caught:
         renderer_settings("m.gguf", TemplateFlags(chat_format="mistrl"))
     assert "mistral" in caught.value.advice
+
+
+def test_strict_schemas_are_a_setting() -> None:
+    settings = renderer_settings("m.gguf", TemplateFlags(strict_schemas="reference"))
+    assert "reference" == settings.strict_schemas

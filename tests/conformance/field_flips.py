@@ -39,6 +39,8 @@ CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required"
 OFF_AND_ON = (False, True)
 END = min(EOG_IDS)
 """A token that ends the answer of the fake model."""
+TAGS = {"type": "object", "properties": {"tags": {"type": "array", "items": {"type": "string"}, "uniqueItems": True}}}
+"""A schema with a keyword that cannot be enforced."""
 CITATION = {"start_index": 0, "end_index": 2, "url": "http://a.test", "title": "A"}
 
 
@@ -307,7 +309,7 @@ def functions_declared() -> Iterator[Flip]:
     yield Flip(f"{path}.name", tools(FIND), tools(LOOK), admitted)
     yield Flip(f"{path}.description", tools(FIND), tools(function(description="Seeks.")), prompt)
     yield Flip(f"{path}.parameters", tools(FIND), tools(function(parameters=CITY)), admitted)
-    yield flip(f"{path}.strict", OFF_AND_ON, lambda strict: tools(function(parameters=CITY, strict=strict)), refusal)
+    yield flip(f"{path}.strict", OFF_AND_ON, lambda strict: tools(function(parameters=TAGS, strict=strict)), refusal)
 
 
 def customs_declared() -> Iterator[Flip]:
@@ -389,7 +391,7 @@ def formats() -> Iterator[Flip]:
     yield Flip(f"{path}.json_schema.schema", form(), form(schema={"type": "object"}), admitted)
     yield Flip(f"{path}.json_schema.name", form(), form(name="thing"), prompt)
     yield Flip(f"{path}.json_schema.description", form(), form(description="A place."), prompt)
-    yield flip(f"{path}.json_schema.strict", OFF_AND_ON, lambda strict: form(strict=strict), refusal)
+    yield flip(f"{path}.json_schema.strict", OFF_AND_ON, lambda strict: form(schema=TAGS, strict=strict), refusal)
 
 
 GROUPS = (

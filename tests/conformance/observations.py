@@ -16,6 +16,7 @@ import msgspec
 
 from antiphon.backends.local import LocalBackend
 from antiphon.config import ServerOptions
+from antiphon.constraints.json_schema.validity import is_valid
 from antiphon.engine.interface import EngineOptions, Finished, Started, StreamEvent, TokenEvent
 from antiphon.engine.worker.core import Core
 from antiphon.errors import APIError
@@ -78,6 +79,9 @@ class DirectRenderer:
 
     async def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
         return _renderer().render(request, request_id, cache_salt)
+
+    async def is_valid(self, schema: dict[str, Any], texts: list[str]) -> bool | None:
+        return all(is_valid(schema, text) for text in texts)
 
 
 def refusal(body: Body) -> str | None:

@@ -8,6 +8,7 @@ from antiphon.chat_formats.tool_notations import TOOL_NOTATIONS
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol.requests import decode_request
 from antiphon.rendering.answer_constraints import AnswerConstraints, answer_constraints
+from antiphon.rendering.unenforced import NOTHING
 
 FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": {"type": "string"}}}}}
 BARE = {"type": "function", "function": {"name": "g"}}
@@ -72,6 +73,8 @@ def test_generic_notation_replaces_a_leading_only_one_beside_a_json_schema() -> 
 
 OPEN = {"type": "object", "properties": {"a": {"type": "string"}}}
 LOOK_BEHIND = {"type": "string", "pattern": "(?<=a)b"}
+OUTSIDE = {"properties": {"a": LOOK_BEHIND}}
+STRICT = {"name": "f", "strict": True}
 
 
 @pytest.mark.parametrize(
@@ -79,15 +82,11 @@ LOOK_BEHIND = {"type": "string", "pattern": "(?<=a)b"}
     [
         (
             "response_format.json_schema.schema",
-            {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": LOOK_BEHIND}}},
-        ),
-        (
-            "response_format.json_schema.schema",
-            {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": OPEN}}},
+            {"response_format": {"type": "json_schema", "json_schema": {**STRICT, "schema": LOOK_BEHIND}}},
         ),
         (
             "tools[1].function.parameters",
-            {"tools": [BARE, {"type": "function", "function": {"name": "f", "strict": True, "parameters": OPEN}}]},
+            {"tools": [BARE, {"type": "function", "function": {**STRICT, "parameters": OUTSIDE}}]},
         ),
         (
             "tools[0].function.parameters",
@@ -96,7 +95,7 @@ LOOK_BEHIND = {"type": "string", "pattern": "(?<=a)b"}
                 "tool_choice": "none",
             },
         ),
-        ("functions[0].parameters", {"functions": [{"name": "f", "parameters": {"properties": {"a": LOOK_BEHIND}}}]}),
+        ("functions[0].parameters", {"functions": [{"name": "f", "parameters": {"properties": 1}}]}),
         (
             "tools[1].custom.format.grammar.definition",
             {
@@ -122,9 +121,7 @@ def test_error_messages_name_function_and_cause() -> None:
     error = refusal(tools=[{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}])
     assert "invalid_function_parameters" == error.code
     assert "schema must be a JSON Schema of 'type: \"object\"', got 'type: \"array\"'." in error.message
-    error = refusal(
-        tools=[{"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": LOOK_BEHIND}}}}]
-    )
+    error = refusal(tools=[{"type": "function", "function": {**STRICT, "parameters": OUTSIDE}}])
     assert "function 'f'" in error.message
     assert "'properties', 'a'" in error.message
 
@@ -139,3 +136,27 @@ def test_error_messages_name_function_and_cause() -> None:
 )
 def test_param_of_a_grammar_error_is_the_field_of_its_constraints(param: str, fields: dict[str, Any]) -> None:
     assert param == required(**fields).param
+
+
+def test_keywords_of_other_schemas_that_cannot_be_enforced_are_left_out_and_named() -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": LOOK_BEHIND}}
+    tools = [BARE, {"type": "function", "function": {"name": "f", "parameters": OUTSIDE}}]
+    found = required(response_format=form, tools=tools).unenforced
+    assert (
+        "response_format.json_schema.schema.pattern",
+        "tools[1].function.parameters.properties.a.pattern",
+    ) == found.paths
+    assert (LOOK_BEHIND, {"f": {"type": "object", **OUTSIDE}}) == (found.content, found.functions)
+
+
+def test_enforced_schemas_have_nothing_to_name() -> None:
+    assert NOTHING == required(tools=[FUNCTION], response_format=FORMAT).unenforced
+
+
+def test_strict_takes_a_schema_outside_the_reference_s_subset_unless_that_is_asked_for() -> None:
+    form = {"type": "json_schema", "json_schema": {**STRICT, "schema": OPEN}}
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "response_format": form}
+    request = decode_request(json.dumps(body).encode())
+    assert answer_constraints(request, HERMES).schema is not None
+    with pytest.raises(InvalidRequestError, match="'additionalProperties' is required to be supplied"):
+        answer_constraints(request, HERMES, "reference")

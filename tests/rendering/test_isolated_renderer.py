@@ -194,3 +194,19 @@ async def test_a_process_that_prepares_nothing_for_another_reason_makes_the_pool
     _, pool = opened(PreparationError("", 1))
     with pytest.raises(PoolUnavailableError):
         await prepared(pool)
+
+
+@pytest.mark.parametrize(("expected", "text"), [(True, "[1]"), (False, "[1, 1]")])
+async def test_texts_are_validated_in_a_process_for_long_jobs(expected: bool, text: str) -> None:  # noqa: FBT001
+    renderer, pool = opened()
+    assert expected is await renderer.is_valid({"uniqueItems": True}, ["[]", text])
+    assert [False] == pool.short
+
+
+async def test_validity_is_unknown_without_a_usable_schema() -> None:
+    assert None is await opened()[0].is_valid({"$ref": "http://a.test/b"}, ["[]"])
+
+
+@pytest.mark.parametrize("error", [JobLostError("time", ""), PoolFullError(), PoolUnavailableError()])
+async def test_validity_is_unknown_when_the_job_is_lost(error: Exception) -> None:
+    assert None is await opened(error)[0].is_valid({}, ["[]"])

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from antiphon.errors import ServiceUnavailableError
 from antiphon.protocol.requests import receive_request
+from antiphon.rendering.unenforced import Unenforced
 from antiphon.routing.router import Router
 from antiphon.server.completion_answer import CompletionAnswer
 from antiphon.service import Service, answer_memory
@@ -23,9 +24,9 @@ from antiphon.service.access import Caller
 from antiphon.store.engines import DATABASE_FILE
 from antiphon.store.limits import Limits
 from tests.databases import Site
-from tests.scripted_engine import Hang, ScriptedEngine, ends, says, scripted_backend
+from tests.scripted_engine import Hang, ScriptedEngine, ScriptedRenderer, ends, says, scripted_backend
 from tests.server.asgi import Exchange
-from tests.server.conftest import MODEL
+from tests.server.conftest import MODEL, served
 from tests.server.storing import StoringServer, storing
 
 BODY: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}
@@ -226,3 +227,12 @@ async def test_answer_counts_until_it_is_sent() -> None:
         exchange.writable.set()
     assert 0.9 * len(exchange.body) < held < len(exchange.body)
     assert 0 == service.answer_memory.held
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_header_names_the_keywords_that_are_not_enforced(*, stream: bool) -> None:
+    renderer = ScriptedRenderer(unenforced=Unenforced(paths=("a.b", "c[0]"), content={}))
+    engine = ScriptedEngine([*says("{}"), *ends()])
+    with served(engine, renderer=renderer) as server:
+        headers = server.http.post(PATH, json=BODY | {"stream": stream}).headers
+    assert "a.b, c[0]" == headers["x-antiphon-unenforced"]

@@ -72,7 +72,7 @@ class Chunks:
 
         async def app(scope: Scope, _receive: Receive, send: Send) -> None:
             events = write_events(
-                self.generate(), send, {"x-one": "1"}, headers_after=headers_after, keep=keep, count=count
+                self.generate(), send, lambda: {"x-one": "1"}, headers_after=headers_after, keep=keep, count=count
             )
             await scope["state"]["disconnect"].run(events)
 

@@ -85,3 +85,18 @@ def test_answer_with_running_usage_alone_is_cancelled() -> None:
     said = ChunkChoice(index=0, delta=Delta(content="secret"))
     request_stats.add(AnswerPart([chunk(said, tier="default", usage=USAGE)]))
     assert "cancelled" == request_stats.outcome
+
+
+def test_line_names_the_keywords_that_were_not_enforced() -> None:
+    request_stats = stats(whole=False)
+    request_stats.add(AnswerPart([], unenforced=("a.b",)))
+    request_stats.add(AnswerPart([], validity="invalid"))
+    with request_line() as line:
+        log_request(request_stats.record(CALL, "proj_1"))
+    assert (("a.b",), "invalid") == (line.fields["unenforced"], line.fields["validity"])
+
+
+def test_line_of_an_enforced_answer_says_nothing_of_validity() -> None:
+    with request_line() as line:
+        log_request(stats(whole=True).record(CALL, "proj_1"))
+    assert line.fields.keys().isdisjoint({"unenforced", "validity"})

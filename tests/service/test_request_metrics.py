@@ -116,3 +116,8 @@ def test_the_engines_counters_are_on_the_page() -> None:
     harness = Harness()
     harness.engine.restarts = 2
     assert 2 == harness.value("engine_restarts_total", model_name="m")
+
+
+def test_finished_answers_to_partly_enforced_schemas_are_counted_by_validity() -> None:
+    assert 1 == finished(validity="invalid").value("unenforced_answers_total", model_name="m", validity="invalid")
+    assert 0 == finished().value("unenforced_answers_total", model_name="m", validity="invalid")

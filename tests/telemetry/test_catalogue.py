@@ -21,7 +21,7 @@ def test_only_counters_get_the_suffix_of_a_total() -> None:
 def test_no_metric_has_a_label_for_projects_keys_or_requests() -> None:
     assert {
         *("model_name", "outcome", "finished_reason", "error", "service_tier"),
-        *("handler", "method", "status", "version", "python_version"),
+        *("handler", "method", "status", "validity", "version", "python_version"),
     } == {label for metric in METRICS for label in metric.labels}
 
 

@@ -9,6 +9,8 @@ from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletionChunk
 
 Modality = Literal["text"]
+Validity = Literal["valid", "invalid", "unknown"]
+"""Whether a finished answer is valid against the keywords that were not enforced."""
 
 
 class Spent(Struct, frozen=True):
@@ -25,6 +27,10 @@ class AnswerPart(Struct, frozen=True):
 
     chunks: list[ChatCompletionChunk]
     spent: Spent = Spent()
+    unenforced: tuple[str, ...] = ()
+    """In the first part: the keywords of schemas that are not enforced, by their paths in the request."""
+    validity: Validity | None = None
+    """In the last part of an answer with such keywords."""
 
 
 AnswerParts = AsyncGenerator[AnswerPart, None]

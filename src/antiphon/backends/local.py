@@ -6,13 +6,14 @@ stream, which aborts the choices that still run.
 
 import hashlib
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 
 from antiphon.assembly.assembler import Assembler, ChunkHeader
 from antiphon.assembly.choice import AssemblyOptions
 from antiphon.assembly.detokenizer import Vocabulary
+from antiphon.backends.answer_validity import AnswerValidity
 from antiphon.backends.backend import AnswerPart, AnswerParts, BackendStatus, Call, Spent
 from antiphon.engine.host.client import Engine
 from antiphon.engine.interface import EngineReport, ModelInfo, Started, StreamEvent, TokenEvent
@@ -38,6 +39,9 @@ class RequestRenderer(Protocol):
 
     async def render(self, request: CreateChatCompletion, request_id: str, cache_salt: str) -> Rendering:
         """Return the request for the engine. Raises an ``APIError`` when the request cannot be rendered."""
+
+    async def is_valid(self, schema: dict[str, Any], texts: list[str]) -> bool | None:
+        """Return whether finished texts are valid; None if that cannot be found out."""
 
 
 class LocalBackend:
@@ -87,6 +91,9 @@ class LocalBackend:
         self._engine.check_room()  # a full engine refuses at once, before rendering, which may take long
         rendering = await self._renderer.render(call.request, call.completion_id, call.cache_salt)
         assembler = Assembler(self._header(call, rendering, info), _options(call, rendering), self._vocabulary)
+        validity = AnswerValidity(rendering.unenforced)
+        if rendering.unenforced.paths:
+            yield AnswerPart([], unenforced=rendering.unenforced.paths)
         # No await between these lines: a cancellation there would leave the generator open.
         events = self._engine.generate(rendering.generate)
         try:
@@ -99,10 +106,11 @@ class LocalBackend:
                 except APIError:
                     yield AnswerPart(chunks, spent)
                     raise
+                validity.add(chunks)
                 usage = chunks[-1:] if done else []
                 yield AnswerPart(chunks[: len(chunks) - len(usage)], spent)
                 if done:
-                    yield AnswerPart(usage, spent)
+                    yield AnswerPart(usage, spent, validity=await validity.judge(self._renderer.is_valid))
                     return
             raise InternalServerError("The engine ended before the answer did.")
         finally:

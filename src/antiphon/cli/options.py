@@ -11,7 +11,7 @@ from antiphon.config import ServerOptions, data_dir
 from antiphon.console.command_error import CommandError
 from antiphon.engine.interface import EngineOptions
 from antiphon.protocol.bounds import MAX_LOGPROBS
-from antiphon.rendering.renderer_settings import REFERENCE_LOGPROBS
+from antiphon.rendering.renderer_settings import REFERENCE_LOGPROBS, StrictSchemas
 from antiphon.telemetry.logs import LogLevel
 
 _ENGINE = EngineOptions(model_path="")
@@ -116,7 +116,7 @@ class EngineFlags:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class TemplateFlags:
-    """The options of rendering: they replace a model's own chat template and notation, and allow more logprobs."""
+    """The options of rendering: the chat template, the notation of calls, strict schemas, the number of logprobs."""
 
     chat_template: Annotated[
         Path | None, Parameter(help="A file with a Jinja chat template, instead of the one inside the model.")
@@ -131,6 +131,13 @@ class TemplateFlags:
     max_logprobs: Annotated[
         int, count(0, MAX_LOGPROBS), Parameter(help="Alternatives of each token that top_logprobs may ask for.")
     ] = REFERENCE_LOGPROBS
+    strict_schemas: Annotated[
+        StrictSchemas,
+        Parameter(
+            help="Schemas that strict: true accepts. exact: all that can be enforced exactly. reference: only those of "
+            "the reference's subset, to test for portability."
+        ),
+    ] = "exact"
 
 
 @Parameter(name="*", group=SERVER_GROUP)

@@ -18,6 +18,7 @@ def renderer_settings(model_path: str, flags: TemplateFlags) -> RendererSettings
         template=template,
         chat_format=flags.chat_format,
         max_logprobs=flags.max_logprobs,
+        strict_schemas=flags.strict_schemas,
     )
 
 

@@ -15,6 +15,10 @@ PROMPT_RENDERER = ("antiphon.rendering.prompt_renderer", "tests/rendering/test_r
 TURNS = ("antiphon.rendering.turns", "tests/rendering/test_turns.py")
 INSTRUCTIONS = ("antiphon.rendering.instructions", "tests/rendering/test_instructions.py")
 TOOLS = ("antiphon.rendering.tool_use", "tests/rendering/test_tool_use.py")
+STRICT = (
+    "true: a schema that cannot be enforced exactly is refused. Otherwise such a keyword is left out, and "
+    "x-antiphon-unenforced names it."
+)
 CONSTRAINTS = ("antiphon.rendering.answer_constraints", "tests/rendering/test_answer_constraints.py")
 CUSTOM_TOOLS = ("antiphon.constraints.custom_tools", "tests/constraints/test_custom_tools.py")
 SAMPLER = ("antiphon.engine.sampling.sampler", "tests/engine/sampling/test_sampler.py")
@@ -167,7 +171,7 @@ TOOL_ROWS = (
     ),
     honoured("tools[].type", DECLARATIONS, "function or custom."),
     honoured("tools[].function.parameters", CONSTRAINTS, "Arguments always keep to it."),
-    honoured("tools[].function.strict", CONSTRAINTS, "true: the reference's subset of JSON Schema."),
+    honoured("tools[].function.strict", CONSTRAINTS, STRICT),
     honoured("tools[].custom", TOOLS, nested=(".name", ".description")),
     honoured(
         "tools[].custom.format",
@@ -200,7 +204,7 @@ TOOL_ROWS = (
     honoured("response_format.type", DECLARATIONS, "text, json_object or json_schema."),
     honoured("response_format.json_schema.name", TOOLS, "Told to the model."),
     honoured("response_format.json_schema.description", TOOLS, "Told to the model."),
-    honoured("response_format.json_schema.strict", CONSTRAINTS, "true: the reference's subset of JSON Schema."),
+    honoured("response_format.json_schema.strict", CONSTRAINTS, STRICT),
 )
 
 REFUSED_ROWS = (

@@ -11,13 +11,21 @@ from msgspec import Struct
 from antiphon.chat_formats.chat_format import HERMES, ToolNotation
 from antiphon.constraints.answer_grammar import CallConstraints
 from antiphon.constraints.custom_tools import callable_custom
-from antiphon.constraints.json_schema import compile_schema
+from antiphon.constraints.json_schema import compile_schema, enforce_schema
 from antiphon.constraints.tool_parameters import CallableFunction
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
 from antiphon.protocol.requests import CreateChatCompletion
-from antiphon.protocol.tools import ResponseFormat, ResponseFormatJSONSchema, ResponseFormatText
+from antiphon.protocol.tools import (
+    FunctionDefinition,
+    JSONSchemaFormat,
+    ResponseFormat,
+    ResponseFormatJSONSchema,
+    ResponseFormatText,
+)
+from antiphon.rendering.renderer_settings import StrictSchemas
 from antiphon.rendering.tool_use import DeclaredFunction, ToolUse, tool_use
+from antiphon.rendering.unenforced import NOTHING, Unenforced, request_path
 
 _INVALID_PARAMETERS: Final = "invalid_function_parameters"
 
@@ -30,6 +38,7 @@ class AnswerConstraints(Struct, frozen=True, kw_only=True):
     schema: str | None
     """The compiled JSON Schema of the content."""
     notation: ToolNotation
+    unenforced: Unenforced = NOTHING
 
     @property
     def param(self) -> str:
@@ -37,17 +46,22 @@ class AnswerConstraints(Struct, frozen=True, kw_only=True):
         return "response_format" if self.calls is None else "functions" if self.use and self.use.legacy else "tools"
 
 
-def answer_constraints(request: CreateChatCompletion, notation: ToolNotation) -> AnswerConstraints:
+def answer_constraints(
+    request: CreateChatCompletion, notation: ToolNotation, strict_schemas: StrictSchemas = "exact"
+) -> AnswerConstraints:
     """Return the constraints of a request, with calls in the family's notation.
 
     Calls of a ``leading_only`` notation begin like JSON content. With a JSON Schema for the content, the generic
     notation replaces such a notation. Raises ``InvalidRequestError``.
     """
+    compiler = _SchemaCompiler(strict_schemas)
     use = tool_use(request)
-    schema = _content_schema(request.response_format)
+    schema = _content_schema(request.response_format, compiler)
     if use is None:
-        return AnswerConstraints(use=None, calls=None, schema=schema, notation=notation)
-    functions = [_function(tool) for tool in use.functions]
+        return AnswerConstraints(
+            use=None, calls=None, schema=schema, notation=notation, unenforced=compiler.unenforced()
+        )
+    functions = [_function(tool, compiler) for tool in use.functions]
     customs = [callable_custom(tool.definition, tool.path) for tool in use.customs]
     calls = CallConstraints(
         mode=use.mode,
@@ -57,36 +71,63 @@ def answer_constraints(request: CreateChatCompletion, notation: ToolNotation) ->
     )
     if notation.leading_only and schema is not None and use.mode == "auto":
         notation = HERMES
-    return AnswerConstraints(use=use, calls=calls, schema=schema, notation=notation)
+    return AnswerConstraints(use=use, calls=calls, schema=schema, notation=notation, unenforced=compiler.unenforced())
 
 
-def _content_schema(response_format: ResponseFormat | None) -> str | None:
+class _SchemaCompiler:
+    """Compiles the schemas of one request, and notes the keywords that are not enforced."""
+
+    def __init__(self, strict_schemas: StrictSchemas) -> None:
+        self._subset = strict_schemas == "reference"
+        self._paths: list[str] = []
+        self._content: dict[str, Any] | None = None
+        self._functions: dict[str, dict[str, Any]] = {}
+
+    def content(self, asked: JSONSchemaFormat) -> str:
+        """Compile the schema of the content. Raises ``InvalidRequestError``."""
+        schema, param = asked.schema or {}, "response_format.json_schema.schema"
+        subject = f"response_format '{asked.name}'"
+        if asked.strict is True:
+            return compile_schema(schema, strict=self._subset, param=param, subject=subject)
+        enforced = enforce_schema(schema, param=param, subject=subject)
+        if enforced.unenforced:
+            self._content = schema
+            self._paths += [request_path(param, path) for path in enforced.unenforced]
+        return enforced.text
+
+    def function(self, definition: FunctionDefinition, parameters: dict[str, Any], param: str) -> str:
+        """Compile the parameters of a function. Raises ``InvalidRequestError``."""
+        subject, code = f"function '{definition.name}'", _INVALID_PARAMETERS
+        if definition.strict is True:
+            return compile_schema(parameters, strict=self._subset, param=param, subject=subject, code=code)
+        enforced = enforce_schema(parameters, param=param, subject=subject, code=code)
+        if enforced.unenforced:
+            self._functions[definition.name] = parameters
+            self._paths += [request_path(param, path) for path in enforced.unenforced]
+        return enforced.text
+
+    def unenforced(self) -> Unenforced:
+        """Return the keywords of the compiled schemas that are not enforced."""
+        if not self._paths:
+            return NOTHING
+        return Unenforced(paths=tuple(self._paths), content=self._content, functions=self._functions)
+
+
+def _content_schema(response_format: ResponseFormat | None, compiler: _SchemaCompiler) -> str | None:
     if response_format is None or isinstance(response_format, ResponseFormatText):
         return None
     if not isinstance(response_format, ResponseFormatJSONSchema) or response_format.json_schema.schema is None:
         return compile_schema({"type": "object"}, strict=False, param="response_format")
-    asked = response_format.json_schema
-    return compile_schema(
-        asked.schema or {},
-        strict=asked.strict is True,
-        param="response_format.json_schema.schema",
-        subject=f"response_format '{asked.name}'",
-    )
+    return compiler.content(response_format.json_schema)
 
 
-def _function(tool: DeclaredFunction) -> CallableFunction:
+def _function(tool: DeclaredFunction, compiler: _SchemaCompiler) -> CallableFunction:
     """Return a function with its compiled parameters; the reference requires a schema of type ``object``."""
     definition, param = tool.definition, f"{tool.path}.parameters"
     compiled = None
     if definition.parameters is not None:
         _require_object(definition.parameters, definition.name, param)
-        compiled = compile_schema(
-            {"type": "object", **definition.parameters},
-            strict=definition.strict is True,
-            param=param,
-            subject=f"function '{definition.name}'",
-            code=_INVALID_PARAMETERS,
-        )
+        compiled = compiler.function(definition, {"type": "object", **definition.parameters}, param)
     return CallableFunction(name=definition.name, schema=compiled, parameters=definition.parameters or {}, param=param)
 
 

@@ -5,7 +5,7 @@ grammars by their nature. In a separate process each affects its own request onl
 """
 
 import signal
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -13,7 +13,7 @@ from antiphon.errors import APIError, InternalServerError, InvalidRequestError, 
 from antiphon.isolation.fork_client import PreloadedForkServer, PreparationError
 from antiphon.isolation.process_pool import JobLostError, PoolFullError, PoolLoad, PoolUnavailableError, ProcessPool
 from antiphon.protocol.requests import CreateChatCompletion
-from antiphon.rendering.render_job import Outcome, Refused, Rendering, RenderJob
+from antiphon.rendering.render_job import Checked, CheckJob, Job, Outcome, Refused, Rendered, Rendering, RenderJob
 from antiphon.rendering.renderer_settings import (
     PROBE_SECONDS,
     RENDER_MEMORY,
@@ -116,13 +116,24 @@ class IsolatedRenderer:
         outcome = await self._outcome(job)
         if isinstance(outcome, Refused):
             raise InvalidRequestError(outcome.message, param=outcome.param, code=outcome.code)
-        if not _answers(outcome.rendering, job):
+        if not isinstance(outcome, Rendered) or not _answers(outcome.rendering, job):
             raise InternalServerError("The server failed to prepare the request.")
         return outcome.rendering
 
-    async def _outcome(self, job: RenderJob) -> Outcome:
+    async def is_valid(self, schema: dict[str, Any], texts: list[str]) -> bool | None:
+        """Return whether all finished texts of an answer are valid; None if that cannot be found out.
+
+        Too much work, too many waiting jobs and a schema that the validator does not take are such cases.
+        """
+        try:
+            outcome = await self._outcome(CheckJob(schema=schema, texts=texts))
+        except APIError:
+            return None
+        return outcome.valid if isinstance(outcome, Checked) else None
+
+    async def _outcome(self, job: Job) -> Outcome:
         payload = _JOBS.encode(job)
-        short = len(payload) <= SHORT_BYTES and not _has_grammar(job.request)
+        short = len(payload) <= SHORT_BYTES and isinstance(job, RenderJob) and not _has_grammar(job.request)
         try:
             outcome: Outcome = _OUTCOMES.decode(await self._pool.run(payload, short=short))
         except JobLostError as error:

@@ -4,15 +4,18 @@ A job and its outcome are JSON, because the numbers of a JSON Schema have no bou
 server imports no template engine and no grammar compiler; only the processes do.
 """
 
+from typing import Any
+
 from msgspec import Struct
 
 from antiphon.chat_formats.answer_calls import AnswerCalls, ContentForm
 from antiphon.chat_formats.chat_format import ReasoningMarkers
 from antiphon.engine.interface import GenerateRequest, ServiceTier
 from antiphon.protocol.requests import CreateChatCompletion
+from antiphon.rendering.unenforced import NOTHING, Unenforced
 
 
-class RenderJob(Struct, frozen=True, kw_only=True):
+class RenderJob(Struct, frozen=True, kw_only=True, tag="render"):
     """One request, and what :meth:`Renderer.render` takes beside it."""
 
     request: CreateChatCompletion
@@ -20,6 +23,16 @@ class RenderJob(Struct, frozen=True, kw_only=True):
     cache_salt: str
     max_model_len: int
     """Tokens of the context, which the engine decides on after the fork server has been started."""
+
+
+class CheckJob(Struct, frozen=True, kw_only=True, tag="check"):
+    """Finished JSON texts of one answer, and the schema that each must be valid against."""
+
+    schema: dict[str, Any]
+    texts: list[str]
+
+
+Job = RenderJob | CheckJob
 
 
 class Rendering(Struct, frozen=True, kw_only=True):
@@ -39,6 +52,7 @@ class Rendering(Struct, frozen=True, kw_only=True):
     content: ContentForm = "text"
     top_logprobs: int | None
     """Alternatives per token; None when no logprobs are asked for."""
+    unenforced: Unenforced = NOTHING
     service_tier: ServiceTier
     """The one that is used, for the answer."""
 
@@ -57,4 +71,10 @@ class Refused(Struct, frozen=True, kw_only=True, tag="refused"):
     code: str | None
 
 
-Outcome = Rendered | Refused
+class Checked(Struct, frozen=True, tag="checked"):
+    """The texts have been checked; None if the schema cannot be used."""
+
+    valid: bool | None
+
+
+Outcome = Rendered | Refused | Checked

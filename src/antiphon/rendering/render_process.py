@@ -6,16 +6,17 @@ from typing import Final
 import msgspec
 
 from antiphon.chat_formats.builtin import named_format, recognise
+from antiphon.constraints.json_schema.validity import is_valid
 from antiphon.engine.grammars.grammar_trial import GrammarTrial
 from antiphon.engine.models.tokenizer import EngineLoadError, Tokenizer
 from antiphon.errors import InvalidRequestError
 from antiphon.isolation.fork_server import Handler, JobLimits, RefusedError, ReportStage, limited, when_idle
-from antiphon.rendering.render_job import Outcome, Refused, Rendered, RenderJob
+from antiphon.rendering.render_job import Checked, CheckJob, Job, Outcome, Refused, Rendered
 from antiphon.rendering.renderer import Renderer, Trial
 from antiphon.rendering.renderer_settings import PROBE_MEMORY, RendererSettings
 from antiphon.templates.chat_template import CHATML, ChatTemplate, ChatTemplateError
 
-_JOBS: Final = msgspec.json.Decoder(RenderJob)
+_JOBS: Final = msgspec.json.Decoder[Job](Job)
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -50,15 +51,30 @@ def open_renderer(
     template = ChatTemplate(source, tokenizer.bos_token, tokenizer.eos_token)
     name = settings.chat_format
     family = recognise(source) if name is None else named_format(name, source)
-    return Renderer(tokenizer, template, family, max_model_len, trial, max_logprobs=settings.max_logprobs)
+    return Renderer(
+        tokenizer,
+        template,
+        family,
+        max_model_len,
+        trial,
+        max_logprobs=settings.max_logprobs,
+        strict_schemas=settings.strict_schemas,
+    )
+
+
+def _checked(job: CheckJob) -> Checked:
+    found = {is_valid(job.schema, text) for text in job.texts}
+    return Checked(False if False in found else None if None in found else True)
 
 
 def handler(renderer: Renderer) -> Handler:
-    """Return the handler of one job, which takes a :class:`RenderJob` and returns an :data:`Outcome`, both as JSON."""
+    """Return the handler of one job, which takes a :data:`Job` and returns an :data:`Outcome`, both as JSON."""
     for_context = cache(renderer.for_context)
 
     def handle(payload: bytes, report_stage: ReportStage) -> bytes:
         job = _JOBS.decode(payload)
+        if isinstance(job, CheckJob):
+            return _ENCODER.encode(_checked(job))
         try:
             rendering = for_context(job.max_model_len).render(job.request, job.request_id, job.cache_salt, report_stage)
             outcome: Outcome = Rendered(rendering)

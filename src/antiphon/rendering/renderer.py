@@ -17,7 +17,7 @@ from antiphon.rendering.context_bounds import ContextBounds
 from antiphon.rendering.prompt import Vocabulary
 from antiphon.rendering.prompt_renderer import PromptRenderer
 from antiphon.rendering.render_job import Rendering
-from antiphon.rendering.renderer_settings import REFERENCE_LOGPROBS
+from antiphon.rendering.renderer_settings import REFERENCE_LOGPROBS, StrictSchemas
 from antiphon.rendering.sampling_parameters import sampling_params
 from antiphon.rendering.sequence_breakers import BreakerVocabulary
 from antiphon.templates.chat_template import ChatTemplate
@@ -63,6 +63,7 @@ class Renderer:
         trial: Trial | None = None,
         *,
         max_logprobs: int = REFERENCE_LOGPROBS,
+        strict_schemas: StrictSchemas = "exact",
     ) -> None:
         """Hold the parts. With a ``trial`` grammars are tried out, which may take long or crash.
 
@@ -77,6 +78,7 @@ class Renderer:
         self._longest_token = tokenizer.longest_token
         self._trial = trial
         self._max_logprobs = max_logprobs
+        self._strict_schemas = strict_schemas
         self._bounds = ContextBounds(max_model_len, self._longest_token)
 
     def for_context(self, max_model_len: int) -> "Renderer":
@@ -101,7 +103,7 @@ class Renderer:
         constraining = _constraining_field(request)
         if constraining is not None:
             report_field(constraining)
-        required = answer_constraints(request, self._notation)
+        required = answer_constraints(request, self._notation, self._strict_schemas)
         if constraining is not None:
             report_field("messages")
         prompt = self._prompts.render(request, required, self._bounds)
@@ -137,6 +139,7 @@ class Renderer:
             reasoning_open=answer.reasoning_open,
             tools=_tools(required, answer),
             content=_content_form(required),
+            unenforced=required.unenforced,
             top_logprobs=top_logprobs,
             service_tier=tier,
         )

@@ -1,6 +1,6 @@
 """The settings and the limits of the processes that render for one model."""
 
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -22,6 +22,9 @@ served."""
 PROBE_MEMORY: Final = 1 << 30
 """Bytes of memory that the probing of a chat template may take; a model whose template takes more is not served."""
 
+StrictSchemas = Literal["exact", "reference"]
+"""The schemas that ``strict: true`` takes: all that are enforced exactly, or only those of the reference's subset."""
+
 
 class RendererSettings(Struct, frozen=True, kw_only=True):
     """A model, its chat template and the notation of its tool calls."""
@@ -34,6 +37,7 @@ class RendererSettings(Struct, frozen=True, kw_only=True):
     """Name of a built-in family; None detects the family from the template."""
     max_logprobs: int = REFERENCE_LOGPROBS
     """Alternatives of a token that a request may ask for."""
+    strict_schemas: StrictSchemas = "exact"
     probe_seconds: int = PROBE_SECONDS
     """Seconds of processor time that the probing of the template may take."""
 

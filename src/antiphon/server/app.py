@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from antiphon.config import ServerOptions
+from antiphon.protocol.path_header import UNENFORCED
 from antiphon.protocol.tolerance import Tolerance
 from antiphon.server.body_memory import BodyMemory
 from antiphon.server.completion_answer import IGNORED
@@ -37,6 +38,7 @@ EXPOSED_HEADERS: Final = (
     "retry-after-ms",
     "idempotent-replayed",
     IGNORED,
+    UNENFORCED,
     *(f"x-ratelimit-{what}-{kind}" for what in ("limit", "remaining", "reset") for kind in ("requests", "tokens")),
 )
 

@@ -6,7 +6,6 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from antiphon.protocol.rate_limits import rate_limit_headers
 from antiphon.protocol.requests import ReceivedRequest
 from antiphon.server.disconnect import DisconnectSignal
 from antiphon.server.event_stream import replay_events, write_events
@@ -74,13 +73,12 @@ class CompletionAnswer:
         self, idempotent: IdempotentRequest, share: AnswerShare, scope: Scope, receive: Receive, send: Send
     ) -> None:
         async with self._service.answer(self._request, self._caller, share) as answer:
-            headers = self._headers(rate_limit_headers(answer.rate_limits))
             if self._request.stream:
                 keep, encode = idempotent.keep if idempotent.keeps_answer else None, answer.encoder().encode
                 await write_events(
                     answer.stream(),
                     send,
-                    headers,
+                    lambda: self._headers(answer.headers()),
                     headers_after=self._headers_after,
                     encode=encode,
                     keep=keep,
@@ -88,6 +86,7 @@ class CompletionAnswer:
                 )
                 return
             body = await answer.body()
+            headers = self._headers(answer.headers())
         del answer  # frees the collected chunks while the client reads the body
         await idempotent.keep(body)
         await Response(body, headers=headers, media_type=JSON)(scope, receive, send)

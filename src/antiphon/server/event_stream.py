@@ -47,7 +47,7 @@ Keep = Callable[[bytes], Awaitable[None]]
 async def write_events(
     batches: AsyncGenerator[list[ChatCompletionChunk], None],
     send: Send,
-    headers: Mapping[str, str] | None = None,
+    headers: Callable[[], Mapping[str, str]] = dict,
     *,
     headers_after: float,
     encode: Encode = encode_chunk,
@@ -56,9 +56,9 @@ async def write_events(
 ) -> None:
     """Answer with the chunks as events and ``data: [DONE]``; close ``batches``.
 
-    The head is sent with the first chunk, or after ``headers_after`` seconds. An error before the head is raised and
-    becomes a plain HTTP error; a later error becomes the last event. ``count`` gets the number of bytes held for
-    ``keep``, and may raise ``APIError``.
+    The head is sent with the first chunk, or after ``headers_after`` seconds, with the ``headers`` of that moment. An
+    error before the head is raised and becomes a plain HTTP error; a later error becomes the last event. ``count`` gets
+    the number of bytes held for ``keep``, and may raise ``APIError``.
     """
     async with aclosing(batches), _head(send, headers, headers_after) as head:
         events = _Events(batches, encode, keep, count)
@@ -83,7 +83,7 @@ async def _first(events: "_Events", head: "_Head") -> tuple[bytes, bool]:
 
 
 @asynccontextmanager
-async def _head(send: Send, headers: Mapping[str, str] | None, after: float) -> AsyncGenerator["_Head", None]:
+async def _head(send: Send, headers: Callable[[], Mapping[str, str]], after: float) -> AsyncGenerator["_Head", None]:
     """Start the time until the head is sent by itself; end its task with the block."""
     head = _Head(send, headers)
     timer = asyncio.get_running_loop().call_later(after, head.begin_pings)
@@ -97,15 +97,16 @@ async def _head(send: Send, headers: Mapping[str, str] | None, after: float) -> 
 class _Head:
     """The head of a stream, and the comments that follow it until the first chunk."""
 
-    def __init__(self, send: Send, headers: Mapping[str, str] | None) -> None:
+    def __init__(self, send: Send, headers: Callable[[], Mapping[str, str]]) -> None:
         self._send = send
-        self._headers = [*HEADERS, *_raw(headers)]
+        self._headers = headers
         self._pings: asyncio.Task[None] | None = None
         self._first_chunk = asyncio.Event()
 
     async def send(self) -> None:
         """Send the status and the headers."""
-        await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        headers = [*HEADERS, *_raw(self._headers())]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
     def begin_pings(self) -> None:
         """Send the head now, and comments from now on."""
@@ -141,8 +142,8 @@ async def replay_events(body: bytes, send: Send, headers: Mapping[str, str]) -> 
     await send({"type": "http.response.body", "body": body})
 
 
-def _raw(headers: Mapping[str, str] | None) -> list[tuple[bytes, bytes]]:
-    return [(name.encode("ascii"), value.encode("ascii")) for name, value in (headers or {}).items()]
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
 
 
 class _Events:

@@ -9,7 +9,8 @@ from msgspec import UNSET
 
 from antiphon.assembly.collector import Collector
 from antiphon.protocol.base62 import base62
-from antiphon.protocol.rate_limits import RateLimitState
+from antiphon.protocol.path_header import UNENFORCED, path_header
+from antiphon.protocol.rate_limits import RateLimitState, rate_limit_headers
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.responses import ChatCompletion, ChatCompletionChunk
 from antiphon.protocol.sse import ChunkEncoder
@@ -56,6 +57,7 @@ class Answer:
         batches: AsyncGenerator[list[ChatCompletionChunk], None],
         *,
         rate_limits: RateLimitState,
+        unenforced: Callable[[], tuple[str, ...]] = tuple,
         collector: Collector | None = None,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -66,6 +68,11 @@ class Answer:
         self._random_bytes = random_bytes
         self.rate_limits = rate_limits
         """The rest of the caller's rate limits."""
+        self._unenforced = unenforced
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of the answer. Once a chunk is there, they name the keywords that are not enforced."""
+        return {**rate_limit_headers(self.rate_limits), **path_header(UNENFORCED, self._unenforced())}
 
     async def completion(self) -> ChatCompletion:
         """Return the whole answer. Raises ``APIError``."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Struct
 
-from antiphon.backends.backend import AnswerPart, Call, Spent
+from antiphon.backends.backend import AnswerPart, Call, Spent, Validity
 from antiphon.protocol.responses import ChatCompletionChunk, CompletionUsage
 from antiphon.protocol.validation import shorten
 from antiphon.service.end_user import end_user_name
@@ -40,13 +40,20 @@ class RequestRecord(Struct, frozen=True, kw_only=True):
     """Seconds."""
     duration: float
     """Seconds."""
+    unenforced: tuple[str, ...] = ()
+    """The keywords of schemas that were not enforced, by their paths in the request. No part of a line without any."""
+    validity: Validity | None = None
+    """Whether the finished answer is valid against these keywords; None without any, and for an unfinished answer."""
 
 
 def log_request(record: RequestRecord) -> None:
     """Add the record to the server's log line of the request, or log it as a line of its own without a server."""
     current = current_line()
     line = current or RequestLine()
-    line.add(**msgspec.structs.asdict(record))
+    fields = msgspec.structs.asdict(record)
+    if not record.unenforced:
+        del fields["unenforced"], fields["validity"]
+    line.add(**fields)
     if current is None:
         line.write()
 
@@ -71,12 +78,17 @@ class RequestStats:
         self.spent = Spent()
         """The tokens that the backend has counted so far."""
         self.chunks = 0
+        self.unenforced: tuple[str, ...] = ()
+        """The keywords of schemas that are not enforced, by their paths in the request."""
+        self._validity: Validity | None = None
         self.error: str | None = None
         """The code or the class of the error that ended the answer."""
 
     def add(self, part: AnswerPart) -> None:
         """Count a part of the answer."""
         self.spent = part.spent
+        self.unenforced = self.unenforced or part.unenforced
+        self._validity = self._validity or part.validity
         for chunk in part.chunks:
             self._add_chunk(chunk)
 
@@ -124,4 +136,6 @@ class RequestStats:
             finish_reasons=self._finish_reasons,
             time_to_first_token=None if self._first is None else round(self._first - self._begin, 6),
             duration=round(self._timer() - self._begin, 6),
+            unenforced=self.unenforced,
+            validity=self._validity,
         )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Final, get_args
 
+from antiphon.backends.backend import Validity
 from antiphon.backends.engine_counters import EngineCounters, engine_readings
 from antiphon.protocol.validation import shorten
 from antiphon.routing.router import Router
@@ -48,6 +49,8 @@ class RequestMetrics:
     def _expect(self, model: str) -> None:
         for outcome in get_args(Outcome):
             self.metrics.expect(catalogue.REQUESTS, model, outcome)
+        for validity in get_args(Validity):
+            self.metrics.expect(catalogue.UNENFORCED_ANSWERS, model, validity)
         for reason in ("stop", "length"):
             self.metrics.expect(catalogue.REQUEST_SUCCESS, model, reason)
         tokens = (catalogue.REASONING_TOKENS, catalogue.REQUEST_PROMPT_TOKENS, catalogue.REQUEST_GENERATION_TOKENS)
@@ -57,6 +60,8 @@ class RequestMetrics:
             self.metrics.expect(metric, model, DEFAULT_TIER)
 
     def _completed(self, record: RequestRecord, model: str) -> None:
+        if record.validity is not None:
+            self.metrics.count(catalogue.UNENFORCED_ANSWERS, model, record.validity)
         for reason in record.finish_reasons:
             self.metrics.count(catalogue.REQUEST_SUCCESS, model, reason)
         self.metrics.count(catalogue.REASONING_TOKENS, model, by=record.reasoning_tokens or 0)

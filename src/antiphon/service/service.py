@@ -220,6 +220,7 @@ class Service:
                     request,
                     batches,
                     rate_limits=rate_limits,
+                    unenforced=lambda: stats.unenforced,
                     collector=collector,
                     random_bytes=self._clocks.random_bytes,
                 )

@@ -59,6 +59,11 @@ REQUEST_SUCCESS: Final = _counter(
     "request_success", "Choices of completed requests, by their finish_reason.", "finished_reason"
 )
 REQUEST_ERRORS: Final = _counter("request_errors", "Requests that failed, by the code of the error.", "error")
+UNENFORCED_ANSWERS: Final = _counter(
+    "unenforced_answers",
+    "Finished answers to schemas of which a keyword is not enforced: valid, invalid, or unknown.",
+    "validity",
+)
 HTTP_REQUESTS: Final = Metric(
     name="http_requests",
     kind="counter",
@@ -117,7 +122,7 @@ BUILD: Final = Metric(
 )
 
 METRICS: Final = (
-    *(REQUESTS, REQUEST_SUCCESS, REQUEST_ERRORS, HTTP_REQUESTS),
+    *(REQUESTS, REQUEST_SUCCESS, REQUEST_ERRORS, UNENFORCED_ANSWERS, HTTP_REQUESTS),
     *(RUNNING, WAITING, TOKENS_PER_STEP, SEQUENCES_PER_STEP, PREEMPTIONS),
     *(PROMPT_TOKENS, PROMPT_TOKENS_CACHED, GENERATION_TOKENS, REASONING_TOKENS),
     *(REQUEST_PROMPT_TOKENS, REQUEST_GENERATION_TOKENS),

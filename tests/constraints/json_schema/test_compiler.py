@@ -9,10 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from antiphon.constraints.json_schema import compile_schema, shorten_problem, validate_grammar
+from antiphon.constraints.json_schema import compile_schema, enforce_schema, shorten_problem, validate_grammar
 from antiphon.constraints.json_schema.compiler import MAX_CACHED_SIZE, MAX_ECHO, MAX_GRAMMAR_LINES, MAX_SCHEMA_SIZE
 from antiphon.engine.grammars.grammar_limits import MAX_GRAMMAR_TEXT
 from antiphon.errors import InvalidRequestError
+from antiphon.rendering.unenforced import request_path
 from fuzz.work import counted_work
 from tests.constraints.json_schema.random_schemas import (
     admits,
@@ -336,3 +337,102 @@ def test_object_without_listed_properties_is_free() -> None:
 def test_empty_list_of_properties_admits_the_empty_object_only() -> None:
     text = compile_schema({"type": "object", "properties": {}}, strict=False, param="p")
     assert [{}] == admitted(text, [{}, {"b": 2}])
+
+
+FREE = {"type": "array", "items": {"type": "string"}}
+UNEXACT: list[tuple[str, dict[str, Any], list[Any], list[Any]]] = [
+    ("uniqueItems", {**FREE, "uniqueItems": True, "maxItems": 2}, [["a", "a"]], [["a", "b", "c"]]),
+    ("contains", {"type": "array", "contains": {"type": "integer"}}, [["a"]], [[]]),
+    ("pattern", {"type": "string", "pattern": "^(?=a)b", "maxLength": 2}, ["xy"], ["xyz"]),
+    ("not", {"type": "string", "not": {"pattern": "a"}}, ["a"], [1]),
+    ("oneOf", {"oneOf": [{"pattern": "a"}, {"pattern": "b"}], "type": "string"}, ["ab"], ["c"]),
+    (
+        "if",
+        {"if": {"pattern": "a"}, "then": {"maxLength": 1}, "else": {"maxLength": 3}, "type": "string"},
+        ["aa"],
+        ["bbbb"],
+    ),
+    (
+        "patternProperties",
+        {"properties": {"a": {"type": "integer"}}, "patternProperties": {"^(?!x)": {"type": "null"}}, "type": "object"},
+        [{"a": 1, "b": 2}],
+        [{"a": "b"}],
+    ),
+    (
+        "minProperties",
+        {"type": "object", "minProperties": 3, "additionalProperties": {"type": "null"}},
+        [{}],
+        [{"a": 1}],
+    ),
+    (
+        "unevaluatedItems",
+        {"type": "array", "contains": {}, "unevaluatedItems": False, "maxItems": 2},
+        [[1, 2]],
+        [[], [1, 2, 3]],
+    ),
+    ("$ref", {"$ref": "http://a.test/b", "type": "string"}, ["a"], [1]),
+    ("multipleOf", {"type": "integer", "multipleOf": 1234567}, [1], ["a"]),
+    (
+        "allOf[1]",
+        {
+            "allOf": [{"patternProperties": {"^a": {"type": "null"}}}, {"patternProperties": {"a$": {"minimum": 2}}}],
+            "type": "object",
+        },
+        [{"ba": 1}],
+        [{"a": 1}],
+    ),
+]
+
+
+@pytest.mark.parametrize(("keyword", "schema", "more", "others"), UNEXACT)
+def test_keyword_that_cannot_be_enforced_is_left_out_and_the_rest_is_enforced(
+    keyword: str, schema: dict[str, Any], more: list[Any], others: list[Any]
+) -> None:
+    enforced = enforce_schema({"type": "object", "properties": {"x": schema}}, param="p")
+    assert f"properties.x.{keyword}" == request_path("properties", enforced.unenforced[-1][1:])
+    values = [{"x": value} for value in (*more, *others)]
+    assert values[: len(more)] == admitted(enforced.text, values)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"type": "string", "pattern": "("}, {"type": "x"}, {"$ref": "#/no"}, {"not": {}}, {"allOf": [{"$ref": "#"}]}],
+)
+def test_malformed_schema_and_one_without_a_value_are_refused_in_any_case(schema: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError):
+        enforce_schema(schema, param="p")
+
+
+def test_keyword_that_is_not_enforced_is_not_negated() -> None:
+    enforced = enforce_schema({"type": "string", "not": {"pattern": "(?=a)"}}, param="p")
+    assert (("not", "pattern"), ("not",)) == enforced.unenforced
+    assert admits(enforced.text, "b")
+
+
+@thorough
+@given(schemas(), st.randoms(use_true_random=False))
+def test_every_admitted_text_validates_unless_a_keyword_is_left_out(
+    schema: dict[str, Any], choice: random.Random
+) -> None:
+    exact = compiled(schema)
+    try:
+        enforced = enforce_schema(schema, param="p")
+    except InvalidRequestError:
+        assert exact is None
+        return
+    assert (exact is None) == bool(enforced.unenforced)
+    assert exact in {None, enforced.text}
+    assert exact is None or agrees(schema, walk(enforced.text, choice) or "") is not False
+
+
+@thorough
+@given(schemas(), st.lists(instances, min_size=6, max_size=6))
+def test_valid_instance_can_be_written_even_if_a_keyword_is_left_out(schema: dict[str, Any], values: list[Any]) -> None:
+    free = schema if tracks_evaluation(schema) else opened(schema)
+    try:
+        enforced = enforce_schema(free, param="p")
+    except InvalidRequestError:
+        return
+    for value in values:
+        if agrees(schema, json.dumps(value)) and not tracks_evaluation(schema):
+            assert admits(enforced.text, value) or not can_be_spelled(enforced.text, value), value

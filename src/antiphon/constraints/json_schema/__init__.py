@@ -24,9 +24,10 @@ The modules in the order of the pipeline:
 - ``codegen``: writes the JSON Schema that llguidance reads.
 - ``numbers``: writes bounds on numbers so that llguidance reads them exactly.
 - ``costs``: the cost of looking at shapes.
-- ``schema_errors``: the errors, and the budget that bounds the work of one schema.
+- ``validity``: validates a finished answer against a schema of which some keywords are not enforced.
+- ``schema_errors``: the errors, the keywords that are not enforced, and the budget that bounds the work of one schema.
 """
 
-from antiphon.constraints.json_schema.compiler import compile_schema, shorten_problem, validate_grammar
+from antiphon.constraints.json_schema.compiler import compile_schema, enforce_schema, shorten_problem, validate_grammar
 
-__all__ = ["compile_schema", "shorten_problem", "validate_grammar"]
+__all__ = ["compile_schema", "enforce_schema", "shorten_problem", "validate_grammar"]

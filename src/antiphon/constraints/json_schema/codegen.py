@@ -16,12 +16,12 @@ from typing import Any, Final
 from antiphon.constraints.json_schema import costs
 from antiphon.constraints.json_schema.expansion import Expander
 from antiphon.constraints.json_schema.finite_terms import finite_terms, required_groups
-from antiphon.constraints.json_schema.lowering import lower_shape
+from antiphon.constraints.json_schema.lowering import lower_shape, without_bound
 from antiphon.constraints.json_schema.multiples import check_multiples
 from antiphon.constraints.json_schema.numbers import number_schema
 from antiphon.constraints.json_schema.pattern import any_text_except
 from antiphon.constraints.json_schema.pattern_queries import can_begin, matches, string_schema
-from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
+from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError, UnenforceableError
 from antiphon.constraints.json_schema.shapes import (
     EVERYTHING,
     Array,
@@ -66,6 +66,7 @@ class CodeGenerator:
 
     def __init__(self, expander: Expander) -> None:
         self._expander = expander
+        self._unenforced = expander.unenforced
         self._shapes: dict[Term, list[Shape]] = {}
         self._finite: set[Term] = set()
         self._squared_properties = 0
@@ -84,7 +85,7 @@ class CodeGenerator:
         self._finite = finite_terms(self._shapes)
         if root not in self._finite:
             raise SchemaRefusedError("the schema admits no value", ())
-        self._forbids_code_points = any(map(_can_be_bypassed, self._all_shapes()))
+        self._forbids_code_points = any(map(_can_be_bypassed, self._all_shapes())) and not self._needs_code_points()
         schema = self._term_schema(root)
         options: dict[str, Any] = {
             "item_separator": ITEM_SEPARATOR,
@@ -93,13 +94,16 @@ class CodeGenerator:
         }
         if self._forbids_code_points:
             options["json_allowed_escapes"] = _SHORT_ESCAPES
-            if self._term_with_controls is not None:
-                raise SchemaRefusedError(
-                    "control characters beside properties that the schema does not name are not supported",
-                    origin(self._term_with_controls) or (),
-                )
         definitions = {"$defs": self._definitions} if self._definitions else {}
         return {"x-guidance": options, **schema, **definitions}
+
+    def _needs_code_points(self) -> bool:
+        """Return whether the schema has control characters. Then an escaped key can bypass the schema of a property."""
+        if self._term_with_controls is None:
+            return False
+        reason = "control characters beside properties that the schema does not name are not supported"
+        self._give_up(UnenforceableError(reason), self._term_with_controls)
+        return True
 
     def _all_shapes(self) -> Iterator[Shape]:
         return (shape for shapes in self._shapes.values() for shape in shapes)
@@ -111,9 +115,7 @@ class CodeGenerator:
             if term in self._shapes or term in (ANY, NEVER):
                 continue
             try:
-                shapes = [
-                    lowered for shape in self._expander.expand(term) for lowered in lower_shape(shape, self._expander)
-                ]
+                shapes = [lowered for shape in self._expander.expand(term) for lowered in self._lower(shape, term)]
             except SchemaRefusedError as error:
                 error.path = origin(term) if error.path is None else error.path
                 raise
@@ -122,6 +124,20 @@ class CodeGenerator:
             if any(_CONTROLS.search(text) for shape in shapes for text in _texts(shape)):
                 self._term_with_controls = term
             waiting += [child for shape in shapes for child in _children(shape)]
+
+    def _lower(self, shape: Shape, term: Term) -> list[Shape]:
+        """Lower a shape. If a bound needs too many alternatives, give it up and lower the rest."""
+        try:
+            return lower_shape(shape, self._expander)
+        except UnenforceableError as error:
+            self._give_up(error, term)
+            weaker = without_bound(shape, error.keyword)
+            return [] if weaker is None else self._lower(weaker, term)
+
+    def _give_up(self, error: UnenforceableError, term: Term) -> None:
+        path = (origin(term) or ()) if error.path is None else error.path
+        error.path = path
+        self._unenforced.add(error, (*path, error.keyword) if error.keyword else path)
 
     def _is_finite(self, shape: Shape) -> bool:
         return not any(self._finite.isdisjoint(terms) for terms in required_groups(shape))
@@ -153,11 +169,21 @@ class CodeGenerator:
         try:
             check_multiples(shapes)
             _check_row(shapes)
-            options = [self._shape_schema(shape) for shape in shapes]
-        except SchemaRefusedError as error:
-            error.path = (origin(term) or ()) if error.path is None else error.path
-            raise
+        except UnenforceableError as error:
+            self._give_up(error, term)
+            shapes = [weaker for shape in shapes if (weaker := without_bound(shape, error.keyword)) is not None]
+        options = [self._shape_or_weaker(shape, term) for shape in shapes]
         return options[0] if len(options) == 1 else {"anyOf": options}
+
+    def _shape_or_weaker(self, shape: Shape, term: Term) -> dict[str, Any]:
+        """Return the schema of a shape, or of its whole type if it cannot be enforced."""
+        try:
+            return self._shape_schema(shape)
+        except UnenforceableError as error:
+            self._give_up(error, term)
+            if isinstance(shape, String):
+                return string_schema((), shape.min_length, shape.max_length)
+            return {"type": type(shape).__name__.lower()}
 
     def _shape_schema(self, shape: Shape) -> dict[str, Any]:
         match shape:
@@ -193,7 +219,7 @@ class CodeGenerator:
             self._checked_texts.add(bounds)
             self._expander.budget.spend_alternatives(FIRST_CHARACTERS_COST, "pattern")
             if not can_begin(*bounds):
-                raise SchemaRefusedError("'pattern' is too complex to be enforced beside other bounds")
+                raise UnenforceableError("'pattern' is too complex to be enforced beside other bounds")
 
     def _array_schema(self, shape: Array) -> dict[str, Any]:
         schema: dict[str, Any] = {"type": "array"}
@@ -211,7 +237,7 @@ class CodeGenerator:
         optional = len(shape.optional)
         self._squared_properties += optional**2
         if optional > MAX_OPTIONAL_PROPERTIES or self._squared_properties > MAX_SQUARED_PROPERTIES:
-            raise SchemaRefusedError(f"more than {MAX_OPTIONAL_PROPERTIES} optional properties are not supported")
+            raise UnenforceableError(f"more than {MAX_OPTIONAL_PROPERTIES} optional properties are not supported")
         schema: dict[str, Any] = {"type": "object"}
         if shape.properties:
             schema["properties"] = {name: self._term_schema(term) for name, term in shape.properties}
@@ -245,7 +271,7 @@ class CodeGenerator:
                 term in self._finite and conjunction(term, others) != term and matches(pattern, name)
                 for name, term in shape.properties
             ):
-                raise SchemaRefusedError("'patternProperties' beside such 'additionalProperties' is not supported")
+                raise UnenforceableError("'patternProperties' beside such 'additionalProperties' is not supported")
 
 
 def _children(shape: Shape) -> Iterable[Term]:
@@ -274,7 +300,7 @@ def _check_row(shapes: Iterable[Shape]) -> None:
             rows = _row_items(shape)
             at_start += rows[0]
             if max(at_start, *rows) > MAX_NEXT_ITEMS:
-                raise SchemaRefusedError(
+                raise UnenforceableError(
                     f"more than {MAX_NEXT_ITEMS} objects or {properties} optional properties in one place"
                 )
 

@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 import llguidance
+from msgspec import Struct
 
 from antiphon.constraints.grammar_size import MAX_MULTIPLES, sum_of_multiples
 from antiphon.constraints.json_schema.codegen import CodeGenerator
@@ -50,6 +51,37 @@ def compile_schema(
     Raises :class:`InvalidRequestError` that names the keyword and its path. A large schema may take a second: call this
     in a thread. Results are cached by the schema's text.
     """
+    return _compiled(schema, Mode(subset=strict), param, subject, code).text
+
+
+class EnforcedSchema(Struct, frozen=True):
+    """A compiled schema, and the paths of the keywords that it leaves out because they cannot be enforced."""
+
+    text: str
+    unenforced: tuple[Path, ...]
+
+
+def enforce_schema(
+    schema: dict[str, Any] | bool,  # noqa: FBT001 (a schema may be true or false)
+    *,
+    param: str,
+    subject: str = "response_format",
+    code: str | None = None,
+) -> EnforcedSchema:
+    """Compile a schema as :func:`compile_schema` does, but leave out keywords that cannot be enforced.
+
+    Raises :class:`InvalidRequestError` for a malformed schema, for one without a value and beyond the limits.
+    """
+    return _compiled(schema, Mode(lenient=True), param, subject, code)
+
+
+def _compiled(
+    schema: dict[str, Any] | bool,  # noqa: FBT001 (a schema may be true or false)
+    mode: "Mode",
+    param: str,
+    subject: str,
+    code: str | None,
+) -> EnforcedSchema:
     try:
         text = json.dumps(schema, ensure_ascii=False, allow_nan=False)
         text.encode()
@@ -60,9 +92,9 @@ def compile_schema(
     except RecursionError:
         raise _invalid(subject, "the schema nests too deeply", (), param, code) from None
     compile_text = _cached_compile if len(text) <= MAX_CACHED_SIZE else _compile
-    compiled, reason, path = compile_text(text, strict=strict)
-    if reason:
-        raise _invalid(subject, reason, path, param, code)
+    compiled = compile_text(text, mode)
+    if isinstance(compiled, _Refusal):
+        raise _invalid(subject, compiled.reason, compiled.path, param, code)
     return compiled
 
 
@@ -77,22 +109,37 @@ def validate_grammar(grammar: str, *, param: str) -> None:
         raise InvalidRequestError(f"Invalid value for '{param}': {problem}", param=param, code="invalid_value")
 
 
-def _compile(text: str, *, strict: bool) -> tuple[str, str, Path]:
-    """Return the compiled text, the reason of a refusal (empty for none) and its path."""
+class Mode(Struct, frozen=True, kw_only=True):
+    """The treatment of a schema."""
+
+    subset: bool = False
+    """Refuse what is outside of the reference's subset."""
+    lenient: bool = False
+    """Leave out what cannot be enforced, instead of refusing it."""
+
+
+class _Refusal(Struct, frozen=True):
+    reason: str
+    path: Path = ()
+
+
+def _compile(text: str, mode: Mode) -> EnforcedSchema | _Refusal:
     if len(text) > MAX_SCHEMA_SIZE:
-        return "", f"the schema exceeds the limit of {MAX_SCHEMA_SIZE} characters", ()
+        return _Refusal(f"the schema exceeds the limit of {MAX_SCHEMA_SIZE} characters")
     schema = json.loads(text)
     try:
-        document = Document(schema)
-        if strict:
+        document = Document(schema, lenient=mode.lenient)
+        if mode.subset:
             check_strict(document)
         compiled = compact_json(CodeGenerator(Expander(document)).generate(document.term(())))
     except SchemaRefusedError as error:
-        return "", error.reason, error.path or ()
+        return _Refusal(error.reason, error.path or ())
     except RecursionError:
-        return "", "the schema nests too deeply", ()
+        return _Refusal("the schema nests too deeply")
     problem = _problem(f"start: %json {compiled}")
-    return compiled, f"it cannot be enforced: {problem}" if problem else "", ()
+    if problem:
+        return _Refusal(f"it cannot be enforced: {problem}")
+    return EnforcedSchema(compiled, document.unenforced.paths)
 
 
 _cached_compile = lru_cache(CACHED_RESULTS)(_compile)

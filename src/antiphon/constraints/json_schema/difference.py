@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from antiphon.constraints.json_schema.intersection import intersect_shapes
 from antiphon.constraints.json_schema.normalise import normalise
 from antiphon.constraints.json_schema.pattern_queries import matches
-from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
+from antiphon.constraints.json_schema.schema_errors import UnenforceableError
 from antiphon.constraints.json_schema.shapes import Array, Boolean, Contains, Number, Object, Shape, String
 from antiphon.constraints.json_schema.terms import ANY, NEVER, Term, negation
 
@@ -47,7 +47,7 @@ def _subtract_number(shape: Number, other: Number) -> Iterator[Shape | None]:
     if step is None or (finer is not None and finer % step == 0):
         return
     if shape.point is None:
-        raise SchemaRefusedError(f"'{'type' if step == 1 else 'multipleOf'}' cannot be negated")
+        raise UnenforceableError(f"'{'type' if step == 1 else 'multipleOf'}' cannot be negated")
     if shape.point % step:
         yield shape
 
@@ -70,13 +70,13 @@ def _subtract_string(shape: String, other: String) -> Iterator[Shape | None]:
         if pattern in shape.patterns:
             continue
         if shape.values is None:
-            raise SchemaRefusedError("'pattern' and 'format' cannot be negated")
+            raise UnenforceableError("'pattern' and 'format' cannot be negated")
         yield intersect_shapes(shape, String(values=tuple(text for text in shape.values if not matches(pattern, text))))
 
 
 def _subtract_array(shape: Array, other: Array) -> Iterator[Shape | None]:
     if other.unique and shape.unique is False:
-        raise SchemaRefusedError("'uniqueItems' cannot be negated")
+        raise UnenforceableError("'uniqueItems' cannot be negated")
     if other.min_items:
         yield intersect_shapes(shape, Array(max_items=other.min_items - 1))
     if other.max_items is not None:
@@ -87,7 +87,7 @@ def _subtract_array(shape: Array, other: Array) -> Iterator[Shape | None]:
         yield from _with_an_item_from(shape, len(other.prefix), negation(other.items))
     for contains in other.contains:
         if contains.low > 1 or contains.high is not None:
-            raise SchemaRefusedError("'contains' with a count cannot be negated")
+            raise UnenforceableError("'contains' with a count cannot be negated")
         yield intersect_shapes(shape, Array(items=negation(contains.term)))
 
 
@@ -107,7 +107,7 @@ def _with_an_item_from(shape: Array, start: int, term: Term) -> Iterator[Shape |
     elif start == 0:
         yield intersect_shapes(shape, Array(contains=(Contains(term),)))
     else:
-        raise SchemaRefusedError("'items' after 'prefixItems' cannot be negated")
+        raise UnenforceableError("'items' after 'prefixItems' cannot be negated")
 
 
 def _subtract_object(shape: Object, other: Object) -> Iterator[Shape | None]:
@@ -134,7 +134,7 @@ def _with_another_property(shape: Object, other: Object) -> Iterator[Shape | Non
     """Yield the objects with a property that ``other`` does not name and whose value ``other`` refuses."""
     if not shape.is_closed and not (shape.additional == other.additional and shape.patterns == other.patterns):
         keyword = "patternProperties" if other.patterns else "additionalProperties"
-        raise SchemaRefusedError(f"'{keyword}' cannot be negated")
+        raise UnenforceableError(f"'{keyword}' cannot be negated")
     known = {name for name, _ in other.properties}
     for name, _ in shape.properties:
         if name not in known:

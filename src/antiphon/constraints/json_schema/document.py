@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import unquote, urldefrag, urljoin
 
-from antiphon.constraints.json_schema.schema_errors import Budget, SchemaRefusedError
+from antiphon.constraints.json_schema.schema_errors import Budget, SchemaRefusedError, UnenforceableError, Unenforced
 from antiphon.constraints.json_schema.terms import ANY, NEVER, Location, Path, Term
 from antiphon.constraints.json_schema.vocabulary import KEYWORDS, subschemas
 
@@ -23,13 +23,15 @@ MAX_SMALL_SIZE: Final = 8
 class Document:
     """The schema of one request. The constructor raises :class:`SchemaRefusedError` for a malformed schema."""
 
-    def __init__(self, root: dict[str, Any] | bool) -> None:  # noqa: FBT001 (a schema may be true or false)
+    def __init__(self, root: dict[str, Any] | bool, *, lenient: bool = False) -> None:  # noqa: FBT001 (a schema)
+        """With ``lenient``, a keyword that cannot be enforced is listed in ``unenforced`` instead of refused."""
         self.root = root
         dialect = _DIALECT.match(root.get("$schema", "")) if isinstance(root, dict) and _has_dialect(root) else None
         self.draft: Final = int(dialect[1][:4]) if dialect else NEWEST_DRAFT
         """A number from 3 to 7, 2019 or 2020; 2020 if the schema names no draft."""
         self.budget: Final = Budget()
         """The budget for all work on this schema."""
+        self.unenforced: Final = Unenforced(allowed=lenient)
         self.tracks_evaluation = False
         """Whether some subschema has ``unevaluatedProperties``."""
         self._known: set[Path] = set()
@@ -81,7 +83,7 @@ class Document:
         if uri:
             target = self._resources.get(urldefrag(urljoin(self._bases[resource], uri)).url)
             if target is None:
-                raise SchemaRefusedError("'$ref' to another document is not supported", path)
+                raise UnenforceableError("'$ref' to another document is not supported", path)
             resource = target
         found = self._anchors.get((resource, unquote(fragment)))
         if found is None:

@@ -14,7 +14,12 @@ from antiphon.constraints.json_schema.keywords import bounds, constant
 from antiphon.constraints.json_schema.normalise import normalise
 from antiphon.constraints.json_schema.pattern import any_text
 from antiphon.constraints.json_schema.pattern_queries import matches
-from antiphon.constraints.json_schema.schema_errors import COMPARISONS, CircularReferenceError, SchemaRefusedError
+from antiphon.constraints.json_schema.schema_errors import (
+    COMPARISONS,
+    CircularReferenceError,
+    SchemaRefusedError,
+    UnenforceableError,
+)
 from antiphon.constraints.json_schema.shapes import (
     EVERYTHING,
     Array,
@@ -51,19 +56,36 @@ class Expander:
     def __init__(self, document: Document) -> None:
         self._document = document
         self.budget: Final = document.budget
+        self.unenforced: Final = document.unenforced
         self._shapes: dict[Term, Union] = {}
         self._active: set[Term] = set()
+        self._relaxed: set[Term] = set()
+        """Terms whose shapes have more values than the term, because a keyword is not enforced."""
+        self._is_relaxed = False
+        """Whether the term that is being expanded is one of them."""
 
     def expand(self, term: Term) -> Union:
         """Return the shapes of a term. Raises :class:`SchemaRefusedError`."""
         found = self._shapes.get(term)
-        if found is not None:
-            return found
+        if found is None:
+            relaxed, self._is_relaxed = self._is_relaxed, False
+            try:
+                found = self._expand_once(term)
+                if self._is_relaxed:
+                    self._relaxed.add(term)
+            finally:
+                self._is_relaxed = relaxed
+        self._is_relaxed = self._is_relaxed or term in self._relaxed
+        return found
+
+    def _expand_once(self, term: Term) -> Union:
         if term in self._active:
             raise CircularReferenceError("'$ref' refers to itself without going into a property or an item")
         self._active.add(term)
+        given_up = self.unenforced.count
         try:
             found = self._shapes[term] = self._expand(term)
+            self._is_relaxed = self._is_relaxed or self.unenforced.count > given_up
             self.budget.spend_alternatives(1 + len(found))
         except SchemaRefusedError as error:
             error.path = origin(term) if error.path is None else error.path
@@ -75,7 +97,8 @@ class Expander:
     def is_satisfiable(self, term: Term) -> bool:
         """Return False only if the term has no value; True for a recursive or refused term."""
         try:
-            return any(self.is_possible(shape) for shape in self.expand(term))
+            with self.unenforced.forbidden():
+                return any(self.is_possible(shape) for shape in self.expand(term))
         except SchemaRefusedError:
             self.budget.spend_alternatives(0)
             return True
@@ -99,33 +122,65 @@ class Expander:
                 self.budget.spend_alternatives(len(text) // CONSTANT_CHARACTERS, "const")
                 return (constant(json.loads(text)),)
             case Negation(inner):
-                return self._subtract(EVERYTHING, inner)
+                return self._without(EVERYTHING, inner)
             case Conjunction(terms):
                 result: Union = EVERYTHING
                 for positive in (inner for inner in terms if not isinstance(inner, Negation)):
                     result = self._intersect(result, self.expand(positive))
                 for negative in (inner for inner in terms if isinstance(inner, Negation)):
-                    result = self._subtract(result, negative.term)
+                    result = self._without(result, negative.term)
                 return result
 
     def _intersect(self, left: Union, right: Union) -> Union:
         return intersect(left, right, self.budget)
 
     def _subtract(self, left: Union, term: Term) -> Union:
-        return subtract(left, self.expand(term), self.is_possible, self.budget)
+        right = self.expand(term)
+        if term in self._relaxed:
+            raise UnenforceableError("what is not enforced cannot be negated")
+        return subtract(left, right, self.is_possible, self.budget)
+
+    def _without(self, left: Union, term: Term) -> Union:
+        """Subtract a term, or leave its values in if it cannot be negated and the schema need not be exact."""
+        try:
+            return self._subtract(left, term)
+        except UnenforceableError as error:
+            self.unenforced.add(error, origin(term) or ())
+            return left
 
     def _subschema(self, path: Path) -> Union:
         schema = self._document.at(path)
         if "$ref" in schema and self._document.ignores_ref_siblings:
-            return self.expand(self._document.resolve(schema["$ref"], path))
+            return self._alone(schema["$ref"], path)
         result = bounds(self._document, path)
         for keyword, apply in self._applicators():
             if keyword in schema:
                 try:
                     result = apply(result, schema[keyword], (*path, keyword))
                 except SchemaRefusedError as error:
-                    raise _with_location(error, keyword, path) from error
+                    located = _with_location(error, keyword, path)
+                    if not isinstance(located, UnenforceableError):
+                        raise located from error
+                    self.unenforced.add(located, (*path, keyword))
+                    result = self._weakened(keyword, result, schema[keyword], (*path, keyword))
         return result
+
+    def _alone(self, reference: str, path: Path) -> Union:
+        """Expand a reference beside which no keyword counts."""
+        try:
+            return self.expand(self._document.resolve(reference, path))
+        except UnenforceableError as error:
+            self.unenforced.add(error, (*path, "$ref"))
+            return EVERYTHING
+
+    def _weakened(self, keyword: str, result: Union, value: Any, path: Path) -> Union:  # noqa: ANN401 (JSON)
+        """Apply a weaker keyword that can be enforced: the options of ``oneOf`` need not exclude each other."""
+        if keyword != "oneOf":
+            return result
+        try:
+            return self._any_of(result, value, path)
+        except UnenforceableError:
+            return result
 
     def _applicators(self) -> Iterator[tuple[str, Callable[[Union, Any, Path], Union]]]:
         """Yield keywords with the methods that apply them: first those that narrow, then negation, unevaluated last."""
@@ -151,8 +206,13 @@ class Expander:
         return [self._document.term((*path, index)) for index in range(len(schemas))]
 
     def _all_of(self, result: Union, schemas: list[Any], path: Path) -> Union:
-        for term in self._options(schemas, path):
-            result = self._intersect(result, self.expand(term))
+        for index, term in enumerate(self._options(schemas, path)):
+            try:
+                result = self._intersect(result, self.expand(term))
+            except UnenforceableError as error:
+                located = _with_location(error, "allOf", path[:-1])
+                assert isinstance(located, UnenforceableError)
+                self.unenforced.add(located, (*path, index))
         return result
 
     def _any_of(self, result: Union, schemas: list[Any], path: Path) -> Union:
@@ -161,11 +221,14 @@ class Expander:
             sizes = range(2, len(options) + 1)
             options += [conjunction(*chosen) for size in sizes for chosen in combinations(options, size)]
         elif self._document.tracks_evaluation:
-            raise SchemaRefusedError(f"more than {MAX_TRACKED_OPTIONS} options beside 'unevaluatedProperties'")
+            raise UnenforceableError(f"more than {MAX_TRACKED_OPTIONS} options beside 'unevaluatedProperties'")
         return union(shape for term in options for shape in self._intersect(result, self.expand(term)))
 
     def _one_of(self, result: Union, schemas: list[Any], path: Path) -> Union:
-        options = [self.expand(term) for term in self._options(schemas, path)]
+        terms = self._options(schemas, path)
+        options = [self.expand(term) for term in terms]
+        if not self._relaxed.isdisjoint(terms):
+            raise UnenforceableError("an option is not enforced")
         narrowed = [self._intersect(result, option) for option in options]
         return exactly_one(narrowed, options, self.is_possible, self.budget)
 
@@ -177,8 +240,19 @@ class Expander:
         )
         if then == otherwise == ANY and not self._document.tracks_evaluation:
             return result
+        rest = self._except(result, condition, path)
         then_values = self._intersect(self._intersect(result, self.expand(condition)), self.expand(then))
-        return union((*then_values, *self._intersect(self._subtract(result, condition), self.expand(otherwise))))
+        return union((*then_values, *self._intersect(rest, self.expand(otherwise))))
+
+    def _except(self, result: Union, condition: Term, path: Path) -> Union:
+        """Return the values for ``else``; all values if the condition cannot be negated."""
+        try:
+            return self._subtract(result, condition)
+        except UnenforceableError as error:
+            located = _with_location(error, "if", path[:-1])
+            assert isinstance(located, UnenforceableError)
+            self.unenforced.add(located, path)
+            return result
 
     def _dependencies(self, result: Union, dependencies: dict[str, Any], path: Path) -> Union:
         for name, dependency in dependencies.items():
@@ -212,7 +286,7 @@ class Expander:
         patterns: tuple[tuple[str, Term], ...] = ()
         if searches:
             if shape.patterns and not shape.is_closed:
-                raise SchemaRefusedError("beside 'patternProperties'")
+                raise UnenforceableError("beside 'patternProperties'")
             patterns = (("|".join(searches), shape.additional),)
         narrowed = replace(shape, properties=tuple(kept.items()), patterns=patterns, additional=NEVER)
         return normalise(narrowed)
@@ -234,12 +308,12 @@ def _with_location(error: SchemaRefusedError, keyword: str, path: Path) -> Schem
         return error
     if isinstance(error, CircularReferenceError):
         return CircularReferenceError(error.reason, path)
-    return SchemaRefusedError(f"'{keyword}' is not supported here: {error.reason}", path)
+    return type(error)(f"'{keyword}' is not supported here: {error.reason}", path)
 
 
 def _search(names: String) -> str:
     if names.excluded or len(names.patterns) + bool(names.min_length or names.max_length is not None) != 1:
-        raise SchemaRefusedError("several bounds on names")
+        raise UnenforceableError("several bounds on names")
     return names.patterns[0] if names.patterns else any_text(names.min_length, names.max_length)
 
 

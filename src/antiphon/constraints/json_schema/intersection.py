@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from antiphon.constraints.json_schema.normalise import least_common_multiple, normalise
 from antiphon.constraints.json_schema.pattern_queries import is_empty
-from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
+from antiphon.constraints.json_schema.schema_errors import UnenforceableError
 from antiphon.constraints.json_schema.shapes import Array, Boolean, Evaluated, Number, Object, Shape, String
 from antiphon.constraints.json_schema.terms import Term, conjunction
 
@@ -102,7 +102,7 @@ def _intersect_patterns(left: Object, right: Object) -> Iterator[tuple[str, Term
             continue
         term, other = (left_terms[pattern], right) if pattern in left_terms else (right_terms[pattern], left)
         if any(beside != other.additional and not is_empty((known, pattern)) for known, beside in other.patterns):
-            raise SchemaRefusedError("'patternProperties' with overlapping patterns is not supported")
+            raise UnenforceableError("'patternProperties' with overlapping patterns is not supported")
         yield pattern, conjunction(term, other.additional)
 
 

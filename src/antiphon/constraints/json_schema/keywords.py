@@ -5,6 +5,8 @@ from fractions import Fraction
 from itertools import combinations
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from antiphon.constraints.json_schema import costs
 from antiphon.constraints.json_schema.document import NEWEST_DRAFT, Document
 from antiphon.constraints.json_schema.formats import FORMATS
@@ -12,7 +14,7 @@ from antiphon.constraints.json_schema.normalise import normalise
 from antiphon.constraints.json_schema.numbers import exact
 from antiphon.constraints.json_schema.pattern import translate
 from antiphon.constraints.json_schema.pattern_queries import is_empty, matches
-from antiphon.constraints.json_schema.schema_errors import COMPILED_PATTERN, SchemaRefusedError
+from antiphon.constraints.json_schema.schema_errors import COMPILED_PATTERN, UnenforceableError
 from antiphon.constraints.json_schema.shapes import (
     Array,
     Boolean,
@@ -70,11 +72,11 @@ def bounds(document: Document, path: Path) -> Union:
                 shapes.append(normalise(_number(schema, integer=True)))
             case "string":
                 document.budget.spend_alternatives(COMPILED_PATTERN * ("pattern" in schema), "pattern")
-                shapes.append(normalise(_string(schema)))
+                shapes.append(_normalised_string(document, path, schema))
             case "array":
                 shapes.append(normalise(_array(document, path, schema)))
             case "object":
-                shapes.append(normalise(_object(document, path, schema)))
+                shapes.append(normalise(_object_or_weaker(document, path, schema)))
     return union(shape for shape in shapes if shape is not None)
 
 
@@ -97,6 +99,14 @@ def _limits(schema: dict[str, Any], inclusive: str, exclusive: str) -> list[tupl
     return found
 
 
+def _normalised_string(document: Document, path: Path, schema: dict[str, Any]) -> String | None:
+    try:
+        return normalise(_string(schema))
+    except UnenforceableError as error:
+        document.unenforced.add(error, (*path, "pattern"))
+        return normalise(_string({keyword: value for keyword, value in schema.items() if keyword != "pattern"}))
+
+
 def _string(schema: dict[str, Any]) -> String:
     form = FORMATS.get(schema.get("format", ""))
     lengths = [int(schema["maxLength"])] if "maxLength" in schema else []
@@ -117,9 +127,7 @@ def _array(document: Document, path: Path, schema: dict[str, Any]) -> Array:
         prefix, items = "items", "additionalItems"
     length = len(schema.get(prefix, ())) if prefix == "items" or document.draft >= NEWEST_DRAFT else 0
     if items not in schema and "unevaluatedItems" in schema:
-        if _APPLICATORS & schema.keys():
-            raise SchemaRefusedError("'unevaluatedItems' beside other applicators is not supported", path)
-        items = "unevaluatedItems"
+        items = _unevaluated_items(document, path, schema)
     return Array(
         prefix=tuple(document.term((*path, prefix, index)) for index in range(length)),
         items=document.term((*path, items)) if items in schema else ANY,
@@ -130,10 +138,29 @@ def _array(document: Document, path: Path, schema: dict[str, Any]) -> Array:
     )
 
 
+def _unevaluated_items(document: Document, path: Path, schema: dict[str, Any]) -> str:
+    """Return the keyword of the items that no other keyword evaluates; ``items``, which is absent, if they are free."""
+    if not _APPLICATORS & schema.keys():
+        return "unevaluatedItems"
+    reason = "'unevaluatedItems' beside other applicators is not supported"
+    document.unenforced.add(UnenforceableError(reason, path), (*path, "unevaluatedItems"))
+    return "items"
+
+
 def _contains(document: Document, path: Path, schema: dict[str, Any]) -> Iterator[Contains]:
     low, high = schema.get("minContains", 1), schema.get("maxContains")
     if "contains" in schema and (low > 0 or high is not None):
         yield Contains(document.term((*path, "contains")), int(low), None if high is None else int(high))
+
+
+def _object_or_weaker(document: Document, path: Path, schema: dict[str, Any]) -> Object:
+    try:
+        return _object(document, path, schema)
+    except UnenforceableError as error:
+        document.unenforced.add(error, (*path, "patternProperties"))
+        others = {"patternProperties", "additionalProperties"}
+        weaker = {keyword: value for keyword, value in schema.items() if keyword not in others}
+        return replace(_object(document, path, weaker), others=Others.SPECIFIED)
 
 
 def _object(document: Document, path: Path, schema: dict[str, Any]) -> Object:
@@ -191,4 +218,4 @@ def _patterns(document: Document, path: Path, schema: dict[str, Any]) -> dict[st
 def _check_disjoint(patterns: Iterable[str], path: Path) -> None:
     for pattern, other in combinations(patterns, 2):
         if not is_empty((pattern, other)):
-            raise SchemaRefusedError("'patternProperties' with overlapping patterns is not supported", path)
+            raise UnenforceableError("'patternProperties' with overlapping patterns is not supported", path)

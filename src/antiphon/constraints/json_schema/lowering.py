@@ -22,7 +22,7 @@ from antiphon.constraints.json_schema import costs
 from antiphon.constraints.json_schema.expansion import Expander
 from antiphon.constraints.json_schema.multiples import listed_multiples
 from antiphon.constraints.json_schema.normalise import normalise
-from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
+from antiphon.constraints.json_schema.schema_errors import UnenforceableError
 from antiphon.constraints.json_schema.shapes import (
     Array,
     Boolean,
@@ -57,6 +57,27 @@ def lower_shape(shape: Shape, expander: Expander) -> list[Shape]:
     return [shape]
 
 
+def without_bound(shape: Shape, keyword: str) -> Shape | None:
+    """Return the shape without the bound that ``keyword`` names; the whole type if it names none of them."""
+    match shape:
+        case Array() if keyword == "uniqueItems":
+            return replace(shape, unique=False)
+        case Array() if keyword == "contains":
+            least = max(contains.low for contains in shape.contains)
+            return normalise(replace(shape, contains=(), min_items=max(shape.min_items, least)))
+        case Object() if keyword in {"minProperties", "maxProperties"} and _is_counted(shape):
+            return normalise(replace(shape, min_properties=0, max_properties=None))
+        case Number() if keyword == "multipleOf":
+            return normalise(replace(shape, multiple_of=None))
+        case Object():
+            return Object()
+    return shape
+
+
+def _is_counted(shape: Object) -> bool:
+    return shape.min_properties > 0 or shape.max_properties is not None
+
+
 def _closed(shape: Object) -> Object:
     """Return the object without the properties about which its schema says nothing."""
     if shape.others is not Others.UNSPECIFIED:
@@ -86,7 +107,7 @@ def _lower_contains(shape: Array, expander: Expander) -> list[Array]:
     for contains in shape.contains:
         lowered = [kept for array in lowered for kept in _lower_one_contains(array, contains, expander)]
         if len(lowered) > MAX_ALTERNATIVES:
-            raise SchemaRefusedError(f"'contains' with more than {MAX_ALTERNATIVES} arrangements is not supported")
+            raise UnenforceableError(f"'contains' with more than {MAX_ALTERNATIVES} arrangements is not supported")
     return lowered
 
 
@@ -102,7 +123,7 @@ def _lower_one_contains(shape: Array, contains: Contains, expander: Expander) ->
         return [shape] if low == 0 else []
     longest = len(shape.prefix) if shape.items == NEVER else shape.max_items
     if low != 1 or high is not None or longest is None or longest > MAX_POSITIONS:
-        raise SchemaRefusedError("'contains' is not supported, unless 'maxItems' leaves few positions")
+        raise UnenforceableError("'contains' is not supported, unless 'maxItems' leaves few positions")
     arrays = (normalise(_with_item_at(shape, term, position)) for position in range(longest))
     return [array for array in arrays if array is not None]
 
@@ -118,14 +139,14 @@ def _lower_unique_items(shape: Array, expander: Expander) -> Iterator[Array]:
     values = _possible_values([*shape.prefix, shape.items], expander)
     longest = len(shape.prefix) if shape.items == NEVER else shape.max_items
     if values is None:
-        raise SchemaRefusedError("'uniqueItems' is not supported, unless the items have few possible values")
+        raise UnenforceableError("'uniqueItems' is not supported, unless the items have few possible values")
     longest = len(values) if longest is None else min(len(values), longest)
     lengths = range(shape.min_items, longest + 1)
     arrange: Callable[[list[str], int], Iterable[tuple[str, ...]]] = permutations
     if sum(perm(len(values), length) for length in lengths) > MAX_ALTERNATIVES:
         arrange = combinations
     if sum(comb(len(values), length) for length in lengths) > MAX_ALTERNATIVES:
-        raise SchemaRefusedError(f"'uniqueItems' with more than {MAX_ALTERNATIVES} sets of values is not supported")
+        raise UnenforceableError(f"'uniqueItems' with more than {MAX_ALTERNATIVES} sets of values is not supported")
     for length in lengths:
         for chosen in arrange(values, length):
             prefix = tuple(conjunction(Constant(text), shape.item(index)) for index, text in enumerate(chosen))
@@ -207,7 +228,7 @@ def _with_exactly(shape: Object) -> Iterator[Object | None]:
 
 def _check_alternatives(alternatives: int) -> None:
     if alternatives > MAX_ALTERNATIVES:
-        raise SchemaRefusedError("'minProperties' or 'maxProperties' over so many optional properties is not supported")
+        raise UnenforceableError("'minProperties' or 'maxProperties' over so many optional properties is not supported")
 
 
 def _with_properties(
@@ -218,7 +239,7 @@ def _with_properties(
     closed = _without_properties(shape, left_out)
     lowered = normalise(replace(closed, required=required, additional=additional, min_properties=low))
     if lowered is not None and lowered.min_properties > len(lowered.required) + 1:
-        raise SchemaRefusedError("'minProperties' above the number of required properties is not supported")
+        raise UnenforceableError("'minProperties' above the number of required properties is not supported")
     return lowered
 
 

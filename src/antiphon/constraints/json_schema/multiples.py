@@ -10,7 +10,7 @@ from fractions import Fraction
 from math import ceil, floor, lcm
 from typing import Final
 
-from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
+from antiphon.constraints.json_schema.schema_errors import UnenforceableError
 from antiphon.constraints.json_schema.shapes import Number, Shape
 
 MAX_MULTIPLE: Final = 10_000
@@ -50,7 +50,7 @@ def check_multiples(shapes: Iterable[Shape]) -> None:
     if len(found) > 1:
         beside += f" for {len(found)} alternatives together"
     largest = max(shape.multiple_of for shape in numbers if shape.multiple_of is not None)
-    raise SchemaRefusedError(f"'multipleOf' {_spell(largest)} exceeds the limit of {limit}{beside}")
+    raise UnenforceableError(f"'multipleOf' {_spell(largest)} exceeds the limit of {limit}{beside}")
 
 
 def _is_small(multiple: int) -> bool:

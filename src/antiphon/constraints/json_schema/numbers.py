@@ -16,7 +16,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
-from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
+from antiphon.constraints.json_schema.schema_errors import UnenforceableError
 from antiphon.constraints.json_schema.shapes import Number
 
 Bound = tuple[Fraction, bool]
@@ -48,7 +48,7 @@ def number_schema(shape: Number) -> dict[str, Any]:
     if not shape.integer and lower is not None and upper is not None:
         lower, upper = _include_integer_bounds(lower, upper)
     if lower is not None and upper is not None and lower[0] >= upper[0]:
-        raise SchemaRefusedError("bounds on numbers that lie so close together are not supported")
+        raise UnenforceableError("bounds on numbers that lie so close together are not supported")
     if lower is not None:
         schema["exclusiveMinimum" if lower[1] else "minimum"] = _json_number(lower[0])
     if upper is not None:
@@ -81,7 +81,7 @@ def _is_read_exactly(value: Fraction) -> bool:
 
 def _json_constant(value: Fraction) -> float:
     if not _is_read_exactly(value):
-        raise SchemaRefusedError(f"a number of more than {MAX_DIGITS} digits is not supported as a constant")
+        raise UnenforceableError(f"a number of more than {MAX_DIGITS} digits is not supported as a constant")
     return _json_number(value)
 
 
@@ -91,7 +91,7 @@ def _round_inwards(bound: Bound | None, direction: int) -> Bound | None:
         return None
     value = bound[0]
     if value * direction >= _LARGEST_RANGE_START:
-        raise SchemaRefusedError("numbers that must have more than 18 digits are not supported")
+        raise UnenforceableError("numbers that must have more than 18 digits are not supported")
     if _is_read_exactly(value):
         return bound
     if abs(value) > _LARGEST_DOUBLE:
@@ -131,5 +131,5 @@ def _multiple_of(step: Fraction) -> float:
     while value != int(value) and exponent <= MAX_DECIMALS:
         value, exponent = value * 10, exponent + 1
     if value > MAX_STEP or Fraction(int(value), 10**exponent) != step:
-        raise SchemaRefusedError("'multipleOf' of so many digits is not supported")
+        raise UnenforceableError("'multipleOf' of so many digits is not supported")
     return spelled

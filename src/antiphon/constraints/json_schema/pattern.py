@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Final, NoReturn
 
-from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
+from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError, UnenforceableError
 
 MAX_PATTERN_LENGTH: Final = 8192
 MAX_NESTING: Final = 50
@@ -60,7 +60,7 @@ _LOW_SURROGATE: Final = re.compile(r"\\u([Dd][C-Fc-f][0-9A-Fa-f]{2})")
 def translate(pattern: str) -> str:
     """Return the pattern in llguidance's syntax. Raises :class:`SchemaRefusedError`."""
     if len(pattern) > MAX_PATTERN_LENGTH:
-        raise SchemaRefusedError(f"'pattern' is longer than {MAX_PATTERN_LENGTH} characters")
+        raise UnenforceableError(f"'pattern' is longer than {MAX_PATTERN_LENGTH} characters")
     return _Translator(pattern).translate()
 
 
@@ -136,7 +136,12 @@ class _Translator:
         return result
 
     def _refuse(self, reason: str) -> NoReturn:
+        """Refuse a malformed pattern."""
         raise SchemaRefusedError(f"'pattern' {reason}")
+
+    def _give_up(self, reason: str) -> NoReturn:
+        """Refuse a pattern that is well-formed and cannot be enforced."""
+        raise UnenforceableError(f"'pattern' {reason}")
 
     def _peek(self) -> str:
         return self._pattern[self._position : self._position + 1]
@@ -155,7 +160,7 @@ class _Translator:
     def _alternatives(self) -> str:
         self._depth += 1
         if self._depth > MAX_NESTING:
-            self._refuse(f"has more than {MAX_NESTING} nested groups")
+            self._give_up(f"has more than {MAX_NESTING} nested groups")
         options = [self._sequence()]
         while self._accept("|"):
             options.append(self._sequence())
@@ -172,7 +177,7 @@ class _Translator:
                 pieces.append(atom)
                 continue
             if self._anchors > anchors:
-                self._refuse("repeats an anchor")
+                self._give_up("repeats an anchor")
             self._accept("?")  # a lazy quantifier matches the same texts
             pieces.append(f"(?:{atom}){self._repetition(quantifier)}")
         return "".join(pieces)
@@ -182,7 +187,7 @@ class _Translator:
         if low is None:
             return quantifier[0]
         if max(int(low), int(high or 0)) > MAX_REPETITION:
-            self._refuse(f"repeats more than {MAX_REPETITION} times")
+            self._give_up(f"repeats more than {MAX_REPETITION} times")
         if high and int(low) > int(high):
             self._refuse("has a repetition out of order")
         return f"{{{int(low)}{comma or ''}{int(high) if high else ''}}}"
@@ -208,7 +213,7 @@ class _Translator:
 
     def _group(self) -> str:
         if self._peek() == "?" and not self._accept("?:") and self._take(_GROUP_NAME) is None:
-            self._refuse("uses look-around or flags, which are not supported")
+            self._give_up("uses look-around or flags, which are not supported")
         inner = self._alternatives()
         if not self._accept(")"):
             self._refuse("has an unclosed group")
@@ -216,9 +221,9 @@ class _Translator:
 
     def _escape(self) -> str:
         if self._peek() in {"b", "B"}:
-            self._refuse("uses the word boundary '\\b', which is not supported")
+            self._give_up("uses the word boundary '\\b', which is not supported")
         if re.match(r"[1-9]|k<", self._pattern[self._position :]):
-            self._refuse("uses a back-reference, which is not supported")
+            self._give_up("uses a back-reference, which is not supported")
         return self._spell_member(self._member_escape(inverted=False))
 
     def _class(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import llguidance
 
-from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
+from antiphon.constraints.json_schema.schema_errors import UnenforceableError
 from antiphon.engine.grammars.grammar_limits import limits
 
 _CACHED: Final = 1024
@@ -35,7 +35,7 @@ def is_empty(patterns: tuple[str, ...], min_length: int = 0, max_length: int | N
     schema = json.dumps(string_schema(patterns, min_length, max_length))
     problem = llguidance.LLMatcher.validate_grammar(f"start: %json {schema}", None, limits=limits())
     if problem and "Unsatisfiable schema" not in problem:
-        raise SchemaRefusedError("'pattern' is too complex to be enforced")
+        raise UnenforceableError("'pattern' is too complex to be enforced")
     return bool(problem)
 
 
@@ -63,7 +63,7 @@ def _matcher(pattern: str) -> llguidance.LLMatcher:
     grammar = f"start: %json {json.dumps(string_schema((pattern,)))}"
     matcher = llguidance.LLMatcher(byte_tokenizer(), grammar, log_level=0, limits=limits())
     if matcher.is_error() and "Unsatisfiable schema" not in matcher.get_error():
-        raise SchemaRefusedError("'pattern' is too complex to be enforced")
+        raise UnenforceableError("'pattern' is too complex to be enforced")
     return matcher
 
 
