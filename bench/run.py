@@ -24,7 +24,17 @@ from antiphon.engine.models.tokenizer import Tokenizer
 from antiphon.load_testing.figures import Figure
 from antiphon.load_testing.load import LoadError, ask_all
 from antiphon.load_testing.workloads import QUICK, Prompts, Sizes, free_text
-from bench import report, rows_api, rows_decode, rows_prediction, rows_prompts, rows_start, step_cost, structured
+from bench import (
+    report,
+    rows_api,
+    rows_decode,
+    rows_prediction,
+    rows_prompts,
+    rows_start,
+    step_cost,
+    structured,
+    tool_calls,
+)
 from bench.bare import BareLoop
 from bench.report import Results
 from bench.rows import Found, Round, Row, Site
@@ -66,6 +76,7 @@ def all_rows(sizes: Sizes) -> list[Row]:
         rows_decode.neighbour_row(),
         *rows_prompts.rows(sizes),
         *structured.rows(),
+        tool_calls.row(),
         rows_prediction.row(sizes.predicted),
         rows_api.row(quick=sizes == QUICK),
         step_cost.row(),
