@@ -88,7 +88,7 @@ class _SchemaCompiler:
         schema, param = asked.schema or {}, "response_format.json_schema.schema"
         subject = f"response_format '{asked.name}'"
         if asked.strict is True:
-            return compile_schema(schema, strict=self._subset, param=param, subject=subject)
+            return compile_schema(schema, strict=self._subset, param=param, subject=subject, each_key_once=True)
         enforced = enforce_schema(schema, param=param, subject=subject)
         if enforced.unenforced:
             self._content = schema
@@ -99,7 +99,9 @@ class _SchemaCompiler:
         """Compile the parameters of a function. Raises ``InvalidRequestError``."""
         subject, code = f"function '{definition.name}'", _INVALID_PARAMETERS
         if definition.strict is True:
-            return compile_schema(parameters, strict=self._subset, param=param, subject=subject, code=code)
+            return compile_schema(
+                parameters, strict=self._subset, param=param, subject=subject, code=code, each_key_once=True
+            )
         enforced = enforce_schema(parameters, param=param, subject=subject, code=code)
         if enforced.unenforced:
             self._functions[definition.name] = parameters

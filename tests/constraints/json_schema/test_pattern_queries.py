@@ -2,7 +2,16 @@
 
 import pytest
 
-from antiphon.constraints.json_schema.pattern_queries import can_begin, is_empty, matches, string_schema
+from antiphon.constraints.json_schema.pattern import translate
+from antiphon.constraints.json_schema.pattern_queries import (
+    MAX_TEXT,
+    MAX_TEXTS,
+    can_begin,
+    few_texts,
+    is_empty,
+    matches,
+    string_schema,
+)
 from antiphon.constraints.json_schema.schema_errors import SchemaRefusedError
 
 
@@ -75,3 +84,22 @@ def test_refused_pattern_writes_nothing_to_standard_error(
         matches("b^a", "ab")
     assert not can_begin(tuple(f"^(b{{{count}}})*$" for count in (97, 101, 103, 107)), 0, None)
     assert ("", "") == capfd.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("expected", "pattern"),
+    [
+        (("a", "b"), "^(?:a|b)$"),
+        (("", "a", "aa"), "^a{0,2}$"),
+        (("é",), "^é$"),
+        (None, "^[a-z]+$"),
+        (None, "a"),
+        (None, "^[0-9]{4}$"),
+        (None, '^"$'),
+        (None, f"^a{{{MAX_TEXT}}}$"),
+        (("a" * (MAX_TEXT - 1),), f"^a{{{MAX_TEXT - 1}}}$"),
+        (None, f"^(?:{'|'.join(f'a{number}' for number in range(MAX_TEXTS + 1))})$"),
+    ],
+)
+def test_texts_of_a_pattern_are_listed_if_they_are_few(expected: tuple[str, ...] | None, pattern: str) -> None:
+    assert expected == few_texts(translate(pattern))

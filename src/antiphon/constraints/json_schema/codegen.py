@@ -64,7 +64,9 @@ _WITHOUT_CONTROLS: Final = "^[^\\x{0}-\\x{7}\\x{B}\\x{E}-\\x{1F}\\x{7F}]*$"
 class CodeGenerator:
     """Generates the schema of one term, with a definition for each object and array within it."""
 
-    def __init__(self, expander: Expander) -> None:
+    def __init__(self, expander: Expander, *, each_key_once: bool = False) -> None:
+        """With ``each_key_once``, patterns of unboundedly many names are not enforceable."""
+        self._each_key_once = each_key_once
         self._expander = expander
         self._unenforced = expander.unenforced
         self._shapes: dict[Term, list[Shape]] = {}
@@ -178,12 +180,20 @@ class CodeGenerator:
     def _shape_or_weaker(self, shape: Shape, term: Term) -> dict[str, Any]:
         """Return the schema of a shape, or of its whole type if it cannot be enforced."""
         try:
+            if isinstance(shape, Object) and self._each_key_once:
+                self._check_keys(shape, term)
             return self._shape_schema(shape)
         except UnenforceableError as error:
             self._give_up(error, term)
             if isinstance(shape, String):
                 return string_schema((), shape.min_length, shape.max_length)
             return {"type": type(shape).__name__.lower()}
+
+    def _check_keys(self, shape: Object, term: Term) -> None:
+        """Give up that each key occurs once: llguidance does not remember the keys that match a pattern."""
+        if any(known in self._finite for _, known in shape.patterns):
+            reason = "'patternProperties' without a bound on names is not supported: a key could occur twice"
+            self._give_up(UnenforceableError(reason), term)
 
     def _shape_schema(self, shape: Shape) -> dict[str, Any]:
         match shape:

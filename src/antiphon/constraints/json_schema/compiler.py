@@ -35,6 +35,7 @@ def compile_schema(
     param: str,
     subject: str = "response_format",
     code: str | None = None,
+    each_key_once: bool = False,
 ) -> str:
     """Check ``schema`` and return the JSON Schema text with which llguidance enforces it exactly.
 
@@ -43,6 +44,7 @@ def compile_schema(
     schema's order, the separators ``", "`` and ``": "`` and no other whitespace. An exception: an object with
     ``properties`` and without ``additionalProperties`` gets no other properties.
 
+    A key that matches a pattern may occur twice in an object, unless ``each_key_once`` refuses such a pattern.
     ``strict`` requires the reference's subset of JSON Schema, too. ``subject`` names the owner of the schema in the
     message (``response_format 'math'``, ``function 'get_weather'``). ``param`` and ``code`` are those of the error; the
     reference has ``response_format`` and no code, or ``tools[0].function.parameters`` and
@@ -51,7 +53,7 @@ def compile_schema(
     Raises :class:`InvalidRequestError` that names the keyword and its path. A large schema may take a second: call this
     in a thread. Results are cached by the schema's text.
     """
-    return _compiled(schema, Mode(subset=strict), param, subject, code).text
+    return _compiled(schema, Mode(subset=strict, each_key_once=each_key_once), param, subject, code).text
 
 
 class EnforcedSchema(Struct, frozen=True):
@@ -72,7 +74,7 @@ def enforce_schema(
 
     Raises :class:`InvalidRequestError` for a malformed schema, for one without a value and beyond the limits.
     """
-    return _compiled(schema, Mode(lenient=True), param, subject, code)
+    return _compiled(schema, Mode(lenient=True, each_key_once=True), param, subject, code)
 
 
 def _compiled(
@@ -116,6 +118,8 @@ class Mode(Struct, frozen=True, kw_only=True):
     """Refuse what is outside of the reference's subset."""
     lenient: bool = False
     """Leave out what cannot be enforced, instead of refusing it."""
+    each_key_once: bool = False
+    """Take for not enforceable what lets a key occur twice in an object."""
 
 
 class _Refusal(Struct, frozen=True):
@@ -131,7 +135,8 @@ def _compile(text: str, mode: Mode) -> EnforcedSchema | _Refusal:
         document = Document(schema, lenient=mode.lenient)
         if mode.subset:
             check_strict(document)
-        compiled = compact_json(CodeGenerator(Expander(document)).generate(document.term(())))
+        generator = CodeGenerator(Expander(document), each_key_once=mode.each_key_once)
+        compiled = compact_json(generator.generate(document.term(())))
     except SchemaRefusedError as error:
         return _Refusal(error.reason, error.path or ())
     except RecursionError:

@@ -13,7 +13,7 @@ from antiphon.constraints.json_schema.formats import FORMATS
 from antiphon.constraints.json_schema.normalise import normalise
 from antiphon.constraints.json_schema.numbers import exact
 from antiphon.constraints.json_schema.pattern import translate
-from antiphon.constraints.json_schema.pattern_queries import is_empty, matches
+from antiphon.constraints.json_schema.pattern_queries import few_texts, is_empty, matches
 from antiphon.constraints.json_schema.schema_errors import COMPILED_PATTERN, UnenforceableError
 from antiphon.constraints.json_schema.shapes import (
     Array,
@@ -175,8 +175,9 @@ def _object(document: Document, path: Path, schema: dict[str, Any]) -> Object:
     _check_disjoint(patterns, path)
     named = {name: document.term((*path, "properties", name)) for name in schema.get("properties", {})}
     required = tuple(dict.fromkeys(name for name in schema.get("required", ())))
+    listed = {pattern: texts for pattern in patterns if (texts := few_texts(pattern)) is not None}
     properties = []
-    for name in dict.fromkeys((*named, *required)):
+    for name in dict.fromkeys((*named, *required, *(text for texts in listed.values() for text in texts))):
         terms = [term for pattern, term in patterns.items() if matches(pattern, name)]
         if name in named or terms:
             properties.append((name, conjunction(*([named[name]] if name in named else []), *terms, *universal)))
@@ -185,7 +186,9 @@ def _object(document: Document, path: Path, schema: dict[str, Any]) -> Object:
     evaluated = Evaluated(frozenset(named), frozenset(patterns), bool(universal) or "additionalProperties" in schema)
     return Object(
         properties=tuple(properties),
-        patterns=tuple((pattern, conjunction(term, *universal)) for pattern, term in patterns.items()),
+        patterns=tuple(
+            (pattern, conjunction(term, *universal)) for pattern, term in patterns.items() if pattern not in listed
+        ),
         additional=additional,
         required=required,
         min_properties=int(schema.get("minProperties", 0)),

@@ -13,6 +13,12 @@ from antiphon.constraints.json_schema.schema_errors import UnenforceableError
 from antiphon.engine.grammars.grammar_limits import limits
 
 _CACHED: Final = 1024
+MAX_TEXTS: Final = 64
+"""Texts of a pattern that are listed."""
+MAX_TEXT: Final = 32
+"""Bytes of one of these texts."""
+MAX_STEPS: Final = 1000
+"""Beginnings of texts that are looked at; a beginning takes 20 microseconds."""
 
 
 def string_schema(patterns: tuple[str, ...], min_length: int = 0, max_length: int | None = None) -> dict[str, Any]:
@@ -65,6 +71,35 @@ def _matcher(pattern: str) -> llguidance.LLMatcher:
     if matcher.is_error() and "Unsatisfiable schema" not in matcher.get_error():
         raise UnenforceableError("'pattern' is too complex to be enforced")
     return matcher
+
+
+@lru_cache(_CACHED)
+def few_texts(pattern: str) -> tuple[str, ...] | None:
+    """Return all texts that match, or None for more than :data:`MAX_TEXTS`, and for one that is long or has escapes."""
+    start = _matcher(pattern).deep_copy()
+    if start.is_error() or not start.consume_tokens(list(b'"')):
+        return None
+    found: list[str] = []
+    waiting, steps = [(b"", start)], 0
+    while waiting:
+        text, matcher = waiting.pop()
+        steps += 1
+        allowed = _allowed_bytes(matcher)
+        if ord('"') in allowed:
+            found.append(text.decode())
+        more = [byte for byte in allowed if byte != ord('"')]
+        if len(found) > MAX_TEXTS or steps + len(more) > MAX_STEPS or len(text) >= MAX_TEXT or ord("\\") in more:
+            return None
+        for byte in more:
+            longer = matcher.deep_copy()
+            longer.consume_token(byte)
+            waiting.append((text + bytes((byte,)), longer))
+    return tuple(sorted(found))
+
+
+def _allowed_bytes(matcher: llguidance.LLMatcher) -> list[int]:
+    bits = matcher.compute_bitmask()
+    return [byte for byte in range(256) if bits[byte >> 3] >> (byte & 7) & 1]
 
 
 @cache
