@@ -12,6 +12,7 @@ from antiphon.server.event_stream import replay_events, write_events
 from antiphon.service import Service
 from antiphon.service.access import Caller
 from antiphon.service.answer_memory import AnswerShare
+from antiphon.service.answers import Answer
 from antiphon.service.idempotent_requests import IdempotentRequest
 from antiphon.telemetry.request_line import current_line
 
@@ -74,19 +75,21 @@ class CompletionAnswer:
     ) -> None:
         async with self._service.answer(self._request, self._caller, share) as answer:
             if self._request.stream:
-                keep, encode = idempotent.keep if idempotent.keeps_answer else None, answer.encoder().encode
-                await write_events(
-                    answer.stream(),
-                    send,
-                    lambda: self._headers(answer.headers()),
-                    headers_after=self._headers_after,
-                    encode=encode,
-                    keep=keep,
-                    count=share.grow,
-                )
+                await self._stream(answer, idempotent, share, send)
                 return
             body = await answer.body()
             headers = self._headers(answer.headers())
         del answer  # frees the collected chunks while the client reads the body
         await idempotent.keep(body)
         await Response(body, headers=headers, media_type=JSON)(scope, receive, send)
+
+    async def _stream(self, answer: Answer, idempotent: IdempotentRequest, share: AnswerShare, send: Send) -> None:
+        await write_events(
+            answer.stream(),
+            send,
+            lambda: self._headers(answer.headers()),
+            headers_after=self._headers_after,
+            encode=answer.encoder().encode,
+            keep=idempotent.keep if idempotent.keeps_answer else None,
+            count=share.grow,
+        )
