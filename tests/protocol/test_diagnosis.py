@@ -42,7 +42,12 @@ GOOD = {"name": "abc", "grown": True}
     ("value", "param", "code", "message"),
     [
         ([], None, "invalid_type", "Invalid type for the request body: expected an object, but got an array instead."),
-        ({}, "name", "missing_required_parameter", "Missing required parameter: 'name'."),
+        (
+            {},
+            "name",
+            "missing_required_parameter",
+            "Missing required parameter: 'name'. Missing required parameter: 'grown'.",
+        ),
         ({"name": "abc"}, "grown", "missing_required_parameter", "Missing required parameter: 'grown'."),
         (GOOD | {"root": 1}, "root", "unknown_parameter", "Unknown parameter: 'root'."),
         (
@@ -185,6 +190,13 @@ def test_first_error_in_document_order_is_reported() -> None:
     error = diagnose(Tree, {"root": 1, "grown": 2})
     assert error is not None
     assert "root" == error.param
+
+
+def test_all_errors_are_named_in_document_order() -> None:
+    error = diagnose(Tree, GOOD | {"labels": {"abc": "x"}, "kind": 1, "root": 2})
+    assert error is not None
+    named = ("'labels': 'abc'", "'labels.abc'", "'kind'", "'root'")
+    assert sorted(map(error.message.index, named)) == list(map(error.message.index, named))
 
 
 def test_every_type_in_a_request_is_supported() -> None:

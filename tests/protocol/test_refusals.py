@@ -58,6 +58,12 @@ def _split(param: str) -> list[str]:
     return param.replace("[", "\0").replace("]", "\0").split("\0")
 
 
+def test_error_names_every_refused_field() -> None:
+    message, param, _ = error(prompt_cache_retention="24h", modalities=["audio"], audio={"voice": "a", "format": "wav"})
+    assert "modalities" == param
+    assert [True] * 3 == [f"'{name}'" in message for name in ("modalities", "audio", "prompt_cache_retention")]
+
+
 def test_error_names_the_missing_capability() -> None:
     assert (
         "Unsupported parameter: 'audio'. This server does not support audio answers yet.",

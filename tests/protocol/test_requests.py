@@ -220,6 +220,20 @@ def test_field_that_asks_for_nothing_needs_no_other_field(fields: dict[str, Any]
     assert "tiny" == accepted(**fields).model
 
 
+def test_error_names_every_field_that_lacks_another() -> None:
+    message, param, code = error(stream_options={"include_usage": True}, metadata={"a": "b"}, audio=SPOKEN)
+    assert ("stream_options", "invalid_value") == (param, code)
+    assert [True] * 3 == [f"'{name}'" in message for name in ("stream_options", "metadata", "audio")]
+
+
+def test_error_names_every_bad_key_of_logit_bias() -> None:
+    message, param, _ = error(logit_bias={"banana": 1, "5": 1, "cherry": 1})
+    assert ("logit_bias", True, True) == (param, "'banana'" in message, "'cherry'" in message)
+
+
+SPOKEN = {"voice": "alloy", "format": "wav"}
+
+
 def test_template_variables_have_at_most_32_levels() -> None:
     value: object = 0
     for _ in range(31):
@@ -231,7 +245,7 @@ def test_template_variables_have_at_most_32_levels() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"{}", "Missing required parameter: 'messages'."),
+        (b"{}", "Missing required parameter: 'messages'. Missing required parameter: 'model'."),
         (b'{"messages": [{"role": "user", "content": "x"}]}', "Missing required parameter: 'model'."),
         (b"[]", "Invalid type for the request body: expected an object, but got an array instead."),
         (b'"hello"', "Invalid type for the request body: expected an object, but got a string instead."),

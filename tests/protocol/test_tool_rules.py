@@ -89,6 +89,41 @@ def test_malformed_entry_of_allowed_tools_is_refused(entry: dict[str, Any], para
     assert (param, code) == place(tools=TOOLS, tool_choice=allowed(entry))
 
 
+SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+
+
+def form(**fields: object) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA, **fields}}
+
+
+FORCING: list[dict[str, Any]] = [
+    {"tools": TOOLS, "tool_choice": "required"},
+    {"tools": TOOLS, "tool_choice": FUNCTION},
+    {"tools": TOOLS, "tool_choice": CUSTOM},
+    {"tools": TOOLS, "tool_choice": allowed(FUNCTION, mode="required")},
+    {"functions": [{"name": "f"}], "function_call": {"name": "f"}},
+]
+
+
+@pytest.mark.parametrize("fields", FORCING)
+def test_forced_call_and_a_strict_schema_cannot_both_hold(fields: dict[str, Any]) -> None:
+    message, param, code = error(**fields, response_format=form(strict=True))
+    assert ("response_format", "invalid_value") == (param, code)
+    assert ("'tool_choice'" if "tools" in fields else "'function_call'") in message
+    assert "the answer has calls and no content" in message
+
+
+@pytest.mark.parametrize("fields", FORCING)
+def test_forced_call_and_a_format_that_is_not_strict_are_accepted(fields: dict[str, Any]) -> None:
+    for response_format in (form(), form(strict=False), {"type": "json_object"}):
+        assert "tiny" == accepted(**fields, response_format=response_format).model
+
+
+@pytest.mark.parametrize("choice", [None, "auto", "none", allowed(FUNCTION)])
+def test_strict_schema_holds_beside_a_free_choice(choice: object) -> None:
+    assert "tiny" == accepted(tools=TOOLS, tool_choice=choice, response_format=form(strict=True)).model
+
+
 def test_error_names_the_missing_tool_or_field() -> None:
     assert (
         "Invalid value for 'tool_choice': the function tool 'weather' is not among 'tools'."
@@ -98,6 +133,14 @@ def test_error_names_the_missing_tool_or_field() -> None:
         "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified."
         == error(tool_choice="required")[0]
     )
+
+
+def test_error_names_every_missing_or_repeated_tool() -> None:
+    other = {"type": "function", "function": {"name": "other"}}
+    message, _, _ = error(tools=[FUNCTION, FUNCTION, CUSTOM, CUSTOM])
+    assert [True, True] == [f"'{path}'" in message for path in ("tools[1].function.name", "tools[3].custom.name")]
+    message, _, _ = error(tools=[FUNCTION], tool_choice=allowed(CUSTOM, other))
+    assert [True, True] == [f"'{name}'" in message for name in ("shell", "other")]
 
 
 def test_tools_are_named_by_type_and_name() -> None:

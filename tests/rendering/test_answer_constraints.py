@@ -160,3 +160,11 @@ def test_strict_takes_a_schema_outside_the_reference_s_subset_unless_that_is_ask
     assert answer_constraints(request, HERMES).schema is not None
     with pytest.raises(InvalidRequestError, match="'additionalProperties' is required to be supplied"):
         answer_constraints(request, HERMES, "reference")
+
+
+def test_error_names_the_schemas_of_every_tool_that_cannot_be_followed() -> None:
+    def bad(name: str) -> dict[str, Any]:
+        return {"type": "function", "function": {"name": name, "parameters": {"type": "string"}}}
+
+    message = refusal(tools=[bad("one"), FUNCTION, bad("two")]).message
+    assert [True, True] == [f"function '{name}'" in message for name in ("one", "two")]

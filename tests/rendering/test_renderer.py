@@ -200,6 +200,12 @@ def test_other_variables_are_refused_by_name(name: str) -> None:
     assert (error.param, error.code) == (f"chat_template_kwargs.{name}", "invalid_value")
 
 
+def test_error_names_every_variable_that_the_template_lacks() -> None:
+    error = refusal(chat_template_kwargs={"one": 1, "two": 2})
+    assert "chat_template_kwargs.one" == error.param
+    assert [True, True] == [name in error.message for name in ("'one'", "'two'")]
+
+
 def test_template_variables_win_over_the_effort() -> None:
     template = ChatTemplate(CHATML + "{{ '<think></think>' if enable_thinking is false }}", "", "")
     assert prompt(template, reasoning_effort="none").endswith("</think>")

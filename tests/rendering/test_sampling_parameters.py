@@ -52,6 +52,14 @@ def test_logit_bias_of_an_unknown_token_is_refused() -> None:
     assert ("logit_bias", "invalid_value") == refusal(logit_bias={str(N_VOCAB): 1})
 
 
+def test_error_names_every_unknown_token() -> None:
+    unknown = (N_VOCAB, N_VOCAB + 1)
+    with pytest.raises(InvalidRequestError, match=f"{unknown[0]}.*{unknown[1]}"):
+        params(logit_bias={str(token): 1 for token in unknown})
+    with pytest.raises(InvalidRequestError, match=r"stop_token_ids\[0\].*stop_token_ids\[1\]"):
+        params(stop_token_ids=list(unknown))
+
+
 @pytest.mark.parametrize(("expected", "seed"), [(None, None), (None, -1), (0, 0), (-2, -2)])
 def test_seed_of_minus_one_is_random(expected: int | None, seed: int | None) -> None:
     assert expected == params(seed=seed).seed

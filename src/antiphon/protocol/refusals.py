@@ -4,6 +4,7 @@ from functools import cache
 
 import msgspec
 
+from antiphon.protocol.combined_errors import combined
 from antiphon.protocol.field import Field
 from antiphon.protocol.fields import fields_of
 from antiphon.protocol.validation import unsupported_parameter
@@ -18,16 +19,16 @@ class _Name(msgspec.Struct, frozen=True):
 
 
 def refuse_unsupported(request: msgspec.Struct) -> None:
-    """Raise InvalidRequestError for the first refused field, in the table's order, without an accepted value.
+    """Raise InvalidRequestError for the refused fields without an accepted value, in the table's order.
 
     ``request`` is the decoded request: absent and null fields are None.
     """
     if not _has_refused_field(request, _refused_tree()):
         return
-    for field, names in _refused_paths():
-        path = _find(request, names, field)
-        if path is not None:
-            raise unsupported_parameter(path.removeprefix("."), field.note)
+    found = ((_find(request, names, field), field.note) for field, names in _refused_paths())
+    error = combined(unsupported_parameter(path.removeprefix("."), note) for path, note in found if path is not None)
+    if error is not None:
+        raise error
 
 
 @cache

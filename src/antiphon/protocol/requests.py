@@ -4,6 +4,7 @@ Reference: create chat completion. An optional attribute is None if its field is
 defaults that depend on the model.
 """
 
+from functools import partial
 from typing import Annotated, Literal
 
 import msgspec
@@ -29,6 +30,7 @@ from antiphon.protocol.bounds import (
     MAX_TOOLS,
     MAX_USER,
 )
+from antiphon.protocol.combined_errors import all_results
 from antiphon.protocol.decoding import decode, nests_deeper
 from antiphon.protocol.decoding_extensions import (
     NO_LIMIT,
@@ -43,7 +45,7 @@ from antiphon.protocol.message_order import check_conversation
 from antiphon.protocol.messages import Message, TextContent, drop_empty_lists
 from antiphon.protocol.refusals import refuse_unsupported
 from antiphon.protocol.tolerance import DEFAULT_TOLERANCE, Tolerance, UnknownMembers
-from antiphon.protocol.tool_rules import check_functions, check_tools
+from antiphon.protocol.tool_rules import check_forced_call, check_functions, check_tools
 from antiphon.protocol.tools import FunctionCallOption, JSONObject, LegacyFunction, ResponseFormat, Tool, ToolChoice
 
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
@@ -242,39 +244,78 @@ def receive_request(body: bytes, tolerance: Tolerance = DEFAULT_TOLERANCE) -> Re
 
 
 def decode_request(body: bytes) -> CreateChatCompletion:
-    """Decode and check a body. Raises InvalidRequestError with message, param and code of the first error."""
+    """Decode and check a body. Raises InvalidRequestError with message, param and code.
+
+    The message names up to five errors; param and code are those of the first.
+    """
     return receive_request(body).request
 
 
 def _checked(request: CreateChatCompletion) -> CreateChatCompletion:
-    check_conversation(request.messages)
-    _check_combinations(request)
-    refuse_unsupported(request)
+    """Return the request. Raises InvalidRequestError with the errors of all checks that fail."""
+    all_results(partial(check, request) for check in _CHECKS)
     return request
 
 
-def _check_combinations(request: CreateChatCompletion) -> None:
-    if request.stream_options not in {None, StreamOptions()} and not request.stream:
-        raise _only_when("stream_options", "'stream' is enabled")
+def _check_messages(request: CreateChatCompletion) -> None:
+    check_conversation(request.messages)
+
+
+def _check_streaming(request: CreateChatCompletion) -> None:
     options = request.stream_options
+    if options not in {None, StreamOptions()} and not request.stream:
+        raise _only_when("stream_options", "'stream' is enabled")
     if options is not None and options.continuous_usage_stats and not options.include_usage:
         raise _only_when("stream_options.continuous_usage_stats", "'stream_options.include_usage' is enabled")
+
+
+def _check_metadata(request: CreateChatCompletion) -> None:
     if request.metadata and not request.store:
         raise _only_when("metadata", "'store' is enabled")
+
+
+def _check_logprobs(request: CreateChatCompletion) -> None:
     if request.top_logprobs and not request.logprobs:
         raise _only_when("top_logprobs", "'logprobs' is enabled")
+
+
+def _check_tools(request: CreateChatCompletion) -> None:
     check_tools(request.tools, request.tool_choice)
     check_functions(request.functions, request.function_call, request.tools)
+    check_forced_call(request.tool_choice, request.function_call, request.response_format)
+
+
+def _check_lengths(request: CreateChatCompletion) -> None:
     check_answer_length({name: getattr(request, name) for name in _ANSWER_LIMITS})
     check_min_tokens(request.min_tokens, request.answer_limit)
+
+
+def _check_choices(request: CreateChatCompletion) -> None:
     check_best_of(request.best_of, request.n)
-    check_special_tokens(request)
+
+
+def _check_template_kwargs(request: CreateChatCompletion) -> None:
     if request.chat_template_kwargs and len(msgspec.json.encode(request.chat_template_kwargs)) > MAX_TEMPLATE_BYTES:
         reason = f"it has more than {MAX_TEMPLATE_BYTES} bytes as JSON."
         raise validation.invalid_value("chat_template_kwargs", reason)
     if nests_deeper(request.chat_template_kwargs, MAX_TEMPLATE_NESTING):
         reason = f"it is nested more than {MAX_TEMPLATE_NESTING} levels deep."
         raise validation.invalid_value("chat_template_kwargs", reason)
+
+
+_CHECKS = (
+    _check_messages,
+    _check_streaming,
+    _check_metadata,
+    _check_logprobs,
+    _check_tools,
+    _check_lengths,
+    _check_choices,
+    check_special_tokens,
+    _check_template_kwargs,
+    refuse_unsupported,
+)
+"""The checks of a decoded request, in the order in which an error names their findings."""
 
 
 def _only_when(path: str, condition: str) -> InvalidRequestError:

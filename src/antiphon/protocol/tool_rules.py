@@ -5,12 +5,14 @@ Reference: ``tools``, ``tool_choice``, ``parallel_tool_calls`` and their depreca
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from antiphon.protocol import validation
 from antiphon.protocol.bounds import MAX_TOOL_BYTES
+from antiphon.protocol.combined_errors import all_results, combined
 from antiphon.protocol.diagnosis import diagnose
 from antiphon.protocol.tools import (
     AllowedToolChoice,
@@ -22,6 +24,8 @@ from antiphon.protocol.tools import (
     JSONObject,
     LegacyFunction,
     NamedTool,
+    ResponseFormat,
+    ResponseFormatJSONSchema,
     Tool,
     ToolChoice,
 )
@@ -40,7 +44,7 @@ def tool_name(tool: Tool) -> ToolName:
 def allowed_tool_names(allowed: AllowedTools) -> list[ToolName]:
     """Return the tools of ``allowed_tools``. Raises InvalidRequestError for an entry that is no reference to a tool."""
     path = "tool_choice.allowed_tools.tools"
-    return [_named_tool(entry, f"{path}[{index}]") for index, entry in enumerate(allowed.tools)]
+    return all_results(partial(_named_tool, entry, f"{path}[{index}]") for index, entry in enumerate(allowed.tools))
 
 
 def check_tools(tools: Sequence[Tool] | None, choice: ToolChoice | None) -> None:
@@ -59,8 +63,7 @@ def check_tools(tools: Sequence[Tool] | None, choice: ToolChoice | None) -> None
     elif isinstance(choice, CustomToolChoice):
         _require_declared(("custom", choice.custom.name), names)
     elif isinstance(choice, AllowedToolChoice):
-        for name in allowed_tool_names(choice.allowed_tools):
-            _require_declared(name, names)
+        all_results(partial(_require_declared, name, names) for name in allowed_tool_names(choice.allowed_tools))
 
 
 def check_functions(
@@ -80,6 +83,29 @@ def check_functions(
         raise validation.invalid_value("function_call", reason)
 
 
+def check_forced_call(
+    choice: ToolChoice | None, call: FunctionCallOption | None, response_format: ResponseFormat | None
+) -> None:
+    """Raise InvalidRequestError for a strict schema of the content beside a choice that forces a call.
+
+    The answer is then calls without content, so that both cannot hold.
+    """
+    strict = isinstance(response_format, ResponseFormatJSONSchema) and response_format.json_schema.strict is True
+    field = "function_call" if isinstance(call, NamedTool) else "tool_choice"
+    if strict and (isinstance(call, NamedTool) or _forces_call(choice)):
+        reason = (
+            f"a strict schema cannot hold together with '{field}', which forces a call: the answer has calls and no "
+            f"content. Leave out 'strict', or let '{field}' be 'auto'."
+        )
+        raise validation.invalid_value("response_format", reason)
+
+
+def _forces_call(choice: ToolChoice | None) -> bool:
+    if isinstance(choice, AllowedToolChoice):
+        return choice.allowed_tools.mode == "required"
+    return choice == "required" or isinstance(choice, FunctionToolChoice | CustomToolChoice)
+
+
 def _check_size(path: str, definitions: Sequence[Tool] | Sequence[LegacyFunction]) -> None:
     size = len(msgspec.json.encode(definitions))
     if size > MAX_TOOL_BYTES:
@@ -96,11 +122,13 @@ def _require_no_call(choice: object, path: str, needed: str) -> None:
 
 
 def _require_unique(paths: Sequence[str], names: Sequence[str]) -> None:
-    seen: set[str] = set()
-    for path, name in zip(paths, names, strict=True):
-        if name in seen:
-            raise validation.invalid_value(path, f"'{name}' is the name of an earlier one.")
-        seen.add(name)
+    error = combined(
+        validation.invalid_value(path, f"'{name}' is the name of an earlier one.")
+        for index, (path, name) in enumerate(zip(paths, names, strict=True))
+        if name in names[:index]
+    )
+    if error is not None:
+        raise error
 
 
 def _require_declared(name: ToolName, names: Sequence[ToolName]) -> None:

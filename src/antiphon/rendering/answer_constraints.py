@@ -4,6 +4,7 @@ Reference: ``response_format``, ``tools``. Errors name the schema's path in the 
 """
 
 import json
+from functools import partial
 from typing import Any, Final
 
 from msgspec import Struct
@@ -15,6 +16,7 @@ from antiphon.constraints.json_schema import compile_schema, enforce_schema
 from antiphon.constraints.tool_parameters import CallableFunction
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
+from antiphon.protocol.combined_errors import all_results
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.tools import (
     FunctionDefinition,
@@ -61,8 +63,8 @@ def answer_constraints(
         return AnswerConstraints(
             use=None, calls=None, schema=schema, notation=notation, unenforced=compiler.unenforced()
         )
-    functions = [_function(tool, compiler) for tool in use.functions]
-    customs = [callable_custom(tool.definition, tool.path) for tool in use.customs]
+    functions = all_results(partial(_function, tool, compiler) for tool in use.functions)
+    customs = all_results(partial(callable_custom, tool.definition, tool.path) for tool in use.customs)
     calls = CallConstraints(
         mode=use.mode,
         parallel=use.parallel,

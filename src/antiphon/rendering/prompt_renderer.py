@@ -5,6 +5,7 @@ from typing import Any
 
 from antiphon.chat_formats.chat_format import HERMES, ChatFormat, tool_markers
 from antiphon.errors import InvalidRequestError
+from antiphon.protocol.combined_errors import combined
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.rendering.answer_constraints import AnswerConstraints
 from antiphon.rendering.context_bounds import ContextBounds
@@ -94,15 +95,9 @@ class PromptRenderer:
         return [functions, customs_text(use) if use.customs else ""]
 
     def _check_template_kwargs(self, kwargs: dict[str, Any]) -> None:
-        for name in kwargs:
-            if name in self._template.variables:
-                continue
-            reason = "is set by the server" if name in RESERVED else "is not a variable of this model's chat template"
-            raise InvalidRequestError(
-                f"Invalid value: '{name[:64]}' {reason}.",
-                param=f"chat_template_kwargs.{name[:64]}",
-                code="invalid_value",
-            )
+        error = combined(_unknown_variable(name) for name in kwargs if name not in self._template.variables)
+        if error is not None:
+            raise error
 
     def draft(self, text: str) -> list[int]:
         """Return the ids of a text that the model may write; see :meth:`PromptEncoder.draft`."""
@@ -125,3 +120,10 @@ def _written(template: ChatTemplate, chat_format: ChatFormat) -> tuple[str, ...]
     reasoning = chat_format.reasoning
     markers = (*tool_markers(chat_format.tools), *tool_markers(HERMES))
     return (*template.texts, *markers, *((reasoning.start, reasoning.end) if reasoning else ()))
+
+
+def _unknown_variable(name: str) -> InvalidRequestError:
+    reason = "is set by the server" if name in RESERVED else "is not a variable of this model's chat template"
+    return InvalidRequestError(
+        f"Invalid value: '{name[:64]}' {reason}.", param=f"chat_template_kwargs.{name[:64]}", code="invalid_value"
+    )

@@ -5,6 +5,7 @@ from typing import Final
 from antiphon.engine.interface import SamplingParams
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
+from antiphon.protocol.combined_errors import combined
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.rendering.sequence_breakers import Breakers, BreakerVocabulary, find_breakers
 
@@ -64,22 +65,25 @@ def _check_total(n: int, max_tokens: int) -> None:
 
 
 def _logit_bias(biases: dict[str, float], n_vocab: int) -> dict[int, float]:
-    for token in biases:
-        if int(token) >= n_vocab:
-            raise InvalidRequestError(
-                f"Invalid key in 'logit_bias': {token}. This model's token ids are less than {n_vocab}.",
-                param="logit_bias",
-                code="invalid_value",
-            )
+    limit = f"This model's token ids are less than {n_vocab}."
+    error = combined(
+        InvalidRequestError(f"Invalid key in 'logit_bias': {token}. {limit}", param="logit_bias", code="invalid_value")
+        for token in biases
+        if int(token) >= n_vocab
+    )
+    if error is not None:
+        raise error
     return {int(token): bias for token, bias in biases.items()}
 
 
 def _known(stop_token_ids: list[int], n_vocab: int) -> list[int]:
-    for index, token in enumerate(stop_token_ids):
-        if token >= n_vocab:
-            raise validation.invalid_value(
-                f"stop_token_ids[{index}]", f"this model's token ids are less than {n_vocab}."
-            )
+    error = combined(
+        validation.invalid_value(f"stop_token_ids[{index}]", f"this model's token ids are less than {n_vocab}.")
+        for index, token in enumerate(stop_token_ids)
+        if token >= n_vocab
+    )
+    if error is not None:
+        raise error
     return stop_token_ids
 
 
