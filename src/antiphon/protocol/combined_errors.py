@@ -9,7 +9,7 @@ from antiphon.errors import InvalidRequestError
 _T = TypeVar("_T")
 
 MAX_ERRORS: Final = 5
-"""Errors that a message names; it names whether there are more."""
+"""Errors that a message names; then it says that there are more."""
 
 
 def combined(errors: Iterable[InvalidRequestError]) -> InvalidRequestError | None:
