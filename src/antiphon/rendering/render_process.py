@@ -31,6 +31,7 @@ def open_handler(argument: bytes) -> Handler:
         tokenizer = Tokenizer.open(settings.model_path)
         trial = GrammarTrial(tokenizer)
         when_idle(trial.prepare)
+        when_idle(tokenizer.read_all_bytes)
         with limited(JobLimits(cpu_seconds=settings.probe_seconds, memory=PROBE_MEMORY)):
             return handler(open_renderer(settings, tokenizer, trial=trial))
     except (EngineLoadError, ChatTemplateError) as error:

@@ -31,8 +31,7 @@ def find_breakers(texts: list[str] | None, vocabulary: BreakerVocabulary) -> Bre
     """Return the breakers among the tokens of a vocabulary. None stands for the default. It reads every token once."""
     wanted = DEFAULT_BREAKERS if texts is None else texts
     patterns = [text.encode("utf-8", "surrogatepass") for text in wanted]
-    pieces = map(vocabulary.token_bytes, range(vocabulary.n_vocab))
-    ids = [token for token, piece in enumerate(pieces) if any(pattern in piece for pattern in patterns)]
-    known = set(ids)
+    pieces = [*map(vocabulary.token_bytes, range(vocabulary.n_vocab))]
+    known = {token for pattern in patterns for token, piece in enumerate(pieces) if pattern in piece}
     sequences = [vocabulary.encode(text) for text in dict.fromkeys(wanted)]
-    return Breakers(ids, [each for each in sequences if len(each) > 1 and not known.intersection(each)])
+    return Breakers(sorted(known), [each for each in sequences if len(each) > 1 and not known.intersection(each)])

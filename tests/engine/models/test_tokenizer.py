@@ -174,3 +174,11 @@ def test_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "text.gguf", tmp_path / "absent.gguf", tmp_path):
         with pytest.raises(EngineLoadError):
             Tokenizer.open(str(path))
+
+
+def test_all_bytes_are_read_once(smollm2_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = Tokenizer.open(str(smollm2_path))
+    tokenizer.read_all_bytes()
+    monkeypatch.delattr(Tokenizer, "_piece")
+    assert b"a" in {tokenizer.token_bytes(token_id) for token_id in range(tokenizer.n_vocab)}
+    tokenizer.close()

@@ -88,6 +88,11 @@ class Tokenizer:
             self._bytes[token_id] = known
         return known
 
+    def read_all_bytes(self) -> None:
+        """Read the bytes of every token, so that :meth:`token_bytes` finds them in memory."""
+        for token_id in range(self.n_vocab):
+            self.token_bytes(token_id)
+
     def token_text(self, token_id: int) -> str:
         """Return a printable name; that of a control token is its text in templates (``<|im_end|>``)."""
         return self._piece(token_id, special=True).decode(errors="replace")
