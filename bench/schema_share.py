@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from antiphon.constraints.json_schema import compile_schema
+from antiphon.constraints.json_schema import enforce_schema
 from antiphon.errors import InvalidRequestError
 
 WALKS: Final = 3
@@ -43,6 +43,9 @@ class Share(Struct):
     """The counts of schemas and of random texts."""
 
     enforced: int = 0
+    """Schemas that are enforced wholly."""
+    partly: Counter[str] = field(default_factory=Counter)
+    """Schemas of which a keyword is not enforced, by the first such keyword."""
     refused: Counter[str] = field(default_factory=Counter)
     """Schemas by the keyword that was refused, or by the reason when it names no keyword."""
     unread: int = 0
@@ -57,7 +60,7 @@ class Share(Struct):
     @property
     def total(self) -> int:
         """Schemas that were read."""
-        return self.enforced + self.refused.total()
+        return self.enforced + self.partly.total() + self.refused.total()
 
 
 def read_schemas(path: Path) -> list[Any]:
@@ -137,13 +140,21 @@ def measure(paths: Iterable[Path], walks: int, seed: int = 0) -> Share:
 
 def _measure_one(share: Share, path: Path, schema: Any, walks: int, choice: random.Random) -> None:  # noqa: ANN401 (JSON)
     try:
-        compiled = compile_schema(schema, strict=False, param="schema")
+        enforced = enforce_schema(schema, param="schema")
     except InvalidRequestError as error:
         share.refused[refused_by(error.message)] += 1
         return
+    if enforced.unenforced:
+        share.partly[_last_keyword(enforced.unenforced[0])] += 1
+        return
     share.enforced += 1
     for _ in range(walks):
-        _judge(share, path, schema, walk(compiled, choice))
+        _judge(share, path, schema, walk(enforced.text, choice))
+
+
+def _last_keyword(path: Sequence[str | int]) -> str:
+    """Return the keyword at the end of a path, or the root."""
+    return next((key for key in reversed(path) if isinstance(key, str)), "the root")
 
 
 def _judge(share: Share, path: Path, schema: Any, text: str | None) -> None:  # noqa: ANN401 (JSON)
@@ -164,7 +175,9 @@ def show(share: Share, console: Console) -> None:
     """Print the shares, the reasons of refusals, and the invalid texts."""
     total = max(share.total, 1)
     table = Table("schemas", "number", "share", title=f"{share.total} schemas, {share.unread} files without one")
-    table.add_row("enforced", str(share.enforced), f"{share.enforced / total:.1%}")
+    table.add_row("wholly enforced", str(share.enforced), f"{share.enforced / total:.1%}")
+    for keyword, count in share.partly.most_common():
+        table.add_row(f"partly enforced, without {keyword[:80]}", str(count), f"{count / total:.1%}")
     for reason, count in share.refused.most_common():
         table.add_row(f"refused: {reason[:80]}", str(count), f"{count / total:.1%}")
     console.print(table)

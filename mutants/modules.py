@@ -93,6 +93,7 @@ MODULES: Final = (
     "constraints/json_schema/normalise",
     "constraints/json_schema/numbers",
     "constraints/json_schema/pattern",
+    "constraints/json_schema/look_ahead",
     "constraints/json_schema/lowering",
     "constraints/json_schema/shapes",
     "constraints/json_schema/strict",

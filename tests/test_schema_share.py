@@ -34,7 +34,7 @@ def collection(tmp_path: Path) -> list[Path]:
 
 def test_schemas_are_enforced_or_refused_by_keyword(collection: list[Path]) -> None:
     share = measure(collection, 4)
-    assert (2, {"uniqueItems": 1}, 1) == (share.enforced, share.refused, share.unread)
+    assert (2, {"uniqueItems": 1}, {}, 1) == (share.enforced, share.partly, share.refused, share.unread)
 
 
 def test_every_finished_text_is_valid(collection: list[Path]) -> None:
@@ -104,10 +104,17 @@ def test_refusal_is_counted_by_keyword_or_reason(message: str, keyword: str) -> 
 
 def test_table_shows_the_shares(capsys: pytest.CaptureFixture[str]) -> None:
     share = Share(enforced=3, walked=5, invalid=[("file", "[1]")])
-    share.refused["uniqueItems"] += 1
+    share.partly["uniqueItems"] += 1
     show(share, Console(width=120))
     out = capsys.readouterr().out
-    for expected in ("4 schemas", "75.0%", "refused: uniqueItems", "25.0%", "1 are invalid", "file: [1]"):
+    for expected in (
+        "4 schemas",
+        "75.0%",
+        "partly enforced, without uniqueItems",
+        "25.0%",
+        "1 are invalid",
+        "file: [1]",
+    ):
         assert expected in out
 
 

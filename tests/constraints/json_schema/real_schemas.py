@@ -125,11 +125,12 @@ APIS: dict[str, Schema] = {
     "non-empty text": record("name", name={**TEXT, "not": {"const": ""}}),
     "query filter": {"$defs": {"filter": {"oneOf": [sealed("and", **{"and": array({"$ref": "#/$defs/filter"}, minItems=1)}), sealed("not", **{"not": {"$ref": "#/$defs/filter"}}), sealed("field op value", field=TEXT, op=choice("eq", "gt", "lt"), value={"type": ["string", "number"]})]}}, "$ref": "#/$defs/filter"},
     "contains a primary": array(record("kind", kind=choice("primary", "backup")), contains={"properties": {"kind": {"const": "primary"}}}, maxItems=5),
+    "password": record("", password={**TEXT, "pattern": "^(?=.*[A-Z])(?=.*[0-9]).{8,}$"}),
 }
 REFUSED: dict[str, tuple[Schema, str]] = {
     "unique tags": (record("", tags=array(TEXT, uniqueItems=True)), "uniqueItems"),
     "unique numbers": (array(NUMBER, uniqueItems=True, minItems=1), "uniqueItems"),
-    "password": (record("", password={**TEXT, "pattern": "^(?=.*[A-Z])(?=.*[0-9]).{8,}$"}), "pattern"),
+    "price": (record("", price={**TEXT, "pattern": "(?<=EUR )[0-9]+"}), "pattern"),
     "other file": (record("", shape={"$ref": "shapes.json#/definitions/circle"}), "$ref"),
     "word": (record("", text={**TEXT, "pattern": "\\bfoo\\b"}), "pattern"),
     "contains in any array": (array(INTEGER, contains={"const": 5}), "contains"),

@@ -333,3 +333,14 @@ def test_a_term_that_was_refused_is_refused_again_for_the_same_reason() -> None:
     for _ in range(2):
         with pytest.raises(SchemaRefusedError, match="cannot be negated"):
             expander.expand(document.term(()))
+
+
+def test_dynamic_reference_is_one_with_a_single_target_or_refused() -> None:
+    strings: Schema = {"$defs": {"x": {"$dynamicAnchor": "item", "type": "string"}}, "$dynamicRef": "#item"}
+    assert admits(compile_schema(strings, strict=False, param="p"), "a")
+    assert not admits(compile_schema(strings, strict=False, param="p"), 1)
+    again = {"$id": "http://a.test/y", "$dynamicAnchor": "item"}
+    with pytest.raises(
+        InvalidRequestError, match=r"'\$dynamicRef' is not supported here: its anchor has several places"
+    ):
+        compile_schema({**strings, "$defs": {**strings["$defs"], "y": again}}, strict=False, param="p")

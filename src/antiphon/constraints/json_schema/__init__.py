@@ -11,6 +11,7 @@ The modules in the order of the pipeline:
 - ``keywords``: turns the keywords that bound values of one type into shapes.
 - ``formats``: the regular expressions of ``format``.
 - ``pattern``: translates ECMA-262 patterns to llguidance's syntax.
+- ``look_ahead``: rewrites look-aheads at the start of a pattern as further patterns.
 - ``pattern_queries``: asks llguidance whether a pattern matches a text, or any text.
 - ``shapes``: shapes are the values of one JSON type within bounds.
 - ``normalise``: brings shapes to their simplest form.

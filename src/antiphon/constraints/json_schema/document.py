@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import unquote, urldefrag, urljoin
@@ -38,6 +39,7 @@ class Document:
         self._resources: dict[str, Path] = {}
         self._bases: dict[Path, str] = {(): ""}
         self._anchors: dict[tuple[Path, str], Path] = {}
+        self._dynamic_anchors: Counter[str] = Counter()
         self._terms: dict[Path, Term] = {}
         self._first_equal: dict[tuple[Path, str], Location] = {}
         """The first of equal small subschemas of a resource, by JSON text; all of them share its term."""
@@ -92,6 +94,10 @@ class Document:
             self._register(found, self.at(found), is_referenced=True)
         return self.term(found)
 
+    def is_dynamic(self, reference: str) -> bool:
+        """Return whether the target of a dynamic reference depends on the way on which it is reached."""
+        return self._dynamic_anchors[unquote(urldefrag(reference).fragment)] > 1
+
     def _follow(self, resource: Path, pointer: str, path: Path) -> Path:
         """Return the path of a JSON pointer within a resource."""
         found, value = resource, self.at(resource)
@@ -123,6 +129,7 @@ class Document:
                 self._register_identifier(path, identifier)
             for keyword in ("$anchor", "$dynamicAnchor"):
                 if keyword in schema:
+                    self._dynamic_anchors[schema[keyword]] += keyword == "$dynamicAnchor"
                     self._anchors[self._resource_of(path), schema[keyword]] = path
 
     def _register_identifier(self, path: Path, identifier: str) -> None:

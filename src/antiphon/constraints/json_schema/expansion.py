@@ -187,7 +187,7 @@ class Expander:
         yield "const", lambda result, value, _: self._intersect(result, (constant(value),))
         yield "enum", lambda result, values, _: self._intersect(result, union(map(constant, values)))
         yield "$ref", self._reference
-        yield "$dynamicRef", self._reference
+        yield "$dynamicRef", self._dynamic_reference
         yield "allOf", self._all_of
         yield "propertyNames", self._property_names
         yield "dependentRequired", self._dependencies
@@ -201,6 +201,11 @@ class Expander:
 
     def _reference(self, result: Union, reference: str, path: Path) -> Union:
         return self._intersect(result, self.expand(self._document.resolve(reference, path[:-1])))
+
+    def _dynamic_reference(self, result: Union, reference: str, path: Path) -> Union:
+        if self._document.is_dynamic(reference):
+            raise UnenforceableError("its anchor has several places")
+        return self._reference(result, reference, path)
 
     def _options(self, schemas: list[Any], path: Path) -> list[Term]:
         return [self._document.term((*path, index)) for index in range(len(schemas))]

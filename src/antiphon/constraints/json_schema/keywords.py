@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from antiphon.constraints.json_schema import costs
 from antiphon.constraints.json_schema.document import NEWEST_DRAFT, Document
 from antiphon.constraints.json_schema.formats import FORMATS
+from antiphon.constraints.json_schema.look_ahead import split_look_aheads
 from antiphon.constraints.json_schema.normalise import normalise
 from antiphon.constraints.json_schema.numbers import exact
 from antiphon.constraints.json_schema.pattern import translate
@@ -110,7 +111,7 @@ def _normalised_string(document: Document, path: Path, schema: dict[str, Any]) -
 def _string(schema: dict[str, Any]) -> String:
     form = FORMATS.get(schema.get("format", ""))
     lengths = [int(schema["maxLength"])] if "maxLength" in schema else []
-    patterns = [translate(schema["pattern"])] if "pattern" in schema else []
+    patterns = [*map(translate, split_look_aheads(schema["pattern"]))] if "pattern" in schema else []
     if form is not None:
         patterns.append(form.pattern)
         lengths += [] if form.max_length is None else [form.max_length]
