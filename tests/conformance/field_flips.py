@@ -198,6 +198,8 @@ def decoding_extensions() -> Iterator[Flip]:
     ends = {"logit_bias": dict.fromkeys(map(str, (*b"ab", END)), 100)}
     yield sampled("min_tokens", 0, 12, **ends)
     yield sampled("ignore_eos", *OFF_AND_ON, **ends)
+    yield sampled("repeat_penalty", 1, 2, **_few())
+    yield sampled("repeat_last_n", 0, -1, repeat_penalty=2, **_few())
     yield sampled("typical_p", 1, 0)
     yield sampled("xtc_probability", 0, 1)
     yield sampled("xtc_threshold", 0.01, 1, xtc_probability=1)

@@ -83,3 +83,8 @@ def test_spaces_between_special_tokens_pass_where_there_are_none(
 def test_spaces_between_shown_special_tokens_are_refused() -> None:
     name = "spaces_between_special_tokens"
     assert (name, "invalid_value") == place(skip_special_tokens=False, spaces_between_special_tokens=True)
+
+
+def test_two_names_of_the_repetition_penalty_must_agree() -> None:
+    assert 1.1 == accepted(repeat_penalty=1.1, repetition_penalty=1.1).repeat_penalty
+    assert ("repeat_penalty", "invalid_value") == place(repeat_penalty=1.1, repetition_penalty=1.2)

@@ -110,3 +110,21 @@ def test_breakers_are_looked_up_for_dry_only() -> None:
 def test_end_is_reported_for_return_token_ids() -> None:
     """The field return_token_ids: the token that ended the answer is one of its tokens."""
     assert params(return_token_ids=True).reports_end
+
+
+@pytest.mark.parametrize(
+    ("expected", "asked"),
+    [
+        ((1.0, -1), {}),
+        ((1.1, -1), {"repetition_penalty": 1.1}),
+        ((1.1, 64), {"repeat_penalty": 1.1}),
+        ((1.1, -1), {"repeat_penalty": 1.1, "repetition_penalty": 1.1}),
+        ((1.1, 0), {"repeat_penalty": 1.1, "repeat_last_n": 0}),
+        ((1.1, 9), {"repetition_penalty": 1.1, "repeat_last_n": 9}),
+    ],
+)
+def test_repetition_penalty_has_two_names_and_a_number_of_tokens(
+    expected: tuple[float, int], asked: dict[str, Any]
+) -> None:
+    result = params(**asked)
+    assert expected == (result.repetition_penalty, result.repetition_last_n)

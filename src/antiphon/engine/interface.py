@@ -114,6 +114,8 @@ class SamplingParams(Struct, frozen=True, kw_only=True):
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     repetition_penalty: float = 1.0
+    repetition_last_n: int = -1
+    """Newest tokens of prompt and answer that the repetition penalty counts; -1 means all, 0 none."""
     logit_bias: dict[int, float] = {}
     seed: int | None = None
     """A 64-bit integer; None draws one. Choice ``i`` has the random stream of (seed, i)."""

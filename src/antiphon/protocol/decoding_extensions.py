@@ -33,6 +33,10 @@ class DecodingExtensions(Struct, frozen=True, kw_only=True, forbid_unknown_field
     ignore_eos: bool | None = None
     """Whether an answer goes on until it is as long as it may be."""
 
+    repeat_penalty: Annotated[float, Meta(gt=0, le=2)] | None = None
+    """Another name of ``repetition_penalty``, for the newest tokens only."""
+    repeat_last_n: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
+    """Newest tokens that the repetition penalty counts; -1 means all, and 0 turns it off."""
     typical_p: Share | None = None
     """The probability that the most typical tokens have together; 1 turns it off."""
     xtc_probability: Share | None = None
@@ -115,6 +119,12 @@ def check_answer_length(limits: dict[str, int | None]) -> None:
     for name, limit in limits.items():
         if first is not None and limit not in {None, limits[first]}:
             raise validation.invalid_value(name, f"it differs from '{first}', which replaces it.")
+
+
+def check_repeat_penalty(repeat_penalty: float | None, repetition_penalty: float | None) -> None:
+    """Check that the two names of the repetition penalty agree. Raises InvalidRequestError."""
+    if repeat_penalty is not None and repetition_penalty not in {None, repeat_penalty}:
+        raise validation.invalid_value("repeat_penalty", "it differs from 'repetition_penalty', which replaces it.")
 
 
 def check_best_of(best_of: int | None, n: int | None) -> None:

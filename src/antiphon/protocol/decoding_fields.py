@@ -30,6 +30,14 @@ HONOURED: Final[tuple[Row, ...]] = (
         "true: no token that ends the answer is drawn. A grammar that ends wins.",
         origin="vLLM, llama.cpp, SGLang",
     ),
+    honoured("repeat_penalty", PARAMETERS, "repetition_penalty over the newest tokens.", origin="llama.cpp"),
+    honoured(
+        "repeat_last_n",
+        PARAMETERS,
+        "The tokens that the repetition penalty counts; -1: all; 0: off. By default 64 with repeat_penalty, else all. "
+        "The other penalties count the whole answer.",
+        origin="llama.cpp",
+    ),
     honoured("typical_p", TRUNCATIONS, "0 to 1; 1: off.", origin="llama.cpp"),
     honoured("xtc_probability", TRUNCATIONS, "0 to 1; 0: off.", origin=_XTC),
     honoured("xtc_threshold", TRUNCATIONS, "0 to 1, 0.1 by default; above 0.5: off.", origin=_XTC),

@@ -39,6 +39,7 @@ from antiphon.protocol.decoding_extensions import (
     check_answer_length,
     check_best_of,
     check_min_tokens,
+    check_repeat_penalty,
     check_special_tokens,
 )
 from antiphon.protocol.message_order import check_conversation
@@ -288,6 +289,7 @@ def _check_tools(request: CreateChatCompletion) -> None:
 def _check_lengths(request: CreateChatCompletion) -> None:
     check_answer_length({name: getattr(request, name) for name in _ANSWER_LIMITS})
     check_min_tokens(request.min_tokens, request.answer_limit)
+    check_repeat_penalty(request.repeat_penalty, request.repetition_penalty)
 
 
 def _check_choices(request: CreateChatCompletion) -> None:

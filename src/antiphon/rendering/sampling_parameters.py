@@ -9,6 +9,8 @@ from antiphon.protocol.combined_errors import combined
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.rendering.sequence_breakers import Breakers, BreakerVocabulary, find_breakers
 
+REPEAT_LAST_N: Final = 64
+"""llama.cpp's default of ``repeat_last_n``."""
 MAX_ANSWER_TOKENS: Final = 1 << 20
 """Tokens of all choices together: 128 choices of 8,192 tokens."""
 
@@ -43,7 +45,8 @@ def sampling_params(
         dry_breaker_sequences=breakers.sequences,
         presence_penalty=_default(request.presence_penalty, 0.0),
         frequency_penalty=_default(request.frequency_penalty, 0.0),
-        repetition_penalty=_default(request.repetition_penalty, 1.0),
+        repetition_penalty=_default(request.repetition_penalty, _default(request.repeat_penalty, 1.0)),
+        repetition_last_n=_repetition_last_n(request),
         logit_bias=_logit_bias(request.logit_bias or {}, n_vocab),
         seed=request.chosen_seed,
         logprobs=top_logprobs,
@@ -53,6 +56,13 @@ def sampling_params(
         reports_end=request.includes_stop or bool(request.return_token_ids),
         ignore_eos=bool(request.ignore_eos),
     )
+
+
+def _repetition_last_n(request: CreateChatCompletion) -> int:
+    """Return ``repeat_last_n``. Each name of the penalty has the default of its origin."""
+    if request.repeat_last_n is not None:
+        return request.repeat_last_n
+    return -1 if request.repetition_penalty is not None or request.repeat_penalty is None else REPEAT_LAST_N
 
 
 def _check_total(n: int, max_tokens: int) -> None:

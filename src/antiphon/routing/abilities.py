@@ -25,6 +25,7 @@ NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
     "n": (1,),
     "n_predict": (-1,),
     "presence_penalty": (0,),
+    "repeat_penalty": (1,),
     "repetition_penalty": (1,),
     "seed": (-1,),
     "service_tier": ("auto", "default"),

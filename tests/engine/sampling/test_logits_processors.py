@@ -200,3 +200,10 @@ def test_penalty_of_a_very_long_repeat_keeps_the_logit_finite() -> None:
 @pytest.mark.parametrize("off", [{}, {"dry_multiplier": 0.0}, {"dry_multiplier": 1.0, "dry_penalty_last_n": 0}])
 def test_dry_that_is_off_keeps_no_repeats(off: dict[str, Any]) -> None:
     assert None is state([1, 1, 1, 1], **off).repeats
+
+
+@pytest.mark.parametrize(("expected", "last_n"), [([1, 2, 3, 4], -1), ([], 0), ([4], 1), ([2, 3, 4], 3)])
+def test_repetition_penalty_counts_the_newest_tokens_only(expected: list[int], last_n: int) -> None:
+    penalised = state([1, 2], generated=(3, 4), repetition_penalty=2.0, repetition_last_n=last_n)
+    changed = processed(ones(6), processors.apply_penalties, penalised)
+    assert expected == [token for token, value in enumerate(changed) if value != 1.0]

@@ -27,7 +27,7 @@ def apply_penalties(row: Floats, state: SamplingState) -> None:
     """
     params = state.params
     if params.repetition_penalty != 1.0:
-        ids = _array(state.seen_ids)
+        ids = _array(state.repeated_ids)
         values = row[ids]
         row[ids] = np.where(values > 0, values / params.repetition_penalty, values * params.repetition_penalty)
     if params.frequency_penalty or params.presence_penalty:

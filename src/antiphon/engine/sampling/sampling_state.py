@@ -1,6 +1,8 @@
 """The state of sampling one choice: its parameters, its random stream and the counts of its tokens."""
 
+from collections import deque
 from collections.abc import Collection, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final, Protocol
 
 import numpy as np
@@ -31,6 +33,7 @@ class SamplingState:
     """The state of sampling one choice."""
 
     __slots__ = (
+        "_newest",
         "banned_ids",
         "bias_ids",
         "bias_values",
@@ -74,8 +77,10 @@ class SamplingState:
         self.stop_ids: Final = frozenset(params.stop_token_ids)
         self.token_counts: Final[dict[int, int]] = {}
         """Occurrences of each generated token."""
-        self.seen_ids: Final = {key for key in prompt_ids if key >= 0} if params.repetition_penalty != 1.0 else set()
-        """The tokens of prompt and answer, for the repetition penalty."""
+        tokens = [key for key in prompt_ids if key >= 0] if params.repetition_penalty != 1.0 else []
+        self.seen_ids: Final = set(tokens)
+        """The tokens of prompt and answer, for a repetition penalty that counts all."""
+        self._newest: Final = deque(tokens, params.repetition_last_n) if params.repetition_last_n >= 0 else None
         self.repeats: Final = _repeats(params, prompt_ids)
         """The repeats in prompt and answer, for DRY; None without it."""
         self.surprise_limit = 2.0 * params.mirostat_tau
@@ -88,6 +93,11 @@ class SamplingState:
         self.is_greedy: Final = params.temperature < GREEDY_BELOW
         self.scale: Final = np.float32(1.0 if self.is_greedy else 1.0 / params.temperature)
         """The inverse of the temperature."""
+
+    @property
+    def repeated_ids(self) -> AbstractSet[int]:
+        """The tokens that the repetition penalty counts."""
+        return self.seen_ids if self._newest is None else set(self._newest)
 
     @property
     def uses_xtc(self) -> bool:
@@ -105,7 +115,10 @@ class SamplingState:
         """Count a generated token."""
         self.num_tokens += 1
         self.token_counts[token_id] = self.token_counts.get(token_id, 0) + 1
-        self.seen_ids.add(token_id)
+        if self._newest is None:
+            self.seen_ids.add(token_id)
+        else:
+            self._newest.append(token_id)
         if self.repeats is not None:
             self.repeats.append(token_id)
 
