@@ -11,6 +11,7 @@ from tests.conformance.observations import (
     admitted,
     cached_tokens,
     decoded,
+    grammar_text,
     logged,
     prompt,
     refusal,
@@ -252,6 +253,8 @@ def bookkeeping() -> Iterator[Flip]:
     yield field("user", "ada", "bob", logged)
     yield field("safety_identifier", "ada", "bob", logged, user="cid")
     yield Flip("prompt_cache_key", drawn(prompt_cache_key="a"), drawn(prompt_cache_key="b"), cached_tokens)
+    yield Flip("cache_salt", drawn(cache_salt="a"), drawn(cache_salt="b"), cached_tokens)
+    yield Flip("priority", drawn(priority=1), drawn(priority=-1), turn)
     yield Flip("service_tier", drawn(service_tier="flex"), drawn(service_tier="priority"), turn)
 
 
@@ -259,6 +262,23 @@ def telling_the_model() -> Iterator[Flip]:
     """Flip the instructions of the prompt beside the messages."""
     yield field("reasoning_effort", "low", "high", prompt)
     yield field("verbosity", "low", "high", prompt)
+    yield field("enable_thinking", *OFF_AND_ON, prompt)
+    yield field("thinking", *OFF_AND_ON, prompt)
+    kinds = ("disabled", "enabled")
+    yield flip("thinking.type", kinds, lambda kind: body(thinking={"type": kind}), prompt)
+    yield flip("reasoning.effort", ("low", "high"), lambda effort: body(reasoning={"effort": effort}), prompt)
+    yield flip("reasoning.enabled", OFF_AND_ON, lambda value: body(reasoning={"enabled": value}), prompt)
+    yield field("reasoning", {"enabled": True}, {"effort": "none"}, prompt)
+    yield field("thinking_budget", 2, 3, grammar_text)
+    yield flip("reasoning.max_tokens", (2, 3), lambda value: body(reasoning={"max_tokens": value}), grammar_text)
+
+    def bounded(tokens: object) -> Body:
+        return body(thinking={"type": "enabled", "budget_tokens": tokens})
+
+    yield flip("thinking.budget_tokens", (2, 3), bounded, grammar_text)
+    yield field("add_generation_prompt", *OFF_AND_ON, prompt)
+    prefill = talk(HI, assistant(content="Hi"))
+    yield flip("continue_final_message", OFF_AND_ON, lambda value: prefill | {"continue_final_message": value}, prompt)
     yield field("chat_template_kwargs", {"mood": "merry"}, {"mood": "sad"}, prompt)
 
 
@@ -396,10 +416,37 @@ def formats() -> Iterator[Flip]:
     yield flip(f"{path}.json_schema.strict", OFF_AND_ON, lambda strict: form(schema=TAGS, strict=strict), refusal)
 
 
+def forms() -> Iterator[Flip]:
+    """Flip the forms of the content that other servers have."""
+    thing, place = {"type": "object"}, CITY
+    shapes = ('root ::= "Hi."', 'root ::= "{}"')
+    values: dict[str, tuple[object, object]] = {
+        "json": (thing, place),
+        "regex": ("Hi[.]", r"\{\}"),
+        "choice": (["Hi."], ["{}"]),
+        "grammar": shapes,
+    }
+    for name, (before, after) in values.items():
+        yield Flip(f"structured_outputs.{name}", form(**{name: before}), form(**{name: after}), admitted)
+        yield field(f"guided_{name}", before, after, admitted)
+    yield field("structured_outputs", {"regex": "Hi[.]"}, {"json_object": True}, admitted)
+    yield flip("structured_outputs.json_object", (True, False), lambda value: form(json_object=value), refusal)
+    yield field("grammar", *shapes, admitted)
+
+    def loose(schema: object) -> Body:
+        return body(response_format={"type": "json_object", "schema": schema})
+
+    yield flip("response_format.schema", (thing, place), loose, admitted)
+
+
+def form(**fields: object) -> Body:
+    return body(structured_outputs=fields)
+
+
 GROUPS = (
     *(messages, calls_made, annotations),
     *(sampling, decoding_extensions, shape_of_the_answer, bookkeeping, telling_the_model, predicting),
-    *(functions_declared, customs_declared, choices_among_tools, deprecated_functions, formats),
+    *(functions_declared, customs_declared, choices_among_tools, deprecated_functions, formats, forms),
 )
 
 

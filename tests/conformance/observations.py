@@ -109,22 +109,31 @@ def admitted(body: Body) -> list[str]:
     return [text for text in ANSWERS if not grammar or _walker().admits(grammar, text)]
 
 
+def grammar_text(body: Body) -> str:
+    """Give the grammar that the engine follows."""
+    return rendered(body).generate.grammar
+
+
 def decoded(body: Body) -> list[StreamEvent]:
     """Give what the core reports of the request, alone."""
     return _run(_core(), rendered(body))
 
 
 def cached_tokens(body: Body) -> int:
-    """Give the tokens of the prompt that the core has from an earlier request, whose ``prompt_cache_key`` is "a"."""
+    """Give the tokens of the prompt that the core has from an earlier request, whose key and salt, if any, are "a"."""
     core = _core()
-    _run(core, rendered(body | {"prompt_cache_key": "a"}))
+    _run(core, rendered(body | {name: "a" for name in ("prompt_cache_key", "cache_salt") if name in body}))
     return next(event.cached_tokens for event in _run(core, rendered(body)) if isinstance(event, Started))
 
 
 def turn(body: Body) -> list[str]:
     """Give the order in which the core begins with a default request that came first, and with this one."""
     core = _core(max_num_seqs=1)
-    for request_id, each in (("running", body), ("waiting", body | {"service_tier": "default"}), ("this", body)):
+    for request_id, each in (
+        ("running", body),
+        ("waiting", body | {"service_tier": "default", "priority": 0}),
+        ("this", body),
+    ):
         core.add(rendered(each, request_id).generate)
         if request_id == "running":
             core.step()

@@ -120,6 +120,9 @@ BOUNDS: dict[str, tuple[Callable[[int], Fields], str | None, str]] = {
         "top_logprobs",
         "integer_above_max_value",
     ),
+    "MAX_CACHE_SALT": (lambda size: {"cache_salt": "s" * size}, "cache_salt", TOO_LONG_STRING),
+    "MAX_CHOICES": (lambda size: {"guided_choice": ["s"] * size}, "guided_choice", TOO_LONG_ARRAY),
+    "MAX_CHOICE": (lambda size: {"guided_choice": ["s" * size]}, "guided_choice[0]", TOO_LONG_STRING),
     "MAX_LOGIT_BIAS": (
         lambda size: {"logit_bias": {str(number): 0 for number in range(size)}},
         "logit_bias",

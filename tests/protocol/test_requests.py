@@ -38,6 +38,14 @@ HONOURED: dict[str, Any] = {
     "top_k": -1,
     "min_p": 0.05,
     "repetition_penalty": 1.1,
+    "add_generation_prompt": False,
+    "cache_salt": "s" * 1024,
+    "enable_thinking": True,
+    "thinking": {"type": "enabled", "budget_tokens": 9},
+    "thinking_budget": 9,
+    "reasoning": {"effort": "xhigh", "max_tokens": 9, "enabled": True},
+    "priority": -(2**63),
+    "continue_final_message": False,
     "chat_template_kwargs": {"enable_thinking": False},
 }
 

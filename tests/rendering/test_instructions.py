@@ -81,3 +81,33 @@ def test_sentences_of_effort_and_verbosity_are_joined() -> None:
     assert "Reason briefly before you answer. Give a long and detailed answer." == both.text
     closed = asked(PLAIN, THINK, reasoning_effort="none", verbosity="low")
     assert Instructions(text="Keep the answer short.", closes_reasoning=True) == closed
+
+
+EFFORT = replace(PLAIN, effort_variable="reasoning_effort", efforts={"none": "low", "high": "high"})
+
+
+@pytest.mark.parametrize(
+    ("expected", "capabilities", "reasoning", "on"),
+    [
+        (Instructions(variables={"enable_thinking": True}), replace(PLAIN, switch=SWITCH), THINK, True),
+        (Instructions(variables={"enable_thinking": False}), replace(PLAIN, switch=SWITCH), THINK, False),
+        (Instructions(), PLAIN, THINK, True),
+        (Instructions(closes_reasoning=True), PLAIN, THINK, False),
+        (Instructions(), PLAIN, None, False),
+        (Instructions(), EFFORT, None, True),
+        (Instructions(variables={"reasoning_effort": "low"}), EFFORT, None, False),
+    ],
+)
+def test_switch_of_reasoning_adds_no_sentence(
+    expected: Instructions,
+    capabilities: Capabilities,
+    reasoning: ReasoningMarkers | None,
+    on: bool,  # noqa: FBT001 (a table's column)
+) -> None:
+    assert expected == asked(capabilities, reasoning, enable_thinking=on)
+
+
+def test_reasoning_of_a_model_that_does_not_reason_is_refused_by_name() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        asked(thinking=True)
+    assert ("thinking", "invalid_value") == (caught.value.param, caught.value.code)

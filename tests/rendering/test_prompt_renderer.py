@@ -42,3 +42,8 @@ def test_ending_opens_reasoning_only_with_the_start_marker_at_its_end() -> None:
     renderer = PromptRenderer(VOCABULARY, ChatTemplate(CHATML, "", ""), FAMILY)
     assert renderer.opens_reasoning("assistant\n<think>")
     assert not renderer.opens_reasoning("<think></think>")
+
+
+def test_template_gets_the_variables_of_chat_template_kwargs() -> None:
+    source = "{{ mood }} " + CHATML
+    assert text(source, chat_template_kwargs={"mood": "merry"}).startswith("merry <|im_start|>")

@@ -20,6 +20,7 @@ from antiphon.rendering.render_job import Rendering
 from antiphon.rendering.renderer import Renderer
 from antiphon.templates.chat_template import CHATML, ChatTemplate
 from tests.rendering.byte_vocabulary import ByteVocabulary
+from tests.rendering.grammar_walk import Walker
 
 THINK = ChatFormat("hermes", ReasoningMarkers("<think>", "</think>"))
 VOCABULARY = ByteVocabulary()
@@ -184,6 +185,25 @@ def test_cached_prefixes_are_kept_apart_by_project_and_key() -> None:
     salts = [rendering(salt=salt, prompt_cache_key=key).generate.cache_salt for salt, key in asked]
     assert len(set(salts)) == len(asked)
     assert "" == salts[0]
+
+
+def test_cached_prefixes_are_kept_apart_by_cache_salt() -> None:
+    asked: list[dict[str, Any]] = [
+        {},
+        {"cache_salt": "k"},
+        {"prompt_cache_key": "k"},
+        {"prompt_cache_key": "k", "cache_salt": "k"},
+        {"prompt_cache_key": '["", "k"]'},
+        {"prompt_cache_key": "k\0k"},
+    ]
+    salts = [rendering(salt="p", **fields).generate.cache_salt for fields in asked]
+    assert len(set(salts)) == len(asked)
+    assert {"p"} == {salt.partition("\0")[0] for salt in salts}
+
+
+@pytest.mark.parametrize(("expected", "asked"), [(0, None), (-3, -3), (2**62, 2**62)])
+def test_priority_of_the_request_reaches_the_engine(expected: int, asked: int | None) -> None:
+    assert expected == rendering(priority=asked).generate.priority
 
 
 def test_template_variables_of_the_request() -> None:
@@ -494,3 +514,38 @@ def test_more_alternatives_than_the_operator_allows_are_refused() -> None:
     assert ("top_logprobs", "integer_above_max_value") == (error.param, error.code)
     allowing = Renderer(VOCABULARY, TEMPLATE, THINK, CONTEXT, max_logprobs=21)
     assert 21 == allowing.render(request(logprobs=True, top_logprobs=21), "req", "").top_logprobs
+
+
+BUDGETED = Walker(["<think>", "</think>", "<|im_end|>"])
+
+
+def budgeted(budget: int, family: ChatFormat = THINK, **fields: Any) -> str:  # noqa: ANN401 (JSON)
+    renderer = Renderer(BUDGETED.vocabulary, TEMPLATE, family, CONTEXT)
+    return renderer.render(request(thinking_budget=budget, **fields), "req", "").generate.grammar
+
+
+@pytest.mark.parametrize("budget", [0, 1, 5])
+def test_reasoning_is_closed_after_the_tokens_of_its_budget(budget: int) -> None:
+    grammar = budgeted(budget)
+    thought = "a" * budget
+    assert BUDGETED.admits(grammar, f"<think>{thought}</think>\nHi <b>there</b>")
+    assert BUDGETED.admits(grammar, f"<think>{thought[1:]}</think>Hi")
+    assert not BUDGETED.admits(grammar, f"<think>{thought}a</think>Hi")
+    assert BUDGETED.admits(grammar, "<b>Hi</b> <tool_call>")
+
+
+def test_budget_holds_beside_tools_and_formats() -> None:
+    grammar = budgeted(2, response_format={"type": "json_object"})
+    assert BUDGETED.admits(grammar, "<think>ab</think>\n{}")
+    assert not BUDGETED.admits(grammar, "<think>abc</think>\n{}")
+
+
+@pytest.mark.parametrize("family", [ChatFormat("hermes"), ChatFormat("hermes", ReasoningMarkers("<a>", "</a>"))])
+def test_budget_is_refused_where_the_end_of_reasoning_cannot_be_forced(family: ChatFormat) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        budgeted(5, family)
+    assert ("thinking_budget", "invalid_value") == (caught.value.param, caught.value.code)
+
+
+def test_budget_of_minus_one_is_no_bound() -> None:
+    assert "" == budgeted(-1)

@@ -6,7 +6,7 @@ Reference: ``response_format``, ``tools``, ``tool_choice``, ``parallel_tool_call
 - With ``auto``, text is free up to a trigger of the family's notation. After it the grammar admits a call of a declared
   tool with valid arguments; the answer ends after its calls. With ``none``, a trigger cannot occur.
 - With ``required`` and named choices the opening of the first call is forced.
-- With a JSON format the content is that JSON, or the answer is calls.
+- With a JSON format or a grammar the content follows it, or the answer is calls.
 - The call of a custom tool comes last, because its input extends to the end of the answer.
 """
 
@@ -15,11 +15,12 @@ from typing import Literal
 from msgspec import Struct
 
 from antiphon.chat_formats.chat_format import CUSTOM_CALL, ReasoningMarkers, ToolNotation
-from antiphon.constraints.custom_tools import CallableCustom, custom_input
+from antiphon.constraints.custom_tools import CallableCustom, custom_input, write_grammar
 from antiphon.constraints.foreign_calls import ForeignCalls, foreign_calls
 from antiphon.constraints.lark import ANY, Lark, Markers, excluding, sequence
 from antiphon.constraints.tool_grammar import CallRules
 from antiphon.constraints.tool_parameters import CallableFunction
+from antiphon.protocol.tools import Grammar
 
 _CLOSING_MARKS = 4
 """Content marks that may follow the last content or call."""
@@ -39,19 +40,30 @@ class AnswerShape(Struct, frozen=True, kw_only=True):
 
     schema: str | None = None
     """Compiled JSON Schema of the content."""
+    grammar: Grammar | None = None
+    """Grammar of the content, in place of a JSON Schema."""
     calls: CallConstraints | None = None
     foreign: bool = False
     """The answer may begin with calls of functions in foreign notations: with ``auto``, without schema and marks."""
     reasoning: ReasoningMarkers | None = None
     reasoning_open: bool = False
     """Whether the prompt ends inside an open reasoning block."""
+    reasoning_budget: int | None = None
+    """Tokens of the reasoning after which its end marker is forced."""
     opening: str = ""
     """The part of the notation that the prompt ends with."""
+    content_open: bool = False
+    """Whether the prompt ends inside the content."""
+
+    @property
+    def has_form(self) -> bool:
+        """Whether the content has a schema or a grammar."""
+        return self.schema is not None or self.grammar is not None
 
 
 def answer_grammar(answer: AnswerShape, notation: ToolNotation, markers: Markers) -> str:
     """Return the grammar in llguidance's Lark dialect, or an empty text for an unconstrained answer."""
-    if answer.schema is None and answer.calls is None:
+    if not answer.has_form and answer.calls is None and answer.reasoning_budget is None:
         return ""
     return _AnswerRules(answer, notation, markers).text()
 
@@ -80,31 +92,48 @@ class _AnswerRules:
         if reasoning is None:
             return self._lark.text(answer)
         end = reasoning.end.removesuffix(self._mark)
-        reasoned = sequence(self._markers.until(self._lark, "reasoning", ANY, end), self._newlines(), answer)
+        reasoned = sequence(self._reasoning(end), self._newlines(), answer)
         if self._answer.reasoning_open:
             return self._lark.text(reasoned)
         return self._lark.text(f"{answer} | {sequence(self._markers.literal(reasoning.start), reasoned)}")
 
+    def _reasoning(self, end: str) -> str:
+        """Write the reasoning up to and including its end marker."""
+        budget = self._answer.reasoning_budget
+        if budget is None:
+            return self._markers.until(self._lark, "reasoning", ANY, end)
+        thought = self._lark.limited("thought", self._lark.terminal("reasoning", ANY), budget) if budget else ""
+        return sequence(thought, self._markers.literal(end))
+
     def _newlines(self) -> str:
         """Write the newlines after the reasoning; free text includes them, and channels have none."""
-        strict = self._calls.mode == "required" or self._answer.schema is not None
+        strict = self._calls.mode == "required" or self._answer.has_form
         return "/\\n{1,2}/?" if strict and not self._mark else ""
 
     def _answers(self) -> list[str]:
         calls = self._calls
         if calls.mode == "required":
             return self._calls_only()
-        if self._answer.schema is not None:
-            content = sequence(self._start_literal(self._mark), f"%json {self._answer.schema}", self._closing())
+        if self._answer.has_form:
+            content = sequence(self._start_literal(self._mark), self._form(), self._closing())
             return [content, *(self._calls_only() if calls.mode == "auto" else [])]
+        if self._answer.calls is None and not self._mark:
+            return [self._lark.terminal("anything", ANY)]
         if calls.mode == "none":
             return [self._free_text()]
         return [self._free_text(), *self._text_then_calls(), *map(self._foreign_start, self._foreign)]
 
+    def _form(self) -> str:
+        if self._answer.grammar is not None:
+            return write_grammar(self._lark, "form", self._answer.grammar)
+        return f"%json {self._answer.schema}"
+
     def _calls_only(self) -> list[str]:
         answers = []
         if self._calls.functions:
-            answers.append(sequence(self._section(self._notation, self._answer.opening), self._after_calls()))
+            closing = self._closing() if self._answer.content_open else ""
+            section = self._section(self._notation, self._answer.opening)
+            answers.append(sequence(closing, section, self._after_calls()))
         if self._calls.customs:
             answers.append(sequence(self._start_literal(self._mark), self._custom(CUSTOM_CALL.start, "")))
         return answers
@@ -114,7 +143,7 @@ class _AnswerRules:
         answers = []
         if self._calls.functions:
             trigger = self._notation.triggers[0]
-            if self._mark:
+            if self._mark and not self._answer.content_open:
                 answers.append(sequence(self._section(self._notation, self._answer.opening), self._after_calls()))
             text = self._text_until_trigger(trigger, "call")
             answers.append(sequence(text, self._section(self._notation, trigger), self._after_calls()))
@@ -201,6 +230,8 @@ class _AnswerRules:
 
     def _start_literal(self, text: str) -> str:
         """Write ``text`` at the start of the answer, without the part that the prompt ends with."""
+        if self._answer.content_open:
+            return ""
         return self._markers.literal(text.removeprefix(self._answer.opening) if text else "")
 
     def _closing(self) -> str:

@@ -52,17 +52,20 @@ def callable_custom(tool: CustomToolDefinition, path: str) -> CallableCustom:
     """Check the format of the tool at ``path``. Raises InvalidRequestError for a grammar that cannot be enforced."""
     grammar = tool.format.grammar if isinstance(tool.format, GrammarFormat) else None
     if grammar is not None:
-        _check(grammar, f"{path}.custom.format.grammar.definition")
+        check_grammar(grammar, f"{path}.custom.format.grammar.definition")
     return CallableCustom(name=tool.name, grammar=grammar)
 
 
 def custom_input(lark: Lark, name: str, tool: CallableCustom) -> str:
     """Write a tool's input, which extends to the end of the answer, as a rule with the name ``name``."""
-    if tool.grammar is None:
-        return lark.terminal("input", ANY)
-    if tool.grammar.syntax == "regex":
-        return lark.terminal(name, _regex_terminal(tool.grammar.definition))
-    return lark.grammar(name, tool.grammar.definition)
+    return lark.terminal("input", ANY) if tool.grammar is None else write_grammar(lark, name, tool.grammar)
+
+
+def write_grammar(lark: Lark, name: str, grammar: Grammar) -> str:
+    """Write the texts of a client's grammar, which extend to the end of the answer, as a rule with this name."""
+    if grammar.syntax == "regex":
+        return lark.terminal(name, _regex_terminal(grammar.definition))
+    return lark.grammar(name, grammar.definition)
 
 
 def _regex_terminal(definition: str) -> str:
@@ -70,12 +73,23 @@ def _regex_terminal(definition: str) -> str:
     return f"/(?:{llguidance.regex_to_lark(definition, '')})/"
 
 
-def _check(grammar: Grammar, param: str) -> None:
-    definition = grammar.definition
+def check_length(definition: str, param: str) -> None:
+    """Raise InvalidRequestError for an empty definition and for one of more than :data:`MAX_DEFINITION` characters."""
     if len(definition) > MAX_DEFINITION:
         raise validation.too_long(param, "string", MAX_DEFINITION, len(definition))
     if not definition:
         raise validation.empty(param, "string")
+
+
+def check_grammar(grammar: Grammar, param: str) -> None:
+    """Raise InvalidRequestError for a grammar that is outside the dialect, too costly, or admits no text."""
+    check_length(grammar.definition, param)
+    check_work(grammar, param)
+
+
+def check_work(grammar: Grammar, param: str) -> None:
+    """Check a grammar as :func:`check_grammar` does, of any length: a translation is longer than its source."""
+    definition = grammar.definition
     if grammar.syntax == "regex":
         repetitions, text = _nested_counts(definition), f"start: {_regex_terminal(definition)}"
     else:

@@ -77,6 +77,10 @@ class Lark:
         """Define a rule of one lexeme that ends at the first match of the terminal expression ``body``."""
         return self._define(name, f"{name}[lazy]", body)
 
+    def limited(self, name: str, body: str, tokens: int) -> str:
+        """Define a rule of one terminal that ends after so many tokens, if the next literal is a token of its own."""
+        return self._define(name, f"{name}[max_tokens={tokens}]", body)
+
     def terminal(self, name: str, body: str) -> str:
         """Define a terminal by the terminal expression ``body``; return its name."""
         return self._define(name.upper(), name.upper(), body)
@@ -126,6 +130,10 @@ class Markers:
     def literal(self, text: str) -> str:
         """Return the literals that generate ``text``; empty for an empty text."""
         return sequence(*(piece.literal for piece in self.split(text)))
+
+    def begins_with_token(self, text: str) -> bool:
+        """Return whether the text begins with the text of a single token."""
+        return self.split(text)[0].token is not None
 
     def without_end_tokens(self, text: str) -> str:
         """Return ``text`` without end-of-generation tokens at its end."""

@@ -181,6 +181,8 @@ class GenerateRequest(Struct, frozen=True, kw_only=True, tag="generate"):
     cache_salt: str = ""
     """Requests share cached prefixes only if they have the same salt (project and ``prompt_cache_key``)."""
     service_tier: ServiceTier = "default"
+    priority: int = 0
+    """Seconds added to the time of arrival: a lower one is served earlier, within the scheduler's bound."""
 
     @property
     def prompt_ids(self) -> list[int]:

@@ -34,7 +34,7 @@ class Sequence:
         self.arrival: Final = arrival
         """Number of the request in the engine's life, which decides between equal priorities."""
         self.priority: Final = priority
-        """Seconds: time of arrival plus the tier's offset. The smallest is served first."""
+        """Seconds: time of arrival, with the offsets of tier and priority. The smallest is served first."""
         self.tokens = request.prompt_ids
         self.num_prompt_tokens: Final = len(self.tokens)
         self.media: Final = media_by_start(request)

@@ -35,6 +35,8 @@ MAX_MODEL: Final = 256
 MAX_USER: Final = 512
 MAX_SAFETY_IDENTIFIER: Final = 128
 MAX_PROMPT_CACHE_KEY: Final = 1024
+MAX_CACHE_SALT: Final = 1024
+"""Characters of ``cache_salt``."""
 MAX_METADATA: Final = 16
 """Pairs of metadata. The reference has this bound and the next two, the lengths of keys and values."""
 MAX_METADATA_KEY: Final = 64
@@ -54,6 +56,10 @@ MAX_BREAKERS: Final = 64
 """Texts of ``dry_sequence_breakers``."""
 MAX_BREAKER: Final = 40
 """Characters of one of them. llama.cpp's bound."""
+MAX_CHOICES: Final = 1024
+"""Texts of ``structured_outputs.choice``."""
+MAX_CHOICE: Final = 1024
+"""Characters of one of these texts."""
 MAX_LOGIT_BIAS: Final = 1 << 16
 """Tokens with a bias."""
 MAX_TEMPLATE_NESTING: Final = 32

@@ -2,6 +2,7 @@
 
 from antiphon.protocol.decoding_fields import DECODING_ROWS, PARAMETERS
 from antiphon.protocol.field import honoured, redundant, refused
+from antiphon.protocol.rendering_fields import RENDERING_ROWS
 
 REQUESTS = ("antiphon.protocol.requests", "tests/protocol/test_requests.py")
 MESSAGES = ("antiphon.protocol.messages", "tests/protocol/test_messages.py")
@@ -122,8 +123,8 @@ HONOURED_ROWS = (
     honoured(
         "stream_options.continuous_usage_stats",
         ANSWERS,
-        "From vLLM. Only with include_usage: every chunk carries the usage of all choices so far.",
-        extension=True,
+        "Only with include_usage: every chunk carries the usage of all choices so far.",
+        origin="vLLM",
     ),
     honoured(
         "user",
@@ -202,6 +203,7 @@ TOOL_ROWS = (
     honoured("function_call.name", TOOL_RULES, "One of functions."),
     honoured("response_format", CONSTRAINTS, nested=(".json_schema", ".json_schema.schema")),
     honoured("response_format.type", DECLARATIONS, "text, json_object or json_schema."),
+    honoured("response_format.schema", CONSTRAINTS, "With json_object: the object's schema.", origin="llama.cpp"),
     honoured("response_format.json_schema.name", TOOLS, "Told to the model."),
     honoured("response_format.json_schema.description", TOOLS, "Told to the model."),
     honoured("response_format.json_schema.strict", CONSTRAINTS, STRICT),
@@ -233,4 +235,6 @@ REFUSED_ROWS = (
     refused("prompt_cache_retention", "a prompt cache retention policy"),
 )
 
-REQUEST_ROWS = MESSAGE_ROWS + HONOURED_ROWS + DECODING_ROWS + PREDICTION_ROWS + TOOL_ROWS + REFUSED_ROWS
+REQUEST_ROWS = (
+    MESSAGE_ROWS + HONOURED_ROWS + DECODING_ROWS + RENDERING_ROWS + PREDICTION_ROWS + TOOL_ROWS + REFUSED_ROWS
+)

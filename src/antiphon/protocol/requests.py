@@ -35,7 +35,6 @@ from antiphon.protocol.decoding import decode, nests_deeper
 from antiphon.protocol.decoding_extensions import (
     NO_LIMIT,
     AnswerTokens,
-    DecodingExtensions,
     check_answer_length,
     check_best_of,
     check_min_tokens,
@@ -44,10 +43,21 @@ from antiphon.protocol.decoding_extensions import (
 )
 from antiphon.protocol.message_order import check_conversation
 from antiphon.protocol.messages import Message, TextContent, drop_empty_lists
+from antiphon.protocol.prefill import check_prefill
+from antiphon.protocol.reasoning_fields import Reasoning, ReasoningEffort, reasoning_of
 from antiphon.protocol.refusals import refuse_unsupported
+from antiphon.protocol.rendering_extensions import RenderingExtensions, check_forms
 from antiphon.protocol.tolerance import DEFAULT_TOLERANCE, Tolerance, UnknownMembers
 from antiphon.protocol.tool_rules import check_forced_call, check_functions, check_tools
-from antiphon.protocol.tools import FunctionCallOption, JSONObject, LegacyFunction, ResponseFormat, Tool, ToolChoice
+from antiphon.protocol.tools import (
+    FunctionCallOption,
+    JSONObject,
+    LegacyFunction,
+    ResponseFormat,
+    ResponseFormatText,
+    Tool,
+    ToolChoice,
+)
 
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Probability = Annotated[float, Meta(ge=0, le=1)]
@@ -60,7 +70,6 @@ MetadataValue = Annotated[str, Meta(max_length=MAX_METADATA_VALUE)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=MAX_METADATA)]
 StopString = Annotated[str, Meta(min_length=1, max_length=MAX_STOP)]
 Stop = StopString | Annotated[list[StopString], Meta(max_length=MAX_STOPS)]
-ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 RequestServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast"]
 
 
@@ -143,7 +152,7 @@ class WebSearchOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     user_location: UserLocation | None = None
 
 
-class CreateChatCompletion(DecodingExtensions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CreateChatCompletion(RenderingExtensions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The fields of the reference, then the extensions of local servers."""
 
     messages: Annotated[list[Message], Meta(min_length=1, max_length=MAX_MESSAGES)]
@@ -208,6 +217,13 @@ class CreateChatCompletion(DecodingExtensions, frozen=True, kw_only=True, forbid
     def chosen_seed(self) -> int | None:
         """The seed; None for a random one, which -1 asks for, too."""
         return None if self.seed == NO_LIMIT else self.seed
+
+    @property
+    def reasoning_asked(self) -> Reasoning:
+        """The reasoning that the fields about it ask for together."""
+        return reasoning_of(
+            self.reasoning_effort, self.reasoning, self.thinking, self.enable_thinking, self.thinking_budget
+        )
 
     @property
     def includes_usage(self) -> bool:
@@ -280,6 +296,13 @@ def _check_logprobs(request: CreateChatCompletion) -> None:
         raise _only_when("top_logprobs", "'logprobs' is enabled")
 
 
+def _check_rendering(request: CreateChatCompletion) -> None:
+    reasoning = request.reasoning_asked  # raises for fields that contradict each other
+    if request.continue_final_message:
+        check_prefill(request.messages, reasoning, adds_turn=request.add_generation_prompt)
+    check_forms(request, has_format=not isinstance(request.response_format, ResponseFormatText | None))
+
+
 def _check_tools(request: CreateChatCompletion) -> None:
     check_tools(request.tools, request.tool_choice)
     check_functions(request.functions, request.function_call, request.tools)
@@ -310,6 +333,7 @@ _CHECKS = (
     _check_streaming,
     _check_metadata,
     _check_logprobs,
+    _check_rendering,
     _check_tools,
     _check_lengths,
     _check_choices,

@@ -119,7 +119,10 @@ class ResponseFormatText(Struct, frozen=True, kw_only=True, forbid_unknown_field
 class ResponseFormatJSONObject(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="json_object"
 ):
-    """Any JSON object."""
+    """Any JSON object, or one that is valid against a schema."""
+
+    schema: JSONObject | None = None
+    """Extension of llama.cpp's server."""
 
 
 class JSONSchemaFormat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

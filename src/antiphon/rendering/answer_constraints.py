@@ -20,11 +20,14 @@ from antiphon.protocol.combined_errors import all_results
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.tools import (
     FunctionDefinition,
+    Grammar,
     JSONSchemaFormat,
     ResponseFormat,
+    ResponseFormatJSONObject,
     ResponseFormatJSONSchema,
     ResponseFormatText,
 )
+from antiphon.rendering.content_constraint import content_constraint
 from antiphon.rendering.renderer_settings import StrictSchemas
 from antiphon.rendering.tool_use import DeclaredFunction, ToolUse, tool_use
 from antiphon.rendering.unenforced import NOTHING, Unenforced, request_path
@@ -39,13 +42,17 @@ class AnswerConstraints(Struct, frozen=True, kw_only=True):
     calls: CallConstraints | None
     schema: str | None
     """The compiled JSON Schema of the content."""
+    grammar: Grammar | None
+    """The grammar of the content, in place of a JSON Schema."""
+    form_param: str
+    """The request field of the content's schema or grammar."""
     notation: ToolNotation
     unenforced: Unenforced = NOTHING
 
     @property
     def param(self) -> str:
         """The request field that an error of the whole grammar names."""
-        return "response_format" if self.calls is None else "functions" if self.use and self.use.legacy else "tools"
+        return self.form_param if self.calls is None else "functions" if self.use and self.use.legacy else "tools"
 
 
 def answer_constraints(
@@ -58,10 +65,17 @@ def answer_constraints(
     """
     compiler = _SchemaCompiler(strict_schemas)
     use = tool_use(request)
-    schema = _content_schema(request.response_format, compiler)
+    form = content_constraint(request)
+    schema = _content_schema(request.response_format, compiler) if form.schema is None else form.schema
     if use is None:
         return AnswerConstraints(
-            use=None, calls=None, schema=schema, notation=notation, unenforced=compiler.unenforced()
+            use=None,
+            calls=None,
+            schema=schema,
+            grammar=form.grammar,
+            form_param=form.param,
+            notation=notation,
+            unenforced=compiler.unenforced(),
         )
     functions = all_results(partial(_function, tool, compiler) for tool in use.functions)
     customs = all_results(partial(callable_custom, tool.definition, tool.path) for tool in use.customs)
@@ -71,9 +85,17 @@ def answer_constraints(
         functions=[function for function in functions if function.name in use.allowed],
         customs=[custom for custom in customs if custom.name in use.allowed],
     )
-    if notation.leading_only and schema is not None and use.mode == "auto":
+    if notation.leading_only and (schema is not None or form.grammar is not None) and use.mode == "auto":
         notation = HERMES
-    return AnswerConstraints(use=use, calls=calls, schema=schema, notation=notation, unenforced=compiler.unenforced())
+    return AnswerConstraints(
+        use=use,
+        calls=calls,
+        schema=schema,
+        grammar=form.grammar,
+        form_param=form.param,
+        notation=notation,
+        unenforced=compiler.unenforced(),
+    )
 
 
 class _SchemaCompiler:
@@ -120,6 +142,8 @@ class _SchemaCompiler:
 def _content_schema(response_format: ResponseFormat | None, compiler: _SchemaCompiler) -> str | None:
     if response_format is None or isinstance(response_format, ResponseFormatText):
         return None
+    if isinstance(response_format, ResponseFormatJSONObject) and response_format.schema is not None:
+        return compile_schema(response_format.schema, strict=False, param="response_format.schema")
     if not isinstance(response_format, ResponseFormatJSONSchema) or response_format.json_schema.schema is None:
         return compile_schema({"type": "object"}, strict=False, param="response_format")
     return compiler.content(response_format.json_schema)

@@ -5,6 +5,8 @@
 - A model that reasons without a switch gets a sentence. For ``none`` the prompt ends with an empty reasoning block.
 - A model that does not reason gets a sentence.
 
+``enable_thinking``, ``thinking`` and ``reasoning.enabled`` set the switch alone, without a sentence.
+
 Sentences are added to the system message, so every value has an effect but the verbosity ``medium``, which is the
 default. chat_template_kwargs override both fields.
 """
@@ -15,6 +17,8 @@ from msgspec import Struct
 
 from antiphon.chat_formats.chat_format import ReasoningMarkers
 from antiphon.errors import InvalidRequestError
+from antiphon.protocol import validation
+from antiphon.protocol.reasoning_fields import Reasoning
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.templates.capabilities import Capabilities
 
@@ -51,7 +55,11 @@ def instructions(
 
     Raises ``InvalidRequestError`` with param ``reasoning_effort`` for a value that the template refuses.
     """
-    effort = _effort(request.reasoning_effort, capabilities, reasoning)
+    asked = request.reasoning_asked
+    if asked.effort is None:
+        effort = _switched(asked, capabilities, reasoning)
+    else:
+        effort = _effort(asked.effort, capabilities, reasoning)
     if request.verbosity is None or request.verbosity == "medium":
         return effort
     if capabilities.verbosity:
@@ -61,9 +69,22 @@ def instructions(
     return Instructions(variables=effort.variables, text=text, closes_reasoning=effort.closes_reasoning)
 
 
-def _effort(effort: str | None, capabilities: Capabilities, reasoning: ReasoningMarkers | None) -> Instructions:
-    if effort is None:
+def _switched(asked: Reasoning, capabilities: Capabilities, reasoning: ReasoningMarkers | None) -> Instructions:
+    """Turn reasoning on or off without a sentence; a model that does not reason is off."""
+    switch = capabilities.switch
+    if asked.on is None:
         return Instructions()
+    if switch is not None:
+        return Instructions(variables={switch.variable: switch.on if asked.on else switch.off})
+    reasons = reasoning is not None or capabilities.effort_variable is not None
+    if asked.on == reasons:
+        return Instructions()
+    if asked.on:
+        raise validation.invalid_value(asked.on_field, "this model does not reason.")
+    return _effort("none", capabilities, reasoning)
+
+
+def _effort(effort: str, capabilities: Capabilities, reasoning: ReasoningMarkers | None) -> Instructions:
     switch = capabilities.switch
     if effort == "none" and switch is not None:
         return Instructions(variables={switch.variable: switch.off})

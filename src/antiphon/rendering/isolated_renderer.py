@@ -12,6 +12,7 @@ import msgspec
 from antiphon.errors import APIError, InternalServerError, InvalidRequestError, RateLimitError, ServiceUnavailableError
 from antiphon.isolation.fork_client import PreloadedForkServer, PreparationError
 from antiphon.isolation.process_pool import JobLostError, PoolFullError, PoolLoad, PoolUnavailableError, ProcessPool
+from antiphon.protocol.rendering_extensions import FORM_FIELDS
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.rendering.render_job import Checked, CheckJob, Job, Outcome, Refused, Rendered, Rendering, RenderJob
 from antiphon.rendering.renderer_settings import (
@@ -157,7 +158,7 @@ def _answers(rendering: Rendering, job: RenderJob) -> bool:
 
 
 def _has_grammar(request: CreateChatCompletion) -> bool:
-    return any(field is not None for field in (request.tools, request.functions, request.response_format))
+    return any(getattr(request, name) is not None for name in ("tools", "functions", *FORM_FIELDS))
 
 
 def _refusal(error: JobLostError) -> APIError:

@@ -12,6 +12,7 @@ from antiphon.rendering.context_bounds import ContextBounds
 from antiphon.rendering.default_system import with_default_system
 from antiphon.rendering.instructions import instructions
 from antiphon.rendering.prompt import Prompt, PromptEncoder, Vocabulary
+from antiphon.rendering.prompt_end import cut_prompt, marked_turns, prompt_end
 from antiphon.rendering.tool_use import customs_text, format_text, functions_text, template_tools
 from antiphon.rendering.turns import BLANK_LINE, Mask, masked, normalised_turns, template_messages
 from antiphon.templates.chat_template import RESERVED, ChatTemplate
@@ -57,7 +58,8 @@ class PromptRenderer:
         added = BLANK_LINE.join(filter(None, texts))
         replaces_default = bool(added) and request.messages[0].role not in {"system", "developer"}
         bounds.check_size(len(request.messages), bounds.max_model_len, "messages")
-        turns = normalised_turns(request.messages, capabilities, added)
+        end = prompt_end(request)
+        turns = marked_turns(normalised_turns(request.messages, capabilities, added, opens_turn=end == "turn"), end)
         size = sum(turn.size for turn in turns) + (0 if tools is None else len(json.dumps(tools)))
         bounds.check_size(size, bounds.max_characters, "characters")
         kwargs = request.chat_template_kwargs or {}
@@ -70,12 +72,18 @@ class PromptRenderer:
                 own["tools"] = masked(tools, variables)
 
             def write(messages: list[dict[str, Any]]) -> str:
-                return self._template.render(messages, max_output=bounds.max_characters, **{**asked.variables, **own})
+                return self._template.render(
+                    messages,
+                    add_generation_prompt=end == "turn",
+                    max_output=bounds.max_characters,
+                    **{**asked.variables, **own},
+                )
 
-            return write(with_default_system(messages, capabilities, write) if replaces_default else messages)
+            rendered = write(with_default_system(messages, capabilities, write) if replaces_default else messages)
+            return cut_prompt(rendered, end)
 
         def suffix(ending: str) -> str:
-            return self._closing(ending) if asked.closes_reasoning else ""
+            return self._closing(ending) if asked.closes_reasoning and end == "turn" else ""
 
         return self._encoder.encode(render, suffix, bounds.check_bytes)
 

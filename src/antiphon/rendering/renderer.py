@@ -1,6 +1,7 @@
 """From a checked request to what the engine is asked to do: prompt ids, grammar, sampling, token budget."""
 
 import copy
+import json
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -11,10 +12,13 @@ from antiphon.constraints.json_schema import shorten_problem, validate_grammar
 from antiphon.constraints.lark import Markers, MarkerVocabulary
 from antiphon.engine.interface import GenerateRequest, ServiceTier, TokenSegment
 from antiphon.protocol import validation
+from antiphon.protocol.reasoning_fields import Reasoning
+from antiphon.protocol.rendering_extensions import FORM_FIELDS
 from antiphon.protocol.requests import CreateChatCompletion, Prediction
 from antiphon.rendering.answer_constraints import AnswerConstraints, answer_constraints
 from antiphon.rendering.context_bounds import ContextBounds
 from antiphon.rendering.prompt import Vocabulary
+from antiphon.rendering.prompt_end import prompt_end
 from antiphon.rendering.prompt_renderer import PromptRenderer
 from antiphon.rendering.render_job import Rendering
 from antiphon.rendering.renderer_settings import REFERENCE_LOGPROBS, StrictSchemas
@@ -113,7 +117,7 @@ class Renderer:
         prediction_ids = self._prediction_ids(request.prediction)
         if constraining is not None:
             report_field(required.param)
-        answer = self._answer(required, prompt.ending)
+        answer = self._answer(request, required, prompt.ending)
         tier = SERVICE_TIERS[request.service_tier]
         top_logprobs = self._top_logprobs(request)
         return Rendering(
@@ -129,13 +133,14 @@ class Renderer:
                 n=request.n or 1,
                 grammar=self._grammar(answer, required),
                 prediction_ids=prediction_ids,
-                cache_salt=_cache_salt(cache_salt, request.prompt_cache_key),
+                cache_salt=_cache_salt(cache_salt, request.prompt_cache_key, request.cache_salt),
                 service_tier=tier,
+                priority=request.priority or 0,
             ),
             stop=_stop(request.stop),
             includes_stop=request.includes_stop,
             shows_special_tokens=request.shows_special_tokens,
-            reasoning=self._reasoning,
+            reasoning=answer.reasoning,
             reasoning_open=answer.reasoning_open,
             tools=_tools(required, answer),
             content=_content_form(required),
@@ -151,16 +156,35 @@ class Renderer:
             raise validation.out_of_range("top_logprobs", "integer", "<=", limit, asked)
         return asked if request.logprobs else None
 
-    def _answer(self, required: AnswerConstraints, ending: str) -> AnswerShape:
-        reasoning_open = self._prompts.opens_reasoning(ending)
+    def _answer(self, request: CreateChatCompletion, required: AnswerConstraints, ending: str) -> AnswerShape:
+        end = prompt_end(request)
+        if end == "content":
+            return AnswerShape(
+                schema=required.schema, grammar=required.grammar, calls=required.calls, content_open=True
+            )
+        budget = self._reasoning_budget(request.reasoning_asked)
+        reasoning_open = end == "reasoning" or self._prompts.opens_reasoning(ending)
         return AnswerShape(
             schema=required.schema,
+            grammar=required.grammar,
             calls=required.calls,
             foreign=self._foreign and _may_be_foreign(required),
             reasoning=self._reasoning,
             reasoning_open=reasoning_open,
+            reasoning_budget=budget,
             opening="" if reasoning_open else _opening(required.notation, ending),
         )
+
+    def _reasoning_budget(self, asked: Reasoning) -> int | None:
+        """Return ``thinking_budget``. Raises InvalidRequestError for a model whose end marker cannot be forced."""
+        if asked.budget is None:
+            return None
+        if self._reasoning is None:
+            raise validation.invalid_value(asked.budget_field, "this model does not reason.")
+        if not self._markers.begins_with_token(self._reasoning.end):
+            reason = "this model's vocabulary has no token for the end of reasoning, so it cannot be forced."
+            raise validation.invalid_value(asked.budget_field, reason)
+        return asked.budget
 
     def _grammar(self, answer: AnswerShape, required: AnswerConstraints) -> str:
         grammar = answer_grammar(answer, required.notation, self._markers)
@@ -201,7 +225,7 @@ def _may_be_foreign(required: AnswerConstraints) -> bool:
     calls = required.calls
     if calls is None or calls.mode != "auto" or not calls.functions:
         return False
-    return required.schema is None and not required.notation.content_marks
+    return required.schema is None and required.grammar is None and not required.notation.content_marks
 
 
 def _tools(required: AnswerConstraints, answer: AnswerShape) -> AnswerCalls | None:
@@ -210,13 +234,15 @@ def _tools(required: AnswerConstraints, answer: AnswerShape) -> AnswerCalls | No
     if calls is not None and calls.mode != "none":
         tools.update({function.name: function.parameters for function in calls.functions})
         tools.update(dict.fromkeys(custom.name for custom in calls.customs))
-    if not tools and not required.notation.content_marks:
+    marks = required.notation.content_marks
+    if not tools and not marks:
         return None
+    opening = marks[0] if marks and answer.content_open else answer.opening
     named, legacy = use is not None and use.named, use is not None and use.legacy
     return AnswerCalls(
         notation=required.notation,
         tools=tools,
-        opening=answer.opening,
+        opening=opening,
         named=named,
         foreign=answer.foreign,
         legacy=legacy,
@@ -231,8 +257,7 @@ def _content_form(required: AnswerConstraints) -> ContentForm:
 
 def _constraining_field(request: CreateChatCompletion) -> str | None:
     """Return the field whose schemas and grammars are compiled first."""
-    fields = {"tools": request.tools, "functions": request.functions, "response_format": request.response_format}
-    return next((name for name, value in fields.items() if value is not None), None)
+    return next((name for name in ("tools", "functions", *FORM_FIELDS) if getattr(request, name) is not None), None)
 
 
 def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
@@ -241,6 +266,8 @@ def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
     return (stop,) if isinstance(stop, str) else tuple(stop)
 
 
-def _cache_salt(project: str, prompt_cache_key: str | None) -> str:
-    """Return a salt of both; no project holds the separator."""
-    return project if not prompt_cache_key else f"{project}\0{prompt_cache_key}"
+def _cache_salt(project: str, prompt_cache_key: str | None, salt: str | None) -> str:
+    """Return a salt of all three; no project has the separator."""
+    if not (prompt_cache_key or salt):
+        return project
+    return f"{project}\0{json.dumps([prompt_cache_key or '', salt or ''])}"

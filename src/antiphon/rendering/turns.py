@@ -84,15 +84,20 @@ class Turn(Struct, frozen=True, kw_only=True):
         return content_size(self.content) + len(self.reasoning or "") + calls
 
 
-def normalised_turns(messages: Sequence[Message], capabilities: Capabilities, instructions: str = "") -> list[Turn]:
-    """Return the turns for the template; ``instructions`` are added to the system message."""
+def normalised_turns(
+    messages: Sequence[Message], capabilities: Capabilities, instructions: str = "", *, opens_turn: bool = True
+) -> list[Turn]:
+    """Return the turns for the template; ``instructions`` are added to the system message.
+
+    With ``opens_turn`` the template opens a turn of the assistant after the last one.
+    """
     turns = _turns(messages)
     if instructions:
         turns = _with_instructions(turns, instructions)
     turns = [_with_name_in_text(turn, capabilities) for turn in turns]
     turns = _normalise_tool_calls(turns, capabilities)
     turns = _normalise_system(turns, capabilities)
-    return _normalise_roles(turns, capabilities)
+    return _normalise_roles(turns, capabilities, opens_turn=opens_turn)
 
 
 def template_messages(turns: Sequence[Turn], capabilities: Capabilities, mask: Mask) -> list[dict[str, Any]]:
@@ -327,13 +332,13 @@ def _move_to_user(turns: list[Turn]) -> list[Turn]:
     return [*moved, Turn(role="user", content=joined_content(system, BLANK_LINE))] if system else moved
 
 
-def _normalise_roles(turns: list[Turn], capabilities: Capabilities) -> list[Turn]:
+def _normalise_roles(turns: list[Turn], capabilities: Capabilities, *, opens_turn: bool) -> list[Turn]:
     if not capabilities.consecutive:
         turns = _merge_neighbours(turns)
     begin = _leading(turns, {"system", "developer"})
     if not capabilities.assistant_first and begin < len(turns) and turns[begin].role == "assistant":
         turns = [*turns[:begin], Turn(role="user"), *turns[begin:]]
-    if not capabilities.generation_prompt and turns and turns[-1].role == "assistant":
+    if opens_turn and not capabilities.generation_prompt and turns and turns[-1].role == "assistant":
         turns = [*turns, Turn(role="user")]
     history = capabilities.tool_history
     if history is None or history.acknowledgement is None:

@@ -13,6 +13,8 @@ HONOURED_BY_SERVICE: Final = frozenset(
 """Fields that the service honours for every backend."""
 NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
     **{field.path: field.idle for field in outermost_refused() if field.idle},
+    "add_generation_prompt": (True,),
+    "continue_final_message": (False,),
     "dry_multiplier": (0,),
     "frequency_penalty": (0,),
     "ignore_eos": (False,),
@@ -24,6 +26,7 @@ NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
     "mirostat": (0,),
     "n": (1,),
     "n_predict": (-1,),
+    "priority": (0,),
     "presence_penalty": (0,),
     "repeat_penalty": (1,),
     "repetition_penalty": (1,),

@@ -156,6 +156,31 @@ def test_requests_of_one_tier_are_served_in_order_of_arrival(tier: ServiceTier) 
     assert (["r0", "r1"], ["r2", "r3"]) == (steps.running, steps.waiting)
 
 
+@pytest.mark.parametrize(
+    ("expected", "priorities"),
+    [(["1", "2", "0"], (1, -1, 0)), (["0", "1", "2"], (5, 5, 5)), (["0", "1", "2"], (31, 30, 2**62))],
+)
+def test_lower_priority_is_served_earlier_within_a_tier(expected: list[str], priorities: tuple[int, ...]) -> None:
+    steps = Steps(seqs=1)
+    for number, priority in enumerate(priorities):
+        steps.add(replace(request(str(number), text(number, 5)), priority=priority), now=5.0)
+    order = []
+    for _ in priorities:
+        steps.step()
+        order += steps.running
+        steps.scheduler.finish(steps.scheduler.running[0])
+    assert expected == order
+
+
+@pytest.mark.parametrize(("late", "first"), [(29.0, "urgent"), (31.0, "default")])
+def test_priority_gains_30_seconds_at_most(late: float, first: str) -> None:
+    steps = Steps(seqs=1)
+    steps.add(request("default", text(1, 5)), now=0.0)
+    steps.add(replace(request("urgent", text(2, 5)), priority=-1000), now=late)
+    steps.step()
+    assert [first] == steps.running
+
+
 def test_flex_request_is_served_in_a_flood_of_other_tiers() -> None:
     steps = Steps(seqs=1)
     steps.add(request("flex", text(1, 5), tier="flex"), now=0.0)

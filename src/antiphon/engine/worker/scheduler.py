@@ -23,6 +23,8 @@ from antiphon.engine.sequence import Sequence
 
 TIER_OFFSET: Final[dict[ServiceTier, float]] = {"priority": -30.0, "default": 0.0, "flex": 30.0}
 """Seconds added to a request's time of arrival: a default request is served before flex ones up to 30 s older."""
+MAX_HEAD_START: Final = 30
+"""Seconds that a request's ``priority`` adds or takes away at most, so that no request waits forever."""
 SHARED_PREFIX_MIN: Final = 16
 """Tokens of the shortest prefix for which a request waits while another one computes it."""
 GROWTH_HEADROOM: Final = 16
@@ -78,7 +80,8 @@ class Scheduler:
 
     def add(self, request: GenerateRequest, now: float, indices: Iterable[int] | None = None) -> list[Sequence]:
         """Queue a request's choices, or those of ``indices``, and return them; ``now`` is in monotonic seconds."""
-        priority = now + TIER_OFFSET[request.service_tier]
+        head_start = min(max(request.priority, -MAX_HEAD_START), MAX_HEAD_START)
+        priority = now + TIER_OFFSET[request.service_tier] + head_start
         self._arrivals += 1
         sequences = [Sequence(request, index, self._arrivals, priority) for index in indices or range(request.n)]
         for sequence in sequences:
