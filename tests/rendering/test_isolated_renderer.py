@@ -18,12 +18,13 @@ from antiphon.isolation.fork_client import PreparationError
 from antiphon.isolation.process_pool import Cause, JobLostError, PoolFullError, PoolLoad, PoolUnavailableError
 from antiphon.protocol.requests import decode_request
 from antiphon.rendering.isolated_renderer import SHORT_BYTES, IsolatedRenderer, UnusableTemplateError, prepared
-from antiphon.rendering.render_job import Rendering
+from antiphon.rendering.render_job import Rendering, TokenJob
 from antiphon.rendering.render_process import handler
 from antiphon.rendering.renderer import Renderer
 from antiphon.templates.chat_template import CHATML, ChatTemplate
 from tests.rendering.byte_vocabulary import ByteVocabulary
 from tests.rendering.test_renderer import THINK
+from tests.rendering.test_token_texts import Vocabulary
 
 pytestmark = pytest.mark.anyio
 
@@ -53,7 +54,8 @@ class Pool:
 
 
 def opened(error: Exception | None = None) -> tuple[IsolatedRenderer, Pool]:
-    handle = handler(Renderer(ByteVocabulary(), ChatTemplate(CHATML, "", ""), THINK, 0))
+    renderer = Renderer(ByteVocabulary(), ChatTemplate(CHATML, "", ""), THINK, 0)
+    handle = handler(renderer, Vocabulary())
     pool = Pool(lambda payload: handle(payload, lambda _: None), error)
     return IsolatedRenderer(pool, CONTEXT), pool
 
@@ -140,7 +142,8 @@ async def test_a_process_cannot_answer_for_another_request(stolen: dict[str, Any
 
 async def test_a_cache_key_of_the_client_is_kept() -> None:
     renderer, _ = opened()
-    assert "salt\0key" == (await rendered(renderer, LONG, prompt_cache_key="key")).generate.cache_salt
+    salt = (await rendered(renderer, LONG, prompt_cache_key="key")).generate.cache_salt
+    assert ("salt", True) == (salt.partition("\0")[0], "key" in salt)
 
 
 async def test_a_refusal_keeps_its_message_its_param_and_its_code() -> None:
@@ -210,3 +213,17 @@ async def test_validity_is_unknown_without_a_usable_schema() -> None:
 @pytest.mark.parametrize("error", [JobLostError("time", ""), PoolFullError(), PoolUnavailableError()])
 async def test_validity_is_unknown_when_the_job_is_lost(error: Exception) -> None:
     assert None is await opened(error)[0].is_valid({}, ["[]"])
+
+
+async def test_text_is_converted_as_a_short_job_and_a_long_one_as_another() -> None:
+    renderer, pool = opened()
+    assert [104, 105] == (await renderer.convert(TokenJob(text="hi"))).ids
+    await renderer.convert(TokenJob(text=LONG))
+    assert [True, False] == pool.short
+    assert CONTEXT == renderer.max_model_len
+
+
+async def test_unknown_token_is_refused() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        await opened()[0].convert(TokenJob(ids=[999]))
+    assert "tokens" == caught.value.param

@@ -16,7 +16,7 @@ from antiphon.isolation.fork_server import settings_for
 from antiphon.isolation.process_pool import ProcessPool
 from antiphon.protocol.requests import decode_request
 from antiphon.rendering.isolated_renderer import IsolatedRenderer, UnusableTemplateError, open_pool, prepared
-from antiphon.rendering.render_job import Rendering
+from antiphon.rendering.render_job import Rendering, TokenJob
 from antiphon.rendering.render_process import open_renderer
 from antiphon.rendering.renderer_settings import FACTORY, LIMITS, RendererSettings
 from antiphon.templates.chat_template import ChatTemplateError
@@ -201,3 +201,13 @@ def test_a_given_family_says_how_calls_are_written(tokenizer: Tokenizer) -> None
 def test_a_template_that_cannot_be_used_is_refused(tokenizer: Tokenizer) -> None:
     with pytest.raises(ChatTemplateError):
         open_renderer(RendererSettings(model_path="", template="{% for %}"), tokenizer)
+
+
+async def test_a_process_converts_text_to_the_ids_that_this_process_gives(smollm2_path: Path) -> None:
+    text = "Hi<|im_end|> \u00e4\n"
+    with vocabulary(smollm2_path) as tokenizer:
+        expected = tokenizer.encode(text, parse_special=True)
+    async with opened(smollm2_path) as renderer:
+        ids = (await renderer.convert(TokenJob(text=text))).ids
+        assert expected == ids
+        assert text == (await renderer.convert(TokenJob(ids=ids))).text

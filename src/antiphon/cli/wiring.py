@@ -9,6 +9,7 @@ from anyio import CancelScope
 
 from antiphon import __version__
 from antiphon.backends.local import LocalBackend
+from antiphon.backends.local_tokens import LocalTokens
 from antiphon.cli.model_preload import ModelPreload
 from antiphon.cli.options import EngineFlags, TemplateFlags
 from antiphon.cli.renderer_options import renderer_settings
@@ -57,6 +58,7 @@ async def open_service(
     async with AsyncExitStack() as stack:
         preload = preload or stack.enter_context(ModelPreload())
         backends: dict[str, LocalBackend] = {}
+        tokens: dict[str, LocalTokens] = {}
         for model in models:
             settings = renderers[model.name]
             pool = await stack.enter_async_context(_open_pool(settings, preload))
@@ -65,11 +67,12 @@ async def open_service(
             await _prepare(pool, model)
             renderer = IsolatedRenderer(pool, client.info.max_model_len)
             variant = (__version__, settings.template, settings.chat_format)
+            tokens[model.name] = LocalTokens(renderer)
             backends[model.name] = LocalBackend(client, tokenizer, renderer, variant=repr(variant))
             if on_loaded is not None:
                 on_loaded(model, client.info)
         router = Router({name: [backend] for name, backend in backends.items()})
-        yield Service(router, storage, access=access, engines=backends)
+        yield Service(router, storage, access=access, engines=backends, tokens=tokens)
 
 
 @asynccontextmanager

@@ -14,7 +14,18 @@ from antiphon.isolation.fork_client import PreloadedForkServer, PreparationError
 from antiphon.isolation.process_pool import JobLostError, PoolFullError, PoolLoad, PoolUnavailableError, ProcessPool
 from antiphon.protocol.rendering_extensions import FORM_FIELDS
 from antiphon.protocol.requests import CreateChatCompletion
-from antiphon.rendering.render_job import Checked, CheckJob, Job, Outcome, Refused, Rendered, Rendering, RenderJob
+from antiphon.rendering.render_job import (
+    Checked,
+    CheckJob,
+    Job,
+    Outcome,
+    Refused,
+    Rendered,
+    Rendering,
+    RenderJob,
+    TokenJob,
+    Tokens,
+)
 from antiphon.rendering.renderer_settings import (
     PROBE_SECONDS,
     RENDER_MEMORY,
@@ -114,9 +125,7 @@ class IsolatedRenderer:
         job = RenderJob(
             request=request, request_id=request_id, cache_salt=cache_salt, max_model_len=self._max_model_len
         )
-        outcome = await self._outcome(job)
-        if isinstance(outcome, Refused):
-            raise InvalidRequestError(outcome.message, param=outcome.param, code=outcome.code)
+        outcome = await self._outcome(job, short=not _has_grammar(request))
         if not isinstance(outcome, Rendered) or not _answers(outcome.rendering, job):
             raise InternalServerError("The server failed to prepare the request.")
         return outcome.rendering
@@ -127,14 +136,27 @@ class IsolatedRenderer:
         Too much work, too many waiting jobs and a schema that the validator does not take are such cases.
         """
         try:
-            outcome = await self._outcome(CheckJob(schema=schema, texts=texts))
+            outcome = await self._outcome(CheckJob(schema=schema, texts=texts), short=False)
         except APIError:
             return None
         return outcome.valid if isinstance(outcome, Checked) else None
 
-    async def _outcome(self, job: Job) -> Outcome:
+    @property
+    def max_model_len(self) -> int:
+        """Tokens of a prompt and its answer together at most."""
+        return self._max_model_len
+
+    async def convert(self, job: TokenJob) -> Tokens:
+        """Return the ids of a text, or the text of ids. Raises as :meth:`render` does."""
+        outcome = await self._outcome(job, short=True)
+        if not isinstance(outcome, Tokens):
+            raise InternalServerError("The server failed to prepare the request.")
+        return outcome
+
+    async def _outcome(self, job: Job, *, short: bool) -> Outcome:
+        """Return the result of the job. ``short``: the job is short unless its JSON is long."""
         payload = _JOBS.encode(job)
-        short = len(payload) <= SHORT_BYTES and isinstance(job, RenderJob) and not _has_grammar(job.request)
+        short = short and len(payload) <= SHORT_BYTES
         try:
             outcome: Outcome = _OUTCOMES.decode(await self._pool.run(payload, short=short))
         except JobLostError as error:
@@ -144,6 +166,8 @@ class IsolatedRenderer:
             raise RateLimitError(f"Too many {kind} are waiting.") from error
         except PoolUnavailableError as error:
             raise ServiceUnavailableError("Requests cannot be prepared now.") from error
+        if isinstance(outcome, Refused):
+            raise InvalidRequestError(outcome.message, param=outcome.param, code=outcome.code)
         return outcome
 
 

@@ -32,7 +32,21 @@ class CheckJob(Struct, frozen=True, kw_only=True, tag="check"):
     texts: list[str]
 
 
-Job = RenderJob | CheckJob
+class TokenJob(Struct, frozen=True, kw_only=True, tag="convert"):
+    """A text whose token ids are asked for, or ids whose text is."""
+
+    text: str = ""
+    ids: list[int] | None = None
+    """None: the ids of ``text`` are asked for."""
+    add_special: bool = False
+    """Whether the vocabulary's begin and end tokens are added."""
+    parse_special: bool = True
+    """Whether the text of a control token becomes that token."""
+    texts: bool = False
+    """Whether the text of each token is asked for."""
+
+
+Job = RenderJob | TokenJob | CheckJob
 
 
 class Rendering(Struct, frozen=True, kw_only=True):
@@ -77,4 +91,12 @@ class Checked(Struct, frozen=True, tag="checked"):
     valid: bool | None
 
 
-Outcome = Rendered | Refused | Checked
+class Tokens(Struct, frozen=True, kw_only=True, tag="tokens"):
+    """Token ids, and the texts that were asked for."""
+
+    ids: list[int]
+    text: str
+    texts: list[str]
+
+
+Outcome = Rendered | Tokens | Refused | Checked

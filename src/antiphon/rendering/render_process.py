@@ -11,9 +11,10 @@ from antiphon.engine.grammars.grammar_trial import GrammarTrial
 from antiphon.engine.models.tokenizer import EngineLoadError, Tokenizer
 from antiphon.errors import InvalidRequestError
 from antiphon.isolation.fork_server import Handler, JobLimits, RefusedError, ReportStage, limited, when_idle
-from antiphon.rendering.render_job import Checked, CheckJob, Job, Outcome, Refused, Rendered
+from antiphon.rendering.render_job import Checked, CheckJob, Job, Outcome, Refused, Rendered, TokenJob
 from antiphon.rendering.renderer import Renderer, Trial
 from antiphon.rendering.renderer_settings import PROBE_MEMORY, RendererSettings
+from antiphon.rendering.token_texts import TextVocabulary, convert_tokens
 from antiphon.templates.chat_template import CHATML, ChatTemplate, ChatTemplateError
 
 _JOBS: Final = msgspec.json.Decoder[Job](Job)
@@ -33,7 +34,7 @@ def open_handler(argument: bytes) -> Handler:
         when_idle(trial.prepare)
         when_idle(tokenizer.read_all_bytes)
         with limited(JobLimits(cpu_seconds=settings.probe_seconds, memory=PROBE_MEMORY)):
-            return handler(open_renderer(settings, tokenizer, trial=trial))
+            return handler(open_renderer(settings, tokenizer, trial=trial), tokenizer)
     except (EngineLoadError, ChatTemplateError) as error:
         raise RefusedError(str(error)) from error
     except MemoryError as error:
@@ -68,7 +69,7 @@ def _checked(job: CheckJob) -> Checked:
     return Checked(False if False in found else None if None in found else True)
 
 
-def handler(renderer: Renderer) -> Handler:
+def handler(renderer: Renderer, vocabulary: TextVocabulary) -> Handler:
     """Return the handler of one job, which takes a :data:`Job` and returns an :data:`Outcome`, both as JSON."""
     for_context = cache(renderer.for_context)
 
@@ -77,6 +78,8 @@ def handler(renderer: Renderer) -> Handler:
         if isinstance(job, CheckJob):
             return _ENCODER.encode(_checked(job))
         try:
+            if isinstance(job, TokenJob):
+                return _ENCODER.encode(convert_tokens(vocabulary, job))
             rendering = for_context(job.max_model_len).render(job.request, job.request_id, job.cache_salt, report_stage)
             outcome: Outcome = Rendered(rendering)
         except InvalidRequestError as error:

@@ -24,6 +24,7 @@ from antiphon.server.health_operations import HEALTH_ROOTS, health_paths
 from antiphon.server.openapi_parts import JSON, error_responses, errors, header_references, headers, json_response
 from antiphon.server.schemas import build_schemas, reference
 from antiphon.server.stored_operations import stored_paths
+from antiphon.server.token_operations import TOKEN_ROOTS, token_paths
 
 EXAMPLE_MODEL: Final = "smollm2-135m-instruct"
 
@@ -49,6 +50,7 @@ ROOTS: Final[tuple[type[Struct], ...]] = (
     ModelList,
     Model,
     ErrorResponse,
+    *TOKEN_ROOTS,
     *HEALTH_ROOTS,
 )
 
@@ -89,6 +91,7 @@ def _paths() -> dict[str, Any]:
     return {
         "/v1/chat/completions": {"post": _create_chat_completion(), **stored.pop("/v1/chat/completions")},
         **stored,
+        **token_paths(),
         "/v1/models": {"get": _list_models()},
         "/v1/models/{model}": {"get": _retrieve_model()},
         **health_paths(),

@@ -1,9 +1,9 @@
 """The handlers of all paths, and the answers for unknown paths and methods."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from functools import cache
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import cache, partial
+from typing import Any, Final, TypeVar
 
 import msgspec
 from anyio import CapacityLimiter, to_thread
@@ -22,11 +22,13 @@ from antiphon.errors import (
     ServiceUnavailableError,
     UnsupportedMediaTypeError,
 )
-from antiphon.protocol.requests import ReceivedRequest, receive_request
+from antiphon.protocol.requests import receive_request
 from antiphon.protocol.stored import decode_update
 from antiphon.protocol.stored_queries import decode_completion_query, decode_page_query
+from antiphon.protocol.token_requests import decode_detokenize, decode_prompt_request, decode_tokenize
 from antiphon.protocol.tolerance import DEFAULT_TOLERANCE, Tolerance
 from antiphon.server.completion_answer import CompletionAnswer
+from antiphon.server.disconnect import DisconnectSignal
 from antiphon.server.health_operations import Liveness, Readiness
 from antiphon.server.middleware import (
     SHUTTING_DOWN,
@@ -41,6 +43,8 @@ from antiphon.server.request_head import is_json
 from antiphon.service import Service
 from antiphon.service.access import Caller, Credentials, Scope
 
+_Answer = TypeVar("_Answer")
+_Decoded = TypeVar("_Decoded")
 HEAVY_BODY: Final = 64 * 1024
 """Bytes above which bodies are decoded one per turn of the event loop, so that other requests go on in between."""
 MAX_ECHO: Final = 200
@@ -74,6 +78,10 @@ class Handlers:
         """Return the table of paths, the most requested first. Paths without a scope need no key."""
         return [
             self._route("POST", "/v1/chat/completions", "write", self.create_completion),
+            self._route("POST", "/v1/chat/completions/input_tokens", "write", self.count_input_tokens),
+            self._route("POST", "/tokenize", "write", self.tokenize),
+            self._route("POST", "/detokenize", "write", self.detokenize),
+            self._route("POST", "/apply-template", "write", self.apply_template),
             self._route("GET", "/v1/chat/completions", "read", self.list_completions),
             self._route("GET", "/v1/chat/completions/{completion_id}", "read", self.get_completion),
             self._route("POST", "/v1/chat/completions/{completion_id}", "write", self.update_completion),
@@ -96,16 +104,44 @@ class Handlers:
         """Answer a conversation, whole or in chunks; a disconnect ends the work."""
         body = await _json_body(request)
         key = header(request.scope, b"idempotency-key")
-        if len(body) > HEAVY_BODY:
-            received = await request.scope["state"]["disconnect"].run(self._decode_in_turn(body))
-        else:
-            received = receive_request(body, self._tolerance)
+        received = await self._decoded(request, body, partial(receive_request, tolerance=self._tolerance))
         return CompletionAnswer(self._service, caller, received, body, key, headers_after=self._stream_headers_after)
 
-    async def _decode_in_turn(self, body: bytes) -> ReceivedRequest:
+    async def _decoded(self, request: Request, body: bytes, decode: Callable[[bytes], _Decoded]) -> _Decoded:
+        if len(body) <= HEAVY_BODY:
+            return decode(body)
+        return await _run(request, self._decode_in_turn(body, decode))
+
+    async def _decode_in_turn(self, body: bytes, decode: Callable[[bytes], _Decoded]) -> _Decoded:
         async with self._decoding:
             await asyncio.sleep(0)
-            return receive_request(body, self._tolerance)
+            return decode(body)
+
+    async def _decoded_prompt(self, request: Request) -> CreateChatCompletion:
+        decode = partial(decode_prompt_request, default_model=self._service.tokens.default_model)
+        return await self._decoded(request, await _json_body(request), decode)
+
+    async def count_input_tokens(self, request: Request, caller: Caller) -> Response:
+        """Count the tokens of a prompt."""
+        decoded = await self._decoded_prompt(request)
+        return json_answer(await _run(request, self._service.tokens.count(decoded, caller)))
+
+    async def tokenize(self, request: Request, caller: Caller) -> Response:
+        """Return the token ids of a text or of a prompt."""
+        tokens = self._service.tokens
+        decode = partial(decode_tokenize, default_model=tokens.default_model)
+        decoded = await self._decoded(request, await _json_body(request), decode)
+        return json_answer(await _run(request, tokens.tokenize(decoded, caller)))
+
+    async def detokenize(self, request: Request, caller: Caller) -> Response:
+        """Return the text of token ids."""
+        decoded = await self._decoded(request, await _json_body(request), decode_detokenize)
+        return json_answer(await _run(request, self._service.tokens.detokenize(decoded, caller)))
+
+    async def apply_template(self, request: Request, caller: Caller) -> Response:
+        """Return the text of a prompt."""
+        decoded = await self._decoded_prompt(request)
+        return json_answer(await _run(request, self._service.tokens.apply_template(decoded, caller)))
 
     async def list_completions(self, request: Request, caller: Caller) -> Response:
         """List stored completions."""
@@ -181,6 +217,12 @@ def _health_answer(value: msgspec.Struct, *, accepts_requests: bool) -> Response
     if accepts_requests:
         return json_answer(value, headers=headers)
     return json_answer(value, 503, headers | retry_headers(RETRY_AFTER))
+
+
+async def _run(request: Request, work: Coroutine[Any, Any, _Answer]) -> _Answer:
+    """Return the result of the work, which a disconnect cancels."""
+    disconnect: DisconnectSignal = request.scope["state"]["disconnect"]
+    return await disconnect.run(work)
 
 
 def _completion_id(request: Request) -> str:

@@ -35,6 +35,7 @@ from antiphon.service.recorder import Recorder
 from antiphon.service.records import RequestRecord, RequestStats, log_request
 from antiphon.service.request_metrics import RequestMetrics
 from antiphon.service.storage import Storage
+from antiphon.service.token_operations import ModelTokens, TokenOperations
 from antiphon.stages.stage import Stage, through_stages
 from antiphon.store.completions import CompletionStore
 from antiphon.store.keys import Scope
@@ -74,12 +75,14 @@ class Service:
         access: Access | None = None,
         stages: Sequence[Stage] = (),
         engines: Mapping[str, EngineCounters] | None = None,
+        tokens: Mapping[str, ModelTokens] | None = None,
         clocks: Clocks = CLOCKS,
         log: Callable[[RequestRecord], None] = log_request,
     ) -> None:
         """Without ``storage``, nothing is stored or limited; without ``access``, every caller is the default project.
 
-        ``stages`` change every answer, the outermost first. ``engines`` has the counters of models on this machine.
+        ``stages`` change every answer, the outermost first. ``engines`` has the counters of models on this machine,
+        ``tokens`` their vocabularies.
         """
         self._router = router
         self._storage = storage
@@ -91,6 +94,8 @@ class Service:
         self._request_metrics = RequestMetrics(router, self._engines)
         self.answer_memory = AnswerMemory()
         """The memory of all collected answers."""
+        self.tokens = TokenOperations(tokens or {}, storage.limiter if storage else None, clocks.ids)
+        """The routes about tokens."""
         self._created = int(clocks.clock())
         self.draining = False
         """Whether the server is stopping: running requests may end, new ones are refused."""
