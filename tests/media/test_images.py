@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from antiphon.media import images
 from antiphon.media.base64_data import MAX_IMAGE_BYTES
 from antiphon.media.image_size import Detail
 from antiphon.media.images import MAX_PIXELS, Picture, decode_image, picture, picture_digest
@@ -94,6 +95,12 @@ def test_file_above_20_mib_is_refused() -> None:
 def test_bomb_is_refused_by_its_header(width: int, height: int) -> None:
     assert width * height > MAX_PIXELS
     assert "image_too_large" == refusal(png(width, height))
+
+
+def test_image_with_as_many_pixels_as_allowed_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_PIXELS", 32 * 16)
+    assert 32 == decoded(two_colours()).width
+    assert "image_too_large" == refusal(encoded(two_colours(33), "PNG"))
 
 
 def test_gif_whose_frame_is_larger_than_its_screen_is_measured_with_the_frame() -> None:
