@@ -101,7 +101,7 @@ def walk(compiled: str, choice: random.Random) -> str | None:
             return text.decode()
         matcher.consume_token(token)
         text.append(token)
-    return text.decode() if matcher.is_accepting() else None
+    return text.decode() if matcher.is_accepting() and not matcher.is_error() else None
 
 
 def _choose(allowed: Sequence[int], end: int, choice: random.Random) -> int:

@@ -218,7 +218,7 @@ def test_min_properties_above_the_named_ones_requires_unnamed_ones(count: int) -
 def test_contained_item_beyond_the_limit_of_positions_is_refused() -> None:
     schema: dict[str, Any] = {"type": "array", "contains": ONE, "maxItems": MAX_POSITIONS}
     assert MAX_POSITIONS == len(lowered(schema))
-    for bounds in ({"maxItems": MAX_POSITIONS + 1}, {"minContains": 2}, {"maxContains": 1}):
+    for bounds in ({"maxItems": MAX_POSITIONS + 1}, {"minContains": 2, "maxItems": MAX_POSITIONS + 1}):
         with pytest.raises(
             SchemaRefusedError, match="'contains' is not supported, unless 'maxItems' leaves few positions"
         ):
@@ -298,3 +298,25 @@ def test_choices_of_two_among_many_properties_are_refused() -> None:
     properties = {f"p{number}": {"type": "null"} for number in range(45)}
     with pytest.raises(SchemaRefusedError, match="over so many optional properties is not supported"):
         lowered({**OPTIONAL, "properties": properties, "minProperties": 2})
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"minContains": 2},
+        {"maxContains": 1},
+        {"minContains": 0, "maxContains": 1},
+        {"minContains": 2, "maxContains": 3, "minItems": 1},
+        {"minContains": 2, "maxContains": 2, "prefixItems": [{"const": 1}]},
+    ],
+)
+def test_counted_items_are_arranged_in_a_short_array(bounds: dict[str, Any]) -> None:
+    schema = {"type": "array", "items": {"enum": [1, "a"]}, "contains": {"type": "integer"}, "maxItems": 4, **bounds}
+    values = [list(items) for length in range(5) for items in product([1, "a"], repeat=length)]
+    valid = [value for value in values if is_valid(schema, json.dumps(value))]
+    assert valid == admitted(compile_schema(schema, strict=False, param="p"), values)
+
+
+def test_counted_items_with_too_many_arrangements_are_refused() -> None:
+    with pytest.raises(SchemaRefusedError, match=f"'contains' with more than {MAX_ALTERNATIVES} arrangements"):
+        lowered({"type": "array", "contains": ONE, "minContains": 3, "maxItems": 20})

@@ -122,16 +122,42 @@ def _lower_one_contains(shape: Array, contains: Contains, expander: Expander) ->
     if all(not expander.is_satisfiable(conjunction(kind, term)) for kind in kinds):
         return [shape] if low == 0 else []
     longest = len(shape.prefix) if shape.items == NEVER else shape.max_items
-    if low != 1 or high is not None or longest is None or longest > MAX_POSITIONS:
+    if longest is None or longest > MAX_POSITIONS:
         raise UnenforceableError("'contains' is not supported, unless 'maxItems' leaves few positions")
-    arrays = (normalise(_with_item_at(shape, term, position)) for position in range(longest))
-    return [array for array in arrays if array is not None]
+    arrays = _with_items(shape, term, low, longest) if high is None else _with_counted(shape, contains, longest)
+    return [array for array in map(normalise, arrays) if array is not None]
 
 
-def _with_item_at(shape: Array, term: Term, position: int) -> Array:
-    items = [shape.item(index) for index in range(max(position + 1, len(shape.prefix)))]
-    items[position] = conjunction(items[position], term)
-    return replace(shape, prefix=tuple(items), min_items=max(shape.min_items, position + 1))
+def _with_items(shape: Array, term: Term, low: int, longest: int) -> Iterator[Array]:
+    """Yield the arrays with ``low`` items of a term, for each choice of their positions; more may follow."""
+    _check_arrangements(comb(longest, low))
+    for chosen in combinations(range(longest), low):
+        items = [shape.item(index) for index in range(max(chosen[-1] + 1, len(shape.prefix)))]
+        for index in chosen:
+            items[index] = conjunction(items[index], term)
+        yield replace(shape, prefix=tuple(items), min_items=max(shape.min_items, chosen[-1] + 1))
+
+
+def _with_counted(shape: Array, contains: Contains, longest: int) -> Iterator[Array]:
+    """Yield the arrays of each length, and for each count of items the choices of their positions."""
+    high = longest if contains.high is None else contains.high
+    sizes = [
+        (length, count)
+        for length in range(shape.min_items, longest + 1)
+        for count in range(contains.low, min(high, length) + 1)
+    ]
+    _check_arrangements(sum(comb(length, count) for length, count in sizes))
+    other = negation(contains.term)
+    for length, count in sizes:
+        for chosen in map(frozenset, combinations(range(length), count)):
+            kinds = (contains.term if index in chosen else other for index in range(length))
+            items = tuple(conjunction(shape.item(index), kind) for index, kind in enumerate(kinds))
+            yield replace(shape, prefix=items, items=NEVER, min_items=length)
+
+
+def _check_arrangements(count: int) -> None:
+    if count > MAX_ALTERNATIVES:
+        raise UnenforceableError(f"'contains' with more than {MAX_ALTERNATIVES} arrangements is not supported")
 
 
 def _lower_unique_items(shape: Array, expander: Expander) -> Iterator[Array]:
