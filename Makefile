@@ -45,7 +45,7 @@ serve: ## Serve on 127.0.0.1; PORT=8000, MODEL=path.gguf, name=path.gguf or hf:o
 
 # mypy runs beside the tests, on their spare processor time, and its result is printed after theirs.
 test: ## Lint, import contracts, tests, types; WORKERS=2
-	@$(SET_UP) $(VENV)/.test
+	@$(SET_UP) $(VENV)/.test $(VENV)/.node
 	$(MAKE) --no-print-directory lint contracts
 	$(BIN)/mypy >$(VENV)/types.log 2>&1 & types=$$!
 	failed=0
@@ -70,7 +70,7 @@ contracts: $(VENV)/.test
 
 # The processes of the tests share compiled bytecode, even if the environment forbids writing it.
 tests: export PYTHONDONTWRITEBYTECODE :=
-tests: $(VENV)/.test
+tests: $(VENV)/.test $(VENV)/.node
 	@$(HEADING) 'Tests'
 	$(BIN)/pytest --numprocesses '$(WORKERS)' --dist loadfile
 
@@ -150,6 +150,16 @@ $(VENV)/.mutants: $(VENV)/.test pyproject.toml
 	@$(HEADING) 'The operators of mutants'
 	$(PIP) install --quiet --group mutants
 	touch $@
+
+# The tests of the SDK for Node are skipped on a machine without npm, or without a registry that npm reaches.
+$(VENV)/.node: tests/conformance/node/package-lock.json | $(VENV)/.created
+	@if command -v npm >/dev/null; then
+	    $(HEADING) 'The SDK for Node, for the tests'
+	    mkdir -p $(VENV)/node
+	    cp tests/conformance/node/package.json tests/conformance/node/package-lock.json $(VENV)/node/
+	    npm ci --prefix $(VENV)/node --silent --no-audit --no-fund --ignore-scripts && touch $@ \
+	        || echo 'npm could not install it: its tests are skipped.' >&2
+	fi
 
 $(VENV)/.pins: $(VENV)/.created requirements.txt
 	@$(HEADING) 'Dependencies'
