@@ -369,3 +369,14 @@ def test_logprobs_of_a_shown_control_token_have_its_text() -> None:
     assert logprobs is not None
     assert logprobs.content is not None
     assert ["Hi", CONTROL] == [entry.token for entry in logprobs.content]
+
+
+def test_call_in_a_foreign_notation_becomes_a_call_without_logprobs() -> None:
+    pieces: list[bytes | str] = [b"```json\n{", b'"name": "find", "arguments"', b': {"a": 1}}', b"\n```"]
+    foreign = msgspec.structs.replace(TOOLS, foreign=True)
+    choice = called(foreign, pieces, logprobs=True)
+    assert [FunctionToolCall("call_1", FunctionCall("find", '{"a": 1}'))] == choice.message.tool_calls
+    assert choice.logprobs is not None
+    assert (None, [], "tool_calls") == (choice.message.content, choice.logprobs.content, choice.finish_reason)
+    assert "```json\n{" == called(foreign, pieces[:1]).message.content
+    assert called(TOOLS, pieces).message.tool_calls is msgspec.UNSET

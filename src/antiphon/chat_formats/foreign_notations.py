@@ -6,7 +6,7 @@ call counts at the start of an answer only, and only from the name of a declared
 A JSON call is an object, ``{"name": NAME, "arguments": ARGUMENTS}`` with the keys below, alone or as the value of
 ``function``. It may stand in a fence, in a list, and after the opening of a family. A named call is
 ``OPENING NAME NAME_END ARGUMENTS``. After a call further calls may follow, with any of ``endings`` and a comma between.
-Families that write each parameter separately are left out: their grammars cost 20 times as much as all of these.
+Families that write each parameter separately are left out, because their grammars are large (docs/performance.md).
 """
 
 import re
