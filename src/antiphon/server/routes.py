@@ -22,7 +22,7 @@ from antiphon.errors import (
     ServiceUnavailableError,
     UnsupportedMediaTypeError,
 )
-from antiphon.protocol.requests import receive_request
+from antiphon.protocol.requests import CreateChatCompletion, receive_request
 from antiphon.protocol.stored import decode_update
 from antiphon.protocol.stored_queries import decode_completion_query, decode_page_query
 from antiphon.protocol.token_requests import decode_detokenize, decode_prompt_request, decode_tokenize
