@@ -98,10 +98,10 @@ def walk(compiled: str, choice: random.Random) -> str | None:
         if not allowed:
             return None
         if (token := _choose(allowed, end, choice)) == end:
-            return text.decode()
+            break
         matcher.consume_token(token)
         text.append(token)
-    return text.decode() if matcher.is_accepting() and not matcher.is_error() else None
+    return None if matcher.is_error() or not matcher.is_accepting() else text.decode()
 
 
 def _choose(allowed: Sequence[int], end: int, choice: random.Random) -> int:
