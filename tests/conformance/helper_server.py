@@ -18,7 +18,6 @@ from tests.server.conftest import running
 MODEL = "scripted"
 STRUCTURED = '{"city": "Rome"}'
 CALLS = call("find", city="Rome") + "\n" + call("find", city="Oslo")
-IGNORED = "x-antiphon-ignored"
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from openai import OpenAI, pydantic_function_tool
 from openai.types.chat import ParsedChatCompletion
 from pydantic import BaseModel
 
-from tests.conformance.helper_server import CALLS, IGNORED, MODEL, STRUCTURED, added, saying
+from antiphon.protocol.path_header import IGNORED
+from tests.conformance.helper_server import CALLS, MODEL, STRUCTURED, added, saying
 from tests.server.conftest import NO_TLS, WAIT
 
 Completion = ParsedChatCompletion[Any]

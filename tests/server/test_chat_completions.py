@@ -105,7 +105,7 @@ SENT = {"role": "user", "content": "Hi", "sender": "ada", "opts": {}}
 def test_the_answer_names_ignored_members_in_a_header(http: httpx2.Client, *, stream: bool) -> None:
     answer = http.post(PATH, json=request(stream=stream, messages=[SENT]))
     ignored = answer.headers["x-antiphon-ignored"]
-    assert (200, "messages[0].sender,messages[0].opts") == (answer.status_code, ignored)
+    assert (200, "messages[0].sender, messages[0].opts") == (answer.status_code, ignored)
 
 
 def test_an_answer_to_a_request_without_unknown_members_lacks_the_header(http: httpx2.Client) -> None:
@@ -114,7 +114,7 @@ def test_an_answer_to_a_request_without_unknown_members_lacks_the_header(http: h
 
 def test_members_of_a_large_body_are_ignored_too(http: httpx2.Client) -> None:
     answer = http.post(PATH, json=request(messages=[SENT | {"sender": "a" * 100_000}]))
-    assert "messages[0].sender,messages[0].opts" == answer.headers["x-antiphon-ignored"]
+    assert "messages[0].sender, messages[0].opts" == answer.headers["x-antiphon-ignored"]
 
 
 def test_strict_messages_refuses_unknown_members(start_server: StartServer) -> None:

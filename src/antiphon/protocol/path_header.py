@@ -5,6 +5,8 @@ from typing import Final
 
 UNENFORCED: Final = "x-antiphon-unenforced"
 """The header with the keywords of the request's schemas that are not enforced."""
+IGNORED: Final = "x-antiphon-ignored"
+"""The header with the unknown members of the request that were ignored."""
 MAX_BYTES: Final = 2048
 """Bytes of the header's value; proxies take 4096 for a header, or 8192 for all."""
 

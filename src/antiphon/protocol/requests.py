@@ -249,15 +249,15 @@ class ReceivedRequest(Struct, frozen=True, kw_only=True):
     """A decoded request, and a report of the members that were ignored."""
 
     request: CreateChatCompletion
-    ignored: str = ""
-    """The paths of unknown members that were ignored, as the header ``x-antiphon-ignored`` names them."""
+    ignored: tuple[str, ...] = ()
+    """The paths of unknown members that were ignored, in ASCII."""
 
 
 def receive_request(body: bytes, tolerance: Tolerance = DEFAULT_TOLERANCE) -> ReceivedRequest:
     """Decode and check a body. Raises InvalidRequestError as :func:`decode_request` does."""
     unknown = UnknownMembers(tolerance)
     request = _checked(decode(_DECODER, body, unknown.removes))
-    return ReceivedRequest(request=request, ignored=unknown.report)
+    return ReceivedRequest(request=request, ignored=unknown.ignored)
 
 
 def decode_request(body: bytes) -> CreateChatCompletion:

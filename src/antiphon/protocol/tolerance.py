@@ -20,8 +20,6 @@ from antiphon.protocol.validation import join
 
 MAX_PATHS: Final = 16
 """Ignored members that a report names."""
-MAX_CHARACTERS: Final = 1024
-"""Characters of a report, far below the 8 KiB that proxies accept for all headers."""
 _INDEX: Final = re.compile(r"\[\d+\]")
 _MORE: Final = "..."
 """Stands for the paths that a report leaves out."""
@@ -46,17 +44,16 @@ class UnknownMembers:
     def __init__(self, tolerance: Tolerance) -> None:
         self._tolerance = tolerance
         self._ignored: list[str] = []
-        self._characters = 0
-        self._complete = True
 
     @property
-    def report(self) -> str:
-        """The paths of the ignored members, separated by commas; empty without any.
+    def ignored(self) -> tuple[str, ...]:
+        """The paths of the ignored members: at most ``MAX_PATHS``, then ``...``.
 
-        It is ASCII without blanks: clients choose the keys, so every other character is percent-encoded in UTF-8. It
-        names at most ``MAX_PATHS`` paths in ``MAX_CHARACTERS`` characters, then ``...``.
+        They are ASCII without blanks and commas: clients choose the keys, so every other character is percent-encoded
+        in UTF-8.
         """
-        return ",".join(self._ignored if self._complete else [*self._ignored, _MORE])
+        more = [_MORE] if len(self._ignored) > MAX_PATHS else []
+        return (*self._ignored[:MAX_PATHS], *more)
 
     def removes(self, path: str, key: str, member: object) -> bool:
         """Return whether the member ``key`` of the object at ``path`` is removed."""
@@ -68,21 +65,14 @@ class UnknownMembers:
             return member == []
         if not self._ignores(path, key):
             return False
-        self._report(join(path, key))
+        if len(self._ignored) <= MAX_PATHS:
+            self._ignored.append(quote(join(path, key), safe="[]"))
         return True
 
     def _ignores(self, path: str, key: str) -> bool:
         if not path:
             return key in self._tolerance.ignored_fields
         return path.startswith("messages[") and not self._tolerance.strict_messages
-
-    def _report(self, path: str) -> None:
-        written = quote(path, safe="[]")
-        self._characters += len(written) + 1
-        if len(self._ignored) == MAX_PATHS or self._characters + len(_MORE) > MAX_CHARACTERS:
-            self._complete = False
-        if self._complete:
-            self._ignored.append(written)
 
 
 @cache

@@ -14,10 +14,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from antiphon.config import ServerOptions
-from antiphon.protocol.path_header import UNENFORCED
+from antiphon.protocol.path_header import IGNORED, UNENFORCED
 from antiphon.protocol.tolerance import Tolerance
 from antiphon.server.body_memory import BodyMemory
-from antiphon.server.completion_answer import IGNORED
 from antiphon.server.lingering_close import LingeringClose
 from antiphon.server.middleware import ErrorBoundary, RequestBounds, RequestContext, new_request_id
 from antiphon.server.request_counts import RequestCounts

@@ -6,6 +6,7 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from antiphon.protocol.path_header import IGNORED, path_header
 from antiphon.protocol.requests import ReceivedRequest
 from antiphon.server.disconnect import DisconnectSignal
 from antiphon.server.event_stream import replay_events, write_events
@@ -19,8 +20,6 @@ from antiphon.telemetry.request_line import current_line
 JSON: Final = "application/json"
 REPLAYED: Final = {"idempotent-replayed": "true"}
 """The header of an answer that was generated before, for the same Idempotency-Key."""
-IGNORED: Final = "x-antiphon-ignored"
-"""The header that names the unknown members of the request that were ignored."""
 
 
 class CompletionAnswer:
@@ -43,7 +42,7 @@ class CompletionAnswer:
         self._service = service
         self._caller = caller
         self._request = received.request
-        self._ignored = received.ignored
+        self._ignored = path_header(IGNORED, received.ignored)
         self._body = body
         self._key = key
         self._headers_after = headers_after
@@ -52,7 +51,7 @@ class CompletionAnswer:
         """Answer. Raises ``APIError`` before the answer begins, and ``ClientDisconnect``."""
         line = current_line()
         if self._ignored and line is not None:
-            line.add(ignored=self._ignored)
+            line.add(ignored=self._ignored[IGNORED])
         disconnect: DisconnectSignal = scope["state"]["disconnect"]
         await disconnect.run(self._respond(scope, receive, send))
 
@@ -68,7 +67,7 @@ class CompletionAnswer:
                 await replay(scope, receive, send)
 
     def _headers(self, headers: Mapping[str, str]) -> Mapping[str, str]:
-        return {**headers, IGNORED: self._ignored} if self._ignored else headers
+        return {**headers, **self._ignored}
 
     async def _generate(
         self, idempotent: IdempotentRequest, share: AnswerShare, scope: Scope, receive: Receive, send: Send

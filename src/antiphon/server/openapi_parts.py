@@ -71,7 +71,7 @@ def headers() -> dict[str, Any]:
         "retry-after-ms": header("The same in milliseconds.", count),
         "x-antiphon-ignored": header(
             "Paths of the request's unknown members that were ignored, separated by commas.",
-            {"type": "string", "pattern": "^[!-~]+$"},
+            {"type": "string", "pattern": "^[ -~]+$"},
             required=False,
         ),
     }
