@@ -15,6 +15,7 @@ from antiphon.service import Service
 from antiphon.service.access import Access
 from antiphon.service.storage import Storage
 from antiphon.store.limits import UNLIMITED, Limits
+from tests.backends.test_local_tokens import TOKENS
 from tests.databases import Site
 from tests.scripted_engine import ScriptedEngine, scripted_backend
 from tests.server.conftest import MODEL, NO_TLS, WAIT, running
@@ -67,7 +68,9 @@ class StoringApp:
         )
         storage = self.storage = await stack.enter_async_context(opening)
         access = Access(storage.keys, organization=ORGANIZATION)
-        service = Service(Router({MODEL: [scripted_backend(self._engine)]}), storage, access=access)
+        service = Service(
+            Router({MODEL: [scripted_backend(self._engine)]}), storage, access=access, tokens={MODEL: TOKENS}
+        )
         return create_app(service, ServerOptions())
 
 

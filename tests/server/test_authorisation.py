@@ -22,6 +22,10 @@ PUBLIC = {"/health", "/health/live", "/health/ready", "/metrics", "/openapi.json
 UPDATE = "/v1/chat/completions/{completion_id}"
 BODIES = {
     "/v1/chat/completions": {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]},
+    "/v1/chat/completions/input_tokens": {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]},
+    "/tokenize": {"content": "Hi"},
+    "/detokenize": {"tokens": [72]},
+    "/apply-template": {"messages": [{"role": "user", "content": "Hi"}]},
     UPDATE: {"metadata": {"a": "b"}},
 }
 MINE = "mine"
@@ -38,7 +42,7 @@ def walk() -> list[tuple[str, str]]:
 def test_the_walk_misses_no_route() -> None:
     routes: list[Route] = Handlers(Service(Router({})), stream_headers_after=5.0).routes()
     assert {path for _, path in walk()} | PUBLIC == {route.path for route in routes}
-    assert 8 == len(walk())
+    assert 12 == len(walk())
 
 
 class Keys(Struct, frozen=True):

@@ -146,6 +146,7 @@ def test_an_error_repeats_no_more_than_a_bounded_part_of_the_path(http: httpx2.C
         ("DELETE", "/v1/models", "GET, HEAD, OPTIONS"),
         ("POST", "/v1/models/org/scripted", "GET, HEAD, OPTIONS"),
         ("TRACE", "/health", "GET, HEAD, OPTIONS"),
+        ("PUT", "/v1/chat/completions/input_tokens", "OPTIONS, POST"),
     ],
 )
 def test_unknown_method_is_405_with_the_allowed_methods(

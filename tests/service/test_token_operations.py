@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from antiphon.backends.local_tokens import LocalTokens
-from antiphon.errors import InvalidRequestError, ModelNotFoundError
+from antiphon.errors import InvalidRequestError, ModelNotFoundError, RateLimitError
 from antiphon.protocol.messages import UserMessage
 from antiphon.protocol.requests import CreateChatCompletion
 from antiphon.protocol.token_requests import (
@@ -17,7 +17,10 @@ from antiphon.protocol.token_requests import (
 )
 from antiphon.service.access import Caller
 from antiphon.service.token_operations import TokenOperations
+from antiphon.store.database import Database
+from antiphon.store.limits import Limits
 from tests.backends.test_local_tokens import TOKENS
+from tests.service.test_admission import limiter
 
 pytestmark = pytest.mark.anyio
 
@@ -60,3 +63,13 @@ async def test_model_may_be_left_out_only_where_one_is_served() -> None:
         await operations("m", "other").detokenize(DetokenizeRequest(tokens=[]), CALLER)
     with pytest.raises(ModelNotFoundError):
         await operations().detokenize(DetokenizeRequest(model="other", tokens=[]), CALLER)
+
+
+async def test_each_operation_is_one_request_of_the_rate_limits(database: Database) -> None:
+    limits = limiter(database, Limits(requests_per_minute=2, tokens_per_minute=10))
+    ids = map(str, itertools.count())
+    operations = TokenOperations({"m": TOKENS}, limits, lambda: next(ids))
+    await operations.count(REQUEST, CALLER)
+    await operations.tokenize(TokenizeRequest(content="a" * 100), CALLER)
+    with pytest.raises(RateLimitError):
+        await operations.detokenize(DetokenizeRequest(tokens=[97]), CALLER)

@@ -298,7 +298,8 @@ class Routing:
         if others:
             route, found = others[0]
             scope.update(found, route=route)
-        answer = _method_not_allowed(scope, [route for route, _ in others]) if others else _not_found(scope)
+        same_path = [each for each, _ in others if each.path == others[0][0].path]
+        answer = _method_not_allowed(scope, same_path) if others else _not_found(scope)
         await answer(scope, receive, send)
 
 
