@@ -368,9 +368,10 @@ def test_functions_and_custom_tools_go_together(client: OpenAI) -> None:
     assert "stop" == completion.choices[0].finish_reason
 
 
-def test_parameters_that_are_not_enforced_are_refused_by_keyword_and_path(client: OpenAI) -> None:
+def test_strict_parameters_that_cannot_be_enforced_are_refused_by_keyword_and_path(client: OpenAI) -> None:
     tags = {"type": "array", "items": {"type": "string"}, "uniqueItems": True}
-    tool = {"type": "function", "function": {"name": "tag", "parameters": {"properties": {"tags": tags}}}}
+    parameters = {"type": "object", "properties": {"tags": tags}}
+    tool = {"type": "function", "function": {"name": "tag", "strict": True, "parameters": parameters}}
     with pytest.raises(openai.BadRequestError, match="uniqueItems") as caught:
         create(client, tools=[tool])
     assert "In context=('properties', 'tags')" in caught.value.message

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.errors import InvalidRequestError
+from antiphon.rendering.masks import Mask
 from antiphon.rendering.prompt import MAX_CACHED_LENGTH, Prompt, PromptEncoder
 from antiphon.rendering.server_text import server_text
-from antiphon.rendering.turns import Mask
 from antiphon.templates.chat_template import CHATML, ChatTemplate
 from tests.rendering.byte_vocabulary import CONTROL_TEXTS, ByteVocabulary
 

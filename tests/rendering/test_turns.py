@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from antiphon.protocol.messages import Message
 from antiphon.rendering.server_text import server_text, split_server_text
-from antiphon.rendering.turns import masked, normalised_turns, template_messages
+from antiphon.rendering.template_messages import template_messages
+from antiphon.rendering.turns import normalised_turns
 from antiphon.templates.capabilities import Capabilities, ToolHistory
 
 NATIVE = ToolHistory(content="null", arguments="object", short_ids=False, parallel=True)
@@ -288,20 +289,6 @@ def test_reasoning_is_under_the_key_that_the_template_reads() -> None:
     message = {**ANSWER, "reasoning_content": "Hm"}
     assert "Hm" == normalised([message], reasoning_key="reasoning")[0]["reasoning"]
     assert [ANSWER] == normalised([message], reasoning_key=None)
-
-
-def test_mask_is_applied_to_every_text_of_the_user_and_nothing_else() -> None:
-    messages = [{**USER, "name": "bob"}, CALLING, *RESULTS, {**ANSWER, "reasoning_content": "Hm"}]
-    turns = normalised_turns(convert(messages, list[Message]), FULL)
-    text = json.dumps(template_messages(turns, FULL, lambda text: f"«{text}»"), ensure_ascii=False)
-    for word in ("U", "bob", "call_1", "call_2", "f", "g", "x", "input", "in", "R1", "R2", "A", "Hm"):
-        assert f'"«{word}»"' in text
-    for word in ("user", "assistant", "tool", "function"):
-        assert f"«{word}»" not in text
-
-
-def test_mask_is_applied_to_keys_and_strings_of_json() -> None:
-    assert {"A": ["B", 1, None, {"C": True}]} == masked({"a": ["b", 1, None, {"c": True}]}, str.upper)
 
 
 roles = st.sampled_from(["system", "developer", "user", "assistant"])

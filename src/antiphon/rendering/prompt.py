@@ -27,10 +27,10 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from antiphon.errors import InvalidRequestError
+from antiphon.rendering.masks import Mask
 from antiphon.rendering.plain_text import PlainText
 from antiphon.rendering.server_text import replace_surrogates, split_server_text
 from antiphon.rendering.structure import StructureVocabulary, structure_tokens
-from antiphon.rendering.turns import Mask
 
 _HIGH, _LOW, _BASE = 0xD800, 0xDC00, 0x3FF
 _FILL: Final = "\udfff"

@@ -11,10 +11,12 @@ from antiphon.rendering.answer_constraints import AnswerConstraints
 from antiphon.rendering.context_bounds import ContextBounds
 from antiphon.rendering.default_system import with_default_system
 from antiphon.rendering.instructions import instructions
+from antiphon.rendering.masks import Mask, masked
 from antiphon.rendering.prompt import Prompt, PromptEncoder, Vocabulary
 from antiphon.rendering.prompt_end import cut_prompt, marked_turns, prompt_end
+from antiphon.rendering.template_messages import template_messages
 from antiphon.rendering.tool_use import customs_text, format_text, functions_text, template_tools
-from antiphon.rendering.turns import BLANK_LINE, Mask, masked, normalised_turns, template_messages
+from antiphon.rendering.turns import BLANK_LINE, normalised_turns
 from antiphon.templates.chat_template import RESERVED, ChatTemplate
 
 

@@ -24,9 +24,9 @@ Each rule is for templates that lack a feature:
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -42,12 +42,10 @@ from antiphon.protocol.messages import (
     TextPart,
     ToolMessage,
 )
+from antiphon.rendering.masks import masked
 from antiphon.rendering.segments import Content, content_size, joined_content, text_content
 from antiphon.rendering.server_text import replace_surrogates, server_text
-from antiphon.templates.capabilities import Capabilities, ToolHistory
-
-Mask = Callable[[str], str]
-"""A function that is applied to every text of the user before the template gets it."""
+from antiphon.templates.capabilities import Capabilities
 
 BLANK_LINE: Final = "\n\n"
 _SHORT_ID: Final = 9
@@ -62,6 +60,17 @@ class Call(Struct, frozen=True):
     arguments: str
     custom: bool = False
     """Whether ``arguments`` is the input of a custom tool."""
+
+    @property
+    def parsed_arguments(self) -> object:
+        """The arguments as an object, empty for an empty text; a text that is no object is unchanged."""
+        try:
+            value = json.loads(self.arguments or "{}")
+        except (ValueError, RecursionError):
+            return self.arguments
+        if not isinstance(value, dict):
+            return self.arguments
+        return masked(value, replace_surrogates) if "\\u" in self.arguments else value
 
 
 class Turn(Struct, frozen=True, kw_only=True):
@@ -98,22 +107,6 @@ def normalised_turns(
     turns = _normalise_tool_calls(turns, capabilities)
     turns = _normalise_system(turns, capabilities)
     return _normalise_roles(turns, capabilities, opens_turn=opens_turn)
-
-
-def template_messages(turns: Sequence[Turn], capabilities: Capabilities, mask: Mask) -> list[dict[str, Any]]:
-    """Return turns as the dictionaries that templates read, with ``mask`` applied to every text of the user."""
-    return [_template_message(turn, capabilities, mask) for turn in turns]
-
-
-def masked(value: Any, mask: Mask) -> Any:  # noqa: ANN401 (JSON)
-    """Return the JSON value with ``mask`` applied to every string, also to keys."""
-    if isinstance(value, str):
-        return mask(value)
-    if isinstance(value, dict):
-        return {mask(key): masked(member, mask) for key, member in value.items()}
-    if isinstance(value, list):
-        return [masked(member, mask) for member in value]
-    return value
 
 
 def _turns(messages: Sequence[Message]) -> list[Turn]:
@@ -271,24 +264,13 @@ def _generic_call(call: Call) -> str:
     """Return a call in the generic notation; the call of a custom tool comes last in its message."""
     if call.custom:
         return f"{server_text(CUSTOM_CALL.start)}{call.name}{server_text(CUSTOM_CALL.name_end)}{call.arguments}"
-    document = {HERMES.name_key: call.name, HERMES.arguments_key: _arguments(call.arguments)}
+    document = {HERMES.name_key: call.name, HERMES.arguments_key: call.parsed_arguments}
     return f"{server_text(HERMES.call_start)}{json.dumps(document, ensure_ascii=False)}{server_text(HERMES.call_end)}"
 
 
 def _tool_response(content: Content) -> Content:
     start, end = text_content(server_text("<tool_response>")), text_content(server_text("</tool_response>"))
     return joined_content([start, content, end])
-
-
-def _arguments(arguments: str) -> object:
-    """Return the arguments as an object, empty for an empty text; a text that is no object is unchanged."""
-    try:
-        value = json.loads(arguments or "{}")
-    except (ValueError, RecursionError):
-        return arguments
-    if not isinstance(value, dict):
-        return arguments
-    return masked(value, replace_surrogates) if "\\u" in arguments else value
 
 
 def _short_id(call_id: str) -> str:
@@ -374,32 +356,3 @@ def _joined_turn(turns: list[Turn]) -> Turn:
         calls=tuple(call for turn in turns for call in turn.calls),
         reasoning=BLANK_LINE.join(turn.reasoning for turn in turns if turn.reasoning) or None,
     )
-
-
-def _template_message(turn: Turn, capabilities: Capabilities, mask: Mask) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": turn.role}
-    history = capabilities.tool_history
-    if turn.content or not turn.calls or history is None:
-        message["content"] = _template_content(turn.content, capabilities, mask)
-    elif history.content != "absent":
-        message["content"] = None if history.content == "null" else ""
-    if turn.name is not None:
-        message["name"] = mask(turn.name)
-    if turn.call_id is not None:
-        message["tool_call_id"] = mask(turn.call_id)
-    if turn.reasoning is not None and capabilities.reasoning_key is not None:
-        message[capabilities.reasoning_key] = mask(turn.reasoning)
-    if turn.calls:
-        assert history is not None
-        message["tool_calls"] = [_template_call(call, history, mask) for call in turn.calls]
-    return message
-
-
-def _template_call(call: Call, history: ToolHistory, mask: Mask) -> dict[str, Any]:
-    arguments = masked(_arguments(call.arguments), mask) if history.arguments == "object" else mask(call.arguments)
-    return {"id": mask(call.id), "type": "function", "function": {"name": mask(call.name), "arguments": arguments}}
-
-
-def _template_content(content: Content, capabilities: Capabilities, mask: Mask) -> object:
-    texts = [mask(segment.text) for segment in content]
-    return [{"type": "text", "text": text} for text in texts or [""]] if capabilities.typed_content else "".join(texts)
