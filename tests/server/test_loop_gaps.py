@@ -96,6 +96,14 @@ BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
         },
     },
     ("CreateChatCompletion", "chat_template_kwargs"): {"chat_template_kwargs": {"text": LONG}},
+    ("ResponseFormatJSONObject", "schema"): {"response_format": {"type": "json_object", "schema": {"enum": [LONG]}}},
+    ("StructuredOutputs", "json"): {"structured_outputs": {"json": {"enum": [LONG]}}},
+    ("StructuredOutputs", "regex"): {"structured_outputs": {"regex": LONG}},
+    ("StructuredOutputs", "grammar"): {"structured_outputs": {"grammar": LONG}},
+    ("CreateChatCompletion", "guided_json"): {"guided_json": {"enum": [LONG]}},
+    ("CreateChatCompletion", "guided_regex"): {"guided_regex": LONG},
+    ("CreateChatCompletion", "guided_grammar"): {"guided_grammar": LONG},
+    ("CreateChatCompletion", "grammar"): {"grammar": LONG},
 }
 """Requests with a long text, by structure and member."""
 
