@@ -134,6 +134,7 @@ def _info(options: EngineOptions, n_vocab: int) -> ModelInfo:
         n_params=1,
         model_size=1,
         n_vocab=n_vocab,
+        n_embd=1,
         n_ctx_train=8192,
         max_model_len=8192,
         ctx_size=8192,
