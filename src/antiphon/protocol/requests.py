@@ -270,7 +270,11 @@ def decode_request(body: bytes) -> CreateChatCompletion:
 
 def _checked(request: CreateChatCompletion) -> CreateChatCompletion:
     """Return the request. Raises InvalidRequestError with the errors of all checks that fail."""
-    all_results(partial(check, request) for check in _CHECKS)
+    try:
+        for check in _CHECKS:
+            check(request)
+    except InvalidRequestError:
+        all_results(partial(each, request) for each in _CHECKS)
     return request
 
 
