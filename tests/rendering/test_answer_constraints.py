@@ -149,6 +149,19 @@ def test_keywords_of_other_schemas_that_cannot_be_enforced_are_left_out_and_name
     assert (LOOK_BEHIND, {"f": {"type": "object", **OUTSIDE}}) == (found.content, found.functions)
 
 
+@pytest.mark.parametrize(
+    ("param", "fields"),
+    [
+        ("response_format.schema", {"response_format": {"type": "json_object", "schema": LOOK_BEHIND}}),
+        ("guided_json", {"guided_json": LOOK_BEHIND}),
+        ("structured_outputs.json", {"structured_outputs": {"json": json.dumps(LOOK_BEHIND)}}),
+    ],
+)
+def test_schemas_of_extensions_are_enforced_as_far_as_they_can_be(param: str, fields: dict[str, Any]) -> None:
+    found = required(**fields)
+    assert ((f"{param}.pattern",), LOOK_BEHIND) == (found.unenforced.paths, found.unenforced.content)
+
+
 def test_enforced_schemas_have_nothing_to_name() -> None:
     assert NOTHING == required(tools=[FUNCTION], response_format=FORMAT).unenforced
 

@@ -66,7 +66,11 @@ def answer_constraints(
     compiler = _SchemaCompiler(strict_schemas)
     use = tool_use(request)
     form = content_constraint(request)
-    schema = _content_schema(request.response_format, compiler) if form.schema is None else form.schema
+    schema = (
+        _content_schema(request.response_format, compiler)
+        if form.schema is None
+        else compiler.content(form.schema, form.param, f"'{form.param}'")
+    )
     if use is None:
         return AnswerConstraints(
             use=None,
@@ -107,12 +111,16 @@ class _SchemaCompiler:
         self._content: dict[str, Any] | None = None
         self._functions: dict[str, dict[str, Any]] = {}
 
-    def content(self, asked: JSONSchemaFormat) -> str:
-        """Compile the schema of the content. Raises ``InvalidRequestError``."""
+    def format(self, asked: JSONSchemaFormat) -> str:
+        """Compile the schema of ``response_format``. Raises ``InvalidRequestError``."""
         schema, param = asked.schema or {}, "response_format.json_schema.schema"
         subject = f"response_format '{asked.name}'"
         if asked.strict is True:
             return compile_schema(schema, strict=self._subset, param=param, subject=subject, each_key_once=True)
+        return self.content(schema, param, subject)
+
+    def content(self, schema: dict[str, Any], param: str, subject: str) -> str:
+        """Compile a schema of the content that is not strict. Raises ``InvalidRequestError``."""
         enforced = enforce_schema(schema, param=param, subject=subject)
         if enforced.unenforced:
             self._content = schema
@@ -143,10 +151,10 @@ def _content_schema(response_format: ResponseFormat | None, compiler: _SchemaCom
     if response_format is None or isinstance(response_format, ResponseFormatText):
         return None
     if isinstance(response_format, ResponseFormatJSONObject) and response_format.schema is not None:
-        return compile_schema(response_format.schema, strict=False, param="response_format.schema")
+        return compiler.content(response_format.schema, "response_format.schema", "response_format")
     if not isinstance(response_format, ResponseFormatJSONSchema) or response_format.json_schema.schema is None:
         return compile_schema({"type": "object"}, strict=False, param="response_format")
-    return compiler.content(response_format.json_schema)
+    return compiler.format(response_format.json_schema)
 
 
 def _function(tool: DeclaredFunction, compiler: _SchemaCompiler) -> CallableFunction:

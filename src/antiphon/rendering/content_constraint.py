@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from antiphon.constraints.custom_tools import check_grammar, check_length, check_work
 from antiphon.constraints.gbnf import GBNFError, lark_from_gbnf
-from antiphon.constraints.json_schema import compile_schema, shorten_problem
+from antiphon.constraints.json_schema import shorten_problem
 from antiphon.constraints.lark import quoted
 from antiphon.protocol import validation
 from antiphon.protocol.rendering_extensions import StructuredOutputs
@@ -28,15 +28,16 @@ class ContentConstraint(Struct, frozen=True, kw_only=True):
 
     param: str = "response_format"
     """The request field that asks for the form."""
-    schema: str | None = None
-    """Compiled JSON Schema."""
+    schema: dict[str, Any] | None = None
+    """JSON Schema, which is not strict."""
     grammar: Grammar | None = None
 
 
 def content_constraint(request: CreateChatCompletion) -> ContentConstraint:
     """Return the form that an extension asks for. The protocol has checked that there is at most one.
 
-    Raises InvalidRequestError with the field as param for a schema or a grammar that cannot be enforced.
+    Raises InvalidRequestError with the field as param for a text that is no schema or a grammar that cannot be
+    enforced.
     """
     if request.grammar is not None:
         return _gbnf(request.grammar, "grammar")
@@ -64,9 +65,7 @@ def _form(asked: StructuredOutputs, prefix: str) -> ContentConstraint:
 def _json(schema: dict[str, Any] | str, param: str) -> ContentConstraint:
     if isinstance(schema, str):
         schema = _parsed(schema, param)
-    return ContentConstraint(
-        param=param, schema=compile_schema(schema, strict=False, param=param, subject=f"'{param}'")
-    )
+    return ContentConstraint(param=param, schema=schema)
 
 
 def _parsed(text: str, param: str) -> dict[str, Any]:
