@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from antiphon.errors import InvalidRequestError
-from antiphon.protocol.requests import CreateChatCompletion
+from antiphon.protocol.requests import ReceivedRequest
 from antiphon.protocol.token_requests import (
     MAX_TOKEN_IDS,
     DetokenizeRequest,
@@ -16,7 +16,7 @@ from antiphon.protocol.token_requests import (
 from tests.protocol.bodies import USER
 
 
-def tokenize(model: str | None = None, **fields: Any) -> TokenizeRequest | CreateChatCompletion:  # noqa: ANN401 (JSON)
+def tokenize(model: str | None = None, **fields: Any) -> TokenizeRequest | ReceivedRequest:  # noqa: ANN401 (JSON)
     return decode_tokenize(msgspec.json.encode(fields), model)
 
 
@@ -38,8 +38,8 @@ def test_both_shapes_have_a_text_and_their_own_default(text: str, adds_special: 
 
 def test_messages_are_a_request_for_a_chat_completion() -> None:
     request = tokenize("only", messages=[USER], add_generation_prompt=False)
-    assert isinstance(request, CreateChatCompletion)
-    assert ("only", False) == (request.model, request.add_generation_prompt)
+    assert isinstance(request, ReceivedRequest)
+    assert ("only", False) == (request.request.model, request.request.add_generation_prompt)
 
 
 @pytest.mark.parametrize(
@@ -71,9 +71,9 @@ def test_body_that_is_no_object_is_refused(body: bytes) -> None:
 
 
 def test_model_of_a_prompt_is_the_only_one_unless_it_is_named() -> None:
-    assert "only" == decode_prompt_request(msgspec.json.encode({"messages": [USER]}), "only").model
+    assert "only" == decode_prompt_request(msgspec.json.encode({"messages": [USER]}), "only").request.model
     named = msgspec.json.encode({"messages": [USER], "model": "named"})
-    assert "named" == decode_prompt_request(named, "only").model
+    assert "named" == decode_prompt_request(named, "only").request.model
 
 
 def test_ids_are_decoded_within_their_bounds() -> None:

@@ -17,10 +17,16 @@ pytestmark = pytest.mark.anyio
 CHAT = {"messages": [{"role": "user", "content": "ab"}]}
 
 
-async def post(path: str, body: dict[str, Any]) -> tuple[int, Any]:
+async def exchanged(path: str, body: dict[str, Any], options: ServerOptions | None = None) -> asgi.Exchange:
     exchange = asgi.Exchange(asgi.body(json.dumps(body).encode()))
-    app = create_app(Service(Router({"m": [scripted_backend()]}), tokens={"m": TOKENS}), ServerOptions())
+    service = Service(Router({"m": [scripted_backend()]}), tokens={"m": TOKENS})
+    app = create_app(service, options or ServerOptions())
     await exchange.run(app, method="POST", path=path, headers={"Content-Type": "application/json"})
+    return exchange
+
+
+async def post(path: str, body: dict[str, Any]) -> tuple[int, Any]:
+    exchange = await exchanged(path, body)
     assert exchange.status is not None
     return exchange.status, json.loads(exchange.body)
 
@@ -55,3 +61,11 @@ async def test_long_text_is_tokenized() -> None:
 async def test_malformed_body_gets_400(path: str) -> None:
     status, answer = await post(path, {"temperature": "hot"})
     assert (400, "invalid_request_error") == (status, answer["error"]["type"])
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions/input_tokens", "/tokenize", "/apply-template"])
+async def test_unknown_members_of_messages_are_named_or_refused_as_in_a_completion(path: str) -> None:
+    body = {"messages": [{**CHAT["messages"][0], "sender": "bob"}]}
+    named = await exchanged(path, body)
+    assert (200, "messages[0].sender") == (named.status, named.headers["x-antiphon-ignored"])
+    assert 400 == (await exchanged(path, body, ServerOptions(strict_messages=True))).status

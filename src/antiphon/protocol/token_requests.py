@@ -11,7 +11,8 @@ from msgspec import Meta, Struct
 from antiphon.protocol import validation
 from antiphon.protocol.bounds import MAX_MODEL
 from antiphon.protocol.decoding import decode
-from antiphon.protocol.requests import CreateChatCompletion, decode_request
+from antiphon.protocol.requests import ReceivedRequest, receive_request
+from antiphon.protocol.tolerance import DEFAULT_TOLERANCE, Tolerance
 
 MAX_TOKEN_IDS: Final = 1 << 20
 """Token ids of a request to ``/detokenize``."""
@@ -106,10 +107,12 @@ _TOKENIZE: Final = msgspec.json.Decoder(TokenizeRequest)
 _DETOKENIZE: Final = msgspec.json.Decoder(DetokenizeRequest)
 
 
-def decode_tokenize(body: bytes, default_model: str | None) -> TokenizeRequest | CreateChatCompletion:
+def decode_tokenize(
+    body: bytes, default_model: str | None, tolerance: Tolerance = DEFAULT_TOLERANCE
+) -> TokenizeRequest | ReceivedRequest:
     """Decode a body of ``/tokenize``. Raises InvalidRequestError."""
     if bytes(_kind(body).messages) != b"null":
-        return decode_prompt_request(body, default_model)
+        return decode_prompt_request(body, default_model, tolerance)
     request = decode(_TOKENIZE, body)
     if (request.prompt is None) == (request.content is None):
         raise validation.invalid_value("prompt", "exactly one of 'prompt', 'content' and 'messages' is needed.")
@@ -125,13 +128,15 @@ def decode_detokenize(body: bytes) -> DetokenizeRequest:
     return decode(_DETOKENIZE, body)
 
 
-def decode_prompt_request(body: bytes, default_model: str | None) -> CreateChatCompletion:
+def decode_prompt_request(
+    body: bytes, default_model: str | None, tolerance: Tolerance = DEFAULT_TOLERANCE
+) -> ReceivedRequest:
     """Decode the body of a chat completion, whose model may be left out where only one is served."""
     if default_model is not None and _kind(body).model is None and b'"model"' not in body:
         member = b'{"model":' + msgspec.json.encode(default_model)
         rest = body.lstrip()[1:]
-        return decode_request(member + (b"" if rest.lstrip().startswith(b"}") else b",") + rest)
-    return decode_request(body)
+        body = member + (b"" if rest.lstrip().startswith(b"}") else b",") + rest
+    return receive_request(body, tolerance)
 
 
 def _kind(body: bytes) -> _Kind:

@@ -22,6 +22,14 @@ REPLAYED: Final = {"idempotent-replayed": "true"}
 """The header of an answer that was generated before, for the same Idempotency-Key."""
 
 
+def report_ignored(received: ReceivedRequest) -> dict[str, str]:
+    """Add the ignored members of a request to its log line, and return the header that names them, if there are any."""
+    headers, line = path_header(IGNORED, received.ignored), current_line()
+    if headers and line is not None:
+        line.add(ignored=headers[IGNORED])
+    return headers
+
+
 class CompletionAnswer:
     """Answers one request. All its work has ended when the call returns, also after a disconnect."""
 
@@ -42,16 +50,13 @@ class CompletionAnswer:
         self._service = service
         self._caller = caller
         self._request = received.request
-        self._ignored = path_header(IGNORED, received.ignored)
+        self._ignored = report_ignored(received)
         self._body = body
         self._key = key
         self._headers_after = headers_after
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer. Raises ``APIError`` before the answer begins, and ``ClientDisconnect``."""
-        line = current_line()
-        if self._ignored and line is not None:
-            line.add(ignored=self._ignored[IGNORED])
         disconnect: DisconnectSignal = scope["state"]["disconnect"]
         await disconnect.run(self._respond(scope, receive, send))
 

@@ -22,12 +22,12 @@ from antiphon.errors import (
     ServiceUnavailableError,
     UnsupportedMediaTypeError,
 )
-from antiphon.protocol.requests import CreateChatCompletion, receive_request
+from antiphon.protocol.requests import ReceivedRequest, receive_request
 from antiphon.protocol.stored import decode_update
 from antiphon.protocol.stored_queries import decode_completion_query, decode_page_query
 from antiphon.protocol.token_requests import decode_detokenize, decode_prompt_request, decode_tokenize
 from antiphon.protocol.tolerance import DEFAULT_TOLERANCE, Tolerance
-from antiphon.server.completion_answer import CompletionAnswer
+from antiphon.server.completion_answer import CompletionAnswer, report_ignored
 from antiphon.server.disconnect import DisconnectSignal
 from antiphon.server.health_operations import Liveness, Readiness
 from antiphon.server.middleware import (
@@ -117,21 +117,26 @@ class Handlers:
             await asyncio.sleep(0)
             return decode(body)
 
-    async def _decoded_prompt(self, request: Request) -> CreateChatCompletion:
-        decode = partial(decode_prompt_request, default_model=self._service.tokens.default_model)
+    async def _received_prompt(self, request: Request) -> ReceivedRequest:
+        default_model = self._service.tokens.default_model
+        decode = partial(decode_prompt_request, default_model=default_model, tolerance=self._tolerance)
         return await self._decoded(request, await _json_body(request), decode)
 
     async def count_input_tokens(self, request: Request, caller: Caller) -> Response:
         """Count the tokens of a prompt."""
-        decoded = await self._decoded_prompt(request)
-        return json_answer(await _run(request, self._service.tokens.count(decoded, caller)))
+        received = await self._received_prompt(request)
+        counted = await _run(request, self._service.tokens.count(received.request, caller))
+        return json_answer(counted, headers=report_ignored(received))
 
     async def tokenize(self, request: Request, caller: Caller) -> Response:
         """Return the token ids of a text or of a prompt."""
         tokens = self._service.tokens
-        decode = partial(decode_tokenize, default_model=tokens.default_model)
+        decode = partial(decode_tokenize, default_model=tokens.default_model, tolerance=self._tolerance)
         decoded = await self._decoded(request, await _json_body(request), decode)
-        return json_answer(await _run(request, tokens.tokenize(decoded, caller)))
+        if not isinstance(decoded, ReceivedRequest):
+            return json_answer(await _run(request, tokens.tokenize(decoded, caller)))
+        tokenized = await _run(request, tokens.tokenize(decoded.request, caller))
+        return json_answer(tokenized, headers=report_ignored(decoded))
 
     async def detokenize(self, request: Request, caller: Caller) -> Response:
         """Return the text of token ids."""
@@ -140,8 +145,9 @@ class Handlers:
 
     async def apply_template(self, request: Request, caller: Caller) -> Response:
         """Return the text of a prompt."""
-        decoded = await self._decoded_prompt(request)
-        return json_answer(await _run(request, self._service.tokens.apply_template(decoded, caller)))
+        received = await self._received_prompt(request)
+        rendered = await _run(request, self._service.tokens.apply_template(received.request, caller))
+        return json_answer(rendered, headers=report_ignored(received))
 
     async def list_completions(self, request: Request, caller: Caller) -> Response:
         """List stored completions."""
