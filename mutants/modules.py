@@ -73,6 +73,7 @@ MODULES: Final = (
     "assembly/detokenizer",
     "assembly/foreign_parser",
     "assembly/json_text",
+    "assembly/prompt_logprobs",
     "assembly/reasoning_parser",
     "assembly/token_logprobs",
     "store/idempotency",

@@ -26,6 +26,7 @@ from antiphon.engine.interface import (
     FinishReason,
     GenerateRequest,
     ModelInfo,
+    PromptLogprobs,
     SamplingParams,
     Started,
     StreamEvent,
@@ -284,7 +285,7 @@ class ScriptedEngine:
         """Fill in what a script leaves out; ``counts`` holds the choices that still run."""
         before = self._end_aborted(request.request_id, counts)
         event = msgspec.structs.replace(event, request_id=request.request_id)
-        if isinstance(event, Started):
+        if isinstance(event, Started | PromptLogprobs):
             return [*before, event]
         if event.index not in counts:
             return before

@@ -20,6 +20,8 @@ from antiphon.protocol.responses import (
     FunctionCall,
     FunctionCallDelta,
     FunctionToolCall,
+    PromptLogprob,
+    PromptLogprobsEntry,
     TokenLogprob,
     ToolCallDelta,
     TopLogprob,
@@ -122,6 +124,16 @@ def test_chunks_can_be_added_after_a_partial_answer_was_stored() -> None:
         len(found["logprobs"]["content"]),
         found["logprobs"]["content"][:1],
     )
+
+
+def test_logprobs_of_the_prompt_are_joined_and_counted() -> None:
+    entry = {"5": PromptLogprob(-0.5, 1, "é")}
+    pieces: list[list[PromptLogprobsEntry]] = [[None, entry], [], [entry]]
+    chunks = [msgspec.structs.replace(chunk(), prompt_logprobs=piece) for piece in pieces]
+    body = collect(*chunks, gained(Delta(content="a")), end("stop"))
+    assert [None, entry, entry] == body.prompt_logprobs
+    size = len(msgspec.json.encode(body.prompt_logprobs))
+    assert size - 1 == sum(map(Collector().add, chunks)), "without the bracket"
 
 
 def test_sizes_of_the_chunks_add_up_to_the_size_of_the_body() -> None:

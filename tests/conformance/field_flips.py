@@ -217,6 +217,7 @@ def decoding_extensions() -> Iterator[Flip]:
     yield sampled("stop_token_ids", [], [*b"abc"], **letters)
     for name in ("include_stop_str_in_output", "no_stop_trim"):
         yield field(name, *OFF_AND_ON, sent, stop=",")
+    yield field("prompt_logprobs", None, 0, sent)
     yield field("return_token_ids", *OFF_AND_ON, sent)
     yield field("skip_special_tokens", *OFF_AND_ON, sent, model=MARKED)
     yield field("spaces_between_special_tokens", *OFF_AND_ON, refusal, skip_special_tokens=False)

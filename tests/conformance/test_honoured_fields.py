@@ -92,7 +92,7 @@ def test_the_answers_carry_every_honoured_field_and_no_other() -> None:
     found = {
         path
         for request, text in ANSWERS
-        for fields in ({}, streaming)
+        for fields in ({"prompt_logprobs": 0}, streaming)
         for each in sent(request | fields, says=text)[1]
         for path in paths(each)
     }

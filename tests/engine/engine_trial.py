@@ -10,6 +10,8 @@ from antiphon.engine.interface import (
     Finished,
     GenerateRequest,
     MediaSegment,
+    PromptLogprobs,
+    PromptTokenLogprobs,
     SamplingParams,
     ServiceTier,
     Started,
@@ -22,7 +24,7 @@ from antiphon.engine.models.batch_plan import AttentionCosts
 from antiphon.engine.sequence import Sequence
 from antiphon.engine.worker.compiling import Compiler
 from antiphon.engine.worker.core import Core
-from tests.engine.fake_model import EOG_IDS, FakeModel, answer_alone, assert_agrees
+from tests.engine.fake_model import EOG_IDS, FakeModel, answer_alone, assert_agrees, scores_alone
 
 ENTROPY = 77
 STEP_SECONDS = 0.01
@@ -43,6 +45,7 @@ def request(  # noqa: PLR0913 (a field each)
     prediction: list[int] | None = None,
     grammar: str = "",
     logprobs: int | None = None,
+    prompt_logprobs: int | None = None,
 ) -> GenerateRequest:
     """Return a request with the fields that scheduling depends on.
 
@@ -59,6 +62,7 @@ def request(  # noqa: PLR0913 (a field each)
         cache_salt=salt,
         service_tier=tier,
         prediction_ids=prediction or [],
+        prompt_logprobs=prompt_logprobs,
     )
 
 
@@ -122,6 +126,8 @@ class Trial:
         self.requests: dict[str, GenerateRequest] = {}
         self.tokens: dict[Choice, list[int]] = defaultdict(list)
         self.logprobs: dict[Choice, list[TokenLogprobs]] = defaultdict(list)
+        self.scores: dict[str, dict[int, PromptTokenLogprobs | None]] = defaultdict(dict)
+        """By the positions in the prompt of each request."""
         self.started: dict[str, Started] = {}
         self.start_order: list[str] = []
         self.finished: dict[Choice, Finished] = {}
@@ -176,6 +182,18 @@ class Trial:
         assert choices == set(self.finished)
         for request_id, index in choices:
             self._check_choice(self.requests[request_id], index)
+        for each in self.requests.values():
+            self._check_scores(each)
+
+    def _check_scores(self, asked: GenerateRequest) -> None:
+        """Assert the logprobs of a prompt; a first choice that was aborted may have reported some of them."""
+        n, reported = asked.prompt_logprobs, self.scores[asked.request_id]
+        alone = {} if n is None else scores_alone(asked.prompt_ids, n)
+        scored = {position: score for position, score in reported.items() if score is not None}
+        if self.finished[asked.request_id, 0].reason == "abort":
+            alone = {position: score for position, score in alone.items() if position in scored}
+        assert alone == scored
+        assert asked.request_id not in self.started or n is None or self.started[asked.request_id].cached_tokens == 0
 
     def _check_choice(self, asked: GenerateRequest, index: int) -> None:
         end = self.finished[asked.request_id, index]
@@ -236,6 +254,13 @@ class Trial:
             assert event.request_id not in self.started
             self.started[event.request_id] = event
             self.start_order.append(event.request_id)
+            return
+        if isinstance(event, PromptLogprobs):
+            positions = dict(enumerate(event.tokens, event.start))
+            known = self.scores[event.request_id]
+            assert event.start > max(known, default=0), "a position is repeated"
+            known.update(positions)
+            assert (event.request_id, 0) not in self.finished
             return
         choice = (event.request_id, event.index)
         assert choice not in self.finished, "an event after the last one"

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from antiphon.engine.cache.kv_cache import KVCache
 from antiphon.engine.cache.lease import Lease
 from antiphon.engine.cache.radix_tree import Node
-from antiphon.engine.interface import GenerateRequest, MediaSegment, ModelInfo
+from antiphon.engine.interface import GenerateRequest, MediaSegment, ModelInfo, PromptTokenLogprobs
 from antiphon.engine.models.batch_plan import TILE, AttentionCosts
 from antiphon.engine.sampling.sampler import Sampler
 from antiphon.engine.sampling.sampling_state import SamplingState
@@ -181,6 +181,19 @@ def answer_alone(
         state.observe(token_id)
         tokens.append(token_id)
     return tokens[len(request.prompt_ids) :], "length"
+
+
+def scores_alone(prompt: list[int], n: int) -> dict[int, PromptTokenLogprobs]:
+    """Return the logprobs of a prompt's tokens by their positions, from whole rows of logits without an engine.
+
+    A token at the beginning or after a row of media has none.
+    """
+    scores = {}
+    for position in range(1, len(prompt)):
+        token = prompt[position]
+        if min(prompt[position - 1 : position + 1]) >= 0:
+            scores[position] = Sampler(N_VOCAB).score(logits_after(prompt[:position]), token, n)
+    return scores
 
 
 def assert_agrees(cache: KVCache, memory: FakeMemory, held: dict[Lease, list[int]]) -> None:

@@ -13,6 +13,8 @@ from antiphon.engine.interface import (
     FromWorker,
     GenerateRequest,
     LoadFailed,
+    PromptLogprobs,
+    PromptTokenLogprobs,
     Ready,
     SamplingParams,
     Shutdown,
@@ -29,7 +31,12 @@ TO_WORKER = [
     GenerateRequest(
         request_id="a", prompt=(TokenSegment([1, 2]),), sampling=SAMPLING, n=128, cache_salt="s", service_tier="flex"
     ),
-    GenerateRequest(request_id="b", prompt=(TokenSegment([0]),), sampling=SamplingParams(seed=2**64 - 1, max_tokens=9)),
+    GenerateRequest(
+        request_id="b",
+        prompt=(TokenSegment([0]),),
+        sampling=SamplingParams(seed=2**64 - 1, max_tokens=9),
+        prompt_logprobs=2,
+    ),
     Abort(request_id="a"),
     Abort(request_id="a", index=3),
     Shutdown(),
@@ -38,6 +45,7 @@ FROM_WORKER = [
     Ready(info=model_info(64, 64)),
     LoadFailed(message="no"),
     Started(request_id="a", cached_tokens=5),
+    PromptLogprobs(request_id="a", start=1, tokens=[PromptTokenLogprobs(4, -0.5, 1, [4], [-0.5]), None]),
     TokenEvent(request_id="a", index=1, token_ids=[4], logprobs=[TokenLogprobs(-0.5, [4, 5], [-0.5, -9999.0])]),
     Finished(request_id="a", index=1, reason="error", message="why"),
     EngineStats(

@@ -62,6 +62,21 @@ def test_sequence_generates_after_its_prompt_without_reserved_cells_or_with_one_
     assert (is_generating, 2) == (sequence.is_generating, sequence.num_generated_tokens)
 
 
+@pytest.mark.parametrize(
+    ("is_scoring", "index", "asked", "scored"), [(True, 0, 0, 0), (True, 0, 2, 1), (False, 0, 0, 2), (False, 1, 0, 0)]
+)
+def test_first_choice_scores_the_prompt_until_its_last_token(
+    index: int, asked: int, scored: int, *, is_scoring: bool
+) -> None:
+    sequence = Sequence(request("a", [7, 8, 9], prompt_logprobs=asked), index, 1, 0.0)
+    sequence.num_scored_rows = scored
+    assert is_scoring == sequence.is_scoring
+
+
+def test_sequence_scores_no_prompt_unless_its_request_asks_for_it() -> None:
+    assert not Sequence(request("a", [7, 8, 9]), 0, 1, 0.0).is_scoring
+
+
 def test_waiting_sequence_of_one_token_is_generating() -> None:
     assert [True, False] == [Sequence(request("a", prompt), 0, 1, 0.0).is_generating for prompt in ([7], [7, 8])]
 

@@ -51,6 +51,22 @@ def test_min_tokens_above_the_limit_is_refused() -> None:
     assert (message, "min_tokens", "invalid_value") == error(min_tokens=6, max_tokens=5)
 
 
+@pytest.mark.parametrize("asked", [0, 5, 1024])
+def test_logprobs_of_the_prompt_come_in_one_body(asked: int) -> None:
+    assert asked == accepted(prompt_logprobs=asked, stream=False).prompt_logprobs
+
+
+@pytest.mark.parametrize("asked", [0, 5])
+def test_logprobs_of_the_prompt_are_refused_in_a_stream(asked: int) -> None:
+    message = "Invalid value for 'prompt_logprobs': it is only allowed when 'stream' is not enabled."
+    assert (message, "prompt_logprobs", "invalid_value") == error(prompt_logprobs=asked, stream=True)
+
+
+@pytest.mark.parametrize(("asked", "code"), [(-1, "integer_below_min_value"), (1025, "integer_above_max_value")])
+def test_logprobs_of_all_tokens_for_the_prompt_are_refused(asked: int, code: str) -> None:
+    assert ("prompt_logprobs", code) == place(prompt_logprobs=asked)
+
+
 @pytest.mark.parametrize(("best_of", "n"), [(1, None), (1, 1), (3, 3)])
 def test_best_of_may_be_equal_to_n(best_of: int, n: int | None) -> None:
     assert best_of == accepted(best_of=best_of, n=n).best_of

@@ -516,6 +516,14 @@ def test_more_alternatives_than_the_operator_allows_are_refused() -> None:
     assert 21 == allowing.render(request(logprobs=True, top_logprobs=21), "req", "").top_logprobs
 
 
+def test_logprobs_of_the_prompt_are_within_the_operators_limit() -> None:
+    assert [None, 0, 20] == [rendering(prompt_logprobs=n).generate.prompt_logprobs for n in (None, 0, 20)]
+    error = refusal(prompt_logprobs=21)
+    assert ("prompt_logprobs", "integer_above_max_value") == (error.param, error.code)
+    allowing = Renderer(VOCABULARY, TEMPLATE, THINK, CONTEXT, max_logprobs=21)
+    assert 21 == allowing.render(request(prompt_logprobs=21), "req", "").generate.prompt_logprobs
+
+
 BUDGETED = Walker(["<think>", "</think>", "<|im_end|>"])
 
 

@@ -23,8 +23,9 @@ from msgspec.structs import replace
 from antiphon.assembly.call_pieces import CallStart, CallText
 from antiphon.assembly.choice import AssemblyOptions, ChoiceDelta, ChoiceState
 from antiphon.assembly.detokenizer import Vocabulary
+from antiphon.assembly.prompt_logprobs import PromptEntries
 from antiphon.assembly.token_logprobs import TokenTexts
-from antiphon.engine.interface import Finished, Started, StreamEvent, TokenEvent
+from antiphon.engine.interface import Finished, PromptLogprobs, Started, StreamEvent, TokenEvent
 from antiphon.errors import InternalServerError, InvalidRequestError, ServiceUnavailableError
 from antiphon.protocol.responses import (
     ChatCompletionChunk,
@@ -36,6 +37,7 @@ from antiphon.protocol.responses import (
     Delta,
     FinishReason,
     FunctionCallDelta,
+    PromptLogprobsEntry,
     PromptTokensDetails,
     ServiceTier,
     ToolCallDelta,
@@ -79,6 +81,7 @@ class Assembler:
         "_header",
         "_new_call_id",
         "_open",
+        "_prompt_entries",
         "_prompt_token_ids",
         "_prompt_tokens",
         "_returns_token_ids",
@@ -95,6 +98,7 @@ class Assembler:
         self._new_call_id = options.new_call_id
         self._first_logprobs = ChoiceLogprobs([]) if options.logprobs else None
         texts = TokenTexts(vocabulary)
+        self._prompt_entries = PromptEntries(texts) if options.prompt_logprobs else None
         self._choices = [ChoiceState(index, options, vocabulary, texts) for index in range(options.n)]
         self._open = options.n
         self._cached_tokens = 0
@@ -111,6 +115,10 @@ class Assembler:
         if isinstance(event, Started):
             self._cached_tokens = event.cached_tokens
             return AssemblerOutput([], [], done=False)
+        if isinstance(event, PromptLogprobs):
+            assert self._prompt_entries is not None, "nobody has asked for the logprobs of the prompt"
+            chunk = self._chunk([], prompt_logprobs=self._prompt_entries.add(event))
+            return AssemblerOutput([chunk], [], done=False)
         return self._finished(event)
 
     def _tokens(self, event: TokenEvent) -> AssemblerOutput:
@@ -157,9 +165,9 @@ class Assembler:
         self._open -= 1
         if self._open:
             return AssemblerOutput(chunks, [], done=False)
-        return AssemblerOutput(
-            [*chunks, self._chunk([], self._usage(event.prompt_tokens, event.cached_tokens))], [], done=True
-        )
+        usage = self._usage(event.prompt_tokens, event.cached_tokens)
+        rest = UNSET if self._prompt_entries is None else self._prompt_entries.until(event.prompt_tokens)
+        return AssemblerOutput([*chunks, self._chunk([], usage, rest)], [], done=True)
 
     def _delta_chunks(self, choice: ChoiceState, new: ChoiceDelta) -> list[ChatCompletionChunk]:
         chunks: list[ChatCompletionChunk] = []
@@ -222,7 +230,12 @@ class Assembler:
             completion_tokens_details=details,
         )
 
-    def _chunk(self, choices: list[ChunkChoice], usage: CompletionUsage | UnsetType = UNSET) -> ChatCompletionChunk:
+    def _chunk(
+        self,
+        choices: list[ChunkChoice],
+        usage: CompletionUsage | UnsetType = UNSET,
+        prompt_logprobs: list[PromptLogprobsEntry] | UnsetType = UNSET,
+    ) -> ChatCompletionChunk:
         header = self._header
         if usage is UNSET and self._prompt_tokens is not None:
             usage = self._usage(self._prompt_tokens)
@@ -235,6 +248,7 @@ class Assembler:
             choices=choices,
             usage=usage,
             prompt_token_ids=self._take_prompt_token_ids(),
+            prompt_logprobs=prompt_logprobs,
         )
 
 

@@ -41,6 +41,8 @@ class AssemblyOptions(Struct, frozen=True, kw_only=True):
     """The content ends with the stop string or the token that has ended it (``include_stop_str_in_output``)."""
     prompt_token_ids: list[int] | None = None
     """The tokens of the prompt if the chunks carry token ids (``return_token_ids``), else None."""
+    prompt_logprobs: bool = False
+    """Whether the answer has the logprobs of the prompt."""
     shows_special_tokens: bool = False
     """The content has the texts of control tokens (``skip_special_tokens`` is false)."""
     reasoning: ReasoningMarkers | None = None

@@ -5,7 +5,7 @@ of text alone, 1.6 KB for a token with 20 alternatives.
 """
 
 from array import array
-from typing import cast
+from typing import Generic, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -25,6 +25,7 @@ from antiphon.protocol.responses import (
     FunctionCall,
     FunctionCallDelta,
     FunctionToolCall,
+    PromptLogprobsEntry,
     TokenLogprob,
     ToolCall,
     ToolCallDelta,
@@ -32,6 +33,7 @@ from antiphon.protocol.responses import (
 from antiphon.protocol.stored import StoredChoice, stored_choice
 
 _encoder = msgspec.json.Encoder()
+_Entry = TypeVar("_Entry")
 
 
 class Collector:
@@ -41,6 +43,7 @@ class Collector:
         self._first: ChatCompletionChunk | None = None
         self._choices: dict[int, _Choice] = {}
         self._usage: CompletionUsage | None = None
+        self._prompt_logprobs: _Entries[PromptLogprobsEntry] | None = None
 
     def add(self, chunk: ChatCompletionChunk) -> int:
         """Add the next chunk; return how many bytes of JSON its texts and logprobs add to the answer."""
@@ -48,7 +51,11 @@ class Collector:
             self._first = chunk
         if isinstance(chunk.usage, CompletionUsage) and not chunk.choices:
             self._usage = chunk.usage
-        return sum(self._choices.setdefault(choice.index, _Choice()).add(choice) for choice in chunk.choices)
+        size = 0
+        if not isinstance(chunk.prompt_logprobs, UnsetType):
+            self._prompt_logprobs = self._prompt_logprobs or _Entries()
+            size = self._prompt_logprobs.add(chunk.prompt_logprobs)
+        return size + sum(self._choices.setdefault(choice.index, _Choice()).add(choice) for choice in chunk.choices)
 
     @property
     def first(self) -> ChatCompletionChunk | None:
@@ -86,6 +93,7 @@ class Collector:
                 service_tier=first.service_tier,
                 system_fingerprint=first.system_fingerprint,
                 prompt_token_ids=first.prompt_token_ids,
+                prompt_logprobs=UNSET if self._prompt_logprobs is None else self._prompt_logprobs.encoded(),
             )
         )
 
@@ -95,7 +103,7 @@ class _Choice:
 
     def __init__(self) -> None:
         self._texts: dict[str, bytearray] = {}
-        self._logprobs: dict[str, _Entries] = {}
+        self._logprobs: dict[str, _Entries[TokenLogprob]] = {}
         self._tool_calls: dict[int, _Call] = {}
         self._function_call: _Call | None = None
         self._finish_reason: FinishReason | None = None
@@ -173,13 +181,13 @@ class _Choice:
         return self._texts[name].decode() if name in self._texts else None
 
 
-class _Entries:
-    """An array of logprobs entries as JSON text, which ends in ``[`` or ``,`` while it grows."""
+class _Entries(Generic[_Entry]):
+    """An array of entries as JSON text, which ends in ``[`` or ``,`` while it grows."""
 
     def __init__(self) -> None:
         self._text = bytearray(b"[")
 
-    def add(self, entries: list[TokenLogprob]) -> int:
+    def add(self, entries: list[_Entry]) -> int:
         """Append the entries; return their size in bytes."""
         text = self._text
         before = len(text)
@@ -190,12 +198,12 @@ class _Entries:
             text += b","
         return len(text) - before
 
-    def encoded(self) -> list[TokenLogprob]:
+    def encoded(self) -> list[_Entry]:
         """Return the array, only for encoding; add nothing while it is in use."""
         if self._text == b"[":
             return []
         self._text[-1:] = b"]"
-        return cast("list[TokenLogprob]", msgspec.Raw(self._text))
+        return cast("list[_Entry]", msgspec.Raw(self._text))
 
 
 def _append(text: bytearray, piece: str) -> int:

@@ -157,6 +157,7 @@ def _options(call: Call, rendering: Rendering) -> AssemblyOptions:
         min_tokens=rendering.generate.sampling.min_tokens,
         includes_stop=rendering.includes_stop,
         prompt_token_ids=_token_ids(rendering) if call.request.return_token_ids else None,
+        prompt_logprobs=rendering.generate.prompt_logprobs is not None,
         shows_special_tokens=rendering.shows_special_tokens,
         reasoning=rendering.reasoning,
         reasoning_open=rendering.reasoning_open,

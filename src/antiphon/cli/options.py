@@ -129,7 +129,9 @@ class TemplateFlags:
         ),
     ] = None
     max_logprobs: Annotated[
-        int, count(0, MAX_LOGPROBS), Parameter(help="Alternatives of each token that top_logprobs may ask for.")
+        int,
+        count(0, MAX_LOGPROBS),
+        Parameter(help="Alternatives of each token that top_logprobs and prompt_logprobs may ask for."),
     ] = REFERENCE_LOGPROBS
     strict_schemas: Annotated[
         StrictSchemas,

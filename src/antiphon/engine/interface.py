@@ -1,8 +1,8 @@
 """The messages between the API process and the worker, as tagged frozen Structs.
 
 Client to worker: :class:`GenerateRequest`, :class:`Abort`, :class:`Shutdown`.
-Worker to client: :class:`Ready` or :class:`LoadFailed` once, then lists of :class:`Started`, :class:`TokenEvent`,
-:class:`Finished` and :class:`EngineStats`, one list (one message) per step.
+Worker to client: :class:`Ready` or :class:`LoadFailed` once, then lists of :class:`Started`, :class:`PromptLogprobs`,
+:class:`TokenEvent`, :class:`Finished` and :class:`EngineStats`, one list (one message) per step.
 Invariant: every choice of every accepted request ends in exactly one :class:`Finished`.
 """
 
@@ -183,6 +183,8 @@ class GenerateRequest(Struct, frozen=True, kw_only=True, tag="generate"):
     service_tier: ServiceTier = "default"
     priority: int = 0
     """Seconds added to the time of arrival: a lower one is served earlier, within the scheduler's bound."""
+    prompt_logprobs: int | None = None
+    """The number of alternatives that each token of the prompt reports; None means no logprobs of the prompt."""
 
     @property
     def prompt_ids(self) -> list[int]:
@@ -229,6 +231,20 @@ class TokenLogprobs(Struct, frozen=True, array_like=True):
     top_logprobs: list[float]
 
 
+class PromptTokenLogprobs(Struct, frozen=True, array_like=True):
+    """Natural logarithms of the model's own probabilities at one position of a prompt."""
+
+    token_id: int
+    """The prompt's token at the position."""
+    logprob: float
+    """Its logprob, -9999.0 at least."""
+    rank: int
+    """1 for the most likely token; equally likely ones are in the order of their ids."""
+    top_ids: list[int]
+    """The requested number of tokens, the most likely first."""
+    top_logprobs: list[float]
+
+
 class Started(Struct, frozen=True, kw_only=True, tag="started"):
     """Reports that the first step with tokens of the request begins."""
 
@@ -252,6 +268,19 @@ class TokenEvent(Struct, frozen=True, kw_only=True, tag="tokens"):
     """One for each token if logprobs were requested, else empty."""
     is_end: bool = False
     """Whether the token ends the choice."""
+
+
+class PromptLogprobs(Struct, frozen=True, kw_only=True, tag="prompt_logprobs"):
+    """The logprobs of some tokens of a prompt. The events of a request are in order and repeat no position.
+
+    The first token has none. Neither has a row of media, nor the token after it.
+    """
+
+    request_id: str
+    start: int
+    """The position of the first of the tokens in the prompt."""
+    tokens: list[PromptTokenLogprobs | None]
+    """One for each position; None for a row of media."""
 
 
 class Finished(Struct, frozen=True, kw_only=True, tag="finished"):
@@ -335,5 +364,5 @@ class EngineReport(Struct, frozen=True, kw_only=True):
     """Seconds from a request's arrival to its first step."""
 
 
-FromWorker = Ready | LoadFailed | Started | TokenEvent | Finished | EngineStats
-StreamEvent = Started | TokenEvent | Finished
+FromWorker = Ready | LoadFailed | Started | PromptLogprobs | TokenEvent | Finished | EngineStats
+StreamEvent = Started | PromptLogprobs | TokenEvent | Finished

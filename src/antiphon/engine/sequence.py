@@ -23,6 +23,7 @@ class Sequence:
         "num_cached_tokens",
         "num_in_flight_tokens",
         "num_prompt_tokens",
+        "num_scored_rows",
         "priority",
         "request",
         "tokens",
@@ -48,6 +49,8 @@ class Sequence:
         """Tokens that may follow ``tokens``; the next step decodes some of them."""
         self.num_in_flight_tokens = 0
         """Tokens that the current step computes: their cells are filled, but cannot be shared yet."""
+        self.num_scored_rows = 0
+        """Rows of the prompt that are computed, and whose next tokens have reported their logprobs."""
         self.is_held = False
         """Whether the sequence waits for its grammar: its last token is computed, and the next one not drawn."""
         self.awaited_prefill: tuple[Sequence, int] | None = None
@@ -72,6 +75,13 @@ class Sequence:
     def num_generated_tokens(self) -> int:
         """Tokens of the answer so far."""
         return len(self.tokens) - self.num_prompt_tokens
+
+    @property
+    def is_scoring(self) -> bool:
+        """Whether tokens of the prompt are still to report their logprobs. Of the choices the first one does it."""
+        if self.request.prompt_logprobs is None or self.index:
+            return False
+        return self.num_scored_rows < self.num_prompt_tokens - 1
 
     def run_end(self, start: int) -> int:
         """Return the position after the last row at ``start`` or later that one batch may hold together with it.

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from antiphon.errors import InvalidRequestError
 from antiphon.protocol import validation
-from antiphon.protocol.bounds import MAX_BREAKER, MAX_BREAKERS, MAX_STOP_TOKENS
+from antiphon.protocol.bounds import MAX_BREAKER, MAX_BREAKERS, MAX_LOGPROBS, MAX_STOP_TOKENS
 
 NO_LIMIT = -1
 """The value of ``max_tokens`` for an answer of any length, and of ``seed`` for a random one."""
@@ -63,6 +63,8 @@ class DecodingExtensions(Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Whether the content ends with the stop string or the token that has ended it."""
     no_stop_trim: bool | None = None
     """Another name of ``include_stop_str_in_output``."""
+    prompt_logprobs: Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)] | None = None
+    """The number of likely tokens whose logprobs the answer has for each position of the prompt."""
     return_token_ids: bool | None = None
     """Whether the answer has the token ids of prompt and answer."""
     skip_special_tokens: bool | None = None
@@ -125,6 +127,12 @@ def check_repeat_penalty(repeat_penalty: float | None, repetition_penalty: float
     """Check that the two names of the repetition penalty agree. Raises InvalidRequestError."""
     if repeat_penalty is not None and repetition_penalty not in {None, repeat_penalty}:
         raise validation.invalid_value("repeat_penalty", "it differs from 'repetition_penalty', which replaces it.")
+
+
+def check_prompt_logprobs(prompt_logprobs: int | None, *, stream: bool) -> None:
+    """Check that the logprobs of the prompt are not asked for in a stream, as in vLLM. Raises InvalidRequestError."""
+    if prompt_logprobs is not None and stream:
+        raise validation.invalid_value("prompt_logprobs", "it is only allowed when 'stream' is not enabled.")
 
 
 def check_best_of(best_of: int | None, n: int | None) -> None:

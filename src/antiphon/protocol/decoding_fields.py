@@ -11,6 +11,7 @@ CHOICE: Final = ("antiphon.assembly.choice", "tests/assembly/test_choice.py")
 CONTENT: Final = ("antiphon.assembly.content", "tests/assembly/test_content.py")
 PROCESSORS: Final = ("antiphon.engine.sampling.logits_processors", "tests/engine/sampling/test_logits_processors.py")
 TRUNCATIONS: Final = ("antiphon.engine.sampling.truncations", "tests/engine/sampling/test_truncations.py")
+SCORES: Final = ("antiphon.engine.worker.prompt_scores", "tests/engine/worker/test_prompt_scores.py")
 MIROSTAT: Final = ("antiphon.engine.sampling.mirostat", "tests/engine/sampling/test_mirostat.py")
 BREAKERS: Final = ("antiphon.rendering.sequence_breakers", "tests/rendering/test_sequence_breakers.py")
 _XTC: Final = "llama.cpp, text-generation-webui"
@@ -77,6 +78,14 @@ HONOURED: Final[tuple[Row, ...]] = (
         origin="vLLM",
     ),
     honoured("no_stop_trim", EXTENSIONS, "Another name of include_stop_str_in_output.", origin="SGLang"),
+    honoured(
+        "prompt_logprobs",
+        SCORES,
+        "0 to 20 likely tokens beside each token of the prompt, by the model alone: no penalty, bias or temperature. "
+        "Not with stream. An operator can allow more by --max-logprobs. Such a prompt uses no cached prefix. "
+        "They are not stored.",
+        origin="vLLM",
+    ),
     honoured(
         "return_token_ids",
         PARAMETERS,

@@ -38,6 +38,7 @@ from antiphon.protocol.decoding_extensions import (
     check_answer_length,
     check_best_of,
     check_min_tokens,
+    check_prompt_logprobs,
     check_repeat_penalty,
     check_special_tokens,
 )
@@ -296,6 +297,7 @@ def _check_metadata(request: CreateChatCompletion) -> None:
 
 
 def _check_logprobs(request: CreateChatCompletion) -> None:
+    check_prompt_logprobs(request.prompt_logprobs, stream=bool(request.stream))
     if request.top_logprobs and not request.logprobs:
         raise _only_when("top_logprobs", "'logprobs' is enabled")
 

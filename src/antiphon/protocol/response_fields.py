@@ -5,6 +5,7 @@ from antiphon.protocol.field import Field, Owner, Row
 RESPONSES = ("antiphon.protocol.responses", "tests/protocol/test_responses.py")
 ASSEMBLER = ("antiphon.assembly.assembler", "tests/assembly/test_assembler.py")
 CALL_CHUNKS = ("antiphon.assembly.assembler", "tests/assembly/test_choice.py")
+PROMPT_LOGPROBS = ("antiphon.assembly.prompt_logprobs", "tests/assembly/test_prompt_logprobs.py")
 COLLECTOR = ("antiphon.assembly.collector", "tests/assembly/test_collector.py")
 TOKEN_LOGPROBS = ("antiphon.assembly.token_logprobs", "tests/assembly/test_token_logprobs.py")
 BACKEND = ("antiphon.backends.local", "tests/backends/test_local.py")
@@ -71,6 +72,12 @@ RESPONSE_ROWS = (
     not_sent("metadata", "Comes with stored completions."),
     sent("choices", ASSEMBLER, "Empty in the chunk with the usage."),
     sent("prompt_token_ids", ASSEMBLER, "With return_token_ids, in the first chunk, as in vLLM.", extension=True),
+    sent(
+        "prompt_logprobs",
+        PROMPT_LOGPROBS,
+        "With prompt_logprobs, as in vLLM: null for the first token, then the tokens by their ids.",
+        extension=True,
+    ),
     sent("choices[].token_ids", ASSEMBLER, "With return_token_ids, as in vLLM.", extension=True),
     sent("choices[].index", ASSEMBLER),
     sent("choices[].finish_reason", ASSEMBLER, "Null in every chunk of a choice but its last."),

@@ -36,6 +36,18 @@ class ChoiceLogprobs(Struct, frozen=True):
     refusal: list[TokenLogprob] | None = None
 
 
+class PromptLogprob(Struct, frozen=True):
+    """The logprob of a token at a position of the prompt, its rank from 1 on, and its text."""
+
+    logprob: float
+    rank: int
+    decoded_token: str
+
+
+PromptLogprobsEntry = dict[str, PromptLogprob] | None
+"""The prompt's token and the most likely ones by their ids, the prompt's token first; null for the first token."""
+
+
 class FunctionCall(Struct, frozen=True):
     """A function call; ``arguments`` is JSON text."""
 
@@ -141,6 +153,8 @@ class ChatCompletion(Struct, frozen=True, kw_only=True):
     choices: list[Choice]
     prompt_token_ids: list[int] | UnsetType = UNSET
     """Extension: the tokens of the prompt."""
+    prompt_logprobs: list[PromptLogprobsEntry] | UnsetType = UNSET
+    """Extension: the logprobs of the tokens of the prompt."""
     usage: CompletionUsage
     service_tier: ServiceTier
     system_fingerprint: str
@@ -208,6 +222,8 @@ class ChatCompletionChunk(Struct, frozen=True, kw_only=True):
     choices: list[ChunkChoice]
     prompt_token_ids: list[int] | UnsetType = UNSET
     """Extension: the tokens of the prompt, in the first chunk only."""
+    prompt_logprobs: list[PromptLogprobsEntry] | UnsetType = UNSET
+    """Inside the server: the logprobs of the next tokens of the prompt. No stream has them."""
     usage: CompletionUsage | UnsetType | None = UNSET
     obfuscation: str | UnsetType = UNSET
 

@@ -136,6 +136,7 @@ class Renderer:
                 cache_salt=_cache_salt(cache_salt, request.prompt_cache_key, request.cache_salt),
                 service_tier=tier,
                 priority=request.priority or 0,
+                prompt_logprobs=self._within_limit("prompt_logprobs", request.prompt_logprobs),
             ),
             stop=_stop(request.stop),
             includes_stop=request.includes_stop,
@@ -151,10 +152,14 @@ class Renderer:
 
     def _top_logprobs(self, request: CreateChatCompletion) -> int | None:
         """Return the number of alternatives of each token; None without logprobs. Raises InvalidRequestError."""
-        asked, limit = request.top_logprobs or 0, self._max_logprobs
-        if asked > limit:
-            raise validation.out_of_range("top_logprobs", "integer", "<=", limit, asked)
+        asked = self._within_limit("top_logprobs", request.top_logprobs) or 0
         return asked if request.logprobs else None
+
+    def _within_limit(self, field: str, asked: int | None) -> int | None:
+        """Return the number of alternatives that a field asks for. Raises InvalidRequestError above the limit."""
+        if asked is not None and asked > self._max_logprobs:
+            raise validation.out_of_range(field, "integer", "<=", self._max_logprobs, asked)
+        return asked
 
     def _answer(self, request: CreateChatCompletion, required: AnswerConstraints, ending: str) -> AnswerShape:
         end = prompt_end(request)

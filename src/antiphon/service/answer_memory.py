@@ -59,8 +59,8 @@ class AnswerShare:
         if self.held > MAX_ANSWER:
             raise InvalidRequestError(
                 f"The answer is longer than {MAX_ANSWER} bytes of JSON, the limit for answers that are not streamed, "
-                "or are stored or kept for an Idempotency-Key. Ask for fewer tokens, choices or top_logprobs, or "
-                "stream it without store and Idempotency-Key.",
+                "or are stored or kept for an Idempotency-Key. Ask for fewer tokens, choices, top_logprobs "
+                "or prompt_logprobs, or stream it without store and Idempotency-Key.",
                 code="answer_too_large",
             )
         if self._memory.held > self._memory.limit and self.held > SMALL_ANSWER:

@@ -156,6 +156,37 @@ def test_logprobs_are_of_the_logits_before_temperature(n_vocab: int, n: int, see
     assert (float(exact[token_id]) if within else UNLIKELY) == pytest.approx(logprobs.logprob, abs=1e-4)
 
 
+@given(SIZES, st.integers(0, 20), st.integers(0, 9), st.data())
+@QUICK
+def test_given_token_is_scored_by_the_row_alone(n_vocab: int, n: int, seed: int, data: st.DataObject) -> None:
+    logits = row(n_vocab, seed)
+    before = logits.copy()
+    token_id = data.draw(st.integers(0, n_vocab - 1))
+    score = Sampler(n_vocab).score(logits, token_id, n)
+    exact, order = np.log(probabilities(before)), np.argsort(-before, kind="stable").tolist()
+    assert (token_id, order.index(token_id) + 1, order[:n]) == (score.token_id, score.rank, score.top_ids)
+    assert float(exact[token_id]) == pytest.approx(score.logprob, abs=1e-4)
+    assert exact[order[:n]].tolist() == pytest.approx(score.top_logprobs, abs=1e-4)
+    assert before.tolist() == logits.tolist()
+
+
+@pytest.mark.parametrize(("rank", "token_id"), [(1, 7), (2, 0), (3, 3), (4, 9), (5, 1)])
+def test_equally_likely_tokens_are_ranked_by_their_ids(rank: int, token_id: int) -> None:
+    logits = np.full(20, -1.0, dtype=np.float32)
+    logits[[0, 3, 9]], logits[7] = 1.0, 2.0
+    score = Sampler(20).score(logits, token_id, 4)
+    assert (rank, [7, 0, 3, 9]) == (score.rank, score.top_ids)
+
+
+def test_impossible_token_has_a_logprob_of_minus_9999() -> None:
+    logits = np.array([-np.inf, 1.0, 2.0], dtype=np.float32)
+    assert (UNLIKELY, 3, [2, 1]) == (
+        (score := Sampler(3).score(logits, 0, 3)).logprob,
+        score.rank,
+        score.top_ids,
+    )
+
+
 def test_logprobs_include_bias() -> None:
     logits = row(60, 8)
     expected = logits.astype(np.float64)

@@ -50,6 +50,7 @@ class Arrival(Struct, frozen=True, kw_only=True):
     """The content and the number of rows of each."""
     sampling: dict[str, Any] = {}
     """Further parameters of sampling."""
+    prompt_logprobs: int | None = None
 
     def request(self, request_id: str, max_model_len: int) -> GenerateRequest:
         prompt = text(self.prefix, self.prefix_length) + text(5 + self.suffix, self.suffix_length)
@@ -68,6 +69,7 @@ class Arrival(Struct, frozen=True, kw_only=True):
             n=self.n,
             salt=self.salt,
             tier=self.tier,
+            prompt_logprobs=self.prompt_logprobs,
         )
         return self._sampled(asked)
 
@@ -114,6 +116,7 @@ ARRIVALS = st.lists(
         abort_index=st.none() | st.integers(0, 3),
         sampling=st.sampled_from([*SAMPLINGS, {}, {}]),
         edits=st.none() | st.lists(st.tuples(st.integers(0, 23), st.integers(-20, 299)), max_size=3),
+        prompt_logprobs=st.sampled_from([None, None, 0, 2]),
         pictures=st.just([]) | st.lists(st.tuples(st.integers(0, 1), st.integers(1, 12)), max_size=3),
     ),
     min_size=1,
@@ -440,6 +443,43 @@ def test_every_token_has_logprobs_if_requested() -> None:
     reported = [each for event in events for each in getattr(event, "logprobs", [])]
     assert trial.tokens["a", 0] == [each.top_ids[0] for each in reported]
     assert all(each.logprob == each.top_logprobs[0] and len(each.top_ids) == 2 for each in reported)
+
+
+def scored(trial: Trial, *asked: GenerateRequest) -> Trial:
+    trial.add(*asked)
+    trial.run()
+    trial.check_end()
+    return trial
+
+
+def test_logprobs_of_a_prompt_are_those_of_one_batch_in_chunks_beside_others() -> None:
+    trial = Trial(max_num_batched_tokens=8, prefill_chunk_size=3)
+    trial.add(request("stream", text(1, 5), max_tokens=30))
+    trial.step()
+    scored(trial, request("r", text(2, 40), n=2, prompt_logprobs=3))
+    assert [*range(1, 40)] == list(trial.scores["r"])
+    assert {} == trial.scores["stream"]
+
+
+def test_logprobs_of_a_prompt_are_reported_once_across_a_preemption() -> None:
+    trial = Trial(80, max_num_batched_tokens=16)
+    scored(trial, *(request(f"r{i}", text(i, 20), max_tokens=40, prompt_logprobs=1) for i in range(3)))
+    assert trial.scheduler.preemptions > 0
+    assert [[*range(1, 20)]] * 3 == [list(trial.scores[f"r{i}"]) for i in range(3)]
+
+
+def test_request_for_logprobs_of_its_prompt_uses_no_cached_prefix() -> None:
+    trial = scored(Trial(), request("before", text(1, 30)))
+    scored(trial, request("r", text(1, 30), prompt_logprobs=0))
+    scored(trial, request("again", text(1, 30), prompt_logprobs=0))
+    assert (0, 0) == (trial.started["r"].cached_tokens, trial.started["again"].cached_tokens)
+    assert [*range(1, 30)] == list(trial.scores["again"])
+
+
+def test_rows_of_media_and_the_tokens_after_them_have_no_logprobs() -> None:
+    trial = scored(Trial(), request("r", text(1, 10), pictures=[media(1, 4)], prompt_logprobs=0))
+    scores = trial.scores["r"]
+    assert [1, 2, 3, 4, 10, 11, 12, 13] == [position for position, score in scores.items() if score is not None]
 
 
 def test_requests_without_a_seed_draw_one_each() -> None:

@@ -31,6 +31,13 @@ def test_several_prompts_share_a_step_in_order() -> None:
     assert [{"r0": 50, "r1": 10, "r2": 4}, {"r0": 1, "r1": 1, "r2": 16}] == [steps.step(), steps.step()]
 
 
+def test_prompts_with_logprobs_have_64_rows_of_a_step_together() -> None:
+    steps = Steps(cells=1024, batched=200)
+    for i, length in enumerate((40, 100, 30)):
+        steps.add(request(f"r{i}", text(i, length), prompt_logprobs=0 if i < 2 else None))
+    assert {"r0": 40, "r1": 24, "r2": 30} == steps.step()
+
+
 def test_no_more_than_max_num_seqs_sequences_run() -> None:
     steps = Steps(seqs=2)
     sequences = [steps.add(request(f"r{i}", text(i, 5))) for i in range(3)]

@@ -46,6 +46,13 @@ def test_short_prompt_of_a_lower_tier_does_not_overtake() -> None:
     assert {"long": 64} == steps.step()
 
 
+def test_short_prompt_with_logprobs_does_not_overtake() -> None:
+    steps = Steps()
+    steps.add(request("long", text(1, 150)))
+    steps.add(request("short", text(2, 8), prompt_logprobs=0))
+    assert {"long": 64} == steps.step()
+
+
 def test_short_prompts_leave_the_last_place_to_the_first_waiting_sequence() -> None:
     steps = Steps(seqs=2)
     steps.add(request("long", text(1, 150)))

@@ -6,7 +6,7 @@ They are measured where events arrive from the worker, so a slow client does not
 from collections.abc import Callable
 from typing import Final, get_args
 
-from antiphon.engine.interface import Finished, GenerateRequest, ServiceTier, StreamEvent, TokenEvent
+from antiphon.engine.interface import Finished, GenerateRequest, ServiceTier, Started, StreamEvent, TokenEvent
 from antiphon.telemetry.distribution import Distribution
 
 INTER_TOKEN_BOUNDS: Final = (
@@ -57,7 +57,7 @@ class Latencies:
         elif isinstance(event, Finished):
             self._last.pop((event.request_id, event.index), None)
             self._tiers.pop(event.request_id, None)  # a request without a first step has no queue time
-        elif tier := self._tiers.pop(event.request_id, None):
+        elif isinstance(event, Started) and (tier := self._tiers.pop(event.request_id, None)):
             self.queue_time[tier].observe(event.queue_time)
 
     def forget(self) -> None:

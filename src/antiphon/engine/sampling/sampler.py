@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from antiphon.engine.interface import TokenLogprobs
+from antiphon.engine.interface import PromptTokenLogprobs, TokenLogprobs
 from antiphon.engine.sampling import logits_processors as processors
 from antiphon.engine.sampling import truncations
 from antiphon.engine.sampling.mirostat import draw_with_mirostat
@@ -55,6 +55,20 @@ class Sampler:
             token_id = self._choose(logits, state)
         return token_id, _report(token_id, ids, logprobs, state.params.logprobs)
 
+    def score(self, logits: Floats, token_id: int, n: int) -> PromptTokenLogprobs:
+        """Return the log probabilities of a given token and of the ``n`` likeliest ones, without any penalty or bias.
+
+        ``logits`` has shape (n_vocab,) and stays as it is.
+        """
+        self._logits[:] = logits
+        self._padding[:] = -np.inf
+        ids = most_likely(self._row, n)
+        asked = np.append(ids, token_id)
+        logprobs = [max(value, UNLIKELY) for value in _logprobs(self._row, asked).tolist()]
+        own = self._logits[token_id]
+        rank = 1 + np.count_nonzero(self._logits > own) + np.count_nonzero(self._logits[:token_id] == own)
+        return PromptTokenLogprobs(token_id, logprobs.pop(), int(rank), ids.tolist(), logprobs)
+
     def _choose(self, logits: Floats, state: SamplingState) -> int:
         row = self._row
         processors.apply_min_tokens(row, state)
@@ -78,11 +92,16 @@ class Sampler:
 
 def _likeliest_logprobs(row: Floats, n: int) -> tuple[Ints, npt.NDArray[np.float64]]:
     """Return the ``n`` likeliest tokens, likeliest first, and their log probabilities."""
-    ids, top = most_likely(row, n), row.max()
+    ids = most_likely(row, n)
+    return ids, _logprobs(row, ids)
+
+
+def _logprobs(row: Floats, ids: Ints) -> npt.NDArray[np.float64]:
+    """Return the log probabilities of ``ids``."""
+    values, top = row[ids].astype(np.float64), row.max()
     if not np.isfinite(top):
-        return ids, row[ids].astype(np.float64)
-    normaliser = float(top) + math.log(float(np.exp(row - top).sum(dtype=np.float64)))
-    return ids, row[ids].astype(np.float64) - normaliser
+        return values
+    return values - (float(top) + math.log(float(np.exp(row - top).sum(dtype=np.float64))))
 
 
 def _report(token_id: int, likeliest: Ints, logprobs: npt.NDArray[np.float64], n: int) -> TokenLogprobs:

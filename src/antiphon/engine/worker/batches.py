@@ -44,9 +44,10 @@ class StepBatch(Struct, frozen=True):
     padding: int = 0
 
     def decode(self, model: Model) -> npt.NDArray[np.float32]:
-        """Decode the batch; return the logits of its sampled sequences in order, valid until the next call.
+        """Decode the batch; return the logits of its scored and sampled sequences in order, valid until the next call.
 
-        Shape (rows, n_vocab): one row for each sequence's last token, and one for each token of its draft.
+        Shape (rows, n_vocab). A sequence has one row for each of its scored rows, then one for its last token if it is
+        sampled, and one for each token of its draft.
         """
         tokens: list[int] = []
         positions: list[int] = []
@@ -54,6 +55,7 @@ class StepBatch(Struct, frozen=True):
         outputs: list[int] = []
         for scheduled in self.scheduled:
             sequence, start, end = scheduled.sequence, scheduled.start, scheduled.start + scheduled.num_tokens
+            outputs += [len(tokens) + row - start for row in scheduled.scored_rows]
             tokens += sequence.tokens[start:end] + scheduled.draft
             positions += range(start, end + len(scheduled.draft))
             seq_ids += _seq_ids(scheduled)

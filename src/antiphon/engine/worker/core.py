@@ -29,6 +29,7 @@ from antiphon.engine.sequence import Sequence
 from antiphon.engine.worker.batches import Model, divide_step
 from antiphon.engine.worker.compiling import Compilations, Compiler, end_choices
 from antiphon.engine.worker.constraint import Constraints
+from antiphon.engine.worker.prompt_scores import PromptScores
 from antiphon.engine.worker.request_check import assert_possible
 from antiphon.engine.worker.scheduler import ScheduledSequence, Scheduler
 from antiphon.engine.worker.step_counts import StepCounts
@@ -62,6 +63,7 @@ class Core:
         self._cache: Final = KVCache(model, model.info.ctx_size, SEQ_IDS, model.info.host_cache_size)
         self._scheduler: Final = Scheduler(self._cache, options)
         self._sampler: Final = Sampler(model.n_vocab)
+        self._prompt_scores: Final = PromptScores(self._sampler)
         self._compiler: Final = compiler or GrammarCompiler(model.grammar_tokenizer)
         self._compiling: Final = Compilations(self._compiler)
         self._constraints: Final = Constraints(model.n_vocab, model.eog_ids)
@@ -103,6 +105,7 @@ class Core:
             self._queue(request, range(request.n), None)
 
     def _queue(self, request: GenerateRequest, indices: Iterable[int], matcher: Matcher | None) -> None:
+        request = self._prompt_scores.without_cached_prefix(request)
         seed = self._entropy() if request.sampling.seed is None else request.sampling.seed
         constraints = {index: None if matcher is None else self._constraints.make(matcher) for index in indices}
         prompt_ids = request.prompt_ids
@@ -203,16 +206,20 @@ class Core:
             seconds += self._clock() - began
             for each in batch.scheduled:
                 self._scheduler.commit(each)
-            self._advance_all([each for each in batch.scheduled if each.is_sampled], logits)
+            self._advance_all(batch.scheduled, logits)
         self._counts.step(tokens, len(scheduled))
         self._drafting.costs.observe(tokens, seconds)
 
     def _advance_all(self, scheduled: list[ScheduledSequence], logits: Floats) -> None:
-        """Give each choice its next tokens, from a row of logits for its last token and one for each of its draft."""
+        """Report logprobs of prompts, and give each sampled choice its next tokens, from a batch's rows of logits."""
         end = 0
         for each in scheduled:
-            start, end = end, end + 1 + len(each.draft)
-            self._advance(each, logits[start:end])
+            if each.scored_rows:
+                start, end = end, end + len(each.scored_rows)
+                self._events.append(self._prompt_scores.score(each, logits[start:end]))
+            if each.is_sampled:
+                start, end = end, end + 1 + len(each.draft)
+                self._advance(each, logits[start:end])
 
     def _advance(self, scheduled: ScheduledSequence, logits: Floats) -> None:
         """Give a choice its next tokens, which verify its draft, and end it after its last token.

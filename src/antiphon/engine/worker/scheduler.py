@@ -33,6 +33,8 @@ LOOKAHEAD: Final = 64
 """Waiting sequences that one step reads, so that a long queue costs no more than a short one."""
 OFFLOADED_PER_TOKEN: Final = 4
 """Tokens that a step without streams may offload for each prompt token that it computes, which takes far longer."""
+SCORED_ROWS: Final = 64
+"""Rows of prompts whose logits one step keeps at most for the logprobs of prompts: 39 MB for 152,000 tokens."""
 OVERTAKING_LOOKAHEAD: Final = 16
 """Sequences that one step reads to find short prompts after a long one."""
 _IS_HELD: Final = attrgetter("is_held")
@@ -55,6 +57,15 @@ class ScheduledSequence(Struct, frozen=True):
     def is_media(self) -> bool:
         """Whether the step carries rows of media for the sequence; all of its rows are then of one segment."""
         return bool(self.sequence.media) and self.sequence.tokens[self.start] < 0
+
+    @property
+    def scored_rows(self) -> range:
+        """Positions of the rows whose logits give the logprobs of the prompt's next token."""
+        sequence = self.sequence
+        if not sequence.is_scoring or self.is_media:
+            return range(0)
+        end = min(self.start + self.num_tokens, sequence.num_prompt_tokens - 1)
+        return range(max(self.start, sequence.num_scored_rows), end)
 
     @property
     def is_sampled(self) -> bool:
@@ -168,6 +179,7 @@ class Scheduler:
         to the one that prefills it.
         """
         prefills: list[ScheduledSequence] = []
+        scored_rows = SCORED_ROWS
         begun = [sequence for sequence in self.running if not sequence.num_in_flight_tokens and not sequence.is_held]
         admits = len(self.running) < self._max_num_seqs
         # In most steps under load every place is taken and no prompt has begun: the queue need not be read.
@@ -188,9 +200,13 @@ class Scheduler:
             if sequence.lease is None or sequence.num_in_flight_tokens:
                 continue
             computed = sequence.num_computed_tokens
-            run = sequence.run_end(computed) - computed
-            prefills.append(self._fill(sequence, min(budget, run)))
-            budget -= prefills[-1].num_tokens
+            size = min(budget, sequence.run_end(computed) - computed)
+            if sequence.is_scoring:
+                size = min(size, scored_rows)
+                scored_rows -= size
+            if size:
+                prefills.append(self._fill(sequence, size))
+                budget -= size
         return prefills
 
     def _overtakers(self, prompts: list[Sequence], budget: int) -> list[Sequence]:
@@ -209,7 +225,8 @@ class Scheduler:
         for sequence in prompts[1:OVERTAKING_LOOKAHEAD]:
             is_waiting, is_next = sequence.lease is None, sequence is next_waiting
             tier = min(tier, _tier(sequence))
-            if _tier(sequence) > tier or (is_waiting and places <= (0 if is_next else 1)):
+            # A step has room for the logits of one prompt's rows only: the first prompt must not wait for others'.
+            if sequence.is_scoring or _tier(sequence) > tier or (is_waiting and places <= (0 if is_next else 1)):
                 continue
             n = self._missing_tokens(sequence)
             if n > min(spare, self._prefill_chunk_size // 2):
