@@ -468,6 +468,16 @@ def test_logprobs_of_a_prompt_are_reported_once_across_a_preemption() -> None:
     assert [[*range(1, 20)]] * 3 == [list(trial.scores[f"r{i}"]) for i in range(3)]
 
 
+def test_logprobs_are_not_reported_again_when_a_prompt_begins_again() -> None:
+    trial = Trial(64, prefill_chunk_size=1, eog_ids=frozenset())
+    trial.add(request("stream", text(1, 8), max_tokens=52))
+    trial.step()
+    scored(trial, request("r", text(2, 36), max_tokens=1, prompt_logprobs=0))
+    assert 1 == trial.scheduler.preemptions
+    assert sum(map(len, trial.model.batches)) > 8 + 52 - 1 + 36, "some rows are computed twice"
+    assert [*range(1, 36)] == list(trial.scores["r"])
+
+
 def test_request_for_logprobs_of_its_prompt_uses_no_cached_prefix() -> None:
     trial = scored(Trial(), request("before", text(1, 30)))
     scored(trial, request("r", text(1, 30), prompt_logprobs=0))

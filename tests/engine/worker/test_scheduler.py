@@ -33,9 +33,9 @@ def test_several_prompts_share_a_step_in_order() -> None:
 
 def test_prompts_with_logprobs_have_64_rows_of_a_step_together() -> None:
     steps = Steps(cells=1024, batched=200)
-    for i, length in enumerate((40, 100, 30)):
-        steps.add(request(f"r{i}", text(i, length), prompt_logprobs=0 if i < 2 else None))
-    assert {"r0": 40, "r1": 24, "r2": 30} == steps.step()
+    for i, length in enumerate((40, 100, 20, 30)):
+        steps.add(request(f"r{i}", text(i, length), prompt_logprobs=0 if i < 3 else None))
+    assert {"r0": 40, "r1": 24, "r3": 30} == steps.step()
 
 
 def test_no_more_than_max_num_seqs_sequences_run() -> None:
