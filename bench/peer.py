@@ -3,7 +3,7 @@
 import signal
 import sys
 
-import xllamacpp  # type: ignore[import-untyped]
+import xllamacpp
 
 
 def main() -> None:

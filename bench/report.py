@@ -32,7 +32,7 @@ class Results(Struct):
     model: str
     threads: int
     peer: str
-    """A description of the peer."""
+    """A description of the peer; empty in a run without one."""
     ctx_size: int
     unfinished: str = ""
     """The reason why the run is not complete; empty: it is."""
@@ -42,7 +42,8 @@ class Results(Struct):
 
     def headline(self) -> str:
         """Return the settings of the run in one line."""
-        return f"{self.model}, {self.threads} threads, {self.ctx_size:,} KV cells, same for both servers"
+        settings = f"{self.model}, {self.threads} threads, {self.ctx_size:,} KV cells"
+        return f"{settings}, same for both servers" if self.peer else settings
 
 
 def lines(figures: Sequence[Figure]) -> list[tuple[str, ...]]:
@@ -56,7 +57,8 @@ def show(results: Results, console: Console) -> None:
     for line in lines(results.figures):
         table.add_row(*line)
     console.print(table)
-    console.print(f"Peer: {results.peer}", markup=False, highlight=False)
+    if results.peer:
+        console.print(f"Peer: {results.peer}", markup=False, highlight=False)
 
 
 def page(results: Results) -> str:
@@ -67,7 +69,7 @@ def page(results: Results) -> str:
         "",
         f"Written by `{results.command}`.",
         "",
-        f"{results.headline()}. Peer: {results.peer}.",
+        f"{results.headline()}." + (f" Peer: {results.peer}." if results.peer else ""),
         "",
     ]
     if results.unfinished:

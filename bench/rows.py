@@ -33,12 +33,18 @@ class Site(Struct):
     """The servers, the model and the sizes of a run."""
 
     ours: Server
-    theirs: Server
+    theirs: Server | None
+    """The peer; None if no row is compared with it."""
     bare: BareLoop
     model: str
     threads: int
     sizes: Sizes
     quick: bool
+
+    @property
+    def servers(self) -> list[Server]:
+        """The servers of the run."""
+        return [self.ours] if self.theirs is None else [self.ours, self.theirs]
 
 
 class Round(Struct, frozen=True):
@@ -61,6 +67,7 @@ class Round(Struct, frozen=True):
 
     async def theirs(self, work: Callable[[Target, Prompts], Awaitable[_T]]) -> _T:
         """Measure the work on the peer."""
+        assert self.site.theirs is not None, f"the row {self.row} is compared with the peer"
         return await work(self.site.theirs.target, self.prompts("theirs"))
 
     def prompts(self, whose: str) -> Prompts:
@@ -77,3 +84,8 @@ class Row(Struct, frozen=True):
     run: Callable[[Round], Awaitable[list[Found]]]
     """Return the values of each line, in order."""
     max_rounds: int = MANY
+
+    @property
+    def needs_peer(self) -> bool:
+        """Whether a line is compared with the peer."""
+        return any(line.baseline == PEER for line in self.lines)

@@ -1,8 +1,9 @@
 """`make bench`: compares both servers in one run, interleaved round by round; figures are the medians of the rounds.
 
-Both servers run during the whole run, with the same GGUF file, threads and KV cells; one is idle while the other is
-measured. A row that fails shows its error, and the others are measured. The results are written after every row. Every
-row is measured once, then again while there are rounds and time.
+The peer is compiled and started only if a row is compared with it. Both servers run during the whole run, with the same
+GGUF file, threads and KV cells; one is idle while the other is measured. A row that fails shows its error, and the
+others are measured. The results are written after every row. Every row is measured once, then again while there are
+rounds and time.
 """
 
 import argparse
@@ -92,6 +93,11 @@ def chosen(rows: list[Row], only: Sequence[str]) -> list[Row]:
     return found
 
 
+def needs_peer(rows: Sequence[Row]) -> bool:
+    """Return whether a row is compared with the peer, whose compilation takes minutes."""
+    return any(row.needs_peer for row in rows)
+
+
 class Run:
     """Measures the rows and collects the figures."""
 
@@ -138,7 +144,7 @@ class Run:
         self._write(self._results)
 
     async def _round(self, row: Row, number: int) -> list[Found]:
-        for server in (self._site.ours, self._site.theirs):
+        for server in self._site.servers:
             await asyncio.to_thread(server.ensure)
         async with asyncio.timeout(ROW_TIMEOUT):
             return await row.run(Round(self._site, row.name, number))
@@ -150,8 +156,8 @@ def _fail(figures: Sequence[Figure], reason: str) -> None:
 
 
 async def warm_up(site: Site) -> None:
-    """Send some requests to both servers, so that the first measured request is not slower."""
-    for server in (site.ours, site.theirs):
+    """Send some requests to each server, so that the first measured request is not slower."""
+    for server in site.servers:
         prompts = Prompts(f"warm-up of {server.kind.name}")
         await ask_all(server.target, [free_text(server.target, prompts.story(), 8) for _ in range(_WARM_UP)])
 
@@ -208,18 +214,19 @@ def main() -> None:
     fields = bans(options.model)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        peer = llama_server(options.model, capacity, console, wheel=wheel) if needs_peer(rows) else None
         site = Site(
             ours=Server(antiphon(options.model, capacity, folder), fields),
-            theirs=Server(llama_server(options.model, capacity, console, wheel=wheel), fields),
+            theirs=None if peer is None else Server(peer, fields),
             bare=BareLoop(options.model, threads),
             model=options.model,
             threads=threads,
             sizes=sizes,
             quick=options.quick,
         )
-        for close in (site.ours.close, site.theirs.close, site.bare.close):
+        for close in (*(server.close for server in site.servers), site.bare.close):
             stack.callback(close)
-        results = Results([], Path(options.model).name, threads, site.theirs.kind.note, CTX_SIZE)
+        results = Results([], Path(options.model).name, threads, "" if peer is None else peer.note, CTX_SIZE)
         if wheel:
             results.name, results.command = "benchmark-wheel", "make bench-wheel"
         run = Run(site, rows, results, _writer(out))
@@ -230,7 +237,7 @@ def main() -> None:
 
 
 async def _whole(run: Run, site: Site, plan: Plan, progress: Progress) -> None:
-    for server in (site.ours, site.theirs):
+    for server in site.servers:
         await asyncio.to_thread(server.start)
     await warm_up(site)
     await run.measure(plan, progress)

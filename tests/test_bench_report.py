@@ -20,7 +20,7 @@ from bench.plot import LIMIT, margin
 from bench.report import Results, page
 from bench.rows import Found, Line, Round, Row, Site
 from bench.rows_decode import summary
-from bench.run import Plan, Run, all_rows, chosen
+from bench.run import Plan, Run, all_rows, chosen, needs_peer
 from bench.servers import Kind, Server, ServerError, free_port, processes
 
 SMAPS = """\
@@ -125,10 +125,24 @@ def test_servers_are_checked_before_each_row() -> None:
     assert 2 == cast("Idle", place.theirs).ensured
 
 
+def test_peer_is_needed_only_for_rows_that_are_compared_with_it() -> None:
+    rows = all_rows(QUICK)
+    assert (False, True) == (needs_peer(chosen(rows, ["api", "prediction"])), needs_peer(chosen(rows, ["api", "gaps"])))
+
+
+def test_run_without_a_peer_checks_its_own_server_only() -> None:
+    place = site()
+    place.theirs = None
+    found = results()
+    with Progress(disable=True) as progress:
+        asyncio.run(Run(place, [row("a", good)], found, lambda _: None).measure(Plan(1, 10), progress))
+    assert ([10], 1) == (found.figures[0].measured, cast("Idle", place.ours).ensured)
+
+
 def test_servers_take_turns_in_going_first() -> None:
     asked: list[str] = []
     place = site()
-    place.theirs.port = 1
+    cast("Idle", place.theirs).port = 1
 
     async def work(target: Target, prompts: Prompts) -> str:
         asked.append("theirs" if target.port else "ours")
@@ -140,6 +154,12 @@ def test_servers_take_turns_in_going_first() -> None:
     words = [word for number in (0, 1) for word in asyncio.run(both(Round(place, "a", number)))]
     assert ["ours", "theirs", "theirs", "ours"] == asked
     assert 4 == len(set(words))
+
+
+def test_page_of_a_run_without_a_peer_names_none() -> None:
+    without = Results([], "model.gguf", 2, "", 1024)
+    assert "model.gguf, 2 threads, 1,024 KV cells, same for both servers. Peer: a peer." in page(results()).splitlines()
+    assert "model.gguf, 2 threads, 1,024 KV cells." in page(without).splitlines()
 
 
 def test_page_has_every_line() -> None:
