@@ -76,6 +76,26 @@ def test_model_of_a_prompt_is_the_only_one_unless_it_is_named() -> None:
     assert "named" == decode_prompt_request(named, "only").request.model
 
 
+def test_model_of_a_prompt_may_be_left_out_beside_members_of_messages_named_model() -> None:
+    body = msgspec.json.encode({"messages": [{**USER, "model": "other"}]})
+    assert "only" == decode_prompt_request(body, "only").request.model
+
+
+@pytest.mark.parametrize(
+    ("message", "body"),
+    [
+        ("expected an object, but got an array", b"[1]"),
+        ("expected an object, but got null", b"null"),
+        ("it is not valid JSON", b'["messages":[{"role":"user","content":"a"}]}'),
+        ("Missing required parameter: 'messages'", b" { } "),
+    ],
+)
+def test_malformed_prompt_request_without_a_model_is_described_as_the_client_sent_it(message: str, body: bytes) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        decode_prompt_request(body, "only")
+    assert message in caught.value.message
+
+
 def test_ids_are_decoded_within_their_bounds() -> None:
     assert DetokenizeRequest(tokens=[1, 2]) == decode_detokenize(b'{"tokens": [1, 2]}')
     for tokens in ([-1], [2**31], [1] * (MAX_TOKEN_IDS + 1), ["a"]):

@@ -6,7 +6,7 @@
 from typing import Annotated, Final, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from antiphon.protocol import validation
 from antiphon.protocol.bounds import MAX_MODEL
@@ -98,7 +98,7 @@ class InputTokens(Struct, frozen=True, kw_only=True):
 
 
 class _Kind(Struct, frozen=True):
-    model: str | None = None
+    model: msgspec.Raw | UnsetType = UNSET
     messages: msgspec.Raw = msgspec.Raw(b"null")
 
 
@@ -111,7 +111,8 @@ def decode_tokenize(
     body: bytes, default_model: str | None, tolerance: Tolerance = DEFAULT_TOLERANCE
 ) -> TokenizeRequest | ReceivedRequest:
     """Decode a body of ``/tokenize``. Raises InvalidRequestError."""
-    if bytes(_kind(body).messages) != b"null":
+    kind = _kind(body)
+    if kind is not None and bytes(kind.messages) != b"null":
         return decode_prompt_request(body, default_model, tolerance)
     request = decode(_TOKENIZE, body)
     if (request.prompt is None) == (request.content is None):
@@ -132,15 +133,20 @@ def decode_prompt_request(
     body: bytes, default_model: str | None, tolerance: Tolerance = DEFAULT_TOLERANCE
 ) -> ReceivedRequest:
     """Decode the body of a chat completion, whose model may be left out where only one is served."""
-    if default_model is not None and _kind(body).model is None and b'"model"' not in body:
-        member = b'{"model":' + msgspec.json.encode(default_model)
-        rest = body.lstrip()[1:]
-        body = member + (b"" if rest.lstrip().startswith(b"}") else b",") + rest
+    if default_model is not None and _leaves_model_out(body):
+        rest = body.rstrip()[:-1]  # the member comes last, so that errors count the bytes of the client's body
+        comma = b"" if rest.rstrip().endswith(b"{") else b","
+        body = rest + comma + b'"model":' + msgspec.json.encode(default_model) + b"}"
     return receive_request(body, tolerance)
 
 
-def _kind(body: bytes) -> _Kind:
+def _leaves_model_out(body: bytes) -> bool:
+    kind = _kind(body)
+    return kind is not None and kind.model is UNSET
+
+
+def _kind(body: bytes) -> _Kind | None:
     try:
         return _KIND.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _Kind()  # the decoder of the route names the error
+        return None  # the decoder of the route names the error
