@@ -100,7 +100,16 @@ def check_work(grammar: Grammar, param: str) -> None:
     if grammar.syntax == "lark" and least_size(definition) > MAX_LEAST_SIZE:
         reason = f"one of its alternatives requires more than {MAX_LEAST_SIZE} literals."
         raise validation.invalid_value(param, reason)
+    if grammar.syntax == "regex":
+        _check_whole(definition, param)
     _compile(text, param)
+
+
+def _check_whole(definition: str, param: str) -> None:
+    """Refuse what is a regular expression only within the group that :func:`_regex_terminal` writes around it."""
+    if (len(definition) - len(definition.rstrip("\\"))) % 2:  # llguidance would drop it
+        raise validation.invalid_value(param, "it ends within an escape.")
+    validate_grammar(f"start: /{llguidance.regex_to_lark(definition, '')}/", param=param)
 
 
 def _check_lark(definition: str, param: str) -> int:
