@@ -227,3 +227,10 @@ async def test_unknown_token_is_refused() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         await opened()[0].convert(TokenJob(ids=[999]))
     assert "tokens" == caught.value.param
+
+
+@pytest.mark.parametrize(("field", "job"), [("content", TokenJob(text=LONG)), ("tokens", TokenJob(ids=[1]))])
+async def test_conversion_that_exceeds_its_limits_is_refused_by_its_own_field(field: str, job: TokenJob) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        await opened(JobLostError("time", ""))[0].convert(job)
+    assert (field, "invalid_value") == (caught.value.param, caught.value.code)

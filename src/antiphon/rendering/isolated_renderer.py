@@ -52,8 +52,6 @@ _LOST: Final = {
     "memory": f"needs more than the {RENDER_MEMORY >> 20} MiB of memory",
     "crash": "needs more than the memory",
 }
-_FIRST_FIELD: Final = "messages"
-"""The field that a process works on until it names another."""
 
 
 class Pool(Protocol):
@@ -160,7 +158,7 @@ class IsolatedRenderer:
         try:
             outcome: Outcome = _OUTCOMES.decode(await self._pool.run(payload, short=short))
         except JobLostError as error:
-            raise _refusal(error) from error
+            raise _refusal(error, job) from error
         except PoolFullError as error:
             kind = "requests" if short else "long conversations"
             raise RateLimitError(f"Too many {kind} are waiting.") from error
@@ -185,9 +183,16 @@ def _has_grammar(request: CreateChatCompletion) -> bool:
     return any(getattr(request, name) is not None for name in ("tools", "functions", *FORM_FIELDS))
 
 
-def _refusal(error: JobLostError) -> APIError:
+def _refusal(error: JobLostError, job: Job) -> APIError:
     if error.cause == "fault":
         return InternalServerError("The server failed to prepare the request.")
-    field = error.stage or _FIRST_FIELD
+    field = error.stage or _first_field(job)
     message = f"Invalid value for '{field}': preparing it {_LOST[error.cause]} that one request may take."
     return InvalidRequestError(message, param=field, code="invalid_value")
+
+
+def _first_field(job: Job) -> str:
+    """Return the field that a job prepares before it reports a stage."""
+    if isinstance(job, TokenJob):
+        return "content" if job.ids is None else "tokens"
+    return "messages"
